@@ -1,0 +1,99 @@
+"""Networks in closed form: the exact E[x_0 | x_t] of a known data law. All error of a sampler run on them is its own.
+
+All of them are mixtures, p(x_0) = sum_k w_k N(m_k, S_k), for which x_t = alpha x_0 + sigma eps is again a mixture,
+N(alpha m_k, alpha^2 S_k + sigma^2 I), and E[x_0 | x_t] the responsibility-weighted mean of the components' posterior
+means. They give x_0, so they are wrapped as `Denoiser(law, "sample")`.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from models.schedule import Level
+
+
+class GaussianMixture:
+    """A mixture of Gaussians over flattened images.
+
+    Args:
+        weights: (K,), positive; normalised here.
+        means: (K, D).
+        covariances: (K, D, D), symmetric, positive semi-definite.
+        shape: shape of one sample, (C, H, W), of D elements.
+    """
+
+    def __init__(self, weights: Tensor, means: Tensor, covariances: Tensor, shape: tuple[int, ...]) -> None:
+        count, size = means.shape
+        if weights.shape != (count,) or covariances.shape != (count, size, size) or math.prod(shape) != size:
+            raise ValueError(
+                f"expected weights (K,), means (K, D), covariances (K, D, D) and a shape of D elements, got "
+                f"{tuple(weights.shape)}, {tuple(means.shape)}, {tuple(covariances.shape)} and {shape}"
+            )
+        self.shape = shape
+        self.weights = weights / weights.sum()
+        self.means = means
+        variances, self._axes = torch.linalg.eigh(covariances)
+        self._variances = variances.clamp(min=0.0)
+
+    def __call__(self, x: Tensor, at: Level) -> Tensor:
+        """E[x_0 | x_t = x], for x of shape (N, *shape)."""
+        flat = x.flatten(1)
+        marginal = at.alpha**2 * self._variances + at.sigma**2  # (K, D), along the components' axes
+        # offsets of x from the components' means, along the axes of each: (K, N, D)
+        along = torch.einsum("knd,kde->kne", flat - at.alpha * self.means[:, None, :], self._axes)
+        log_density = -0.5 * ((along**2 / marginal[:, None, :]).sum(-1) + marginal.log().sum(-1)[:, None])
+        responsibility = (log_density + self.weights.log()[:, None]).softmax(dim=0)
+        gain = at.alpha * self._variances / marginal
+        posterior = self.means[:, None, :] + torch.einsum("kne,kde->knd", along * gain[:, None, :], self._axes)
+        return torch.einsum("kn,knd->nd", responsibility, posterior).reshape(x.shape)
+
+    @property
+    def mean(self) -> Tensor:
+        """(D,): the mean of the data."""
+        return self.weights @ self.means
+
+    @property
+    def covariance(self) -> Tensor:
+        """(D, D): the covariance of the data, within and between components."""
+        within: Tensor = torch.einsum("k,kde,ke,kfe->df", self.weights, self._axes, self._variances, self._axes)
+        offsets = self.means - self.mean
+        between: Tensor = torch.einsum("k,kd,ke->de", self.weights, offsets, offsets)
+        return within + between
+
+
+class Gaussian(GaussianMixture):
+    """One Gaussian: `mean` (D,), `covariance` (D, D). Its probability flow has a closed form."""
+
+    def __init__(self, mean: Tensor, covariance: Tensor, shape: tuple[int, ...]) -> None:
+        super().__init__(torch.ones(1, dtype=mean.dtype), mean[None], covariance[None], shape)
+
+    def flow(self, x: Tensor, t: Level, s: Level) -> Tensor:
+        """The exact solution at level s of the probability-flow ODE that starts with x at level t.
+
+        Along each axis of the covariance, x - alpha m scales with the marginal standard deviation.
+        """
+        variances, axes, mean = self._variances[0], self._axes[0], self.means[0]
+        ratio = ((s.alpha**2 * variances + s.sigma**2) / (t.alpha**2 * variances + t.sigma**2)).sqrt()
+        along = (x.flatten(1) - t.alpha * mean) @ axes
+        solution: Tensor = s.alpha * mean + (along * ratio) @ axes.T
+        return solution.reshape(x.shape)
+
+
+class FiniteData:
+    """The empirical law of a finite data set: every sample equally likely, E[x_0 | x_t] a softmax over all of them.
+
+    Args:
+        points: (M, C, H, W).
+    """
+
+    def __init__(self, points: Tensor) -> None:
+        self.points = points
+        self._flat = points.flatten(1)
+        self._norm2 = (self._flat**2).sum(1)
+
+    def __call__(self, x: Tensor, at: Level) -> Tensor:
+        """E[x_0 | x_t = x], for x of shape (N, C, H, W)."""
+        # -|x - alpha x_i|^2 / (2 sigma^2), less the part that all x_i share
+        logits = (at.alpha * x.flatten(1) @ self._flat.T - 0.5 * at.alpha**2 * self._norm2) / at.sigma**2
+        return (logits.softmax(dim=1) @ self._flat).reshape(x.shape)

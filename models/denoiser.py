@@ -1,0 +1,129 @@
+"""The network as samplers see it: the one place where parametrisations are converted and evaluations are counted.
+
+Networks are trained to predict eps, x_0, the velocity v, the score or a flow's velocity. All are affine in one another
+given x_t = alpha x_0 + sigma eps, so a sampler asks for whichever its paper uses and never knows which one the network
+gives.
+"""
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Literal, NamedTuple
+
+from torch import Tensor
+
+from models.networks import Network
+from models.schedule import Level
+
+Parametrisation = Literal["epsilon", "sample", "v_prediction", "score", "flow"]
+ClipRange = tuple[float, float]
+
+
+class _Affine(NamedTuple):
+    """x_0 = x0_x * x + x0_out * output and eps = eps_x * x + eps_out * output."""
+
+    x0_x: float
+    x0_out: float
+    eps_x: float
+    eps_out: float
+
+
+def _epsilon(at: Level) -> _Affine:
+    return _Affine(1.0 / at.alpha, -at.sigma / at.alpha, 0.0, 1.0)
+
+
+def _sample(at: Level) -> _Affine:
+    return _Affine(0.0, 1.0, 1.0 / at.sigma, -at.alpha / at.sigma)
+
+
+def _velocity(at: Level) -> _Affine:
+    # v = alpha eps - sigma x_0 (arXiv 2202.00512, appendix D), solved together with x = alpha x_0 + sigma eps
+    norm2 = at.alpha**2 + at.sigma**2
+    return _Affine(at.alpha / norm2, -at.sigma / norm2, at.sigma / norm2, at.alpha / norm2)
+
+
+def _score(at: Level) -> _Affine:
+    return _Affine(1.0 / at.alpha, at.sigma**2 / at.alpha, 0.0, -at.sigma)
+
+
+def _flow(at: Level) -> _Affine:
+    # u = eps - x_0 (arXiv 2209.03003)
+    total = at.alpha + at.sigma
+    return _Affine(1.0 / total, -at.sigma / total, 1.0 / total, at.alpha / total)
+
+
+PARAMETRISATIONS: dict[Parametrisation, Callable[[Level], _Affine]] = {
+    "epsilon": _epsilon,
+    "sample": _sample,
+    "v_prediction": _velocity,
+    "score": _score,
+    "flow": _flow,
+}
+
+
+def _combine(x: Tensor, output: Tensor, x_factor: float, output_factor: float) -> Tensor:
+    if x_factor == 0.0:
+        return output if output_factor == 1.0 else output * output_factor
+    return (x * x_factor).add_(output, alpha=output_factor)
+
+
+class Prediction:
+    """What one network evaluation says about a state x at a level, in every parametrisation, computed when asked for.
+
+    With a clip range, x_0 is clamped to it and everything else follows from the clamped x_0, so that the forms stay
+    consistent (diffusers calls this `use_clipped_model_output`).
+    """
+
+    def __init__(self, x: Tensor, at: Level, output: Tensor, affine: _Affine, clip: ClipRange | None) -> None:
+        self._x, self._at, self._output, self._affine, self._clip = x, at, output, affine, clip
+
+    @cached_property
+    def x0(self) -> Tensor:
+        """The expected clean data, (N, C, H, W)."""
+        x0 = _combine(self._x, self._output, self._affine.x0_x, self._affine.x0_out)
+        return x0 if self._clip is None else x0.clamp(*self._clip)
+
+    @cached_property
+    def eps(self) -> Tensor:
+        """The expected noise."""
+        if self._clip is None:
+            return _combine(self._x, self._output, self._affine.eps_x, self._affine.eps_out)
+        return _combine(self._x, self.x0, 1.0 / self._at.sigma, -self._at.alpha / self._at.sigma)
+
+    @cached_property
+    def score(self) -> Tensor:
+        """The gradient of log p_t at x: -eps / sigma (arXiv 2011.13456)."""
+        return self.eps / -self._at.sigma
+
+    @cached_property
+    def v(self) -> Tensor:
+        """alpha eps - sigma x_0 (arXiv 2202.00512)."""
+        return _combine(self.eps, self.x0, self._at.alpha, -self._at.sigma)
+
+
+class Denoiser:
+    """Wraps a network and counts every image that goes through it.
+
+    Args:
+        network: called with the state and the level.
+        parametrisation: what its output means.
+        clip: range that predictions of x_0 are clamped to, or None.
+
+    Attributes:
+        evaluations: images evaluated so far; over a `sample` call and divided by its batch this is the number of
+            function evaluations (NFE) an image, however the sampler splits or doubles its batch.
+    """
+
+    def __init__(self, network: Network, parametrisation: Parametrisation, clip: ClipRange | None = None) -> None:
+        self._network = network
+        self._affine = PARAMETRISATIONS[parametrisation]
+        self._clip = clip
+        self.evaluations = 0
+
+    def __call__(self, x: Tensor, at: Level) -> Prediction:
+        """Evaluate the network once on x (N, C, H, W) at a noisy level; ValueError at the clean one."""
+        if at.is_clean:
+            raise ValueError(
+                "the network was asked about the clean level (sigma = 0), where there is no noise to predict"
+            )
+        self.evaluations += x.shape[0]
+        return Prediction(x, at, self._network(x, at), self._affine(at), self._clip)

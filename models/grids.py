@@ -1,0 +1,166 @@
+"""How N steps are placed on a schedule: the discretisation, independent of the solver that walks it.
+
+A grid of N steps has N + 1 levels, strictly descending: N noisy ones and the clean level, which the last step goes to;
+with `clean=False` it has N + 1 noisy ones and sampling ends at the lowest. The next level of a step is always the next
+entry, never an index computed from a step ratio (which is wrong whenever N does not divide T).
+"""
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Annotated, final
+
+import numpy as np
+from annotated_types import Gt
+
+from models.errors import UsageError
+from models.registry import Registry
+from models.schedule import Level, Schedule
+
+
+@dataclass(frozen=True)
+class Grid(ABC):
+    """A rule that places steps.
+
+    Attributes:
+        clean: whether the last step goes to the clean level; otherwise sampling ends at the grid's lowest noisy level.
+    """
+
+    clean: bool = True
+
+    @abstractmethod
+    def times(self, schedule: Schedule, count: int) -> list[float]:
+        """`count` noisy times of the schedule in (0, 1], descending."""
+
+    @final
+    def __call__(self, schedule: Schedule, steps: int) -> list[Level]:
+        """The levels of a grid of `steps` steps: descending, `steps + 1` of them.
+
+        Where a paper's rule visits a level twice (quad at 50 steps), the second visit changes nothing and is left out.
+
+        Raises:
+            UsageError: fewer steps than 1, or more than the network was trained on.
+        """
+        most = schedule.train_steps
+        if steps < 1 or (most is not None and steps > most):
+            allowed = "at least 1" if most is None else f"1 to {most}, the number of steps the model was trained on"
+            raise UsageError(f"cannot place {steps} steps; expected {allowed}")
+        times = self.times(schedule, steps if self.clean else steps + 1)
+        kept = [time for place, time in enumerate(times) if place == 0 or time != times[place - 1]]
+        if any(later >= earlier for earlier, later in pairwise(kept)):
+            raise UsageError(f"grid times must descend, got {kept}")
+        return [schedule.level(time) for time in ([*kept, 0.0] if self.clean else kept)]
+
+
+GRIDS: Registry[Grid] = Registry("grid", Grid)
+
+
+@GRIDS.register("leading", "uniform")
+@dataclass(frozen=True)
+class Leading(Grid):
+    """Indices 0, k, 2k, ... with k = T // N: DDIM's uniform grid (arXiv 2010.02502). It starts below T - 1."""
+
+    def times(self, schedule: Schedule, count: int) -> list[float]:
+        total = schedule.train_steps
+        stride = 1.0 / count if total is None else (total // count) / total
+        return [schedule.nearest(min(schedule.t_min + n * stride, 1.0)) for n in reversed(range(count))]
+
+
+@GRIDS.register("trailing")
+@dataclass(frozen=True)
+class Trailing(Grid):
+    """Indices T - 1, T - 1 - T/N, ..., rounded (arXiv 2305.08891, table 2). It starts at the noisiest level."""
+
+    def times(self, schedule: Schedule, count: int) -> list[float]:
+        return [schedule.nearest(n / count) for n in range(count, 0, -1)]
+
+
+@GRIDS.register("linspace")
+@dataclass(frozen=True)
+class Linspace(Grid):
+    """N indices evenly from T - 1 to 0, both included, rounded (arXiv 2102.09672, section 4)."""
+
+    def times(self, schedule: Schedule, count: int) -> list[float]:
+        return [schedule.nearest(float(t)) for t in np.linspace(1.0, schedule.t_min, count)]
+
+
+@GRIDS.register("quad")
+@dataclass(frozen=True)
+class Quad(Grid):
+    """Squares of an even spacing over 0 ... 0.8 T, cut to integers: DDIM's quadratic grid (arXiv 2010.02502, app. D.2).
+
+    At 50 steps it visits index 0 twice, so 49 remain.
+    """
+
+    def times(self, schedule: Schedule, count: int) -> list[float]:
+        total = schedule.train_steps
+        if total is None:
+            return [schedule.t_min + float(root) ** 2 for root in np.linspace(0.0, math.sqrt(0.8), count)[::-1]]
+        indices = [int(root**2) for root in np.linspace(0.0, math.sqrt(0.8 * total), count)[::-1]]
+        return [(index + 1) / total for index in indices]
+
+
+@GRIDS.register("karras")
+@dataclass(frozen=True)
+class Karras(Grid):
+    """EDM's grid (arXiv 2206.00364, eq. 5): sigma / alpha evenly spaced in its rho-th root.
+
+    Attributes:
+        rho: 7 in the paper; larger puts more steps at low noise.
+        sigma_min: lowest sigma / alpha; None: the schedule's own.
+        sigma_max: highest sigma / alpha; None: the schedule's own.
+    """
+
+    rho: Annotated[float, Gt(0)] = 7.0
+    sigma_min: Annotated[float, Gt(0)] | None = None
+    sigma_max: Annotated[float, Gt(0)] | None = None
+
+    def times(self, schedule: Schedule, count: int) -> list[float]:
+        low = math.exp(-schedule.level(schedule.t_min).logsnr) if self.sigma_min is None else self.sigma_min
+        high = math.exp(-schedule.level(1.0).logsnr) if self.sigma_max is None else self.sigma_max
+        _check_range("sigma_min", low, "sigma_max", high)
+        roots = np.linspace(high ** (1 / self.rho), low ** (1 / self.rho), count)
+        return [min(schedule.t_at(-self.rho * math.log(root)), 1.0) for root in roots]
+
+
+@GRIDS.register("logsnr")
+@dataclass(frozen=True)
+class LogSNR(Grid):
+    """Even in lambda = log(alpha / sigma) from t = 1 to t_end (DPM-Solver, arXiv 2206.00927, section 3.4).
+
+    Attributes:
+        t_end: lowest noisy time; None: the schedule's own (1/T of a discrete one).
+    """
+
+    t_end: Annotated[float, Gt(0)] | None = None
+
+    def times(self, schedule: Schedule, count: int) -> list[float]:
+        high = schedule.level(schedule.t_min if self.t_end is None else self.t_end).logsnr
+        low = schedule.level(1.0).logsnr
+        _check_range("lambda(1)", low, "lambda(t_end)", high)
+        return [min(schedule.t_at(float(logsnr)), 1.0) for logsnr in np.linspace(low, high, count)]
+
+
+@GRIDS.register("explicit")
+@dataclass(frozen=True)
+class Explicit(Grid):
+    """Times given one by one, descending, such as a published optimised schedule.
+
+    Attributes:
+        t: the noisy times in (0, 1]; as many as there are steps (one more with clean=False).
+    """
+
+    t: tuple[float, ...] = ()
+
+    def times(self, schedule: Schedule, count: int) -> list[float]:
+        if len(self.t) != count:
+            raise UsageError(f"the explicit grid lists {len(self.t)} noisy times, but these steps need {count}")
+        if not all(0.0 < t <= 1.0 for t in self.t):
+            raise UsageError(f"explicit times must lie in (0, 1], got {self.t}")
+        return list(self.t)
+
+
+def _check_range(low_name: str, low: float, high_name: str, high: float) -> None:
+    if not -math.inf < low < high < math.inf:
+        raise UsageError(f"expected finite {low_name} < {high_name}, got {low!r} and {high!r}; set them on the grid")

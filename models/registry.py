@@ -1,0 +1,158 @@
+"""Named, parametrised things: samplers and grids, written as `name` or `name[parameter=value,...]`.
+
+A registered class is a dataclass whose fields are its parameters. They are validated strictly (pydantic) when made from
+a specification, so that a wrong name, type or range ends in a message that says what there is.
+"""
+
+import dataclasses
+import difflib
+import json
+from collections.abc import Callable, Iterable
+from typing import Any, Generic, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from models.errors import UsageError
+
+T = TypeVar("T")
+
+
+def unknown(kind: str, given: str, known: Iterable[str]) -> UsageError:
+    """The error for a name that does not exist: what was given, what was probably meant, and what there is."""
+    names = sorted(known)
+    close = difflib.get_close_matches(given, names, n=1, cutoff=0.5)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    return UsageError(f"unknown {kind} {given!r}.{hint} There is: {', '.join(names) or 'nothing'}.")
+
+
+def split_outside_brackets(text: str) -> list[str]:
+    """Split at the commas that stand outside square brackets: 'a[x=1,y=2],b' gives ['a[x=1,y=2]', 'b']."""
+    parts, depth = [""], 0
+    for character in text:
+        depth += (character == "[") - (character == "]")
+        if depth < 0:
+            break
+        if character == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    if depth != 0:
+        raise UsageError(f"unbalanced square brackets in {text!r}; expected name[parameter=value,...]")
+    return [part.strip() for part in parts]
+
+
+def parse_spec(spec: str) -> tuple[str, dict[str, Any]]:
+    """Take 'name[a=1,b=word]' apart into its name and parameters; a value is JSON, or else a bare word."""
+    name, bracket, rest = spec.strip().partition("[")
+    if bracket and not rest.endswith("]"):
+        raise UsageError(f"cannot read {spec!r}; expected name or name[parameter=value,...]")
+    parameters: dict[str, Any] = {}
+    for item in split_outside_brackets(rest[:-1]) if rest[:-1].strip() else []:
+        key, equals, value = (part.strip() for part in item.partition("="))
+        if not (key and equals and value) or key in parameters:
+            raise UsageError(f"cannot read {item!r} in {spec!r}; expected parameter=value, each parameter once")
+        try:
+            parameters[key] = json.loads(value)
+        except json.JSONDecodeError:
+            parameters[key] = value
+    return name.strip(), parameters
+
+
+class Registry(Generic[T]):
+    """Classes by name, each a frozen dataclass derived from `base`.
+
+    Args:
+        kind: what they are, for messages.
+        base: class that all derive from.
+        discover: called when a name is unknown, before giving up: imports what may register it and returns, by name,
+            the reasons of what could not be imported.
+    """
+
+    def __init__(self, kind: str, base: type[T], discover: Callable[[], dict[str, str]] = dict) -> None:
+        self.kind = kind
+        self._base = base
+        self._discover = discover
+        self._classes: dict[str, type[T]] = {}
+        self._aliases: dict[str, str] = {}
+
+    def register(self, name: str, *aliases: str) -> Callable[[type[T]], type[T]]:
+        """Class decorator that enters a class under a name; the aliases are looked up but never recorded."""
+
+        def enter(cls: type[T]) -> type[T]:
+            for each in (name, *aliases):
+                known = self._classes.get(self._aliases.get(each, each))
+                if known is not None:
+                    raise UsageError(
+                        f"two {self.kind}s are called {each!r}: {origin(known)} and {origin(cls)}; rename one of them"
+                    )
+            if not issubclass(cls, self._base):
+                raise UsageError(f"{origin(cls)} is not a {self._base.__name__}; derive {self.kind} {name!r} from it")
+            self._classes[name] = cls
+            self._aliases.update(dict.fromkeys(aliases, name))
+            return cls
+
+        return enter
+
+    def names(self) -> list[str]:
+        return sorted(self._classes)
+
+    def get(self, name: str) -> type[T]:
+        """The class of that name; UsageError with the known names if there is none."""
+        name = self._aliases.get(name, name)
+        failed = {} if name in self._classes else self._discover()
+        if name in self._classes:
+            return self._classes[name]
+        if name in failed:
+            raise UsageError(f"{self.kind} {name!r} comes from a package that cannot be imported: {failed[name]}")
+        raise unknown(self.kind, name, self._classes)
+
+    def make(self, spec: str) -> T:
+        """An instance from 'name[parameter=value,...]'; UsageError names every parameter that does not fit."""
+        name, parameters = parse_spec(spec)
+        cls = self.get(name)
+        if not dataclasses.is_dataclass(cls):
+            raise UsageError(
+                f"{origin(cls)} is not a dataclass; decorate {self.kind} {name!r} with @dataclass(frozen=True)"
+            )
+        try:
+            # through JSON, so that what is accepted here is exactly what can be stored and read back
+            return TypeAdapter(cls).validate_json(json.dumps(parameters), strict=True, extra="forbid")
+        except ValidationError as error:
+            fields = ", ".join(f"{f.name}={f.default!r}" for f in dataclasses.fields(cls)) or "no parameters"
+            raise UsageError(f"{self.kind} {name!r}: {explain(error)}. It takes: {fields}.") from None
+
+    def name_of(self, instance: T) -> str:
+        """The registered name of an instance's class."""
+        for name, cls in self._classes.items():
+            if cls is type(instance):
+                return name
+        raise unknown(self.kind, type(instance).__name__, self._classes)
+
+    def spec_of(self, instance: T) -> str:
+        """The shortest specification that makes an equal instance: parameters at their default are left out."""
+        changed = {
+            field.name: getattr(instance, field.name)
+            for field in dataclasses.fields(instance)  # type: ignore[arg-type]
+            if getattr(instance, field.name) != field.default
+        }
+        inside = ",".join(f"{key}={_bare(value)}" for key, value in changed.items())
+        return self.name_of(instance) + (f"[{inside}]" if inside else "")
+
+
+def origin(cls: type) -> str:
+    """Where a class comes from, for messages and listings: module.Class."""
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def explain(error: ValidationError) -> str:
+    """A pydantic error in one line: place, what was expected, what was given."""
+    found = []
+    for part in error.errors(include_url=False):
+        place = ".".join(str(step) for step in part["loc"])
+        given = "" if part["type"] in ("missing", "unexpected_keyword_argument") else f", got {part['input']!r}"
+        found.append(f"{place}: {part['msg']}{given}" if place else f"{part['msg']}{given}")
+    return "; ".join(found)
+
+
+def _bare(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
