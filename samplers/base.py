@@ -1,0 +1,75 @@
+"""What a sampler is.
+
+A sampler is a frozen dataclass: its fields are its parameters, and it has no other state. It is pure: no clock, no
+progress bar, no device moves, no global random numbers, and it never changes its input. It may call the model as often
+as it likes; the calls are counted where the network is.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import ClassVar, Protocol, final
+
+from torch import Tensor
+
+from models.denoiser import Denoiser
+from models.schedule import Level
+
+
+class Noise(Protocol):
+    """A source of standard normal noise, fresh at every call: each image's own stream, whatever the batch around it."""
+
+    def __call__(self, like: Tensor) -> Tensor:
+        """The next draw, of the shape, dtype and device of `like`."""
+
+
+class Sampler(ABC):
+    """A way from noise to data in a given sequence of noise levels.
+
+    Attributes:
+        paper: where the method comes from, such as "arXiv:2010.02502".
+    """
+
+    paper: ClassVar[str]
+
+    @property
+    @abstractmethod
+    def order(self) -> int | None:
+        """Order of the global error on the probability-flow ODE as steps double; None if it does not solve that ODE."""
+
+    @property
+    @abstractmethod
+    def stochastic(self) -> bool:
+        """Whether it draws noise after the initial state."""
+
+    @abstractmethod
+    def nfe(self, levels: Sequence[Level]) -> int:
+        """Network evaluations an image that `sample` makes on these levels; the harness compares it with its count."""
+
+    @abstractmethod
+    def sample(self, model: Denoiser, x: Tensor, levels: Sequence[Level], noise: Noise) -> Tensor:
+        """Carry x from the first level to the last.
+
+        Args:
+            model: the denoiser; `model(x, level)` evaluates the network once.
+            x: (N, C, H, W), the state at `levels[0]`; not to be changed.
+            levels: descending in noise, at least two; the last is usually the clean one, where the model is undefined.
+            noise: `noise(x)` draws standard normal noise like x.
+
+        Returns:
+            The state at `levels[-1]`, of the shape, dtype and device of x.
+        """
+
+
+class StepSampler(Sampler):
+    """A one-step method: all it needs on the way from one level to the next is the state."""
+
+    @final
+    def sample(self, model: Denoiser, x: Tensor, levels: Sequence[Level], noise: Noise) -> Tensor:
+        for t, s in pairwise(levels):
+            x = self.step(model, x, t, s, noise)
+        return x
+
+    @abstractmethod
+    def step(self, model: Denoiser, x: Tensor, t: Level, s: Level, noise: Noise) -> Tensor:
+        """Carry x from level t to the next lower level s, which may be clean."""

@@ -1,0 +1,34 @@
+"""Euler-Maruyama on the reverse-time SDE. Song et al.: Score-Based Generative Modeling through Stochastic Differential
+Equations (arXiv 2011.13456), eq. 6 and appendix D.
+
+dx = (f x - g^2 score) dt + g dw, run backwards in steps of the grid. The last step to the clean level adds no noise.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from models.denoiser import Denoiser
+from models.schedule import Level
+from samplers.base import Noise, StepSampler
+from samplers.registry import register
+
+
+@register("euler-maruyama")
+@dataclass(frozen=True)
+class EulerMaruyama(StepSampler):
+    """Euler-Maruyama on the reverse-time SDE, in the schedule's own time."""
+
+    paper = "arXiv:2011.13456"
+    order = None
+    stochastic = True
+
+    def nfe(self, levels: Sequence[Level]) -> int:
+        return len(levels) - 1
+
+    def step(self, model: Denoiser, x: Tensor, t: Level, s: Level, noise: Noise) -> Tensor:
+        dt = t.t - s.t  # a positive length: time runs backwards
+        mean = (1.0 - t.drift * dt) * x + (t.diffusion2 * dt) * model(x, t).score
+        return mean if s.is_clean else mean + math.sqrt(t.diffusion2 * dt) * noise(x)

@@ -1,0 +1,58 @@
+"""Annealed Langevin dynamics. Song and Ermon (arXiv 1907.05600), algorithm 1, with the step size and the denoising last
+step of Song et al. (arXiv 2011.13456), algorithms 4 and 5.
+
+At every noisy level of the grid, from the highest, x takes a few Langevin steps towards that level's marginal,
+x + h score + sqrt(2 h) z, and is then handed to the next level as it is. The step size aims at a ratio r between signal
+and noise, h = 2 a (r |z| / |score|)^2, with a = 1 for VE and a = 1 - beta for VP, where beta is that of the grid's own
+step. The norms are those of each image alone; the authors' code takes their mean over the batch, which makes an image
+depend on its neighbours. When the grid ends at the clean level, the last step is the posterior mean of x_0
+(arXiv 2006.09011, appendix): one more evaluation.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+from annotated_types import Ge, Gt
+from torch import Tensor
+
+from models.denoiser import Denoiser
+from models.schedule import Level, transition
+from samplers.base import Noise, StepSampler
+from samplers.registry import register
+
+
+@register("langevin")
+@dataclass(frozen=True)
+class Langevin(StepSampler):
+    """Annealed Langevin dynamics along the grid.
+
+    Attributes:
+        snr: r, the signal-to-noise ratio that the step size aims at; 0.16 is the authors' choice for CIFAR-10.
+        corrections: Langevin steps, and so evaluations, a level.
+    """
+
+    snr: Annotated[float, Gt(0)] = 0.16
+    corrections: Annotated[int, Ge(1)] = 2
+
+    paper = "arXiv:1907.05600"
+    order = None
+    stochastic = True
+
+    def nfe(self, levels: Sequence[Level]) -> int:
+        return self.corrections * (len(levels) - 1) + int(levels[-1].is_clean)
+
+    def step(self, model: Denoiser, x: Tensor, t: Level, s: Level, noise: Noise) -> Tensor:
+        ratio, _ = transition(s, t)
+        for _ in range(self.corrections):
+            score, z = model(x, t).score, noise(x)
+            h = 2.0 * ratio**2 * (self.snr * _norm(z) / _norm(score)) ** 2
+            x = x + h * score + torch.sqrt(2.0 * h) * z
+        return model(x, t).x0 if s.is_clean else x
+
+
+def _norm(x: Tensor) -> Tensor:
+    """Euclidean norm of each image, (N, 1, 1, 1)."""
+    norm: Tensor = torch.linalg.vector_norm(x, dim=tuple(range(1, x.ndim)), keepdim=True)
+    return norm

@@ -1,0 +1,48 @@
+"""The samplers by name: those in the tree, those of installed packages (entry points), and those of a plugin file."""
+
+import importlib.util
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from models.errors import UsageError
+from models.registry import Registry
+from samplers.base import Sampler
+
+ENTRY_POINTS = "sampler_bench.samplers"
+
+
+def load_installed() -> dict[str, str]:
+    """Import the plugins of installed packages; the reasons of those that cannot be, by entry-point name.
+
+    A broken plugin stops nobody else: it is reported and left out.
+    """
+    failed: dict[str, str] = {}
+    for point in entry_points(group=ENTRY_POINTS):
+        try:
+            point.load()
+        except Exception as error:  # whatever a stranger's module raises on import
+            failed[point.name] = f"{point.value}: {type(error).__name__}: {error}"
+    return failed
+
+
+def load_file(path: Path) -> None:
+    """Import a plugin file, whose samplers register themselves; UsageError if it is missing or raises."""
+    if not path.is_file():
+        raise UsageError(f"no plugin file {str(path)!r}; expected a Python file that registers a sampler")
+    module_name = f"sampler_bench_plugin_{path.stem}"
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    if spec is None or spec.loader is None:
+        raise UsageError(f"{str(path)!r} is not a Python file; expected NAME.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module  # dataclasses look their module up there
+    try:
+        spec.loader.exec_module(module)
+    except UsageError:
+        raise
+    except Exception as error:  # whatever a stranger's file raises on import
+        raise UsageError(f"plugin {str(path)!r} failed to load: {type(error).__name__}: {error}") from error
+
+
+SAMPLERS: Registry[Sampler] = Registry("sampler", Sampler, discover=load_installed)
+register = SAMPLERS.register
