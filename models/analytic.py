@@ -66,7 +66,7 @@ class Gaussian(GaussianMixture):
     """One Gaussian: `mean` (D,), `covariance` (D, D). Its probability flow has a closed form."""
 
     def __init__(self, mean: Tensor, covariance: Tensor, shape: tuple[int, ...]) -> None:
-        super().__init__(torch.ones(1, dtype=mean.dtype), mean[None], covariance[None], shape)
+        super().__init__(mean.new_ones(1), mean[None], covariance[None], shape)
 
     def flow(self, x: Tensor, t: Level, s: Level) -> Tensor:
         """The exact solution at level s of the probability-flow ODE that starts with x at level t.

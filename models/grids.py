@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Annotated, final
 
 import numpy as np
-from annotated_types import Gt
+from annotated_types import Gt, Le
 
 from models.errors import UsageError
 from models.registry import Registry
@@ -37,20 +37,21 @@ class Grid(ABC):
     def __call__(self, schedule: Schedule, steps: int) -> list[Level]:
         """The levels of a grid of `steps` steps: descending, `steps + 1` of them.
 
-        Where a paper's rule visits a level twice (quad at 50 steps), the second visit changes nothing and is left out.
-
         Raises:
-            UsageError: fewer steps than 1, or more than the network was trained on.
+            UsageError: fewer steps than 1, more noisy levels than the network was trained on, or times that do not
+                descend.
         """
+        count = steps if self.clean else steps + 1
         most = schedule.train_steps
-        if steps < 1 or (most is not None and steps > most):
-            allowed = "at least 1" if most is None else f"1 to {most}, the number of steps the model was trained on"
+        if steps < 1 or (most is not None and count > most):
+            allowed = "at least 1" if most is None else f"1 to {most - (not self.clean)} (trained on {most} levels)"
             raise UsageError(f"cannot place {steps} steps; expected {allowed}")
-        times = self.times(schedule, steps if self.clean else steps + 1)
-        kept = [time for place, time in enumerate(times) if place == 0 or time != times[place - 1]]
-        if any(later >= earlier for earlier, later in pairwise(kept)):
-            raise UsageError(f"grid times must descend, got {kept}")
-        return [schedule.level(time) for time in ([*kept, 0.0] if self.clean else kept)]
+        times = self.times(schedule, count)
+        if any(later >= earlier for earlier, later in pairwise(times)):
+            raise UsageError(f"grid times must descend, got {times}")
+        if most is not None and times[-1] < schedule.t_min * (1.0 - 1e-9):
+            raise UsageError(f"the grid goes down to t = {times[-1]:.3g}, below 1/{most}, the lowest level of training")
+        return [schedule.level(time) for time in ([*times, 0.0] if self.clean else times)]
 
 
 GRIDS: Registry[Grid] = Registry("grid", Grid)
@@ -82,7 +83,11 @@ class Linspace(Grid):
     """N indices evenly from T - 1 to 0, both included, rounded (arXiv 2102.09672, section 4)."""
 
     def times(self, schedule: Schedule, count: int) -> list[float]:
-        return [schedule.nearest(float(t)) for t in np.linspace(1.0, schedule.t_min, count)]
+        total = schedule.train_steps
+        if total is None:
+            return [float(t) for t in np.linspace(1.0, schedule.t_min, count)]
+        # 9 digits, so that a half that is off by round-off is a half; then halves to even, as numpy.round
+        return [(round(round(float(index), 9)) + 1) / total for index in np.linspace(total - 1, 0, count)]
 
 
 @GRIDS.register("quad")
@@ -98,7 +103,7 @@ class Quad(Grid):
         if total is None:
             return [schedule.t_min + float(root) ** 2 for root in np.linspace(0.0, math.sqrt(0.8), count)[::-1]]
         indices = [int(root**2) for root in np.linspace(0.0, math.sqrt(0.8 * total), count)[::-1]]
-        return [(index + 1) / total for index in indices]
+        return [(index + 1) / total for index in sorted(set(indices), reverse=True)]
 
 
 @GRIDS.register("karras")
@@ -127,18 +132,20 @@ class Karras(Grid):
 @GRIDS.register("logsnr")
 @dataclass(frozen=True)
 class LogSNR(Grid):
-    """Even in lambda = log(alpha / sigma) from t = 1 to t_end (DPM-Solver, arXiv 2206.00927, section 3.4).
+    """Even in lambda = log(alpha / sigma) from t_start to t_end (DPM-Solver, arXiv 2206.00927, section 3.4).
 
     Attributes:
+        t_start: noisiest time.
         t_end: lowest noisy time; None: the schedule's own (1/T of a discrete one).
     """
 
-    t_end: Annotated[float, Gt(0)] | None = None
+    t_start: Annotated[float, Gt(0), Le(1)] = 1.0
+    t_end: Annotated[float, Gt(0), Le(1)] | None = None
 
     def times(self, schedule: Schedule, count: int) -> list[float]:
         high = schedule.level(schedule.t_min if self.t_end is None else self.t_end).logsnr
-        low = schedule.level(1.0).logsnr
-        _check_range("lambda(1)", low, "lambda(t_end)", high)
+        low = schedule.level(self.t_start).logsnr
+        _check_range("lambda(t_start)", low, "lambda(t_end)", high)
         return [min(schedule.t_at(float(logsnr)), 1.0) for logsnr in np.linspace(low, high, count)]
 
 

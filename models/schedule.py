@@ -72,7 +72,7 @@ class Schedule(ABC):
         """The trained time nearest to t (halves to even, as numpy.round), or t itself in continuous time."""
         if self.train_steps is None:
             return t
-        return round(t * self.train_steps) / self.train_steps
+        return round(round(t * self.train_steps, 9)) / self.train_steps  # a half that is off by round-off is a half
 
 
 def _check_time(t: float) -> None:
@@ -228,7 +228,7 @@ class Flow(Schedule):
         return Level(t, 1.0 - t, t, drift=-1.0 / (1.0 - t), diffusion2=2.0 * t / (1.0 - t))
 
     def t_at(self, logsnr: float) -> float:
-        return 1.0 / (1.0 + math.exp(logsnr))
+        return math.exp(-float(np.logaddexp(0.0, logsnr)))
 
     def prior_std(self, level: Level) -> float:
         return level.sigma

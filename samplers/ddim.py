@@ -45,7 +45,8 @@ class DDIM(StepSampler):
     def step(self, model: Denoiser, x: Tensor, t: Level, s: Level, noise: Noise) -> Tensor:
         prediction = model(x, t)
         _, beta = transition(s, t)
-        std = self.eta * math.sqrt(beta) * s.sigma / t.sigma  # eq. 16
-        direction = math.sqrt(s.sigma**2 - std**2)
+        fresh = self.eta * math.sqrt(beta) / t.sigma  # the share of s.sigma that is fresh noise
+        std = s.sigma * fresh  # eq. 16
+        direction = s.sigma * math.sqrt(1.0 - fresh**2)
         x_s = s.alpha * prediction.x0 + direction * prediction.eps  # eq. 12
         return x_s + std * noise(x) if std > 0.0 else x_s
