@@ -1,0 +1,253 @@
+"""The conformance suite: what must be true of every sampler, in the tree or from a package.
+
+Nothing here names a sampler. Each check runs one on a network in closed form, where the right answer is known exactly,
+and says by how much it holds. `run_bench.py check NAME` prints the outcome; the test suite runs all of it on every
+registered sampler.
+"""
+
+import dataclasses
+import json
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench import exact
+from bench.noise import ImageNoise
+from models.denoiser import Denoiser
+from models.grids import GRIDS
+from models.networks import Network
+from models.schedule import DiscreteVP, Schedule
+from samplers import SAMPLERS, Sampler
+
+SHAPE = (1, 8, 8)
+LAW_STEPS, LAW_IMAGES = 1000, 512
+LAW_TOLERANCE = 0.08
+ORDER_TOLERANCE = 0.2
+
+
+class Nonconforming(AssertionError):
+    """A sampler fails a check; the message says by how much."""
+
+
+class NotApplicable(Exception):
+    """A check says nothing about this sampler; the message says why."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One property: its name is what must be true, `run` returns how well it holds or raises `Nonconforming`."""
+
+    name: str
+    run: Callable[[Sampler], str]
+
+
+@dataclass(frozen=True)
+class Result:
+    """The outcome of a check on a sampler."""
+
+    outcome: Literal["passed", "failed", "skipped"]
+    detail: str
+
+
+def run_check(check: Check, sampler: Sampler) -> Result:
+    """Run one check; whatever the sampler raises is a failure."""
+    try:
+        return Result("passed", check.run(sampler))
+    except NotApplicable as reason:
+        return Result("skipped", str(reason))
+    except Nonconforming as failure:
+        return Result("failed", str(failure))
+    except Exception as error:
+        return Result("failed", f"raised {type(error).__name__}: {error}")
+
+
+def _require(holds: bool, message: str) -> None:
+    if not holds:
+        raise Nonconforming(message)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One `sample` call on a law in closed form."""
+
+    x: Tensor
+    start: Tensor
+    result: Tensor
+    model: Denoiser
+    noise: "_CountingNoise"
+
+
+class _CountingNoise:
+    """Counter-based noise that remembers how often it was asked."""
+
+    def __init__(self, seed: int, images: Tensor) -> None:
+        self._source, self.draws = ImageNoise(seed, images), 0
+
+    def __call__(self, like: Tensor) -> Tensor:
+        self.draws += 1
+        return self._source(like)
+
+
+def _sample(
+    sampler: Sampler,
+    network: Network,
+    steps: int = 10,
+    images: Tensor | None = None,
+    grid: str = "trailing",
+    schedule: Schedule | None = None,
+) -> _Run:
+    numbers = torch.arange(16) if images is None else images
+    schedule = DiscreteVP.linear() if schedule is None else schedule
+    levels = GRIDS.make(grid)(schedule, steps)
+    noise = _CountingNoise(0, numbers)
+    x = noise(torch.empty(len(numbers), *SHAPE, dtype=torch.float64)) * schedule.prior_std(levels[0])
+    noise.draws = 0
+    model = Denoiser(network, "sample")
+    start = x.clone()
+    with torch.inference_mode():
+        result = sampler.sample(model, x, levels, noise)
+    return _Run(x, start, result, model, noise)
+
+
+def _keeps_shape(sampler: Sampler) -> str:
+    for dtype in (torch.float32, torch.float64):
+        levels = GRIDS.make("trailing")(DiscreteVP.linear(), 5)
+        law = exact.gaussian(dtype)
+        x = torch.randn(3, *SHAPE, dtype=dtype, generator=torch.Generator().manual_seed(0))
+        result = sampler.sample(Denoiser(law, "sample"), x, levels, ImageNoise(0, torch.arange(3)))
+        given = (x.shape, x.dtype, x.device)
+        got = (result.shape, result.dtype, result.device)
+        _require(given == got, f"given {given}, returned {got}")
+        _require(bool(result.isfinite().all()), f"{int((~result.isfinite()).sum())} values are NaN or Inf")
+    return "as given, in float32 and float64"
+
+
+def _leaves_input(sampler: Sampler) -> str:
+    run = _sample(sampler, exact.gaussian())
+    change = float((run.x - run.start).abs().max())
+    _require(change == 0.0, f"the initial state changed by up to {change:.3g}")
+    return "the initial state is unchanged"
+
+
+def _numpy_state() -> np.ndarray:
+    state: Any = np.random.get_state(legacy=False)
+    return np.asarray(state["state"]["key"])
+
+
+def _leaves_random_state(sampler: Sampler) -> str:
+    before = (torch.get_rng_state(), _numpy_state(), random.getstate())
+    _sample(sampler, exact.gaussian())
+    torch_same = torch.equal(before[0], torch.get_rng_state())
+    numpy_same = np.array_equal(before[1], _numpy_state())
+    moved = [
+        name
+        for name, same in (("torch", torch_same), ("numpy", numpy_same), ("random", before[2] == random.getstate()))
+        if not same
+    ]
+    _require(not moved, f"draws from the global generator of {', '.join(moved)}; use the noise argument")
+    return "torch, numpy and random untouched"
+
+
+def _repeats(sampler: Sampler) -> str:
+    first, second = _sample(sampler, exact.gaussian()), _sample(sampler, exact.gaussian())
+    change = float((first.result - second.result).abs().max())
+    _require(change == 0.0, f"the same call twice differs by up to {change:.3g}: there is hidden state or other noise")
+    return "bit for bit"
+
+
+def _independent_of_batch(sampler: Sampler) -> str:
+    numbers = torch.arange(64)
+    whole = _sample(sampler, exact.gaussian(), images=numbers).result
+    worst = 0.0
+    for batch in (1, 7):
+        parts = [_sample(sampler, exact.gaussian(), images=part).result for part in numbers[:14].split(batch)]
+        worst = max(worst, float((torch.cat(parts) - whole[:14]).abs().max()))
+    _require(worst < 1e-9, f"images of batches 1 and 7 differ from those of batch 64 by up to {worst:.3g}")
+    return f"batches of 1, 7 and 64 agree to {worst:.1g}"
+
+
+def _counts(sampler: Sampler) -> str:
+    found = []
+    for steps, grid in ((1, "trailing"), (2, "trailing"), (10, "trailing"), (9, "logsnr[clean=false]")):
+        run = _sample(sampler, exact.gaussian(), steps, grid=grid)
+        measured = run.model.evaluations / len(run.x)
+        declared = sampler.nfe(GRIDS.make(grid)(DiscreteVP.linear(), steps))
+        _require(measured == declared, f"{steps} steps on {grid}: declares {declared} evaluations, makes {measured:g}")
+        found.append(f"{measured:g} at {steps}")
+    return "evaluations as declared: " + ", ".join(found)
+
+
+def _round_trips(sampler: Sampler) -> str:
+    _require(dataclasses.is_dataclass(sampler), "not a dataclass; decorate the class with @dataclass(frozen=True)")
+    parameters: dict[str, Any] = dataclasses.asdict(sampler)  # type: ignore[call-overload]
+    frozen = type(sampler).__dataclass_params__.frozen  # type: ignore[attr-defined]
+    try:
+        text = json.dumps(parameters, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise Nonconforming(f"parameters {parameters!r} cannot be stored as JSON: {error}") from None
+    _require(frozen, "the dataclass is not frozen; a sampler must have no state")
+    spec = SAMPLERS.name_of(sampler) + "[" + ",".join(f"{k}={json.dumps(v)}" for k, v in parameters.items()) + "]"
+    _require(SAMPLERS.make(spec) == sampler, f"{spec} makes {SAMPLERS.make(spec)!r}, not {sampler!r}")
+    short = SAMPLERS.spec_of(sampler)
+    _require(SAMPLERS.make(short) == sampler, f"{short} makes {SAMPLERS.make(short)!r}, not {sampler!r}")
+    return f"{text} and back"
+
+
+def _declares_noise(sampler: Sampler) -> str:
+    draws = _sample(sampler, exact.gaussian()).noise.draws
+    _require((draws > 0) == sampler.stochastic, f"stochastic = {sampler.stochastic}, but draws noise {draws} times")
+    return f"{draws} draws of noise in 10 steps"
+
+
+def _reaches_point(sampler: Sampler) -> str:
+    law = exact.point()
+    run = _sample(sampler, law, steps=LAW_STEPS)
+    error = float((run.result - law.points[0]).square().mean().sqrt())
+    _require(error < 2e-3, f"ends {error:.2g} (RMS) away from data that are a single point, {LAW_STEPS} steps")
+    return f"data at a single point are reached to {error:.1g}"
+
+
+def _reaches_law(law: exact.Law) -> Callable[[Sampler], str]:
+    def run(sampler: Sampler) -> str:
+        numbers = torch.arange(LAW_IMAGES)
+        found = _sample(sampler, law.network, LAW_STEPS, numbers).result
+        shift, spread, weights = law.errors(found)
+        summary = f"mean off by {shift:.3f} standard deviations, variance by {spread:+.1%}, modes by {weights:.3f}"
+        allowed = law.monte_carlo_errors(LAW_IMAGES)
+        good = shift < 4 * allowed.shift and abs(spread) < LAW_TOLERANCE + 4 * allowed.spread
+        _require(good and weights <= 4 * allowed.weights, f"{LAW_STEPS} steps: {summary}")
+        return summary
+
+    return run
+
+
+def _converges(sampler: Sampler) -> str:
+    if sampler.order is None:
+        raise NotApplicable("it declares no order, as it does not solve the probability-flow ODE")
+    orders = exact.convergence(sampler).orders
+    _require(
+        abs(orders[-1] - sampler.order) <= ORDER_TOLERANCE,
+        f"declares order {sampler.order}, but halving the step gives {', '.join(f'{o:.2f}' for o in orders)}",
+    )
+    return f"order {sampler.order}: halving the step gives {', '.join(f'{o:.2f}' for o in orders)}"
+
+
+CHECKS: tuple[Check, ...] = (
+    Check("keeps shape, dtype and device, and stays finite", _keeps_shape),
+    Check("leaves its input untouched", _leaves_input),
+    Check("leaves global random states untouched", _leaves_random_state),
+    Check("gives the same images for the same seed", _repeats),
+    Check("makes an image independent of its batch", _independent_of_batch),
+    Check("evaluates the network as often as it declares", _counts),
+    Check("has parameters that survive JSON", _round_trips),
+    Check("says whether it is stochastic", _declares_noise),
+    Check("adds no noise on the last step", _reaches_point),
+    Check("reaches the mean and covariance of Gaussian data", _reaches_law(exact.gaussian_law())),
+    Check("reaches the modes of a mixture", _reaches_law(exact.mixture_law())),
+    Check("converges with its declared order", _converges),
+)

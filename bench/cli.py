@@ -1,0 +1,214 @@
+"""The command line. Commands import what they need when they run, so that `--help` answers at once."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import App, CycloptsError, Parameter
+
+from models.errors import UsageError
+
+FAILED, USAGE, INTERRUPTED = 1, 2, 130
+
+app = App(
+    name="run_bench.py",
+    help="Sampler Bench: which diffusion sampler gives which quality for how much compute.\n\n"
+    "Without a command: the quick study on the embedded checkpoint.",
+    help_format="markdown",
+    version="0.1.0",
+    suppress_keyboard_interrupt=False,
+    default_parameter=Parameter(negative=()),
+)
+
+
+@app.default
+def quick(
+    *,
+    images: int | None = None,
+    batch: int | None = None,
+    out: Path | None = None,
+    force: bool = False,
+) -> int:
+    """Run the quick study on the embedded checkpoint.
+
+    Args:
+        images: Images a cell generates.
+        batch: Images generated at a time.
+        out: Run folder (default: results/quick).
+        force: Measure again what is already recorded.
+    """
+    return run("quick", images=images, batch=batch, out=out, force=force)
+
+
+@app.command
+def run(
+    study: str,
+    /,
+    *,
+    samplers: str | None = None,
+    grids: str | None = None,
+    steps: str | None = None,
+    model: str | None = None,
+    images: int | None = None,
+    batch: int | None = None,
+    seed: int | None = None,
+    device: str | None = None,
+    precision: str | None = None,
+    out: Path | None = None,
+    force: bool = False,
+    dry_run: bool = False,
+    plugin: list[Path] | None = None,
+) -> int:
+    """Run a study: measure every cell that is not recorded yet, then report.
+
+    What is given here wins over the study; the resolved study is stored with the run. Exit status: 0 all well, 1 some
+    cells failed, 2 wrong usage or a missing prerequisite, 130 interrupted (the same command goes on).
+
+    Args:
+        study: Name of a shipped study, or a TOML file.
+        samplers: Instead of the study's, such as "ddim[eta=0.5],heun".
+        grids: Instead of the study's, such as "trailing,karras[rho=5]".
+        steps: Instead of the study's, such as "5,10".
+        model: Embedded model, or a model folder.
+        images: Images a cell generates.
+        batch: Images generated at a time.
+        seed: One seed block instead of the study's.
+        device: auto, cpu, cuda, cuda:1, ...
+        precision: Arithmetic of the network.
+        out: Run folder (default: results/NAME).
+        force: Measure again what is already recorded.
+        dry_run: Only list the cells.
+        plugin: Python file that registers samplers; may be given several times.
+    """
+    from bench.commands import run_and_report
+    from bench.study import Overrides
+    from models.registry import split_outside_brackets
+
+    _load_plugins(plugin)
+    overrides = Overrides(
+        samplers=split_outside_brackets(samplers) if samplers is not None else None,
+        grids=split_outside_brackets(grids) if grids is not None else None,
+        steps=_integers("--steps", steps),
+        model=model,
+        images=images,
+        batch=batch,
+        seed=seed,
+        device=device,
+        precision=precision,
+    )
+    return run_and_report(study, overrides, out, force=force, dry_run=dry_run)
+
+
+@app.command(name="list")
+def list_(
+    what: Literal["samplers", "grids", "models", "metrics", "studies", "runs"],
+    /,
+    *,
+    as_json: Annotated[bool, Parameter(name="--json")] = False,
+    plugin: list[Path] | None = None,
+) -> int:
+    """List what there is.
+
+    Args:
+        what: Kind of thing.
+        as_json: As JSON on stdout.
+        plugin: Python file that registers samplers.
+    """
+    from bench.listing import rows, show
+
+    _load_plugins(plugin)
+    found = rows(what)
+    if as_json:
+        print(json.dumps(found, indent=1))
+    else:
+        show(what, found)
+    return 0
+
+
+@app.command
+def check(name: str, /, *, plugin: list[Path] | None = None) -> int:
+    """Run the conformance suite on one sampler. Exit status 1 if it does not conform.
+
+    Args:
+        name: Sampler, with parameters if need be: "ddim[eta=0.5]".
+        plugin: Python file that registers it.
+    """
+    from bench.commands import check_sampler
+
+    _load_plugins(plugin)
+    return check_sampler(name)
+
+
+@app.command
+def report(
+    *runs: Path, formats: Annotated[str | None, Parameter(name="--format")] = None, out: Path | None = None
+) -> int:
+    """Make tables, figures and the page again from the records of one or more runs.
+
+    Args:
+        runs: Run folders.
+        formats: Of md, latex, csv, parquet, html, png, pdf; all by default.
+        out: Folder for the files (default: the run folder).
+    """
+    from bench.commands import report_runs
+
+    return report_runs(list(runs), formats.split(",") if formats is not None else None, out)
+
+
+@app.command
+def compare(run_a: Path, run_b: Path, /) -> int:
+    """Compare two runs cell by cell: ratios of time, differences of quality, where they may be compared.
+
+    Args:
+        run_a: Run folder.
+        run_b: Run folder.
+    """
+    from bench.commands import compare_runs
+
+    return compare_runs(run_a, run_b)
+
+
+@app.command
+def train(model: str, /, *, out: Path | None = None, seed: int = 0, steps: int | None = None) -> int:
+    """Train an embedded model again from scratch; a killed training goes on from its checkpoint.
+
+    Args:
+        model: Name of the model: digits.
+        out: Folder for checkpoints and the model (default: results/train-NAME).
+        seed: Of initialisation, batches, times and noise.
+        steps: Steps of the denoiser's training, to try the command out; all other stages shrink alike.
+    """
+    from bench.commands import train_model
+
+    return train_model(model, out, seed, steps)
+
+
+def main() -> None:
+    """Run the command line and exit with its status."""
+    try:
+        status = app(sys.argv[1:], exit_on_error=False, print_error=False, result_action="return_value")
+    except (UsageError, CycloptsError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        status = USAGE
+    except KeyboardInterrupt:
+        print("interrupted; what is finished is kept, the same command goes on from there", file=sys.stderr)
+        status = INTERRUPTED
+    sys.exit(status or 0)
+
+
+def _integers(option: str, text: str | None) -> list[int] | None:
+    if text is None:
+        return None
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise UsageError(f"{option} {text!r}: expected whole numbers separated by commas, such as 5,10,20") from None
+
+
+def _load_plugins(files: list[Path] | None) -> None:
+    if files:
+        from samplers.registry import load_file
+
+        for file in files:
+            load_file(file)

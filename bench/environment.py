@@ -1,0 +1,79 @@
+"""What a figure depends on besides the study: machine, device, versions, commit."""
+
+import os
+import platform
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+from models.errors import UsageError
+
+_PACKAGES = ("sampler-bench", "torch", "torchvision", "diffusers", "torch-fidelity", "numpy", "scipy")
+
+
+def pick_device(name: str) -> torch.device:
+    """The device of a name; "auto" is CUDA when there is one, else the CPU. UsageError if it is not there."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    available = ["cpu", *(f"cuda:{n}" for n in range(torch.cuda.device_count()))]
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = None
+    if device is None or (str(device) not in available and not (name == "cuda" and len(available) > 1)):
+        raise UsageError(f"unknown device {name!r}; this machine has: auto, {', '.join(available)}")
+    return device
+
+
+def device_name(device: torch.device) -> str:
+    """The model of the processor that samples, with the number of threads on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{_cpu_name()}, {torch.get_num_threads()} threads"
+
+
+def describe(device: torch.device) -> dict[str, str | int | bool | None]:
+    """The environment of a record: plain values, ready for JSON."""
+    return {
+        "device_name": device_name(device),
+        "cuda": torch.version.cuda if device.type == "cuda" else None,
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "cpus": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "command": " ".join(sys.argv),
+        **{f"version_{package}": _version(package) for package in _PACKAGES},
+        **_git(),
+    }
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _git() -> dict[str, str | bool | None]:
+    def ask(*arguments: str) -> str | None:
+        try:
+            done = subprocess.run(
+                ["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, check=True, timeout=10
+            )
+        except (OSError, subprocess.SubprocessError):
+            return None
+        return done.stdout.strip()
+
+    status = ask("status", "--porcelain", "--untracked-files=no")
+    return {"git_commit": ask("rev-parse", "HEAD"), "git_dirty": None if status is None else bool(status)}

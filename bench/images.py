@@ -1,0 +1,43 @@
+"""From a network's value range to uint8 images, once, by rounding; and the preview that a record keeps."""
+
+import os
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+QUANTISER = "round"
+"""Name of the rule below, recorded with every row: values are rounded, not cut."""
+
+
+class BadSamples(ValueError):
+    """A sampler returned something that is no image: wrong shape, or NaN or Inf."""
+
+
+def check_samples(samples: Tensor, state: Tensor) -> None:
+    """BadSamples unless the samples are finite and shaped like the initial state.
+
+    A cast to uint8 would turn NaN into black pixels and hide the failure.
+    """
+    if samples.shape != state.shape or samples.dtype != state.dtype:
+        raise BadSamples(
+            f"expected {state.dtype} of shape {tuple(state.shape)}, "
+            f"the sampler returned {samples.dtype} of shape {tuple(samples.shape)}"
+        )
+    bad = int((~samples.isfinite().flatten(1).all(1)).sum())
+    if bad:
+        raise BadSamples(f"{bad} of {samples.shape[0]} images of a batch hold NaN or Inf")
+
+
+def to_uint8(samples: Tensor) -> Tensor:
+    """[-1, 1] to 0 ... 255, clamped and rounded to nearest (halves to even)."""
+    return ((samples.clamp(-1.0, 1.0) + 1.0) * 127.5).round().to(torch.uint8)
+
+
+def save_preview(images: Tensor, path: Path) -> None:
+    """Write uint8 images (N, C, H, W), C = 1 or 3, side by side as one PNG, atomically."""
+    strip = torch.cat(list(images.cpu()), dim=2).movedim(0, 2)  # (H, N * W, C)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    Image.fromarray(strip.squeeze(2).numpy()).save(temporary, format="PNG")
+    os.replace(temporary, path)

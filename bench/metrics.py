@@ -1,0 +1,86 @@
+"""Quality of generated images, computed by torch-fidelity's own metric functions on features in float64."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch_fidelity.metric_fid import fid_statistics_to_metric
+from torch_fidelity.metric_isc import isc_features_to_metric
+from torch_fidelity.metric_kid import kid_features_to_metric
+from torch_fidelity.metric_prc import prc_features_to_metric
+
+from bench.features import Features
+from bench.reference import Reference
+from bench.study import Metric
+
+Values = dict[str, float | int | None]
+
+KID_SUBSETS = 100
+KID_SUBSET_SIZE = 1000
+ISC_SPLITS = 10
+RNG_SEED = 2020
+"""torch-fidelity's defaults, stated here because rows are only comparable with the same ones."""
+
+
+def frechet(mean: torch.Tensor, covariance: torch.Tensor, reference: Reference) -> float:
+    """Frechet distance between two Gaussians: |m - m'|^2 + tr(S + S' - 2 (S S')^(1/2)), all float64."""
+    ours = {"mu": mean.numpy(), "sigma": covariance.numpy()}
+    theirs = {"mu": reference.mean.numpy(), "sigma": reference.covariance.numpy()}
+    return float(fid_statistics_to_metric(ours, theirs, verbose=False)["frechet_inception_distance"])
+
+
+def _fd(features: Features, reference: Reference, column: str) -> Values:
+    return {column: frechet(features.features.mean(0), torch.cov(features.features.T), reference)}
+
+
+def _kid(features: Features, reference: Reference, column: str) -> Values:
+    size = min(KID_SUBSET_SIZE, len(features.features), reference.count)
+    value = kid_features_to_metric(
+        features.features,
+        reference.features,
+        kid_subsets=KID_SUBSETS,
+        kid_subset_size=size,
+        rng_seed=RNG_SEED,
+        verbose=False,
+    )
+    return {
+        "kid_mean": value["kernel_inception_distance_mean"],
+        "kid_std": value["kernel_inception_distance_std"],
+        "kid_subset_size": size,
+    }
+
+
+def _inception_score(features: Features, reference: Reference, column: str) -> Values:
+    value = isc_features_to_metric(features.logits, splits=ISC_SPLITS, shuffle=True, rng_seed=RNG_SEED)
+    return {
+        "inception_score": value["inception_score_mean"],
+        "inception_score_std": value["inception_score_std"],
+    }
+
+
+def _precision_recall(features: Features, reference: Reference, column: str) -> Values:
+    # blockwise: the full variant builds N x N matrices
+    value = prc_features_to_metric(features.features, reference.features, save_cpu_ram=True, verbose=False)
+    return {"precision": value["precision"], "recall": value["recall"]}
+
+
+_FUNCTIONS: dict[Metric, Callable[[Features, Reference, str], Values]] = {
+    "fd": _fd,
+    "kid": _kid,
+    "inception_score": _inception_score,
+    "precision_recall": _precision_recall,
+}
+
+
+def quality(features: Features, reference: Reference, extractor_name: str, metrics: Sequence[Metric]) -> Values:
+    """The quality columns of a row.
+
+    Args:
+        features: of the generated images.
+        reference: of the real ones, by the same extractor.
+        extractor_name: the Frechet distance is called fd_<name>; only Inception's would be an FID.
+        metrics: which to compute.
+    """
+    values: Values = {}
+    for metric in metrics:
+        values |= _FUNCTIONS[metric](features, reference, f"fd_{extractor_name}")
+    return values

@@ -1,0 +1,97 @@
+"""The only clock, and the only device synchronisation.
+
+A `sample` call is timed as a whole, between two synchronisations. The time inside the network is told apart without any
+in between: on a CPU by reading the clock around every evaluation, on CUDA by events that are read after the call.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from models.networks import Network
+from models.schedule import Level
+
+Clock = Callable[[], float]
+
+
+@dataclass(frozen=True)
+class Timed:
+    """One timed call.
+
+    Attributes:
+        result: what it returned.
+        seconds: wall-clock of the whole call.
+        network_seconds: the part of it spent in network evaluations.
+    """
+
+    result: Tensor
+    seconds: float
+    network_seconds: float
+
+
+class TimedNetwork:
+    """A network that remembers how long its evaluations took since the last `reset`."""
+
+    def __init__(self, network: Network, device: torch.device, clock: Clock = time.perf_counter) -> None:
+        self._network, self._clock = network, clock
+        self._on_cuda = device.type == "cuda"
+        self.reset()
+
+    def reset(self) -> None:
+        self._seconds = 0.0
+        self._events: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
+
+    def __call__(self, x: Tensor, at: Level) -> Tensor:
+        if self._on_cuda:
+            start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+            start.record()
+            output = self._network(x, at)
+            end.record()
+            self._events.append((start, end))
+            return output
+        began = self._clock()
+        output = self._network(x, at)
+        self._seconds += self._clock() - began
+        return output
+
+    def seconds(self) -> float:
+        """Time in the network since the last reset; on CUDA only after a synchronisation."""
+        in_events: float = sum(start.elapsed_time(end) for start, end in self._events)  # milliseconds
+        return self._seconds + in_events / 1000.0
+
+
+class Stopwatch:
+    """Times calls on one device.
+
+    Args:
+        device: synchronised before and after every timed call, if it is asynchronous.
+        clock: seconds; a test passes its own.
+    """
+
+    def __init__(self, device: torch.device, clock: Clock = time.perf_counter) -> None:
+        self._device, self._clock = device, clock
+
+    def synchronise(self) -> None:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+
+    def time(self, call: Callable[[], Tensor], network: TimedNetwork) -> Timed:
+        """Run the call once, timed."""
+        network.reset()
+        self.synchronise()
+        began = self._clock()
+        result = call()
+        self.synchronise()
+        seconds = self._clock() - began
+        return Timed(result, seconds, network.seconds())
+
+    def reset_peak_memory(self) -> None:
+        if self._device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self._device)
+
+    def peak_memory_mib(self) -> float | None:
+        """Peak device memory in MiB since the last reset; None on a CPU, where no allocator counts it."""
+        return torch.cuda.max_memory_allocated(self._device) / 2**20 if self._device.type == "cuda" else None
