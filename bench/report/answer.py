@@ -1,0 +1,114 @@
+"""The answer of a study in one sentence: the fastest setting that is still good enough."""
+
+import math
+from dataclasses import dataclass
+
+from bench.report.columns import Row, known, percent, setting, significant
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a study found out on one protocol and one device.
+
+    Attributes:
+        sentence: the answer, or why there is none.
+        baseline: the row compared with; None if it was not measured.
+        winner: the fastest setting whose distance is within the tolerance; None if none is both that and faster than
+            the baseline.
+        speedup: the baseline's time over the winner's.
+        tolerance: how much worse than the baseline is good enough, as a fraction of the baseline's distance.
+    """
+
+    sentence: str
+    baseline: Row | None
+    winner: Row | None
+    speedup: float | None
+    tolerance: float
+
+
+def answer(rows: list[Row], fd: str | None, tolerance: float, gap: str) -> Answer:
+    """The answer among rows whose quality and times are comparable.
+
+    Args:
+        rows: of one protocol and one clock.
+        fd: their Frechet distance; None if it was not measured.
+        tolerance: see `Answer`.
+        gap: what to say of the baseline if it is not among the rows.
+    """
+    baseline = next((row for row in rows if row["baseline"]), None)
+    if baseline is None:
+        return Answer(f"No answer: {gap}.", None, None, None, tolerance)
+    reason = _incomplete(baseline, fd)
+    measured = [
+        row for row in rows if not row["baseline"] and fd and known(row[fd]) and known(row["s_per_image_median"])
+    ]
+    if reason is None and not measured:
+        reason = "only the baseline was measured"
+    if reason is not None or fd is None:
+        return Answer(f"No answer: {reason}.", baseline, None, None, tolerance)
+    limit = baseline[fd] + tolerance * abs(baseline[fd])
+    good = [row for row in measured if row[fd] <= limit]
+    if not good:
+        closest = min(measured, key=lambda row: float(row[fd]))
+        return Answer(_none_good(closest, baseline, fd, tolerance), baseline, None, None, tolerance)
+    fastest = min(good, key=lambda row: float(row["s_per_image_median"]))
+    speedup = baseline["s_per_image_median"] / fastest["s_per_image_median"]
+    if speedup <= 1:
+        return Answer(_none_faster(fastest, baseline, fd, tolerance), baseline, None, None, tolerance)
+    return Answer(_found(fastest, baseline, fd, tolerance), baseline, fastest, speedup, tolerance)
+
+
+def _incomplete(baseline: Row, fd: str | None) -> str | None:
+    if fd is None:
+        return "no Frechet distance was measured"
+    if not known(baseline[fd]):
+        return f"the baseline ({setting(baseline)}) has no {fd}"
+    if not known(baseline["s_per_image_median"]):
+        return f"the baseline ({setting(baseline)}) has no time"
+    return None
+
+
+def _found(winner: Row, baseline: Row, fd: str, tolerance: float) -> str:
+    gain = f"{_faster(winner, baseline)}{_doubt(winner, baseline, fd)}"
+    return (
+        f"{setting(winner)} ({winner['nfe']:g} evaluations) is the fastest setting whose {fd} "
+        f"({significant(winner[fd])}) is within {percent(tolerance)} of the baseline's "
+        f"({significant(baseline[fd])}, {setting(baseline)}): {gain}."
+    )
+
+
+def _none_faster(fastest: Row, baseline: Row, fd: str, tolerance: float) -> str:
+    return (
+        f"No setting whose {fd} is within {percent(tolerance)} of the baseline's "
+        f"({significant(baseline[fd])}, {setting(baseline)}) is faster than it: the fastest of them is "
+        f"{setting(fastest)}, {_faster(fastest, baseline)}."
+    )
+
+
+def _none_good(closest: Row, baseline: Row, fd: str, tolerance: float) -> str:
+    # a distance estimated at zero or below has no percentage
+    excess = f", {percent(closest[fd] / baseline[fd] - 1)} worse" if baseline[fd] > 0 else ""
+    return (
+        f"No setting is within {percent(tolerance)} of the baseline's {fd} "
+        f"({significant(baseline[fd])}, {setting(baseline)}): the closest is {setting(closest)} "
+        f"({significant(closest[fd])}{excess}), {_faster(closest, baseline)}."
+    )
+
+
+def _faster(row: Row, baseline: Row) -> str:
+    ours, theirs = row["s_per_image_median"], baseline["s_per_image_median"]
+    times = f"({significant(1000 * ours)} against {significant(1000 * theirs)} ms an image)"
+    if ours <= theirs:
+        return f"{significant(theirs / ours, 2)} times faster {times}"
+    return f"{significant(ours / theirs, 2)} times slower {times}"
+
+
+def _doubt(winner: Row, baseline: Row, fd: str) -> str:
+    """Whether seeds can tell the two distances apart, where both have several."""
+    spreads = (winner[f"{fd}_std"], baseline[f"{fd}_std"])
+    if min(winner["seeds"], baseline["seeds"]) < 2 or not all(known(spread) for spread in spreads):
+        return ""
+    combined = math.hypot(*spreads)
+    if abs(winner[fd] - baseline[fd]) > combined:
+        return ""
+    return f"; the two distances differ by no more than the standard deviation over seeds ({significant(combined, 2)})"

@@ -1,0 +1,81 @@
+"""One page with everything: answer, table, figures, settings, environment. It needs no other file and no network."""
+
+import base64
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from bench.report.columns import rows_of
+from bench.report.display import notes
+from bench.report.summary import Run, Summary
+from bench.report.tables import html_table
+
+_TEMPLATES = Environment(
+    loader=FileSystemLoader(Path(__file__).parent),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+_ENVIRONMENT = ("device_name", "cuda", "platform", "python", "cpus", "threads", "git_commit", "git_dirty", "command")
+
+
+def page(summary: Summary, figures: Mapping[str, bytes], captions: Mapping[str, str]) -> str:
+    """The page.
+
+    Args:
+        summary: what it says.
+        figures: PNG files by name.
+        captions: of the same names.
+    """
+    sections = [
+        {
+            "label": section.label,
+            "answers": [each.sentence for each in section.answers],
+            # Styler has escaped it
+            "table": Markup(html_table(section, f"table{n}")),
+            "notes": notes(section),
+        }
+        for n, section in enumerate(summary.sections)
+    ]
+    drawn = [(captions[name], base64.b64encode(content).decode()) for name, content in figures.items()]
+    return _TEMPLATES.get_template("page.html.j2").render(
+        title=summary.title,
+        sections=sections,
+        answers=[each.sentence for each in summary.answers],
+        figures=drawn,
+        remarks=summary.remarks(),
+        studies=[(run.name, settings(run)) for run in summary.runs],
+        environment=environment(summary),
+    )
+
+
+def settings(run: Run) -> list[tuple[str, str]]:
+    """The resolved study, readable: one line for a key, and one for each block of the product."""
+    lines = [(key, _plain(value)) for key, value in run.study.items() if key != "block"]
+    return lines + [(f"block {n}", _plain(block)) for n, block in enumerate(run.study.get("block", []), 1)]
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "; ".join(f"{key}: {_plain(each)}" for key, each in value.items() if each is not None)
+    if isinstance(value, list):
+        return ", ".join(map(_plain, value))
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def environment(summary: Summary) -> list[tuple[str, str]]:
+    """What the figures depend on besides the study: every value that occurs, normally one."""
+    versions = [str(name) for name in summary.cells.columns if str(name).startswith("version_")]
+    rows = rows_of(summary.cells)
+    lines = [(name, _distinct(row.get(name) for row in rows)) for name in (*_ENVIRONMENT, *versions)]
+    return [(name.removeprefix("version_").replace("_", " "), text) for name, text in lines if text]
+
+
+def _distinct(values: Iterable[Any]) -> str:
+    return "; ".join(dict.fromkeys(str(value) for value in values if value is not None and value == value))

@@ -1,0 +1,156 @@
+"""What all figures share: colours, axes that read in plain numbers, title and note. No pyplot, no global state."""
+
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from textwrap import fill
+
+import matplotlib
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.typing import LineStyleType
+
+from bench.report.columns import Row, flat, rows_of
+from bench.report.display import small_n
+from bench.report.summary import Section, Summary
+
+# Okabe and Ito's palette, told apart by colour-blind readers, without its yellow, too pale for a line, and without
+# black, which is the baseline's
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F3C8D", "#8C6D31")
+# coprime in number with the colours: 56 pairs before one comes again; sizes in points that look alike
+MARKERS = (("o", 6.0), ("s", 5.8), ("^", 7.0), ("D", 5.4), ("v", 7.0), ("P", 7.4), ("X", 7.0))
+LINES: tuple[LineStyleType, ...] = ("-", "--", ":", "-.", (0, (8, 2)), (0, (3, 1, 1, 1, 1, 1)))
+INK, FAINT, GREY = "#222222", "#E6E6E6", "#666666"
+TEXT, SMALL, TINY = 9.0, 8.0, 7.0
+DPI = 160
+WIDTH = 7.2
+"""Inches: the width of a page's text."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a series is drawn: colour and marker are the sampler's, in all figures; the line tells its grids apart."""
+
+    colour: str
+    marker: str
+    size: float
+    line: LineStyleType
+
+
+@dataclass(frozen=True)
+class Series:
+    """Rows that a line connects, in order of steps."""
+
+    label: str
+    look: Look
+    rows: list[Row]
+
+
+def several(rows: pd.DataFrame) -> list[str]:
+    """What a label must say besides sampler and steps to tell rows apart: the grid if there are several, and so on."""
+    names = ["grid"] if rows["grid"].nunique() > 1 else []
+    for name in ("run", "device_name", "dtype", "batch"):
+        if len(rows[["sampler", *names, name]].drop_duplicates()) > len(rows[["sampler", *names]].drop_duplicates()):
+            names.append(name)
+    return names
+
+
+def all_series(rows: pd.DataFrame, summary: Summary) -> list[Series]:
+    """The series of some rows."""
+    order = list(dict.fromkeys(summary.table["sampler"].tolist()))
+    lines: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows_of(rows):
+        lines.setdefault(tuple(str(row[name]) for name in ("sampler", *several(rows))), []).append(row)
+    found = []
+    for key, members in lines.items():
+        n = order.index(key[0])
+        alike = [each for each in lines if each[0] == key[0]]
+        look = Look(COLOURS[n % len(COLOURS)], *MARKERS[n % len(MARKERS)], LINES[alike.index(key) % len(LINES)])
+        found.append(Series(", ".join(key), look, sorted(members, key=lambda row: int(row["steps"]))))
+    return found
+
+
+def new_figure(summary: Summary, height: float) -> Figure:
+    """A figure of a page's width with the title of the study and, where images are few, the warning."""
+    figure = Figure(figsize=(WIDTH, height), dpi=DPI, layout="constrained")
+    figure.suptitle(title(summary, WIDTH), x=0.01, ha="left", fontsize=11, fontweight="bold", color=INK)
+    if note := warning(summary):
+        figure.supxlabel(note, x=0.01, ha="left", fontsize=TINY, color=GREY)
+    return figure
+
+
+def title(summary: Summary, width: float) -> str:
+    """The title of the study on lines that fit a figure of so many inches."""
+    return fill(flat(summary.title, 200), int(9.5 * width))
+
+
+def warning(summary: Summary) -> str | None:
+    """The small-N note of a figure, once for every number of images below the limit."""
+    counts = dict.fromkeys(section.images for section in summary.sections)
+    where = "figure" if len(summary.sections) == 1 else "panel"
+    return " ".join(note for n in counts if (note := small_n(n, where))) or None
+
+
+def plain_axes(axes: Axes) -> None:
+    """Axes without a frame, with a light grid behind the data."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(GREY)
+    axes.tick_params(labelsize=SMALL, color=GREY, labelcolor=INK)
+    axes.set_axisbelow(True)
+
+
+def panel_title(axes: Axes, section: Section, clock: str | None) -> None:
+    """What a panel shows: the protocol, and what times were measured on."""
+    text = section.label if clock is None else f"{section.label}\n{clock}"
+    wrapped = "\n".join(fill(line, 92) for line in text.splitlines())
+    axes.set_title(wrapped, loc="left", fontsize=TINY, color=GREY)
+
+
+def log_axis(axes: Axes, which: str, values: Sequence[float]) -> None:
+    """A logarithmic axis around some positive values, labelled in plain numbers."""
+    low, high = min(values), max(values)
+    margin = max(0.06 * math.log(high / low), 0.05)
+    low, high = low * math.exp(-margin), high * math.exp(margin)
+    axis: Axis = axes.xaxis if which == "x" else axes.yaxis
+    (axes.set_xscale if which == "x" else axes.set_yscale)("log")
+    (axes.set_xlim if which == "x" else axes.set_ylim)(low, high)
+    axis.set_major_locator(FixedLocator(log_ticks(low, high)))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: plain(value)))
+    axis.grid(True, color=FAINT, linewidth=0.6)
+
+
+def plain(value: float) -> str:
+    """A number without an exponent and without trailing zeros: 0.002, 1.5, 1,000."""
+    return f"{value:,.10f}".rstrip("0").rstrip(".")
+
+
+def log_ticks(low: float, high: float) -> list[float]:
+    """Round numbers between two positive bounds, about evenly spaced on a log axis, four or more if possible."""
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for digits in ((1.0,), (1.0, 3.0), (1.0, 2.0, 5.0), (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)):
+        ticks = [float(f"{digit}e{decade}") for decade in decades for digit in digits]
+        ticks = [tick for tick in ticks if low <= tick <= high]
+        if len(ticks) >= 4:
+            return ticks
+    return [float(tick) for tick in MaxNLocator(5).tick_values(low, high) if low <= tick <= high]
+
+
+def empty(axes: Axes, reason: str) -> None:
+    """A panel that says why it is empty."""
+    axes.axis("off")
+    axes.text(0.5, 0.5, reason, ha="center", va="center", fontsize=TEXT, color=GREY, transform=axes.transAxes)
+
+
+def render(figure: Figure, kind: str) -> bytes:
+    """A figure as a file of a kind ("png" or "pdf"), the same bytes for the same figure."""
+    buffer = io.BytesIO()
+    # fonts as TrueType, which journals ask for; without a date the bytes depend on the records only
+    metadata = {"CreationDate": None} if kind == "pdf" else {"Software": None}
+    with matplotlib.rc_context({"pdf.fonttype": 42}):
+        figure.savefig(buffer, format=kind, dpi=DPI, metadata=metadata, facecolor="white")
+    return buffer.getvalue()

@@ -1,0 +1,203 @@
+"""Reads runs and works out what all outputs say: the table, its protocols, the answers and the failures."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bench.record import RunFolder
+from bench.report.aggregate import aggregate, measured_fd
+from bench.report.answer import Answer, answer
+from bench.report.columns import CLOCK, KEYS, PROTOCOL, Row, fd_columns, flat, rows_of, with_columns
+from models.errors import UsageError
+
+_NEEDED = (*KEYS, "id", "status", "error", "note", "seed", "device", "extractor", "reference", "latency_s", "network_s")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder that was read.
+
+    Attributes:
+        name: of the folder; the whole path where two runs share it.
+        folder: the records and previews.
+        study: the resolved study.
+        planned: how many cells it has.
+        baseline: sampler, grid and steps of the baseline, in the records' spelling.
+    """
+
+    name: str
+    folder: RunFolder
+    study: dict[str, Any]
+    planned: int
+    baseline: tuple[str, str, int]
+
+    @property
+    def tolerance(self) -> float:
+        return float(self.study["tolerance"])
+
+
+@dataclass(frozen=True)
+class Section:
+    """The rows of one protocol, which alone are ranked with one another.
+
+    Attributes:
+        label: the protocol, readable and unambiguous.
+        rows: of the aggregated table.
+        fd: name of their Frechet distance; None if it was not measured.
+        floor: the distance of real data to real data on this protocol, if the records know it.
+        answers: one for each device, precision and batch, in the order of `clocks`.
+    """
+
+    label: str
+    rows: pd.DataFrame
+    fd: str | None
+    floor: float | None
+    answers: list[Answer]
+
+    @property
+    def images(self) -> int:
+        return int(self.rows["images"].iloc[0])
+
+    def clocks(self) -> list[tuple[str, pd.DataFrame]]:
+        """Rows with comparable times, and what they were measured on."""
+        groups = self.rows.groupby(list(CLOCK), dropna=False, sort=False)
+        return [(f"{device}, {dtype}, batch {batch}", rows) for (device, dtype, batch), rows in groups]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """All that the outputs are made from.
+
+    Attributes:
+        runs: in the order given.
+        cells: the records, with the name of their run.
+        table: the aggregated rows of all protocols.
+        sections: the table by protocol.
+        failed: records of the cells that failed.
+    """
+
+    runs: list[Run]
+    cells: pd.DataFrame
+    table: pd.DataFrame
+    sections: list[Section]
+    failed: list[Row]
+
+    @property
+    def title(self) -> str:
+        return " + ".join(dict.fromkeys(str(run.study["title"]) for run in self.runs))
+
+    @property
+    def answers(self) -> list[Answer]:
+        """The answers of all sections, each saying what it holds for where there are several; never none."""
+        if self.sections:
+            several = len(self.sections) > 1
+            pairs = [(section, each) for section in self.sections for each in section.answers]
+            return [_scoped(each, section.label) if several else each for section, each in pairs]
+        missing = sum(run.planned for run in self.runs) - len(self.cells)
+        sentence = f"No answer: no cell has a result ({len(self.failed)} failed, {missing} not measured yet)."
+        return [Answer(sentence, None, None, None, self.runs[0].tolerance)]
+
+    def remarks(self) -> list[str]:
+        """What a reader must know about single cells: failures, missing cells, and notes of the records."""
+        named = len(self.runs) > 1
+        lines = [f"Failed: {_cell(row, named)}: {flat(row['error'])}" for row in self.failed]
+        missing = sum(run.planned for run in self.runs) - len(self.cells)
+        if missing > 0:
+            lines.append(f"Not measured yet: {missing} cells; run the study again to go on.")
+        noted = self.cells[self.cells["note"].notna()]
+        return lines + [f"Note: {_cell(row, named)}: {flat(row['note'])}" for row in rows_of(noted)]
+
+
+def summarise(runs: Sequence[Path]) -> Summary:
+    """Read runs and work out the table, the answers and the failures.
+
+    Raises:
+        UsageError: no run, the same run twice, or a folder that is no run folder.
+    """
+    if not runs:
+        raise UsageError("no run was given; expected one or more run folders, such as results/quick")
+    paths = [Path(run) for run in runs]
+    if len({path.resolve() for path in paths}) < len(paths):
+        raise UsageError(f"a run was given twice: {', '.join(map(str, paths))}; give each run once")
+    names = [path.resolve().name for path in paths]
+    loaded = [
+        _load(path, name if names.count(name) == 1 else str(path)) for path, name in zip(paths, names, strict=True)
+    ]
+    cells = with_columns(pd.concat([records for _, records in loaded], ignore_index=True), _NEEDED)
+    table = aggregate(cells)
+    found = [run for run, _ in loaded]
+    failed = rows_of(cells[cells["status"] == "failed"])
+    groups = table.groupby(list(PROTOCOL), dropna=False, sort=False) if len(table) else ()
+    sections = [_section(rows, found, failed) for _, rows in groups]
+    return Summary(found, cells.drop(columns="baseline"), table, sections, failed)
+
+
+def _load(path: Path, name: str) -> tuple[Run, pd.DataFrame]:
+    folder = RunFolder(path)
+    manifest = folder.manifest()
+    study, cells = manifest["study"], manifest["cells"]
+    records = with_columns(folder.load(), ("id", "sampler", "grid", "steps"))
+    baseline = _baseline(study["baseline"], cells, rows_of(records))
+    flags = [(row["sampler"], row["grid"], row["steps"]) == baseline for row in rows_of(records)]
+    return Run(name, folder, study, len(cells), baseline), records.assign(
+        run=name, baseline=pd.Series(flags, dtype=bool)
+    )
+
+
+def _baseline(words: dict[str, Any], cells: list[str], records: list[Row]) -> tuple[str, str, int]:
+    """The baseline in the records' spelling. The study may spell it otherwise, but its first cell is the baseline's."""
+    first = next((row for row in records if cells and row["id"] == cells[0]), None)
+    if first is not None and first["steps"] == words["steps"]:
+        return str(first["sampler"]), str(first["grid"]), int(first["steps"])
+    return words["sampler"], words["grid"], words["steps"]
+
+
+def _section(rows: pd.DataFrame, runs: list[Run], failed: list[Row]) -> Section:
+    fd = measured_fd(rows)
+    floors = rows[f"{fd}_floor"].dropna().tolist() if f"{fd}_floor" in rows.columns else []
+    unmeasured = [name for name in fd_columns(rows.columns) if name != fd]
+    rows = rows.drop(columns=[column for name in unmeasured for column in (name, f"{name}_std")])
+    section = Section(_label(rows_of(rows)[0]), rows, fd, floors[0] if floors else None, [])
+    answers = []
+    for _, group in section.clocks():
+        found = rows_of(group)
+        run = next(run for run in runs if f"{found[0]['run']} + ".startswith(f"{run.name} + "))
+        answers.append(answer(found, fd, run.tolerance, _gap(run, failed)))
+    if len(answers) > 1:
+        answers = [_scoped(each, clock) for each, (clock, _) in zip(answers, section.clocks(), strict=True)]
+    return replace(section, answers=answers)
+
+
+def _label(row: Row) -> str:
+    parts = [f"model {row['model']} ({_short(row['model_sha256'])})"]
+    if isinstance(row["extractor_sha256"], str):
+        parts.append(f"reference {row['reference']} ({_short(row['reference_sha256'])})")
+        parts.append(f"extractor {row['extractor']} ({_short(row['extractor_sha256'])})")
+    quantiser = f", quantiser {row['quantiser']}" if isinstance(row["quantiser"], str) else ""
+    return f"{', '.join(parts)}, {row['images']:,} images{quantiser}"
+
+
+def _short(sha256: object) -> str:
+    return str(sha256)[:8]
+
+
+def _gap(run: Run, failed: list[Row]) -> str:
+    sampler, grid, steps = run.baseline
+    words = f"the baseline ({sampler} on {grid} at {steps} steps)"
+    for row in failed:
+        if row["run"] == run.name and (row["sampler"], row["grid"], row["steps"]) == run.baseline:
+            return f"{words} failed ({flat(row['error'])})"
+    return f"{words} was not measured"
+
+
+def _scoped(answer: Answer, scope: str) -> Answer:
+    """An answer that says what it holds for, where there are several."""
+    return replace(answer, sentence=f"{scope}: {answer.sentence}")
+
+
+def _cell(row: Row, named: bool) -> str:
+    run = f"{row['run']}: " if named else ""
+    return f"{run}{row['sampler']} on {row['grid']}, {row['steps']} steps, seed {row['seed']}"

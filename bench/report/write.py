@@ -1,0 +1,113 @@
+"""Writes the report of runs: each file made from the records alone, under a temporary name first, then renamed."""
+
+import io
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bench.report.page import page
+from bench.report.summary import Summary, summarise
+from bench.report.tables import latex, markdown
+from models.errors import UsageError
+
+FORMATS = ("md", "latex", "csv", "parquet", "html", "png", "pdf")
+
+DEFAULT_OUT = Path("results/report")
+"""Where the report of several runs goes."""
+
+CAPTIONS = {
+    "quality_vs_nfe": "Frechet distance against network evaluations an image.",
+    "quality_vs_seconds": "Frechet distance against time an image.",
+    "time_split": "Time inside the network, and in the sampler around it.",
+    "images": "The first images of every setting, from the same noise.",
+}
+"""The figures, with what they show."""
+
+
+def write_report(runs: Sequence[Path], formats: Sequence[str] = FORMATS, out: Path | None = None) -> list[Path]:
+    """Write the report of one or more runs.
+
+    Args:
+        runs: run folders.
+        formats: of `FORMATS`.
+        out: the folder for the files; that of the run if there is one, else `DEFAULT_OUT`.
+
+    Returns:
+        The files written.
+
+    Raises:
+        UsageError: an unknown format, a folder that is no run folder or cannot be written to.
+    """
+    for name in formats:
+        if name not in FORMATS:
+            raise UsageError(f"unknown format {name!r}; there is: {', '.join(FORMATS)}")
+    summary = summarise(runs)
+    folder = out or (Path(runs[0]) if len(runs) == 1 else DEFAULT_OUT)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return [_commit(folder / name, content) for name, content in _files(summary, formats).items()]
+    except OSError as error:
+        raise UsageError(f"cannot write the report to {str(folder)!r}: {error}; choose another with --out") from None
+
+
+def _files(summary: Summary, formats: Sequence[str]) -> dict[str, bytes]:
+    files: dict[str, bytes] = {}
+    texts: dict[str, tuple[str, Callable[[Summary], str]]] = {
+        "md": ("table.md", markdown),
+        "latex": ("table.tex", latex),
+    }
+    frames: dict[str, Callable[[pd.DataFrame], bytes]] = {"csv": _csv, "parquet": _parquet}
+    for name, (path, text) in texts.items():
+        if name in formats:
+            files[path] = text(summary).encode()
+    for name, encode in frames.items():
+        if name in formats:
+            files[f"table.{name}"], files[f"cells.{name}"] = encode(summary.table), encode(summary.cells)
+    drawn = _figures(summary, formats)
+    files |= {f"{name}.{kind}": content for (name, kind), content in drawn.items() if kind in formats}
+    if "html" in formats:
+        pictures = {name: content for (name, kind), content in drawn.items() if kind == "png"}
+        files["index.html"] = page(summary, pictures, CAPTIONS).encode()
+    return files
+
+
+def _figures(summary: Summary, formats: Sequence[str]) -> dict[tuple[str, str], bytes]:
+    kinds = [kind for kind, needed_by in (("png", {"png", "html"}), ("pdf", {"pdf"})) if needed_by & set(formats)]
+    if not kinds:
+        return {}
+    from bench.report.plots import FIGURES, render  # matplotlib takes half a second, for a table nobody should wait
+
+    figures = {name: FIGURES[name](summary) for name in CAPTIONS}
+    return {(name, kind): render(figure, kind) for kind in kinds for name, figure in figures.items()}
+
+
+def _csv(frame: pd.DataFrame) -> bytes:
+    return _as_json(frame, (list, dict)).to_csv(index=False).encode()
+
+
+def _parquet(frame: pd.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    # a record's parameters may be {}, which Parquet has no type for
+    _as_json(frame, (dict,)).to_parquet(buffer, index=False)
+    return buffer.getvalue()
+
+
+def _as_json(frame: pd.DataFrame, kinds: tuple[type, ...]) -> pd.DataFrame:
+    """The frame with the cells of these kinds written as JSON."""
+
+    def encode(value: Any) -> Any:
+        return json.dumps(value) if isinstance(value, kinds) else value
+
+    mixed = [name for name in frame.columns if frame[name].map(lambda value: isinstance(value, kinds)).any()]
+    return frame.assign(**{name: frame[name].map(encode) for name in mixed})
+
+
+def _commit(path: Path, content: bytes) -> Path:
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    temporary.write_bytes(content)
+    os.replace(temporary, path)
+    return path
