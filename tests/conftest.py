@@ -1,0 +1,52 @@
+"""What several test files share: a schedule of every kind, and noise that can be drawn twice."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from hypothesis import settings
+from torch import Tensor
+
+from models.schedule import VE, ContinuousVP, DiscreteVP, Flow, Schedule
+from samplers import Noise
+
+torch.set_num_threads(1)  # the tensors here are so small that threads only wait for one another
+
+settings.register_profile("reproducible", deadline=None, derandomize=True)
+settings.load_profile("reproducible")
+
+SCHEDULES: dict[str, Schedule] = {
+    "linear": DiscreteVP.linear(),
+    "scaled_linear": DiscreteVP.scaled_linear(),
+    "cosine": DiscreteVP.cosine(),
+    "vp": ContinuousVP(),
+    "ve": VE(),
+    "flow": Flow(),
+}
+
+
+@pytest.fixture(scope="session", params=SCHEDULES)
+def schedule(request: pytest.FixtureRequest) -> Schedule:
+    """Each kind of schedule in turn."""
+    return SCHEDULES[request.param]
+
+
+@pytest.fixture(scope="session")
+def noise() -> Callable[[int], Noise]:
+    """`noise(seed)` is a fresh stream; two of the same seed give the same draws."""
+
+    def stream(seed: int) -> Noise:
+        generator = torch.Generator().manual_seed(seed)
+
+        def draw(like: Tensor) -> Tensor:
+            return torch.randn(like.shape, generator=generator, dtype=torch.float64).to(like.dtype)
+
+        return draw
+
+    return stream
+
+
+@pytest.fixture(autouse=True)
+def cold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No warm-up of the machine before a run: no test looks at how long anything takes."""
+    monkeypatch.setattr("bench.cell.Rig.warm_up", lambda rig: None)

@@ -1,0 +1,202 @@
+"""The command line: the answer on stdout, one clear line for bad input, and the right exit status."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench import cli
+
+_ROOT = Path(__file__).parent.parent
+_PLUGIN = '''
+from dataclasses import dataclass
+from samplers import StepSampler, register
+
+@register("{name}")
+@dataclass(frozen=True)
+class Mine(StepSampler):
+    """A plugin."""
+
+    paper = "none"
+    order = {order}
+    stochastic = False
+
+    def nfe(self, levels):
+        return len(levels) - 1
+
+    def step(self, model, x, t, s, noise):
+        {body}
+'''
+_DDIM = "p = model(x, t); return s.alpha * p.x0 + s.sigma * p.eps"
+
+
+def _main(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    monkeypatch.setattr(sys, "argv", ["run_bench.py", *map(str, arguments)])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert isinstance(end.value.code, int)
+    return end.value.code
+
+
+def _plugin(folder: Path, name: str, order: int = 1, body: str = _DDIM) -> Path:
+    path = folder / f"{name.replace('-', '_')}.py"
+    path.write_text(_PLUGIN.format(name=name, order=order, body=body))
+    return path
+
+
+_SMALL = ("--images", 32, "--batch", 16, "--steps", "2", "--device", "cpu")
+
+
+def test_a_run_ends_with_table_answer_and_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _main(monkeypatch, "run", "quick", *_SMALL, "--samplers", "ddim", "--out", tmp_path / "run") == 0
+    shown = capsys.readouterr().out
+    assert "ddim" in shown
+    assert "within 10 %" in shown
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    figures = {
+        f"{name}.{kind}"
+        for name in ("quality_vs_nfe", "quality_vs_seconds", "time_split", "images")
+        for kind in ("png", "pdf")
+    }
+    assert {
+        "study.json",
+        "cells",
+        "table.md",
+        "table.tex",
+        "table.csv",
+        "table.parquet",
+        "index.html",
+    } | figures <= names
+    assert json.loads((tmp_path / "run" / "study.json").read_text())["study"]["images"] == 32
+    for name in names - {"study.json", "cells"}:
+        assert str(name) in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("run", "quik"), "unknown study 'quik'. Did you mean 'quick'?"),
+        (("run", "quick", "--samplers", "dim"), "unknown sampler 'dim'. Did you mean 'ddim'?"),
+        (("run", "quick", "--grids", "karas"), "unknown grid 'karas'. Did you mean 'karras'?"),
+        (("run", "quick", "--steps", "5,x"), "--steps '5,x': expected whole numbers"),
+        (("run", "quick", "--steps", "0"), "cannot place 0 steps; expected 1 to 1000"),
+        (("run", "quick", "--steps", "2000"), "cannot place 2000 steps; expected 1 to 1000"),
+        (("run", "quick", "--images", "many"), "many"),
+        (("run", "quick", "--device", "cuda:7"), "unknown device 'cuda:7'; this machine has: auto, cpu"),
+        (("run", "quick", "--device", "tpu"), "unknown device 'tpu'"),
+        (("run", "quick", "--precision", "fp8"), "precision: Input should be 'fp32'"),
+        (("run", "quick", "--model", "digit"), "unknown model 'digit'. Did you mean 'digits'?"),
+        (("run", "quick", "--out", "/proc/none"), "cannot write to the run folder '/proc/none'"),
+        (("run", "quick", "--plugin", "none.py"), "no plugin file 'none.py'"),
+        (("run",), "STUDY"),
+        (("rnu", "quick"), "rnu"),
+        (("run", "quick", "--stesp", "5"), "--stesp"),
+        (("list", "sampler"), "sampler"),
+        (("check", "dim"), "unknown sampler 'dim'"),
+        (("report", "nowhere"), "'nowhere' is not a run folder"),
+        (("report", "README.md"), "'README.md' is not a run folder"),
+        (("run", "quick", "--grids", "karras[rho=0.001]"), "rho: Input should be greater than or equal to 1"),
+        (("run", "quick", "--samplers", "langevin[snr=Infinity]"), "Infinity is no value for a parameter"),
+        (("run", "quick", "--samplers", "langevin[snr=1e999]"), "cannot read 'langevin[snr=1e999]'"),
+        (("train", "digits", "--out", "/proc/none"), "/proc/none"),
+        (("report",), "no run given"),
+        (("compare", "nowhere", "nowhere"), "'nowhere' is not a run folder"),
+        (("train", "digit"), "unknown trainable model 'digit'. Did you mean 'digits'?"),
+        (("train", "digits", "--steps", "0"), "--steps 0: expected at least 1"),
+    ],
+)
+def test_bad_input_ends_with_status_2_and_one_message(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], said: str
+) -> None:
+    assert _main(monkeypatch, *arguments) == 2
+    shown = capsys.readouterr()
+    assert shown.err.startswith("error: ") or "\nerror: " in shown.err
+    assert said in shown.err
+    assert "Traceback" not in shown.err
+
+
+def test_a_run_with_a_failed_cell_ends_with_status_1_and_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plugin = _plugin(tmp_path, "test-nan", body="return model(x, t).x0 * float('nan')")
+    arguments = [*_SMALL, "--samplers", "ddim,test-nan", "--plugin", plugin, "--out", tmp_path / "run"]
+    assert _main(monkeypatch, "run", "quick", *arguments) == 1
+    shown = capsys.readouterr()
+    assert "1 failed" in shown.err
+    assert "test-nan" in (tmp_path / "run" / "table.md").read_text()
+    assert "NaN or Inf" in (tmp_path / "run" / "table.md").read_text()
+
+
+def test_an_interrupted_run_ends_with_status_130(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*arguments: object, **named: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("bench.commands.run_and_report", interrupt)
+    assert _main(monkeypatch, "run", "quick") == 130
+    assert "what is finished is kept, the same command (without --force) goes on" in capsys.readouterr().err
+
+
+def test_a_dry_run_lists_the_cells_and_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _main(monkeypatch, "run", "quick", "--steps", "5", "--dry-run", "--out", tmp_path / "run") == 0
+    shown = capsys.readouterr().out
+    assert "ddpm on trailing, 200 steps, seed 0" in shown
+    assert "7 cells of 1,000 images" in shown
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_plugin_is_checked_like_any_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("bench.checks.CHECKS", _cheap_checks())
+    assert _main(monkeypatch, "check", "test-good", "--plugin", _plugin(tmp_path, "test-good")) == 0
+    assert "test-good: conforms" in capsys.readouterr().out
+    assert _main(monkeypatch, "check", "test-bad", "--plugin", _plugin(tmp_path, "test-bad", order=2)) == 1
+    shown = capsys.readouterr().out
+    assert "FAIL  converges with its declared order: declares order 2, but halving the step gives" in shown
+    assert "test-bad: 1 of" in shown
+
+
+def _cheap_checks() -> tuple[object, ...]:
+    from bench.checks import CHECKS
+
+    return tuple(check for check in CHECKS if "reaches" not in check.name)
+
+
+@pytest.mark.parametrize(
+    ("what", "name"),
+    [
+        ("samplers", "dpm++2m"),
+        ("grids", "karras"),
+        ("models", "digits"),
+        ("metrics", "fd"),
+        ("studies", "quick"),
+    ],
+)
+def test_lists_name_what_there_is_as_a_table_and_as_json(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], what: str, name: str
+) -> None:
+    assert _main(monkeypatch, "list", what, "--json") == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert name in {row["name"] for row in rows}
+    assert _main(monkeypatch, "list", what) == 0
+    assert name in capsys.readouterr().out
+
+
+def test_help_is_there_for_every_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _main(monkeypatch, "--help") == 0
+    shown = capsys.readouterr().out
+    for command in ("run", "list", "check", "report", "compare", "train"):
+        assert command in shown
+
+
+def test_the_command_line_answers_without_importing_torch() -> None:
+    code = "import sys, bench.cli; sys.exit(any(name in sys.modules for name in ('torch', 'diffusers', 'matplotlib')))"
+    assert subprocess.run([sys.executable, "-c", code], cwd=_ROOT, check=False).returncode == 0

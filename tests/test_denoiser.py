@@ -1,0 +1,146 @@
+"""The one place of parametrisations: whatever a network predicts, samplers see the same numbers."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from models.denoiser import PARAMETRISATIONS, Denoiser, Parametrisation
+from models.schedule import VE, ContinuousVP, DiscreteVP, Flow, Level
+
+LEVELS = [
+    *(ContinuousVP().level(t) for t in (1e-3, 0.4, 1.0)),
+    *(DiscreteVP.linear().level(t) for t in (1e-3, 0.4, 1.0)),
+    *(VE().level(t) for t in (0.002 / 80, 0.01, 1.0)),
+    *(Flow().level(t) for t in (1e-3, 0.4, 0.99)),
+]
+
+OUTPUTS: dict[Parametrisation, Callable[[Tensor, Tensor, Level], Tensor]] = {
+    "epsilon": lambda x0, eps, at: eps,
+    "sample": lambda x0, eps, at: x0,
+    "v_prediction": lambda x0, eps, at: at.alpha * eps - at.sigma * x0,
+    "score": lambda x0, eps, at: -eps / at.sigma,
+    "flow": lambda x0, eps, at: eps - x0,
+}
+
+
+def known() -> tuple[Tensor, Tensor]:
+    """An x0 and an eps of shape (3, 2, 4, 4)."""
+    generator = torch.Generator().manual_seed(0)
+    x0, eps = torch.randn(2, 3, 2, 4, 4, generator=generator, dtype=torch.float64)
+    return x0, eps
+
+
+def test_every_parametrisation_is_tested() -> None:
+    assert OUTPUTS.keys() == PARAMETRISATIONS.keys()
+
+
+@pytest.mark.parametrize("parametrisation", OUTPUTS)
+@pytest.mark.parametrize("at", LEVELS)
+def test_all_parametrisations_say_the_same(parametrisation: Parametrisation, at: Level) -> None:
+    x0, eps = known()
+    x = at.alpha * x0 + at.sigma * eps
+    prediction = Denoiser(lambda x, at: OUTPUTS[parametrisation](x0, eps, at), parametrisation)(x, at)
+    # x holds x0 and eps to 1e-16 of the larger of the two parts; the smaller one is read off with that error
+    loss = max(at.alpha / at.sigma, at.sigma / at.alpha, 1.0)
+    for found, expected in (
+        (prediction.x0, x0),
+        (prediction.eps, eps),
+        (prediction.score * at.sigma, -eps),
+        (prediction.v / max(at.sigma, 1.0), (at.alpha * eps - at.sigma * x0) / max(at.sigma, 1.0)),
+    ):
+        torch.testing.assert_close(found, expected, rtol=0.0, atol=max(1e-12, 1e-15 * loss))
+
+
+@pytest.mark.parametrize("parametrisation", ["sample", "v_prediction", "flow"])
+def test_predictions_are_defined_where_the_state_is_pure_noise(parametrisation: Parametrisation) -> None:
+    x0, eps = known()
+    at = Flow().level(1.0)
+    prediction = Denoiser(lambda x, at: OUTPUTS[parametrisation](x0, eps, at), parametrisation)(eps, at)
+    for found, expected in ((prediction.x0, x0), (prediction.eps, eps), (prediction.v, -x0), (prediction.score, -eps)):
+        torch.testing.assert_close(found, expected, rtol=0.0, atol=1e-12)
+
+
+@pytest.mark.parametrize("parametrisation", OUTPUTS)
+@pytest.mark.parametrize("at", [ContinuousVP().level(0.4), VE().level(0.01), Flow().level(0.4)])
+def test_everything_follows_from_the_clipped_x0(parametrisation: Parametrisation, at: Level) -> None:
+    x0, eps = known()
+    x = at.alpha * x0 + at.sigma * eps
+    prediction = Denoiser(lambda x, at: OUTPUTS[parametrisation](x0, eps, at), parametrisation, clip=(-1.0, 0.5))(x, at)
+    clipped = x0.clip(-1.0, 0.5)
+    assert not torch.equal(clipped, x0)
+    derived = (x - at.alpha * clipped) / at.sigma
+    for found, expected in (
+        (prediction.x0, clipped),
+        (prediction.eps, derived),
+        (prediction.score, -derived / at.sigma),
+        (prediction.v, at.alpha * derived - at.sigma * clipped),
+    ):
+        torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("parametrisation", OUTPUTS)
+def test_clipping_changes_nothing_where_x0_lies_inside_the_range(parametrisation: Parametrisation) -> None:
+    x0, eps = known()
+    at = ContinuousVP().level(0.4)
+    x = at.alpha * x0 + at.sigma * eps
+    free, clipped = (
+        Denoiser(lambda x, at: OUTPUTS[parametrisation](x0, eps, at), parametrisation, clip)(x, at)
+        for clip in (None, (-10.0, 10.0))
+    )
+    torch.testing.assert_close(clipped.x0, free.x0, rtol=0.0, atol=1e-12)
+    torch.testing.assert_close(clipped.eps, free.eps, rtol=0.0, atol=1e-12)
+
+
+def test_evaluations_are_counted_per_image() -> None:
+    model = Denoiser(lambda x, at: x, "epsilon")
+    assert model.evaluations == 0
+    for batch in (3, 5, 1):
+        model(torch.zeros(batch, 1, 2, 2), ContinuousVP().level(0.5))
+    assert model.evaluations == 9
+
+
+@pytest.mark.parametrize("clip", [None, (-1.0, 1.0)])
+def test_a_prediction_costs_one_network_call_however_often_it_is_read(clip: tuple[float, float] | None) -> None:
+    seen: list[tuple[Tensor, Level]] = []
+
+    def network(x: Tensor, at: Level) -> Tensor:
+        seen.append((x, at))
+        return x * 0.5
+
+    x, at = torch.ones(2, 1, 2, 2), ContinuousVP().level(0.5)
+    model = Denoiser(network, "v_prediction", clip)
+    prediction = model(x, at)
+    for _ in range(2):
+        for name in ("x0", "eps", "score", "v"):
+            assert getattr(prediction, name) is getattr(prediction, name)
+    assert [(state is x, level) for state, level in seen] == [(True, at)]
+    assert model.evaluations == 2
+
+
+@pytest.mark.parametrize("parametrisation", OUTPUTS)
+@pytest.mark.parametrize("clip", [None, (-1.0, 1.0)])
+def test_reading_a_prediction_changes_neither_the_state_nor_the_output(
+    parametrisation: Parametrisation, clip: tuple[float, float] | None
+) -> None:
+    x, output = known()
+    kept_x, kept_output = x.clone(), output.clone()
+    prediction = Denoiser(lambda x, at: output, parametrisation, clip)(x, ContinuousVP().level(0.4))
+    for name in ("x0", "eps", "score", "v"):
+        getattr(prediction, name)
+    assert torch.equal(x, kept_x)
+    assert torch.equal(output, kept_output)
+
+
+def test_the_clean_level_is_refused_without_an_evaluation() -> None:
+    calls: list[Level] = []
+
+    def network(x: Tensor, at: Level) -> Tensor:
+        calls.append(at)
+        return x
+
+    model = Denoiser(network, "epsilon")
+    with pytest.raises(ValueError, match="clean level"):
+        model(torch.zeros(1, 1, 2, 2), ContinuousVP().level(0.0))
+    assert (model.evaluations, calls) == (0, [])

@@ -1,0 +1,68 @@
+"""The noise is Philox4x32-10 to the bit, normal, and a function of (seed, image, draw) alone."""
+
+import pytest
+import torch
+from scipy import stats
+
+from bench.noise import ImageNoise, normal, philox
+
+_ONES = 0xFFFFFFFF
+
+
+@pytest.mark.parametrize(
+    ("counter", "key", "expected"),
+    [
+        ((0, 0, 0, 0), (0, 0), "6627e8d5 e169c58d bc57ac4c 9b00dbd8"),
+        ((_ONES,) * 4, (_ONES,) * 2, "408f276d 41c83b0e a20bc7c6 6d5451fd"),
+        (
+            (0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344),
+            (0xA4093822, 0x299F31D0),
+            "d16cfe09 94fdcceb 5001e420 24126ea1",
+        ),
+    ],
+)
+def test_philox_gives_the_published_answers(counter: tuple[int, ...], key: tuple[int, int], expected: str) -> None:
+    words = philox(torch.tensor(counter)[:, None], key)[:, 0]
+    assert " ".join(f"{word:08x}" for word in words.tolist()) == expected
+
+
+def test_noise_is_standard_normal() -> None:
+    drawn = normal(7, torch.arange(4000), draw=3, size=64).flatten()
+    assert stats.kstest(drawn.numpy(), "norm").pvalue > 1e-3
+    assert drawn.mean().abs() < 4 / len(drawn) ** 0.5
+    assert (drawn.square().mean() - 1).abs() < 4 * (2 / len(drawn)) ** 0.5
+
+
+def test_elements_images_draws_and_seeds_are_uncorrelated() -> None:
+    images = torch.arange(2000)
+    base = normal(1, images, draw=0, size=8)
+    correlation = torch.corrcoef(base.T) - torch.eye(8)
+    assert correlation.abs().max() < 5 / 2000**0.5
+    others = [
+        normal(2, images, 0, 8),
+        normal(1, images + 2000, 0, 8),
+        normal(1, images, 1, 8),
+        normal(1 + 2**32, images, 0, 8),
+    ]
+    for other in others:
+        assert torch.corrcoef(torch.stack([base.flatten(), other.flatten()]))[0, 1].abs() < 5 / 16000**0.5
+
+
+@pytest.mark.parametrize("batch", [1, 7, 64])
+def test_an_image_has_the_same_noise_bit_for_bit_in_any_batch(batch: int) -> None:
+    whole = ImageNoise(3, torch.arange(64))
+    like = torch.empty(64, 1, 8, 8)
+    expected = [whole(like) for _ in range(3)]
+    for numbers in torch.arange(64).split(batch):
+        source = ImageNoise(3, numbers)
+        for draw in expected:
+            assert torch.equal(source(like[: len(numbers)]), draw[numbers])
+
+
+def test_sizes_that_four_does_not_divide_are_prefixes_of_larger_ones() -> None:
+    assert torch.equal(normal(0, torch.arange(5), 0, 7), normal(0, torch.arange(5), 0, 8)[:, :7])
+
+
+def test_noise_of_another_number_of_images_is_refused() -> None:
+    with pytest.raises(ValueError, match="noise for 4 images was asked for a state of shape"):
+        ImageNoise(0, torch.arange(4))(torch.empty(5, 1, 8, 8))

@@ -1,0 +1,231 @@
+"""Runs: what is finished is kept, what fails is recorded and stops nobody else, and NFE is what the network saw."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from torch import Tensor
+
+from bench.cell import Rig
+from bench.noise import ImageNoise
+from bench.record import Record, RunFolder
+from bench.runner import Outcome, run_study
+from bench.study import Cell, Overrides, Study, parse_study
+from models.denoiser import Denoiser
+from models.errors import UsageError
+from models.grids import GRIDS
+from models.networks import IndexedUNet
+from models.schedule import Level
+from models.zoo import load_model
+from samplers import SAMPLERS, Noise, Sampler, register
+
+_ROOT = Path(__file__).parent.parent
+_STUDY = """
+name = "test"
+title = "Test"
+model = "digits"
+images = 40
+batch = 16
+repeats = 3
+device = "cpu"
+baseline = { sampler = "ddpm", grid = "trailing", steps = 6 }
+[[block]]
+samplers = ["ddim", "heun"]
+grids = ["trailing"]
+steps = [2, 3]
+"""
+_QUALITY = ["fd_digits", "kid_mean", "kid_std", "inception_score", "precision", "recall", "nfe"]
+
+
+class _Heard:
+    """Progress that only remembers."""
+
+    def __init__(self) -> None:
+        self.evaluations = self.planned_evaluations = 0
+        self.records: list[tuple[Cell, Record, bool]] = []
+
+    def planned(self, cells: int, evaluations: int) -> None:
+        self.planned_evaluations = evaluations
+
+    def advanced(self, evaluations: int) -> None:
+        self.evaluations += evaluations
+
+    def finished(self, cell: Cell, record: Record, kept: bool) -> None:
+        self.records.append((cell, record, kept))
+
+
+def _study(**overrides: object) -> Study:
+    return parse_study(_STUDY, "test", Overrides.model_validate(overrides))
+
+
+def _run(study: Study, path: Path, force: bool = False) -> tuple[Outcome, _Heard, pd.DataFrame]:
+    heard, folder = _Heard(), RunFolder(path)
+    outcome = run_study(study, Rig.load(study), folder, force, heard)
+    return outcome, heard, folder.load()
+
+
+@dataclass(frozen=True)
+class _Odd(Sampler):
+    """A sampler that misbehaves in a chosen way."""
+
+    how: str = "raises"
+    paper = "none"
+    order = None
+    stochastic = False
+
+    def nfe(self, levels: Sequence[Level]) -> int:
+        return 1
+
+    def sample(self, model: Denoiser, x: Tensor, levels: Sequence[Level], noise: Noise) -> Tensor:
+        results = {"nan": x / 0.0 * 0.0, "shape": x[:1], "dtype": x.double(), "undercounts": model(x, levels[0]).x0}
+        if self.how == "undercounts":
+            model(x, levels[0])
+        if self.how not in results:
+            raise RuntimeError("a sampler broke")
+        return results[self.how]
+
+
+@pytest.fixture
+def odd() -> Iterator[None]:
+    register("odd")(_Odd)
+    yield
+    SAMPLERS._classes.pop("odd")
+
+
+def test_a_run_records_every_cell_with_measured_cost_and_quality(tmp_path: Path) -> None:
+    outcome, heard, frame = _run(_study(), tmp_path / "run")
+    assert (outcome.measured, outcome.kept, outcome.failed) == (5, 0, 0)
+    assert list(frame["sampler"]) == ["ddpm", "ddim", "ddim", "heun", "heun"]
+    assert list(frame["nfe"]) == list(frame["nfe_declared"]) == [6, 2, 3, 3, 5]
+    assert frame[_QUALITY].drop(columns="kid_std").notna().all().all()
+    assert frame["kid_std"].isna().all()  # 40 images leave no subset to draw
+    assert (frame["fd_digits_std"] > 0).all()
+    assert (frame["network_s_median"] < frame["latency_s_median"]).all()
+    assert all(len(times) == 3 and min(times) > 0 for times in frame["latency_s"])  # 2 full batches of 16, 1 repeat
+    assert (frame["timed_batch"] == 16).all()
+    assert heard.evaluations == heard.planned_evaluations == 40 * (6 + 2 + 3 + 3 + 5)
+    assert all((tmp_path / "run" / "cells" / f"{name}.png").is_file() for name in frame["id"])
+
+
+def test_a_second_run_keeps_what_is_there_and_measures_only_what_is_new(tmp_path: Path) -> None:
+    _run(_study(), tmp_path)
+    before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "cells").glob("*.json")}
+    outcome, _, _ = _run(_study(steps=[2, 4]), tmp_path)
+    assert (outcome.measured, outcome.kept) == (2, 3)
+    assert all((tmp_path / "cells" / name).stat().st_mtime_ns == then for name, then in before.items())
+    outcome, _, _ = _run(_study(), tmp_path, force=True)
+    assert (outcome.measured, outcome.kept) == (5, 0)
+
+
+def test_quality_is_the_same_whatever_the_batch(tmp_path: Path) -> None:
+    frames = [_run(_study(batch=batch, samplers=["ddim", "ddpm"]), tmp_path / str(batch))[2] for batch in (7, 40)]
+    pd.testing.assert_frame_equal(frames[0][_QUALITY], frames[1][_QUALITY], rtol=1e-3)
+
+
+def test_a_broken_record_is_measured_again_and_the_others_are_kept(tmp_path: Path) -> None:
+    _, _, frame = _run(_study(), tmp_path)
+    victim = tmp_path / "cells" / f"{frame['id'][2]}.json"
+    victim.write_text(victim.read_text()[:100])
+    outcome, _, again = _run(_study(), tmp_path)
+    assert (outcome.measured, outcome.kept) == (1, 4)
+    pd.testing.assert_frame_equal(frame[_QUALITY], again[_QUALITY])
+    assert victim.with_suffix(".broken").exists()
+
+
+@pytest.mark.usefixtures("odd")
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("raises", "RuntimeError: a sampler broke"),
+        ("nan", "BadSamples: 16 of 16 images of a batch hold NaN or Inf"),
+        ("shape", "BadSamples: expected torch.float32 of shape (16, 1, 8, 8)"),
+        ("dtype", "the sampler returned torch.float64"),
+    ],
+)
+def test_a_cell_that_fails_is_recorded_and_the_others_go_on(tmp_path: Path, how: str, said: str) -> None:
+    study = _study(samplers=[f"odd[how={how}]", "ddim"], steps=[2])
+    outcome, _, frame = _run(study, tmp_path)
+    assert (outcome.measured, outcome.failed) == (2, 1)
+    failed = frame[frame["status"] == "failed"].iloc[0]
+    assert said in failed["error"]
+    assert failed[[*_QUALITY, "latency_s_median"]].isna().all()
+    assert "Traceback" in (tmp_path / "cells" / f"{failed['id']}.traceback.txt").read_text()
+    outcome, _, _ = _run(study, tmp_path)  # only the failed one is tried again
+    assert (outcome.kept, outcome.failed) == (2, 1)
+
+
+@pytest.mark.usefixtures("odd")
+def test_a_sampler_that_declares_too_few_evaluations_is_charged_what_the_network_saw(tmp_path: Path) -> None:
+    _, _, frame = _run(_study(samplers=["odd[how=undercounts]"], steps=[2]), tmp_path)
+    row = frame.iloc[-1]
+    assert (row["nfe"], row["nfe_declared"]) == (2, 1)
+    assert row["note"] == "the sampler declares 1 evaluations an image, but made 2"
+
+
+@pytest.mark.parametrize("steps", [0, 1001])
+def test_steps_that_the_schedule_does_not_have_end_the_run_before_anything_is_written(
+    tmp_path: Path, steps: int
+) -> None:
+    with pytest.raises(UsageError, match=f"cannot place {steps} steps; expected 1 to 1000"):
+        _run(_study(steps=[steps]), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("spec", SAMPLERS.names())
+def test_images_of_a_seed_do_not_depend_on_the_batch(spec: str) -> None:
+    """To 1e-9 with the digits network in float64; in float32 it differs by 1e-6 between batch sizes in itself."""
+    model = load_model("digits", torch.device("cpu"))
+    assert isinstance(model.network, IndexedUNet)
+    model.network.unet.double()
+    levels = GRIDS.make("trailing")(model.schedule, 6)
+
+    def draw(numbers: Tensor) -> Tensor:
+        noise = ImageNoise(0, numbers)
+        x = noise(torch.empty(len(numbers), *model.card.shape, dtype=torch.float64))
+        denoiser = Denoiser(model.network, model.card.parametrisation, model.card.clip)
+        with torch.inference_mode():
+            return SAMPLERS.make(spec).sample(denoiser, x, levels, noise)
+
+    numbers = torch.arange(64)
+    whole = draw(numbers)
+    for batch in (1, 7):
+        parts = torch.cat([draw(part) for part in numbers[:7].split(batch)])
+        torch.testing.assert_close(parts, whole[:7], rtol=0, atol=1e-9)
+
+
+def test_a_run_that_is_killed_again_and_again_ends_as_if_it_never_was(tmp_path: Path) -> None:
+    """`kill -9` at random moments, then the same command: finished cells stay, quality is the same."""
+    study = tmp_path / "study.toml"
+    study.write_text(_STUDY)
+    command = [sys.executable, "run_bench.py", "run", str(study), "--out"]
+    kept: dict[str, int] = {}
+    moments = random.Random(0)
+    for _ in range(2):
+        run = subprocess.Popen([*command, str(tmp_path / "killed")], cwd=_ROOT, stderr=subprocess.DEVNULL)
+        cells = len(kept)
+        while len(list((tmp_path / "killed" / "cells").glob("*.json"))) <= cells and run.poll() is None:
+            time.sleep(0.01)
+        time.sleep(moments.uniform(0, 0.1))
+        os.kill(run.pid, signal.SIGKILL)
+        run.wait()
+        now = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "killed" / "cells").glob("*.json")}
+        assert kept.items() <= now.items()
+        kept = now
+    for run_folder in ("killed", "whole"):
+        done = subprocess.run([*command, str(tmp_path / run_folder)], cwd=_ROOT, capture_output=True, check=False)
+        assert done.returncode == 0
+    frames = [RunFolder(tmp_path / run_folder).load() for run_folder in ("killed", "whole")]
+    pd.testing.assert_frame_equal(frames[0][_QUALITY], frames[1][_QUALITY])
+    for name, then in kept.items():
+        assert (tmp_path / "killed" / "cells" / name).stat().st_mtime_ns == then
+        assert json.loads((tmp_path / "killed" / "cells" / name).read_text())["status"] == "ok"

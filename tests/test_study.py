@@ -1,0 +1,146 @@
+"""Studies: what is wrong in them ends in a message, and their product holds every cell once."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.study import STUDIES, Cell, Overrides, Study, load_study, parse_study, plan, study_names
+from models.errors import UsageError
+
+_GOOD = """
+name = "s"
+title = "S"
+model = "digits"
+images = 100
+batch = 50
+baseline = { sampler = "ddpm", grid = "trailing", steps = 20 }
+[[block]]
+samplers = ["ddim", "heun"]
+grids = ["trailing", "karras"]
+steps = [5, 10]
+"""
+
+
+def _parse(text: str, **overrides: object) -> Study:
+    return parse_study(text, "test", Overrides.model_validate(overrides))
+
+
+def test_the_product_is_taken_once_and_the_baseline_comes_first() -> None:
+    cells = plan(
+        _parse(_GOOD + '[[block]]\nsamplers = ["ddim[eta=0]"]\ngrids = ["trailing"]\nsteps = [5]\nseeds = [0, 1]\n')
+    )
+    assert cells[0] == Cell("ddpm", "trailing", 20, 0)
+    assert len(cells) == len(set(cells)) == 1 + 2 * 2 * 2 + 1  # ddim[eta=0] at seed 0 is ddim, which is there
+    assert Cell("ddim", "trailing", 5, 1) in cells
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("images = 100", "images = 0"), "images: Input should be greater than or equal to 16, got 0"),
+        (("images = 100", 'images = "many"'), "images: Input should be a valid integer, got 'many'"),
+        (("images = 100", "images = 100.0"), "images: Input should be a valid integer"),
+        (("images = 100", "imagse = 100"), "imagse: Extra inputs are not permitted"),
+        (('"ddim", ', '"dimm", '), "unknown sampler 'dimm'. Did you mean 'ddim'?"),
+        (('"karras"', '"karas"'), "unknown grid 'karas'. Did you mean 'karras'?"),
+        (("steps = [5, 10]", "steps = []"), "block.0.steps: List should have at least 1 item"),
+        (("batch = 50", "batch = 0"), "batch: Input should be greater than or equal to 1"),
+        (("batch = 50", "batch = 50\nmetrics = ['fdi']"), "metrics.0: Input should be 'fd', 'kid'"),
+        (("batch = 50", "batch = 50\nprecision = 'fp8'"), "precision: Input should be 'fp32'"),
+        (("batch = 50", "batch = 50\nseeds = [-1]"), "seed -1 lies outside"),
+        (('name = "s"', 'name = "../s"'), "name: String should match pattern"),
+        (("images = 100", "images = "), "is not valid TOML"),
+    ],
+)
+def test_a_wrong_study_says_where_and_what(change: tuple[str, str], said: str) -> None:
+    assert change[0] in _GOOD
+    with pytest.raises(UsageError) as error:
+        _parse(_GOOD.replace(*change))
+    assert said in str(error.value)
+
+
+def test_the_command_line_wins() -> None:
+    study = _parse(
+        _GOOD, samplers=["ddim[eta=0.5]", "heun", "ddpm"], steps=[7], images=32, batch=8, seed=5, grids=["quad"]
+    )
+    assert (study.images, study.batch, study.seeds) == (32, 8, [5])
+    assert set(plan(study)) == {
+        Cell("ddpm", "trailing", 20, 5),
+        Cell("ddim[eta=0.5]", "quad", 7, 5),
+        Cell("heun", "quad", 7, 5),
+        Cell("ddpm", "quad", 7, 5),
+    }
+
+
+def test_a_sampler_named_on_the_command_line_keeps_the_grid_that_the_study_gives_it() -> None:
+    text = _GOOD + '[[block]]\nsamplers = ["dpm++2m"]\ngrids = ["logsnr"]\nsteps = [8]\n'
+    cells = plan(_parse(text, samplers=["dpm++2m"]))
+    assert cells[1:] == [Cell("dpm++2m", "logsnr", 8, 0)]
+
+
+def test_unknown_studies_say_what_there_is(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"unknown study 'quik'\. Did you mean 'quick'"):
+        load_study("quik")
+    with pytest.raises(UsageError, match="no study file"):
+        load_study(str(tmp_path / "none.toml"))
+
+
+def test_a_study_file_is_read_from_its_path(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(_GOOD)
+    assert load_study(str(tmp_path / "mine.toml")) == _parse(_GOOD)
+
+
+def test_the_shipped_studies_are_valid_and_named_after_their_files() -> None:
+    assert {"quick", "full"} <= set(study_names())
+    for name in study_names():
+        assert load_study(name).name == name == (STUDIES / f"{name}.toml").stem
+
+
+_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(st.dictionaries(st.sampled_from([*Study.model_fields, "other"]), _VALUES))
+def test_any_content_is_a_study_or_a_usage_error(content: dict[str, object]) -> None:
+    import tomli_w
+
+    try:
+        text = tomli_w.dumps(content)
+    except (TypeError, ValueError):  # TOML has no null
+        return
+    try:
+        study = _parse(text)
+    except UsageError:
+        return
+    assert plan(study)
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_a_study_or_a_usage_error(text: str) -> None:
+    with pytest.raises(UsageError):
+        _parse(text)
+
+
+@given(
+    st.sampled_from(["images", "batch", "repeats", "seeds", "tolerance", "baseline", "block", "metrics", "title"]),
+    _VALUES,
+)
+def test_a_good_study_with_one_strange_value_is_a_study_or_a_usage_error(key: str, value: object) -> None:
+    import tomllib
+
+    import tomli_w
+
+    try:
+        text = tomli_w.dumps(tomllib.loads(_GOOD) | {key: value})
+    except (TypeError, ValueError):
+        return
+    try:
+        study = _parse(text)
+    except UsageError:
+        return
+    assert plan(study)
