@@ -4,20 +4,21 @@ import dataclasses
 import hashlib
 import inspect
 import statistics
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from bench import features, images, metrics, noise, reference, timing
-from bench.environment import device_name, pick_device
+from bench.environment import device_name, pick_device, versions
 from bench.features import Extractor, FeatureStream, load_extractor
-from bench.images import QUANTISER, check_samples, save_preview, to_uint8
+from bench.images import QUANTISER, check_samples, to_uint8
 from bench.metrics import quality
 from bench.noise import ImageNoise
 from bench.reference import Reference, load_reference
@@ -25,6 +26,7 @@ from bench.study import Cell, Study
 from bench.timing import Stopwatch, Timed, TimedNetwork
 from models import classifier, denoiser, grids, networks, schedule
 from models.denoiser import ClipRange, Denoiser
+from models.errors import UsageError
 from models.grids import GRIDS
 from models.schedule import Level
 from models.zoo import Model, load_model
@@ -33,7 +35,7 @@ from samplers import SAMPLERS, Sampler, base
 PREVIEW = 10
 """Images of every cell that are kept for the picture."""
 
-# the code, besides the sampler's own file, that a number comes from: when it changes, cells are measured again
+# the code, besides this file and the sampler's own, that a number comes from: when it changes, cells are measured again
 _CODE = (base, classifier, denoiser, features, grids, images, metrics, networks, noise, reference, schedule, timing)
 
 
@@ -51,6 +53,8 @@ class Rig:
     def load(cls, study: Study) -> "Rig":
         """Load and check all that a study needs; UsageError names what is missing or damaged."""
         device = pick_device(study.device)
+        if device.type == "cuda":
+            torch.cuda.set_device(device)  # events are recorded on the current device
         model = load_model(study.model, device)
         extractor = load_extractor(model, device)
         return cls(study, model, extractor, load_reference(model, extractor), device)
@@ -59,6 +63,15 @@ class Rig:
     def clip(self) -> ClipRange | None:
         """The range that predictions of x_0 are clamped to."""
         return self.model.card.clip if self.study.clip else None
+
+    def warm_up(self, seconds: float = 3.0) -> None:
+        """Evaluate the network for a while, so that the first cell is not measured on a cold machine."""
+        network = TimedNetwork(self.model.network, self.device)
+        state = torch.zeros((min(self.study.batch, self.study.images), *self.model.card.shape), device=self.device)
+        level, stopwatch, spent = self.model.schedule.level(0.5), Stopwatch(self.device), 0.0
+        with torch.inference_mode():
+            while spent < seconds:
+                spent += stopwatch.time(lambda: network(state, level), network).seconds
 
     @cached_property
     def identity(self) -> dict[str, Any]:
@@ -74,14 +87,14 @@ class Rig:
             "clip": self.clip,
             "metrics": list(study.metrics),
             "device_name": device_name(self.device),
-            "version_torch": torch.__version__,
+            **{name: version for name, version in versions().items() if name != "version_sampler-bench"},
             "extractor": self.extractor.name,
             "extractor_sha256": self.extractor.sha256,
             "reference": self.reference.name,
             "reference_sha256": self.reference.sha256,
             "reference_count": self.reference.count,
             "quantiser": QUANTISER,
-            "code_sha256": _hash_of([inspect.getsource(module) for module in _CODE]),
+            "code_sha256": _hash_of([inspect.getsource(module) for module in (sys.modules[__name__], *_CODE)]),
         }
 
 
@@ -92,11 +105,6 @@ class Resolved:
     sampler: Sampler
     levels: Sequence[Level]
     identity: dict[str, Any]
-    evaluations: int
-
-    @property
-    def counts(self) -> dict[str, Any]:
-        return {"intervals": len(self.levels) - 1, "nfe_declared": self.sampler.nfe(self.levels)}
 
 
 def resolve(cell: Cell, rig: Rig) -> Resolved:
@@ -104,18 +112,24 @@ def resolve(cell: Cell, rig: Rig) -> Resolved:
     sampler, grid = SAMPLERS.make(cell.sampler), GRIDS.make(cell.grid)
     try:
         levels = grid(rig.model.schedule, cell.steps)
-    except ValueError as error:
-        raise type(error)(f"{cell}: {error}") from None
+    except UsageError as error:
+        raise UsageError(f"{cell}: {error}") from None
     identity = rig.identity | {
         "sampler": cell.sampler,
         "sampler_parameters": dataclasses.asdict(sampler),  # type: ignore[call-overload]
-        "sampler_sha256": _hash_of([Path(inspect.getfile(type(sampler))).read_text()]),
+        "sampler_sha256": _hash_of(_sources(type(sampler))),
         "grid": cell.grid,
         "grid_parameters": dataclasses.asdict(grid),
         "steps": cell.steps,
         "seed": cell.seed,
     }
-    return Resolved(sampler, levels, identity, sampler.nfe(levels) * rig.study.images)
+    return Resolved(sampler, levels, identity)
+
+
+def _sources(cls: type[Sampler]) -> list[str]:
+    """The text of the files that a sampler's class and its own base classes stand in."""
+    own = [each for each in cls.__mro__ if issubclass(each, Sampler) and each.__module__ != base.__name__]
+    return [Path(path).read_text() for path in dict.fromkeys(inspect.getfile(each) for each in own)]
 
 
 def _hash_of(texts: list[str]) -> str:
@@ -146,40 +160,67 @@ class _Generator:
         return self.draw(numbers, [*levels[:2], levels[-1]] if len(levels) > 2 else levels).seconds
 
 
-def measure(resolved: Resolved, rig: Rig, preview: Path, advanced: Callable[[int], None]) -> dict[str, Any]:
-    """Cost and quality columns of a cell; BadSamples and whatever the sampler raises go through.
+@dataclass(frozen=True)
+class Measurement:
+    """What one cell gave.
+
+    Attributes:
+        columns: cost and quality, ready for the record.
+        preview: the first images, uint8 (PREVIEW, C, H, W).
+    """
+
+    columns: dict[str, Any]
+    preview: Tensor
+
+
+def measure(resolved: Resolved, rig: Rig, advanced: Callable[[int], None]) -> Measurement:
+    """Measure a cell; BadSamples and whatever the sampler raises go through.
 
     The generation batches are the timed repeats, after a warm-up; a last, smaller batch is left out of the timing, and
     the first batch is drawn again where there are too few full ones. No metric is computed inside a timed region.
+
+    Args:
+        resolved: the cell.
+        rig: what it runs on.
+        advanced: told how many images are done, between timed calls.
     """
     generator = _Generator(resolved, rig)
+    declared = resolved.sampler.nfe(resolved.levels)
     batches = torch.arange(rig.study.images).split(rig.study.batch)
     first_call_s = generator.warm_up(batches[0])
     generator.model.evaluations = 0
-    generator.stopwatch.reset_peak_memory()
-    stream = FeatureStream(rig.extractor)
-    timings: list[Timed] = []
+    stream, timings, kept = FeatureStream(rig.extractor), list[_Times](), list[Tensor]()
     for numbers in batches:
         timed = generator.draw(numbers, resolved.levels)
         pixels = to_uint8(timed.result)
-        if not timings:
-            save_preview(pixels[:PREVIEW], preview)
+        kept = kept or [pixels[:PREVIEW]]
         if len(numbers) == len(batches[0]):
-            timings.append(timed)
+            timings.append(_Times.of(timed))
         stream.add(pixels)
-        advanced(resolved.evaluations * len(numbers) // rig.study.images)
+        advanced(len(numbers))
     nfe = generator.model.evaluations / rig.study.images
     while len(timings) < rig.study.repeats:
-        timings.append(generator.draw(batches[0], resolved.levels))
-    peak = generator.stopwatch.peak_memory_mib()
-    cost = _cost(timings, len(batches[0]), nfe) | {"first_call_s": first_call_s, "peak_mem_mib": peak}
+        timings.append(_Times.of(generator.draw(batches[0], resolved.levels)))
     scores = quality(stream.finish(), rig.reference, rig.extractor.name, rig.study.metrics)
-    declared = resolved.counts["nfe_declared"]
     note = None if nfe == declared else f"the sampler declares {declared} evaluations an image, but made {nfe:g}"
-    return cost | scores | {"nfe": nfe, "note": note, "preview_count": min(PREVIEW, rig.study.images, rig.study.batch)}
+    counts = {"nfe": nfe, "nfe_declared": declared, "note": note, "first_call_s": first_call_s}
+    cost = _cost(timings, len(batches[0]), nfe)
+    return Measurement(cost | scores | counts | {"preview_count": len(kept[0])}, kept[0])
 
 
-def _cost(timings: list[Timed], batch: int, nfe: float) -> dict[str, Any]:
+class _Times(NamedTuple):
+    """What is kept of a timed call: everything but its images."""
+
+    seconds: float
+    network_seconds: float
+    peak_mem_mib: float | None
+
+    @classmethod
+    def of(cls, timed: Timed) -> "_Times":
+        return cls(timed.seconds, timed.network_seconds, timed.peak_mem_mib)
+
+
+def _cost(timings: list[_Times], batch: int, nfe: float) -> dict[str, Any]:
     total = [timed.seconds for timed in timings]
     network = [timed.network_seconds for timed in timings]
     q1, median, q3 = (float(value) for value in np.quantile(total, (0.25, 0.5, 0.75)))
@@ -194,5 +235,6 @@ def _cost(timings: list[Timed], batch: int, nfe: float) -> dict[str, Any]:
         "throughput_img_per_s": batch / median,
         "eval_ms_median": 1000.0 * network_median / nfe if nfe else None,
         "network_s_median": network_median,
+        "peak_mem_mib": max((timed.peak_mem_mib for timed in timings if timed.peak_mem_mib is not None), default=None),
         "overhead_s_median": statistics.median(a - b for a, b in zip(total, network, strict=True)),
     }

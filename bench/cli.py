@@ -2,6 +2,7 @@
 
 import json
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,7 +17,7 @@ app = App(
     help="Sampler Bench: which diffusion sampler gives which quality for how much compute.\n\n"
     "Without a command: the quick study on the embedded checkpoint.",
     help_format="markdown",
-    version="0.1.0",
+    version=lambda: version("sampler-bench"),
     suppress_keyboard_interrupt=False,
     default_parameter=Parameter(negative=()),
 )
@@ -191,8 +192,11 @@ def main() -> None:
     except (UsageError, CycloptsError) as error:
         print(f"error: {error}", file=sys.stderr)
         status = USAGE
+    except OSError as error:
+        print(f"error: {error}; what is finished is kept", file=sys.stderr)
+        status = USAGE
     except KeyboardInterrupt:
-        print("interrupted; what is finished is kept, the same command goes on from there", file=sys.stderr)
+        print("interrupted; what is finished is kept, the same command (without --force) goes on", file=sys.stderr)
         status = INTERRUPTED
     sys.exit(status or 0)
 

@@ -14,8 +14,10 @@ from bench.listing import RESULTS
 from bench.record import Record, RunFolder
 from bench.study import Cell, Overrides, load_study, plan
 from models.errors import UsageError
+from models.grids import GRIDS
 from models.registry import unknown
 from models.train import Report
+from models.zoo import load_card, model_folder
 
 _errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -24,7 +26,9 @@ def run_and_report(name: str, overrides: Overrides, out: Path | None, *, force: 
     """Run a study and write its report; the exit status."""
     study = load_study(name, overrides)
     if dry_run:
+        schedule = load_card(model_folder(study.model)).schedule.build()
         for cell in plan(study):
+            GRIDS.make(cell.grid)(schedule, cell.steps)  # ends here if it cannot be placed
             print(cell)
         print(f"{len(plan(study))} cells of {study.images:,} images")
         return 0
@@ -49,6 +53,8 @@ def report_runs(runs: Sequence[Path], formats: Sequence[str] | None, out: Path |
     with _errors.status("writing tables and figures ..."):
         written = report.write_report(runs, report.FORMATS if formats is None else formats, out)
     console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 120  # a log has no edge to wrap at
     console.print(report.terminal_table(summary))
     for answer in summary.answers:
         console.print(answer.sentence, soft_wrap=True, markup=False)

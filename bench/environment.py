@@ -2,6 +2,7 @@
 
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -44,10 +45,15 @@ def describe(device: torch.device) -> dict[str, str | int | bool | None]:
         "python": platform.python_version(),
         "cpus": os.cpu_count(),
         "threads": torch.get_num_threads(),
-        "command": " ".join(sys.argv),
-        **{f"version_{package}": _version(package) for package in _PACKAGES},
+        "command": shlex.join(sys.argv),
+        **versions(),
         **_git(),
     }
+
+
+def versions() -> dict[str, str | None]:
+    """The installed versions of what numbers come from, as record columns."""
+    return {f"version_{package}": _version(package) for package in _PACKAGES}
 
 
 def _cpu_name() -> str:

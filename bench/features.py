@@ -36,7 +36,11 @@ class CompactExtractor(FeatureExtractorBase):
     def __init__(self, name: str, features_list: list[str], **kwargs: Any) -> None:
         super().__init__(name, features_list)
         config = read_json(self.folder / EXTRACTOR_CONFIG)
-        self.classifier = load_weights(Classifier.from_config(config), self.folder / EXTRACTOR_WEIGHTS)
+        try:
+            classifier = Classifier.from_config(config)
+        except TypeError as error:
+            raise UsageError(f"{self.folder / EXTRACTOR_CONFIG} does not describe a classifier: {error}") from None
+        self.classifier = load_weights(classifier, self.folder / EXTRACTOR_WEIGHTS)
 
     @staticmethod
     def get_provided_features_list() -> tuple[str, ...]:

@@ -1,5 +1,7 @@
 """Quality of generated images, computed by torch-fidelity's own metric functions on features in float64."""
 
+import math
+import statistics
 from collections.abc import Callable, Sequence
 
 import torch
@@ -17,8 +19,9 @@ Values = dict[str, float | int | None]
 KID_SUBSETS = 100
 KID_SUBSET_SIZE = 1000
 ISC_SPLITS = 10
+JACKKNIFE_BLOCKS = 10
 RNG_SEED = 2020
-"""torch-fidelity's defaults, stated here because rows are only comparable with the same ones."""
+"""All but the jackknife torch-fidelity's defaults, stated here because rows are only comparable with the same ones."""
 
 
 def frechet(mean: torch.Tensor, covariance: torch.Tensor, reference: Reference) -> float:
@@ -29,7 +32,20 @@ def frechet(mean: torch.Tensor, covariance: torch.Tensor, reference: Reference) 
 
 
 def _fd(features: Features, reference: Reference, column: str) -> Values:
-    return {column: frechet(features.features.mean(0), torch.cov(features.features.T), reference)}
+    values = features.features
+    return {
+        column: frechet(values.mean(0), torch.cov(values.T), reference),
+        f"{column}_std": _jackknife(values, reference),
+    }
+
+
+def _jackknife(values: torch.Tensor, reference: Reference) -> float:
+    """Standard error of the Frechet distance from the images at hand: delete-a-tenth jackknife (Efron, 1982)."""
+    block = torch.arange(len(values)) % JACKKNIFE_BLOCKS
+    parts = [values[block != n] for n in range(JACKKNIFE_BLOCKS)]
+    found = [frechet(part.mean(0), torch.cov(part.T), reference) for part in parts]
+    mean = statistics.fmean(found)
+    return math.sqrt((JACKKNIFE_BLOCKS - 1) / JACKKNIFE_BLOCKS * sum((value - mean) ** 2 for value in found))
 
 
 def _kid(features: Features, reference: Reference, column: str) -> Values:
@@ -44,7 +60,8 @@ def _kid(features: Features, reference: Reference, column: str) -> Values:
     )
     return {
         "kid_mean": value["kernel_inception_distance_mean"],
-        "kid_std": value["kernel_inception_distance_std"],
+        # a subset of all images is none: its spread would be that of the reference alone
+        "kid_std": value["kernel_inception_distance_std"] if size < len(features.features) else None,
         "kid_subset_size": size,
     }
 
@@ -79,8 +96,14 @@ def quality(features: Features, reference: Reference, extractor_name: str, metri
         reference: of the real ones, by the same extractor.
         extractor_name: the Frechet distance is called fd_<name>; only Inception's would be an FID.
         metrics: which to compute.
+
+    Raises:
+        ArithmeticError: a metric that is not a finite number.
     """
     values: Values = {}
     for metric in metrics:
         values |= _FUNCTIONS[metric](features, reference, f"fd_{extractor_name}")
+    unusable = [name for name, value in values.items() if value is not None and not math.isfinite(value)]
+    if unusable:
+        raise ArithmeticError(f"{', '.join(unusable)} came out as NaN or Inf")
     return values

@@ -72,20 +72,28 @@ class RunFolder:
         """The resolved study and its cells; UsageError if this is no run folder."""
         try:
             content: dict[str, Any] = json.loads(self._manifest.read_text())
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise UsageError(f"{str(self.path)!r} is not a run folder: it has no study.json") from None
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             raise UsageError(f"{self._manifest} is damaged: {error}; run the study again") from None
-        if content.get("schema") != SCHEMA:
-            raise UsageError(f"{self._manifest} has schema {content.get('schema')}; this version reads {SCHEMA}")
+        if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+            found = content.get("schema") if isinstance(content, dict) else type(content).__name__
+            raise UsageError(f"{self._manifest} has schema {found}; this version reads {SCHEMA}")
+        if not isinstance(content.get("study"), dict) or not isinstance(content.get("cells"), list):
+            raise UsageError(f"{self._manifest} is damaged: it lacks the study or its cells; run the study again")
         return content
 
     def preview(self, cell: str) -> Path:
         """Where the first images of a cell are."""
         return self.cells / f"{cell}.png"
 
-    def read(self, cell: str) -> Record | None:
-        """The record of a cell, None if there is none. A broken file is set aside as `<id>.broken`, never counted."""
+    def read(self, cell: str, set_aside: bool = False) -> Record | None:
+        """The record of a cell, or None if there is none or it is broken.
+
+        Args:
+            cell: its id.
+            set_aside: whether to rename a broken file to `<id>.broken`, as a run does that will write it again.
+        """
         path = self.cells / f"{cell}.json"
         try:
             record = json.loads(path.read_text())
@@ -94,7 +102,8 @@ class RunFolder:
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError):
-            os.replace(path, path.with_suffix(".broken"))
+            if set_aside:
+                os.replace(path, path.with_suffix(".broken"))
             return None
         return dict(record)
 

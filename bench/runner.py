@@ -8,8 +8,9 @@ from typing import Any, Protocol
 
 import torch
 
-from bench.cell import Rig, measure, resolve
+from bench.cell import Resolved, Rig, measure, resolve
 from bench.environment import describe
+from bench.images import save_preview
 from bench.record import SCHEMA, Record, RunFolder, cell_id
 from bench.study import Cell, Study, plan
 
@@ -36,16 +37,12 @@ class Progress(Protocol):
         """Every cell's record, and whether it was there already."""
 
 
-def identify(cell: Cell, rig: Rig) -> str:
-    """The id of a cell on a rig; UsageError if the grid cannot be placed on the model's schedule."""
-    return cell_id(resolve(cell, rig).identity)
-
-
 def run_study(study: Study, rig: Rig, folder: RunFolder, force: bool, progress: Progress) -> Outcome:
     """Measure every cell of a study that has no good record yet.
 
     A cell that fails is recorded with its error, never counts as a result, is tried again by the next run, and does not
-    stop the others. Whatever kills the run, finished cells stay.
+    stop the others. Whatever kills the run, finished cells stay; with `force` a good record is replaced by a good one
+    only.
 
     Args:
         study: what to run.
@@ -53,40 +50,60 @@ def run_study(study: Study, rig: Rig, folder: RunFolder, force: bool, progress: 
         folder: where records go; created.
         force: measure again what is recorded.
         progress: told how far the run is.
+
+    Raises:
+        UsageError: a grid that cannot be placed on the model's schedule, before anything is written.
     """
-    cells = {identify(cell, rig): cell for cell in plan(study)}  # fails before anything is written
+    resolved = [(cell, resolve(cell, rig)) for cell in plan(study)]
+    cells = {cell_id(each.identity): (cell, each) for cell, each in resolved}
     folder.create()
     folder.write_manifest(study.model_dump(mode="json"), list(cells))
-    found = (
-        {} if force else {name: record for name in cells if (record := folder.read(name)) and record["status"] == "ok"}
-    )
-    waiting = {name: cell for name, cell in cells.items() if name not in found}
-    progress.planned(len(waiting), sum(resolve(cell, rig).evaluations for cell in waiting.values()))
+    read = {name: folder.read(name, set_aside=True) for name in cells}
+    found = {name: record for name, record in read.items() if record is not None and record["status"] == "ok"}
+    waiting = [each for name, (_, each) in cells.items() if force or name not in found]
+    progress.planned(len(waiting), sum(_expected(each) for each in waiting) * study.images)
+    if waiting:
+        rig.warm_up()
     environment = describe(rig.device)
-    outcome = Outcome(kept=len(found))
-    for name, cell in cells.items():
-        if name in found:
-            progress.finished(cell, found[name], True)
-            continue
-        record = _record(name, cell, rig, folder, environment, progress)
-        folder.write(record)
-        outcome.measured += record["status"] == "ok"
-        outcome.failed += record["status"] == "failed"
-        progress.finished(cell, record, False)
+    outcome = Outcome(kept=0 if force else len(found))
+    for name, (cell, each) in cells.items():
+        kept = not force and name in found
+        record = found[name] if kept else _measured(name, each, rig, folder, environment, progress)
+        if not kept:
+            if record["status"] == "ok" or name not in found:
+                folder.write(record)
+            outcome.measured += record["status"] == "ok"
+            outcome.failed += record["status"] == "failed"
+        progress.finished(cell, record, kept)
     return outcome
 
 
-def _record(
-    name: str, cell: Cell, rig: Rig, folder: RunFolder, environment: dict[str, Any], progress: Progress
+def _expected(resolved: Resolved) -> int:
+    """Evaluations an image, for the time estimate; a sampler that cannot say counts as one a step until it fails."""
+    try:
+        return resolved.sampler.nfe(resolved.levels)
+    except Exception:
+        return len(resolved.levels) - 1
+
+
+def _measured(
+    name: str, resolved: Resolved, rig: Rig, folder: RunFolder, environment: dict[str, Any], progress: Progress
 ) -> Record:
-    resolved = resolve(cell, rig)
+    """The record of a cell, measured now; its preview is written before it."""
     record: Record = {"schema": SCHEMA, "id": name, "status": "ok", "error": None, "note": None, **resolved.identity}
+    record |= {"device": rig.device.type, "intervals": len(resolved.levels) - 1}
     record |= {"load_average_1min": os.getloadavg()[0]}  # above this process's own threads: others disturbed it
-    record |= {"stochastic": resolved.sampler.stochastic, "device": rig.device.type, **resolved.counts}
+    log = folder.cells / f"{name}.traceback.txt"
+    expected = _expected(resolved)
     try:
         with torch.inference_mode():
-            record |= measure(resolved, rig, folder.preview(name), progress.advanced)
+            found = measure(resolved, rig, lambda images: progress.advanced(images * expected))
+        record |= {"stochastic": resolved.sampler.stochastic, **found.columns}
+        save_preview(found.preview, folder.preview(name))
+        log.unlink(missing_ok=True)
+    except OSError:
+        raise  # a full disk is no sampler's failure
     except Exception as error:  # whatever a sampler raises is that cell's result
         record |= {"status": "failed", "error": f"{type(error).__name__}: {error}"}
-        (folder.cells / f"{name}.traceback.txt").write_text(traceback.format_exc())
+        log.write_text(traceback.format_exc())
     return record | environment | {"finished": datetime.now(UTC).isoformat(timespec="seconds")}

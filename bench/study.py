@@ -21,7 +21,7 @@ METRICS: tuple[Metric, ...] = ("fd", "kid", "inception_score", "precision_recall
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Baseline(_Strict):

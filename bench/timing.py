@@ -25,11 +25,13 @@ class Timed:
         result: what it returned.
         seconds: wall-clock of the whole call.
         network_seconds: the part of it spent in network evaluations.
+        peak_mem_mib: the most device memory in use during the call; None on a CPU, where no allocator counts it.
     """
 
     result: Tensor
     seconds: float
     network_seconds: float
+    peak_mem_mib: float | None
 
 
 class TimedNetwork:
@@ -73,25 +75,21 @@ class Stopwatch:
 
     def __init__(self, device: torch.device, clock: Clock = time.perf_counter) -> None:
         self._device, self._clock = device, clock
+        self._on_cuda = device.type == "cuda"
 
     def synchronise(self) -> None:
-        if self._device.type == "cuda":
+        if self._on_cuda:
             torch.cuda.synchronize(self._device)
 
     def time(self, call: Callable[[], Tensor], network: TimedNetwork) -> Timed:
         """Run the call once, timed."""
         network.reset()
         self.synchronise()
+        if self._on_cuda:
+            torch.cuda.reset_peak_memory_stats(self._device)
         began = self._clock()
         result = call()
         self.synchronise()
         seconds = self._clock() - began
-        return Timed(result, seconds, network.seconds())
-
-    def reset_peak_memory(self) -> None:
-        if self._device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(self._device)
-
-    def peak_memory_mib(self) -> float | None:
-        """Peak device memory in MiB since the last reset; None on a CPU, where no allocator counts it."""
-        return torch.cuda.max_memory_allocated(self._device) / 2**20 if self._device.type == "cuda" else None
+        peak = torch.cuda.max_memory_allocated(self._device) / 2**20 if self._on_cuda else None
+        return Timed(result, seconds, network.seconds(), peak)

@@ -83,7 +83,10 @@ def train_digits(folder: Path, budget: Budget, seed: int, reporter: Reporter) ->
     """
     images, labels = load_digits()
     out, work = folder / "model", folder
-    (out / EXTRACTOR_CONFIG).parent.mkdir(parents=True, exist_ok=True)
+    try:
+        (out / EXTRACTOR_CONFIG).parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"cannot write to {str(out)!r}: {error}; choose another folder with --out") from None
     recipe = Recipe(steps=budget.denoiser_steps, seed=seed)
     trained = _fit_denoiser(out, work, images, recipe, reporter)
     short = replace(recipe, steps=budget.classifier_steps, batch=64, warmup=100)

@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Annotated, final
 
 import numpy as np
-from annotated_types import Gt, Le
+from annotated_types import Ge, Gt, Le
 
 from models.errors import UsageError
 from models.registry import Registry
@@ -117,7 +117,7 @@ class Karras(Grid):
         sigma_max: highest sigma / alpha; None: the schedule's own.
     """
 
-    rho: Annotated[float, Gt(0)] = 7.0
+    rho: Annotated[float, Ge(1)] = 7.0
     sigma_min: Annotated[float, Gt(0)] | None = None
     sigma_max: Annotated[float, Gt(0)] | None = None
 
@@ -132,7 +132,7 @@ class Karras(Grid):
 @GRIDS.register("logsnr")
 @dataclass(frozen=True)
 class LogSNR(Grid):
-    """Even in lambda = log(alpha / sigma) from t_start to t_end (DPM-Solver, arXiv 2206.00927, section 3.4).
+    """Even in lambda = log(alpha / sigma) from t_start to t_end (DPM-Solver, arXiv 2206.00927).
 
     Attributes:
         t_start: noisiest time.

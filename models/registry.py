@@ -41,6 +41,10 @@ def split_outside_brackets(text: str) -> list[str]:
     return [part.strip() for part in parts]
 
 
+def _not_a_number(constant: str) -> float:
+    raise UsageError(f"{constant} is no value for a parameter; expected a finite number")
+
+
 def parse_spec(spec: str) -> tuple[str, dict[str, Any]]:
     """Take 'name[a=1,b=word]' apart into its name and parameters; a value is JSON, or else a bare word."""
     name, bracket, rest = spec.strip().partition("[")
@@ -52,7 +56,7 @@ def parse_spec(spec: str) -> tuple[str, dict[str, Any]]:
         if not (key and equals and value) or key in parameters:
             raise UsageError(f"cannot read {item!r} in {spec!r}; expected parameter=value, each parameter once")
         try:
-            parameters[key] = json.loads(value)
+            parameters[key] = json.loads(value, parse_constant=_not_a_number)
         except json.JSONDecodeError:
             parameters[key] = value
     return name.strip(), parameters
@@ -116,10 +120,15 @@ class Registry(Generic[T]):
             )
         try:
             # through JSON, so that what is accepted here is exactly what can be stored and read back
-            return TypeAdapter(cls).validate_json(json.dumps(parameters), strict=True, extra="forbid")
+            text = json.dumps(parameters, allow_nan=False)
+            return TypeAdapter(cls).validate_json(text, strict=True, extra="forbid")
+        except TypeError as error:  # an abstract method that a plugin has not written
+            raise UsageError(f"{self.kind} {name!r} cannot be made: {error}") from None
         except ValidationError as error:
             fields = ", ".join(f"{f.name}={f.default!r}" for f in dataclasses.fields(cls)) or "no parameters"
             raise UsageError(f"{self.kind} {name!r}: {explain(error)}. It takes: {fields}.") from None
+        except ValueError as error:
+            raise UsageError(f"cannot read {spec!r}: {error}") from None
 
     def name_of(self, instance: T) -> str:
         """The registered name of an instance's class."""

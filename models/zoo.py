@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -31,7 +31,7 @@ CARD = "card.toml"
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class ScheduleCard(_Strict):
@@ -39,8 +39,8 @@ class ScheduleCard(_Strict):
 
     kind: Literal["linear", "scaled_linear", "cosine"]
     train_steps: int = Field(ge=1)
-    beta_start: float = 1e-4
-    beta_end: float = 0.02
+    beta_start: float = Field(default=1e-4, gt=0, lt=1)
+    beta_end: float = Field(default=0.02, gt=0, lt=1)
 
     def build(self) -> DiscreteVP:
         makers: dict[str, Callable[[], DiscreteVP]] = {
@@ -76,6 +76,13 @@ class Card(_Strict):
     schedule: ScheduleCard
     extractor: ExtractorCard | None = None
     files: dict[str, str]
+
+    @field_validator("clip")
+    @classmethod
+    def _ascends(cls, clip: ClipRange | None) -> ClipRange | None:
+        if clip is not None and clip[0] >= clip[1]:
+            raise ValueError("expected [low, high] with low < high")
+        return clip
 
 
 @dataclass(frozen=True)
@@ -160,7 +167,11 @@ def load_model(name_or_path: str, device: torch.device) -> Model:
     verify_files(folder, card)
     schedule = card.schedule.build()
     config = read_json(folder / CONFIG)
-    unet = load_weights(make_unet(config), folder / WEIGHTS)
+    try:
+        unet = make_unet(config)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{folder / CONFIG} does not describe a diffusers UNet2DModel: {error}") from None
+    load_weights(unet, folder / WEIGHTS)
     channels = (config.get("in_channels"), config.get("out_channels"))
     if channels != (card.shape[0], card.shape[0]):
         raise UsageError(f"{folder}: {CONFIG} has in/out channels {channels}, but the card's shape is {card.shape}")

@@ -30,7 +30,7 @@ class Sampler(ABC):
         paper: where the method comes from, such as "arXiv:2010.02502".
     """
 
-    paper: ClassVar[str]
+    paper: ClassVar[str] = ""
 
     @property
     @abstractmethod

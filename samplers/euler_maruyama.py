@@ -1,5 +1,5 @@
 """Euler-Maruyama on the reverse-time SDE. Song et al.: Score-Based Generative Modeling through Stochastic Differential
-Equations (arXiv 2011.13456), eq. 6 and appendix D.
+Equations (arXiv 2011.13456), eq. 6 and section 4.1.
 
 dx = (f x - g^2 score) dt + g dw, run backwards in steps of the grid. The last step to the clean level adds no noise.
 """

@@ -3,7 +3,7 @@ step of Song et al. (arXiv 2011.13456), algorithms 4 and 5.
 
 At every noisy level of the grid, from the highest, x takes a few Langevin steps towards that level's marginal,
 x + h score + sqrt(2 h) z, and is then handed to the next level as it is. When the grid ends at the clean level, the
-last step is the posterior mean of x_0 (arXiv 2006.09011, appendix): one more evaluation.
+last step is the posterior mean of x_0 (arXiv 2009.05475): one more evaluation.
 
 The step size aims at a ratio r between signal and noise, with a = 1 for VE and a = 1 - beta for VP, where beta is that
 of the grid's own step:
@@ -18,6 +18,7 @@ d dimensions it widens a Gaussian by (1 + 2/d)^2, 6 % of the variance at d = 64 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Annotated, Literal
 
 import torch
@@ -26,13 +27,13 @@ from torch import Tensor
 
 from models.denoiser import Denoiser
 from models.schedule import Level, transition
-from samplers.base import Noise, StepSampler
+from samplers.base import Noise, Sampler
 from samplers.registry import register
 
 
 @register("langevin")
 @dataclass(frozen=True)
-class Langevin(StepSampler):
+class Langevin(Sampler):
     """Annealed Langevin dynamics along the grid.
 
     Attributes:
@@ -51,16 +52,20 @@ class Langevin(StepSampler):
     stochastic = True
 
     def nfe(self, levels: Sequence[Level]) -> int:
-        return self.corrections * (len(levels) - 1) + int(levels[-1].is_clean)
+        clean = levels[-1].is_clean
+        return self.corrections * (len(levels) - clean) + clean
 
-    def step(self, model: Denoiser, x: Tensor, t: Level, s: Level, noise: Noise) -> Tensor:
-        ratio, _ = transition(s, t)
-        for _ in range(self.corrections):
-            score, z = model(x, t).score, noise(x)
-            sigma = t.sigma if self.step_size == "level" else _norm(z) / _norm(score)
-            size = ratio * self.snr * sigma  # h = 2 size^2
-            x = x + (2.0 * size**2) * score + (2.0 * size) * z
-        return model(x, t).x0 if s.is_clean else x
+    def sample(self, model: Denoiser, x: Tensor, levels: Sequence[Level], noise: Noise) -> Tensor:
+        for t, s in zip_longest(levels, levels[1:], fillvalue=levels[-1]):
+            if t.is_clean:
+                break
+            ratio, _ = transition(s, t)
+            for _ in range(self.corrections):
+                score, z = model(x, t).score, noise(x)
+                sigma = t.sigma if self.step_size == "level" else _norm(z) / _norm(score)
+                size = ratio * self.snr * sigma  # h = 2 size^2, with a = ratio^2
+                x = x + (2.0 * size**2) * score + (2.0 * size) * z
+        return model(x, levels[-2]).x0 if levels[-1].is_clean else x
 
 
 def _norm(x: Tensor) -> Tensor:

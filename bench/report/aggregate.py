@@ -48,7 +48,7 @@ def _row(group: pd.DataFrame, quality: Sequence[Quality]) -> Row:
     row["seeds"] = int(group["seed"].nunique())
     row["nfe"] = _mean(_numbers(group, "nfe"))
     row |= _cost(group, row)
-    row["std_over"] = "seeds" if row["seeds"] > 1 else "subsets or splits of the cell"
+    row["std_over"] = "seeds" if row["seeds"] > 1 else "subsets, splits or jackknife of the cell"
     for each in quality:
         values = _numbers(group, each.key)
         row[each.key] = _mean(values)

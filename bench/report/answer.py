@@ -104,11 +104,11 @@ def _faster(row: Row, baseline: Row) -> str:
 
 
 def _doubt(winner: Row, baseline: Row, fd: str) -> str:
-    """Whether seeds can tell the two distances apart, where both have several."""
+    """Whether the two distances can be told apart, where both have a standard deviation or error."""
     spreads = (winner[f"{fd}_std"], baseline[f"{fd}_std"])
-    if min(winner["seeds"], baseline["seeds"]) < 2 or not all(known(spread) for spread in spreads):
+    if not all(known(spread) for spread in spreads):
         return ""
     combined = math.hypot(*spreads)
     if abs(winner[fd] - baseline[fd]) > combined:
         return ""
-    return f"; the two distances differ by no more than the standard deviation over seeds ({significant(combined, 2)})"
+    return f"; the two distances differ by no more than their combined standard deviation ({significant(combined, 2)})"

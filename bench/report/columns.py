@@ -15,10 +15,13 @@ PROTOCOL = ("model_sha256", "reference_sha256", "extractor_sha256", "images", "q
 CLOCK = ("device_name", "dtype", "batch")
 """Rows of a protocol alike in these have comparable times."""
 
-SETTING = ("model", "sampler", "grid", "steps", "images", "batch", "dtype")
+SETTING = ("model", "sampler", "grid", "steps", "images", "batch", "dtype", "clip")
 """What a user chooses."""
 
-KEYS = (*SETTING, "model_sha256", "sampler_sha256", "reference_sha256", "extractor_sha256", "quantiser", "device_name")
+CODE = ("sampler_sha256", "code_sha256", "version_torch")
+"""What computed a row."""
+
+KEYS = (*SETTING, *CODE, "model_sha256", "reference_sha256", "extractor_sha256", "quantiser", "device_name")
 """Cells alike in these differ in the seed only, and form one row of the table."""
 
 SMALL_N = 10_000

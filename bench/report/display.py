@@ -137,12 +137,10 @@ def small_n(images: int, where: str) -> str | None:
 
 def spread_note(rows: pd.DataFrame) -> str | None:
     """What the standard deviations of some rows are over; None if they have none."""
-    within = "over subsets (KID) and splits (IS) of one seed's images"
+    within = "over subsets (KID), splits (IS) or by the jackknife (FD) of one seed's images"
     seeds = sorted(set(rows["seeds"].tolist()))
     if seeds == [1]:
-        stated = [
-            name for name in ("kid_std", "inception_score_std") if name in rows.columns and rows[name].notna().any()
-        ]
+        stated = [name for name in rows.columns if str(name).endswith("_std") and rows[name].notna().any()]
         return f"± is the standard deviation {within}." if stated else None
     counts = " or ".join(str(count) for count in seeds if count > 1)
     tail = f"; in rows of one seed, {within}" if seeds[0] == 1 else ""

@@ -10,8 +10,22 @@ import pandas as pd
 from bench.record import RunFolder
 from bench.report.aggregate import aggregate, measured_fd
 from bench.report.answer import Answer, answer
-from bench.report.columns import CLOCK, KEYS, PROTOCOL, Row, fd_columns, flat, rows_of, with_columns
+from bench.report.columns import (
+    CLOCK,
+    KEYS,
+    PROTOCOL,
+    Row,
+    fd_columns,
+    flat,
+    percent,
+    rows_of,
+    setting,
+    with_columns,
+)
 from models.errors import UsageError
+
+DRIFT = 0.1
+"""How far a row's time an evaluation may be from the median row's before the report says so."""
 
 _NEEDED = (*KEYS, "id", "status", "error", "note", "seed", "device", "extractor", "reference", "latency_s", "network_s")
 
@@ -66,6 +80,19 @@ class Section:
         groups = self.rows.groupby(list(CLOCK), dropna=False, sort=False)
         return [(f"{device}, {dtype}, batch {batch}", rows) for (device, dtype, batch), rows in groups]
 
+    def drifts(self) -> list[str]:
+        """Rows whose network ran much slower or faster than that of the others: the machine did, not the sampler."""
+        lines = []
+        for _, rows in self.clocks():
+            usual = rows["eval_ms_median"].median()
+            for row in rows_of(rows[(rows["eval_ms_median"] / usual - 1).abs() > DRIFT]):
+                off = row["eval_ms_median"] / usual - 1
+                lines.append(
+                    f"Timing: {setting(row)}: an evaluation took {percent(abs(off))} {'more' if off > 0 else 'less'} "
+                    "time than in the median row, which the machine did and not the sampler; its times are off by that."
+                )
+        return lines
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -108,7 +135,8 @@ class Summary:
         if missing > 0:
             lines.append(f"Not measured yet: {missing} cells; run the study again to go on.")
         noted = self.cells[self.cells["note"].notna()]
-        return lines + [f"Note: {_cell(row, named)}: {flat(row['note'])}" for row in rows_of(noted)]
+        lines += [f"Note: {_cell(row, named)}: {flat(row['note'])}" for row in rows_of(noted)]
+        return lines + [line for section in self.sections for line in section.drifts()]
 
 
 def summarise(runs: Sequence[Path]) -> Summary:
@@ -139,7 +167,9 @@ def _load(path: Path, name: str) -> tuple[Run, pd.DataFrame]:
     folder = RunFolder(path)
     manifest = folder.manifest()
     study, cells = manifest["study"], manifest["cells"]
-    records = with_columns(folder.load(), ("id", "sampler", "grid", "steps"))
+    records = with_columns(folder.load(), ("id", "sampler", "grid", "steps", "clip"))
+    # a range is a list, which cannot be grouped by
+    records["clip"] = [str(clip) if isinstance(clip, list) else None for clip in records["clip"]]
     baseline = _baseline(study["baseline"], cells, rows_of(records))
     flags = [(row["sampler"], row["grid"], row["steps"]) == baseline for row in rows_of(records)]
     return Run(name, folder, study, len(cells), baseline), records.assign(
