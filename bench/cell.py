@@ -65,7 +65,13 @@ class Rig:
         return self.model.card.clip if self.study.clip else None
 
     def warm_up(self, seconds: float = 3.0) -> None:
-        """Evaluate the network for a while, so that the first cell is not measured on a cold machine."""
+        """Bring the process to the state that it stays in, so that the first cell is measured like all others.
+
+        glibc gives every block above a threshold back to the system when it is freed, so that a network's activations
+        cost page faults in each evaluation (10 % of its time on the digits), until one larger block has been freed:
+        its size, at most 32 MiB, is the new threshold. Else the first metrics would do it, after the first cell.
+        """
+        torch.ones(31 * 2**20, dtype=torch.uint8)
         network = TimedNetwork(self.model.network, self.device)
         state = torch.zeros((min(self.study.batch, self.study.images), *self.model.card.shape), device=self.device)
         level, stopwatch, spent = self.model.schedule.level(0.5), Stopwatch(self.device), 0.0
