@@ -123,6 +123,7 @@ def resolve(cell: Cell, rig: Rig) -> Resolved:
     identity = rig.identity | {
         "sampler": cell.sampler,
         "sampler_parameters": dataclasses.asdict(sampler),  # type: ignore[call-overload]
+        "family": sampler.family,
         "sampler_sha256": _hash_of(_sources(type(sampler))),
         "grid": cell.grid,
         "grid_parameters": dataclasses.asdict(grid),
@@ -148,7 +149,7 @@ class _Generator:
     def __init__(self, resolved: Resolved, rig: Rig) -> None:
         self._resolved, self._rig = resolved, rig
         self._network = TimedNetwork(rig.model.network, rig.device)
-        self.model = Denoiser(self._network, rig.model.card.parametrisation, rig.clip)
+        self.model = Denoiser(self._network, rig.model.card.parametrisation, rig.model.schedule, rig.clip)
         self.stopwatch = Stopwatch(rig.device)
 
     def draw(self, numbers: Tensor, levels: Sequence[Level]) -> Timed:
@@ -208,7 +209,9 @@ def measure(resolved: Resolved, rig: Rig, advanced: Callable[[int], None]) -> Me
     while len(timings) < rig.study.repeats:
         timings.append(_Times.of(generator.draw(batches[0], resolved.levels)))
     scores = quality(stream.finish(), rig.reference, rig.extractor.name, rig.study.metrics)
-    note = None if nfe == declared else f"the sampler declares {declared} evaluations an image, but made {nfe:g}"
+    wrong = declared is not None and nfe != declared
+    remarks = [f"the sampler declares {declared} evaluations an image, but made {nfe:g}"] if wrong else []
+    note = "; ".join(remarks + ([resolved.sampler.caveat] if resolved.sampler.caveat else [])) or None
     counts = {"nfe": nfe, "nfe_declared": declared, "note": note, "first_call_s": first_call_s}
     cost = _cost(timings, len(batches[0]), nfe)
     return Measurement(cost | scores | counts | {"preview_count": len(kept[0])}, kept[0])

@@ -125,7 +125,7 @@ def convergence(sampler: Sampler, steps: Sequence[int] = (32, 64, 128, 256)) -> 
     x, solution = _solution()
     errors = []
     for count in steps:
-        model, source = Denoiser(_smooth_mixture(), "sample"), ImageNoise(0, torch.arange(_STARTS))
+        model, source = Denoiser(_smooth_mixture(), "sample", _SMOOTH), ImageNoise(0, torch.arange(_STARTS))
         with torch.inference_mode():
             result = sampler.sample(model, x, GRIDS.make(_GRID)(_SMOOTH, count), source)
         errors.append(float((result - solution).square().mean().sqrt()))
@@ -147,7 +147,7 @@ def _solution() -> tuple[Tensor, Tensor]:
     dx/dt = f x - g^2 score / 2 (arXiv 2011.13456, eq. 13): another form, another variable and another solver than any
     sampler here uses.
     """
-    model = Denoiser(_smooth_mixture(), "sample")
+    model = Denoiser(_smooth_mixture(), "sample", _SMOOTH)
     x = ImageNoise(0, torch.arange(_STARTS))(torch.empty(_STARTS, *_SHAPE, dtype=torch.float64))
 
     def slope(t: float, flat: np.ndarray) -> np.ndarray:

@@ -79,11 +79,12 @@ def run_study(study: Study, rig: Rig, folder: RunFolder, force: bool, progress: 
 
 
 def _expected(resolved: Resolved) -> int:
-    """Evaluations an image, for the time estimate; a sampler that cannot say counts as one a step until it fails."""
+    """Evaluations an image, for the time estimate; a sampler that cannot say counts as one a step."""
+    one_a_step = len(resolved.levels) - 1
     try:
-        return resolved.sampler.nfe(resolved.levels)
-    except Exception:
-        return len(resolved.levels) - 1
+        return resolved.sampler.nfe(resolved.levels) or one_a_step
+    except Exception:  # whatever a plugin raises: its cell fails when it is measured
+        return one_a_step
 
 
 def _measured(

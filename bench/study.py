@@ -197,4 +197,5 @@ def plan(study: Study) -> list[Cell]:
 def _cell(sampler: str, grid: str, steps: int, seed: int) -> Cell:
     if not 0 <= seed < 2**64:
         raise UsageError(f"seed {seed} lies outside 0 ... 2^64 - 1")
-    return Cell(SAMPLERS.spec_of(SAMPLERS.make(sampler)), GRIDS.spec_of(GRIDS.make(grid)), steps, seed)
+    made, placed = SAMPLERS.make(sampler), GRIDS.spec_of(GRIDS.make(grid))
+    return Cell(SAMPLERS.spec_of(made), "native" if made.places_steps else placed, steps, seed)

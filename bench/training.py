@@ -160,7 +160,7 @@ def _draw(model: Model, count: int, steps: int, seed: int, reporter: Reporter) -
     drawn = []
     with reporter("quality", -(-count // 250)) as report, torch.inference_mode():
         for done, numbers in enumerate(torch.arange(count).split(250)):
-            denoiser = Denoiser(model.network, model.card.parametrisation, model.card.clip)
+            denoiser = Denoiser(model.network, model.card.parametrisation, model.schedule, model.card.clip)
             source = ImageNoise(seed, numbers)
             x = source(torch.empty(len(numbers), *model.card.shape)) * model.schedule.prior_std(levels[0])
             drawn.append(to_uint8(sampler.sample(denoiser, x, levels, source)))

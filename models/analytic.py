@@ -2,7 +2,7 @@
 
 All of them are mixtures, p(x_0) = sum_k w_k N(m_k, S_k), for which x_t = alpha x_0 + sigma eps is again a mixture,
 N(alpha m_k, alpha^2 S_k + sigma^2 I), and E[x_0 | x_t] the responsibility-weighted mean of the components' posterior
-means. They give x_0, so they are wrapped as `Denoiser(law, "sample")`.
+means. They give x_0, so they are wrapped as `Denoiser(law, "sample", schedule)`.
 """
 
 import math

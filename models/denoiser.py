@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 from torch import Tensor
 
 from models.networks import Network
-from models.schedule import Level
+from models.schedule import Level, Schedule
 
 Parametrisation = Literal["epsilon", "sample", "v_prediction", "score", "flow"]
 ClipRange = tuple[float, float]
@@ -106,15 +106,20 @@ class Denoiser:
     Args:
         network: called with the state and the level.
         parametrisation: what its output means.
+        schedule: the noise schedule that its levels lie on.
         clip: range that predictions of x_0 are clamped to, or None.
 
     Attributes:
+        schedule: as given, for samplers that evaluate the network between the levels of their grid.
         evaluations: images evaluated so far; over a `sample` call and divided by its batch this is the number of
             function evaluations (NFE) an image, however the sampler splits or doubles its batch.
     """
 
-    def __init__(self, network: Network, parametrisation: Parametrisation, clip: ClipRange | None = None) -> None:
+    def __init__(
+        self, network: Network, parametrisation: Parametrisation, schedule: Schedule, clip: ClipRange | None = None
+    ) -> None:
         self._network = network
+        self.schedule = schedule
         self._affine = PARAMETRISATIONS[parametrisation]
         self._clip = clip
         self.evaluations = 0

@@ -77,6 +77,12 @@ class Trailing(Grid):
         return [schedule.nearest(n / count) for n in range(count, 0, -1)]
 
 
+@GRIDS.register("native")
+@dataclass(frozen=True)
+class Native(Trailing):
+    """Stands for the steps of samplers that place them themselves; what it places, such a sampler only counts."""
+
+
 @GRIDS.register("linspace")
 @dataclass(frozen=True)
 class Linspace(Grid):

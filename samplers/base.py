@@ -8,12 +8,14 @@ as it likes; the calls are counted where the network is.
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import ClassVar, Protocol, final
+from typing import ClassVar, Literal, Protocol, final
 
 from torch import Tensor
 
 from models.denoiser import Denoiser
 from models.schedule import Level
+
+Family = Literal["ODE, one step", "ODE, multistep", "SDE", "Langevin", "generator", "library", "other"]
 
 
 class Noise(Protocol):
@@ -28,9 +30,19 @@ class Sampler(ABC):
 
     Attributes:
         paper: where the method comes from, such as "arXiv:2010.02502".
+        family: what kind of method it is; figures have one colour a family.
+        needs: what the model's x_0 has to be: the posterior mean E[x_0 | x_t] of a "denoiser", or itself a sample, as
+            that of a "generator" (a distilled or consistency network, the decoder of an autoencoder).
+        places_steps: whether it places its steps itself and takes from the grid only how many there are; its rows then
+            have the grid "native".
+        caveat: what whoever reads its rows must know, such as a known defect of a library; None if nothing.
     """
 
     paper: ClassVar[str] = ""
+    family: ClassVar[Family] = "other"
+    needs: ClassVar[Literal["denoiser", "generator"]] = "denoiser"
+    places_steps: ClassVar[bool] = False
+    caveat: str | None = None
 
     @property
     @abstractmethod
@@ -43,8 +55,11 @@ class Sampler(ABC):
         """Whether it draws noise after the initial state."""
 
     @abstractmethod
-    def nfe(self, levels: Sequence[Level]) -> int:
-        """Network evaluations an image that `sample` makes on these levels; the harness compares it with its count."""
+    def nfe(self, levels: Sequence[Level]) -> int | None:
+        """Network evaluations an image that `sample` makes on these levels; the harness compares it with its count.
+
+        None if nobody can know before, as with adaptive steps: then only the count says.
+        """
 
     @abstractmethod
     def sample(self, model: Denoiser, x: Tensor, levels: Sequence[Level], noise: Noise) -> Tensor:
@@ -57,7 +72,8 @@ class Sampler(ABC):
             noise: `noise(x)` draws standard normal noise like x.
 
         Returns:
-            The state at `levels[-1]`, of the shape, dtype and device of x.
+            The state at `levels[-1]`, of the dtype and device of x, and of its shape unless the model is a generator
+            whose images have another shape than its noise.
         """
 
 

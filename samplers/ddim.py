@@ -30,6 +30,7 @@ class DDIM(StepSampler):
     eta: Annotated[float, Ge(0), Le(1)] = 0.0
 
     paper = "arXiv:2010.02502"
+    family = "ODE, one step"
 
     @property
     def order(self) -> int | None:

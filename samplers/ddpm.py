@@ -31,6 +31,7 @@ class DDPM(StepSampler):
     variance: Literal["fixed_small", "fixed_large"] = "fixed_small"
 
     paper = "arXiv:2006.11239"
+    family = "SDE"
     order = None
     stochastic = True
 

@@ -25,6 +25,7 @@ class DPMpp2M(Sampler):
     """DPM-Solver++(2M)."""
 
     paper = "arXiv:2211.01095"
+    family = "ODE, multistep"
     order = 2
     stochastic = False
 

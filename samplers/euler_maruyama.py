@@ -22,6 +22,7 @@ class EulerMaruyama(StepSampler):
     """Euler-Maruyama on the reverse-time SDE, in the schedule's own time."""
 
     paper = "arXiv:2011.13456"
+    family = "SDE"
     order = None
     stochastic = True
 

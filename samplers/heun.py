@@ -22,6 +22,7 @@ class Heun(StepSampler):
     """EDM's deterministic sampler: Heun's second-order method, also known as the explicit trapezoidal rule."""
 
     paper = "arXiv:2206.00364"
+    family = "ODE, one step"
     order = 2
     stochastic = False
 

@@ -48,6 +48,7 @@ class Langevin(Sampler):
     step_size: Literal["level", "norms"] = "level"
 
     paper = "arXiv:1907.05600"
+    family = "Langevin"
     order = None
     stochastic = True
 

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from models.denoiser import ClipRange, Denoiser
-from models.schedule import ContinuousVP, Level
+from models.schedule import ContinuousVP, Level, Schedule
 
 Array = np.ndarray
 
@@ -22,5 +22,5 @@ def predicted(x: Tensor | Array, at: Level) -> Array:
     return np.asarray(np.tanh(np.asarray(x) * at.alpha / (at.alpha + at.sigma) + 0.3 * at.sigma / (1.0 + at.sigma)))
 
 
-def nonlinear(clip: ClipRange | None = None) -> Denoiser:
-    return Denoiser(lambda x, at: torch.from_numpy(predicted(x, at)).to(x.dtype), "sample", clip)
+def nonlinear(clip: ClipRange | None = None, schedule: Schedule = VP) -> Denoiser:
+    return Denoiser(lambda x, at: torch.from_numpy(predicted(x, at)).to(x.dtype), "sample", schedule, clip)

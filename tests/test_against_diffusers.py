@@ -185,7 +185,7 @@ def test_samplers_agree_with_diffusers(
     levels: list[Level] = GRIDS.make(grid)(SCHEDULE, STEPS)
     timesteps = [round(SCHEDULE.index(level.t)) for level in levels[:-1]]
     x = noise(1)(torch.empty(4, 1, 8, 8, dtype=torch.float64 if exact else torch.float32))
-    model = Denoiser(IndexedUNet(unet, SCHEDULE), "epsilon", clip=(-1.0, 1.0) if clip else None)
+    model = Denoiser(IndexedUNet(unet, SCHEDULE), "epsilon", SCHEDULE, clip=(-1.0, 1.0) if clip else None)
     ours = SAMPLERS.make(spec).sample(model, x, levels, noise(2))
     expected = theirs(unet, x, timesteps, noise(2), clip, exact)
     assert expected.dtype == ours.dtype == x.dtype

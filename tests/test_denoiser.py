@@ -9,6 +9,8 @@ from torch import Tensor
 from models.denoiser import PARAMETRISATIONS, Denoiser, Parametrisation
 from models.schedule import VE, ContinuousVP, DiscreteVP, Flow, Level
 
+VP = ContinuousVP()
+
 LEVELS = [
     *(ContinuousVP().level(t) for t in (1e-3, 0.4, 1.0)),
     *(DiscreteVP.linear().level(t) for t in (1e-3, 0.4, 1.0)),
@@ -41,7 +43,7 @@ def test_every_parametrisation_is_tested() -> None:
 def test_all_parametrisations_say_the_same(parametrisation: Parametrisation, at: Level) -> None:
     x0, eps = known()
     x = at.alpha * x0 + at.sigma * eps
-    prediction = Denoiser(lambda x, at: OUTPUTS[parametrisation](x0, eps, at), parametrisation)(x, at)
+    prediction = Denoiser(lambda x, at: OUTPUTS[parametrisation](x0, eps, at), parametrisation, VP)(x, at)
     # x holds x0 and eps to 1e-16 of the larger of the two parts; the smaller one is read off with that error
     loss = max(at.alpha / at.sigma, at.sigma / at.alpha, 1.0)
     for found, expected in (
@@ -57,7 +59,7 @@ def test_all_parametrisations_say_the_same(parametrisation: Parametrisation, at:
 def test_predictions_are_defined_where_the_state_is_pure_noise(parametrisation: Parametrisation) -> None:
     x0, eps = known()
     at = Flow().level(1.0)
-    prediction = Denoiser(lambda x, at: OUTPUTS[parametrisation](x0, eps, at), parametrisation)(eps, at)
+    prediction = Denoiser(lambda x, at: OUTPUTS[parametrisation](x0, eps, at), parametrisation, VP)(eps, at)
     for found, expected in ((prediction.x0, x0), (prediction.eps, eps), (prediction.v, -x0), (prediction.score, -eps)):
         torch.testing.assert_close(found, expected, rtol=0.0, atol=1e-12)
 
@@ -67,7 +69,8 @@ def test_predictions_are_defined_where_the_state_is_pure_noise(parametrisation: 
 def test_everything_follows_from_the_clipped_x0(parametrisation: Parametrisation, at: Level) -> None:
     x0, eps = known()
     x = at.alpha * x0 + at.sigma * eps
-    prediction = Denoiser(lambda x, at: OUTPUTS[parametrisation](x0, eps, at), parametrisation, clip=(-1.0, 0.5))(x, at)
+    model = Denoiser(lambda x, at: OUTPUTS[parametrisation](x0, eps, at), parametrisation, VP, clip=(-1.0, 0.5))
+    prediction = model(x, at)
     clipped = x0.clip(-1.0, 0.5)
     assert not torch.equal(clipped, x0)
     derived = (x - at.alpha * clipped) / at.sigma
@@ -86,7 +89,7 @@ def test_clipping_changes_nothing_where_x0_lies_inside_the_range(parametrisation
     at = ContinuousVP().level(0.4)
     x = at.alpha * x0 + at.sigma * eps
     free, clipped = (
-        Denoiser(lambda x, at: OUTPUTS[parametrisation](x0, eps, at), parametrisation, clip)(x, at)
+        Denoiser(lambda x, at: OUTPUTS[parametrisation](x0, eps, at), parametrisation, VP, clip)(x, at)
         for clip in (None, (-10.0, 10.0))
     )
     torch.testing.assert_close(clipped.x0, free.x0, rtol=0.0, atol=1e-12)
@@ -94,7 +97,7 @@ def test_clipping_changes_nothing_where_x0_lies_inside_the_range(parametrisation
 
 
 def test_evaluations_are_counted_per_image() -> None:
-    model = Denoiser(lambda x, at: x, "epsilon")
+    model = Denoiser(lambda x, at: x, "epsilon", VP)
     assert model.evaluations == 0
     for batch in (3, 5, 1):
         model(torch.zeros(batch, 1, 2, 2), ContinuousVP().level(0.5))
@@ -110,7 +113,7 @@ def test_a_prediction_costs_one_network_call_however_often_it_is_read(clip: tupl
         return x * 0.5
 
     x, at = torch.ones(2, 1, 2, 2), ContinuousVP().level(0.5)
-    model = Denoiser(network, "v_prediction", clip)
+    model = Denoiser(network, "v_prediction", VP, clip)
     prediction = model(x, at)
     for _ in range(2):
         for name in ("x0", "eps", "score", "v"):
@@ -126,7 +129,7 @@ def test_reading_a_prediction_changes_neither_the_state_nor_the_output(
 ) -> None:
     x, output = known()
     kept_x, kept_output = x.clone(), output.clone()
-    prediction = Denoiser(lambda x, at: output, parametrisation, clip)(x, ContinuousVP().level(0.4))
+    prediction = Denoiser(lambda x, at: output, parametrisation, VP, clip)(x, ContinuousVP().level(0.4))
     for name in ("x0", "eps", "score", "v"):
         getattr(prediction, name)
     assert torch.equal(x, kept_x)
@@ -140,7 +143,7 @@ def test_the_clean_level_is_refused_without_an_evaluation() -> None:
         calls.append(at)
         return x
 
-    model = Denoiser(network, "epsilon")
+    model = Denoiser(network, "epsilon", VP)
     with pytest.raises(ValueError, match="clean level"):
         model(torch.zeros(1, 1, 2, 2), ContinuousVP().level(0.0))
     assert (model.evaluations, calls) == (0, [])

@@ -158,7 +158,7 @@ def test_a_grid_without_the_clean_level_ends_at_the_lowest_noisy_one(name: str, 
     levels = GRIDS.get(name)(clean=False)(schedule, 12)
     assert levels == GRIDS.get(name)(clean=True)(schedule, 13)[:-1]
     assert len(levels) == 13
-    lowest = schedule.nearest(1 / 13) if name == "trailing" else schedule.t_min
+    lowest = schedule.nearest(1 / 13) if name in ("trailing", "native") else schedule.t_min
     assert levels[-1].t == pytest.approx(lowest, rel=1e-9, abs=0.0)
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from models.denoiser import Denoiser
 from models.grids import LogSNR
-from models.schedule import VE, DiscreteVP, Level, Schedule
+from models.schedule import VE, ContinuousVP, DiscreteVP, Level, Schedule
 from samplers import Noise
 from samplers.langevin import Langevin
 
@@ -65,7 +65,7 @@ def axis_aligned(size: int) -> tuple[Denoiser, Tensor]:
     def posterior_mean(x: Tensor, at: Level) -> Tensor:
         return x * (at.alpha * variances / (at.alpha**2 * variances + at.sigma**2))
 
-    return Denoiser(posterior_mean, "sample"), variances
+    return Denoiser(posterior_mean, "sample", ContinuousVP()), variances
 
 
 def along_two_levels(size: int, sampler: Langevin, noise: NoiseOf) -> tuple[float, float]:

@@ -192,7 +192,7 @@ def test_images_of_a_seed_do_not_depend_on_the_batch(spec: str) -> None:
     def draw(numbers: Tensor) -> Tensor:
         noise = ImageNoise(0, numbers)
         x = noise(torch.empty(len(numbers), *model.card.shape, dtype=torch.float64))
-        denoiser = Denoiser(model.network, model.card.parametrisation, model.card.clip)
+        denoiser = Denoiser(model.network, model.card.parametrisation, model.schedule, model.card.clip)
         with torch.inference_mode():
             return SAMPLERS.make(spec).sample(denoiser, x, levels, noise)
 

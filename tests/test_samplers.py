@@ -85,7 +85,7 @@ def test_ddim_on_a_gaussian_is_a_linear_recursion_along_each_axis_of_its_covaria
         y = gain * y
         if c > 0.0:
             y = y + c * draws(x).flatten(1).numpy() @ axes
-        found = DDIM(eta=eta).sample(Denoiser(law, "sample"), x, levels[:done], noise(1))
+        found = DDIM(eta=eta).sample(Denoiser(law, "sample", VP), x, levels[:done], noise(1))
         scale = s.alpha + s.sigma
         np.testing.assert_allclose(found.flatten(1) / scale, (s.alpha * mean + y @ axes.T) / scale, atol=1e-12)
 
@@ -245,7 +245,7 @@ def test_evaluations_are_as_declared(sampler: Sampler, to_the_data: int, to_nois
 def test_an_image_does_not_depend_on_the_images_beside_it(sampler: Sampler, noise: NoiseOf) -> None:
     levels, draws = Leading()(VP, 6), noise(8)
     x = start() * torch.tensor([0.1, 1.0, 10.0, 100.0], dtype=torch.float64)[:, None, None, None]
-    all_draws = [draws(x) for _ in range(sampler.nfe(levels))]
+    all_draws = [draws(x) for _ in range(20)]
 
     def replay(images: slice) -> Noise:
         rest = iter(all_draws)

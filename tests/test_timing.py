@@ -33,7 +33,7 @@ def _timed_network(clock: _Clock, seconds: float) -> TimedNetwork:
 def test_network_and_sampler_time_are_told_apart() -> None:
     clock = _Clock()
     network = _timed_network(clock, 2.0)
-    model = Denoiser(network, "epsilon")
+    model = Denoiser(network, "epsilon", DiscreteVP.linear())
 
     def call() -> Tensor:
         x = torch.zeros(4, 1, 8, 8)
