@@ -89,6 +89,18 @@ class Prediction:
             return _combine(self._x, self._output, self._affine.eps_x, self._affine.eps_out)
         return _combine(self._x, self.x0, 1.0 / self._at.sigma, -self._at.alpha / self._at.sigma)
 
+    def combine(self, *, x: float = 0.0, x0: float = 0.0, eps: float = 0.0) -> Tensor:
+        """The sum x * state + x0 * x_0 + eps * noise in a new tensor, with none in between unless x_0 is clipped.
+
+        Most steps are such a sum; worked out on the network's output itself it takes two passes over the images.
+        """
+        if self._clip is None:
+            source, (x0_x, x0_out, eps_x, eps_out) = self._output, self._affine
+        else:
+            source, (x0_x, x0_out, eps_x, eps_out) = self.x0, _sample(self._at)
+        x_factor, factor = x + x0 * x0_x + eps * eps_x, x0 * x0_out + eps * eps_out
+        return source * factor if x_factor == 0.0 else (self._x * x_factor).add_(source, alpha=factor)
+
     @cached_property
     def score(self) -> Tensor:
         """The gradient of log p_t at x: -eps / sigma (arXiv 2011.13456)."""

@@ -83,17 +83,56 @@ class Native(Trailing):
     """Stands for the steps of samplers that place them themselves; what it places, such a sampler only counts."""
 
 
+@dataclass(frozen=True)
+class _Between(Grid):
+    """A grid that runs from one time to another, both included.
+
+    Attributes:
+        t_start: noisiest time.
+        t_end: lowest noisy time; None: the schedule's own (1/T of a discrete one).
+    """
+
+    t_start: Annotated[float, Gt(0), Le(1)] = 1.0
+    t_end: Annotated[float, Gt(0), Le(1)] | None = None
+
+    def ends(self, schedule: Schedule) -> tuple[float, float]:
+        """(t_start, t_end) on a schedule; UsageError if they do not descend."""
+        end = schedule.t_min if self.t_end is None else self.t_end
+        if end >= self.t_start:
+            raise UsageError(f"expected t_end < t_start, got t_end={end!r} and t_start={self.t_start!r}")
+        return self.t_start, end
+
+
 @GRIDS.register("linspace")
 @dataclass(frozen=True)
-class Linspace(Grid):
-    """N indices evenly from T - 1 to 0, both included, rounded (arXiv 2102.09672, section 4)."""
+class Linspace(_Between):
+    """N times evenly from t_start to t_end; of discrete schedules, indices, rounded (arXiv 2102.09672, section 4)."""
 
     def times(self, schedule: Schedule, count: int) -> list[float]:
+        start, end = self.ends(schedule)
         total = schedule.train_steps
         if total is None:
-            return [float(t) for t in np.linspace(1.0, schedule.t_min, count)]
+            return [float(t) for t in np.linspace(start, end, count)]
         # 9 digits, so that a half that is off by round-off is a half; then halves to even, as numpy.round
-        return [(round(round(float(index), 9)) + 1) / total for index in np.linspace(total - 1, 0, count)]
+        indices = np.linspace(start * total - 1, end * total - 1, count)
+        return [(round(round(float(index), 9)) + 1) / total for index in indices]
+
+
+@GRIDS.register("power")
+@dataclass(frozen=True)
+class Power(_Between):
+    """Even in the exponent-th root of t from t_start to t_end; 2 is DPM-Solver's quadratic grid (arXiv 2206.00927).
+
+    Attributes:
+        exponent: larger puts more steps at low noise; 1 is even in t.
+    """
+
+    exponent: Annotated[float, Gt(0)] = 2.0
+
+    def times(self, schedule: Schedule, count: int) -> list[float]:
+        start, end = self.ends(schedule)
+        roots = np.linspace(start ** (1 / self.exponent), end ** (1 / self.exponent), count)
+        return [min(float(root) ** self.exponent, 1.0) for root in roots]
 
 
 @GRIDS.register("quad")
@@ -112,7 +151,7 @@ class Quad(Grid):
         return [(index + 1) / total for index in sorted(set(indices), reverse=True)]
 
 
-@GRIDS.register("karras")
+@GRIDS.register("karras", "edm")
 @dataclass(frozen=True)
 class Karras(Grid):
     """EDM's grid (arXiv 2206.00364, eq. 5): sigma / alpha evenly spaced in its rho-th root.
@@ -137,20 +176,11 @@ class Karras(Grid):
 
 @GRIDS.register("logsnr")
 @dataclass(frozen=True)
-class LogSNR(Grid):
-    """Even in lambda = log(alpha / sigma) from t_start to t_end (DPM-Solver, arXiv 2206.00927).
-
-    Attributes:
-        t_start: noisiest time.
-        t_end: lowest noisy time; None: the schedule's own (1/T of a discrete one).
-    """
-
-    t_start: Annotated[float, Gt(0), Le(1)] = 1.0
-    t_end: Annotated[float, Gt(0), Le(1)] | None = None
+class LogSNR(_Between):
+    """Even in lambda = log(alpha / sigma) from t_start to t_end (DPM-Solver, arXiv 2206.00927)."""
 
     def times(self, schedule: Schedule, count: int) -> list[float]:
-        high = schedule.level(schedule.t_min if self.t_end is None else self.t_end).logsnr
-        low = schedule.level(self.t_start).logsnr
+        low, high = (schedule.level(t).logsnr for t in self.ends(schedule))
         _check_range("lambda(t_start)", low, "lambda(t_end)", high)
         return [min(schedule.t_at(float(logsnr)), 1.0) for logsnr in np.linspace(low, high, count)]
 
@@ -158,20 +188,40 @@ class LogSNR(Grid):
 @GRIDS.register("explicit")
 @dataclass(frozen=True)
 class Explicit(Grid):
-    """Times given one by one, descending, such as a published optimised schedule.
+    """Noisy levels given one by one, descending, such as a published optimised schedule; in one of three ways.
 
     Attributes:
-        t: the noisy times in (0, 1]; as many as there are steps (one more with clean=False).
+        t: times in (0, 1]; as many as there are steps (one more with clean=False).
+        sigma: sigma / alpha, as optimised schedules for EDM-like models are given.
+        index: indices 0 ... T - 1 of a schedule trained on T levels, fractions allowed.
     """
 
     t: tuple[float, ...] = ()
+    sigma: tuple[float, ...] = ()
+    index: tuple[float, ...] = ()
 
     def times(self, schedule: Schedule, count: int) -> list[float]:
-        if len(self.t) != count:
-            raise UsageError(f"the explicit grid lists {len(self.t)} noisy times, but these steps need {count}")
-        if not all(0.0 < t <= 1.0 for t in self.t):
-            raise UsageError(f"explicit times must lie in (0, 1], got {self.t}")
-        return list(self.t)
+        given = [name for name in ("t", "sigma", "index") if getattr(self, name)]
+        if len(given) != 1:
+            raise UsageError(
+                f"the explicit grid takes one list of t, sigma or index, got {' and '.join(given) or 'none'}"
+            )
+        listed = len(getattr(self, given[0]))
+        if listed != count:
+            raise UsageError(f"the explicit grid lists {listed} noisy levels, but these steps need {count}")
+        times = self._times(schedule)
+        if not all(0.0 < t <= 1.0 for t in times):
+            raise UsageError(f"explicit levels must lie at times in (0, 1]; {given[0]} gives {times}")
+        return times
+
+    def _times(self, schedule: Schedule) -> list[float]:
+        if self.index:
+            if schedule.train_steps is None:
+                raise UsageError("the explicit grid lists indices, but the schedule is continuous; give t or sigma")
+            return [(index + 1.0) / schedule.train_steps for index in self.index]
+        if any(sigma <= 0.0 for sigma in self.sigma):
+            raise UsageError(f"expected sigma > 0, got {self.sigma}; the step to the clean level is `clean`")
+        return [schedule.at_ratio(sigma).t for sigma in self.sigma] or list(self.t)
 
 
 def _check_range(low_name: str, low: float, high_name: str, high: float) -> None:

@@ -2,12 +2,16 @@
 
 A registered class is a dataclass whose fields are its parameters. They are validated strictly (pydantic) when made from
 a specification, so that a wrong name, type or range ends in a message that says what there is.
+
+A family is a set of names with a common prefix, `prefix:name`, whose classes are made when they are asked for, such as
+adapters for the classes of another library: nothing of it is imported before.
 """
 
 import dataclasses
 import difflib
 import json
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -62,6 +66,19 @@ def parse_spec(spec: str) -> tuple[str, dict[str, Any]]:
     return name.strip(), parameters
 
 
+@dataclass(frozen=True)
+class Family(Generic[T]):
+    """Names with a common prefix.
+
+    Attributes:
+        make: the class of a name without its prefix; UsageError if there is none.
+        names: those names.
+    """
+
+    make: Callable[[str], type[T]]
+    names: Callable[[], Iterable[str]]
+
+
 class Registry(Generic[T]):
     """Classes by name, each a frozen dataclass derived from `base`.
 
@@ -78,12 +95,16 @@ class Registry(Generic[T]):
         self._discover = discover
         self._classes: dict[str, type[T]] = {}
         self._aliases: dict[str, str] = {}
+        self._families: dict[str, Family[T]] = {}
+        self._made: dict[str, type[T]] = {}
 
     def register(self, name: str, *aliases: str) -> Callable[[type[T]], type[T]]:
         """Class decorator that enters a class under a name; the aliases are looked up but never recorded."""
 
         def enter(cls: type[T]) -> type[T]:
             for each in (name, *aliases):
+                if self._family(each) is not None:
+                    raise UsageError(f"{self.kind} {each!r} has the prefix of a family; rename {origin(cls)}")
                 known = self._classes.get(self._aliases.get(each, each))
                 if known is not None:
                     raise UsageError(
@@ -97,18 +118,40 @@ class Registry(Generic[T]):
 
         return enter
 
+    def add_family(self, prefix: str, family: Family[T]) -> None:
+        """Enter the names `prefix:...`; their classes are made once, when asked for."""
+        if prefix in self._families:
+            raise UsageError(f"two families of {self.kind}s have the prefix {prefix!r}; rename one of them")
+        self._families[prefix] = family
+
+    def families(self) -> dict[str, list[str]]:
+        """The full names of each family by its prefix, without making their classes."""
+        return {
+            prefix: sorted(f"{prefix}:{name}" for name in family.names()) for prefix, family in self._families.items()
+        }
+
+    def _family(self, name: str) -> Family[T] | None:
+        prefix, colon, _ = name.partition(":")
+        return self._families.get(prefix) if colon else None
+
     def names(self) -> list[str]:
+        """All names but those of families."""
         return sorted(self._classes)
 
     def get(self, name: str) -> type[T]:
         """The class of that name; UsageError with the known names if there is none."""
+        family = self._family(name)
+        if family is not None:
+            if name not in self._made:
+                self._made[name] = family.make(name.partition(":")[2])
+            return self._made[name]
         name = self._aliases.get(name, name)
         failed = {} if name in self._classes else self._discover()
         if name in self._classes:
             return self._classes[name]
         if name in failed:
             raise UsageError(f"{self.kind} {name!r} comes from a package that cannot be imported: {failed[name]}")
-        raise unknown(self.kind, name, self._classes)
+        raise unknown(self.kind, name, [*self._classes, *(f"{prefix}:<name>" for prefix in self._families)])
 
     def make(self, spec: str) -> T:
         """An instance from 'name[parameter=value,...]'; UsageError names every parameter that does not fit."""
@@ -132,7 +175,7 @@ class Registry(Generic[T]):
 
     def name_of(self, instance: T) -> str:
         """The registered name of an instance's class."""
-        for name, cls in self._classes.items():
+        for name, cls in (self._classes | self._made).items():
             if cls is type(instance):
                 return name
         raise unknown(self.kind, type(instance).__name__, self._classes)

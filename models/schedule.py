@@ -37,6 +37,11 @@ class Level(NamedTuple):
         return self.sigma == 0.0
 
     @property
+    def ratio(self) -> float:
+        """rho = sigma / alpha, the noise level of the scaled state x / alpha; EDM's sigma."""
+        return self.sigma / self.alpha if self.alpha > 0.0 else math.inf
+
+    @property
     def logsnr(self) -> float:
         """lambda = log(alpha / sigma), half the logarithm of the signal-to-noise ratio; +inf at the clean level."""
         if self.sigma == 0.0:
@@ -63,6 +68,10 @@ class Schedule(ABC):
     @abstractmethod
     def t_at(self, logsnr: float) -> float:
         """The time at which log(alpha / sigma) equals logsnr; the inverse of `level(t).logsnr`."""
+
+    def at_ratio(self, rho: float) -> Level:
+        """The level with sigma / alpha = rho > 0, or the noisiest level if rho lies above it."""
+        return self.level(min(self.t_at(-math.log(rho)), 1.0))
 
     @abstractmethod
     def prior_std(self, level: Level) -> float:

@@ -49,5 +49,5 @@ class DDIM(StepSampler):
         fresh = self.eta * math.sqrt(beta) / t.sigma  # the share of s.sigma that is fresh noise
         std = s.sigma * fresh  # eq. 16
         direction = s.sigma * math.sqrt(1.0 - fresh**2)
-        x_s = s.alpha * prediction.x0 + direction * prediction.eps  # eq. 12
-        return x_s + std * noise(x) if std > 0.0 else x_s
+        x_s = prediction.combine(x0=s.alpha, eps=direction)  # eq. 12
+        return x_s.add_(noise(x), alpha=std) if std > 0.0 else x_s

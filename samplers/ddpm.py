@@ -40,10 +40,9 @@ class DDPM(StepSampler):
 
     def step(self, model: Denoiser, x: Tensor, t: Level, s: Level, noise: Noise) -> Tensor:
         ratio, beta = transition(s, t)
-        x0 = model(x, t).x0
         # eq. 7: the mean and variance of q(x_s | x_t, x_0)
-        mean = (s.alpha * beta / t.sigma**2) * x0 + (ratio * s.sigma**2 / t.sigma**2) * x
+        mean = model(x, t).combine(x0=s.alpha * beta / t.sigma**2, x=ratio * s.sigma**2 / t.sigma**2)
         if s.is_clean:
             return mean
         variance = beta if self.variance == "fixed_large" else beta * s.sigma**2 / t.sigma**2
-        return mean + math.sqrt(variance) * noise(x)
+        return mean.add_(noise(x), alpha=math.sqrt(variance))

@@ -16,6 +16,7 @@ from torch import Tensor
 from models.denoiser import Denoiser
 from models.schedule import Level
 from samplers.base import Noise, Sampler
+from samplers.coefficients import weighted_sum
 from samplers.registry import register
 
 
@@ -33,13 +34,27 @@ class DPMpp2M(Sampler):
         return len(levels) - 1
 
     def sample(self, model: Denoiser, x: Tensor, levels: Sequence[Level], noise: Noise) -> Tensor:
-        x0_before, h_before = x, 0.0  # of the step before; there is none while h_before is 0
+        past: list[tuple[Level, Tensor]] = []  # the latest first
         for t, s in pairwise(levels):
-            x0 = model(x, t).x0
-            h = s.logsnr - t.logsnr
-            d = x0
-            if h_before > 0.0 and not s.is_clean:
-                d = x0 + (0.5 * h / h_before) * (x0 - x0_before)  # algorithm 2, line 8, with r = h_before / h
-            x = (s.sigma / t.sigma) * x - (s.alpha * math.expm1(-h)) * d
-            x0_before, h_before = x0, h
+            past = [(t, model(x, t).x0), *past[:1]]
+            x = second_order(x, s, past[:1] if s.is_clean else past)
         return x
+
+
+def second_order(x: Tensor, s: Level, past: Sequence[tuple[Level, Tensor]]) -> Tensor:
+    """The step to s with the latest x_0 and, unless it is the only one, the x_0 before it; the latest comes first."""
+    t = past[0][0]
+    h = s.logsnr - t.logsnr
+    return weighted_sum((s.sigma / t.sigma, x), *extrapolated(past, h, -s.alpha * math.expm1(-h)))
+
+
+def extrapolated(
+    past: Sequence[tuple[Level, Tensor]], h: float, factor: float
+) -> tuple[tuple[float, Tensor], ...]:
+    """The terms of factor * D, where D is x_0 extrapolated by half of the step of length h (algorithm 2, line 8)."""
+    (t, x0), *before = past
+    if not before:
+        return ((factor, x0),)
+    ((t_before, x0_before),) = before
+    half_r = 0.5 * h / (t.logsnr - t_before.logsnr)
+    return (factor * (1.0 + half_r), x0), (-factor * half_r, x0_before)

@@ -13,6 +13,7 @@ from torch import Tensor
 from models.denoiser import Denoiser
 from models.schedule import Level
 from samplers.base import Noise, StepSampler
+from samplers.coefficients import weighted_sum
 from samplers.registry import register
 
 
@@ -30,11 +31,10 @@ class Heun(StepSampler):
         return 2 * (len(levels) - 1) - int(levels[-1].is_clean)
 
     def step(self, model: Denoiser, x: Tensor, t: Level, s: Level, noise: Noise) -> Tensor:
-        h = s.sigma / s.alpha - t.sigma / t.alpha
-        scaled = x / t.alpha
-        d_t = model(x, t).eps
-        euler = s.alpha * (scaled + h * d_t)
+        at_t = model(x, t)
+        euler = at_t.combine(x0=s.alpha, eps=s.sigma)  # s.alpha (x / t.alpha + h d_t), h = s.ratio - t.ratio
         if s.is_clean:
             return euler
-        d_s = model(euler, s).eps
-        return s.alpha * (scaled + (0.5 * h) * (d_t + d_s))
+        half = 0.5 * s.alpha * (s.ratio - t.ratio)
+        # algorithm 1, line 8: half of d_t is replaced by half of d_s
+        return weighted_sum((1.0, euler), (half, model(euler, s).eps), (-half, at_t.eps))

@@ -28,7 +28,10 @@ from torch import Tensor
 from models.denoiser import Denoiser
 from models.schedule import Level, transition
 from samplers.base import Noise, Sampler
+from samplers.coefficients import weighted_sum
 from samplers.registry import register
+
+StepSize = Literal["level", "norms"]
 
 
 @register("langevin")
@@ -45,7 +48,7 @@ class Langevin(Sampler):
 
     snr: Annotated[float, Gt(0)] = 0.16
     corrections: Annotated[int, Ge(1)] = 2
-    step_size: Literal["level", "norms"] = "level"
+    step_size: StepSize = "level"
 
     paper = "arXiv:1907.05600"
     family = "Langevin"
@@ -60,13 +63,22 @@ class Langevin(Sampler):
         for t, s in zip_longest(levels, levels[1:], fillvalue=levels[-1]):
             if t.is_clean:
                 break
-            ratio, _ = transition(s, t)
             for _ in range(self.corrections):
-                score, z = model(x, t).score, noise(x)
-                sigma = t.sigma if self.step_size == "level" else _norm(z) / _norm(score)
-                size = ratio * self.snr * sigma  # h = 2 size^2, with a = ratio^2
-                x = x + (2.0 * size**2) * score + (2.0 * size) * z
+                x = langevin_step(model, x, t, s, self.snr, self.step_size, noise)
         return model(x, levels[-2]).x0 if levels[-1].is_clean else x
+
+
+def langevin_step(
+    model: Denoiser, x: Tensor, t: Level, s: Level, snr: float, step_size: StepSize, noise: Noise
+) -> Tensor:
+    """One Langevin step at level t, x + h score + sqrt(2 h) z; s, the next level of the grid, is what a depends on."""
+    score, z = model(x, t).score, noise(x)
+    ratio, _ = transition(s, t)
+    if step_size == "level":
+        size = ratio * snr * t.sigma  # h = 2 size^2, with a = ratio^2
+        return weighted_sum((1.0, x), (2.0 * size**2, score), (2.0 * size, z))
+    sizes = ratio * snr * _norm(z) / _norm(score)
+    return x + (2.0 * sizes**2) * score + (2.0 * sizes) * z
 
 
 def _norm(x: Tensor) -> Tensor:

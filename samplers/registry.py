@@ -1,4 +1,6 @@
-"""The samplers by name: those in the tree, those of installed packages (entry points), and those of a plugin file."""
+"""The samplers by name: those in the tree, those of installed packages (entry points), those of a plugin file, and the
+schedulers of diffusers, which is imported only when one of them is asked for.
+"""
 
 import importlib.util
 import sys
@@ -6,8 +8,9 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from models.errors import UsageError
-from models.registry import Registry
+from models.registry import Family, Registry
 from samplers.base import Sampler
+from samplers.diffusers_schedulers import SCHEDULERS
 
 ENTRY_POINTS = "sampler_bench.samplers"
 
@@ -44,5 +47,12 @@ def load_file(path: Path) -> None:
         raise UsageError(f"plugin {str(path)!r} failed to load: {type(error).__name__}: {error}") from error
 
 
+def _diffusers_class(name: str) -> type[Sampler]:
+    from samplers.diffusers_adapter import sampler_class  # seconds of import: only where a scheduler is asked for
+
+    return sampler_class(name)
+
+
 SAMPLERS: Registry[Sampler] = Registry("sampler", Sampler, discover=load_installed)
+SAMPLERS.add_family("diffusers", Family(_diffusers_class, SCHEDULERS.keys))
 register = SAMPLERS.register

@@ -4,6 +4,7 @@ import math
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -17,11 +18,29 @@ from models.schedule import Level, transition
 from samplers import SAMPLERS, Noise, Sampler, StepSampler
 from samplers.ddim import DDIM
 from samplers.ddpm import DDPM
+from samplers.dpmpp_2m import DPMpp2M
 from samplers.euler_maruyama import EulerMaruyama
 from samplers.heun import Heun
 from samplers.langevin import Langevin
 
-_VARIANTS = ["ddpm[variance=fixed_large]", "ddim[eta=0.5]", "ddim[eta=1]"]
+_VARIANTS = [
+    "ddpm[variance=fixed_large]",
+    "ddim[eta=0.5]",
+    "ddim[eta=1]",
+    "deis[degree=1]",
+    "deis[degree=2]",
+    "deis[variable=rho]",
+    "deis[variable=log-rho]",
+    "edm[s_churn=0]",
+    "er-sde[noise_scale=ode]",
+    "er-sde[noise_scale=sde,solver_order=1]",
+    "ipndm[solver_order=2]",
+    "pndm[variant=S]",
+    "predictor-corrector[predictor=ancestral]",
+    "sa-solver[tau=0,predictor_order=3,corrector_order=4]",
+    "unipc[solver_order=1,variant=bh1]",
+    "unipc[solver_order=2]",
+]
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
@@ -32,10 +51,32 @@ def test_conforms(spec: str, check: Check) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spec", "order", "tolerance"), [("ddim", 1.0, 0.1), ("heun", 2.0, 0.15), ("dpm++2m", 2.0, 0.2)]
+    ("spec", "order"),
+    [
+        ("ddim", 1),
+        ("pf-euler", 1),
+        ("heun", 2),
+        ("dpm-solver-2", 2),
+        ("dpm++2s", 2),
+        ("dpm++2m", 2),
+        ("pndm", 2),
+        ("ipndm", 2),
+        ("dpm-solver-3", 3),
+        ("dpm++3m", 3),
+        ("unipc[solver_order=2]", 3),
+        ("deis[degree=2]", 3),
+        ("unipc", 4),
+        ("deis", 4),
+    ],
 )
-def test_the_last_halving_of_the_step_shows_the_order(spec: str, order: float, tolerance: float) -> None:
-    assert convergence(SAMPLERS.make(spec)).orders[-1] == pytest.approx(order, abs=tolerance)
+def test_the_last_doubling_of_the_steps_shows_the_order_of_the_literature(spec: str, order: int) -> None:
+    assert convergence(SAMPLERS.make(spec)).orders[-1] == pytest.approx(order, abs=0.2)
+
+
+def test_the_order_of_sa_solver_without_noise_shows_with_many_steps() -> None:
+    """With two values each the errors of predictor and corrector cancel where steps are few."""
+    found = convergence(SAMPLERS.make("sa-solver[tau=0]"), (510, 1022, 2042)).orders
+    assert found[-1] == pytest.approx(2, abs=0.2)
 
 
 @dataclass(frozen=True)
@@ -152,6 +193,69 @@ class WrongCoefficient(_Mutant):
 
 
 @dataclass(frozen=True)
+class AsksAtTheNextLevel(_Mutant):
+    """Off by one: the network is asked about the level that the step goes to."""
+
+    def step(self, model: Denoiser, x: Tensor, t: Level, s: Level, noise: Noise) -> Tensor:
+        prediction = model(x, t if s.is_clean else s)
+        return s.alpha * prediction.x0 + s.sigma * prediction.eps
+
+
+@dataclass(frozen=True)
+class ForgetsTheRoot(DDPM):
+    """The variance where the standard deviation belongs."""
+
+    def step(self, model: Denoiser, x: Tensor, t: Level, s: Level, noise: Noise) -> Tensor:
+        variance = transition(s, t)[1] * s.sigma**2 / t.sigma**2
+        return super().step(model, x, t, s, lambda like: math.sqrt(variance) * noise(like))
+
+
+@dataclass(frozen=True)
+class RoundsCoefficients(_Mutant):
+    """1 - alpha^2 in float32, as a table of alphas_cumprod has it."""
+
+    def step(self, model: Denoiser, x: Tensor, t: Level, s: Level, noise: Noise) -> Tensor:
+        prediction = model(x, t)
+        alpha = np.float32(s.alpha)
+        return float(alpha) * prediction.x0 + float(np.sqrt(np.float32(1.0) - alpha**2)) * prediction.eps
+
+
+@dataclass(frozen=True)
+class SkipsTheLastStep(_Mutant):
+    def step(self, model: Denoiser, x: Tensor, t: Level, s: Level, noise: Noise) -> Tensor:
+        moved = super().step(model, x, t, s, noise)
+        return x.clone() if s.is_clean else moved
+
+
+@dataclass(frozen=True)
+class WrongHistory(DPMpp2M):
+    """DPM-Solver++(2M) with a little too little of the step before."""
+
+    def sample(self, model: Denoiser, x: Tensor, levels: Sequence[Level], noise: Noise) -> Tensor:
+        past: list[tuple[Level, Tensor]] = []
+        for t, s in pairwise(levels):
+            past = [(t, model(x, t).x0), *past[:1]]
+            d = past[0][1]
+            if len(past) == 2 and not s.is_clean:
+                d = d + 0.4 * (d - past[1][1])
+            x = (s.sigma / t.sigma) * x - s.alpha * math.expm1(t.logsnr - s.logsnr) * d
+        return x
+
+
+@dataclass(frozen=True)
+class CachesOutputs(_Mutant):
+    """Keeps what the network said at a level, for the next batch."""
+
+    def step(self, model: Denoiser, x: Tensor, t: Level, s: Level, noise: Noise) -> Tensor:
+        if t not in _OUTPUTS or _OUTPUTS[t].shape != x.shape:
+            _OUTPUTS[t] = model(x, t).x0
+        return s.alpha * _OUTPUTS[t] + s.sigma * (x - t.alpha * _OUTPUTS[t]) / t.sigma
+
+
+_OUTPUTS: dict[Level, Tensor] = {}
+
+
+@dataclass(frozen=True)
 class KeepsState(Sampler):
     """Gives the images of the call before."""
 
@@ -235,6 +339,12 @@ _ORDER = "converges with its declared order"
         (WrongCoefficient(), _ORDER, "declares order 1, but halving the step gives"),
         (ReturnsNaN(), _SHAPE, "values are NaN or Inf"),
         (ReturnsFloat32(), _SHAPE, "torch.float64"),
+        (AsksAtTheNextLevel(), _ORDER, "declares order 1, but halving the step gives"),
+        (ForgetsTheRoot(), _GAUSSIAN, "2000 steps: mean off by"),
+        (RoundsCoefficients(), "keeps its precision near the data", "times the standard deviation it should have"),
+        (SkipsTheLastStep(), "adds no noise on the last step", "away from data that are a single point"),
+        (WrongHistory(), _ORDER, "declares order 2, but halving the step gives"),
+        (CachesOutputs(), _COUNT, "declares 2 evaluations, makes 1"),
         (IsNotFrozen(), "has parameters that survive JSON", "is not frozen"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Sampler) else "",

@@ -12,7 +12,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from models.errors import UsageError
-from models.grids import GRIDS, Explicit, Grid, Karras, Leading, Linspace, LogSNR, Quad, Trailing
+from models.grids import GRIDS, Explicit, Grid, Karras, Leading, Linspace, LogSNR, Power, Quad, Trailing
 from models.schedule import VE, ContinuousVP, DiscreteVP, Flow, Level, Schedule
 
 LINEAR = DiscreteVP.linear()
@@ -139,6 +139,48 @@ def test_an_explicit_grid_is_what_it_lists() -> None:
     times = (1.0, 0.9, 0.123, 0.001)
     assert Explicit(t=times)(LINEAR, 4) == [LINEAR.level(t) for t in (*times, 0.0)]
     assert Explicit(t=times, clean=False)(LINEAR, 3) == [LINEAR.level(t) for t in times]
+
+
+def test_an_explicit_grid_lists_times_noise_levels_or_indices() -> None:
+    indices = (999, 850, 736, 645, 545, 455, 343, 233, 124, 24)  # published for Stable Diffusion, arXiv 2404.14507
+    by_index = GRIDS.make(f"explicit[index={list(indices)}]")(LINEAR, 10)
+    assert by_index == [LINEAR.level(t) for t in (*((n + 1) / 1000 for n in indices), 0.0)]
+    sigmas = tuple(level.ratio for level in by_index[:-1])
+    by_sigma = Explicit(sigma=sigmas)(LINEAR, 10)
+    assert [level.ratio for level in by_sigma[:-1]] == pytest.approx(sigmas, rel=1e-12, abs=0.0)
+
+
+@pytest.mark.parametrize(
+    ("grid", "said"),
+    [
+        (Explicit(), "one list of t, sigma or index, got none"),
+        (Explicit(t=(0.5, 0.1), sigma=(3.0, 1.0)), "got t and sigma"),
+        (Explicit(index=(900, 100)), "the schedule is continuous"),
+        (Explicit(sigma=(3.0, 0.0)), "expected sigma > 0"),
+    ],
+)
+def test_explicit_lists_that_say_nothing_or_two_things_are_refused(grid: Grid, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        grid(ContinuousVP(), 2)
+
+
+@pytest.mark.parametrize("make", [Linspace, Power, LogSNR])
+@pytest.mark.parametrize("schedule", [LINEAR, ContinuousVP(), VE()])
+def test_grids_between_two_times_start_and_end_there(make: type[Linspace], schedule: Schedule) -> None:
+    for count in (2, 7):
+        levels = make(t_start=0.9, t_end=0.1)(schedule, count)
+        assert [levels[0].t, levels[-2].t] == pytest.approx([0.9, 0.1], rel=1e-9, abs=0.0)
+        assert levels[-1].is_clean
+    with pytest.raises(UsageError, match="expected t_end < t_start"):
+        make(t_start=0.1, t_end=0.5)(schedule, 4)
+
+
+def test_the_power_grid_is_even_in_a_root_of_time() -> None:
+    n = np.arange(6)
+    expected = (1.0 + n / 5 * (0.04**0.5 - 1.0)) ** 2  # DPM-Solver's time_quadratic
+    np.testing.assert_allclose(Power(t_end=0.04).times(ContinuousVP(), 6), expected, rtol=1e-14)
+    even = Linspace(t_end=0.04).times(ContinuousVP(), 6)
+    np.testing.assert_allclose(Power(t_end=0.04, exponent=1.0).times(ContinuousVP(), 6), even, rtol=1e-14)
 
 
 @given(name=st.sampled_from(PLACED), steps=st.integers(1, 1000), clean=st.booleans())

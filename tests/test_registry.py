@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from models.errors import UsageError
 from models.grids import GRIDS
-from models.registry import Registry, parse_spec, split_outside_brackets
+from models.registry import Family, Registry, parse_spec, split_outside_brackets, unknown
 from samplers import SAMPLERS, Sampler
 from samplers.registry import load_file
 
@@ -112,3 +112,52 @@ def test_every_registered_class_is_a_frozen_dataclass() -> None:
     for name in SAMPLERS.names():
         with pytest.raises(dataclasses.FrozenInstanceError):
             SAMPLERS.make(name).anything = 1  # type: ignore[attr-defined]
+
+
+def _family(made: list[str]) -> Family[object]:
+    def make(name: str) -> type[object]:
+        if name not in ("one", "two"):
+            raise unknown("thing", f"lib:{name}", ["lib:one", "lib:two"])
+        made.append(name)
+        return dataclasses.make_dataclass(name, [("size", int, 1)], frozen=True)
+
+    return Family(make, lambda: ["two", "one"])
+
+
+def test_a_family_makes_a_class_once_and_only_when_it_is_asked_for() -> None:
+    made: list[str] = []
+    registry: Registry[object] = Registry("thing", object)
+    registry.add_family("lib", _family(made))
+    assert (registry.names(), registry.families(), made) == ([], {"lib": ["lib:one", "lib:two"]}, [])
+    thing = registry.make("lib:one[size=2]")
+    assert thing == registry.make(" lib:one[ size = 2 ] ")
+    assert type(thing) is registry.get("lib:one")
+    assert (registry.name_of(thing), registry.spec_of(thing)) == ("lib:one", "lib:one[size=2]")
+    assert (registry.spec_of(registry.make("lib:two[size=1]")), made) == ("lib:two", ["one", "two"])
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ("lib:tow", "unknown thing 'lib:tow'. Did you mean 'lib:two'? There is: lib:one, lib:two."),
+        ("lib:", "unknown thing 'lib:'."),
+        ("lib:one[size=0.5]", "thing 'lib:one': size: Input should be a valid integer, got 0.5. It takes: size=1."),
+        ("libs:one", "unknown thing 'libs:one'. Did you mean 'lib:<name>'? There is: lib:<name>."),
+        ("lib", "unknown thing 'lib'. There is: lib:<name>."),
+    ],
+)
+def test_what_a_family_does_not_have_is_a_usage_error(spec: str, said: str) -> None:
+    registry: Registry[object] = Registry("thing", object)
+    registry.add_family("lib", _family([]))
+    with pytest.raises(UsageError) as error:
+        registry.make(spec)
+    assert said in str(error.value)
+
+
+def test_nothing_else_takes_the_prefix_of_a_family() -> None:
+    registry: Registry[object] = Registry("thing", object)
+    registry.add_family("lib", _family([]))
+    with pytest.raises(UsageError, match="two families of things have the prefix 'lib'"):
+        registry.add_family("lib", _family([]))
+    with pytest.raises(UsageError, match="thing 'lib:mine' has the prefix of a family"):
+        registry.register("lib:mine")(int)
