@@ -5,7 +5,7 @@ import hashlib
 import inspect
 import statistics
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,30 +21,38 @@ from bench.features import Extractor, FeatureStream, load_extractor
 from bench.images import QUANTISER, check_samples, to_uint8
 from bench.metrics import quality
 from bench.noise import ImageNoise
+from bench.placement import place
 from bench.reference import Reference, load_reference
-from bench.study import Cell, Study
+from bench.study import Cell, Study, plan
 from bench.timing import Stopwatch, Timed, TimedNetwork
-from models import classifier, denoiser, grids, networks, schedule
-from models.denoiser import ClipRange, Denoiser
-from models.errors import UsageError
+from models import classifier, denoiser, grids, networks, schedule, vae
+from models.denoiser import Denoiser
 from models.grids import GRIDS
 from models.schedule import Level
 from models.zoo import Model, load_model
-from samplers import SAMPLERS, Sampler, base
+from samplers import Sampler, base
 
 PREVIEW = 10
 """Images of every cell that are kept for the picture."""
 
 # the code, besides this file and the sampler's own, that a number comes from: when it changes, cells are measured again
-_CODE = (base, classifier, denoiser, features, grids, images, metrics, networks, noise, reference, schedule, timing)
+_MODELS = (classifier, denoiser, grids, networks, schedule, vae)
+_CODE = (*_MODELS, base, features, images, metrics, noise, reference, timing)
 
 
 @dataclass(frozen=True)
 class Rig:
-    """Everything that a study's cells share."""
+    """Everything that a study's cells share.
+
+    Attributes:
+        study: what is run.
+        subject: the study's main model; extractor and reference are its own, whatever a cell's model.
+        models: every model that a cell is run on, the subject too, by its spelling in the study.
+    """
 
     study: Study
-    model: Model
+    subject: Model
+    models: Mapping[str, Model]
     extractor: Extractor
     reference: Reference
     device: torch.device
@@ -55,14 +63,10 @@ class Rig:
         device = pick_device(study.device)
         if device.type == "cuda":
             torch.cuda.set_device(device)  # events are recorded on the current device
-        model = load_model(study.model, device)
-        extractor = load_extractor(model, device)
-        return cls(study, model, extractor, load_reference(model, extractor), device)
-
-    @property
-    def clip(self) -> ClipRange | None:
-        """The range that predictions of x_0 are clamped to."""
-        return self.model.card.clip if self.study.clip else None
+        models = {name: load_model(name, device) for name in dict.fromkeys(cell.model for cell in plan(study))}
+        subject = models[study.model]
+        extractor = load_extractor(subject, device)
+        return cls(study, subject, models, extractor, load_reference(subject, extractor), device)
 
     def warm_up(self, seconds: float = 3.0) -> None:
         """Bring the process to the state that it stays in, so that the first cell is measured like all others.
@@ -72,9 +76,9 @@ class Rig:
         its size, at most 32 MiB, is the new threshold. Else the first metrics would do it, after the first cell.
         """
         torch.ones(31 * 2**20, dtype=torch.uint8)
-        network = TimedNetwork(self.model.network, self.device)
-        state = torch.zeros((min(self.study.batch, self.study.images), *self.model.card.shape), device=self.device)
-        level, stopwatch, spent = self.model.schedule.level(0.5), Stopwatch(self.device), 0.0
+        network, shape = TimedNetwork(self.subject.network, self.device), self.subject.card.state_shape
+        state = torch.zeros((min(self.study.batch, self.study.images), *shape), device=self.device)
+        level, stopwatch, spent = self.subject.schedule.level(0.5), Stopwatch(self.device), 0.0
         with torch.inference_mode():
             while spent < seconds:
                 spent += stopwatch.time(lambda: network(state, level), network).seconds
@@ -84,13 +88,11 @@ class Rig:
         """What determines the results of all cells alike."""
         study = self.study
         return {
-            "model": self.model.card.name,
-            "model_sha256": self.model.sha256,
+            "subject_sha256": self.subject.sha256,
             "images": study.images,
             "batch": study.batch,
             "repeats": study.repeats,
             "dtype": study.precision,
-            "clip": self.clip,
             "metrics": list(study.metrics),
             "device_name": device_name(self.device),
             **{name: version for name, version in versions().items() if name != "version_sampler-bench"},
@@ -106,31 +108,32 @@ class Rig:
 
 @dataclass(frozen=True)
 class Resolved:
-    """A cell with its sampler and levels made."""
+    """A cell with its model, sampler and levels made."""
 
+    model: Model
     sampler: Sampler
     levels: Sequence[Level]
     identity: dict[str, Any]
 
 
 def resolve(cell: Cell, rig: Rig) -> Resolved:
-    """Make a cell's sampler and levels; UsageError if the grid cannot be placed on the model's schedule."""
-    sampler, grid = SAMPLERS.make(cell.sampler), GRIDS.make(cell.grid)
-    try:
-        levels = grid(rig.model.schedule, cell.steps)
-    except UsageError as error:
-        raise UsageError(f"{cell}: {error}") from None
+    """Make a cell's sampler and levels; UsageError if sampler, grid and model do not fit together."""
+    model = rig.models[cell.model]
+    sampler, levels = place(cell, model.card, rig.subject.card)
     identity = rig.identity | {
+        "model": model.card.name,
+        "model_sha256": model.sha256,
+        "clip": model.card.clip if rig.study.clip else None,
         "sampler": cell.sampler,
         "sampler_parameters": dataclasses.asdict(sampler),  # type: ignore[call-overload]
         "family": sampler.family,
         "sampler_sha256": _hash_of(_sources(type(sampler))),
         "grid": cell.grid,
-        "grid_parameters": dataclasses.asdict(grid),
+        "grid_parameters": dataclasses.asdict(GRIDS.make(cell.grid)),
         "steps": cell.steps,
         "seed": cell.seed,
     }
-    return Resolved(sampler, levels, identity)
+    return Resolved(model, sampler, levels, identity)
 
 
 def _sources(cls: type[Sampler]) -> list[str]:
@@ -146,25 +149,28 @@ def _hash_of(texts: list[str]) -> str:
 class _Generator:
     """Draws batches of one cell, timed, and counts evaluations."""
 
-    def __init__(self, resolved: Resolved, rig: Rig) -> None:
-        self._resolved, self._rig = resolved, rig
-        self._network = TimedNetwork(rig.model.network, rig.device)
-        self.model = Denoiser(self._network, rig.model.card.parametrisation, rig.model.schedule, rig.clip)
-        self.stopwatch = Stopwatch(rig.device)
+    def __init__(self, resolved: Resolved, device: torch.device) -> None:
+        model, clip = resolved.model, resolved.identity["clip"]
+        self._resolved, self._device = resolved, device
+        self._network = TimedNetwork(model.network, device)
+        self.model = Denoiser(self._network, model.card.parametrisation, model.schedule, clip)
+        self.stopwatch = Stopwatch(device)
 
     def draw(self, numbers: Tensor, levels: Sequence[Level]) -> Timed:
         """Images of these numbers, (N, C, H, W) in the network's value range, checked, and how long they took."""
-        source = ImageNoise(self._resolved.identity["seed"], numbers.to(self._rig.device))
-        state = torch.empty((len(numbers), *self._rig.model.card.shape), device=self._rig.device)
-        x = source(state) * self._rig.model.schedule.prior_std(levels[0])
+        model, count = self._resolved.model, len(numbers)
+        source = ImageNoise(self._resolved.identity["seed"], numbers.to(self._device))
+        state = torch.empty((count, *model.card.state_shape), device=self._device)
+        x = source(state) * model.schedule.prior_std(levels[0])
         timed = self.stopwatch.time(lambda: self._resolved.sampler.sample(self.model, x, levels, source), self._network)
-        check_samples(timed.result, state)
+        check_samples(timed.result, (count, *model.card.shape), state.dtype)
         return timed
 
     def warm_up(self, numbers: Tensor) -> float:
         """Seconds of a first call, on the same batch and at most two steps: allocations and kernel choices are done."""
         levels = self._resolved.levels
-        return self.draw(numbers, [*levels[:2], levels[-1]] if len(levels) > 2 else levels).seconds
+        whole = len(levels) <= 2 or self._resolved.sampler.places_steps  # which may not be able to place two
+        return self.draw(numbers, levels if whole else [*levels[:2], levels[-1]]).seconds
 
 
 @dataclass(frozen=True)
@@ -191,7 +197,7 @@ def measure(resolved: Resolved, rig: Rig, advanced: Callable[[int], None]) -> Me
         rig: what it runs on.
         advanced: told how many images are done, between timed calls.
     """
-    generator = _Generator(resolved, rig)
+    generator = _Generator(resolved, rig.device)
     declared = resolved.sampler.nfe(resolved.levels)
     batches = torch.arange(rig.study.images).split(rig.study.batch)
     first_call_s = generator.warm_up(batches[0])
@@ -209,12 +215,19 @@ def measure(resolved: Resolved, rig: Rig, advanced: Callable[[int], None]) -> Me
     while len(timings) < rig.study.repeats:
         timings.append(_Times.of(generator.draw(batches[0], resolved.levels)))
     scores = quality(stream.finish(), rig.reference, rig.extractor.name, rig.study.metrics)
-    wrong = declared is not None and nfe != declared
-    remarks = [f"the sampler declares {declared} evaluations an image, but made {nfe:g}"] if wrong else []
-    note = "; ".join(remarks + ([resolved.sampler.caveat] if resolved.sampler.caveat else [])) or None
-    counts = {"nfe": nfe, "nfe_declared": declared, "note": note, "first_call_s": first_call_s}
+    counts = {"nfe": nfe, "nfe_declared": declared, "first_call_s": first_call_s, "preview_count": len(kept[0])}
     cost = _cost(timings, len(batches[0]), nfe)
-    return Measurement(cost | scores | counts | {"preview_count": len(kept[0])}, kept[0])
+    return Measurement(cost | scores | counts | {"note": _note(resolved, declared, nfe)}, kept[0])
+
+
+def _note(resolved: Resolved, declared: int | None, nfe: float) -> str | None:
+    """What whoever reads a cell's row must know."""
+    sampler, remarks = resolved.sampler, list[str]()
+    if declared is not None and nfe != declared:
+        remarks.append(f"the sampler declares {declared} evaluations an image, but made {nfe:g}")
+    if sampler.needs == "generator" and not resolved.model.card.is_generator:
+        remarks.append("a denoiser's x_0 is a posterior mean, not a sample")
+    return "; ".join(remarks + ([sampler.caveat] if sampler.caveat else [])) or None
 
 
 class _Times(NamedTuple):

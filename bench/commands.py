@@ -6,15 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from bench import report
 from bench.listing import RESULTS
+from bench.placement import place
 from bench.record import Record, RunFolder
 from bench.study import Cell, Overrides, load_study, plan
 from models.errors import UsageError
-from models.grids import GRIDS
 from models.registry import unknown
 from models.train import Report
 from models.zoo import load_card, model_folder
@@ -26,9 +25,9 @@ def run_and_report(name: str, overrides: Overrides, out: Path | None, *, force: 
     """Run a study and write its report; the exit status."""
     study = load_study(name, overrides)
     if dry_run:
-        schedule = load_card(model_folder(study.model)).schedule.build()
+        main = load_card(model_folder(study.model))
         for cell in plan(study):
-            GRIDS.make(cell.grid)(schedule, cell.steps)  # ends here if it cannot be placed
+            place(cell, load_card(model_folder(cell.model)), main)  # ends here if it does not fit
             print(cell)
         print(f"{len(plan(study))} cells of {study.images:,} images")
         return 0
@@ -70,25 +69,6 @@ def compare_runs(run_a: Path, run_b: Path) -> int:
     return 0
 
 
-def check_sampler(name: str) -> int:
-    """Run the conformance suite on a sampler and print what passed and failed; the exit status."""
-    from bench.checks import CHECKS, run_check
-    from samplers import SAMPLERS
-
-    sampler = SAMPLERS.make(name)
-    failed = 0
-    console = Console(highlight=False)
-    for check in CHECKS:
-        with _errors.status(f"{check.name} ..."):
-            result = run_check(check, sampler)
-        mark = {"passed": "[green]pass[/]", "failed": "[red]FAIL[/]", "skipped": "[dim]n/a [/]"}[result.outcome]
-        console.print(f"{mark}  {check.name}: {escape(result.detail)}", soft_wrap=True)
-        failed += result.outcome == "failed"
-    verdict = f"{failed} of {len(CHECKS)} checks failed" if failed else "conforms"
-    console.print(f"{name}: {verdict}", markup=False)
-    return 1 if failed else 0
-
-
 def train_model(name: str, out: Path | None, seed: int, steps: int | None) -> int:
     """Train an embedded model; the exit status."""
     from bench.training import TRAININGS, Budget
@@ -102,10 +82,16 @@ def train_model(name: str, out: Path | None, seed: int, steps: int | None) -> in
         part = min(1.0, steps / budget.denoiser_steps)
         shorter = max(1, round(budget.classifier_steps * part))
         budget = replace(
-            budget, denoiser_steps=steps, classifier_steps=shorter, quality_steps=max(2, round(1000 * part))
+            budget,
+            denoiser_steps=steps,
+            classifier_steps=shorter,
+            quality_steps=max(2, round(1000 * part)),
+            vae_steps=steps,
         )
     folder = TRAININGS[name](RESULTS / f"train-{name}" if out is None else out, budget, seed, _training_progress)
-    print(f"{folder}\ntry it: run_bench.py run quick --model {folder} --out results/quick-trained")
+    generator = f'name it in a block of a study: model = "{folder}", samplers = ["one-step"]'
+    denoiser = f"run_bench.py run quick --model {folder} --out results/quick-trained"
+    print(f"{folder}\ntry it: {generator if load_card(folder).is_generator else denoiser}")
     return 0
 
 

@@ -84,7 +84,10 @@ def register_compact(name: str, folder: Path) -> None:
 def load_extractor(model: Model, device: torch.device) -> Extractor:
     """The extractor of a model's folder; UsageError if it has none."""
     if model.card.extractor is None:
-        raise UsageError(f"model {model.card.name!r} has no feature extractor, so no quality can be measured on it")
+        raise UsageError(
+            f"model {model.card.name!r} has no feature extractor, so no quality can be measured on it; name it as the "
+            "model of a block, in a study of a model that has one"
+        )
     for needed in (EXTRACTOR_CONFIG, EXTRACTOR_WEIGHTS):
         if needed not in model.card.files:
             raise UsageError(f"the card of model {model.card.name!r} names an extractor, but its files lack {needed!r}")

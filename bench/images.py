@@ -15,15 +15,14 @@ class BadSamples(ValueError):
     """A sampler returned something that is no image: wrong shape, or NaN or Inf."""
 
 
-def check_samples(samples: Tensor, state: Tensor) -> None:
-    """BadSamples unless the samples are finite and shaped like the initial state.
+def check_samples(samples: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    """BadSamples unless the samples are finite, of this shape and dtype.
 
     A cast to uint8 would turn NaN into black pixels and hide the failure.
     """
-    if samples.shape != state.shape or samples.dtype != state.dtype:
+    if samples.shape != shape or samples.dtype != dtype:
         raise BadSamples(
-            f"expected {state.dtype} of shape {tuple(state.shape)}, "
-            f"the sampler returned {samples.dtype} of shape {tuple(samples.shape)}"
+            f"expected {dtype} of shape {shape}, the sampler returned {samples.dtype} of shape {tuple(samples.shape)}"
         )
     bad = int((~samples.isfinite().flatten(1).all(1)).sum())
     if bad:

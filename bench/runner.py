@@ -11,6 +11,7 @@ import torch
 from bench.cell import Resolved, Rig, measure, resolve
 from bench.environment import describe
 from bench.images import save_preview
+from bench.placement import grid_ends
 from bench.record import SCHEMA, Record, RunFolder, cell_id
 from bench.study import Cell, Study, plan
 
@@ -52,7 +53,7 @@ def run_study(study: Study, rig: Rig, folder: RunFolder, force: bool, progress: 
         progress: told how far the run is.
 
     Raises:
-        UsageError: a grid that cannot be placed on the model's schedule, before anything is written.
+        UsageError: a cell whose sampler, grid and model do not fit together, before anything is written.
     """
     resolved = [(cell, resolve(cell, rig)) for cell in plan(study)]
     cells = {cell_id(each.identity): (cell, each) for cell, each in resolved}
@@ -93,6 +94,7 @@ def _measured(
     """The record of a cell, measured now; its preview is written before it."""
     record: Record = {"schema": SCHEMA, "id": name, "status": "ok", "error": None, "note": None, **resolved.identity}
     record |= {"device": rig.device.type, "intervals": len(resolved.levels) - 1}
+    record |= grid_ends(resolved.sampler, resolved.levels)
     record |= {"load_average_1min": os.getloadavg()[0]}  # above this process's own threads: others disturbed it
     log = folder.cells / f"{name}.traceback.txt"
     expected = _expected(resolved)

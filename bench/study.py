@@ -1,17 +1,20 @@
 """Studies: a TOML file says what is compared; here, and only here, its product is taken and becomes a list of cells."""
 
 import tomllib
+from bisect import bisect_right
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from models.errors import UsageError
-from models.grids import GRIDS
+from models.grids import GRIDS, Grid
 from models.registry import explain, unknown
-from samplers import SAMPLERS
+from models.schedule import Schedule
+from models.zoo import load_card, model_folder
+from samplers import SAMPLERS, Sampler
 
 STUDIES = Path(__file__).parent / "studies"
 
@@ -33,12 +36,29 @@ class Baseline(_Strict):
 
 
 class Block(_Strict):
-    """A product of samplers, grids and steps."""
+    """A product of samplers, grids and either steps or evaluations, on the study's model or on one of its own.
 
+    Attributes:
+        model: None for the study's.
+        samplers, grids: specifications.
+        steps: numbers of steps.
+        evaluations: budgets of network evaluations an image instead: each sampler takes the most steps that it declares
+            to stay within. A sampler of two evaluations a step is so compared with one of one.
+        seeds: None for the study's.
+    """
+
+    model: str | None = None
     samplers: list[str] = Field(min_length=1)
     grids: list[str] = Field(min_length=1)
-    steps: list[int] = Field(min_length=1)
+    steps: list[int] | None = Field(default=None, min_length=1)
+    evaluations: list[int] | None = Field(default=None, min_length=1)
     seeds: list[int] | None = None
+
+    @model_validator(mode="after")
+    def _has_steps_or_evaluations(self) -> "Block":
+        if (self.steps is None) == (self.evaluations is None):
+            raise ValueError("expected either steps or evaluations")
+        return self
 
 
 class Study(_Strict):
@@ -47,7 +67,8 @@ class Study(_Strict):
     Attributes:
         name: names the run folder.
         title: heads tables and figures.
-        model: an embedded model's name or a folder.
+        model: an embedded model's name or a folder; its extractor and reference measure every cell, those of blocks
+            with a model of their own too.
         images: how many each cell generates (at least 16, which the metrics need).
         batch: images generated at a time; full batches are the timed repeats.
         repeats: timed calls a cell has at least; where there are fewer full batches, the first is run again.
@@ -79,15 +100,23 @@ class Study(_Strict):
 
 @dataclass(frozen=True)
 class Cell:
-    """One row to be measured: a sampler on a grid of some steps, with one seed."""
+    """One row to be measured: a sampler on a grid of some steps, with one seed.
+
+    Attributes:
+        model: as the study spells it.
+        main: whether that is the study's main model.
+    """
 
     sampler: str
     grid: str
     steps: int
     seed: int
+    model: str
+    main: bool = True
 
     def __str__(self) -> str:
-        return f"{self.sampler} on {self.grid}, {self.steps} steps, seed {self.seed}"
+        model = "" if self.main else f"{self.model}: "
+        return f"{model}{self.sampler} on {self.grid}, {self.steps} steps, seed {self.seed}"
 
 
 class Overrides(BaseModel):
@@ -96,6 +125,7 @@ class Overrides(BaseModel):
     samplers: list[str] | None = None
     grids: list[str] | None = None
     steps: list[int] | None = None
+    evaluations: list[int] | None = None
     images: int | None = None
     batch: int | None = None
     seed: int | None = None
@@ -160,8 +190,8 @@ def _overridden(study: Study, overrides: Overrides) -> dict[str, Any]:
     if overrides.samplers is not None:
         blocks = [_block_for(study, sampler) for sampler in overrides.samplers]
     for block in blocks:
-        if overrides.steps is not None:
-            block["steps"] = overrides.steps
+        if overrides.steps is not None or overrides.evaluations is not None:
+            block["steps"], block["evaluations"] = overrides.steps, overrides.evaluations
         if overrides.grids is not None:
             block["grids"] = overrides.grids
         if overrides.seed is not None:
@@ -171,11 +201,12 @@ def _overridden(study: Study, overrides: Overrides) -> dict[str, Any]:
 
 
 def _block_for(study: Study, sampler: str) -> dict[str, Any]:
-    """A block for a sampler that the command line names: as the study has it, else like the study's first block."""
+    """A block for a sampler that the command line names: as the study has it, else like the main model's first."""
     wanted = SAMPLERS.make(sampler)
     same = [block for block in study.block if wanted in map(SAMPLERS.make, block.samplers)]
     alike = [block for block in study.block if type(wanted) in (type(SAMPLERS.make(each)) for each in block.samplers)]
-    block = (same or alike or study.block)[0]
+    main = [block for block in study.block if block.model is None]
+    block = (same or alike or main or study.block)[0]
     return block.model_dump() | {"samplers": [sampler]}
 
 
@@ -186,16 +217,49 @@ def plan(study: Study) -> list[Cell]:
         UsageError: a sampler or grid that does not exist, or parameters that it does not take.
     """
     base = study.baseline
-    cells = [_cell(base.sampler, base.grid, base.steps, seed) for seed in study.seeds]
+    cells = [_cell(base.sampler, base.grid, base.steps, seed, study.model, main=True) for seed in study.seeds]
     for block in study.block:
         seeds = study.seeds if block.seeds is None else block.seeds
-        for sampler, grid, steps, seed in product(block.samplers, block.grids, block.steps, seeds):
-            cells.append(_cell(sampler, grid, steps, seed))
+        model = study.model if block.model is None else block.model
+        for sampler, grid in product(block.samplers, block.grids):
+            for steps, seed in product(_steps(block, sampler, grid, model), seeds):
+                cells.append(_cell(sampler, grid, steps, seed, model, main=model == study.model))
     return list(dict.fromkeys(cells))
 
 
-def _cell(sampler: str, grid: str, steps: int, seed: int) -> Cell:
+def _steps(block: Block, sampler: str, grid: str, model: str) -> list[int]:
+    if block.steps is not None:
+        return block.steps
+    schedule = load_card(model_folder(model)).schedule.build()
+    made, placed = SAMPLERS.make(sampler), GRIDS.make(grid)
+    return [most_steps(made, placed, schedule, budget) for budget in block.evaluations or ()]
+
+
+def most_steps(sampler: Sampler, grid: Grid, schedule: Schedule, budget: int) -> int:
+    """The most steps on a grid whose declared evaluations an image stay within a budget.
+
+    Raises:
+        UsageError: the sampler does not declare its evaluations, or one step takes more than the budget.
+    """
+
+    def evaluations(steps: int) -> int:
+        try:
+            levels = grid(schedule, steps)
+        except UsageError:  # more steps than the schedule has
+            return budget + 1
+        declared = sampler.nfe(levels)
+        if declared is None:
+            raise UsageError(f"{SAMPLERS.spec_of(sampler)} cannot say its evaluations before; give its block steps")
+        return declared
+
+    found = bisect_right(range(1, budget + 1), budget, key=evaluations)
+    if found == 0:
+        raise UsageError(f"{SAMPLERS.spec_of(sampler)} takes more than {budget} evaluations in a single step")
+    return found
+
+
+def _cell(sampler: str, grid: str, steps: int, seed: int, model: str, *, main: bool) -> Cell:
     if not 0 <= seed < 2**64:
         raise UsageError(f"seed {seed} lies outside 0 ... 2^64 - 1")
     made, placed = SAMPLERS.make(sampler), GRIDS.spec_of(GRIDS.make(grid))
-    return Cell(SAMPLERS.spec_of(made), "native" if made.places_steps else placed, steps, seed)
+    return Cell(SAMPLERS.spec_of(made), "native" if made.places_steps else placed, steps, seed, model, main)

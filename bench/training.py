@@ -2,44 +2,37 @@
 
 import json
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from bench.features import EXTRACTOR_CONFIG, EXTRACTOR_WEIGHTS, Extractor, Features, extract, load_extractor
+from bench.card_quality import card_quality
+from bench.features import EXTRACTOR, EXTRACTOR_CONFIG, EXTRACTOR_WEIGHTS, load_extractor
 from bench.images import to_uint8
-from bench.metrics import frechet
-from bench.noise import ImageNoise
-from bench.reference import REFERENCE, Reference, write_reference
+from bench.reference import REFERENCE, write_reference
+from models.card import Card
 from models.classifier import Classifier
-from models.denoiser import Denoiser
 from models.errors import UsageError
-from models.grids import GRIDS
 from models.networks import make_unet
 from models.schedule import DiscreteVP
-from models.train import Recipe, Report, Trained, train_classifier, train_denoiser
-from models.zoo import CARD, CONFIG, WEIGHTS, Card, Model, load_model, sha256_of
+from models.train import Recipe, Reporter, Trained, train_classifier, train_denoiser, train_vae
+from models.vae import SIGMA, Vae
+from models.zoo import CARD, CONFIG, WEIGHTS, load_model, sha256_of
 from samplers import SAMPLERS
-
-
-class Reporter(Protocol):
-    """Shows progress of one stage at a time."""
-
-    def __call__(self, stage: str, steps: int) -> AbstractContextManager[Report]: ...
 
 
 @dataclass(frozen=True)
 class Budget:
-    """How much to train: the defaults make the shipped model, tests take a tiny one."""
+    """How much to train: the defaults make the shipped models, tests take a tiny one."""
 
     denoiser_steps: int = 16_000
     classifier_steps: int = 1_500
     quality_steps: int = 1_000
+    vae_steps: int = 12_000
 
 
 UNET: dict[str, Any] = {
@@ -54,7 +47,15 @@ UNET: dict[str, Any] = {
     "norm_num_groups": 8,
 }
 CLASSIFIER = {"size": 8, "channels": 1, "width": 32, "features": 64, "classes": 10}
+VAE = {"size": 8, "channels": 1, "width": 32, "latent": 128}
 SCHEDULE = {"kind": "linear", "train_steps": 1000, "beta_start": 1e-4, "beta_end": 0.02}
+_COMMAND = "uv run --extra train run_bench.py train"
+_DATA: dict[str, Any] = {
+    "data": "scikit-learn load_digits: the 1,797 test images of UCI's Optical Recognition of Handwritten Digits "
+    "data set (E. Alpaydin, C. Kaynak, 1998)",
+    "data_licence": "CC BY 4.0",
+    "shape": [1, 8, 8],
+}
 
 
 def load_digits() -> tuple[Tensor, Tensor]:
@@ -62,9 +63,7 @@ def load_digits() -> tuple[Tensor, Tensor]:
     try:
         from sklearn.datasets import load_digits as load
     except ImportError:
-        raise UsageError(
-            "training on the digits needs scikit-learn and tomli-w: uv run --extra train run_bench.py train digits"
-        ) from None
+        raise UsageError(f"training on the digits needs scikit-learn and tomli-w: {_COMMAND} digits") from None
     data = load()
     return torch.tensor(data.images, dtype=torch.float32)[:, None] / 8.0 - 1.0, torch.tensor(data.target)
 
@@ -82,11 +81,8 @@ def train_digits(folder: Path, budget: Budget, seed: int, reporter: Reporter) ->
         The model folder, `folder/model`.
     """
     images, labels = load_digits()
-    out, work = folder / "model", folder
-    try:
-        (out / EXTRACTOR_CONFIG).parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"cannot write to {str(out)!r}: {error}; choose another folder with --out") from None
+    out, work = _make(folder / "model"), folder
+    _make(out / EXTRACTOR)
     recipe = Recipe(steps=budget.denoiser_steps, seed=seed)
     trained = _fit_denoiser(out, work, images, recipe, reporter)
     short = replace(recipe, steps=budget.classifier_steps, batch=64, warmup=100)
@@ -96,13 +92,50 @@ def train_digits(folder: Path, budget: Budget, seed: int, reporter: Reporter) ->
     extractor = load_extractor(load_model(str(out), torch.device("cpu")), torch.device("cpu"))
     write_reference(out / REFERENCE, extractor, to_uint8(images))
     _write_card(out, card)
-    model = load_model(str(out), torch.device("cpu"))
-    card["quality"] = _quality(model, extractor, to_uint8(images), budget.quality_steps, seed, reporter)
+    model, ddpm = load_model(str(out), torch.device("cpu")), SAMPLERS.make("ddpm")
+    found = card_quality(model, ddpm, budget.quality_steps, seed, extractor, to_uint8(images), reporter)
+    card["quality"] = {"ddpm_steps": budget.quality_steps} | found
     _write_card(out, card)
     return out
 
 
-TRAININGS: dict[str, Callable[[Path, Budget, int, Reporter], Path]] = {"digits": train_digits}
+def train_digits_vae(folder: Path, budget: Budget, seed: int, reporter: Reporter) -> Path:
+    """Train the autoencoder, keep its decoder, measure that with the extractor of `digits`, write the card.
+
+    Arguments and result are those of `train_digits`.
+    """
+    images, _ = load_digits()
+    out, cpu = _make(folder / "model"), torch.device("cpu")
+    recipe = Recipe(steps=budget.vae_steps, seed=seed)
+    torch.manual_seed(recipe.seed)  # the initial weights
+    vae = Vae(VAE)
+    with reporter("autoencoder", recipe.steps) as report:
+        trained = train_vae(vae, images, recipe, folder / "vae.pt", report)
+    vae.load_state_dict(trained.state)
+    save_file(vae.decoder.state_dict(), out / WEIGHTS)
+    (out / CONFIG).write_text(json.dumps(VAE, indent=1) + "\n")
+    card = _vae_card(recipe, trained)
+    _write_card(out, card)
+    extractor = load_extractor(load_model("digits", cpu), cpu)
+    model, one_step = load_model(str(out), cpu), SAMPLERS.make("one-step")
+    found = card_quality(model, one_step, 1, seed, extractor, to_uint8(images), reporter)
+    card["quality"] = {"sampler": "one-step", "extractor_sha256": extractor.sha256} | found
+    _write_card(out, card)
+    return out
+
+
+TRAININGS: dict[str, Callable[[Path, Budget, int, Reporter], Path]] = {
+    "digits": train_digits,
+    "digits-vae": train_digits_vae,
+}
+
+
+def _make(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"cannot write to {str(folder)!r}: {error}; choose another folder with --out") from None
+    return folder
 
 
 def _fit_denoiser(out: Path, work: Path, images: Tensor, recipe: Recipe, reporter: Reporter) -> Trained:
@@ -132,73 +165,49 @@ def _fit_classifier(out: Path, work: Path, images: Tensor, labels: Tensor, recip
     return float(correct.double().mean())
 
 
-def _quality(
-    model: Model, extractor: Extractor, images: Tensor, steps: int, seed: int, reporter: Reporter
-) -> dict[str, float | int]:
-    """DDPM's Frechet distance to one half of the real data, and the other half's: the floor. All of the same count."""
-    count = len(images) // 2
-    drawn = extract(extractor, _draw(model, count, steps, seed, reporter))
-    real = extract(extractor, images)
-    floors, distances = [], []
-    for split in range(10):
-        order = torch.randperm(len(images), generator=torch.Generator().manual_seed(split))
-        half = _as_reference(Features(real.features[order[:count]], real.logits[order[:count]]), extractor)
-        other = real.features[order[count : 2 * count]]
-        floors.append(frechet(other.mean(0), torch.cov(other.T), half))
-        distances.append(frechet(drawn.features.mean(0), torch.cov(drawn.features.T), half))
-    return {
-        "images": count,
-        "ddpm_steps": steps,
-        "fd_digits": sum(distances) / len(distances),
-        "fd_digits_floor": sum(floors) / len(floors),
-    }
-
-
-def _draw(model: Model, count: int, steps: int, seed: int, reporter: Reporter) -> Tensor:
-    levels = GRIDS.make("trailing")(model.schedule, steps)
-    sampler = SAMPLERS.make("ddpm")
-    drawn = []
-    with reporter("quality", -(-count // 250)) as report, torch.inference_mode():
-        for done, numbers in enumerate(torch.arange(count).split(250)):
-            denoiser = Denoiser(model.network, model.card.parametrisation, model.schedule, model.card.clip)
-            source = ImageNoise(seed, numbers)
-            x = source(torch.empty(len(numbers), *model.card.shape)) * model.schedule.prior_std(levels[0])
-            drawn.append(to_uint8(sampler.sample(denoiser, x, levels, source)))
-            report(done + 1, 0.0)
-    return torch.cat(drawn)
-
-
-def _as_reference(features: Features, extractor: Extractor) -> Reference:
-    values = features.features
-    return Reference("half of the real data", values.mean(0), torch.cov(values.T), values, extractor.sha256)
-
-
 def _card(recipe: Recipe, trained: Trained, accuracy: float) -> dict[str, Any]:
     return {
         "schema_version": 1,
         "name": "digits",
         "description": "DDPM U-Net (diffusers UNet2DModel, 0.9 million parameters) of 8 x 8 handwritten digits.",
-        "data": "scikit-learn load_digits: the 1,797 test images of UCI's Optical Recognition of Handwritten Digits "
-        "data set (E. Alpaydin, C. Kaynak, 1998)",
-        "data_licence": "CC BY 4.0",
-        "training_command": "uv run --extra train run_bench.py train digits",
-        "shape": [1, 8, 8],
+        **_DATA,
+        "training_command": f"{_COMMAND} digits",
         "parametrisation": "epsilon",
         "clip": [-1.0, 1.0],
         "schedule": SCHEDULE,
-        "training": {
-            **asdict(recipe),
-            "images_seen": recipe.steps * recipe.batch,
-            "weights": "EMA",
-            "seconds": round(trained.seconds),
-            "threads": torch.get_num_threads(),
-            "loss": trained.loss,
-        },
+        "training": _training(recipe, trained),
         "extractor": {
             "name": "digits",
             "description": "Convolutional classifier of the same digits; 64 penultimate features, 10 logits.",
             "test_accuracy": accuracy,
         },
+    }
+
+
+def _vae_card(recipe: Recipe, trained: Trained) -> dict[str, Any]:
+    return {
+        "schema_version": 1,
+        "name": "digits-vae",
+        "description": "Decoder of a convolutional variational autoencoder (0.2 million parameters) of 8 x 8 "
+        "handwritten digits, for the sampler one-step; measured with the extractor and reference of digits.",
+        **_DATA,
+        "training_command": f"{_COMMAND} digits-vae",
+        "network": "decoder",
+        "noise_shape": [VAE["latent"], 1, 1],
+        "parametrisation": "sample",
+        "schedule": SCHEDULE,  # of the model that it is compared with: a decoder knows no levels
+        "training": {**_training(recipe, trained), "likelihood_sigma": SIGMA},
+    }
+
+
+def _training(recipe: Recipe, trained: Trained) -> dict[str, Any]:
+    return {
+        **asdict(recipe),
+        "images_seen": recipe.steps * recipe.batch,
+        "weights": "EMA",
+        "seconds": round(trained.seconds),
+        "threads": torch.get_num_threads(),
+        "loss": trained.loss,
     }
 
 

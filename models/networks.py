@@ -3,6 +3,8 @@
 The blocks are diffusers'; what stands here is only the conversion from a `Level` to what a network is conditioned on.
 """
 
+import math
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
@@ -12,7 +14,7 @@ from models.schedule import DiscreteVP, Level
 
 
 class Network(Protocol):
-    """Anything that maps a state x (N, C, H, W) at a level to an output of the same shape."""
+    """Anything that maps a state x (N, C, H, W) at a level to an output, of the same shape unless it is a decoder."""
 
     def __call__(self, x: Tensor, at: Level) -> Tensor: ...
 
@@ -29,6 +31,40 @@ class IndexedUNet:
         index = torch.full((x.shape[0],), self.schedule.index(at.t), dtype=torch.float32, device=x.device)
         output: Tensor = self.unet(x, index, return_dict=False)[0]
         return output
+
+
+class LevelBlind:
+    """A network that is given the state alone, such as a decoder, whose state is its latent at any level."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self.network = network
+
+    def __call__(self, x: Tensor, at: Level) -> Tensor:
+        output: Tensor = self.network(x)
+        return output
+
+
+class EDMPreconditioned:
+    """A network in EDM's preconditioning (arXiv 2206.00364, table 1), which makes of its output the expected x_0.
+
+    D = c_skip y + c_out F(c_in y, c_noise) for the scaled state y = x / alpha and its noise level sigma / alpha, so it
+    runs on every schedule; written so that nothing is divided by alpha.
+
+    Args:
+        network: F, called with the scaled state (N, C, H, W) and c_noise = log(sigma / alpha) / 4, (N,).
+        sigma_data: standard deviation of the data, for which alone the network's input and target have variance 1.
+    """
+
+    def __init__(self, network: Callable[[Tensor, Tensor], Tensor], sigma_data: float = 0.5) -> None:
+        self.network = network
+        self.sigma_data = sigma_data
+
+    def __call__(self, x: Tensor, at: Level) -> Tensor:
+        std = math.hypot(at.sigma, at.alpha * self.sigma_data)
+        c_noise = torch.full((x.shape[0],), -0.25 * at.logsnr, dtype=x.dtype, device=x.device)
+        output = self.network(x / std, c_noise)
+        skip, out = at.alpha * self.sigma_data**2 / std**2, at.sigma * self.sigma_data / std
+        return skip * x + out * output
 
 
 def make_unet(config: dict[str, Any]) -> nn.Module:

@@ -1,4 +1,4 @@
-"""Training of denoising networks and of the classifiers that serve as feature extractors.
+"""Training of denoising networks, of autoencoders, and of the classifiers that serve as feature extractors.
 
 Everything random in step n comes from a generator seeded with (seed, n), so a training that is killed and resumed walks
 the same path as one that was not, without any random state in its checkpoint.
@@ -8,9 +8,10 @@ import os
 import pickle
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -20,10 +21,17 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from models.errors import UsageError
 from models.schedule import DiscreteVP
+from models.vae import Vae
 
 _Parts = dict[str, nn.Module | torch.optim.Optimizer | LambdaLR]
 Report = Callable[[int, float], None]
 """Called after every step with the number of steps done and the smoothed loss."""
+
+
+class Reporter(Protocol):
+    """Shows progress of one stage at a time."""
+
+    def __call__(self, stage: str, steps: int) -> AbstractContextManager[Report]: ...
 
 
 @dataclass(frozen=True)
@@ -102,6 +110,25 @@ def train_denoiser(
         return functional.mse_loss(unet(x_t, index, return_dict=False)[0], eps)
 
     return _train(unet, loss_of, recipe, checkpoint, report)
+
+
+def train_vae(vae: Vae, images: Tensor, recipe: Recipe, checkpoint: Path, report: Report) -> Trained:
+    """Encoder and decoder together, by the negative evidence lower bound.
+
+    Args:
+        vae: trained in place.
+        images: (N, C, H, W) float32 in [-1, 1].
+        recipe, checkpoint, report: as in `train_denoiser`.
+    """
+
+    def loss_of(step: int) -> Tensor:
+        draws = step_generator(recipe.seed, step)
+        chosen = torch.randint(len(images), (recipe.batch,), generator=draws)
+        eps = torch.randn(recipe.batch, *vae.decoder.latent_shape, generator=draws)
+        loss: Tensor = vae(images[chosen], eps)
+        return loss
+
+    return _train(vae, loss_of, recipe, checkpoint, report)
 
 
 def train_classifier(

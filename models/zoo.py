@@ -1,88 +1,34 @@
 """Model folders: a card, a network and what its quality is measured with, loaded only after every hash is checked.
 
-A folder holds `card.toml` (a `Card`), diffusers' `config.json` and `diffusion_pytorch_model.safetensors`, and, for
-quality without a download, `extractor/` and `reference.safetensors`. Nothing is ever unpickled.
+A folder holds `card.toml` (a `Card`), `config.json` and `diffusion_pytorch_model.safetensors` as diffusers calls them,
+and, for quality without a download, `extractor/` and `reference.safetensors`; a model that is only ever compared with
+another one does without the last two. Nothing is ever unpickled.
 """
 
 import hashlib
 import json
 import tomllib
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from models.denoiser import ClipRange, Parametrisation
+from models.card import Card
 from models.errors import UsageError
-from models.networks import IndexedUNet, Network, make_unet
+from models.networks import IndexedUNet, LevelBlind, Network, make_unet
 from models.registry import explain, unknown
 from models.schedule import DiscreteVP
+from models.vae import Decoder
 
 ZOO = Path(__file__).parent / "zoo"
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 CONFIG = "config.json"
 CARD = "card.toml"
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class ScheduleCard(_Strict):
-    """The discrete noise schedule that the network was trained on."""
-
-    kind: Literal["linear", "scaled_linear", "cosine"]
-    train_steps: int = Field(ge=1)
-    beta_start: float = Field(default=1e-4, gt=0, lt=1)
-    beta_end: float = Field(default=0.02, gt=0, lt=1)
-
-    def build(self) -> DiscreteVP:
-        makers: dict[str, Callable[[], DiscreteVP]] = {
-            "linear": lambda: DiscreteVP.linear(self.train_steps, self.beta_start, self.beta_end),
-            "scaled_linear": lambda: DiscreteVP.scaled_linear(self.train_steps, self.beta_start, self.beta_end),
-            "cosine": lambda: DiscreteVP.cosine(self.train_steps),
-        }
-        return makers[self.kind]()
-
-
-class ExtractorCard(_Strict):
-    """The compact feature extractor that quality is measured with."""
-
-    name: str
-    description: str
-    test_accuracy: float = Field(ge=0, le=1)
-
-
-class Card(_Strict):
-    """What a model is, where it comes from, and the sha256 of every file that belongs to it."""
-
-    schema_version: Literal[1]
-    name: str
-    description: str
-    data: str
-    data_licence: str
-    training_command: str
-    training: dict[str, int | float | str] = {}
-    quality: dict[str, int | float | str] = {}
-    shape: tuple[int, int, int] = Field(strict=False)
-    parametrisation: Parametrisation
-    clip: ClipRange | None = Field(default=None, strict=False)
-    schedule: ScheduleCard
-    extractor: ExtractorCard | None = None
-    files: dict[str, str]
-
-    @field_validator("clip")
-    @classmethod
-    def _ascends(cls, clip: ClipRange | None) -> ClipRange | None:
-        if clip is not None and clip[0] >= clip[1]:
-            raise ValueError("expected [low, high] with low < high")
-        return clip
 
 
 @dataclass(frozen=True)
@@ -92,7 +38,8 @@ class Model:
     Attributes:
         card: its description.
         folder: where its files are.
-        network: maps a state in [-1, 1] scale and its level to the output that the card's parametrisation names.
+        network: maps a state in [-1, 1] scale (a decoder: standard normal noise) and its level to the output that the
+            card's parametrisation names.
         schedule: the noise schedule.
         sha256: hash of the card's content that matters and of all weights; changes when any result could.
     """
@@ -166,18 +113,42 @@ def load_model(name_or_path: str, device: torch.device) -> Model:
             raise UsageError(f"{folder / CARD}: files does not list {needed!r} with its sha256")
     verify_files(folder, card)
     schedule = card.schedule.build()
+    network: Network
+    if card.network == "unet":
+        network = IndexedUNet(_load_unet(folder, card).to(device), schedule)
+    else:
+        network = LevelBlind(_load_decoder(folder, card).to(device))
+    content = card.model_dump(mode="json", include={"shape", "parametrisation", "clip", "schedule", "files"})
+    # only where they say something, so that hashes of cards that were written before these fields stay
+    content |= card.model_dump(mode="json", include={"network", "noise_shape"}, exclude_defaults=True)
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return Model(card, folder, network, schedule, digest)
+
+
+def _load_unet(folder: Path, card: Card) -> nn.Module:
     config = read_json(folder / CONFIG)
     try:
         unet = make_unet(config)
     except (TypeError, ValueError) as error:
         raise UsageError(f"{folder / CONFIG} does not describe a diffusers UNet2DModel: {error}") from None
-    load_weights(unet, folder / WEIGHTS)
     channels = (config.get("in_channels"), config.get("out_channels"))
     if channels != (card.shape[0], card.shape[0]):
         raise UsageError(f"{folder}: {CONFIG} has in/out channels {channels}, but the card's shape is {card.shape}")
-    content = card.model_dump(mode="json", include={"shape", "parametrisation", "clip", "schedule", "files"})
-    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-    return Model(card, folder, IndexedUNet(unet.to(device), schedule), schedule, digest)
+    return load_weights(unet, folder / WEIGHTS)
+
+
+def _load_decoder(folder: Path, card: Card) -> nn.Module:
+    try:
+        decoder = Decoder.from_config(read_json(folder / CONFIG))
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{folder / CONFIG} does not describe a decoder: {error}") from None
+    shapes = (decoder.latent_shape, decoder.image_shape)
+    if shapes != (card.state_shape, card.shape):
+        raise UsageError(
+            f"{folder}: {CONFIG} has noise and images of shapes {shapes}, but the card's are "
+            f"{(card.state_shape, card.shape)}"
+        )
+    return load_weights(decoder, folder / WEIGHTS)
 
 
 def read_json(path: Path) -> dict[str, Any]:

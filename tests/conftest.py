@@ -1,10 +1,12 @@
 """What several test files share: a schedule of every kind, and noise that can be drawn twice."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import settings
+from report_records import QUICK, write_run
 from torch import Tensor
 
 from models.schedule import VE, ContinuousVP, DiscreteVP, Flow, Schedule
@@ -50,3 +52,9 @@ def noise() -> Callable[[int], Noise]:
 def cold(monkeypatch: pytest.MonkeyPatch) -> None:
     """No warm-up of the machine before a run: no test looks at how long anything takes."""
     monkeypatch.setattr("bench.cell.Rig.warm_up", lambda rig: None)
+
+
+@pytest.fixture
+def quick(tmp_path: Path) -> Path:
+    """A run folder of a small study, one cell failed."""
+    return write_run(tmp_path / "quick", QUICK)

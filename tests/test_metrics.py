@@ -137,6 +137,6 @@ def test_samples_that_are_no_images_are_refused_before_the_cast(bad: float) -> N
     samples = torch.zeros(4, 1, 8, 8)
     samples[2, 0, 3, 3] = bad
     with pytest.raises(BadSamples, match="1 of 4 images of a batch hold NaN or Inf"):
-        check_samples(samples, torch.zeros(4, 1, 8, 8))
+        check_samples(samples, (4, 1, 8, 8), torch.float32)
     with pytest.raises(BadSamples, match=r"expected torch\.float32 of shape"):
-        check_samples(torch.zeros(4, 1, 8), torch.zeros(4, 1, 8, 8))
+        check_samples(torch.zeros(4, 1, 8), (4, 1, 8, 8), torch.float32)

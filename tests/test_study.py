@@ -31,9 +31,9 @@ def test_the_product_is_taken_once_and_the_baseline_comes_first() -> None:
     cells = plan(
         _parse(_GOOD + '[[block]]\nsamplers = ["ddim[eta=0]"]\ngrids = ["trailing"]\nsteps = [5]\nseeds = [0, 1]\n')
     )
-    assert cells[0] == Cell("ddpm", "trailing", 20, 0)
+    assert cells[0] == Cell("ddpm", "trailing", 20, 0, "digits")
     assert len(cells) == len(set(cells)) == 1 + 2 * 2 * 2 + 1  # ddim[eta=0] at seed 0 is ddim, which is there
-    assert Cell("ddim", "trailing", 5, 1) in cells
+    assert Cell("ddim", "trailing", 5, 1, "digits") in cells
 
 
 @pytest.mark.parametrize(
@@ -46,6 +46,7 @@ def test_the_product_is_taken_once_and_the_baseline_comes_first() -> None:
         (('"ddim", ', '"dimm", '), "unknown sampler 'dimm'. Did you mean 'ddim'?"),
         (('"karras"', '"karas"'), "unknown grid 'karas'. Did you mean 'karras'?"),
         (("steps = [5, 10]", "steps = []"), "block.0.steps: List should have at least 1 item"),
+        (("samplers = [", "model = 1\nsamplers = ["), "block.0.model: Input should be a valid string, got 1"),
         (("batch = 50", "batch = 0"), "batch: Input should be greater than or equal to 1"),
         (("batch = 50", "batch = 50\nmetrics = ['fdi']"), "metrics.0: Input should be 'fd', 'kid'"),
         (("batch = 50", "batch = 50\nprecision = 'fp8'"), "precision: Input should be 'fp32'"),
@@ -67,17 +68,61 @@ def test_the_command_line_wins() -> None:
     )
     assert (study.images, study.batch, study.seeds) == (32, 8, [5])
     assert set(plan(study)) == {
-        Cell("ddpm", "trailing", 20, 5),
-        Cell("ddim[eta=0.5]", "quad", 7, 5),
-        Cell("heun", "quad", 7, 5),
-        Cell("ddpm", "quad", 7, 5),
+        Cell("ddpm", "trailing", 20, 5, "digits"),
+        Cell("ddim[eta=0.5]", "quad", 7, 5, "digits"),
+        Cell("heun", "quad", 7, 5, "digits"),
+        Cell("ddpm", "quad", 7, 5, "digits"),
     }
 
 
 def test_a_sampler_named_on_the_command_line_keeps_the_grid_that_the_study_gives_it() -> None:
     text = _GOOD + '[[block]]\nsamplers = ["dpm++2m"]\ngrids = ["logsnr"]\nsteps = [8]\n'
     cells = plan(_parse(text, samplers=["dpm++2m"]))
-    assert cells[1:] == [Cell("dpm++2m", "logsnr", 8, 0)]
+    assert cells[1:] == [Cell("dpm++2m", "logsnr", 8, 0, "digits")]
+
+
+_VAE_BLOCK = """
+[[block]]
+model = "digits-vae"
+samplers = ["one-step"]
+grids = ["trailing"]
+steps = [1]
+"""
+_SECOND = _GOOD + _VAE_BLOCK
+_ONE_STEP = Cell("one-step", "trailing", 1, 0, "digits-vae", main=False)
+
+
+def test_a_block_is_run_on_its_own_model_and_all_else_on_the_study_s() -> None:
+    cells = plan(_parse(_SECOND))
+    assert [cell for cell in cells if cell.model != "digits"] == [_ONE_STEP]
+    assert all(cell.main == (cell.model == "digits") for cell in cells)
+
+
+def test_a_block_that_names_the_study_s_model_adds_no_cell_twice() -> None:
+    again = _GOOD[_GOOD.index("[[block]]") :].replace("[[block]]", '[[block]]\nmodel = "digits"')
+    assert plan(_parse(_GOOD + again)) == plan(_parse(_GOOD))
+
+
+def test_a_cell_names_its_model_where_it_is_not_the_study_s() -> None:
+    shown = [str(cell) for cell in plan(_parse(_SECOND))]
+    assert shown[0] == "ddpm on trailing, 20 steps, seed 0"
+    assert shown[-1] == "digits-vae: one-step on trailing, 1 steps, seed 0"
+
+
+def test_the_command_line_replaces_the_main_model_only() -> None:
+    cells = plan(_parse(_SECOND, model="other"))
+    assert {cell.model for cell in cells if cell.main} == {"other"}
+    assert cells[-1] == _ONE_STEP
+
+
+def test_a_sampler_named_on_the_command_line_keeps_the_model_that_the_study_gives_it() -> None:
+    assert plan(_parse(_SECOND, samplers=["one-step"]))[1:] == [_ONE_STEP]
+
+
+def test_a_sampler_that_the_study_lacks_is_run_on_the_main_model_even_if_the_first_block_has_another() -> None:
+    text = _GOOD.replace("[[block]]", f"{_VAE_BLOCK}[[block]]")
+    assert plan(_parse(text))[1] == _ONE_STEP
+    assert plan(_parse(text, samplers=["euler-maruyama"]))[1] == Cell("euler-maruyama", "trailing", 5, 0, "digits")
 
 
 def test_unknown_studies_say_what_there_is(tmp_path: Path) -> None:

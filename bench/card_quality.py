@@ -1,0 +1,68 @@
+"""The quality that a model's card reports: its Frechet distance to real data, beside the least that can be expected."""
+
+import torch
+from torch import Tensor
+
+from bench.features import Extractor, Features, extract
+from bench.images import to_uint8
+from bench.metrics import frechet
+from bench.noise import ImageNoise
+from bench.reference import Reference
+from models.denoiser import Denoiser
+from models.grids import GRIDS
+from models.train import Reporter
+from models.zoo import Model
+from samplers import Sampler
+
+_BATCH = 250
+
+
+def card_quality(
+    model: Model, sampler: Sampler, steps: int, seed: int, extractor: Extractor, images: Tensor, reporter: Reporter
+) -> dict[str, float | int]:
+    """Frechet distance of generated images to one half of the real ones, and the other half's: the floor.
+
+    All are of the same count, and means over ten ways to halve.
+
+    Args:
+        model: what is described.
+        sampler: what it is sampled with, on the trailing grid.
+        steps: of that grid.
+        seed: of the noise.
+        extractor: gives the features.
+        images: (N, C, H, W) uint8, the real data.
+        reporter: shows progress.
+    """
+    count = len(images) // 2
+    drawn = extract(extractor, _draw(model, sampler, steps, seed, count, reporter))
+    real = extract(extractor, images)
+    floors, distances = [], []
+    for split in range(10):
+        order = torch.randperm(len(images), generator=torch.Generator().manual_seed(split))
+        half = _as_reference(Features(real.features[order[:count]], real.logits[order[:count]]), extractor)
+        other = real.features[order[count : 2 * count]]
+        floors.append(frechet(other.mean(0), torch.cov(other.T), half))
+        distances.append(frechet(drawn.features.mean(0), torch.cov(drawn.features.T), half))
+    return {
+        "images": count,
+        "fd_digits": sum(distances) / len(distances),
+        "fd_digits_floor": sum(floors) / len(floors),
+    }
+
+
+def _draw(model: Model, sampler: Sampler, steps: int, seed: int, count: int, reporter: Reporter) -> Tensor:
+    levels = GRIDS.make("trailing")(model.schedule, steps)
+    drawn = []
+    with reporter("quality", -(-count // _BATCH)) as report, torch.inference_mode():
+        for done, numbers in enumerate(torch.arange(count).split(_BATCH)):
+            denoiser = Denoiser(model.network, model.card.parametrisation, model.schedule, model.card.clip)
+            source = ImageNoise(seed, numbers)
+            x = source(torch.empty(len(numbers), *model.card.state_shape)) * model.schedule.prior_std(levels[0])
+            drawn.append(to_uint8(sampler.sample(denoiser, x, levels, source)))
+            report(done + 1, 0.0)
+    return torch.cat(drawn)
+
+
+def _as_reference(features: Features, extractor: Extractor) -> Reference:
+    values = features.features
+    return Reference("half of the real data", values.mean(0), torch.cov(values.T), values, extractor.sha256)

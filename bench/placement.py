@@ -1,0 +1,55 @@
+"""Whether a cell's sampler, grid and model fit together, told from the model's card alone, and where its grid ends."""
+
+from collections.abc import Sequence
+
+from bench.study import Cell
+from models.card import Card
+from models.errors import UsageError
+from models.grids import GRIDS
+from models.schedule import Level
+from samplers import SAMPLERS, Sampler
+
+
+def place(cell: Cell, card: Card, main: Card) -> tuple[Sampler, list[Level]]:
+    """A cell's sampler, and its levels on the schedule of its model.
+
+    Args:
+        cell: what is to be measured.
+        card: of the cell's model.
+        main: of the study's model, whose extractor and reference measure all cells.
+
+    Raises:
+        UsageError: images of another shape than the main model's, a sampler that needs another kind of model, or a
+            grid that cannot be placed on the model's schedule.
+    """
+    if card.shape != main.shape:
+        raise UsageError(
+            f"{cell}: images of model {card.name!r} have shape {card.shape}, those of the study's model {main.name!r} "
+            f"{main.shape}; the two cannot be measured by one reference. Give each a study of its own"
+        )
+    sampler = SAMPLERS.make(cell.sampler)
+    if card.is_generator and sampler.needs == "denoiser":
+        raise UsageError(
+            f"{cell}: {cell.sampler} needs a denoiser, but model {card.name!r} is a generator, which has no noise "
+            "levels to walk down; sample it with one-step"
+        )
+    try:
+        return sampler, GRIDS.make(cell.grid)(card.schedule.build(), cell.steps)
+    except UsageError as error:
+        raise UsageError(f"{cell}: {error}") from None
+
+
+def grid_ends(sampler: Sampler, levels: Sequence[Level]) -> dict[str, float | bool | None]:
+    """Record columns: sigma / alpha of the first and of the last noisy level, and whether a step to clean data follows.
+
+    None where sigma / alpha is infinite; all None for a sampler that places its steps itself.
+    """
+    if sampler.places_steps:
+        return dict.fromkeys(("sigma_start", "sigma_end", "final_denoising"))
+    clean = levels[-1].is_clean
+    last = levels[-2] if clean else levels[-1]
+    return {"sigma_start": _ratio(levels[0]), "sigma_end": _ratio(last), "final_denoising": clean}
+
+
+def _ratio(level: Level) -> float | None:
+    return level.sigma / level.alpha if level.alpha > 0.0 else None
