@@ -10,7 +10,10 @@ from bench.report.columns import CLOCK, KEYS, PROTOCOL, Quality, Row, fd_columns
 
 Floats = NDArray[np.float64]
 
-_CARRIED = ("stochastic", "device", "extractor", "reference", "reference_count", "kid_subset_size", "nfe_declared")
+_CARRIED = (
+    *("family", "stochastic", "device", "extractor", "reference", "reference_count", "kid_subset_size", "nfe_declared"),
+    *("sigma_start", "sigma_end", "final_denoising"),
+)
 
 
 def aggregate(cells: pd.DataFrame) -> pd.DataFrame:
@@ -56,7 +59,6 @@ def _row(group: pd.DataFrame, quality: Sequence[Quality]) -> Row:
             row[each.std] = float(np.std(values, ddof=1)) if len(values) > 1 else np.nan
         else:
             row[each.std] = _mean(_numbers(group, each.std))
-    row |= {name: _mean(_numbers(group, name)) for name in group.columns if str(name).endswith("_floor")}
     return row
 
 

@@ -8,9 +8,13 @@ from typing import Any, Literal
 import pandas as pd
 
 Row = dict[str, Any]
+Method = tuple[str, str, str]
 
-PROTOCOL = ("model_sha256", "reference_sha256", "extractor_sha256", "images", "quantiser")
-"""Rows alike in these have comparable quality; rows are never ranked across them."""
+PROTOCOL = ("subject_sha256", "reference_sha256", "extractor_sha256", "images", "quantiser")
+"""Rows alike in these have comparable quality; rows are never ranked across them.
+
+The subject is the main model of the study: a row may run on another, as that of a baseline does.
+"""
 
 CLOCK = ("device_name", "dtype", "batch")
 """Rows of a protocol alike in these have comparable times."""
@@ -21,13 +25,17 @@ SETTING = ("model", "sampler", "grid", "steps", "images", "batch", "dtype", "cli
 CODE = ("sampler_sha256", "code_sha256", "version_torch")
 """What computed a row."""
 
-KEYS = (*SETTING, *CODE, "model_sha256", "reference_sha256", "extractor_sha256", "quantiser", "device_name")
+KEYS = (
+    *(*SETTING, *CODE, "subject_sha256", "model_sha256", "reference_sha256", "extractor_sha256"),
+    *("quantiser", "device_name"),
+)
 """Cells alike in these differ in the seed only, and form one row of the table."""
 
 SMALL_N = 10_000
 """Below this many images a Frechet distance is biased so much that only rows of one table can be compared."""
 
-FD = "Frechet distance"
+BUDGETS = (5, 10, 20, 50, 100)
+"""Evaluations an image, in which samplers are compared where there are too many rows to show each."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +70,7 @@ _OTHERS = (
 def fd_columns(columns: Iterable[object]) -> list[str]:
     """The Frechet distances among some columns: `fid`, and fd_<extractor> for any other extractor."""
     names = [str(column) for column in columns]
-    return [n for n in names if n == "fid" or (n.startswith("fd_") and not n.endswith(("_std", "_floor")))]
+    return [n for n in names if n == "fid" or (n.startswith("fd_") and not n.endswith("_std"))]
 
 
 def fd_label(key: str) -> str:
@@ -110,8 +118,19 @@ def percent(fraction: float) -> str:
 
 
 def setting(row: Row) -> str:
-    """What a row is, in words."""
-    return f"{row['sampler']} on {row['grid']} at {row['steps']:,} step{'s' if row['steps'] != 1 else ''}"
+    """What a row is, in words; its model is named unless it is the study's own."""
+    model = f" with {row['model']}" if guest(row) else ""
+    return f"{row['sampler']} on {row['grid']} at {row['steps']:,} step{'s' if row['steps'] != 1 else ''}{model}"
+
+
+def method(row: Row) -> Method:
+    """What a line of a figure connects the settings of: a sampler on a grid, with a model."""
+    return str(row["sampler"]), str(row["grid"]), str(row["model_sha256"])
+
+
+def guest(row: Row) -> bool:
+    """Whether a row ran on another model than the subject of its study."""
+    return bool(row["model_sha256"] != row["subject_sha256"])
 
 
 def flat(text: object, limit: int = 300) -> str:

@@ -7,6 +7,9 @@ import pandas as pd
 from bench.report.columns import PROTOCOL, SETTING, Row, known, quality_columns, rows_of
 from bench.report.summary import summarise
 
+_QUALITY = (*PROTOCOL, "model_sha256")
+"""Of the same name, but other weights, a model is another one."""
+
 _CLOCK = ("device_name",)
 """Dtype and batch are alike already in what is joined."""
 
@@ -50,7 +53,7 @@ def _setting(row: Row) -> tuple[object, ...]:
 
 def _joined(a: Row | None, b: Row | None, quality: list[str]) -> Row:
     left, right = a or {}, b or {}
-    reasons = _reasons(a, b, PROTOCOL, "quality"), _reasons(a, b, _CLOCK, "time")
+    reasons = _reasons(a, b, _QUALITY, "quality"), _reasons(a, b, _CLOCK, "time")
     row: Row = {key: (a or b or {})[key] for key in SETTING}
     row |= {"latency_s_median_a": left.get("latency_s_median"), "latency_s_median_b": right.get("latency_s_median")}
     row |= {f"{key}_a": left.get(key) for key in quality} | {f"{key}_b": right.get(key) for key in quality}

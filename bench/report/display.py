@@ -44,9 +44,7 @@ class Column:
 def columns(section: Section) -> list[Column]:
     """The table of a protocol. What is the same in all rows (run, device, seeds, ...) is left to the notes."""
     rows = rows_of(section.rows)
-    several = [
-        name for name in ("run", "device_name", "dtype", "batch") if section.rows[name].nunique(dropna=False) > 1
-    ]
+    several = [name for name in _HEADINGS if section.rows[name].nunique(dropna=False) > 1]
     shown = [
         _text("Sampler", [f"{row['sampler']}{' (baseline)' if row['baseline'] else ''}" for row in rows]),
         _text("Grid", [row["grid"] for row in rows]),
@@ -63,7 +61,7 @@ def columns(section: Section) -> list[Column]:
     return [*shown, *(_quality(each, rows) for each in measured(section))]
 
 
-_HEADINGS = {"run": "Run", "device_name": "Device", "dtype": "Precision", "batch": "Batch"}
+_HEADINGS = {"model": "Model", "run": "Run", "device_name": "Device", "dtype": "Precision", "batch": "Batch"}
 
 
 def measured(section: Section) -> list[Quality]:

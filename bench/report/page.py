@@ -10,9 +10,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from bench.report.columns import rows_of
-from bench.report.display import notes
-from bench.report.summary import Run, Summary
-from bench.report.tables import html_table
+from bench.report.runs import Run
+from bench.report.summary import Summary
+from bench.report.tables import all_notes, html_leaderboard, html_table
 
 _TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent),
@@ -39,7 +39,9 @@ def page(summary: Summary, figures: Mapping[str, bytes], captions: Mapping[str, 
             "answers": [each.sentence for each in section.answers],
             # Styler has escaped it
             "table": Markup(html_table(section, f"table{n}")),
-            "notes": notes(section),
+            "leaders": Markup(html) if (html := html_leaderboard(section, f"leaders{n}")) else None,
+            "rows": len(section.rows),
+            "notes": all_notes(section),
         }
         for n, section in enumerate(summary.sections)
     ]

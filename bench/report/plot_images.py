@@ -1,57 +1,21 @@
-"""The picture: what every sampler makes of the same noise, rows by sampler, columns by steps."""
+"""The picture: what samplers make of the same noise, rows by sampler, columns by steps or by evaluations."""
 
-from dataclasses import dataclass
+import math
 from textwrap import fill
 from typing import Any
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from numpy.typing import NDArray
-from PIL import Image
 
-from bench.report.columns import PROTOCOL, Row, fd_columns, known, percent, rows_of, significant
+from bench.report.columns import BUDGETS, Row, fd_columns, guest, known, method, percent, significant
 from bench.report.display import NOTHING
+from bench.report.picture import Table, tables
 from bench.report.style import DPI, FAINT, GREY, INK, SMALL, TINY, title, warning
-from bench.report.summary import Run, Summary
+from bench.report.summary import Summary
 
-Pixels = NDArray[np.uint8]
-
-_SMALLEST, _LARGEST = 36, 64
-"""Pixels of the figure that an image is wide: small ones are enlarged by a whole factor, so that they stay sharp."""
 _EDGE, _LABEL, _GAP, _LINE, _HEAD, _NARROWEST = 0.12, 1.35, 0.14, 0.22, 0.28, 5.6
 """Inches: the margin, the column of names, between blocks, a line of text, a heading, a figure."""
-
-
-@dataclass(frozen=True)
-class _Table:
-    """The cells of one protocol and run, with the pictures that there are, by cell id."""
-
-    label: str
-    run: Run
-    seed: int
-    baseline: Row | None
-    lines: dict[tuple[str, str], dict[int, Row]]
-    pictures: dict[str, Pixels]
-    winners: set[tuple[str, str, int]]
-
-    @property
-    def steps(self) -> list[int]:
-        return sorted({steps for line in self.lines.values() for steps in line})
-
-    @property
-    def block(self) -> tuple[float, float]:
-        """Width and height of a block of images, inches."""
-        height, width = next(iter(self.pictures.values())).shape[:2] if self.pictures else (80, 160)
-        return width / DPI, height / DPI
-
-    @property
-    def size(self) -> tuple[float, float]:
-        width, height = self.block
-        rows = len(self.lines) + (self.baseline is not None)
-        across = 2 * _EDGE + _LABEL + len(self.steps) * (width + _GAP)
-        return across, _HEAD * (1 + bool(self.label)) + rows * (height + _LINE + _GAP)
 
 
 class _Sheet:
@@ -73,125 +37,90 @@ class _Sheet:
 
 
 def images(summary: Summary) -> Figure:
-    """The first images of every cell of the first seed, a part for each protocol and run."""
-    tables = _tables(summary)
-    width = max([_NARROWEST, *(table.size[0] for table in tables)])
+    """The first images of cells of the first seed, a part for each protocol and run.
+
+    Where there are more methods than can be seen at once, those that stand out in the other figures; where there are
+    more step counts, columns are budgets of evaluations.
+    """
+    parts = tables(summary)
+    width = max([_NARROWEST, *(_size(table)[0] for table in parts)])
     heading = title(summary, width)
     y = 0.5 + 0.2 * heading.count("\n")
-    sheet = _Sheet(width, y + 0.25 + sum(table.size[1] for table in tables) if tables else y + 1.0)
+    sheet = _Sheet(width, y + 0.25 + sum(_size(table)[1] for table in parts) if parts else y + 1.0)
     sheet.text(_EDGE, 0.1, heading, fontsize=11, fontweight="bold")
-    if not tables:
+    if not parts:
         sheet.text(_EDGE, y, "nothing to show: no cell was measured", color=GREY)
-    for table in tables:
+    for table in parts:
         if table.label:
             sheet.text(_EDGE, y, fill(table.label, int(width * 17)), fontsize=TINY, color=GREY)
         _draw(sheet, table, y + _HEAD * bool(table.label))
-        y += table.size[1]
+        y += _size(table)[1]
     if note := warning(summary):
         sheet.text(_EDGE, y + 0.12, note, fontsize=TINY, color=GREY)
     return sheet.figure
 
 
-def _tables(summary: Summary) -> list[_Table]:
-    groups: dict[tuple[str, ...], list[Row]] = {}
-    for row in rows_of(summary.cells):
-        groups.setdefault((row["run"], *_protocol(row)), []).append(row)
-    return [_table(rows, summary, len(groups) > 1) for rows in groups.values()]
+def _block(table: Table) -> tuple[float, float]:
+    """Width and height of a block of images, inches."""
+    height, width = next(iter(table.pictures.values())).shape[:2] if table.pictures else (80, 160)
+    return width / DPI, height / DPI
 
 
-def _protocol(row: Row) -> tuple[str, ...]:
-    return tuple(str(row[name]) for name in PROTOCOL)
+def _has_head(table: Table) -> bool:
+    return table.baseline is not None or table.left_out > 0
 
 
-def _table(rows: list[Row], summary: Summary, named: bool) -> _Table:
-    run = next(run for run in summary.runs if run.name == rows[0]["run"])
-    seed = rows[0]["seed"]
-    rows = [row for row in rows if row["seed"] == seed]
-    baseline = next((row for row in rows if _setting(row) == run.baseline), None)
-    lines: dict[tuple[str, str], dict[int, Row]] = {}
-    columns = {row["steps"] for row in rows if row is not baseline}
-    for row in rows:
-        if row is not baseline or row["steps"] in columns:  # else it would have a column for itself
-            lines.setdefault((row["sampler"], row["grid"]), {})[int(row["steps"])] = row
-    pictures = {row["id"]: picture for row in rows if (picture := _picture(run, row)) is not None}
-    answers = [each for section in summary.sections for each in section.answers]
-    winners = {
-        _setting(each.winner) for each in answers if each.winner and _protocol(each.winner) == _protocol(rows[0])
-    }
-    label = f"{run.name}: {rows[0]['model']}, {rows[0]['images']:,} images" if named else ""
-    return _Table(label, run, seed, baseline, lines, pictures, winners)
+def _size(table: Table) -> tuple[float, float]:
+    width, height = _block(table)
+    rows = len(table.lines) + _has_head(table)
+    across = 2 * _EDGE + _LABEL + len(table.columns) * (width + _GAP)
+    return across, _HEAD * (1 + bool(table.label)) + rows * (height + _LINE + _GAP)
 
 
-def _setting(row: Row) -> tuple[str, str, int]:
-    return str(row["sampler"]), str(row["grid"]), int(row["steps"])
-
-
-def _picture(run: Run, row: Row) -> Pixels | None:
-    """The block of a cell's first images; None if there is no picture, or not the one that the record speaks of."""
-    if row["status"] != "ok" or not known(row.get("preview_count")):
-        return None
-    try:
-        with Image.open(run.folder.preview(row["id"])) as file:
-            strip = np.asarray(file if file.mode in ("L", "RGB") else file.convert("RGB"))
-    except OSError:
-        return None
-    count = int(row["preview_count"])
-    return None if count < 1 or strip.shape[1] % count else block(np.split(strip, count, axis=1))
-
-
-def block(tiles: list[Pixels]) -> Pixels:
-    """Images (H, W) or (H, W, 3) as a block of at most 2 x 4, enlarged or reduced to a size that can be seen."""
-    across = len(tiles) if len(tiles) <= 5 else min(4, len(tiles) // 2)
-    down = 1 if len(tiles) <= 5 else 2
-    sized = [_resized(tile) for tile in tiles[: down * across]]
-    height, width = sized[0].shape[:2]
-    canvas = np.full((down * (height + 2) - 2, across * (width + 2) - 2, *sized[0].shape[2:]), 255, dtype=np.uint8)
-    for n, tile in enumerate(sized):
-        top, left = n // across * (height + 2), n % across * (width + 2)
-        canvas[top : top + height, left : left + width] = tile
-    return canvas
-
-
-def _resized(tile: Pixels) -> Pixels:
-    width = tile.shape[1]
-    if width > _LARGEST:
-        size = (_LARGEST, max(1, round(tile.shape[0] * _LARGEST / width)))
-        return np.asarray(Image.fromarray(tile).resize(size, Image.Resampling.BOX))
-    factor = -(-_SMALLEST // width)
-    return tile.repeat(factor, axis=0).repeat(factor, axis=1)
-
-
-def _draw(sheet: _Sheet, table: _Table, y: float) -> None:
-    width, height = table.block
+def _draw(sheet: _Sheet, table: Table, y: float) -> None:
+    width, height = _block(table)
     left, down = _EDGE + _LABEL, height + _LINE + _GAP
     if table.baseline is not None:
         _name(sheet, y, "baseline", _described(table, table.baseline))
         _cell(sheet, table, left, y, table.baseline)
+    if _has_head(table):
         sheet.text(left + width + 2 * _GAP, y, _legend(table), fontsize=SMALL, color=GREY, linespacing=1.5)
         y += down
-    for n, steps in enumerate(table.steps):
-        sheet.text(left + n * (width + _GAP), y, f"{steps:,} step{'s' * (steps != 1)}", fontweight="bold")
+    for n, column in enumerate(table.columns):
+        sheet.text(left + n * (width + _GAP), y, _heading(table, column), fontweight="bold")
     y += 0.22
-    several = len({grid for _, grid in table.lines}) > 1
-    for (sampler, grid), line in table.lines.items():
+    several = len({grid for _, grid, _ in table.lines}) > 1
+    for (sampler, grid, _), line in table.lines.items():
         name, _, parameters = sampler.partition("[")
-        _name(sheet, y, name, "\n".join(filter(None, [parameters.rstrip("]"), f"on {grid}" if several else ""])))
-        for n, steps in enumerate(table.steps):
-            _cell(sheet, table, left + n * (width + _GAP), y, line.get(steps))
+        row = next(iter(line.values()))
+        details = [
+            parameters.rstrip("]"),
+            f"on {grid}" if several else "",
+            f"with {row['model']}" if guest(row) else "",
+        ]
+        _name(sheet, y, name, "\n".join(filter(None, details)))
+        for n, column in enumerate(table.columns):
+            _cell(sheet, table, left + n * (width + _GAP), y, line.get(column))
         y += down
 
 
-def _described(table: _Table, row: Row) -> str:
+def _heading(table: Table, column: float) -> str:
+    if table.by_budget:
+        return f"≤ {column:,} NFE" if math.isfinite(column) else f"> {BUDGETS[-1]:,} NFE"
+    return f"{column:,} step{'s' * (column != 1)}"
+
+
+def _described(table: Table, row: Row) -> str:
     return f"{row['sampler']} on {row['grid']}\n{row['steps']:,} steps"
 
 
-def _legend(table: _Table) -> str:
+def _legend(table: Table) -> str:
     lines = [f"Every block starts from the same noise (seed {table.seed})."]
-    return "\n".join(
-        [*lines, f"Framed: the fastest setting within {percent(table.run.tolerance)} of the baseline."]
-        if table.winners
-        else lines
-    )
+    if table.winners:
+        lines.append(f"Framed: the fastest setting within {percent(table.run.tolerance)} of the baseline.")
+    if table.left_out:
+        lines.append(f"Each family's best and what is near the Pareto front; {table.left_out} others left out.")
+    return "\n".join(lines)
 
 
 def _name(sheet: _Sheet, y: float, name: str, details: str) -> None:
@@ -201,8 +130,8 @@ def _name(sheet: _Sheet, y: float, name: str, details: str) -> None:
     sheet.text(_EDGE, below, "\n".join(fill(line, 24) for line in details.splitlines()), fontsize=TINY, color=GREY)
 
 
-def _cell(sheet: _Sheet, table: _Table, x: float, y: float, row: Row | None) -> None:
-    width, height = table.block
+def _cell(sheet: _Sheet, table: Table, x: float, y: float, row: Row | None) -> None:
+    width, height = _block(table)
     axes = sheet.axes(x, y, width, height)
     picture = None if row is None else table.pictures.get(row["id"])
     if row is None or picture is None:
@@ -214,7 +143,7 @@ def _cell(sheet: _Sheet, table: _Table, x: float, y: float, row: Row | None) -> 
         axes.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation="nearest", aspect="auto")
     if row is None or row["status"] != "ok":
         return
-    if _setting(row) in table.winners:
+    if (method(row), row["steps"]) in table.winners:
         axes.add_patch(
             Rectangle((-0.03, -0.06), 1.06, 1.12, transform=axes.transAxes, clip_on=False, fill=False, lw=1.5)
         )

@@ -2,31 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
 
 from bench.report.answer import Answer
-from bench.report.columns import Row, fd_label, known, percent, rows_of, setting
-from bench.report.style import (
-    GREY,
-    INK,
-    SMALL,
-    TEXT,
-    TINY,
-    Series,
-    all_series,
-    empty,
-    log_axis,
-    new_figure,
-    panel_title,
-    plain_axes,
-    several,
-)
+from bench.report.columns import Row, fd_label, known, percent, rows_of, setting, significant
+from bench.report.labels import Curve, families, footnote, legend, mark_beyond, number_beaten, wrapped
+from bench.report.series import BEATEN, Series, all_series, several, usual_grid
+from bench.report.style import GREY, INK, TEXT, TINY, empty, log_axis, new_figure, panel_title, plain_axes
 from bench.report.summary import Section, Summary
 
 
@@ -72,8 +59,7 @@ def quality_vs_seconds(summary: Summary) -> Figure:
 
 
 def _figure(summary: Summary, panels: Sequence[_Panel], cost: Cost) -> Figure:
-    # a panel is as high as its legend, which has a line for each series and six for all else
-    heights = [max(3.9, 0.7 + 0.175 * (6 + len(all_series(panel.rows, summary)))) for panel in panels] or [3.9]
+    heights = [_height(all_series(panel.rows, panel.section, summary)) for panel in panels] or [3.9]
     figure = new_figure(summary, 0.6 + sum(heights))
     grid = figure.subplots(len(heights), 1, squeeze=False, height_ratios=heights)
     if not panels:
@@ -82,43 +68,69 @@ def _figure(summary: Summary, panels: Sequence[_Panel], cost: Cost) -> Figure:
         panel_title(axes, panel.section, panel.clock)
         if panel.section.fd is None:
             empty(axes, "nothing to draw: no Frechet distance was measured")
+        elif not (drawn := _drawable(rows_of(panel.rows), cost, panel.section.fd)):
+            empty(axes, "nothing to draw: no positive distance was measured")
         else:
-            _draw(axes, panel, cost, panel.section.fd, summary)
+            lines = _draw(axes, panel, drawn, cost, panel.section.fd, summary)
+            figure.set_figheight(figure.get_figheight() + 0.13 * lines)
     return figure
 
 
-def _draw(axes: Axes, panel: _Panel, cost: Cost, fd: str, summary: Summary) -> None:
-    drawn = _drawable(rows_of(panel.rows), cost, fd)
-    if not drawn:
-        empty(axes, "nothing to draw: no positive distance was measured")
-        return
+def _height(found: list[Series]) -> float:
+    """Inches of a panel without its footnote: as high as its legend."""
+    shown = [each for each in found if not each.beaten]
+    lines = 6 + sum(1 + wrapped(each.label).count("\n") for each in shown) + len(families(shown))
+    return max(3.9, 0.7 + (0.15 if families(shown) else 0.175) * lines)
+
+
+def _draw(axes: Axes, panel: _Panel, drawn: list[Row], cost: Cost, fd: str, summary: Summary) -> int:
+    """Draw a panel; how many lines its footnote has."""
+    curves = [_curve(each, cost, fd) for each in all_series(panel.rows, panel.section, summary)]
     plain_axes(axes)
-    log_axis(axes, "x", [cost.of(row) for row in drawn])
-    heights = [row[fd] for row in drawn]
-    floor = panel.section.floor
-    log_axis(axes, "y", [*heights, floor] if floor is not None and floor > 0 else heights)
-    for each in all_series(panel.rows, summary):
-        _line(axes, each, cost, fd)
+    many = any(curve.series.beaten for curve in curves)
+    log_axis(axes, "x", _costs(drawn, cost, many))
+    top = _top(drawn, panel, fd, many)
+    log_axis(axes, "y", [min(row[fd], top) for row in drawn])
+    for curve in curves:
+        _line(axes, curve)
     _highlights(axes, panel, cost, fd)
     _references(axes, panel, fd)
     _front(axes, [row for row in drawn if row[cost.front]], cost, fd)
-    left_out = len(panel.rows) - len(drawn)
     axes.set_xlabel(cost.label, fontsize=TEXT, color=INK)
     axes.set_ylabel(f"{fd_label(fd)}, lower is better", fontsize=TEXT, color=INK)
-    title = f"{left_out} not drawn: no positive\ndistance or cost" if left_out else None
-    _legend(axes, title)
+    left_out = len(panel.rows) - len(drawn)
+    legend(axes, curves, f"{left_out} not drawn: no positive\ndistance or cost" if left_out else None)
+    beyond = mark_beyond(axes, curves)
+    panel_title(axes, panel.section, panel.clock, raised=bool(beyond))
+    return footnote(axes, number_beaten(axes, curves), beyond, usual_grid(panel.rows))
 
 
-def _legend(axes: Axes, title: str | None) -> None:
-    """Beside the data, the samplers first."""
-    pairs = list(zip(*axes.get_legend_handles_labels(), strict=True))
-    pairs.sort(key=lambda pair: not isinstance(pair[0], ErrorbarContainer))
-    handles, labels = [handle for handle, _ in pairs], [label for _, label in pairs]
-    legend = axes.legend(
-        handles, labels, loc="upper left", bbox_to_anchor=(1.01, 1.0), fontsize=SMALL, frameon=False, alignment="left"
-    )
-    if title is not None:
-        legend.set_title(title, FontProperties(size=TINY))
+def _curve(series: Series, cost: Cost, fd: str) -> Curve:
+    rows = _drawable(series.rows, cost, fd)
+    x, y = np.array([cost.of(row) for row in rows]), np.array([row[fd] for row in rows], dtype=float)
+    spread = np.array([row[f"{fd}_std"] if known(row[f"{fd}_std"]) else 0.0 for row in rows])
+    return Curve(series, x, y, spread)
+
+
+def _costs(drawn: list[Row], cost: Cost, many: bool) -> list[float]:
+    """The costs that the axis has to hold: where there is little room, not that of a baseline far beyond all others."""
+    costs = [cost.of(row) for row in drawn]
+    others = [cost.of(row) for row in drawn if not row["baseline"]]
+    return others if many and others and max(costs) > 3 * max(others) else costs
+
+
+def _top(drawn: list[Row], panel: _Panel, fd: str, many: bool) -> float:
+    """The largest distance that the axis has to hold, the same whatever the cost.
+
+    What is many times worse than the whole front, or hundreds of times worse than its end, tells nothing by how much:
+    it is marked beyond the axis, if that makes the axis shorter by half a decade. The baseline is always inside.
+    """
+    front = [row[fd] for row in drawn if row["pareto_nfe"]]
+    worst, baseline = max(row[fd] for row in drawn), panel.answer.baseline
+    inside = min((5 if many else 10) * max(front), 300 * min(front)) if front else worst
+    if baseline is not None and known(baseline[fd]):
+        inside = max(inside, 1.5 * baseline[fd])
+    return float(inside if worst > 3 * inside else worst)
 
 
 def _drawable(rows: list[Row], cost: Cost, fd: str) -> list[Row]:
@@ -127,7 +139,7 @@ def _drawable(rows: list[Row], cost: Cost, fd: str) -> list[Row]:
 
 
 def _references(axes: Axes, panel: _Panel, fd: str) -> None:
-    """The baseline's level, what is still good enough, and the distance of real data."""
+    """The baseline's level, and what is still good enough."""
     baseline, tolerance = panel.answer.baseline, panel.answer.tolerance
     if baseline is not None and known(baseline[fd]) and baseline[fd] > 0:
         level = baseline[fd]
@@ -140,9 +152,6 @@ def _references(axes: Axes, panel: _Panel, fd: str) -> None:
             label=f"within {percent(tolerance)} of it",
         )
         axes.axhline(level, color=INK, linewidth=0.9, linestyle=(0, (5, 3)), zorder=1.5)
-    floor = panel.section.floor
-    if floor is not None and floor > 0:
-        axes.axhline(floor, color=GREY, linewidth=0.9, linestyle=":", zorder=1.5, label="real data vs real data")
 
 
 def _front(axes: Axes, front: list[Row], cost: Cost, fd: str) -> None:
@@ -154,28 +163,29 @@ def _front(axes: Axes, front: list[Row], cost: Cost, fd: str) -> None:
     )
 
 
-def _line(axes: Axes, each: Series, cost: Cost, fd: str) -> None:
-    rows = _drawable(each.rows, cost, fd)
-    if not rows:
+def _line(axes: Axes, curve: Curve) -> None:
+    look, y = curve.series.look, curve.y
+    if not len(y):
         return
-    x, y = np.array([cost.of(row) for row in rows]), np.array([row[fd] for row in rows], dtype=float)
-    spread = np.array([row[f"{fd}_std"] if known(row[f"{fd}_std"]) else 0.0 for row in rows])
+    if curve.series.beaten:
+        axes.plot(curve.x, y, color=BEATEN, linewidth=0.5, marker=".", markersize=2.5, zorder=2.2)
+        return
     axes.errorbar(
-        x,
+        curve.x,
         y,
         # a bar to zero or below has no end on a logarithmic axis
-        yerr=np.array([np.minimum(spread, 0.999 * y), spread]) if spread.any() else None,
-        color=each.look.colour,
-        marker=each.look.marker,
-        linestyle=each.look.line,
+        yerr=np.array([np.minimum(curve.spread, 0.999 * y), curve.spread]) if curve.spread.any() else None,
+        color=look.colour,
+        marker=look.marker,
+        linestyle=look.line,
         linewidth=1.1,
-        markersize=each.look.size,
+        markersize=look.size,
         markeredgecolor="white",
         markeredgewidth=0.6,
         elinewidth=0.9,
         capsize=2,
         zorder=3,
-        label=_wrapped(each.label),
+        label=wrapped(curve.series.label),
     )
 
 
@@ -183,21 +193,20 @@ def _highlights(axes: Axes, panel: _Panel, cost: Cost, fd: str) -> None:
     """The star of the baseline and a ring around the answer."""
     answer = panel.answer
     if answer.baseline is not None and known(answer.baseline[fd]) and answer.baseline[fd] > 0:
-        at, label = (
-            ([cost.of(answer.baseline)], [answer.baseline[fd]]),
-            f"baseline: {_wrapped(_short(answer.baseline, panel))}",
-        )
-        axes.scatter(*at, marker="*", s=150, c=INK, edgecolors="white", linewidths=0.7, zorder=5, label=label)
+        x, right = cost.of(answer.baseline), axes.get_xlim()[1]
+        at = ([min(x, right)], [answer.baseline[fd]])
+        label = f"baseline: {wrapped(_short(answer.baseline, panel))}"
+        star: dict[str, Any] = {"c": INK, "edgecolors": "white", "linewidths": 0.7, "clip_on": False}
+        axes.scatter(*at, marker="*", s=150, zorder=5, label=label, **star)
+        if x > right:
+            text = f"at {significant(x).removesuffix('.00')} \N{RIGHTWARDS ARROW}"
+            style: dict[str, Any] = {"fontsize": TINY, "color": INK, "ha": "right", "textcoords": "offset points"}
+            axes.annotate(text, (right, answer.baseline[fd]), (4, 8), zorder=5, **style)
     if answer.winner is not None and answer.winner[fd] > 0:
-        x, label = cost.of(answer.winner), f"fastest good enough:\n{_wrapped(_short(answer.winner, panel))}"
+        x, label = cost.of(answer.winner), f"fastest good enough:\n{wrapped(_short(answer.winner, panel))}"
         axes.scatter(
             [x], [answer.winner[fd]], s=110, facecolors="none", edgecolors=INK, linewidths=1.2, zorder=5, label=label
         )
-
-
-def _wrapped(label: str) -> str:
-    """A long specification on two lines: a wide legend would take its width from the axes."""
-    return label if len(label) <= 24 else label.replace("[", "\n[", 1)
 
 
 def _short(row: Row, panel: _Panel) -> str:

@@ -1,19 +1,20 @@
 """Where the time goes: inside the network, or in the sampler around it."""
 
+import math
+from typing import NamedTuple
+
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.report.columns import Row, known, significant
+from bench.report.columns import Row, guest, known, significant
 from bench.report.display import overhead
+from bench.report.series import FAMILIES, Series, all_series
 from bench.report.style import (
     FAINT,
-    GREY,
     INK,
     SMALL,
     TEXT,
     TINY,
-    Series,
-    all_series,
     empty,
     new_figure,
     panel_title,
@@ -22,10 +23,19 @@ from bench.report.style import (
 from bench.report.summary import Summary
 
 _INSIDE, _OUTSIDE = "#9DB8CC", "#D55E00"
-_BAR = 0.19
+_BAR = 0.18
 """Inches a bar."""
 _MOST = 48
-"""Bars in one panel; where there are more, each sampler shows only its fewest and most steps."""
+"""Bars in one panel; where there are more, each sampler shows only its fewest and most steps, or only one setting."""
+_USUAL = 20
+"""Evaluations of the one setting, about."""
+
+
+class _Group(NamedTuple):
+    """Bars under a heading, each with what stands beside it."""
+
+    label: str
+    bars: list[tuple[str, Row]]
 
 
 def time_split(summary: Summary) -> Figure:
@@ -35,17 +45,17 @@ def time_split(summary: Summary) -> Figure:
     shows as a longer bar.
     """
     panels = [
-        (section, *_groups(all_series(rows, summary), clock))
+        (section, *_groups(all_series(rows, section, summary), clock))
         for section in summary.sections
         for clock, rows in section.clocks()
     ]
-    bars = [1 + sum(1.35 + len(rows) for _, rows in groups) for _, groups, _ in panels] or [5]
+    bars = [1 + sum(1.35 + len(group.bars) for group in groups) for _, groups, _ in panels] or [5]
     figure = new_figure(summary, 0.9 + sum(0.8 + _BAR * count for count in bars))
     grid = figure.subplots(len(bars), 1, squeeze=False, height_ratios=bars)
     if not panels:
         empty(grid[0, 0], "nothing to draw: no cell succeeded")
     for axes, (section, groups, subtitle) in zip(grid[:, 0], panels, strict=False):
-        panel_title(axes, section, subtitle)
+        panel_title(axes, section, f"{subtitle}\nat the end of a bar: overhead, time of a whole image", width=86)
         if groups:
             _draw(axes, groups)
         else:
@@ -53,46 +63,62 @@ def time_split(summary: Summary) -> Figure:
     return figure
 
 
-def _groups(found: list[Series], clock: str) -> tuple[list[tuple[str, list[Row]]], str]:
-    """Labels with the rows whose time inside the network is known, as many as can be read, and what they are."""
-    timed = [[row for row in each.rows if known(row["overhead_fraction"]) and row["nfe"] > 0] for each in found]
-    groups = [(each.label, rows) for each, rows in zip(found, timed, strict=True) if rows]
-    if sum(len(rows) for _, rows in groups) <= _MOST:
-        return groups, clock
-    ends = [
-        (label, [row for row in rows if row["baseline"] or row is rows[0] or row is rows[-1]]) for label, rows in groups
-    ]
-    return ends, f"{clock}; of each sampler only the fewest and the most steps"
+def _groups(found: list[Series], clock: str) -> tuple[list[_Group], str]:
+    """The rows whose time inside the network is known, as many as can be read, and which those are."""
+    timed = [(each, [row for row in each.rows if known(row["overhead_fraction"]) and row["nfe"] > 0]) for each in found]
+    timed = [(each, rows) for each, rows in timed if rows]
+    if sum(len(rows) for _, rows in timed) <= _MOST:
+        return [_Group(each.label, [_with_steps(row) for row in rows]) for each, rows in timed], clock
+    if sum(len(_ends(rows)) for _, rows in timed) <= _MOST:
+        ends = [_Group(each.label, [_with_steps(row) for row in _ends(rows)]) for each, rows in timed]
+        return ends, f"{clock}; of each sampler only the fewest and the most steps"
+    return _one_each(timed), f"{clock}; of each sampler the setting nearest {_USUAL} evaluations, on its first grid"
 
 
-def _draw(axes: Axes, groups: list[tuple[str, list[Row]]]) -> None:
+def _with_steps(row: Row) -> tuple[str, Row]:
+    return f"{_steps(row)}{' (baseline)' if row['baseline'] else ''}", row
+
+
+def _steps(row: Row) -> str:
+    return f"{row['steps']:,} step{'s' * (row['steps'] != 1)}"
+
+
+def _ends(rows: list[Row]) -> list[Row]:
+    return [row for row in rows if row["baseline"] or row is rows[0] or row is rows[-1]]
+
+
+def _one_each(timed: list[tuple[Series, list[Row]]]) -> list[_Group]:
+    """One setting of each sampler and model, under its family; the greatest overhead first, and as many as fit."""
+    settings: dict[tuple[str, str], Row] = {}
+    for _, rows in timed:
+        nearest = min(rows, key=lambda row: abs(math.log(row["nfe"] / _USUAL)))
+        settings.setdefault((nearest["sampler"], nearest["model_sha256"]), nearest)
+    chosen = sorted(settings.values(), key=lambda row: -float(row["overhead_fraction"]))[:_MOST]
+    groups = {name: _Group(name, []) for name in [*FAMILIES, *(row["family"] for row in chosen)]}
+    for row in chosen:
+        model = f" with {row['model']}" if guest(row) else ""
+        groups[row["family"]].bars.append((f"{row['sampler']}{model}, {_steps(row)}", row))
+    return [group for group in groups.values() if group.bars]
+
+
+def _draw(axes: Axes, groups: list[_Group]) -> None:
     plain_axes(axes)
-    longest = max(1e3 * row["s_per_image_median"] / row["nfe"] for _, rows in groups for row in rows)
+    longest = max(1e3 * row["s_per_image_median"] / row["nfe"] for group in groups for _, row in group.bars)
     axes.set_xlim(0, 1.32 * longest)
     y, ticks = 0.0, []
-    for label, rows in groups:
-        axes.text(0.004 * longest, y, label, fontsize=SMALL, fontweight="bold", color=INK, va="center")
-        for row in rows:
+    for group in groups:
+        axes.text(0.004 * longest, y, group.label, fontsize=SMALL, fontweight="bold", color=INK, va="center")
+        for text, row in group.bars:
             y += 1
             _bar(axes, y, row, longest)
-            ticks.append((y, f"{row['steps']:,}{' (baseline)' if row['baseline'] else ''}"))
+            ticks.append((y, text))
         y += 1.35
     axes.set_ylim(y - 0.7, -2.6)
-    axes.text(
-        1.32 * longest,
-        -2.05,
-        "at the end: overhead, time of a whole image",
-        fontsize=TINY,
-        color=GREY,
-        va="center",
-        ha="right",
-    )
     axes.set_yticks([at for at, _ in ticks], [text for _, text in ticks])
     axes.tick_params(axis="y", length=0, labelsize=TINY)
     axes.spines["left"].set_visible(False)
     axes.xaxis.grid(True, color=FAINT, linewidth=0.6)
     axes.set_xlabel("milliseconds an image and network evaluation", fontsize=TEXT, color=INK)
-    axes.set_ylabel("steps", fontsize=TEXT, color=INK)
     axes.legend(loc="upper left", ncols=2, fontsize=SMALL, frameon=False, borderaxespad=0.2)
 
 

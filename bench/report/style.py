@@ -3,75 +3,23 @@
 import io
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from textwrap import fill
 
 import matplotlib
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
-from matplotlib.typing import LineStyleType
 
-from bench.report.columns import Row, flat, rows_of
+from bench.report.columns import flat
 from bench.report.display import small_n
 from bench.report.summary import Section, Summary
 
-# Okabe and Ito's palette, told apart by colour-blind readers, without its yellow, too pale for a line, and without
-# black, which is the baseline's
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F3C8D", "#8C6D31")
-# coprime in number with the colours: 56 pairs before one comes again; sizes in points that look alike
-MARKERS = (("o", 6.0), ("s", 5.8), ("^", 7.0), ("D", 5.4), ("v", 7.0), ("P", 7.4), ("X", 7.0))
-LINES: tuple[LineStyleType, ...] = ("-", "--", ":", "-.", (0, (8, 2)), (0, (3, 1, 1, 1, 1, 1)))
 INK, FAINT, GREY = "#222222", "#E6E6E6", "#666666"
 TEXT, SMALL, TINY = 9.0, 8.0, 7.0
 DPI = 160
 WIDTH = 7.2
 """Inches: the width of a page's text."""
-
-
-@dataclass(frozen=True)
-class Look:
-    """How a series is drawn: colour and marker are the sampler's, in all figures; the line tells its grids apart."""
-
-    colour: str
-    marker: str
-    size: float
-    line: LineStyleType
-
-
-@dataclass(frozen=True)
-class Series:
-    """Rows that a line connects, in order of steps."""
-
-    label: str
-    look: Look
-    rows: list[Row]
-
-
-def several(rows: pd.DataFrame) -> list[str]:
-    """What a label must say besides sampler and steps to tell rows apart: the grid if there are several, and so on."""
-    names = ["grid"] if rows["grid"].nunique() > 1 else []
-    for name in ("run", "device_name", "dtype", "batch"):
-        if len(rows[["sampler", *names, name]].drop_duplicates()) > len(rows[["sampler", *names]].drop_duplicates()):
-            names.append(name)
-    return names
-
-
-def all_series(rows: pd.DataFrame, summary: Summary) -> list[Series]:
-    """The series of some rows."""
-    order = list(dict.fromkeys(summary.table["sampler"].tolist()))
-    lines: dict[tuple[str, ...], list[Row]] = {}
-    for row in rows_of(rows):
-        lines.setdefault(tuple(str(row[name]) for name in ("sampler", *several(rows))), []).append(row)
-    found = []
-    for key, members in lines.items():
-        n = order.index(key[0])
-        alike = [each for each in lines if each[0] == key[0]]
-        look = Look(COLOURS[n % len(COLOURS)], *MARKERS[n % len(MARKERS)], LINES[alike.index(key) % len(LINES)])
-        found.append(Series(", ".join(key), look, sorted(members, key=lambda row: int(row["steps"]))))
-    return found
 
 
 def new_figure(summary: Summary, height: float) -> Figure:
@@ -103,11 +51,13 @@ def plain_axes(axes: Axes) -> None:
     axes.set_axisbelow(True)
 
 
-def panel_title(axes: Axes, section: Section, clock: str | None) -> None:
-    """What a panel shows: the protocol, and what times were measured on."""
+def panel_title(axes: Axes, section: Section, clock: str | None, width: int = 116, raised: bool = False) -> None:
+    """What a panel shows, in lines of so many characters: the protocol, and what times were measured on."""
     text = section.label if clock is None else f"{section.label}\n{clock}"
-    wrapped = "\n".join(fill(line, 92) for line in text.splitlines())
-    axes.set_title(wrapped, loc="left", fontsize=TINY, color=GREY)
+    wrapped = "\n".join(fill(line, width) for line in text.splitlines())
+    axes.set_title(
+        wrapped, loc="left", fontsize=TINY, color=GREY, pad=19.0 if raised else 6.0
+    )  # above marks on the axes
 
 
 def log_axis(axes: Axes, which: str, values: Sequence[float]) -> None:

@@ -3,11 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
-from bench.record import RunFolder
 from bench.report.aggregate import aggregate, measured_fd
 from bench.report.answer import Answer, answer
 from bench.report.columns import (
@@ -17,40 +15,20 @@ from bench.report.columns import (
     Row,
     fd_columns,
     flat,
+    guest,
+    method,
     percent,
     rows_of,
     setting,
     with_columns,
 )
+from bench.report.runs import Run, load
 from models.errors import UsageError
 
 DRIFT = 0.1
 """How far a row's time an evaluation may be from the median row's before the report says so."""
 
 _NEEDED = (*KEYS, "id", "status", "error", "note", "seed", "device", "extractor", "reference", "latency_s", "network_s")
-
-
-@dataclass(frozen=True)
-class Run:
-    """A run folder that was read.
-
-    Attributes:
-        name: of the folder; the whole path where two runs share it.
-        folder: the records and previews.
-        study: the resolved study.
-        planned: how many cells it has.
-        baseline: sampler, grid and steps of the baseline, in the records' spelling.
-    """
-
-    name: str
-    folder: RunFolder
-    study: dict[str, Any]
-    planned: int
-    baseline: tuple[str, str, int]
-
-    @property
-    def tolerance(self) -> float:
-        return float(self.study["tolerance"])
 
 
 @dataclass(frozen=True)
@@ -61,14 +39,12 @@ class Section:
         label: the protocol, readable and unambiguous.
         rows: of the aggregated table.
         fd: name of their Frechet distance; None if it was not measured.
-        floor: the distance of real data to real data on this protocol, if the records know it.
         answers: one for each device, precision and batch, in the order of `clocks`.
     """
 
     label: str
     rows: pd.DataFrame
     fd: str | None
-    floor: float | None
     answers: list[Answer]
 
     @property
@@ -83,7 +59,8 @@ class Section:
     def drifts(self) -> list[str]:
         """Rows whose network ran much slower or faster than that of the others: the machine did, not the sampler."""
         lines = []
-        for _, rows in self.clocks():
+        alike = [rows for _, each in self.clocks() for _, rows in each.groupby("model_sha256", sort=False)]
+        for rows in alike:
             usual = rows["eval_ms_median"].median()
             for row in rows_of(rows[(rows["eval_ms_median"] / usual - 1).abs() > DRIFT]):
                 off = row["eval_ms_median"] / usual - 1
@@ -134,8 +111,10 @@ class Summary:
         missing = sum(run.planned for run in self.runs) - len(self.cells)
         if missing > 0:
             lines.append(f"Not measured yet: {missing} cells; run the study again to go on.")
-        noted = self.cells[self.cells["note"].notna()]
-        lines += [f"Note: {_cell(row, named)}: {flat(row['note'])}" for row in rows_of(noted)]
+        noted: dict[tuple[str, ...], list[Row]] = {}
+        for row in rows_of(self.cells[self.cells["note"].notna()]):
+            noted.setdefault((row["run"], *method(row), row["note"]), []).append(row)
+        lines += [f"Note: {_cells(rows, named)}: {flat(rows[0]['note'])}" for rows in noted.values()]
         return lines + [line for section in self.sections for line in section.drifts()]
 
 
@@ -152,7 +131,7 @@ def summarise(runs: Sequence[Path]) -> Summary:
         raise UsageError(f"a run was given twice: {', '.join(map(str, paths))}; give each run once")
     names = [path.resolve().name for path in paths]
     loaded = [
-        _load(path, name if names.count(name) == 1 else str(path)) for path, name in zip(paths, names, strict=True)
+        load(path, name if names.count(name) == 1 else str(path)) for path, name in zip(paths, names, strict=True)
     ]
     cells = with_columns(pd.concat([records for _, records in loaded], ignore_index=True), _NEEDED)
     table = aggregate(cells)
@@ -163,34 +142,12 @@ def summarise(runs: Sequence[Path]) -> Summary:
     return Summary(found, cells.drop(columns="baseline"), table, sections, failed)
 
 
-def _load(path: Path, name: str) -> tuple[Run, pd.DataFrame]:
-    folder = RunFolder(path)
-    manifest = folder.manifest()
-    study, cells = manifest["study"], manifest["cells"]
-    records = with_columns(folder.load(), ("id", "sampler", "grid", "steps", "clip"))
-    # a range is a list, which cannot be grouped by
-    records["clip"] = [str(clip) if isinstance(clip, list) else None for clip in records["clip"]]
-    baseline = _baseline(study["baseline"], cells, rows_of(records))
-    flags = [(row["sampler"], row["grid"], row["steps"]) == baseline for row in rows_of(records)]
-    return Run(name, folder, study, len(cells), baseline), records.assign(
-        run=name, baseline=pd.Series(flags, dtype=bool)
-    )
-
-
-def _baseline(words: dict[str, Any], cells: list[str], records: list[Row]) -> tuple[str, str, int]:
-    """The baseline in the records' spelling. The study may spell it otherwise, but its first cell is the baseline's."""
-    first = next((row for row in records if cells and row["id"] == cells[0]), None)
-    if first is not None and first["steps"] == words["steps"]:
-        return str(first["sampler"]), str(first["grid"]), int(first["steps"])
-    return words["sampler"], words["grid"], words["steps"]
-
-
 def _section(rows: pd.DataFrame, runs: list[Run], failed: list[Row]) -> Section:
     fd = measured_fd(rows)
-    floors = rows[f"{fd}_floor"].dropna().tolist() if f"{fd}_floor" in rows.columns else []
     unmeasured = [name for name in fd_columns(rows.columns) if name != fd]
     rows = rows.drop(columns=[column for name in unmeasured for column in (name, f"{name}_std")])
-    section = Section(_label(rows_of(rows)[0]), rows, fd, floors[0] if floors else None, [])
+    rows = rows.assign(model=_distinct_models(rows))
+    section = Section(_label(rows), rows, fd, [])
     answers = []
     for _, group in section.clocks():
         found = rows_of(group)
@@ -201,8 +158,20 @@ def _section(rows: pd.DataFrame, runs: list[Run], failed: list[Row]) -> Section:
     return replace(section, answers=answers)
 
 
-def _label(row: Row) -> str:
-    parts = [f"model {row['model']} ({_short(row['model_sha256'])})"]
+def _distinct_models(rows: pd.DataFrame) -> list[str]:
+    """The names of the rows' models, with the hash where two have the same name."""
+    alike = rows.groupby("model")["model_sha256"].transform("nunique") > 1
+    return [
+        f"{name} ({_short(sha256)})" if clash else name
+        for name, sha256, clash in zip(rows["model"], rows["model_sha256"], alike, strict=True)
+    ]
+
+
+def _label(rows: pd.DataFrame) -> str:
+    """The protocol of some rows; the subject has a name only if one of them ran on it."""
+    row = next((row for row in rows_of(rows) if not guest(row)), rows_of(rows)[0])
+    sha256 = _short(row["subject_sha256"])
+    parts = [f"model {sha256}" if guest(row) else f"model {row['model'].removesuffix(f' ({sha256})')} ({sha256})"]
     if isinstance(row["extractor_sha256"], str):
         parts.append(f"reference {row['reference']} ({_short(row['reference_sha256'])})")
         parts.append(f"extractor {row['extractor']} ({_short(row['extractor_sha256'])})")
@@ -218,7 +187,7 @@ def _gap(run: Run, failed: list[Row]) -> str:
     sampler, grid, steps = run.baseline
     words = f"the baseline ({sampler} on {grid} at {steps} steps)"
     for row in failed:
-        if row["run"] == run.name and (row["sampler"], row["grid"], row["steps"]) == run.baseline:
+        if row["run"] == run.name and run.is_baseline(row):
             return f"{words} failed ({flat(row['error'])})"
     return f"{words} was not measured"
 
@@ -229,5 +198,15 @@ def _scoped(answer: Answer, scope: str) -> Answer:
 
 
 def _cell(row: Row, named: bool) -> str:
+    return f"{_line(row, named)}, {row['steps']} steps, seed {row['seed']}"
+
+
+def _cells(rows: list[Row], named: bool) -> str:
+    """Cells of one method."""
+    return _cell(rows[0], named) if len(rows) == 1 else f"{_line(rows[0], named)}, {len(rows)} cells"
+
+
+def _line(row: Row, named: bool) -> str:
     run = f"{row['run']}: " if named else ""
-    return f"{run}{row['sampler']} on {row['grid']}, {row['steps']} steps, seed {row['seed']}"
+    model = f"{row['model']}: " if guest(row) else ""
+    return f"{run}{model}{row['sampler']} on {row['grid']}"

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pandas as pd
 from pandas.io.formats.style import Styler
@@ -10,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.report.columns import flat
-from bench.report.display import Column, columns, notes
+from bench.report.display import NOTHING, Column, columns, notes
+from bench.report.leaderboard import NOTE, is_long, leaderboard
 from bench.report.summary import Section, Summary
 
 _LATEX = {
@@ -28,12 +30,21 @@ _LATEX = {
     "↓": r"$\downarrow$",
     "↑": r"$\uparrow$",
     "–": "--",  # noqa: RUF001
+    "≤": r"$\leq$",
 } | {character: f"\\{character}" for character in "&%$#_{}"}
 _LATEX_SPECIAL = re.compile("|".join(map(re.escape, sorted(_LATEX, key=len, reverse=True))))
 
 
-_SHORT = {"ms/image": "ms/img", "Overhead": "Over-\nhead", "Precision ↑": "Prec. ↑"}
+_SHORT = {"ms/image": "ms/img", "Overhead": "Over-\nhead", "Precision ↑": "Prec. ↑", "Evaluations": "Evalu-\nations"}
 """Headings for the terminal, which may have no more than 80 columns."""
+
+_PAGE = 45
+"""Rows of a LaTeX table that fit on a page."""
+
+
+def all_notes(section: Section) -> list[str]:
+    """The notes of a table, and of its leaderboard if it has one."""
+    return [*notes(section), *([NOTE] if is_long(section) else [])]
 
 
 def latex_text(text: str) -> str:
@@ -67,19 +78,45 @@ def _styler(shown: list[Column], bold: str, identity: str) -> Styler:
 
 def html_table(section: Section, identity: str) -> str:
     """The table of a protocol; `identity` makes its CSS ids unique on a page."""
-    styler = _styler(columns(section), "font-weight: 700", identity)
+    return _html(columns(section), identity)
+
+
+def html_leaderboard(section: Section, identity: str) -> str | None:
+    """The leaderboard of a long table."""
+    return _html(leaderboard(section), identity) if is_long(section) else None
+
+
+def _html(shown: list[Column], identity: str) -> str:
+    styler = _styler(shown, "font-weight: 700", identity)
     return styler.format(escape="html").format_index(escape="html", axis=1).to_html()
 
 
 def latex_table(section: Section, title: str, remarks: Sequence[str] = ()) -> str:
-    """The table of a protocol in a `table` environment, for booktabs, with remarks below it."""
-    shown = columns(section)
-    layout = "".join("r" if column.number else "l" for column in shown)
+    """The table of a protocol for booktabs, remarks below it.
+
+    A long table is a leaderboard and then several `table` environments, each short enough for a page.
+    """
+    shown, caption = columns(section), " ".join([f"{flat(title)}.", *all_notes(section)])
+    if not is_long(section):
+        return _latex(shown, caption, remarks)
+    lines = len(section.rows)
+    starts = range(0, lines, _PAGE)
+    parts = [_latex(leaderboard(section), caption, remarks)]
+    for n, start in enumerate(starts, 1):
+        rows = slice(start, start + _PAGE)
+        part = [replace(each, cells=each.cells[rows], best=each.best[rows]) for each in shown]
+        parts.append(_latex(part, f"{flat(title)}: all {lines:,} rows, part {n} of {len(starts)}.", ()))
+    return "\n".join(parts)
+
+
+def _latex(shown: list[Column], caption: str, remarks: Sequence[str]) -> str:
+    wide = r"p{0.3\linewidth}"  # what stands last and is no number is a list of names
+    layout = "".join("r" if each.number else wide if each is shown[-1] else "l" for each in shown)
     styler = _styler(shown, "textbf: --rwrap", "latex").format(_latex_cell).format_index(_latex_cell, axis=1)
-    caption = latex_text(" ".join([f"{flat(title)}.", *notes(section)]))
     tabular = styler.to_latex(hrules=True, column_format=layout)
     below = "".join(f"\\par\\footnotesize {latex_text(remark)}\n" for remark in remarks)
-    return f"\\begin{{table}}\n\\centering\n\\caption{{{caption}}}\n\\small\n{tabular}{below}\\end{{table}}\n"
+    heading = f"\\begin{{table}}\n\\centering\n\\caption{{{latex_text(caption)}}}\n\\small\n"
+    return f"{heading}{tabular}{below}\\end{{table}}\n"
 
 
 def latex(summary: Summary) -> str:
@@ -96,7 +133,10 @@ def latex(summary: Summary) -> str:
 
 def markdown_table(section: Section) -> str:
     """The table of a protocol, best values bold."""
-    shown = columns(section)
+    return _markdown(columns(section))
+
+
+def _markdown(shown: list[Column]) -> str:
     cells = {
         markdown_text(column.heading): [
             f"**{markdown_text(cell)}**" if best else markdown_text(cell)
@@ -118,8 +158,10 @@ def markdown(summary: Summary) -> str:
         if len(summary.sections) > 1:
             parts.append(f"### {markdown_text(section.label)}")
         parts += [f"**{markdown_text(each.sentence)}**" for each in section.answers]
+        if is_long(section):
+            parts += [_markdown(leaderboard(section)), f"All {len(section.rows):,} rows:"]
         parts.append(markdown_table(section))
-        parts.append("\n".join(f"- {markdown_text(note)}" for note in notes(section)))
+        parts.append("\n".join(f"- {markdown_text(note)}" for note in all_notes(section)))
     if remarks := summary.remarks():
         parts.append("\n".join(f"- {markdown_text(remark)}" for remark in remarks))
     return "\n\n".join(parts) + "\n"
@@ -137,9 +179,17 @@ def terminal_table(summary: Summary) -> Table:
 
 def _terminal_section(section: Section) -> Table:
     """Within 80 columns if it can be: short headings on two lines, no deviations, and a grid that all share below."""
+    if is_long(section):
+        shown = leaderboard(section)
+        whole = f"All {len(section.rows):,} rows: table.md, table.csv and index.html of the report."
+        return _terminal(shown, [whole, *all_notes(section)], [budget == NOTHING for budget in shown[0].cells])
     shown, below = columns(section), notes(section)
     if len(grids := set(shown[1].cells)) == 1:
         below.append(f"{shown.pop(1).heading}: {grids.pop()}.")
+    return _terminal(shown, below, [bool(each) for each in section.rows["baseline"]])
+
+
+def _terminal(shown: list[Column], below: list[str], baseline: list[bool]) -> Table:
     table = Table(caption=Text(" ".join(below)), caption_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.show_edge = table.pad_edge = False
     for column in shown:
@@ -149,10 +199,10 @@ def _terminal_section(section: Section) -> Table:
             no_wrap=column.number,
             overflow="fold",
         )
-    for n, baseline in enumerate(section.rows["baseline"]):
+    for n, highlighted in enumerate(baseline):
         # Text, because rich would read ddim[eta=0.5] as markup
         cells = [Text(column.brief[n], style="bold" if column.best[n] else "") for column in shown]
-        table.add_row(*cells, style="cyan" if baseline else None)
+        table.add_row(*cells, style="cyan" if highlighted else None)
     return table
 
 

@@ -23,7 +23,7 @@ CAPTIONS = {
     "quality_vs_nfe": "Frechet distance against network evaluations an image.",
     "quality_vs_seconds": "Frechet distance against time an image.",
     "time_split": "Time inside the network, and in the sampler around it.",
-    "images": "The first images of every setting, from the same noise.",
+    "images": "The first images of each setting shown, from the same noise.",
 }
 """The figures, with what they show."""
 

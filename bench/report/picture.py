@@ -1,0 +1,136 @@
+"""What the picture shows: the cells of each protocol by method and column, with their images."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from bench.report.columns import BUDGETS, PROTOCOL, Method, Row, known, method, rows_of
+from bench.report.runs import Run
+from bench.report.series import FAMILIES, MOST, outstanding
+from bench.report.summary import Summary
+
+Pixels = NDArray[np.uint8]
+
+_SMALLEST, _LARGEST = 36, 64
+"""Pixels of the figure that an image is wide: small ones are enlarged by a whole factor, so that they stay sharp."""
+_COLUMNS = 6
+"""Step counts that have a column each."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """The cells of one protocol and run, with the pictures that there are, by cell id.
+
+    Lines are by method, then by column: so many steps or, `by_budget`, at most so many evaluations.
+    """
+
+    label: str
+    run: Run
+    seed: int
+    baseline: Row | None
+    lines: dict[Method, dict[float, Row]]
+    by_budget: bool
+    left_out: int
+    pictures: dict[str, Pixels]
+    winners: set[tuple[Method, int]]
+
+    @property
+    def columns(self) -> list[float]:
+        return sorted({column for line in self.lines.values() for column in line})
+
+
+def tables(summary: Summary) -> list[Table]:
+    """The parts of the picture, each of one protocol and run."""
+    groups: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows_of(summary.cells):
+        groups.setdefault((row["run"], *_protocol(row)), []).append(row)
+    return [_table(rows, summary, len(groups) > 1) for rows in groups.values()]
+
+
+def _protocol(row: Row) -> tuple[str, ...]:
+    return tuple(str(row[name]) for name in PROTOCOL)
+
+
+def _table(rows: list[Row], summary: Summary, named: bool) -> Table:
+    run = next(run for run in summary.runs if run.name == rows[0]["run"])
+    seed = rows[0]["seed"]
+    rows = [row for row in rows if row["seed"] == seed]
+    baseline = next((row for row in rows if run.is_baseline(row)), None)
+    columns = {row["steps"] for row in rows if row is not baseline}
+    by_budget = len(columns) > _COLUMNS
+    # the baseline would have a column for itself
+    placed = [row for row in rows if row is not baseline or (row["steps"] in columns and not by_budget)]
+    lines = _lines(placed, by_budget)
+    shown = _shown(lines, rows, summary)
+    pictures = {row["id"]: picture for row in rows if (picture := _picture(run, row)) is not None}
+    answers = [each for section in summary.sections for each in section.answers]
+    winners = {
+        (method(each.winner), int(each.winner["steps"]))
+        for each in answers
+        if each.winner and _protocol(each.winner) == _protocol(rows[0])
+    }
+    label = f"{run.name}: {rows[0]['model']}, {rows[0]['images']:,} images" if named else ""
+    return Table(label, run, seed, baseline, shown, by_budget, len(lines) - len(shown), pictures, winners)
+
+
+def _lines(rows: list[Row], by_budget: bool) -> dict[Method, dict[float, Row]]:
+    """Rows by method and column; of several within a budget, that of the most evaluations."""
+    lines: dict[Method, dict[float, Row]] = {}
+    for row in sorted(rows, key=_evaluations) if by_budget else rows:
+        budget = next((budget for budget in BUDGETS if _evaluations(row) <= budget), math.inf)
+        lines.setdefault(method(row), {})[budget if by_budget else int(row["steps"])] = row
+    return {each: lines[each] for each in dict.fromkeys(map(method, rows))}
+
+
+def _evaluations(row: Row) -> float:
+    """Of a cell that failed, as many as it has steps, if nobody knows better."""
+    return next((float(row[name]) for name in ("nfe", "nfe_declared") if known(row.get(name))), float(row["steps"]))
+
+
+def _shown(lines: dict[Method, dict[float, Row]], rows: list[Row], summary: Summary) -> dict[Method, dict[float, Row]]:
+    """The lines that there is room for: all, or by family those that stand out."""
+    section = next((each for each in summary.sections if _protocol(rows_of(each.rows)[0]) == _protocol(rows[0])), None)
+    if len(lines) <= MOST or section is None:
+        return lines
+    order = list(FAMILIES)
+    families = {method(row): order.index(row["family"]) if row["family"] in order else len(order) for row in rows}
+    found = [each for each in lines if each in outstanding(section)]
+    return {each: lines[each] for each in sorted(found, key=lambda each: families[each])}
+
+
+def _picture(run: Run, row: Row) -> Pixels | None:
+    """The block of a cell's first images; None if there is no picture, or not the one that the record speaks of."""
+    if row["status"] != "ok" or not known(row.get("preview_count")):
+        return None
+    try:
+        with Image.open(run.folder.preview(row["id"])) as file:
+            strip = np.asarray(file if file.mode in ("L", "RGB") else file.convert("RGB"))
+    except OSError:
+        return None
+    count = int(row["preview_count"])
+    return None if count < 1 or strip.shape[1] % count else block(np.split(strip, count, axis=1))
+
+
+def block(tiles: list[Pixels]) -> Pixels:
+    """Images (H, W) or (H, W, 3) as a block of at most 2 x 4, enlarged or reduced to a size that can be seen."""
+    across = len(tiles) if len(tiles) <= 5 else min(4, len(tiles) // 2)
+    down = 1 if len(tiles) <= 5 else 2
+    sized = [_resized(tile) for tile in tiles[: down * across]]
+    height, width = sized[0].shape[:2]
+    canvas = np.full((down * (height + 2) - 2, across * (width + 2) - 2, *sized[0].shape[2:]), 255, dtype=np.uint8)
+    for n, tile in enumerate(sized):
+        top, left = n // across * (height + 2), n % across * (width + 2)
+        canvas[top : top + height, left : left + width] = tile
+    return canvas
+
+
+def _resized(tile: Pixels) -> Pixels:
+    width = tile.shape[1]
+    if width > _LARGEST:
+        size = (_LARGEST, max(1, round(tile.shape[0] * _LARGEST / width)))
+        return np.asarray(Image.fromarray(tile).resize(size, Image.Resampling.BOX))
+    factor = -(-_SMALLEST // width)
+    return tile.repeat(factor, axis=0).repeat(factor, axis=1)

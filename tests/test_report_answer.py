@@ -1,0 +1,75 @@
+"""The answer follows from the rows, or says why there is none."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from report_records import BASELINE, failed, record, timed, write_run
+
+from bench.record import Record
+from bench.report import summarise
+
+
+def answer_of(folder: Path, cells: Sequence[Record], **changes: Any) -> Any:
+    (found,) = summarise([write_run(folder / "run", cells, **changes)]).answers
+    return found
+
+
+BASE = timed("ddpm", 200, 1.20, 1.0)
+
+
+def test_the_answer_is_the_fastest_setting_within_the_tolerance(tmp_path: Path) -> None:
+    cells = [BASE, timed("heun", 50, 1.1, 0.4), timed("dpm++2m", 20, 1.31, 0.1), timed("ddim", 5, 1.321, 0.01)]
+    found = answer_of(tmp_path, cells)
+    assert found.winner["sampler"] == "dpm++2m"
+    assert found.speedup == pytest.approx(10)
+    assert found.sentence == (
+        "dpm++2m on trailing at 20 steps (20 evaluations) is the fastest setting whose fd_digits (1.31) is within 10 % "
+        "of the baseline's (1.20, ddpm on trailing at 200 steps): 10 times faster (0.400 against 4.00 ms an image)."
+    )
+
+
+def test_the_tolerance_is_the_studys(tmp_path: Path) -> None:
+    found = answer_of(tmp_path, [BASE, timed("ddim", 10, 1.5, 0.1)], tolerance=0.25)
+    assert (found.winner["sampler"], found.tolerance) == ("ddim", 0.25)
+
+
+@pytest.mark.parametrize(
+    ("cells", "said"),
+    [
+        ([BASE, timed("ddim", 5, 1.8, 0.1)], "No setting is within 10 % of the baseline's fd_digits (1.20, ddpm on "
+         "trailing at 200 steps): the closest is ddim on trailing at 5 steps (1.80, 50 % worse), 10 times faster"),
+        ([BASE, timed("ddim", 400, 1.2, 2.0)], "is faster than it: the fastest of them is ddim on trailing at 400 "
+         "steps, 2.0 times slower (8.00 against 4.00 ms an image)."),
+        ([failed(*BASELINE), timed("ddim", 5, 1.8, 0.1)], "No answer: the baseline (ddpm on trailing at 200 steps) "
+         "failed (BadSamples: 3 of 250"),
+        ([timed("ddim", 5, 1.8, 0.1)], "No answer: the baseline (ddpm on trailing at 200 steps) was not measured."),
+        ([BASE], "No answer: only the baseline was measured."),
+        ([BASE, failed("ddim")], "No answer: only the baseline was measured."),
+        ([record(*BASELINE, fd_digits=None), timed("ddim", 5, 1.8, 0.1)], "has no fd_digits."),
+        ([record(*BASELINE, fd_digits=None), record(fd_digits=None)], "No answer: no Frechet distance was measured."),
+        ([failed(*BASELINE), failed()], "No answer: no cell has a result (2 failed, 0 not measured yet)."),
+    ],
+)  # fmt: skip
+def test_the_answer_says_honestly_why_there_is_none(tmp_path: Path, cells: list[Record], said: str) -> None:
+    found = answer_of(tmp_path, cells)
+    assert said in found.sentence
+    assert (found.winner, found.speedup) == (None, None)
+
+
+@pytest.mark.parametrize(("distance", "doubtful"), [(1.22, True), (1.24, False)])
+def test_the_answer_says_when_seeds_cannot_tell_it_from_the_baseline(
+    tmp_path: Path, distance: float, doubtful: bool
+) -> None:
+    spread = [-0.02, 0.0, 0.02]
+    cells = [timed("ddpm", 200, 1.2 + shift, 1.0, seed) for seed, shift in enumerate(spread)]
+    cells += [timed("ddim", 20, distance + shift, 0.1, seed) for seed, shift in enumerate(spread)]
+    sentence = answer_of(tmp_path, cells).sentence
+    assert ("differ by no more than their combined standard deviation (0.028)" in sentence) == doubtful
+
+
+def test_the_baseline_is_found_however_the_study_spells_it(tmp_path: Path) -> None:
+    spelled = {"sampler": "ddpm[variance=small]", "grid": "trailing[]", "steps": 200}
+    found = answer_of(tmp_path, [BASE, timed("ddim", 20, 1.2, 0.1)], baseline=spelled)
+    assert found.baseline["sampler"] == "ddpm"

@@ -1,0 +1,40 @@
+"""Two runs are compared as far as they can be."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from report_records import PROTOCOLS, record, timed, write_run
+
+from bench.report import compare
+
+
+def test_compare_gives_the_ratio_of_times_and_the_difference_of_quality(tmp_path: Path) -> None:
+    a = write_run(tmp_path / "a", [timed("ddim", 10, 2.0, 0.4), timed("heun", 10, 3.0, 0.4)])
+    b = write_run(tmp_path / "b", [timed("ddim", 10, 1.5, 0.1), timed("ddpm", 10, 3.0, 0.4)])
+    frame = compare(a, b)
+    assert frame["sampler"].tolist() == ["ddim", "heun", "ddpm"]
+    same = frame.iloc[0]
+    assert same["latency_ratio"] == pytest.approx(0.25)
+    assert same["fd_digits_difference"] == pytest.approx(-0.5)
+    assert same["comparable"]
+    assert frame["reason"].tolist()[1:] == ["no result in b", "no result in a"]
+    assert frame["latency_ratio"].isna().tolist() == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("change", "quality", "time"),
+    [({"device_name": "GPU"}, True, False), *((change, False, True) for change in PROTOCOLS[1:])],
+    ids=str,
+)
+def test_compare_refuses_what_cannot_be_compared(
+    tmp_path: Path, change: dict[str, Any], quality: bool, time: bool
+) -> None:
+    a = write_run(tmp_path / "a", [record()])
+    b = write_run(tmp_path / "b", [record(**change)])
+    (row,) = compare(a, b).to_dict("records")
+    assert (row["quality_comparable"], row["time_comparable"], row["comparable"]) == (quality, time, False)
+    assert next(iter(change)) in row["reason"]
+    assert pd.isna(row["latency_ratio"]) == (not time)
+    assert pd.isna(row["fd_digits_difference"]) == (not quality)
