@@ -106,39 +106,63 @@ def list_(
     what: Literal["samplers", "grids", "models", "metrics", "studies", "runs"],
     /,
     *,
+    steps: int | None = None,
     as_json: Annotated[bool, Parameter(name="--json")] = False,
     plugin: list[Path] | None = None,
 ) -> int:
-    """List what there is.
+    """List what there is. A sampler that cannot be used is listed with its reason.
 
     Args:
         what: Kind of thing.
-        as_json: As JSON on stdout.
+        steps: Steps that the samplers' network evaluations are given for (default: 10).
+        as_json: As JSON on stdout, with all that is known.
         plugin: Python file that registers samplers.
     """
     from bench.listing import rows, show
 
     _load_plugins(plugin)
-    found = rows(what)
+    found = rows(what, steps)
     if as_json:
-        print(json.dumps(found, indent=1))
+        print(json.dumps(found, indent=1, default=str))
     else:
         show(what, found)
     return 0
 
 
 @app.command
-def check(name: str, /, *, plugin: list[Path] | None = None) -> int:
+def check(
+    name: str,
+    /,
+    *,
+    plugin: list[Path] | None = None,
+    plot: Path | None = None,
+    as_json: Annotated[bool, Parameter(name="--json")] = False,
+) -> int:
     """Run the conformance suite on one sampler. Exit status 1 if it does not conform.
 
     Args:
         name: Sampler, with parameters if need be: "ddim[eta=0.5]".
         plugin: Python file that registers it.
+        plot: Figure (.png or .pdf) of its error against steps, beside the slope of its declared order.
+        as_json: As JSON on stdout.
     """
-    from bench.commands import check_sampler
+    from bench.authoring import check_sampler
 
     _load_plugins(plugin)
-    return check_sampler(name)
+    return check_sampler(name, plot, as_json=as_json)
+
+
+@app.command
+def new_sampler(name: str, /, *, out: Path | None = None) -> int:
+    """Write a plugin file to start from: a sampler that works, conforms, and says what to fill in.
+
+    Args:
+        name: Name of the new sampler: lower-case letters, digits, "+", "-", "_".
+        out: Python file to write (default: NAME.py here).
+    """
+    from bench.authoring import new_sampler as write
+
+    return write(name, out)
 
 
 @app.command
@@ -175,7 +199,7 @@ def train(model: str, /, *, out: Path | None = None, seed: int = 0, steps: int |
     """Train an embedded model again from scratch; a killed training goes on from its checkpoint.
 
     Args:
-        model: Name of the model: digits.
+        model: Name of the model: digits, digits-vae.
         out: Folder for checkpoints and the model (default: results/train-NAME).
         seed: Of initialisation, batches, times and noise.
         steps: Steps of the denoiser's training, to try the command out; all other stages shrink alike.

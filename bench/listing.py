@@ -1,40 +1,45 @@
-"""What there is: samplers, grids, models, metrics, studies, runs."""
+"""What there is: samplers, grids, models, metrics, studies, runs. Each kind imports what it needs when it is listed."""
 
 import dataclasses
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from bench.record import RunFolder
-from bench.study import METRICS, load_study, plan, study_names
 from models.errors import UsageError
-from models.grids import GRIDS
-from models.registry import Registry, origin
-from models.schedule import DiscreteVP
-from models.zoo import load_card, model_folder, zoo_names
-from samplers import SAMPLERS
-from samplers.registry import load_installed
 
 Row = dict[str, Any]
 RESULTS = Path("results")
 _SHOWN_STEPS = 10
 
 
-def rows(what: str) -> list[Row]:
-    """A row of plain values for everything of one kind."""
+def rows(what: str, steps: int | None = None) -> list[Row]:
+    """A row for everything of one kind; the samplers' network evaluations are those of so many steps."""
+    if what == "samplers":
+        from bench.sampler_list import sampler_rows
+
+        return sampler_rows(_SHOWN_STEPS if steps is None else steps)
+    if steps is not None:
+        raise UsageError(f"--steps {steps} says nothing about {what}; it goes with: list samplers")
     return _KINDS[what]()
 
 
 def show(what: str, found: list[Row]) -> None:
     """Print rows as a table on stdout."""
+    if what == "samplers":
+        from bench.sampler_list import show_samplers
+
+        show_samplers(found)
+        return
     table = Table(title=what, title_justify="left")
     for column in found[0] if found else ():
         table.add_column(column.replace("_", " "), overflow="fold")
     for row in found:
-        table.add_row(*("" if value is None else str(value) for value in row.values()))
+        table.add_row(*(Text("" if value is None else str(value)) for value in row.values()))
     Console().print(table if found else f"no {what}")
 
 
@@ -42,43 +47,37 @@ def _summary(cls: type) -> str:
     return (cls.__doc__ or "").strip().splitlines()[0]
 
 
-def _parameters(cls: type) -> str:
+def parameters(cls: type) -> str:
+    """The parameters of a registered class with their defaults, as they are written in a specification: "eta=0.0"."""
     if not dataclasses.is_dataclass(cls):
         return ""
-    return ", ".join(f"{field.name}={field.default!r}" for field in dataclasses.fields(cls))
+    return ", ".join(map(_parameter, dataclasses.fields(cls)))
 
 
-def _samplers() -> list[Row]:
-    failed = load_installed()
-    levels = GRIDS.make("trailing")(DiscreteVP.linear(), _SHOWN_STEPS)
-    found: list[Row] = []
-    for name in SAMPLERS.names():
-        sampler = SAMPLERS.make(name)
-        found.append(
-            {
-                "name": name,
-                "order": sampler.order,
-                "stochastic": sampler.stochastic,
-                f"nfe_at_{_SHOWN_STEPS}_steps": sampler.nfe(levels),
-                "parameters": _parameters(type(sampler)),
-                "paper": sampler.paper,
-                "origin": origin(type(sampler)),
-                "unavailable": None,
-            }
-        )
-    blank = dict.fromkeys(found[0])
-    return found + [blank | {"name": name, "unavailable": reason} for name, reason in failed.items()]
+def _parameter(field: dataclasses.Field[Any]) -> str:
+    if field.default_factory is not dataclasses.MISSING:
+        value = field.default_factory()
+    elif field.default is not dataclasses.MISSING:
+        value = field.default
+    else:
+        return f"{field.name} (required)"
+    return f"{field.name}={value if isinstance(value, str) else json.dumps(value, default=str)}"
 
 
 def _grids() -> list[Row]:
+    from models.grids import GRIDS
+    from models.registry import Registry
+
     registry: Registry[Any] = GRIDS
     return [
-        {"name": name, "parameters": _parameters(registry.get(name)), "description": _summary(registry.get(name))}
+        {"name": name, "parameters": parameters(registry.get(name)), "description": _summary(registry.get(name))}
         for name in registry.names()
     ]
 
 
 def _models() -> list[Row]:
+    from models.zoo import load_card, model_folder, zoo_names
+
     cards = [load_card(model_folder(name)) for name in zoo_names()]
     return [
         {"name": card.name, "shape": list(card.shape), "data": card.data, "about": card.description} for card in cards
@@ -86,6 +85,8 @@ def _models() -> list[Row]:
 
 
 def _metrics() -> list[Row]:
+    from bench.study import METRICS
+
     columns = {
         "fd": "fd_<extractor>: Frechet distance of features to the reference; lower is better",
         "kid": "kid_mean, kid_std: kernel distance, unbiased by the number of images; lower is better",
@@ -96,6 +97,8 @@ def _metrics() -> list[Row]:
 
 
 def _studies() -> list[Row]:
+    from bench.study import load_study, plan, study_names
+
     found = []
     for name in study_names():
         study = load_study(name)
@@ -112,6 +115,8 @@ def _studies() -> list[Row]:
 
 
 def _runs() -> list[Row]:
+    from bench.record import RunFolder
+
     found: list[Row] = []
     for manifest in sorted(RESULTS.glob("**/study.json")):
         folder = RunFolder(manifest.parent)
@@ -135,7 +140,6 @@ def _runs() -> list[Row]:
 
 
 _KINDS: dict[str, Callable[[], list[Row]]] = {
-    "samplers": _samplers,
     "grids": _grids,
     "models": _models,
     "metrics": _metrics,

@@ -24,7 +24,7 @@ def load_installed() -> dict[str, str]:
     for point in entry_points(group=ENTRY_POINTS):
         try:
             point.load()
-        except Exception as error:  # whatever a stranger's module raises on import
+        except (Exception, SystemExit) as error:  # whatever a stranger's module raises on import
             failed[point.name] = f"{point.value}: {type(error).__name__}: {error}"
     return failed
 
@@ -43,7 +43,7 @@ def load_file(path: Path) -> None:
         spec.loader.exec_module(module)
     except UsageError:
         raise
-    except Exception as error:  # whatever a stranger's file raises on import
+    except (Exception, SystemExit) as error:  # whatever a stranger's file raises on import
         raise UsageError(f"plugin {str(path)!r} failed to load: {type(error).__name__}: {error}") from error
 
 

@@ -27,6 +27,7 @@ _VARIANTS = [
     "ddpm[variance=fixed_large]",
     "ddim[eta=0.5]",
     "ddim[eta=1]",
+    "dpm++3m[halved=true]",
     "deis[degree=1]",
     "deis[degree=2]",
     "deis[variable=rho]",

@@ -40,7 +40,7 @@ def _main(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
     return end.value.code
 
 
-def _plugin(folder: Path, name: str, order: int = 1, body: str = _DDIM) -> Path:
+def _plugin(folder: Path, name: str, order: int | None = 1, body: str = _DDIM) -> Path:
     path = folder / f"{name.replace('-', '_')}.py"
     path.write_text(_PLUGIN.format(name=name, order=order, body=body))
     return path
@@ -96,7 +96,11 @@ def test_a_run_ends_with_table_answer_and_files(
         (("rnu", "quick"), "rnu"),
         (("run", "quick", "--stesp", "5"), "--stesp"),
         (("list", "sampler"), "sampler"),
+        (("list", "samplers", "--steps", "0"), "cannot place 0 steps; expected 1 to 1000"),
+        (("list", "grids", "--steps", "5"), "--steps 5 says nothing about grids"),
         (("check", "dim"), "unknown sampler 'dim'"),
+        (("check", "ddim", "--plot", "plot.txt"), "--plot 'plot.txt': expected a file that ends in .png or .pdf"),
+        (("new-sampler", "ddim"), "a sampler 'ddim' exists already"),
         (("report", "nowhere"), "'nowhere' is not a run folder"),
         (("report", "README.md"), "'README.md' is not a run folder"),
         (("run", "quick", "--grids", "karras[rho=0.001]"), "rho: Input should be greater than or equal to 1"),
@@ -146,22 +150,74 @@ def test_a_dry_run_lists_the_cells_and_writes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert _main(monkeypatch, "run", "quick", "--steps", "5", "--dry-run", "--out", tmp_path / "run") == 0
-    shown = capsys.readouterr().out
-    assert "ddpm on trailing, 200 steps, seed 0" in shown
-    assert "7 cells of 1,000 images" in shown
+    *cells, count = capsys.readouterr().out.splitlines()
+    assert "ddpm on trailing, 200 steps, seed 0" in cells
+    assert count == f"{len(cells)} cells of 1,000 images"
     assert not (tmp_path / "run").exists()
 
 
 def test_a_plugin_is_checked_like_any_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("bench.checks.CHECKS", _cheap_checks())
-    assert _main(monkeypatch, "check", "test-good", "--plugin", _plugin(tmp_path, "test-good")) == 0
-    assert "test-good: conforms" in capsys.readouterr().out
+    monkeypatch.setattr("bench.authoring.CHECKS", _cheap_checks())
+    good = _plugin(tmp_path, "test-good")
+    assert _main(monkeypatch, "check", "test-good", "--plugin", good, "--plot", tmp_path / "new" / "good.pdf") == 0
+    shown = capsys.readouterr().out
+    assert "test-good: conforms" in shown
+    assert str(tmp_path / "new" / "good.pdf") in shown
+    assert (tmp_path / "new" / "good.pdf").read_bytes().startswith(b"%PDF")
     assert _main(monkeypatch, "check", "test-bad", "--plugin", _plugin(tmp_path, "test-bad", order=2)) == 1
     shown = capsys.readouterr().out
     assert "FAIL  converges with its declared order: declares order 2, but halving the step gives" in shown
     assert "test-bad: 1 of" in shown
+
+
+@pytest.mark.parametrize(
+    ("name", "order", "body", "said"),
+    [
+        (
+            "test-none",
+            None,
+            _DDIM,
+            "no plot: test-none declares no order, as it does not solve the probability-flow ODE",
+        ),
+        (
+            "test-raises",
+            1,
+            "raise IndexError('no [level] left')",
+            "no plot: test-raises raised IndexError: no [level] left",
+        ),
+        ("test-inf", 1, "return model(x, t).x0 / 0", "no plot: the errors of test-inf are not positive numbers: ["),
+    ],
+)
+def test_where_there_is_no_convergence_to_draw_it_says_why(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    order: int | None,
+    body: str,
+    said: str,
+) -> None:
+    monkeypatch.setattr("bench.authoring.CHECKS", _cheap_checks()[-1:])
+    plugin, plot = _plugin(tmp_path, name, order, body), tmp_path / "plot.png"
+    failed = 0 if order is None else 1
+    assert _main(monkeypatch, "check", name, "--plugin", plugin, "--plot", plot) == failed
+    assert said in capsys.readouterr().out
+    assert not plot.exists()
+
+
+def test_a_check_as_json_says_the_same_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("bench.authoring.CHECKS", _cheap_checks())
+    assert _main(monkeypatch, "check", "test-json", "--json", "--plugin", _plugin(tmp_path, "test-json", order=2)) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert (found["sampler"], found["conforms"]) == ("test-json", False)
+    assert found["source"] == str(tmp_path / "test_json.py")
+    (failed,) = (check for check in found["checks"] if check["outcome"] == "failed")
+    assert failed["name"] == "converges with its declared order"
+    assert failed["detail"].startswith("declares order 2, but halving the step gives")
 
 
 def _cheap_checks() -> tuple[object, ...]:
@@ -193,7 +249,7 @@ def test_lists_name_what_there_is_as_a_table_and_as_json(
 def test_help_is_there_for_every_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert _main(monkeypatch, "--help") == 0
     shown = capsys.readouterr().out
-    for command in ("run", "list", "check", "report", "compare", "train"):
+    for command in ("run", "list", "check", "new-sampler", "report", "compare", "train"):
         assert command in shown
 
 

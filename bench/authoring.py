@@ -1,0 +1,133 @@
+"""What whoever writes a sampler is given: a file to start from, and the conformance suite's word on it."""
+
+import importlib.util
+import json
+import keyword
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from bench.checks import CHECKS, Check, Result, run_check
+from bench.sampler_list import source
+from models.errors import UsageError
+from samplers import SAMPLERS, Sampler
+from samplers.registry import load_installed
+
+_TEMPLATE = Path(__file__).parent / "templates" / "sampler.py"
+_NAME, _CLASS = "my-sampler", "MySampler"  # as the template has them
+_USABLE = re.compile(r"[a-z0-9][a-z0-9+_-]{0,39}")
+_MARKS = {"passed": "[green]pass[/]", "failed": "[red]FAIL[/]", "skipped": "[dim]n/a [/]"}
+_errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def new_sampler(name: str, out: Path | None) -> int:
+    """Write the template as a plugin file of that name and print what to do next; the exit status.
+
+    Raises:
+        UsageError: the name is unusable or taken, or the file exists or would hide a module.
+    """
+    if not _USABLE.fullmatch(name):
+        raise UsageError(
+            f"{name!r} cannot name a sampler; expected up to 40 lower-case letters, digits, '+', '-' and '_', the "
+            "first a letter or digit, such as 'my-sampler'"
+        )
+    if (owner := _owner(name)) is not None:
+        raise UsageError(f"a sampler {name!r} exists already, from {owner}; choose another name")
+    path = Path(re.sub("[-_]+", "_", name.replace("+", "p")) + ".py") if out is None else out
+    _refuse_path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(_filled(name))
+    except FileExistsError:
+        raise UsageError(f"{str(path)!r} exists already and is left as it is; give another file with --out") from None
+    plugin = f"--plugin {shlex.quote(str(path))}"
+    print(f"{path}\nfill in the capitals, put your method in step(), and see whether it is right and how good it is:")
+    print(f"  run_bench.py check {name} {plugin}")
+    print(f"  run_bench.py run quick --samplers {name},ddim {plugin} --out results/{name}")
+    return 0
+
+
+def check_sampler(name: str, plot: Path | None, *, as_json: bool) -> int:
+    """Run the conformance suite on a sampler and print what passed and failed; the exit status."""
+    if plot is not None and plot.suffix not in (".png", ".pdf"):
+        raise UsageError(f"--plot {str(plot)!r}: expected a file that ends in .png or .pdf")
+    sampler = SAMPLERS.make(name)
+    console = Console(highlight=False, quiet=as_json)
+    results: dict[str, Result] = {}
+    for check in CHECKS:
+        result = results[check.name] = _run(check, sampler)
+        console.print(f"{_MARKS[result.outcome]}  {check.name}: {escape(result.detail)}", soft_wrap=True)
+    failed = sum(result.outcome == "failed" for result in results.values())
+    verdict = f"{failed} of {len(CHECKS)} checks failed" if failed else "conforms"
+    console.print(f"{name}: {verdict}", markup=False, soft_wrap=True)
+    drawn = {} if plot is None else _plot(name, sampler, plot)
+    if plot is not None:
+        console.print(drawn["no_plot"] or drawn["plot"], markup=False, soft_wrap=True)
+    if as_json:
+        checks = [{"name": key, "outcome": each.outcome, "detail": each.detail} for key, each in results.items()]
+        about = {"sampler": SAMPLERS.spec_of(sampler), "source": source(type(sampler)), "conforms": not failed}
+        print(json.dumps(about | {"checks": checks} | drawn, indent=1))
+    return 1 if failed else 0
+
+
+def _run(check: Check, sampler: Sampler) -> Result:
+    with _errors.status(f"{check.name} ..."):
+        return run_check(check, sampler)
+
+
+def _plot(name: str, sampler: Sampler, path: Path) -> dict[str, Any]:
+    """Draw the convergence of a sampler: the file, and what is drawn, or why there is none."""
+    from bench.convergence import NothingToDraw, draw
+
+    try:
+        with _errors.status("drawing its convergence ..."):
+            found = draw(name, sampler, path)
+    except NothingToDraw as reason:
+        return {"plot": None, "no_plot": f"no plot: {reason}", "convergence": None}
+    return {
+        "plot": str(path),
+        "no_plot": None,
+        "convergence": {"steps": list(found.steps), "errors": list(found.errors), "orders": list(found.orders)},
+    }
+
+
+def _owner(name: str) -> str | None:
+    """Who has a name: the source of a sampler, or the reason of a package that cannot be imported."""
+    broken = load_installed()
+    if name in broken:
+        return f"an installed package that cannot be imported ({broken[name]})"
+    try:
+        cls = SAMPLERS.get(name)
+    except UsageError:
+        return None
+    where = source(cls)
+    return f"the tree ({cls.__module__})" if where == "tree" else where
+
+
+def _refuse_path(path: Path) -> None:
+    """UsageError if a path is no Python file, or if a module of that name is there already."""
+    if path.suffix != ".py" or path.is_dir():
+        raise UsageError(f"cannot write a sampler to {str(path)!r}; expected a Python file, such as my_sampler.py")
+    if path.exists():
+        return  # opening it says so
+    if path.stem.isidentifier() and importlib.util.find_spec(path.stem) is not None:
+        raise UsageError(
+            f"{str(path)!r} could hide the module {path.stem!r} from everything that imports it; give another file "
+            "with --out"
+        )
+
+
+def _filled(name: str) -> str:
+    """The template for a name, its class called by the name in capitals and never as something that it needs."""
+    template = _TEMPLATE.read_text(encoding="utf-8")
+    words = "".join(part.capitalize() for part in re.split("[-_]+", name.replace("+", "p")))
+    cls = f"Sampler{words}" if words[0].isdigit() else words
+    needed = set(re.findall(r"\w+", template)) - {_CLASS}
+    if cls in needed or keyword.iskeyword(cls):
+        cls += "Method"
+    return template.replace(_CLASS, cls).replace(_NAME, name)

@@ -1,0 +1,132 @@
+"""The samplers there are: what each says about itself, where it comes from, and why it cannot be used if it cannot."""
+
+import sys
+from collections.abc import Sequence
+from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from bench.listing import Row, parameters
+from models.errors import UsageError
+from models.grids import GRIDS
+from models.registry import origin
+from models.schedule import DiscreteVP, Level
+from samplers import SAMPLERS
+from samplers.registry import ENTRY_POINTS, load_installed
+
+_TREE = "tree"
+_WIDE = 100
+"""Columns of a terminal that has room for papers."""
+
+
+def sampler_rows(steps: int) -> list[Row]:
+    """A row for every sampler, and for every installed plugin that cannot be imported; UsageError if steps do not fit.
+
+    What a stranger's sampler raises when asked about itself becomes its reason, and the others are listed.
+    """
+    levels = GRIDS.make("trailing")(DiscreteVP.linear(), steps)
+    failed = load_installed()
+    found = [_row(name, levels) for name in SAMPLERS.names()]
+    packages = {point.name: _package(point) for point in entry_points(group=ENTRY_POINTS)}
+    broken = [
+        _blank(name, steps) | {"source": packages[name], "unavailable": reason} for name, reason in failed.items()
+    ]
+    # a library's adapters are named but not made: that would import the library
+    adapters = [
+        _blank(name, steps) | {"family": "library", "source": _library(prefix)}
+        for prefix, names in SAMPLERS.families().items()
+        for name in names
+    ]
+    return found + adapters + broken
+
+
+def source(cls: type) -> str:
+    """Where a sampler's class comes from: "tree", a package with its version, or a plugin file."""
+    module = cls.__module__
+    root = module.partition(".")[0]
+    if root == "samplers":
+        return _TREE
+    points = [point for point in entry_points(group=ENTRY_POINTS) if point.module.partition(".")[0] == root]
+    for point in sorted(points, key=lambda point: point.module != module):
+        return _package(point)
+    file = getattr(sys.modules.get(module), "__file__", None)
+    if file is None:
+        return module
+    path, here = Path(file), Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
+def show_samplers(found: Sequence[Row]) -> None:
+    """Print the samplers as a table on stdout, then those that are not the tree's by source, then what is unusable."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 120  # a log has no edge to wrap at
+    nfe = next(key for key in found[0] if key.startswith("nfe"))
+    console.print(f"samplers; NFE: network evaluations an image {nfe[4:].replace('_', ' ')}, blank if unknown before\n")
+    console.print(_table(found, nfe, console.width))
+    for row in found:
+        if row["unavailable"] is not None:
+            reason = " ".join(row["unavailable"].split())
+            console.print(Text(f"\nunavailable: {row['name']} ({row['source']}): {reason}"), soft_wrap=True)
+    elsewhere: dict[str, list[str]] = {}
+    for row in found:
+        if row["source"] != _TREE and row["unavailable"] is None:
+            elsewhere.setdefault(row["source"], []).append(row["name"])
+    for where, names in elsewhere.items():
+        console.print(Text(f"\nfrom {where}: {', '.join(names)}"))
+
+
+def _table(found: Sequence[Row], nfe: str, width: int) -> Table:
+    heads = {"name": "name", "family": "family", "order": "order", "stochastic": "noise", nfe: "NFE"}
+    heads |= {"parameters": "parameters"} | ({"paper": "paper"} if width >= _WIDE else {})
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    for column, head in heads.items():
+        folds, number = column in ("parameters", "paper"), column in ("order", nfe)
+        table.add_column(head, no_wrap=not folds, overflow="fold", justify="right" if number else "left")
+    for row in found:
+        if row["origin"] is not None:
+            table.add_row(*(Text(_cell(row[column])) for column in heads))
+    return table
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "" if value is None else str(value)
+
+
+def _blank(name: str, steps: int) -> Row:
+    about = ("family", "order", "stochastic", f"nfe_at_{steps}_steps", "parameters", "paper", "source")
+    return {"name": name} | dict.fromkeys((*about, "needs", "places_steps", "caveat", "origin", "unavailable"))
+
+
+def _row(name: str, levels: Sequence[Level]) -> Row:
+    steps = len(levels) - 1
+    row = _blank(name, steps)
+    try:
+        cls = SAMPLERS.get(name)
+        row |= {"source": source(cls), "origin": origin(cls), "parameters": parameters(cls)}
+        sampler = SAMPLERS.make(name)
+        for key in ("family", "paper", "needs", "places_steps", "caveat", "order", "stochastic"):
+            row[key] = getattr(sampler, key)
+        row[f"nfe_at_{steps}_steps"] = sampler.nfe(levels)
+    except UsageError as error:
+        row["unavailable"] = str(error)
+    except Exception as error:  # whatever a stranger's sampler raises when asked about itself
+        row["unavailable"] = f"{type(error).__name__}: {error}"
+    return row
+
+
+def _library(name: str) -> str:
+    try:
+        return f"{name} {version(name)}"
+    except PackageNotFoundError:
+        return name
+
+
+def _package(point: EntryPoint) -> str:
+    return f"{point.dist.name} {point.dist.version}" if point.dist is not None else point.value
