@@ -1,8 +1,9 @@
 """Multistep consistency sampling. Song et al.: Consistency Models (arXiv 2303.01469), algorithm 1.
 
 The model's x_0 is already a sample (the end of the probability flow through x_t); each further step puts the noise of
-the next level onto it and evaluates again, which trades evaluations for quality. On a denoiser, whose x_0 is a mean,
-this loses variance and does not sample the data.
+the next level onto it and evaluates again, which trades evaluations for quality. The authors' x_0 lies at their lowest
+noise level eps, and sqrt(sigma^2 - eps^2) is added; here it is clean, and all of sigma is. On a denoiser, whose x_0 is
+a mean, this loses variance and does not sample the data.
 """
 
 from collections.abc import Sequence

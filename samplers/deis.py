@@ -1,10 +1,12 @@
-"""DEIS. Zhang and Chen: Fast Sampling of Diffusion Models with Exponential Integrator (arXiv 2204.13902), eq. 14 and 15
-(tAB-DEIS) and section 3.3 (rhoAB-DEIS).
+"""DEIS. Zhang and Chen: Fast Sampling of Diffusion Models with Exponential Integrator (arXiv 2204.13902): tAB-DEIS and
+rhoAB-DEIS.
 
 In the scaled state x / alpha and rho = sigma / alpha the probability flow is d(x / alpha) = eps d rho. The polynomial
 through the latest noise predictions is integrated exactly; it is one in t, in rho, or in log rho. As in the paper and
 the authors' code the polynomial of degree r goes through r + 1 values (diffusers' `solver_order` counts the values).
-The authors sum the integrals over 10,000 points; here they are exact, which moves coefficients by 1e-4 to 8e-4.
+The authors sum the integrals over 10,000 points; here they are exact, or, for t on a discrete schedule with its kinks,
+good to 1e-4 at worst, which moves coefficients by 1e-4 to 8e-4. The step to the clean level, to which no polynomial is
+extrapolated, is of first order.
 
 In rho it is the linear multistep method with variable steps (`sample_lms` of k-diffusion, and iPNDM with the right
 weights for uneven steps); in log rho, the multistep DPM-Solver for the noise prediction.

@@ -1,5 +1,5 @@
 """DPM-Solver-2. Lu et al.: DPM-Solver: A Fast ODE Solver for Diffusion Probabilistic Model Sampling in Around 10 Steps
-(arXiv 2206.00927), algorithm 4 (appendix B.1: general r_1).
+(arXiv 2206.00927), algorithm 1 with a general r_1 (appendix).
 
 A second-order singlestep exponential integrator in log-SNR for the noise prediction.
 """

@@ -1,5 +1,6 @@
 """DPM-Solver-3. Lu et al.: DPM-Solver: A Fast ODE Solver for Diffusion Probabilistic Model Sampling in Around 10 Steps
-(arXiv 2206.00927), algorithm 5 (appendix B.1: general r_1 and r_2), with the lower orders at the end of appendix D.3.
+(arXiv 2206.00927), algorithm 2 with general r_1 and r_2 (appendix), with lower orders at the end as the authors have
+them.
 
 A third-order singlestep exponential integrator in log-SNR for the noise prediction. Where the number of intervals is
 not 2 modulo 3 the last step is of first order, and the error of that one step, of second order, remains.

@@ -48,9 +48,7 @@ def second_order(x: Tensor, s: Level, past: Sequence[tuple[Level, Tensor]]) -> T
     return weighted_sum((s.sigma / t.sigma, x), *extrapolated(past, h, -s.alpha * math.expm1(-h)))
 
 
-def extrapolated(
-    past: Sequence[tuple[Level, Tensor]], h: float, factor: float
-) -> tuple[tuple[float, Tensor], ...]:
+def extrapolated(past: Sequence[tuple[Level, Tensor]], h: float, factor: float) -> tuple[tuple[float, Tensor], ...]:
     """The terms of factor * D, where D is x_0 extrapolated by half of the step of length h (algorithm 2, line 8)."""
     (t, x0), *before = past
     if not before:

@@ -1,5 +1,5 @@
-"""ER-SDE-Solvers. Cui et al.: Elucidating the Solution Space of Extended Reverse-Time SDE for Diffusion Models
-(arXiv 2309.06169), algorithms 1 to 3 (VP: appendix).
+"""ER-SDE-Solvers. Cui et al.: Elucidating the Solution Space of Extended Reverse-Time SDE for Diffusion Models (arXiv
+2309.06169).
 
 In the scaled state x / alpha and rho = sigma / alpha (the paper's lambda) the reverse SDE is solved for a noise scale
 function phi: x = (phi(rho_s) / phi(rho_t)) x + (1 - phi(rho_s) / phi(rho_t)) x_0 + noise to first order, with Taylor

@@ -1,5 +1,5 @@
-"""iPNDM. Zhang and Chen: Fast Sampling of Diffusion Models with Exponential Integrator (arXiv 2204.13902), appendix
-H.2: PNDM (arXiv 2202.09778) whose first steps are multistep ones of lower order instead of Runge-Kutta ones.
+"""iPNDM. Zhang and Chen: Fast Sampling of Diffusion Models with Exponential Integrator (arXiv 2204.13902): PNDM (arXiv
+2202.09778) whose first steps are multistep ones of lower order instead of Runge-Kutta ones.
 
 Adams-Bashforth in rho = sigma / alpha with the weights for even steps, whatever the grid; so the order is 2 at most on
 all but grids even in rho. The right weights for uneven steps are `deis[variable=rho]`.
@@ -58,7 +58,7 @@ class IPNDM(Sampler):
 
 
 def transfer(x: Tensor, t: Level, s: Level, weights: Sequence[float], values: Sequence[Tensor]) -> Tensor:
-    """The transfer from t to s (arXiv 2202.09778, eq. 11), which is DDIM's, with a weighted sum of noise predictions."""
+    """The transfer from t to s (PNDM), DDIM's, with a weighted sum of noise predictions."""
     ratio = s.alpha / t.alpha
     gain = s.sigma - ratio * t.sigma
     return weighted_sum((ratio, x), *((gain * w, eps) for w, eps in zip(weights, values, strict=True)))

@@ -1,11 +1,11 @@
 """PNDM. Liu et al.: Pseudo Numerical Methods for Diffusion Models on Manifolds (arXiv 2202.09778), algorithm 2 (F-PNDM)
-and its second-order variant (S-PNDM, appendix A.4).
+and its second-order variant (S-PNDM).
 
-The transfer from one level to another (eq. 11) is DDIM's, the noise prediction in it comes from classical methods:
-F-PNDM takes three Runge-Kutta steps of four evaluations, with the midpoint in t, then Adams-Bashforth of four values,
-and makes N + 9 evaluations in N steps; S-PNDM one improved Euler step, then Adams-Bashforth of two, and N + 1. The
-authors' code looks the levels up one index off, which leaves a constant error; here the paper's equations are followed.
-A step to the clean level, where there is no noise to predict, is multistep always.
+The transfer from one level to another is DDIM's, the noise prediction in it comes from classical methods: F-PNDM takes
+three Runge-Kutta steps of four evaluations, with the midpoint in t, then Adams-Bashforth of four values, and makes N +
+9 evaluations in N steps (where N allows three such steps); S-PNDM one improved Euler step, then Adams-Bashforth of two,
+and N + 1. The authors' code looks the levels up one index off, which leaves a constant error; here the paper's
+equations are followed. A step to the clean level, where there is no noise to predict, is multistep always.
 """
 
 from collections.abc import Sequence
@@ -62,7 +62,7 @@ class PNDM(Sampler):
 
 
 def _runge_kutta(model: Denoiser, x: Tensor, eps_1: Tensor, t: Level, s: Level) -> Tensor:
-    """The pseudo Runge-Kutta step (eq. 13), given the first of its four noise predictions."""
+    """The pseudo Runge-Kutta step, given the first of its four noise predictions."""
     middle = _middle(model.schedule, t, s)
     eps_2 = model(first_order(x, eps_1, t, middle), middle).eps
     eps_3 = model(first_order(x, eps_2, t, middle), middle).eps

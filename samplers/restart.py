@@ -25,7 +25,7 @@ from samplers.registry import register
 @register("restart")
 @dataclass(frozen=True)
 class Restart(Sampler):
-    """Restart sampling with one interval.
+    """Restart sampling with one interval; the defaults are an example of the authors' for CIFAR-10.
 
     Attributes:
         sigma_min, sigma_max: ends of the restart interval; 0.06 and 0.3 are the paper's for CIFAR-10.
@@ -36,8 +36,8 @@ class Restart(Sampler):
 
     sigma_min: Annotated[float, Gt(0)] = 0.06
     sigma_max: Annotated[float, Gt(0)] = 0.3
-    iterations: Annotated[int, Ge(1)] = 1
-    restart_steps: Annotated[int, Ge(1)] = 4
+    iterations: Annotated[int, Ge(1)] = 2
+    restart_steps: Annotated[int, Ge(1)] = 2
     s_noise: Annotated[float, Gt(0)] = 1.0
 
     paper = "arXiv:2306.14878"

@@ -18,7 +18,6 @@ from typing import Annotated
 import numpy as np
 import torch
 from annotated_types import Gt
-from scipy.integrate import solve_ivp
 from torch import Tensor
 
 from models.denoiser import Denoiser
@@ -34,7 +33,7 @@ class RK45(Sampler):
 
     Attributes:
         rtol, atol: relative and absolute error allowed a step, in the scaled state x / alpha; the paper's 1e-5 takes
-            about three times the evaluations.
+            about twice the evaluations.
     """
 
     rtol: Annotated[float, Gt(0)] = 1e-3
@@ -56,6 +55,7 @@ class RK45(Sampler):
 
     def _solve(self, model: Denoiser, x: Tensor, t: Level, s: Level) -> Tensor:
         """The probability flow d(x / alpha) / d lambda = -rho eps from t to s, for one image."""
+        from scipy.integrate import solve_ivp  # half a second of import: only where it is used
 
         def slope(logsnr: float, flat: np.ndarray) -> np.ndarray:
             at = model.schedule.at_ratio(math.exp(-logsnr))

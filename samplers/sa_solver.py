@@ -1,11 +1,13 @@
 """SA-Solver. Xue et al.: SA-Solver: Stochastic Adams Solver for Fast Sampling of Diffusion Models (arXiv 2309.05019),
 algorithm 1, for the data prediction.
 
-The reverse SDE with tau times its usual noise has the exact solution (eq. 14) x_s = (sigma_s / sigma_t) e^(-tau^2 h)
-x_t + alpha_s (1 + tau^2) integral of e^(-(1 + tau^2) (lambda_s - lambda)) x_0 d lambda + sigma_s sqrt(1 - e^(-2 tau^2
-h)) z, in which x_0 is replaced by the polynomial through its latest values. The predictor's result is evaluated and
-corrected with that value and the same z, so N steps make N evaluations; the step to the clean level is x_0 itself. The
-authors' code adds a term of third order to the coefficients at order 2, which the paper does not have; nor does this.
+The reverse SDE with tau times its usual noise has the exact solution x_s = (sigma_s / sigma_t) e^(-tau^2 h) x_t +
+alpha_s (1 + tau^2) integral of e^(-(1 + tau^2) (lambda_s - lambda)) x_0 d lambda + sigma_s sqrt(1 - e^(-2 tau^2 h)) z,
+in which x_0 is replaced by the polynomial through its latest values. The predictor's result is evaluated and corrected
+with that value and the same z, so N steps make N evaluations; the step to the clean level is x_0 itself. The authors'
+code for few steps adds a term of third order to the coefficients at order 2, lowers the order at the end, and takes tau
+at a step's end; here the integrals are as they are, the orders full where there are as many values, and tau is that of
+a step's start, as in diffusers.
 """
 
 import math
@@ -64,10 +66,11 @@ class SASolver(Sampler):
             if s.is_clean:
                 return past[0][1]
             t = past[0][0]
+            h = s.logsnr - t.logsnr
             tau2 = self.tau**2 if self.t_min <= t.t <= self.t_max else 0.0
-            share = math.sqrt(-math.expm1(-2.0 * tau2 * (s.logsnr - t.logsnr)))
-            linear = [(s.sigma / t.sigma * math.exp(-tau2 * (s.logsnr - t.logsnr)), x)]
-            linear += [(s.sigma * share, noise(x))] if share > 0.0 else []
+            linear = [(s.sigma / t.sigma * math.exp(-tau2 * h), x)]
+            if tau2 > 0.0:
+                linear.append((s.sigma * math.sqrt(-math.expm1(-2.0 * tau2 * h)), noise(x)))
             x = _adams(linear, tau2, t, s, past[: self.predictor_order])
             if s is levels[-1]:
                 return x

@@ -1,10 +1,9 @@
 """SDE-DPM-Solver++(2M). Lu et al.: DPM-Solver++: Fast Solver for Guided Sampling of Diffusion Probabilistic Models
-(arXiv 2211.01095), appendix E of the later version, as in the authors' and Crowson's k-diffusion code
-(`dpmpp_2m_sde`, midpoint).
+(arXiv 2211.01095), its SDE variant, as in Crowson's k-diffusion (`dpmpp_2m_sde`, midpoint).
 
-The reverse SDE in log-SNR for the data prediction, whose linear part and noise are exact: DPM-Solver++(2M) with
-x_s = (sigma_s / sigma_t) e^-h x_t + alpha_s (1 - e^-2h) D + sigma_s sqrt(1 - e^-2h) z. Neither the step to the clean
-level nor, having no history, the first is of second order; the former is x_0 itself, without noise.
+The reverse SDE in log-SNR for the data prediction, whose linear part and noise are exact: DPM-Solver++(2M) with x_s =
+(sigma_s / sigma_t) e^-h x_t + alpha_s (1 - e^-2h) D + sigma_s sqrt(1 - e^-2h) z. Neither the step to the clean level
+nor, having no history, the first is of second order; the former is x_0 itself, without noise.
 """
 
 import math

@@ -1,9 +1,9 @@
 """Singlestep methods: each step starts afresh and spans several levels of the grid, at all of which but its last the
 network is evaluated, so that N intervals always cost N evaluations.
 
-How N is made up follows DPM-Solver's authors (arXiv 2206.00927, appendix D.3, and their code): steps of the full order,
-and at the end lower ones that fill up; for order 3, ... 3, 2, 1 where N is divisible by 3. The inner nodes of a step
-are the grid's own levels. A step to the clean level has infinite length in log-SNR and is always of first order.
+How N is made up follows DPM-Solver's authors (arXiv 2206.00927, appendix, and their code): steps of the full order, and
+at the end lower ones that fill up; for order 3, ... 3, 2, 1 where N is divisible by 3. The inner nodes of a step are
+the grid's own levels. A step to the clean level has infinite length in log-SNR and is always of first order.
 """
 
 from abc import abstractmethod

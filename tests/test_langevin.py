@@ -1,23 +1,20 @@
 """Langevin dynamics: its steps by hand, and what they leave as they are on an exact Gaussian."""
 
 import math
-from collections.abc import Callable
 from itertools import pairwise
 from typing import Literal
 
 import numpy as np
 import pytest
 import torch
-from nonlinear import VP, nonlinear, predicted, start
+from nonlinear import VP, NoiseOf, nonlinear, predicted, start
 from torch import Tensor
 
 from models.denoiser import Denoiser
 from models.grids import LogSNR
 from models.schedule import VE, ContinuousVP, DiscreteVP, Level, Schedule
-from samplers import Noise
 from samplers.langevin import Langevin
 
-NoiseOf = Callable[[int], Noise]
 StepSize = Literal["level", "norms"]
 
 

@@ -1,13 +1,12 @@
 """Samplers against closed forms and against their papers' formulas, worked out here by hand in numpy."""
 
 import math
-from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
-from nonlinear import SHAPE, VP, Array, nonlinear, predicted, start
+from nonlinear import SHAPE, VP, Array, NoiseOf, constant_noise, no_noise, nonlinear, predicted, start
 from torch import Tensor
 
 from models.analytic import Gaussian
@@ -22,8 +21,6 @@ from samplers.euler_maruyama import EulerMaruyama
 from samplers.heun import Heun
 from samplers.langevin import Langevin
 
-NoiseOf = Callable[[int], Noise]
-
 GRIDS_OF_LEVELS = {
     "ddpm, leading": Leading()(DiscreteVP.linear(), 10),
     "ddpm, quad": Quad()(DiscreteVP.linear(), 7),
@@ -34,14 +31,6 @@ GRIDS_OF_LEVELS = {
 }
 
 each_grid = pytest.mark.parametrize("levels", GRIDS_OF_LEVELS.values(), ids=list(GRIDS_OF_LEVELS))
-
-
-def no_noise(like: Tensor) -> Tensor:
-    raise AssertionError("a deterministic sampler asked for noise")
-
-
-def constant_noise(value: float) -> Noise:
-    return lambda like: torch.full_like(like, value)
 
 
 class Counting:
@@ -216,29 +205,6 @@ def test_deterministic_samplers_draw_no_noise(sampler: Sampler) -> None:
     assert not sampler.stochastic
     found = sampler.sample(nonlinear(), start(), Leading()(VP, 6), no_noise)
     torch.testing.assert_close(found, sampler.sample(nonlinear(), start(), Leading()(VP, 6), no_noise), rtol=0, atol=0)
-
-
-@pytest.mark.parametrize(
-    ("sampler", "to_the_data", "to_noise"),
-    [
-        (DDIM(), 6, 6),
-        (DDIM(eta=1.0), 6, 6),
-        (DDPM(), 6, 6),
-        (EulerMaruyama(), 6, 6),
-        (DPMpp2M(), 6, 6),
-        (Heun(), 11, 12),
-        (Langevin(corrections=2), 13, 14),
-    ],
-)
-def test_evaluations_are_as_declared(sampler: Sampler, to_the_data: int, to_noise: int) -> None:
-    cases: Sequence[tuple[list[Level], int]] = [
-        (Leading()(VP, 6), to_the_data),
-        (Leading(clean=False)(VP, 6), to_noise),
-    ]
-    for levels, expected in cases:
-        model = nonlinear()
-        sampler.sample(model, start(), levels, constant_noise(0.5))
-        assert model.evaluations / 4 == sampler.nfe(levels) == expected
 
 
 @pytest.mark.parametrize("sampler", [DDIM(0.5), DDPM(), EulerMaruyama(), Heun(), DPMpp2M(), Langevin()])

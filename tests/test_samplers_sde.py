@@ -1,0 +1,165 @@
+"""Exponential integrators of the reverse SDE against their papers' formulas, written out by hand in numpy."""
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Literal
+
+import numpy as np
+import pytest
+from nonlinear import (
+    VP,
+    Array,
+    NoiseOf,
+    assert_as_by_hand,
+    assert_same,
+    each_schedule,
+    lam,
+    nonlinear,
+    predicted,
+    rho,
+    start,
+)
+from scipy.integrate import quad
+
+from models.schedule import Level, Schedule
+from samplers.ddim import DDIM
+from samplers.ddpm import DDPM
+from samplers.er_sde import ERSDE, NoiseScale
+from samplers.sa_solver import SASolver
+from samplers.sde_dpmpp_2m import SDEDPMpp2M
+
+Draw = Callable[[], Array]
+
+
+def sde_dpmpp_2m(x: Array, levels: Sequence[Level], draw: Draw) -> Array:
+    """x_s = sigma_s / sigma_t e^-h x + alpha_s (1 - e^-2h) (D_0 + D_1 / 2) + sigma_s sqrt(1 - e^-2h) z, in the midpoint
+    form, D_1 = (x_0 - x_0 before) h / h before."""
+    before = None
+    for t, s in pairwise(levels):
+        x0 = predicted(x, t)
+        if s.is_clean:
+            return x0
+        h = lam(s) - lam(t)
+        share = 1 - math.exp(-2 * h)
+        x = s.sigma / t.sigma * math.exp(-h) * x + s.alpha * share * x0
+        if before is not None:
+            x = x + s.alpha * share * 0.5 * (x0 - before[1]) * h / (lam(t) - before[0])
+        x = x + s.sigma * math.sqrt(share) * draw()
+        before = lam(t), x0
+    return x
+
+
+@each_schedule
+def test_sde_dpmpp_2m_is_the_midpoint_form_of_its_paper(schedule: Schedule, noise: NoiseOf) -> None:
+    assert_as_by_hand(SDEDPMpp2M(), sde_dpmpp_2m, schedule, noise)
+
+
+def test_with_one_step_of_history_missing_sde_dpmpp_2m_is_ancestral_sampling(noise: NoiseOf) -> None:
+    """Its first-order step is exact for x_0 fixed, and so is the posterior of ancestral sampling."""
+    x, levels = start(), [VP.level(0.7), VP.level(0.4)]
+    found, expected = (each.sample(nonlinear(), x, levels, noise(1)) for each in (SDEDPMpp2M(), DDPM()))
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+Past = list[tuple[float, Array]]
+
+
+def sa_step(x: Array, t: Level, s: Level, tau: float, z: Array | float, values: Past) -> Array:
+    """arXiv 2309.05019, eq. 14, the integrals of the Lagrange polynomials by adaptive quadrature."""
+    h, places = lam(s) - lam(t), [place for place, _ in values]
+    x = s.sigma / t.sigma * math.exp(-(tau**2) * h) * x + s.sigma * math.sqrt(1 - math.exp(-2 * tau**2 * h)) * z
+    for j, (_, x0) in enumerate(values):
+
+        def inside(at: float, j: int = j) -> float:
+            basis = math.prod((at - other) / (places[j] - other) for i, other in enumerate(places) if i != j)
+            return (1 + tau**2) * math.exp(-(1 + tau**2) * (lam(s) - at)) * basis
+
+        x = x + s.alpha * quad(inside, lam(t), lam(s), epsabs=1e-13, epsrel=1e-13)[0] * x0
+    return x
+
+
+@each_schedule
+@pytest.mark.parametrize(("predictor", "corrector"), [(1, 1), (2, 2), (3, 4), (4, 1), (1, 4)])
+@pytest.mark.parametrize("tau", [0.0, 0.7, 1.0])
+def test_sa_solver_is_algorithm_1_of_its_paper(
+    schedule: Schedule, predictor: Literal[1, 2, 3, 4], corrector: Literal[1, 2, 3, 4], tau: float, noise: NoiseOf
+) -> None:
+    """Predict, evaluate, correct, with one draw a step; noise only in steps that start in 0.2 ... 0.7."""
+
+    def by_hand(x: Array, levels: Sequence[Level], draw: Draw) -> Array:
+        past: Past = [(lam(levels[0]), predicted(x, levels[0]))]
+        for i, (t, s) in enumerate(pairwise(levels)):
+            if s.is_clean:
+                return past[0][1]
+            scale = tau if 0.2 <= t.t <= 0.7 else 0.0
+            z = draw() if scale > 0 else 0.0
+            ahead = sa_step(x, t, s, scale, z, past[:predictor])
+            if i == len(levels) - 2:
+                return ahead
+            new = (lam(s), predicted(ahead, s))
+            x = sa_step(x, t, s, scale, z, [new, *past[: corrector - 1]])
+            past = [new, *past]
+        return x
+
+    sampler = SASolver(predictor, corrector, tau, 0.2, 0.7)
+    assert_as_by_hand(sampler, by_hand, schedule, noise if tau else None, 1e-9)
+
+
+# ER-SDE
+
+
+SCALES: dict[NoiseScale, Callable[[float], float]] = {
+    "ode": lambda r: r, "sde": lambda r: r**2, "er-sde-5": lambda r: r * (math.exp(r**0.3) + 10)
+}  # fmt: skip
+
+
+@each_schedule
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("order", [1, 2, 3])
+def test_er_sde_is_algorithm_1_to_3_of_its_paper(
+    schedule: Schedule, scale: NoiseScale, order: Literal[1, 2, 3], noise: NoiseOf
+) -> None:
+    phi = SCALES[scale]
+
+    def by_hand(x: Array, levels: Sequence[Level], draw: Draw) -> Array:
+        past: list[tuple[float, Array]] = []
+        y = x / levels[0].alpha
+        for i, (t, s) in enumerate(pairwise(levels)):
+            past.insert(0, (rho(t), predicted(t.alpha * y, t)))
+            if s.is_clean:
+                return past[0][1]
+            high, low = rho(t), rho(s)
+            x0, ratio, used = past[0][1], phi(low) / phi(high), min(order, i + 1)
+            y = ratio * y + (1 - ratio) * x0
+            if used > 1:
+                d = (x0 - past[1][1]) / (high - past[1][0])
+                area = quad(lambda r: 1 / phi(r), low, high, epsabs=0, epsrel=1e-11, limit=200)[0]
+                y = y + (low - high + phi(low) * area) * d
+            if used > 2:
+                d_before = (past[1][1] - past[2][1]) / (past[1][0] - past[2][0])
+                dd = (d - d_before) / ((high - past[2][0]) / 2)
+                area = quad(lambda r, end=high: (r - end) / phi(r), low, high, epsabs=0, epsrel=1e-11, limit=200)[0]
+                y = y + ((low - high) ** 2 / 2 + phi(low) * area) * dd
+            if scale != "ode":
+                y = y + math.sqrt(low**2 - (high * ratio) ** 2) * draw()
+        return levels[-1].alpha * y
+
+    assert_as_by_hand(ERSDE(order, scale), by_hand, schedule, None if scale == "ode" else noise, 1e-9)
+
+
+@each_schedule
+def test_first_order_er_sde_is_ddpm_or_ddim(schedule: Schedule, noise: NoiseOf) -> None:
+    assert_same(ERSDE(1, "sde"), DDPM(), schedule, noise, 1e-11)
+    assert_same(ERSDE(1, "ode"), DDIM(), schedule, None, 1e-11)
+
+
+@each_schedule
+def test_first_order_sa_solver_predicts_as_ddim_or_ddpm(schedule: Schedule, noise: NoiseOf) -> None:
+    """The last step is only predicted: with tau 0 by DDIM's step, with tau 1 by the posterior's."""
+    x = start() * max(schedule.level(0.9).sigma, 1.0)
+    levels = [schedule.level(t) for t in (0.9, 0.5)]
+    for tau, other in ((0.0, DDIM()), (1.0, DDPM())):
+        sampler = SASolver(1, 1, tau, 0.0, 1.0)
+        found, expected = (each.sample(nonlinear(schedule=schedule), x, levels, noise(1)) for each in (sampler, other))
+        np.testing.assert_allclose(found, expected, rtol=1e-11, atol=1e-12)
