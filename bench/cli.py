@@ -50,6 +50,7 @@ def run(
     samplers: str | None = None,
     grids: str | None = None,
     steps: str | None = None,
+    evaluations: str | None = None,
     model: str | None = None,
     images: int | None = None,
     batch: int | None = None,
@@ -71,6 +72,7 @@ def run(
         samplers: Instead of the study's, such as "ddim[eta=0.5],heun".
         grids: Instead of the study's, such as "trailing,karras[rho=5]".
         steps: Instead of the study's, such as "5,10".
+        evaluations: Budgets instead of steps, such as "10,20": each sampler takes the most steps that stay within.
         model: Embedded model, or a model folder.
         images: Images a cell generates.
         batch: Images generated at a time.
@@ -91,6 +93,7 @@ def run(
         samplers=split_outside_brackets(samplers) if samplers is not None else None,
         grids=split_outside_brackets(grids) if grids is not None else None,
         steps=_integers("--steps", steps),
+        evaluations=_integers("--evaluations", evaluations),
         model=model,
         images=images,
         batch=batch,

@@ -75,31 +75,38 @@ class Prediction:
 
     def __init__(self, x: Tensor, at: Level, output: Tensor, affine: _Affine, clip: ClipRange | None) -> None:
         self._x, self._at, self._output, self._affine, self._clip = x, at, output, affine, clip
+        # kept by hand: before Python 3.12 a cached_property takes a lock, which is half the time of a small kernel
+        self._x0: Tensor | None = None
+        self._eps: Tensor | None = None
 
-    @cached_property
+    @property
     def x0(self) -> Tensor:
         """The expected clean data, (N, C, H, W)."""
-        x0 = _combine(self._x, self._output, self._affine.x0_x, self._affine.x0_out)
-        return x0 if self._clip is None else x0.clamp(*self._clip)
+        if self._x0 is None:
+            x0 = _combine(self._x, self._output, self._affine.x0_x, self._affine.x0_out)
+            self._x0 = x0 if self._clip is None else x0.clamp(*self._clip)
+        return self._x0
 
-    @cached_property
+    @property
     def eps(self) -> Tensor:
         """The expected noise."""
-        if self._clip is None:
-            return _combine(self._x, self._output, self._affine.eps_x, self._affine.eps_out)
-        return _combine(self._x, self.x0, 1.0 / self._at.sigma, -self._at.alpha / self._at.sigma)
+        if self._eps is None:
+            source, affine = self._source()
+            self._eps = _combine(self._x, source, affine.eps_x, affine.eps_out)
+        return self._eps
 
     def combine(self, *, x: float = 0.0, x0: float = 0.0, eps: float = 0.0) -> Tensor:
         """The sum x * state + x0 * x_0 + eps * noise in a new tensor, with none in between unless x_0 is clipped.
 
         Most steps are such a sum; worked out on the network's output itself it takes two passes over the images.
         """
-        if self._clip is None:
-            source, (x0_x, x0_out, eps_x, eps_out) = self._output, self._affine
-        else:
-            source, (x0_x, x0_out, eps_x, eps_out) = self.x0, _sample(self._at)
+        source, (x0_x, x0_out, eps_x, eps_out) = self._source()
         x_factor, factor = x + x0 * x0_x + eps * eps_x, x0 * x0_out + eps * eps_out
         return source * factor if x_factor == 0.0 else (self._x * x_factor).add_(source, alpha=factor)
+
+    def _source(self) -> tuple[Tensor, _Affine]:
+        """What all forms are worked out from: the network's output, or x_0 as it is clipped."""
+        return (self._output, self._affine) if self._clip is None else (self.x0, _sample(self._at))
 
     @cached_property
     def score(self) -> Tensor:

@@ -22,7 +22,11 @@ _KEPT = 16_384
 def weighted_sum(*terms: tuple[float, Tensor]) -> Tensor:
     """The sum of factor * tensor, in a new tensor."""
     (factor, tensor), *others = terms
-    total = tensor * factor
+    if factor == 1.0 and others:
+        (factor, other), *others = others
+        total = tensor.add(other, alpha=factor)
+    else:
+        total = tensor * factor
     for factor, tensor in others:
         total.add_(tensor, alpha=factor)
     return total

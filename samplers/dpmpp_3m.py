@@ -3,7 +3,8 @@
 
 One evaluation a step. The quadratic through the last three x_0 is integrated exactly in log-SNR; the first two steps,
 for which there is less history, are of first and second order (the latter algorithm 2), and so is the end: the step to
-the clean level is of first order, and with few steps the one before it of second.
+the clean level is of first order, and with few steps the one before it of second. The authors' code, and diffusers',
+takes half of the quadratic term, which leaves it with second order; here it is whole.
 
 In the authors' code, and in diffusers', the quadratic's second derivative counts half, which leaves a method of second
 order; published figures of "3M" were made so. `halved` does the same.

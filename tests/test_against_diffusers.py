@@ -1,193 +1,197 @@
-"""Samplers against diffusers' schedulers on a U-Net: the same network, initial state, levels and noise.
+"""Samplers against diffusers' schedulers on the digits checkpoint: the same network, initial state, levels and noise.
 
-The network is the digits checkpoint of the zoo when it is there, and one with random weights otherwise. diffusers
-differs where it is not right, and is used here only with settings where it is:
-
-- Levels. `DDIMScheduler` takes t - T // S for the previous timestep, which is the grid's own only for "leading" with S
-  dividing T and no offset. `DPMSolverMultistepScheduler` places its "leading" for S + 1 steps, "linspace" likewise, and
-  drops the last; `HeunDiscreteScheduler` does not round "linspace". All but DDIM therefore take their timesteps from
-  our grid, which ends at index 0.
-- End. With `set_alpha_to_one=False` the last level is not clean, and with `final_sigmas_type="sigma_min"` neither.
-  `DDPMScheduler` leaves the noise out where the timestep is 0, not where the step is the last: right only for grids
-  that end at index 0.
-- Clipping. `DDIMScheduler` derives eps again from the clipped x_0 only with `use_clipped_model_output=True`.
-  `DPMSolverMultistepScheduler` has no clipping, but `thresholding` with `sample_max_value=1` is one to -1 ... 1.
-- Precision. The tables are float32, with 1 - alphas_cumprod four digits short at index 0. So they are replaced by
-  float64 ones, the network runs in float64, and `DPMSolverMultistepScheduler`, which rounds the state to float32 in
-  every step, is made to leave it alone: then all agree to round-off. As shipped, they stay within 1e-4 of our samplers.
+All that have a counterpart there agree to round-off in float64, and in float32 to within 1e-4 of the largest pixel with
+diffusers' tables as shipped. Where a scheduler does something else whatever its settings, the difference is named and
+undone in test_differences_from_diffusers.py. How levels and noise get into a scheduler stands in diffusers_runs.py.
 """
 
-import json
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from diffusers.schedulers import scheduling_ddpm
+from diffusers.schedulers.deprecated.scheduling_karras_ve import KarrasVeScheduler
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
+from diffusers.schedulers.scheduling_deis_multistep import DEISMultistepScheduler
 from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
+from diffusers.schedulers.scheduling_dpmsolver_singlestep import DPMSolverSinglestepScheduler
+from diffusers.schedulers.scheduling_euler_ancestral_discrete import EulerAncestralDiscreteScheduler
+from diffusers.schedulers.scheduling_euler_discrete import EulerDiscreteScheduler
 from diffusers.schedulers.scheduling_heun_discrete import HeunDiscreteScheduler
-from safetensors.torch import load_file
-from torch import Tensor, nn
+from diffusers.schedulers.scheduling_ipndm import IPNDMScheduler
+from diffusers.schedulers.scheduling_lcm import LCMScheduler
+from diffusers.schedulers.scheduling_lms_discrete import LMSDiscreteScheduler
+from diffusers.schedulers.scheduling_pndm import PNDMScheduler
+from diffusers.schedulers.scheduling_sasolver import SASolverScheduler
+from diffusers.schedulers.scheduling_unipc_multistep import UniPCMultistepScheduler
+from diffusers_runs import (
+    SCHEDULE,
+    NoiseOf,
+    Stepped,
+    Theirs,
+    as_sigmas_twice,
+    as_table,
+    as_timesteps,
+    difference,
+    digits,
+    draws_from,
+)  # fmt: skip
+from torch import Tensor
 
-import models.networks
-from models.denoiser import Denoiser
-from models.grids import GRIDS
-from models.networks import IndexedUNet, make_unet
-from models.schedule import DiscreteVP, Level
-from samplers import SAMPLERS, Noise
+from models.schedule import Level
+from samplers import Noise
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:.*dpmsolver.* is deprecated:FutureWarning"),
+]
 
-NoiseOf = Callable[[int], Noise]
-Run = Callable[[nn.Module, Tensor, list[int], Noise, bool, bool], Tensor]
-
-ZOO = Path(models.networks.__file__).parent / "zoo" / "digits"
-SMALL = {
-    "sample_size": 8,
-    "in_channels": 1,
-    "out_channels": 1,
-    "block_out_channels": [16, 32],
-    "layers_per_block": 1,
-    "down_block_types": ["DownBlock2D", "DownBlock2D"],
-    "up_block_types": ["UpBlock2D", "UpBlock2D"],
-    "add_attention": False,
-    "norm_num_groups": 8,
-}
-STEPS = 10
-SCHEDULE = DiscreteVP.linear()
-BETAS: dict[str, Any] = {"beta_schedule": "linear", "beta_start": 1e-4, "beta_end": 0.02}
-
-
-@pytest.fixture(scope="module")
-def unet() -> nn.Module:
-    """A U-Net for 8 x 8 images with one channel."""
-    trained = (ZOO / "diffusion_pytorch_model.safetensors").exists()
-    torch.manual_seed(0)
-    network = make_unet(json.loads((ZOO / "config.json").read_text()) if trained else SMALL)
-    if trained:
-        network.load_state_dict(load_file(ZOO / "diffusion_pytorch_model.safetensors"))
-    return network.eval().requires_grad_(requires_grad=False)
+TO_DATA, TO_NOISE = "quad", "quad[clean=false]"
+"""Grids that go to the clean level, and to index 0."""
+TOLERANCE = {torch.float64: 1e-11, torch.float32: 1e-4}
 
 
-@pytest.fixture(params=["float64", "as shipped"])
-def exact(request: pytest.FixtureRequest, unet: nn.Module) -> Iterator[bool]:
-    """Whether network and diffusers' tables are in float64; otherwise both are as shipped, in float32."""
-    exact = request.param == "float64"
-    _ = unet.double() if exact else unet.float()
-    yield exact
-    unet.float()
+def ddim(eta: float, *, clip: bool = False) -> Stepped:
+    arguments = {"eta": eta, "use_clipped_model_output": True}  # otherwise eps is not that of the clipped x_0
+    return Stepped(DDIMScheduler, {"clip_sample": clip}, as_table, before=lambda scheduler: arguments)
 
 
-def with_exact_tables(scheduler: Any) -> Any:
-    """Put float64 tables into a DDIM or DDPM scheduler."""
-    scheduler.alphas_cumprod = torch.from_numpy(np.cumprod(1.0 - np.linspace(1e-4, 0.02, 1000)))
-    scheduler.final_alpha_cumprod = scheduler.one = torch.ones((), dtype=torch.float64)
-    return scheduler
+def ddpm(variance: str, *, clip: bool = False) -> Stepped:
+    return Stepped(DDPMScheduler, {"variance_type": variance, "clip_sample": clip}, as_timesteps)
 
 
-def exact_sigmas(timesteps: Sequence[int]) -> Tensor:
-    """sigma / alpha at the timesteps and 0 at the end, as the Heun and DPM-Solver schedulers keep them."""
-    abar = np.cumprod(1.0 - np.linspace(1e-4, 0.02, 1000))[list(timesteps)]
-    return torch.from_numpy(np.append(np.sqrt((1.0 - abar) / abar), 0.0))
+def heun(*, clip: bool = False) -> Stepped:
+    return Stepped(HeunDiscreteScheduler, {"clip_sample": clip}, as_sigmas_twice, scaled=True)
 
 
-def diffusers_ddim(eta: float) -> Run:
-    def run(unet: nn.Module, x: Tensor, timesteps: list[int], noise: Noise, clip: bool, exact: bool) -> Tensor:
-        scheduler = DDIMScheduler(
-            **BETAS, clip_sample=clip, set_alpha_to_one=True, steps_offset=0, timestep_spacing="leading"
-        )
-        scheduler = with_exact_tables(scheduler) if exact else scheduler
-        scheduler.set_timesteps(len(timesteps))
-        assert scheduler.timesteps.tolist() == timesteps
-        for t in scheduler.timesteps:
-            z = noise(x) if eta > 0.0 else None
-            output = unet(x, t, return_dict=False)[0]
-            x = scheduler.step(
-                output, t, x, eta=eta, use_clipped_model_output=True, variance_noise=z, return_dict=False
-            )[0]
+def multistep(**options: Any) -> Stepped:
+    return Stepped(DPMSolverMultistepScheduler, options)
+
+
+def dpm_solver_2() -> Stepped:
+    """Without `lower_order_final`, which would take two first-order steps at the end of an even number."""
+    options = {"algorithm_type": "dpmsolver", "final_sigmas_type": "sigma_min", "lower_order_final": False}
+    return Stepped(DPMSolverSinglestepScheduler, {"solver_order": 2, **options})
+
+
+def deis(degree: int) -> Stepped:
+    """Its `solver_order` counts values."""
+    return Stepped(DEISMultistepScheduler, {"solver_order": degree + 1, "lower_order_final": False})
+
+
+def unipc(order: int, variant: str, end: str) -> Stepped:
+    options = {"solver_order": order, "solver_type": variant, "final_sigmas_type": end}
+    return Stepped(UniPCMultistepScheduler, options)
+
+
+def sa_solver(**options: Any) -> Stepped:
+    return Stepped(SASolverScheduler, {"tau_func": lambda t: 1.0, "lower_order_final": False, **options})
+
+
+def ipndm() -> Stepped:
+    """It knows no betas: alpha and sigma of the levels are its own to choose, and the output is the velocity."""
+
+    def place(scheduler: Any, levels: Sequence[Level], dtype: torch.dtype) -> None:
+        scheduler.set_timesteps(len(levels) - 1)
+        scheduler.alphas = torch.tensor([level.alpha for level in levels], dtype=dtype)
+        scheduler.betas = torch.tensor([level.sigma for level in levels], dtype=dtype)
+        scheduler.timesteps = torch.tensor([round(SCHEDULE.index(level.t)) for level in levels[:-1]])
+
+    def velocity(scheduler: Any, x: Tensor, eps: Tensor) -> Tensor:
+        at = scheduler.step_index or 0
+        return (eps - float(scheduler.betas[at]) * x) / float(scheduler.alphas[at])
+
+    return Stepped(IPNDMScheduler, place=place, output=velocity)
+
+
+def lcm() -> Stepped:
+    """Without its skip connection, which is part of the network that it was made for."""
+    return Stepped(LCMScheduler, {"timestep_scaling": 1e12, "original_inference_steps": 100}, as_table)
+
+
+def karras_ve(s_churn: float) -> Theirs:
+    """Algorithm 2 of EDM, whose network is asked at levels between the indices."""
+
+    def run(x: Tensor, levels: Sequence[Level], noise: Noise) -> Tensor:
+        scheduler = KarrasVeScheduler(s_churn=s_churn, s_noise=1.003, s_min=0.05, s_max=50.0)
+        scheduler.num_inference_steps = len(levels) - 1
+
+        def minus_eps(scaled: Tensor, ratio: float) -> Tensor:
+            at = SCHEDULE.at_ratio(ratio)
+            return -digits(x.dtype)(at.alpha * scaled, at)
+
+        x = x / levels[0].alpha
+        for t, s in pairwise(levels):
+            hat = t.ratio
+            if 0.05 <= t.ratio <= 50.0:  # it would draw where it adds nothing, too
+                with draws_from(noise, scheduler, x.dtype):
+                    x, hat = scheduler.add_noise_to_input(x, t.ratio)
+            after, slope = scheduler.step(minus_eps(x, hat), hat, s.ratio, x, return_dict=False)
+            if not s.is_clean:
+                output = minus_eps(after, s.ratio)
+                after = scheduler.step_correct(output, hat, s.ratio, x, after, slope, return_dict=False)[0]
+            x = after
         return x
 
     return run
 
 
-def diffusers_ddpm(variance: str) -> Run:
-    def run(unet: nn.Module, x: Tensor, timesteps: list[int], noise: Noise, clip: bool, exact: bool) -> Tensor:
-        scheduler = DDPMScheduler(**BETAS, clip_sample=clip, variance_type=variance)
-        scheduler = with_exact_tables(scheduler) if exact else scheduler
-        scheduler.set_timesteps(timesteps=timesteps)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(
-                scheduling_ddpm, "randn_tensor", lambda shape, dtype, **_: noise(torch.empty(shape, dtype=dtype))
-            )
-            for t in scheduler.timesteps:
-                x = scheduler.step(unet(x, t, return_dict=False)[0], t, x, return_dict=False)[0]
-        return x
+AGREE: list[tuple[str, str, Theirs]] = [
+    ("ddim", "leading", ddim(eta=0.0)),
+    ("ddim", TO_DATA, Stepped(EulerDiscreteScheduler, scaled=True)),
+    ("ddim[eta=0.5]", "leading", ddim(eta=0.5)),
+    ("ddim[eta=1]", "leading", ddim(eta=1.0)),
+    ("ddim[eta=1]", TO_DATA, Stepped(EulerAncestralDiscreteScheduler, scaled=True)),
+    ("ddpm", "leading", ddpm("fixed_small")),
+    ("ddpm[variance=fixed_large]", TO_DATA, ddpm("fixed_large")),
+    ("heun", TO_DATA, heun()),
+    ("edm[s_churn=0]", TO_DATA, heun()),
+    ("edm[s_churn=40,s_min=0.05,s_max=50,s_noise=1.003]", TO_DATA, karras_ve(s_churn=40.0)),
+    ("edm[s_churn=2,s_min=0.05,s_max=50,s_noise=1.003]", TO_DATA, karras_ve(s_churn=2.0)),
+    ("dpm-solver-2", TO_NOISE, dpm_solver_2()),
+    ("dpm++2s", TO_DATA, Stepped(DPMSolverSinglestepScheduler, {"solver_order": 2})),
+    ("dpm++2m", TO_DATA, multistep(solver_order=2)),
+    ("sde-dpm++2m", TO_DATA, multistep(algorithm_type="sde-dpmsolver++", lower_order_final=False)),
+    ("deis[degree=1,variable=log-rho]", TO_NOISE, deis(1)),
+    ("deis[degree=2,variable=log-rho]", TO_NOISE, deis(2)),
+    ("deis[degree=3,variable=rho]", TO_NOISE, Stepped(LMSDiscreteScheduler, scaled=True)),
+    *((f"unipc[solver_order={p},variant=bh1]", TO_NOISE, unipc(p, "bh1", "sigma_min")) for p in (1, 2, 3)),
+    *((f"unipc[solver_order={p},variant=bh2]", TO_DATA, unipc(p, "bh2", "zero")) for p in (1, 2, 3)),
+    ("pndm", "leading", Stepped(PNDMScheduler, place=as_table)),
+    ("ipndm", TO_DATA, ipndm()),
+    (
+        "sa-solver[predictor_order=1,corrector_order=1,t_min=0,t_max=1]",
+        TO_NOISE,
+        sa_solver(predictor_order=1, corrector_order=1),
+    ),
+    ("consistency", "trailing", lcm()),
+]
 
-    return run
-
-
-def diffusers_heun(unet: nn.Module, x: Tensor, timesteps: list[int], noise: Noise, clip: bool, exact: bool) -> Tensor:
-    scheduler = HeunDiscreteScheduler(**BETAS, clip_sample=clip)
-    scheduler.set_timesteps(timesteps=timesteps)
-    if exact:
-        sigmas = exact_sigmas(timesteps)
-        scheduler.sigmas = torch.cat([sigmas[:1], sigmas[1:-1].repeat_interleave(2), sigmas[-1:]])
-    x = x * (scheduler.sigmas[0] ** 2 + 1.0) ** 0.5  # its state is x / alpha
-    for t in scheduler.timesteps:
-        output = unet(scheduler.scale_model_input(x, t), t, return_dict=False)[0]
-        x = scheduler.step(output, t, x, return_dict=False)[0]
-    return x
-
-
-def diffusers_dpmpp_2m(
-    unet: nn.Module, x: Tensor, timesteps: list[int], noise: Noise, clip: bool, exact: bool
-) -> Tensor:
-    scheduler = DPMSolverMultistepScheduler(
-        **BETAS,
-        algorithm_type="dpmsolver++",
-        solver_type="midpoint",
-        solver_order=2,
-        final_sigmas_type="zero",
-        thresholding=clip,
-        sample_max_value=1.0,
-    )
-    scheduler.set_timesteps(timesteps=timesteps)
-    if exact:
-        scheduler.sigmas = exact_sigmas(timesteps)
-    for t in scheduler.timesteps:
-        output = unet(x, t, return_dict=False)[0]
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(torch, "float32", x.dtype)  # what `step` rounds the state to
-            x = scheduler.step(output, t, x, return_dict=False)[0]
-    return x
+CLIPPED: list[tuple[str, str, Theirs]] = [
+    ("ddim", "leading", ddim(eta=0.0, clip=True)),
+    ("ddim[eta=1]", "leading", ddim(eta=1.0, clip=True)),
+    ("ddpm", "leading", ddpm("fixed_small", clip=True)),
+    ("ddpm[variance=fixed_large]", TO_DATA, ddpm("fixed_large", clip=True)),
+    ("heun", TO_DATA, heun(clip=True)),
+    # it has no clipping, but thresholding to a maximum of 1 is one to -1 ... 1
+    ("dpm++2m", TO_DATA, multistep(solver_order=2, thresholding=True, sample_max_value=1.0)),
+]
 
 
-@pytest.mark.parametrize("clip", [False, True], ids=["free", "clipped"])
-@pytest.mark.parametrize(
-    ("spec", "grid", "theirs"),
-    [
-        ("ddim", "leading", diffusers_ddim(eta=0.0)),
-        ("ddim[eta=1.0]", "leading", diffusers_ddim(eta=1.0)),
-        ("ddpm", "leading", diffusers_ddpm("fixed_small")),
-        ("ddpm[variance=fixed_large]", "quad", diffusers_ddpm("fixed_large")),
-        ("heun", "quad", diffusers_heun),
-        ("dpm++2m", "quad", diffusers_dpmpp_2m),
-    ],
-)
+@pytest.mark.parametrize("steps", [10, 20])
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize(("spec", "grid", "theirs"), AGREE, ids=[spec for spec, _, _ in AGREE])
 def test_samplers_agree_with_diffusers(
-    unet: nn.Module, exact: bool, clip: bool, spec: str, grid: str, theirs: Run, noise: NoiseOf
+    spec: str, grid: str, theirs: Theirs, dtype: torch.dtype, steps: int, noise: NoiseOf
 ) -> None:
-    """Relative to the largest pixel; what is different in diffusers, and why, stands at the top of this file."""
-    levels: list[Level] = GRIDS.make(grid)(SCHEDULE, STEPS)
-    timesteps = [round(SCHEDULE.index(level.t)) for level in levels[:-1]]
-    x = noise(1)(torch.empty(4, 1, 8, 8, dtype=torch.float64 if exact else torch.float32))
-    model = Denoiser(IndexedUNet(unet, SCHEDULE), "epsilon", SCHEDULE, clip=(-1.0, 1.0) if clip else None)
-    ours = SAMPLERS.make(spec).sample(model, x, levels, noise(2))
-    expected = theirs(unet, x, timesteps, noise(2), clip, exact)
-    assert expected.dtype == ours.dtype == x.dtype
-    difference = float((ours - expected).abs().max() / expected.abs().max())
-    assert difference < (1e-11 if exact else 1e-4)
+    assert difference(spec, grid, steps, theirs, noise, dtype) < TOLERANCE[dtype]
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize(("spec", "grid", "theirs"), CLIPPED, ids=[spec for spec, _, _ in CLIPPED])
+def test_samplers_agree_with_diffusers_where_x_0_is_clipped(
+    spec: str, grid: str, theirs: Theirs, dtype: torch.dtype, noise: NoiseOf
+) -> None:
+    assert difference(spec, grid, 10, theirs, noise, dtype, clip=(-1.0, 1.0)) < TOLERANCE[dtype]

@@ -1,0 +1,210 @@
+"""What a step costs beside the network: our samplers against diffusers' `scheduler.step`, on a network that is free.
+
+    OMP_NUM_THREADS=1 taskset -c 1 python tests/benchmarks/overhead.py [--size 1x8x8] [--repeats 30] [METHOD ...]
+
+prints a Markdown table. A sample of 20 steps, divided by 20: ours is `Sampler.sample` on a `Denoiser` whose network
+returns a constant, theirs the loop of diffusers' pipelines without the network (`scale_model_input` and `step`), with
+its steps placed before the clock starts. Ours keeps the coefficients of a grid it has met before, theirs works them out
+again in every step; that is part of the difference. The two alternate, so that both see the same disturbance of the
+machine; the ratio is that of the minima, its spread the quartiles of the ratios of neighbouring repeats.
+
+"constant" noise is a tensor that is there already, on both sides: arithmetic alone. "own" is the noise that each is
+used with: counter-based noise, the same on every device and in every batch, and torch's generator.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench.noise import ImageNoise
+from models.denoiser import Denoiser
+from models.grids import Leading
+from models.schedule import DiscreteVP
+from samplers import SAMPLERS, Noise
+
+STEPS, BATCH = 20, 64
+SIZES = {"1x8x8": (1, 8, 8), "3x32x32": (3, 32, 32)}
+LIMIT = 0.2
+"""Ours takes at most this part of theirs."""
+_SCHEDULE = DiscreteVP.linear()
+_BETAS: dict[str, Any] = {"beta_schedule": "linear", "beta_start": 1e-4, "beta_end": 0.02}
+_NOT_CLEAN = {"final_sigmas_type": "sigma_min"}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A method of ours and the scheduler of diffusers that does the same.
+
+    Attributes:
+        ours: a specification.
+        theirs: class of diffusers, of `diffusers.schedulers`.
+        options: of its `__init__`.
+        step: of its `step`.
+        draws: whether they draw noise.
+        clean: whether they go to the clean level; those for the noise prediction cannot in diffusers.
+    """
+
+    ours: str
+    theirs: str
+    options: dict[str, Any] = field(default_factory=dict)
+    step: dict[str, Any] = field(default_factory=dict)
+    draws: bool = False
+    clean: bool = True
+
+
+_SINGLE, _MULTI = "DPMSolverSinglestepScheduler", "DPMSolverMultistepScheduler"
+_NOISE_PREDICTION = {"algorithm_type": "dpmsolver", "final_sigmas_type": "sigma_min"}
+PAIRS = [
+    Pair("ddim", "DDIMScheduler"),
+    Pair("ddim", "EulerDiscreteScheduler"),
+    Pair("ddim[eta=1]", "DDIMScheduler", step={"eta": 1.0}, draws=True),
+    Pair("ddim[eta=1]", "EulerAncestralDiscreteScheduler", draws=True),
+    Pair("ddpm", "DDPMScheduler", draws=True),
+    Pair("heun", "HeunDiscreteScheduler"),
+    Pair("edm[s_churn=40,s_min=0.05,s_max=50]", "KarrasVeScheduler", {"s_churn": 40.0}, draws=True),
+    Pair("dpm-solver-2", _SINGLE, {"solver_order": 2} | _NOISE_PREDICTION, clean=False),
+    Pair("dpm-solver-3", _SINGLE, {"solver_order": 3} | _NOISE_PREDICTION, clean=False),
+    Pair("dpm++2s", _SINGLE, {"solver_order": 2}),
+    Pair("dpm++2m", _MULTI, {"solver_order": 2}),
+    Pair("dpm++3m", _MULTI, {"solver_order": 3}),
+    Pair("sde-dpm++2m", _MULTI, {"algorithm_type": "sde-dpmsolver++"}, draws=True),
+    Pair("deis[degree=2,variable=log-rho]", "DEISMultistepScheduler", {"solver_order": 3}, clean=False),
+    Pair("deis[degree=3,variable=rho]", "LMSDiscreteScheduler"),
+    Pair("ipndm", "IPNDMScheduler"),
+    Pair("pndm", "PNDMScheduler"),
+    Pair("pndm[variant=S]", "PNDMScheduler", {"skip_prk_steps": True}),
+    Pair("unipc[solver_order=2]", "UniPCMultistepScheduler", {"solver_order": 2}),
+    Pair("unipc[solver_order=3]", "UniPCMultistepScheduler", {"solver_order": 3}),
+    Pair("sa-solver", "SASolverScheduler", draws=True, clean=False),
+    Pair("consistency", "LCMScheduler", {"original_inference_steps": 100}, draws=True),
+]
+
+
+def our_sample(pair: Pair, x: Tensor, noise: Callable[[], Noise]) -> Callable[[], object]:
+    """A sample of ours, to be timed."""
+    sampler = SAMPLERS.make(pair.ours)
+    levels = Leading(clean=pair.clean)(_SCHEDULE, STEPS)
+    output = torch.zeros_like(x)
+    model = Denoiser(lambda x, at: output, "epsilon", _SCHEDULE)
+    return lambda: sampler.sample(model, x, levels, noise())
+
+
+def their_sample(pair: Pair, x: Tensor) -> Callable[[], Callable[[], object]]:
+    """A function that places the steps of a scheduler and returns a sample of it, to be timed."""
+    betas = {} if pair.theirs in ("IPNDMScheduler", "KarrasVeScheduler") else _BETAS
+    scheduler = _scheduler(pair)(**betas | pair.options)
+    output = torch.zeros_like(x)
+    if pair.theirs == "KarrasVeScheduler":
+        return lambda: _placed_karras_ve(scheduler, x, output)
+
+    def run() -> object:
+        state = x
+        for t in scheduler.timesteps:
+            scheduler.scale_model_input(state, t)
+            state = scheduler.step(output, t, state, return_dict=False, **pair.step)[0]
+        return state
+
+    def place() -> Callable[[], object]:
+        scheduler.set_timesteps(STEPS)
+        return run
+
+    return place
+
+
+def _scheduler(pair: Pair) -> type[Any]:
+    import diffusers.schedulers  # seconds of import: only where one is measured
+    from diffusers.schedulers.deprecated.scheduling_karras_ve import KarrasVeScheduler
+
+    found: type[Any] = getattr(diffusers.schedulers, pair.theirs)
+    return KarrasVeScheduler if pair.theirs == "KarrasVeScheduler" else found  # what is exported so is a placeholder
+
+
+def _placed_karras_ve(scheduler: Any, x: Tensor, output: Tensor) -> Callable[[], object]:
+    """The one with an interface of its own: the loop of the pipeline that it was for."""
+    scheduler.set_timesteps(STEPS)
+
+    def run() -> object:
+        state = x
+        for t in scheduler.timesteps.tolist():
+            sigma, after = scheduler.schedule[t], scheduler.schedule[t - 1] if t > 0 else 0
+            hat, sigma_hat = scheduler.add_noise_to_input(state, sigma)
+            state, slope = scheduler.step(output, sigma_hat, after, hat, return_dict=False)
+            if after != 0:
+                state = scheduler.step_correct(output, sigma_hat, after, hat, state, slope, return_dict=False)[0]
+        return state
+
+    return run
+
+
+@contextmanager
+def their_noise(pair: Pair, constant: Tensor | None) -> Iterator[None]:
+    """The scheduler draws a tensor that is there already, unless it is None."""
+    if constant is None:
+        yield
+        return
+    module: Any = sys.modules[_scheduler(pair).__module__]
+    original = getattr(module, "randn_tensor", None)
+    module.randn_tensor = lambda *_, **__: constant
+    try:
+        yield
+    finally:
+        module.randn_tensor = original
+
+
+def measure(pair: Pair, size: tuple[int, ...], repeats: int, *, own_noise: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Seconds a step of ours and of theirs, (repeats,) each, alternating after two rounds of warm-up."""
+    x, constant = torch.randn(BATCH, *size), torch.randn(BATCH, *size)
+    images = torch.arange(BATCH)
+    ours = our_sample(pair, x, lambda: ImageNoise(0, images) if own_noise else lambda like: constant)
+    theirs = their_sample(pair, x)
+    with torch.inference_mode(), their_noise(pair, None if own_noise else constant):
+        times = [(_seconds(ours), _seconds(theirs())) for _ in range(2 + repeats)]
+    found = np.array(times[2:]) / STEPS
+    return found[:, 0], found[:, 1]
+
+
+def _seconds(sample: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    sample()
+    return time.perf_counter() - start
+
+
+def row(pair: Pair, size: str, repeats: int, *, own_noise: bool) -> str:
+    """A line of the table."""
+    ours, theirs = measure(pair, SIZES[size], repeats, own_noise=own_noise)
+    low, high = np.quantile(ours / theirs, [0.25, 0.75])
+    ratio = ours.min() / theirs.min()
+    noise = "-" if not pair.draws else "own" if own_noise else "constant"
+    cells = [f"`{pair.ours}`", pair.theirs.removesuffix("Scheduler"), size, noise]
+    cells += [f"{1e6 * ours.min():.1f}", f"{1e6 * theirs.min():.1f}", f"{ratio:.3f}", f"{low:.3f} ... {high:.3f}"]
+    return f"| {' | '.join(cells)} |"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description="overhead a step of our samplers and of diffusers' schedulers")
+    parser.add_argument("method", nargs="*", help="specifications to measure; all unless given")
+    parser.add_argument("--size", choices=SIZES, action="append", help="of an image")
+    parser.add_argument("--repeats", type=int, default=30)
+    given = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    print("| method | diffusers | image | noise | ours, us/step | theirs, us/step | ratio | spread |")
+    print("|---|---|---|---|--:|--:|--:|---|")
+    for size in given.size or SIZES:
+        for pair in PAIRS:
+            if given.method and pair.ours not in given.method:
+                continue
+            for own_noise in [False, True] if pair.draws else [False]:
+                print(row(pair, size, given.repeats, own_noise=own_noise), flush=True)
+
+
+if __name__ == "__main__":
+    main()
