@@ -1,5 +1,6 @@
 """What several test files share: a schedule of every kind, and noise that can be drawn twice."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from models.schedule import VE, ContinuousVP, DiscreteVP, Flow, Schedule
 from samplers import Noise
 
 torch.set_num_threads(1)  # the tensors here are so small that threads only wait for one another
+os.environ["OMP_NUM_THREADS"] = "1"  # and those of the processes that tests start would wait for other tests' as well
 
 settings.register_profile("reproducible", deadline=None, derandomize=True)
 settings.load_profile("reproducible")

@@ -45,6 +45,7 @@ from samplers import Noise
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:__array_wrap__ must accept:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:.*dpmsolver.* is deprecated:FutureWarning"),
 ]
 

@@ -29,6 +29,7 @@ from samplers import SAMPLERS, Noise, coefficients, dpmpp_3m, sa_solver
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:__array_wrap__ must accept:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:.*dpmsolver.* is deprecated:FutureWarning"),
 ]
 
