@@ -94,6 +94,18 @@ _UNCLIPPED = Caveat(
     lambda given: bool((given["clip_sample"] or given["thresholding"]) and not given["use_clipped_model_output"]),
 )
 _FEW_LOWER = Caveat("the last steps are of lower order only if there are fewer than 15", _lower_order_below_15)
+_HALVED = Caveat(
+    "at order 3 the second derivative counts half, which leaves order 2",
+    lambda given: bool(given["solver_order"] == 3 and given["algorithm_type"] == "dpmsolver++"),
+)
+_SECOND_STAGE = Caveat(
+    "at order 3 the second stage has the coefficient of order 2",
+    lambda given: bool(given["solver_order"] == 3 and given["algorithm_type"] == "dpmsolver"),
+)
+_NAN = Caveat(
+    "the step to sigma = 0 gives NaN",
+    lambda given: bool(given["solver_type"] == "bh1" and given["final_sigmas_type"] == "zero"),
+)
 _TWICE = Caveat("N steps make 2 N - 1 evaluations", _always)
 _NOISY_LAST = Caveat("the last step adds noise", _noisy_last_step)
 _CHURN = Caveat("the noise of s_churn is added after the network's evaluation, not before", _positive("s_churn"))
@@ -120,8 +132,10 @@ SCHEDULERS: dict[str, Scheduler] = {
     "DDPMScheduler": _DDPM,
     "DDPMParallelScheduler": _DDPM,
     "DEISMultistepScheduler": Scheduler("arXiv:2204.13902", _never, (_LEADING, _ROUNDED, _ENDS_NOISY, _FEW_LOWER)),
-    "DPMSolverMultistepScheduler": Scheduler("arXiv:2211.01095", _sde, (_LEADING, _ROUNDED, _SIGMA_MIN, _FEW_LOWER)),
-    "DPMSolverSinglestepScheduler": Scheduler("arXiv:2211.01095", _sde, (_ROUNDED, _SIGMA_MIN)),
+    "DPMSolverMultistepScheduler": Scheduler(
+        "arXiv:2211.01095", _sde, (_LEADING, _ROUNDED, _SIGMA_MIN, _FEW_LOWER, _HALVED)
+    ),
+    "DPMSolverSinglestepScheduler": Scheduler("arXiv:2211.01095", _sde, (_ROUNDED, _SIGMA_MIN, _SECOND_STAGE)),
     "EulerAncestralDiscreteScheduler": Scheduler(_EDM, _always, _AT_0),
     "EulerDiscreteScheduler": Scheduler(_EDM, _positive("s_churn"), (*_AT_0, _SIGMA_MIN, _CHURN)),
     "HeunDiscreteScheduler": Scheduler(_EDM, _never, (*_AT_0, _TWICE)),
@@ -139,7 +153,7 @@ SCHEDULERS: dict[str, Scheduler] = {
         (_ENDS_NOISY,),
         without_effect=_PLACED_ANYHOW | _CLIPS_NOTHING | {"set_alpha_to_one", "timestep_scaling"},
     ),
-    "UniPCMultistepScheduler": Scheduler("arXiv:2302.04867", _never, (_LEADING, _ROUNDED, _SIGMA_MIN)),
+    "UniPCMultistepScheduler": Scheduler("arXiv:2302.04867", _never, (_LEADING, _ROUNDED, _SIGMA_MIN, _NAN)),
 }
 
 _FLOW = "it is made for flow matching and takes no betas"

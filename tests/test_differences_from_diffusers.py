@@ -25,7 +25,7 @@ from models.analytic import Gaussian
 from models.denoiser import Denoiser
 from models.grids import LogSNR
 from models.schedule import ContinuousVP, Level
-from samplers import SAMPLERS, Noise, coefficients, dpmpp_3m, sa_solver
+from samplers import SAMPLERS, Noise, coefficients, sa_solver
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
@@ -55,18 +55,14 @@ def with_moments(patch: pytest.MonkeyPatch, module: Any, moment_of: Callable[[in
 # DPM-Solver++(3M): the quadratic term has half its coefficient there, so the method is of second order
 
 
-def half_quadratic(nodes: int) -> Moment:
-    return lambda z, m: _moment(z, m) * (0.5 if m == 2 else 1.0)
-
-
 @each_steps
-def test_diffusers_takes_half_of_the_quadratic_term_of_dpmpp_3m(
-    steps: int, noise: NoiseOf, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_diffusers_takes_half_of_the_quadratic_term_of_dpmpp_3m(steps: int, noise: NoiseOf) -> None:
     theirs = Stepped(DPMSolverMultistepScheduler, {"solver_order": 3, "lower_order_final": False})
-    assert difference("dpm++3m", TO_DATA, steps, theirs, noise, EXACT) > 1e-3
-    with_moments(monkeypatch, dpmpp_3m, half_quadratic)
-    assert difference("dpm++3m", TO_DATA, steps, theirs, noise, EXACT) < 1e-11
+    ours = "dpm++3m[lower_order_below=0]"
+    assert difference(ours, TO_DATA, steps, theirs, noise, EXACT) > 1e-3
+    halved = "dpm++3m[halved=true,lower_order_below=0]"
+    assert difference(halved, TO_DATA, steps, theirs, noise, EXACT) < 1e-11
+    assert difference(halved, TO_DATA, steps, theirs, noise, torch.float32) < 1e-4
 
 
 def diffusers_on(model: Denoiser, x: Tensor, levels: Sequence[Level]) -> Tensor:
