@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
+from bench.cli_making import reference, train
 from models.errors import UsageError
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
@@ -21,6 +22,9 @@ app = App(
     suppress_keyboard_interrupt=False,
     default_parameter=Parameter(negative=()),
 )
+
+app.command(reference)
+app.command(train)
 
 
 @app.default
@@ -82,10 +86,10 @@ def run(
         out: Run folder (default: results/NAME).
         force: Measure again what is already recorded.
         dry_run: Only list the cells.
-        plugin: Python file that registers samplers; may be given several times.
+        plugin: Python file that registers samplers or networks; may be given several times.
     """
     from bench.commands import run_and_report
-    from bench.study import Overrides
+    from bench.study_file import Overrides
     from models.registry import split_outside_brackets
 
     _load_plugins(plugin)
@@ -195,21 +199,6 @@ def compare(run_a: Path, run_b: Path, /) -> int:
     from bench.commands import compare_runs
 
     return compare_runs(run_a, run_b)
-
-
-@app.command
-def train(model: str, /, *, out: Path | None = None, seed: int = 0, steps: int | None = None) -> int:
-    """Train an embedded model again from scratch; a killed training goes on from its checkpoint.
-
-    Args:
-        model: Name of the model: digits, digits-vae.
-        out: Folder for checkpoints and the model (default: results/train-NAME).
-        seed: Of initialisation, batches, times and noise.
-        steps: Steps of the denoiser's training, to try the command out; all other stages shrink alike.
-    """
-    from bench.commands import train_model
-
-    return train_model(model, out, seed, steps)
 
 
 def main() -> None:

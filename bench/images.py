@@ -29,9 +29,10 @@ def check_samples(samples: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -
         raise BadSamples(f"{bad} of {samples.shape[0]} images of a batch hold NaN or Inf")
 
 
-def to_uint8(samples: Tensor) -> Tensor:
-    """[-1, 1] to 0 ... 255, clamped and rounded to nearest (halves to even)."""
-    return ((samples.clamp(-1.0, 1.0) + 1.0) * 127.5).round().to(torch.uint8)
+def to_uint8(samples: Tensor, value_range: tuple[float, float] = (-1.0, 1.0)) -> Tensor:
+    """From the range of a network's images to 0 ... 255, clamped and rounded to nearest (halves to even)."""
+    low, high = value_range
+    return ((samples.clamp(low, high) - low) * (255.0 / (high - low))).round().to(torch.uint8)
 
 
 def save_preview(images: Tensor, path: Path) -> None:

@@ -88,16 +88,23 @@ def _metrics() -> list[Row]:
     from bench.study import METRICS
 
     columns = {
-        "fd": "fd_<extractor>: Frechet distance of features to the reference; lower is better",
+        "fd": "fid (Inception's own weights, 50,000 images or more), else fd_<extractor>: Frechet distance of features "
+        "to the reference; lower is better",
+        "fd_infinity": "<fd>_inf: the same extrapolated to infinitely many images (arXiv 1911.07023)",
         "kid": "kid_mean, kid_std: kernel distance, unbiased by the number of images; lower is better",
         "inception_score": "inception_score, inception_score_std: exp of the KL of class predictions; higher is better",
         "precision_recall": "precision, recall: of 3-nearest-neighbour manifolds; higher is better",
+        "solver_error": "solver_rmse: of deterministic samplers, distance from the exact solution of the probability "
+        "flow from the same noise; needs no reference",
+        "law": "law_fd, law_nearest_rmse, law_occupancy: distance from the law of an exact model (digits-oracle, "
+        "digits-mixture), each beside that of as many exact samples",
     }
     return [{"name": name, "columns": columns[name]} for name in METRICS]
 
 
 def _studies() -> list[Row]:
-    from bench.study import load_study, plan, study_names
+    from bench.plan import plan
+    from bench.study_file import load_study, study_names
 
     found = []
     for name in study_names():

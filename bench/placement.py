@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from bench.study import Cell
+from bench.plan import Cell
 from models.card import Card
 from models.errors import UsageError
 from models.grids import GRIDS

@@ -8,6 +8,7 @@ that whatever kills a run leaves whole records or none.
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,9 +65,10 @@ class RunFolder:
         for leftover in self.cells.glob("*.tmp"):
             leftover.unlink(missing_ok=True)
 
-    def write_manifest(self, study: dict[str, Any], cells: list[str]) -> None:
-        """Store the resolved study and the ids of its cells, in order."""
-        write_json(self._manifest, {"schema": SCHEMA, "study": study, "cells": cells})
+    def write_manifest(self, study: dict[str, Any], cells: list[str], published: Sequence[dict[str, Any]] = ()) -> None:
+        """Store the resolved study, the ids of its cells, in order, and what has been published about them."""
+        content = {"schema": SCHEMA, "study": study, "cells": cells, "published": list(published)}
+        write_json(self._manifest, content)
 
     def manifest(self) -> dict[str, Any]:
         """The resolved study and its cells; UsageError if this is no run folder."""

@@ -2,18 +2,21 @@
 
 import os
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import torch
 
-from bench.cell import Resolved, Rig, measure, resolve
+from bench.cell import Resolved, measure, resolve
 from bench.environment import describe
 from bench.images import save_preview
 from bench.placement import grid_ends
+from bench.plan import Cell, Expectation, expectations, plan
 from bench.record import SCHEMA, Record, RunFolder, cell_id
-from bench.study import Cell, Study, plan
+from bench.rig import Rig
+from bench.solution import Solutions
+from bench.study import Study
 
 
 @dataclass
@@ -58,7 +61,9 @@ def run_study(study: Study, rig: Rig, folder: RunFolder, force: bool, progress: 
     resolved = [(cell, resolve(cell, rig)) for cell in plan(study)]
     cells = {cell_id(each.identity): (cell, each) for cell, each in resolved}
     folder.create()
-    folder.write_manifest(study.model_dump(mode="json"), list(cells))
+    names = {cell: name for name, (cell, _) in cells.items()}
+    published = [_published(names[each.cell], each) for each in expectations(study)]
+    folder.write_manifest(study.model_dump(mode="json"), list(cells), published)
     read = {name: folder.read(name, set_aside=True) for name in cells}
     found = {name: record for name, record in read.items() if record is not None and record["status"] == "ok"}
     waiting = [each for name, (_, each) in cells.items() if force or name not in found]
@@ -79,6 +84,13 @@ def run_study(study: Study, rig: Rig, folder: RunFolder, force: bool, progress: 
     return outcome
 
 
+def _published(cell: str, expected: Expectation) -> dict[str, Any]:
+    """A manifest's entry: what was published, and which cell is to reproduce it, in words too."""
+    content = {field.name: getattr(expected, field.name) for field in fields(expected) if field.name != "cell"}
+    words = {"sampler": expected.cell.sampler, "grid": expected.cell.grid, "steps": expected.cell.steps}
+    return {"cell": cell} | words | content
+
+
 def _expected(resolved: Resolved) -> int:
     """Evaluations an image, for the time estimate; a sampler that cannot say counts as one a step."""
     one_a_step = len(resolved.levels) - 1
@@ -96,11 +108,13 @@ def _measured(
     record |= {"device": rig.device.type, "intervals": len(resolved.levels) - 1}
     record |= grid_ends(resolved.sampler, resolved.levels)
     record |= {"load_average_1min": os.getloadavg()[0]}  # above this process's own threads: others disturbed it
+    record |= {"model_source": resolved.model.source}
     log = folder.cells / f"{name}.traceback.txt"
     expected = _expected(resolved)
     try:
         with torch.inference_mode():
-            found = measure(resolved, rig, lambda images: progress.advanced(images * expected))
+            solutions = Solutions(folder.path / "solutions")
+            found = measure(resolved, rig, solutions, lambda images: progress.advanced(images * expected))
         record |= {"stochastic": resolved.sampler.stochastic, **found.columns}
         save_preview(found.preview, folder.preview(name))
         log.unlink(missing_ok=True)

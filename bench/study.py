@@ -1,33 +1,22 @@
-"""Studies: a TOML file says what is compared; here, and only here, its product is taken and becomes a list of cells."""
+"""Studies: what is compared, as a TOML file says it. `bench.study_file` reads one, `bench.plan` takes its product."""
 
-import tomllib
-from bisect import bisect_right
-from dataclasses import dataclass
-from itertools import product
-from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from models.errors import UsageError
-from models.grids import GRIDS, Grid
-from models.registry import explain, unknown
-from models.schedule import Schedule
-from models.zoo import load_card, model_folder
-from samplers import SAMPLERS, Sampler
-
-STUDIES = Path(__file__).parent / "studies"
+from models.card import Changes
+from models.schedule_cards import Strict
 
 Precision = Literal["fp32"]
-Metric = Literal["fd", "kid", "inception_score", "precision_recall"]
-METRICS: tuple[Metric, ...] = ("fd", "kid", "inception_score", "precision_recall")
+Metric = Literal["fd", "fd_infinity", "kid", "inception_score", "precision_recall", "solver_error", "law"]
+METRICS: tuple[Metric, ...] = ("fd", "fd_infinity", "kid", "inception_score", "precision_recall", "solver_error", "law")
+FEATURE_METRICS: tuple[Metric, ...] = ("fd", "fd_infinity", "kid", "inception_score", "precision_recall")
+"""Those that need a feature extractor and a reference."""
+
+DEFAULT_METRICS: tuple[Metric, ...] = ("fd", "kid", "inception_score", "precision_recall")
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Baseline(_Strict):
+class Baseline(Strict):
     """The setting that the others are compared with."""
 
     sampler: str
@@ -35,7 +24,40 @@ class Baseline(_Strict):
     steps: int = Field(ge=1)
 
 
-class Block(_Strict):
+class ExtractorChoice(Strict):
+    """What quality is measured with; in a study also just its name.
+
+    Attributes:
+        name: of an extractor of torch-fidelity ("inception-v3-compat", "dinov2-vit-l-14", "clip-vit-b-32", ...), or of
+            a model whose compact one is meant.
+        weights: file of its weights; None: torch-fidelity downloads them.
+        sha256: that the weights must have; needed for weights other than the official ones.
+    """
+
+    name: str
+    weights: str | None = None
+    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+
+
+class Published(Strict):
+    """Published values that a block's cells are compared with.
+
+    Attributes:
+        source: where they stand, such as "arXiv:2010.02502, table 1".
+        values: one for each number of steps or evaluations of the block.
+        column: which of ours they are to equal.
+        images: that they were computed from.
+        tolerance: relative; careful implementations of the same solver on the same checkpoint differ by up to 4 %.
+    """
+
+    source: str
+    values: list[float] = Field(min_length=1)
+    column: str = "fid"
+    images: int = Field(default=50_000, ge=1)
+    tolerance: float = Field(default=0.04, gt=0)
+
+
+class Block(Strict):
     """A product of samplers, grids and either steps or evaluations, on the study's model or on one of its own.
 
     Attributes:
@@ -45,6 +67,8 @@ class Block(_Strict):
         evaluations: budgets of network evaluations an image instead: each sampler takes the most steps that it declares
             to stay within. A sampler of two evaluations a step is so compared with one of one.
         seeds: None for the study's.
+        clip: None for the study's.
+        published: what is known of a single sampler on a single grid.
     """
 
     model: str | None = None
@@ -53,30 +77,47 @@ class Block(_Strict):
     steps: list[int] | None = Field(default=None, min_length=1)
     evaluations: list[int] | None = Field(default=None, min_length=1)
     seeds: list[int] | None = None
+    clip: bool | None = None
+    published: Published | None = None
 
     @model_validator(mode="after")
     def _has_steps_or_evaluations(self) -> "Block":
         if (self.steps is None) == (self.evaluations is None):
             raise ValueError("expected either steps or evaluations")
+        counts = self.steps or self.evaluations or []
+        if self.published and (
+            len(self.samplers) != 1 or len(self.grids) != 1 or len(self.published.values) != len(counts)
+        ):
+            raise ValueError(
+                "published values need a block of one sampler and one grid, and one value for each number of steps or "
+                f"evaluations; got {len(self.samplers)} samplers, {len(self.grids)} grids, {len(counts)} numbers and "
+                f"{len(self.published.values)} values"
+            )
         return self
 
 
-class Study(_Strict):
+class Study(Strict):
     """A speed-versus-quality study.
 
     Attributes:
         name: names the run folder.
         title: heads tables and figures.
-        model: an embedded model's name or a folder; its extractor and reference measure every cell, those of blocks
-            with a model of their own too.
+        model: an embedded model's name, a folder, or "hf:owner/name@revision"; its extractor and reference measure
+            every cell unless the study names others, those of blocks with a model of their own too.
+        checkpoint: what is to hold for that model instead of what its own files say.
+        extractor: what quality is measured with; None: the model's own compact one.
+        reference: the real data's statistics: a file that `reference` made, an .npz of mu and sigma, or the name of a
+            model, whose own is meant; None: the model's own, or that of the model that the extractor names.
         images: how many each cell generates (at least 16, which the metrics need).
         batch: images generated at a time; full batches are the timed repeats.
         repeats: timed calls a cell has at least; where there are fewer full batches, the first is run again.
         seeds: seed blocks; a block of the product may have its own.
+        label: the class of all images, for class-conditional models; None: drawn evenly, by seed and image.
         device: "auto", "cpu", "cuda", "cuda:1", ...
         precision: arithmetic of the network.
         clip: whether predictions of x_0 are clamped to the range on the model's card.
         metrics: of `METRICS`.
+        solver_images: how many of the images the solver error is measured on.
         tolerance: how much worse than the baseline is still good enough, as a fraction of the baseline's distance.
         baseline: what the answer compares with.
         block: the products.
@@ -85,181 +126,33 @@ class Study(_Strict):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     title: str
     model: str
+    checkpoint: Changes | None = None
+    extractor: ExtractorChoice | None = None
+    reference: str | None = None
     images: int = Field(ge=16, lt=2**32)
     batch: int = Field(ge=1)
     repeats: int = Field(default=4, ge=1)
     seeds: list[int] = Field(default=[0], min_length=1)
+    label: int | None = Field(default=None, ge=0)
     device: str = "auto"
     precision: Precision = "fp32"
     clip: bool = True
-    metrics: list[Metric] = Field(default=list(METRICS), min_length=1)
+    metrics: list[Metric] = Field(default=list(DEFAULT_METRICS), min_length=1)
+    solver_images: int = Field(default=256, ge=1)
     tolerance: float = Field(default=0.1, ge=0)
     baseline: Baseline
     block: list[Block] = Field(min_length=1)
 
+    @field_validator("extractor", mode="before")
+    @classmethod
+    def _named(cls, extractor: Any) -> Any:
+        return {"name": extractor} if isinstance(extractor, str) else extractor
 
-@dataclass(frozen=True)
-class Cell:
-    """One row to be measured: a sampler on a grid of some steps, with one seed.
+    @property
+    def needs_features(self) -> bool:
+        """Whether some metric needs a feature extractor and a reference."""
+        return any(metric in FEATURE_METRICS for metric in self.metrics)
 
-    Attributes:
-        model: as the study spells it.
-        main: whether that is the study's main model.
-    """
-
-    sampler: str
-    grid: str
-    steps: int
-    seed: int
-    model: str
-    main: bool = True
-
-    def __str__(self) -> str:
-        model = "" if self.main else f"{self.model}: "
-        return f"{model}{self.sampler} on {self.grid}, {self.steps} steps, seed {self.seed}"
-
-
-class Overrides(BaseModel):
-    """What the command line says, which wins over the file. None leaves the study's value."""
-
-    samplers: list[str] | None = None
-    grids: list[str] | None = None
-    steps: list[int] | None = None
-    evaluations: list[int] | None = None
-    images: int | None = None
-    batch: int | None = None
-    seed: int | None = None
-    device: str | None = None
-    precision: str | None = None
-    model: str | None = None
-
-
-def study_names() -> list[str]:
-    """Names of the studies that ship."""
-    return sorted(path.stem for path in STUDIES.glob("*.toml"))
-
-
-def load_study(name_or_path: str, overrides: Overrides | None = None) -> Study:
-    """Read a study, apply the overrides and check it.
-
-    Raises:
-        UsageError: no such study, not TOML, unknown keys, wrong types or ranges, unknown samplers or grids.
-    """
-    path = STUDIES / f"{name_or_path}.toml"
-    if not path.is_file():
-        path = Path(name_or_path)
-        if path.suffix != ".toml":
-            raise unknown("study", name_or_path, study_names())
-        if not path.is_file():
-            raise UsageError(
-                f"no study file {name_or_path!r}; expected a TOML file or one of: {', '.join(study_names())}"
-            )
-    try:
-        return parse_study(path.read_text(), name_or_path, overrides or Overrides())
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read the study {name_or_path!r}: {error}") from None
-
-
-def parse_study(text: str, origin: str, overrides: Overrides) -> Study:
-    """A study from TOML text; `origin` names it in errors."""
-    try:
-        content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"study {origin!r} is not valid TOML: {error}") from None
-    try:
-        study = Study.model_validate(content)
-        study = Study.model_validate(_overridden(study, overrides))
-    except ValidationError as error:
-        raise UsageError(f"study {origin!r}: {explain(error)}. {_KEYS}") from None
-    plan(study)  # fails on unknown samplers and grids
-    return study
-
-
-_KEYS = f"A study has the keys: {', '.join(Study.model_fields)}; a block: {', '.join(Block.model_fields)}."
-
-
-def _overridden(study: Study, overrides: Overrides) -> dict[str, Any]:
-    content = study.model_dump()
-    for key in ("images", "batch", "device", "precision", "model"):
-        value = getattr(overrides, key)
-        if value is not None:
-            content[key] = value
-    if overrides.seed is not None:
-        content["seeds"] = [overrides.seed]
-    blocks = content["block"]
-    if overrides.samplers is not None:
-        blocks = [_block_for(study, sampler) for sampler in overrides.samplers]
-    for block in blocks:
-        if overrides.steps is not None or overrides.evaluations is not None:
-            block["steps"], block["evaluations"] = overrides.steps, overrides.evaluations
-        if overrides.grids is not None:
-            block["grids"] = overrides.grids
-        if overrides.seed is not None:
-            block["seeds"] = None
-    content["block"] = blocks
-    return content
-
-
-def _block_for(study: Study, sampler: str) -> dict[str, Any]:
-    """A block for a sampler that the command line names: as the study has it, else like the main model's first."""
-    wanted = SAMPLERS.make(sampler)
-    same = [block for block in study.block if wanted in map(SAMPLERS.make, block.samplers)]
-    alike = [block for block in study.block if type(wanted) in (type(SAMPLERS.make(each)) for each in block.samplers)]
-    main = [block for block in study.block if block.model is None]
-    block = (same or alike or main or study.block)[0]
-    return block.model_dump() | {"samplers": [sampler]}
-
-
-def plan(study: Study) -> list[Cell]:
-    """The cells of a study, the baseline's first, each once, in canonical spelling.
-
-    Raises:
-        UsageError: a sampler or grid that does not exist, or parameters that it does not take.
-    """
-    base = study.baseline
-    cells = [_cell(base.sampler, base.grid, base.steps, seed, study.model, main=True) for seed in study.seeds]
-    for block in study.block:
-        seeds = study.seeds if block.seeds is None else block.seeds
-        model = study.model if block.model is None else block.model
-        for sampler, grid in product(block.samplers, block.grids):
-            for steps, seed in product(_steps(block, sampler, grid, model), seeds):
-                cells.append(_cell(sampler, grid, steps, seed, model, main=model == study.model))
-    return list(dict.fromkeys(cells))
-
-
-def _steps(block: Block, sampler: str, grid: str, model: str) -> list[int]:
-    if block.steps is not None:
-        return block.steps
-    schedule = load_card(model_folder(model)).schedule.build()
-    made, placed = SAMPLERS.make(sampler), GRIDS.make(grid)
-    return [most_steps(made, placed, schedule, budget) for budget in block.evaluations or ()]
-
-
-def most_steps(sampler: Sampler, grid: Grid, schedule: Schedule, budget: int) -> int:
-    """The most steps on a grid whose declared evaluations an image stay within a budget.
-
-    Raises:
-        UsageError: the sampler does not declare its evaluations, or one step takes more than the budget.
-    """
-
-    def evaluations(steps: int) -> int:
-        try:
-            levels = grid(schedule, steps)
-        except UsageError:  # more steps than the schedule has
-            return budget + 1
-        declared = sampler.nfe(levels)
-        if declared is None:
-            raise UsageError(f"{SAMPLERS.spec_of(sampler)} cannot say its evaluations before; give its block steps")
-        return declared
-
-    found = bisect_right(range(1, budget + 1), budget, key=evaluations)
-    if found == 0:
-        raise UsageError(f"{SAMPLERS.spec_of(sampler)} takes more than {budget} evaluations in a single step")
-    return found
-
-
-def _cell(sampler: str, grid: str, steps: int, seed: int, model: str, *, main: bool) -> Cell:
-    if not 0 <= seed < 2**64:
-        raise UsageError(f"seed {seed} lies outside 0 ... 2^64 - 1")
-    made, placed = SAMPLERS.make(sampler), GRIDS.spec_of(GRIDS.make(grid))
-    return Cell(SAMPLERS.spec_of(made), "native" if made.places_steps else placed, steps, seed, model, main)
+    def changes_of(self, model: str) -> Changes | None:
+        """What the study says about a model of its own: only about the main one."""
+        return self.checkpoint if model == self.model else None

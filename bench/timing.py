@@ -46,16 +46,16 @@ class TimedNetwork:
         self._seconds = 0.0
         self._events: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
 
-    def __call__(self, x: Tensor, at: Level) -> Tensor:
+    def __call__(self, x: Tensor, at: Level, *labels: Tensor) -> Tensor:
         if self._on_cuda:
             start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
             start.record()
-            output = self._network(x, at)
+            output = self._network(x, at, *labels)
             end.record()
             self._events.append((start, end))
             return output
         began = self._clock()
-        output = self._network(x, at)
+        output = self._network(x, at, *labels)
         self._seconds += self._clock() - began
         return output
 
@@ -80,6 +80,14 @@ class Stopwatch:
     def synchronise(self) -> None:
         if self._on_cuda:
             torch.cuda.synchronize(self._device)
+
+    def seconds(self, call: Callable[[], object]) -> float:
+        """Wall-clock of one call."""
+        self.synchronise()
+        began = self._clock()
+        call()
+        self.synchronise()
+        return self._clock() - began
 
     def time(self, call: Callable[[], Tensor], network: TimedNetwork) -> Timed:
         """Run the call once, timed."""

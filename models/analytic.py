@@ -3,14 +3,52 @@
 All of them are mixtures, p(x_0) = sum_k w_k N(m_k, S_k), for which x_t = alpha x_0 + sigma eps is again a mixture,
 N(alpha m_k, alpha^2 S_k + sigma^2 I), and E[x_0 | x_t] the responsibility-weighted mean of the components' posterior
 means. They give x_0, so they are wrapped as `Denoiser(law, "sample", schedule)`.
+
+They compute in the dtype and on the device of their own tensors (float64, unless whoever made them wanted less) and
+return the dtype and device of the state that they are given. Their moments and samples are exact, so that what a
+sampler makes of them can be compared with the law itself.
 """
 
 import math
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from models.schedule import Level
+
+_AT_ONCE = 1 << 24
+"""Pairs of a state and a point that are compared at a time: 128 MiB in float64, whatever the batch and the data set."""
+
+
+class Law(Protocol):
+    """A data law that is known exactly, and is its own network."""
+
+    @property
+    def mean(self) -> Tensor:
+        """(D,): the mean of the data."""
+
+    @property
+    def covariance(self) -> Tensor:
+        """(D, D): the covariance of the data."""
+
+    @property
+    def points(self) -> Tensor | None:
+        """(M, C, H, W), all that the data can be, or None if the law has a density."""
+
+    def __call__(self, x: Tensor, at: Level) -> Tensor:
+        """E[x_0 | x_t = x], like x, (N, C, H, W)."""
+
+    def draw(self, chance: Tensor, normal: Tensor) -> Tensor:
+        """Exact samples, a function of the random numbers given.
+
+        Args:
+            chance: (N,), uniform on (0, 1): which component or point.
+            normal: (N, D), standard normal: where within it.
+
+        Returns:
+            (N, C, H, W), in the dtype of the law.
+        """
 
 
 class GaussianMixture:
@@ -22,6 +60,8 @@ class GaussianMixture:
         covariances: (K, D, D), symmetric, positive semi-definite.
         shape: shape of one sample, (C, H, W), of D elements.
     """
+
+    points: None = None
 
     def __init__(self, weights: Tensor, means: Tensor, covariances: Tensor, shape: tuple[int, ...]) -> None:
         count, size = means.shape
@@ -38,7 +78,7 @@ class GaussianMixture:
 
     def __call__(self, x: Tensor, at: Level) -> Tensor:
         """E[x_0 | x_t = x], for x of shape (N, *shape)."""
-        flat = x.flatten(1)
+        flat = x.flatten(1).to(self.means)
         marginal = at.alpha**2 * self._variances + at.sigma**2  # (K, D), along the components' axes
         # offsets of x from the components' means, along the axes of each: (K, N, D)
         along = torch.einsum("knd,kde->kne", flat - at.alpha * self.means[:, None, :], self._axes)
@@ -46,7 +86,7 @@ class GaussianMixture:
         responsibility = (log_density + self.weights.log()[:, None]).softmax(dim=0)
         gain = at.alpha * self._variances / marginal
         posterior = self.means[:, None, :] + torch.einsum("kne,kde->knd", along * gain[:, None, :], self._axes)
-        return torch.einsum("kn,knd->nd", responsibility, posterior).reshape(x.shape)
+        return torch.einsum("kn,knd->nd", responsibility, posterior).reshape(x.shape).to(x)
 
     @property
     def mean(self) -> Tensor:
@@ -60,6 +100,17 @@ class GaussianMixture:
         offsets = self.means - self.mean
         between: Tensor = torch.einsum("k,kd,ke->de", self.weights, offsets, offsets)
         return within + between
+
+    def draw(self, chance: Tensor, normal: Tensor) -> Tensor:
+        """Exact samples (N, *shape): component k where chance (N,) lies in its part of (0, 1), m_k + S_k^(1/2) normal.
+
+        `normal` is (N, D).
+        """
+        edges = self.weights.cumsum(0)[:-1].contiguous()
+        chosen = torch.searchsorted(edges, chance.to(self.means), right=True)
+        along = normal.to(self.means) * self._variances[chosen].sqrt()
+        samples: Tensor = self.means[chosen] + torch.einsum("ne,nde->nd", along, self._axes[chosen])
+        return samples.reshape(-1, *self.shape)
 
 
 class Gaussian(GaussianMixture):
@@ -75,9 +126,9 @@ class Gaussian(GaussianMixture):
         """
         variances, axes, mean = self._variances[0], self._axes[0], self.means[0]
         ratio = ((s.alpha**2 * variances + s.sigma**2) / (t.alpha**2 * variances + t.sigma**2)).sqrt()
-        along = (x.flatten(1) - t.alpha * mean) @ axes
+        along = (x.flatten(1).to(mean) - t.alpha * mean) @ axes
         solution: Tensor = s.alpha * mean + (along * ratio) @ axes.T
-        return solution.reshape(x.shape)
+        return solution.reshape(x.shape).to(x)
 
 
 class FiniteData:
@@ -88,12 +139,42 @@ class FiniteData:
     """
 
     def __init__(self, points: Tensor) -> None:
+        if points.ndim != 4 or not len(points) or not points.is_floating_point():
+            raise ValueError(
+                f"expected points (M, C, H, W), at least one, of a floating-point dtype, got {tuple(points.shape)} of "
+                f"{points.dtype}"
+            )
         self.points = points
         self._flat = points.flatten(1)
         self._norm2 = (self._flat**2).sum(1)
 
     def __call__(self, x: Tensor, at: Level) -> Tensor:
         """E[x_0 | x_t = x], for x of shape (N, C, H, W)."""
+        parts = x.flatten(1).split(self._rows)
+        return torch.cat([self._posterior(part, at) for part in parts]).reshape(x.shape).to(x)
+
+    @property
+    def _rows(self) -> int:
+        """States that are compared with all points at a time."""
+        return max(1, _AT_ONCE // len(self.points))
+
+    def _posterior(self, flat: Tensor, at: Level) -> Tensor:
         # -|x - alpha x_i|^2 / (2 sigma^2), less the part that all x_i share
-        logits = (at.alpha * x.flatten(1) @ self._flat.T - 0.5 * at.alpha**2 * self._norm2) / at.sigma**2
-        return (logits.softmax(dim=1) @ self._flat).reshape(x.shape)
+        logits = (at.alpha * flat.to(self._flat) @ self._flat.T - 0.5 * at.alpha**2 * self._norm2) / at.sigma**2
+        return logits.softmax(dim=1) @ self._flat
+
+    @property
+    def mean(self) -> Tensor:
+        """(D,): the mean of the data."""
+        return self._flat.mean(0)
+
+    @property
+    def covariance(self) -> Tensor:
+        """(D, D): the covariance of the law itself, divided by M and not M - 1."""
+        offsets = self._flat - self.mean
+        return offsets.T @ offsets / len(offsets)
+
+    def draw(self, chance: Tensor, normal: Tensor) -> Tensor:
+        """Exact samples (N, C, H, W): the points numbered floor(M chance), for chance (N,); `normal` is not used."""
+        chosen = (chance.to(self._flat.device).double() * len(self.points)).long().clamp(max=len(self.points) - 1)
+        return self.points[chosen]

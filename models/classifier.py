@@ -1,4 +1,4 @@
-"""A small convolutional classifier whose penultimate layer serves as a compact feature extractor.
+"""Classifiers whose penultimate layer serves as a compact feature extractor: the one for digits, and all by name.
 
 Three convolutions of torchvision's building block (3x3, batch norm, SiLU), the second and third of stride 2, then a
 linear layer to the features and one to the class logits. Real Inception features need 299 x 299 photographs and a
@@ -6,18 +6,23 @@ download; for 8 x 8 digits a classifier trained on those very digits tells digit
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torchvision.ops import Conv2dNormActivation
 
+from models.errors import UsageError
+from models.image_classifier import ImageClassifier
+from models.registry import unknown
+from models.resnet import ResNet9
 
-class Classifier(nn.Module):
+
+class Classifier(ImageClassifier):
     """Maps uint8 images (N, C, S, S), 0 ... 255, to (features (N, F), logits (N, K)), both float32."""
 
     def __init__(self, *, size: int, channels: int, width: int, features: int, classes: int) -> None:
-        super().__init__()
+        super().__init__((channels, size, size))
         block = {"kernel_size": 3, "activation_layer": nn.SiLU}
         self.trunk = nn.Sequential(
             Conv2dNormActivation(channels, width, **block),
@@ -28,17 +33,30 @@ class Classifier(nn.Module):
             nn.SiLU(),
         )
         self.head = nn.Linear(features, classes)
-        self.image_shape = (channels, size, size)
 
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "Classifier":
-        return cls(**config)
+    @staticmethod
+    def from_config(config: dict[str, Any]) -> ImageClassifier:
+        """As `make_classifier`."""
+        return make_classifier(config)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        if images.dtype != torch.uint8 or images.shape[1:] != self.image_shape:
-            raise ValueError(
-                f"expected uint8 images of shape (N, {', '.join(map(str, self.image_shape))}), "
-                f"got {images.dtype} of shape {tuple(images.shape)}"
-            )
-        features = self.trunk(images.float() / 127.5 - 1.0)
+        features = self.trunk(self.centred(images))
         return features, self.head(features)
+
+
+CLASSIFIERS: dict[str, Callable[..., ImageClassifier]] = {"Classifier": Classifier, "ResNet9": ResNet9}
+
+
+def make_classifier(config: dict[str, Any]) -> ImageClassifier:
+    """The network that an extractor's `config.json` describes; `_class_name` says which, without it a `Classifier`.
+
+    Raises:
+        UsageError: there is no such network, or its parameters are others.
+    """
+    name = config.get("_class_name", "Classifier")
+    if not isinstance(name, str) or name not in CLASSIFIERS:
+        raise unknown("classifier", str(name), CLASSIFIERS)
+    try:
+        return CLASSIFIERS[name](**{key: value for key, value in config.items() if not key.startswith("_")})
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{config} does not describe a {name}: {error}") from None

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Literal, NamedTuple
 
+import torch
 from torch import Tensor
 
-from models.networks import Network
 from models.schedule import Level, Schedule
 
 Parametrisation = Literal["epsilon", "sample", "v_prediction", "score", "flow"]
@@ -119,35 +119,84 @@ class Prediction:
         return _combine(self.eps, self.x0, self._at.alpha, -self._at.sigma)
 
 
+class _Count:
+    """Images evaluated, by a denoiser and by all denoisers of some of its images."""
+
+    def __init__(self) -> None:
+        self.images = 0
+
+
 class Denoiser:
     """Wraps a network and counts every image that goes through it.
 
     Args:
-        network: called with the state and the level.
+        network: called with the state and the level, and with the labels if there are any.
         parametrisation: what its output means.
         schedule: the noise schedule that its levels lie on.
         clip: range that predictions of x_0 are clamped to, or None.
+        labels: (N,) int64, the class of each image of the batch, for a class-conditional network; it may only be asked
+            about as many images then, in that order. See `rows`.
 
     Attributes:
         schedule: as given, for samplers that evaluate the network between the levels of their grid.
-        evaluations: images evaluated so far; over a `sample` call and divided by its batch this is the number of
-            function evaluations (NFE) an image, however the sampler splits or doubles its batch.
     """
 
     def __init__(
-        self, network: Network, parametrisation: Parametrisation, schedule: Schedule, clip: ClipRange | None = None
+        self,
+        network: Callable[..., Tensor],  # a Network, or with labels a ConditionalNetwork
+        parametrisation: Parametrisation,
+        schedule: Schedule,
+        clip: ClipRange | None = None,
+        labels: Tensor | None = None,
     ) -> None:
+        if labels is not None and (labels.dtype != torch.int64 or labels.dim() != 1):
+            raise ValueError(f"expected labels (N,) of int64, got {labels.dtype} of shape {tuple(labels.shape)}")
         self._network = network
         self.schedule = schedule
+        self._parametrisation: Parametrisation = parametrisation
         self._affine = PARAMETRISATIONS[parametrisation]
         self._clip = clip
-        self.evaluations = 0
+        self._labels = labels
+        self._count = _Count()
+
+    @property
+    def evaluations(self) -> int:
+        """Images evaluated so far; over a `sample` call and divided by its batch this is the number of function
+        evaluations (NFE) an image, however the sampler splits or doubles its batch.
+        """
+        return self._count.images
+
+    @evaluations.setter
+    def evaluations(self, images: int) -> None:
+        self._count.images = images
+
+    def rows(self, images: slice) -> "Denoiser":
+        """A denoiser of those images of the batch, with their labels, which counts into the same counter.
+
+        For samplers that split their batch: `model.rows(slice(2, 3))(x[2:3], at)`.
+        """
+        labels = None if self._labels is None else self._labels[images]
+        part = Denoiser(self._network, self._parametrisation, self.schedule, self._clip, labels)
+        part._count = self._count
+        return part
 
     def __call__(self, x: Tensor, at: Level) -> Prediction:
-        """Evaluate the network once on x (N, C, H, W) at a noisy level; ValueError at the clean one."""
+        """Evaluate the network once on x (N, C, H, W) at a noisy level.
+
+        Raises:
+            ValueError: at the clean level, or with labels of another number of images.
+        """
         if at.is_clean:
             raise ValueError(
                 "the network was asked about the clean level (sigma = 0), where there is no noise to predict"
             )
-        self.evaluations += x.shape[0]
-        return Prediction(x, at, self._network(x, at), self._affine(at), self._clip)
+        return Prediction(x, at, self._evaluated(x, at), self._affine(at), self._clip)
+
+    def _evaluated(self, x: Tensor, at: Level) -> Tensor:
+        if self._labels is not None and len(self._labels) != x.shape[0]:
+            raise ValueError(
+                f"the denoiser has labels of {len(self._labels)} images, but was asked about {x.shape[0]}; a sampler "
+                "that splits its batch asks model.rows(slice) for a denoiser of those images"
+            )
+        self._count.images += x.shape[0]
+        return self._network(x, at) if self._labels is None else self._network(x, at, self._labels)

@@ -1,6 +1,7 @@
-"""Networks as samplers' models see them: a function of the state and its noise level.
+"""Networks as samplers' models see them: a function of the state and its noise level, and of a label if it takes one.
 
-The blocks are diffusers'; what stands here is only the conversion from a `Level` to what a network is conditioned on.
+The blocks are diffusers', or a plugin's (`models/architectures.py`); what stands here is only the conversion from a
+`Level` to what a network is conditioned on, and the preconditioning that some need around them.
 """
 
 import math
@@ -12,11 +13,36 @@ from torch import Tensor, nn
 
 from models.schedule import DiscreteVP, Level
 
+Conditioned = Callable[..., Tensor]
+"""A module called with the state (N, C, H, W), its condition (N,) float and, if it takes them, labels (N,) int64."""
+
 
 class Network(Protocol):
     """Anything that maps a state x (N, C, H, W) at a level to an output, of the same shape unless it is a decoder."""
 
     def __call__(self, x: Tensor, at: Level) -> Tensor: ...
+
+
+class ConditionalNetwork(Protocol):
+    """A network that takes the class of each image too, labels (N,) int64, or None if it has no classes."""
+
+    def __call__(self, x: Tensor, at: Level, labels: Tensor | None = None) -> Tensor: ...
+
+
+def call_unet(unet: nn.Module) -> Conditioned:
+    """diffusers' `UNet2DModel`, called as all modules are here."""
+
+    def call(x: Tensor, condition: Tensor, labels: Tensor | None = None) -> Tensor:
+        output: Tensor = unet(x, condition, class_labels=labels, return_dict=False)[0]
+        return output
+
+    return call
+
+
+def _run(module: Conditioned, x: Tensor, condition: float, labels: Tensor | None) -> Tensor:
+    # a fill on the device: no copy to wait for, and diffusers would cut a Python float to an integer index
+    at = torch.full((x.shape[0],), condition, dtype=torch.float32 if x.dtype.itemsize < 4 else x.dtype, device=x.device)
+    return module(x, at) if labels is None else module(x, at, labels)
 
 
 class IndexedUNet:
@@ -25,12 +51,42 @@ class IndexedUNet:
     def __init__(self, unet: nn.Module, schedule: DiscreteVP) -> None:
         self.unet = unet
         self.schedule = schedule
+        self._call = ConditionedNetwork(call_unet(unet), lambda at: schedule.index(at.t))
 
-    def __call__(self, x: Tensor, at: Level) -> Tensor:
-        # a fill on the device: diffusers would cut a Python float to an integer index
-        index = torch.full((x.shape[0],), self.schedule.index(at.t), dtype=torch.float32, device=x.device)
-        output: Tensor = self.unet(x, index, return_dict=False)[0]
-        return output
+    def __call__(self, x: Tensor, at: Level, labels: Tensor | None = None) -> Tensor:
+        return self._call(x, at, labels)
+
+
+class ConditionedNetwork:
+    """A module that is given one number for the level.
+
+    Args:
+        module: called with the state, that number (N,) and the labels.
+        condition: the number of a level.
+    """
+
+    def __init__(self, module: Conditioned, condition: Callable[[Level], float]) -> None:
+        self.module = module
+        self.condition = condition
+
+    def __call__(self, x: Tensor, at: Level, labels: Tensor | None = None) -> Tensor:
+        return _run(self.module, x, self.condition(at), labels)
+
+
+class FirstHalf:
+    """A network that predicts a mean and a variance (arXiv 2102.09672), of which the mean alone is used.
+
+    Args:
+        network: its output has 2 C channels.
+        channels: C.
+    """
+
+    def __init__(self, network: ConditionalNetwork, channels: int) -> None:
+        self.network = network
+        self.channels = channels
+
+    def __call__(self, x: Tensor, at: Level, labels: Tensor | None = None) -> Tensor:
+        return self.network(x, at, labels)[:, : self.channels]
 
 
 class LevelBlind:
@@ -51,20 +107,47 @@ class EDMPreconditioned:
     runs on every schedule; written so that nothing is divided by alpha.
 
     Args:
-        network: F, called with the scaled state (N, C, H, W) and c_noise = log(sigma / alpha) / 4, (N,).
+        network: F, called with the scaled state (N, C, H, W), c_noise = log(sigma / alpha) / 4, (N,), and the labels.
         sigma_data: standard deviation of the data, for which alone the network's input and target have variance 1.
+        sign: -1 for a network whose output is -F, which diffusers' EDM schedulers call v_prediction.
     """
 
-    def __init__(self, network: Callable[[Tensor, Tensor], Tensor], sigma_data: float = 0.5) -> None:
+    def __init__(self, network: Conditioned, sigma_data: float = 0.5, sign: float = 1.0) -> None:
         self.network = network
         self.sigma_data = sigma_data
+        self.sign = sign
 
-    def __call__(self, x: Tensor, at: Level) -> Tensor:
+    def __call__(self, x: Tensor, at: Level, labels: Tensor | None = None) -> Tensor:
         std = math.hypot(at.sigma, at.alpha * self.sigma_data)
-        c_noise = torch.full((x.shape[0],), -0.25 * at.logsnr, dtype=x.dtype, device=x.device)
-        output = self.network(x / std, c_noise)
+        output = _run(self.network, x / std, -0.25 * at.logsnr, labels)
         skip, out = at.alpha * self.sigma_data**2 / std**2, at.sigma * self.sigma_data / std
-        return skip * x + out * output
+        return skip * x + self.sign * out * output
+
+
+class ConsistencyPreconditioned:
+    """A consistency model (arXiv 2303.01469, appendix C): EDM's preconditioning, but exactly x at the lowest level.
+
+    f = c_skip y + c_out F(c_in y, 250 log sigma) with c_skip = sigma_data^2 / ((sigma - sigma_min)^2 + sigma_data^2),
+    c_out = (sigma - sigma_min) sigma_data / sqrt(sigma^2 + sigma_data^2) and c_in the inverse of that root, for the
+    scaled state y = x / alpha and sigma its noise level sigma / alpha.
+
+    Args:
+        network: F, called with the scaled state (N, C, H, W), the condition (N,) and the labels.
+        sigma_data: standard deviation of the data.
+        sigma_min: the level at which f is the identity, the lowest.
+    """
+
+    def __init__(self, network: Conditioned, sigma_data: float = 0.5, sigma_min: float = 0.002) -> None:
+        self.network = network
+        self.sigma_data = sigma_data
+        self.sigma_min = sigma_min
+
+    def __call__(self, x: Tensor, at: Level, labels: Tensor | None = None) -> Tensor:
+        y, above = x / at.alpha, at.ratio - self.sigma_min
+        std = math.hypot(at.ratio, self.sigma_data)
+        output = _run(self.network, y / std, 250.0 * math.log(at.ratio), labels)
+        skip, out = self.sigma_data**2 / (above**2 + self.sigma_data**2), above * self.sigma_data / std
+        return skip * y + out * output
 
 
 def make_unet(config: dict[str, Any]) -> nn.Module:

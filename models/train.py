@@ -1,31 +1,40 @@
-"""Training of denoising networks, of autoencoders, and of the classifiers that serve as feature extractors.
+"""Losses of what is trained here: denoising networks, autoencoders, and the classifiers that serve as extractors."""
 
-Everything random in step n comes from a generator seeded with (seed, n), so a training that is killed and resumed walks
-the same path as one that was not, without any random state in its checkpoint.
-"""
-
-import os
-import pickle
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.optim.lr_scheduler import LambdaLR
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from models.errors import UsageError
+from models.recipe import Recipe, step_generator
 from models.schedule import DiscreteVP
+from models.training_loop import Keeping, Report, Start, Trained, train
 from models.vae import Vae
 
-_Parts = dict[str, nn.Module | torch.optim.Optimizer | LambdaLR]
-Report = Callable[[int, float], None]
-"""Called after every step with the number of steps done and the smoothed loss."""
+__all__ = [
+    "Keeping",
+    "Numerics",
+    "Recipe",
+    "Report",
+    "Reporter",
+    "Start",
+    "Trained",
+    "crop",
+    "cropping_loss",
+    "denoising_loss",
+    "step_generator",
+    "train",
+    "train_classifier",
+    "train_denoiser",
+    "train_vae",
+]
+
+Predict = Callable[..., Any]
+"""A network, or what torch.compile made of it."""
 
 
 class Reporter(Protocol):
@@ -35,81 +44,68 @@ class Reporter(Protocol):
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """Hyperparameters of one training: Adam with linear warm-up and cosine decay to zero, gradients clipped at norm 1.
+class Numerics:
+    """How a step is computed; none of it is part of the recipe.
 
     Attributes:
-        steps: optimiser steps.
-        batch: images a step, drawn with replacement.
-        learning_rate: its peak.
-        warmup: steps of linear warm-up.
-        ema_decay: decay of the exponential moving average of the weights, once it has warmed up.
-        seed: of initialisation, batches, times and noise.
-        checkpoint_every: steps between checkpoints.
+        bf16: whether the network runs in bfloat16 where torch's autocast does that; weights stay float32.
+        predict: called instead of the network, whose compiled form it is; None: the network itself.
     """
 
-    steps: int
-    batch: int = 256
-    learning_rate: float = 1e-3
-    warmup: int = 500
-    ema_decay: float = 0.999
-    seed: int = 0
-    checkpoint_every: int = 500
-
-    def rate_at(self, step: int) -> float:
-        """The learning rate at a step, as a fraction of its peak."""
-        warm = min(1.0, (step + 1) / self.warmup)
-        return warm * 0.5 * (1.0 + float(torch.cos(torch.tensor(torch.pi * step / self.steps))))
-
-
-@dataclass(frozen=True)
-class Trained:
-    """What a training gives.
-
-    Attributes:
-        state: the averaged (EMA) weights.
-        loss: at the end, smoothed over about 100 steps.
-        seconds: of training, over all runs that it took.
-    """
-
-    state: dict[str, Tensor]
-    loss: float
-    seconds: float
-
-
-def step_generator(seed: int, step: int) -> torch.Generator:
-    """The source of everything random in one step."""
-    return torch.Generator().manual_seed(seed * 1_000_000_007 + step)
+    bf16: bool = False
+    predict: Predict | None = None
 
 
 def train_denoiser(
     unet: nn.Module, images: Tensor, schedule: DiscreteVP, recipe: Recipe, checkpoint: Path, report: Report
 ) -> Trained:
-    """DDPM's simple loss (arXiv 2006.11239, eq. 14): predict eps from x_t at an index drawn uniformly.
+    """DDPM's simple loss (`denoising_loss`), kept in the plainest way.
 
     Args:
         unet: diffusers network; trained in place, on the device that it is on.
-        images: (N, C, H, W) float32 in the value range that the network works in.
+        images: (N, C, H, W), as `denoising_loss` takes them.
         schedule: the discrete schedule that the indices belong to.
         recipe: hyperparameters.
-        checkpoint: file to resume from when it is there, and to save to.
+        checkpoint: folder to resume from when a state is there, and to save to.
         report: progress callback.
+    """
+    return train(unet, denoising_loss(unet, images, schedule, recipe, Numerics()), recipe, Keeping(checkpoint, report))
+
+
+def denoising_loss(
+    unet: nn.Module, images: Tensor, schedule: DiscreteVP, recipe: Recipe, numerics: Numerics
+) -> Callable[[int], Tensor]:
+    """DDPM's simple loss (arXiv 2006.11239, eq. 14) at a step: predict eps from x_t at an index drawn uniformly.
+
+    Args:
+        unet: diffusers network.
+        images: (N, C, H, W) float32 in the value range that the network works in, or uint8, mapped to [-1, 1]; moved
+            to the network's device whole.
+        schedule: the discrete schedule that the indices belong to.
+        recipe: gives batch, seed and flips.
+        numerics: how a step is computed.
     """
     device = next(unet.parameters()).device
     images = images.to(device)
     levels = [schedule.level((n + 1) / schedule.train_steps) for n in range(schedule.train_steps or 0)]
     alpha = torch.tensor([level.alpha for level in levels], dtype=torch.float32, device=device)[:, None, None, None]
     sigma = torch.tensor([level.sigma for level in levels], dtype=torch.float32, device=device)[:, None, None, None]
+    predict = numerics.predict or unet
 
     def loss_of(step: int) -> Tensor:
-        draws = step_generator(recipe.seed, step)
-        chosen = torch.randint(len(images), (recipe.batch,), generator=draws).to(device)
-        index = torch.randint(len(levels), (recipe.batch,), generator=draws).to(device)
-        eps = torch.randn(recipe.batch, *images.shape[1:], generator=draws).to(device)
-        x_t = alpha[index] * images[chosen] + sigma[index] * eps
-        return functional.mse_loss(unet(x_t, index, return_dict=False)[0], eps)
+        draws = step_generator(recipe.seed, step, device)
+        chosen = torch.randint(len(images), (recipe.batch,), generator=draws, device=device)
+        index = torch.randint(len(levels), (recipe.batch,), generator=draws, device=device)
+        eps = torch.randn(recipe.batch, *images.shape[1:], generator=draws, device=device)
+        x_0 = _to_range(images[chosen])
+        if recipe.flips:
+            x_0 = _mirror(x_0, torch.rand(recipe.batch, generator=draws, device=device) < 0.5)
+        x_t = alpha[index] * x_0 + sigma[index] * eps
+        with torch.autocast(device.type, torch.bfloat16, enabled=numerics.bf16):
+            predicted = predict(x_t, index, return_dict=False)[0]
+        return functional.mse_loss(predicted.float(), eps)
 
-    return _train(unet, loss_of, recipe, checkpoint, report)
+    return loss_of
 
 
 def train_vae(vae: Vae, images: Tensor, recipe: Recipe, checkpoint: Path, report: Report) -> Trained:
@@ -128,13 +124,13 @@ def train_vae(vae: Vae, images: Tensor, recipe: Recipe, checkpoint: Path, report
         loss: Tensor = vae(images[chosen], eps)
         return loss
 
-    return _train(vae, loss_of, recipe, checkpoint, report)
+    return train(vae, loss_of, recipe, Keeping(checkpoint, report))
 
 
 def train_classifier(
     network: nn.Module, images: Tensor, labels: Tensor, recipe: Recipe, checkpoint: Path, report: Report
 ) -> Trained:
-    """Cross-entropy on images shifted by up to one pixel, with label smoothing 0.1.
+    """Cross-entropy on batches shifted by up to one pixel, with label smoothing 0.1.
 
     Args:
         network: maps uint8 images to (features, logits); trained in place.
@@ -152,70 +148,65 @@ def train_classifier(
         shifted = shifted[:, :, 1 + down : 1 + down + height, 1 + right : 1 + right + width]
         return functional.cross_entropy(network(shifted)[1], labels[chosen], label_smoothing=0.1)
 
-    return _train(network, loss_of, recipe, checkpoint, report)
+    return train(network, loss_of, recipe, Keeping(checkpoint, report))
 
 
-def _train(
-    network: nn.Module, loss_of: Callable[[int], Tensor], recipe: Recipe, checkpoint: Path, report: Report
-) -> Trained:
-    network.train()
-    ema = AveragedModel(network, multi_avg_fn=_ema(recipe.ema_decay), use_buffers=True)
-    optimiser = torch.optim.Adam(network.parameters(), lr=recipe.learning_rate)
-    rate = LambdaLR(optimiser, recipe.rate_at)
-    parts: _Parts = {"network": network, "ema": ema, "optimiser": optimiser, "rate": rate}
-    done, smooth, spent = _resume(checkpoint, recipe, parts)
-    began = time.monotonic() - spent
-    for step in range(done, recipe.steps):
-        loss = loss_of(step)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimiser.step()
-        rate.step()
-        ema.update_parameters(network)
-        smooth = float(loss.detach()) if step == 0 else 0.99 * smooth + 0.01 * float(loss.detach())
-        if (step + 1) % recipe.checkpoint_every == 0 or step + 1 == recipe.steps:
-            progress = {"step": step + 1, "loss": smooth, "seconds": time.monotonic() - began}
-            _save(checkpoint, progress | {"recipe": asdict(recipe)}, parts)
-        report(step + 1, smooth)
-    state = {name: value.detach().clone() for name, value in ema.module.state_dict().items()}
-    return Trained(state, smooth, time.monotonic() - began)
+def cropping_loss(
+    network: nn.Module, images: Tensor, labels: Tensor, recipe: Recipe, numerics: Numerics, pad: int
+) -> Callable[[int], Tensor]:
+    """Cross-entropy at a step on images that are each cropped out of a larger one, with label smoothing 0.1.
 
-
-def _ema(decay: float) -> Callable[[Any, Any, Any], None]:
-    """An exponential moving average whose decay grows to its value, so that early weights are soon forgotten."""
-
-    def update(averaged: Any, current: Any, count: Any) -> None:
-        n = int(count)
-        get_ema_multi_avg_fn(min(decay, (1 + n) / (10 + n)))(averaged, current, count)
-
-    return update
-
-
-def _save(checkpoint: Path, progress: dict[str, Any], parts: _Parts) -> None:
-    checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    temporary = checkpoint.with_suffix(".tmp")
-    torch.save(progress | {name: part.state_dict() for name, part in parts.items()}, temporary)
-    os.replace(temporary, checkpoint)
-
-
-def _resume(checkpoint: Path, recipe: Recipe, parts: _Parts) -> tuple[int, float, float]:
-    """Load the checkpoint if there is one: steps done, smoothed loss, seconds spent.
-
-    Raises:
-        UsageError: it belongs to another recipe, or cannot be read.
+    Args:
+        network: maps uint8 images to (features, logits).
+        images: (N, C, H, W) uint8, moved to the network's device whole.
+        labels: (N,) integer classes.
+        recipe: gives batch, seed and flips.
+        numerics: how a step is computed.
+        pad: pixels that an image is continued by, mirrored, on each side before the crop.
     """
-    if not checkpoint.exists():
-        return 0, 0.0, 0.0
-    try:
-        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise UsageError(f"cannot read the checkpoint {checkpoint}: {error}. Remove it to start afresh") from None
-    if state["recipe"] != asdict(recipe):
-        raise UsageError(
-            f"the checkpoint {checkpoint} was made with {state['recipe']}, but this training is {asdict(recipe)}; "
-            "remove it to start afresh, or write elsewhere with --out"
-        )
-    for name, part in parts.items():
-        part.load_state_dict(state[name])
-    return state["step"], state["loss"], state["seconds"]
+    device = next(network.parameters()).device
+    images, labels = images.to(device), labels.to(device)
+    predict = numerics.predict or network
+
+    def loss_of(step: int) -> Tensor:
+        draws = step_generator(recipe.seed, step, device)
+        chosen = torch.randint(len(images), (recipe.batch,), generator=draws, device=device)
+        moves = torch.randint(-pad, pad + 1, (2, recipe.batch), generator=draws, device=device)
+        mirrored = torch.rand(recipe.batch, generator=draws, device=device) < 0.5
+        cropped = crop(images[chosen], moves, mirrored if recipe.flips else torch.zeros_like(mirrored))
+        with torch.autocast(device.type, torch.bfloat16, enabled=numerics.bf16):
+            logits = predict(cropped)[1]
+        return functional.cross_entropy(logits.float(), labels[chosen], label_smoothing=0.1)
+
+    return loss_of
+
+
+def crop(images: Tensor, moves: Tensor, mirrored: Tensor) -> Tensor:
+    """Each image (N, C, H, W) moved by its own pixels, continued by its mirror image, and mirrored where told to.
+
+    Args:
+        images: of any dtype.
+        moves: (2, N) integers, up and to the left, less than H and W in size.
+        mirrored: (N,) bool: left to right.
+    """
+    rows, columns = (
+        _reflected(torch.arange(size, device=images.device) + move[:, None], size)
+        for size, move in zip(images.shape[2:], moves, strict=True)
+    )
+    columns = torch.where(mirrored[:, None], columns.flip(1), columns)
+    numbers = torch.arange(len(images), device=images.device)[:, None, None, None]
+    channels = torch.arange(images.shape[1], device=images.device)[:, None, None]
+    return images[numbers, channels, rows[:, None, :, None], columns[:, None, None, :]]
+
+
+def _reflected(at: Tensor, size: int) -> Tensor:
+    at = at.abs()
+    return torch.where(at >= size, 2 * (size - 1) - at, at)
+
+
+def _to_range(images: Tensor) -> Tensor:
+    return images if images.is_floating_point() else images.float() / 127.5 - 1.0
+
+
+def _mirror(images: Tensor, which: Tensor) -> Tensor:
+    return torch.where(which[:, None, None, None], images.flip(3), images)

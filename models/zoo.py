@@ -1,8 +1,9 @@
-"""Model folders: a card, a network and what its quality is measured with, loaded only after every hash is checked.
+"""Models by name: embedded ones, folders, and repositories on the hub, loaded only after every hash is checked.
 
-A folder holds `card.toml` (a `Card`), `config.json` and `diffusion_pytorch_model.safetensors` as diffusers calls them,
-and, for quality without a download, `extractor/` and `reference.safetensors`; a model that is only ever compared with
-another one does without the last two. Nothing is ever unpickled.
+A folder with a `card.toml` (a `Card`) holds what the card lists: `config.json` and
+`diffusion_pytorch_model.safetensors` as diffusers calls them, or weights of another name; the points or the mixture of
+a law in closed form; and, for quality without a download, `extractor/` and `reference.safetensors`. A folder as
+diffusers saves it needs no card: one follows from its configurations (`models.diffusers_folder`).
 """
 
 import hashlib
@@ -10,25 +11,37 @@ import json
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from pydantic import ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
-from models.card import Card
+from models.building import build_network, needed_files, wrap
+from models.card import Card, Changes, make_card
+from models.diffusers_folder import describe_folder, find_layout, load_unet, weight_files
 from models.errors import UsageError
-from models.networks import IndexedUNet, LevelBlind, Network, make_unet
-from models.registry import explain, unknown
-from models.schedule import DiscreteVP
-from models.vae import Decoder
+from models.hub import fetch_weights, verify_cached
+from models.networks import Network
+from models.schedule import Schedule
+from models.sources import CARD, CONFIG, WEIGHTS, ZOO, Source, find_source, missing_file, model_folder, zoo_names
+from models.weights import joint_sha256, load_tensors, load_weights, read_json, sha256_of
 
-ZOO = Path(__file__).parent / "zoo"
-WEIGHTS = "diffusion_pytorch_model.safetensors"
-CONFIG = "config.json"
-CARD = "card.toml"
+__all__ = [
+    "CARD",
+    "CONFIG",
+    "WEIGHTS",
+    "ZOO",
+    "Model",
+    "describe_model",
+    "load_card",
+    "load_model",
+    "load_tensors",
+    "load_weights",
+    "model_folder",
+    "read_json",
+    "sha256_of",
+    "verify_files",
+    "zoo_names",
+]
 
 
 @dataclass(frozen=True)
@@ -38,49 +51,46 @@ class Model:
     Attributes:
         card: its description.
         folder: where its files are.
-        network: maps a state in [-1, 1] scale (a decoder: standard normal noise) and its level to the output that the
-            card's parametrisation names.
+        network: maps a state in the scale of the card's value range (a decoder: standard normal noise) and its level,
+            with a third argument of labels if the card has classes, to the output that its parametrisation names.
         schedule: the noise schedule.
         sha256: hash of the card's content that matters and of all weights; changes when any result could.
+        source: the name of an embedded model, the folder as it was given, or hf:owner/name@commit.
     """
 
     card: Card
     folder: Path
     network: Network
-    schedule: DiscreteVP
+    schedule: Schedule
     sha256: str
+    source: str
+
+    def check_labels(self, labels: Tensor | None, images: int) -> None:
+        """UsageError unless these are the labels that so many images of this model need: (N,) int64, or None."""
+        name, classes = self.card.name, self.card.classes
+        if (labels is None) != (classes is None):
+            said = "takes no labels, but was given some" if classes is None else f"has {classes} classes: give labels"
+            raise UsageError(f"model {name!r} {said}")
+        if labels is None or classes is None:
+            return
+        if labels.dtype != torch.int64 or labels.shape != (images,):
+            raise UsageError(
+                f"labels of model {name!r} are {labels.dtype} of shape {tuple(labels.shape)}; expected int64 of shape "
+                f"({images},), one an image"
+            )
+        low, high = (int(end) for end in labels.aminmax()) if images else (0, 0)
+        if low < 0 or high >= classes:
+            raise UsageError(f"labels of model {name!r} lie in {low} ... {high}; expected 0 ... {classes - 1}")
 
 
-def sha256_of(path: Path) -> str:
-    """Hexadecimal sha256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def zoo_names() -> list[str]:
-    """Names of the embedded models."""
-    return sorted(path.parent.name for path in ZOO.glob(f"*/{CARD}"))
-
-
-def model_folder(name_or_path: str) -> Path:
-    """The folder of an embedded model's name or of a path; UsageError if there is no card."""
-    for folder in (ZOO / name_or_path, Path(name_or_path)):
-        if (folder / CARD).is_file():
-            return folder
-    if Path(name_or_path).is_dir():
-        raise UsageError(f"the folder {name_or_path!r} has no {CARD}; a model folder needs one")
-    raise unknown("model", name_or_path, zoo_names())
-
-
-def load_card(folder: Path) -> Card:
-    """Read and check a card; UsageError with the place of what is wrong."""
+def load_card(folder: Path, changes: Changes | None = None) -> Card:
+    """Read and check a card, with a study's changes made; UsageError with the place of what is wrong."""
     path = folder / CARD
     try:
-        return Card.model_validate(tomllib.loads(path.read_text()))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        content = tomllib.loads(path.read_text())
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is not valid TOML: {error}") from None
-    except ValidationError as error:
-        raise UsageError(f"{path}: {explain(error)}") from None
+    return make_card(content, changes, str(path))
 
 
 def verify_files(folder: Path, card: Card) -> None:
@@ -88,92 +98,88 @@ def verify_files(folder: Path, card: Card) -> None:
     for name, expected in card.files.items():
         path = folder / name
         if not path.is_file():
-            raise UsageError(
-                f"{path} is missing; the card of {card.name!r} lists it. Restore it or train the model again"
-            )
+            raise missing_file(card, path)
         actual = sha256_of(path)
         if actual != expected:
+            again = f", or train the model again with: {card.training_command}" if card.training_command else ""
             raise UsageError(
                 f"{path} has sha256 {actual}, but the card of {card.name!r} says {expected}: the file is damaged or "
-                f"was changed. Restore it, or train the model again with: {card.training_command}"
+                f"was changed. Restore it{again}"
             )
 
 
-def load_model(name_or_path: str, device: torch.device) -> Model:
+def describe_model(spec: str, changes: Changes | None = None) -> Card:
+    """The card of a model, or the one that follows from a folder's configurations; no weights are read.
+
+    Args:
+        spec: an embedded model's name, a folder, or hf:owner/name[@revision], whose configurations are fetched.
+        changes: what a study says about it instead of its own configuration.
+
+    Raises:
+        UsageError: there is no such model, or it cannot be used; says why and what to do.
+    """
+    return _describe(find_source(spec), changes)
+
+
+def _describe(source: Source, changes: Changes | None) -> Card:
+    if source.has_card:
+        return load_card(source.folder, changes)
+    return describe_folder(source, changes)
+
+
+def load_model(spec: str, device: torch.device, changes: Changes | None = None) -> Model:
     """Load a model in evaluation mode onto a device.
+
+    Args:
+        spec: an embedded model's name, a folder, or hf:owner/name[@revision].
+        device: where its network goes.
+        changes: what a study says about it instead of its own configuration.
 
     Raises:
         UsageError: no such model, a card that does not fit, a missing or changed file, weights that do not fit the
             network that the config describes.
     """
-    folder = model_folder(name_or_path)
-    card = load_card(folder)
-    for needed in (CONFIG, WEIGHTS):
-        if needed not in card.files:
-            raise UsageError(f"{folder / CARD}: files does not list {needed!r} with its sha256")
+    source = find_source(spec)
+    card = _describe(source, changes)
+    load = _load_with_card if source.has_card else _load_as_diffusers
+    card, network, weights = load(source, card, device)
+    _check_weights(spec, card, weights, changes)
+    digest = hashlib.sha256(json.dumps(card.digest_content(), sort_keys=True).encode()).hexdigest()
+    return Model(card, source.folder, network, card.schedule.build(), digest, source.origin)
+
+
+def _load_with_card(source: Source, card: Card, device: torch.device) -> tuple[Card, Network, list[str]]:
+    folder = source.folder
+    if source.hub is not None:
+        fetch_weights(source.hub, sorted(card.files), [])
+    needed = needed_files(folder, card)
+    for name in needed:
+        if name not in card.files:
+            found = f" (it is {sha256_of(folder / name)})" if (folder / name).is_file() else ""
+            raise UsageError(f"{folder / CARD}: files does not list {name!r} with its sha256{found}")
     verify_files(folder, card)
-    schedule = card.schedule.build()
-    network: Network
-    if card.network == "unet":
-        network = IndexedUNet(_load_unet(folder, card).to(device), schedule)
-    else:
-        network = LevelBlind(_load_decoder(folder, card).to(device))
-    content = card.model_dump(mode="json", include={"shape", "parametrisation", "clip", "schedule", "files"})
-    # only where they say something, so that hashes of cards that were written before these fields stay
-    content |= card.model_dump(mode="json", include={"network", "noise_shape"}, exclude_defaults=True)
-    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-    return Model(card, folder, network, schedule, digest)
+    return card, build_network(folder, card, device), needed
 
 
-def _load_unet(folder: Path, card: Card) -> nn.Module:
-    config = read_json(folder / CONFIG)
-    try:
-        unet = make_unet(config)
-    except (TypeError, ValueError) as error:
-        raise UsageError(f"{folder / CONFIG} does not describe a diffusers UNet2DModel: {error}") from None
-    channels = (config.get("in_channels"), config.get("out_channels"))
-    if channels != (card.shape[0], card.shape[0]):
-        raise UsageError(f"{folder}: {CONFIG} has in/out channels {channels}, but the card's shape is {card.shape}")
-    return load_weights(unet, folder / WEIGHTS)
+def _load_as_diffusers(source: Source, card: Card, device: torch.device) -> tuple[Card, Network, list[str]]:
+    folder, layout = source.folder, find_layout(source.folder)
+    if source.hub is not None:
+        fetch_weights(source.hub, layout.weight_patterns("safetensors"), layout.weight_patterns("bin"))
+    weights = weight_files(folder, layout)
+    if source.hub is not None:
+        verify_cached(folder, weights)
+    files = {name: sha256_of(folder / name) for name in (layout.path(CONFIG), *weights)}
+    card = card.model_copy(update={"files": files})
+    module = load_unet(folder, layout, weights).to(device)
+    return card, wrap(module, card, card.schedule.build()), weights
 
 
-def _load_decoder(folder: Path, card: Card) -> nn.Module:
-    try:
-        decoder = Decoder.from_config(read_json(folder / CONFIG))
-    except (TypeError, ValueError) as error:
-        raise UsageError(f"{folder / CONFIG} does not describe a decoder: {error}") from None
-    shapes = (decoder.latent_shape, decoder.image_shape)
-    if shapes != (card.state_shape, card.shape):
+def _check_weights(spec: str, card: Card, names: list[str], changes: Changes | None) -> None:
+    if changes is None or changes.weights_sha256 is None:
+        return
+    found = joint_sha256([card.files[name] for name in sorted(names) if name != CONFIG and not name.endswith(".json")])
+    if found != changes.weights_sha256:
         raise UsageError(
-            f"{folder}: {CONFIG} has noise and images of shapes {shapes}, but the card's are "
-            f"{(card.state_shape, card.shape)}"
+            f"the weights of {spec!r} have sha256 {found}, but the study's weights_sha256 is {changes.weights_sha256}: "
+            "other weights, or a damaged file. Get those that it was written for, or correct the study"
         )
-    return load_weights(decoder, folder / WEIGHTS)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file; UsageError if it is not one."""
-    try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise UsageError(f"cannot read {path} as JSON: {error}") from None
-    if not isinstance(content, dict):
-        raise UsageError(f"{path} holds a {type(content).__name__}; expected a JSON object")
-    return content
-
-
-def load_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file; UsageError if it cannot be read."""
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise UsageError(f"cannot read {path} as safetensors: {error}") from None
-
-
-def load_weights(network: nn.Module, path: Path) -> nn.Module:
-    """The network with the weights of a safetensors file, frozen and in evaluation mode."""
-    try:
-        network.load_state_dict(load_tensors(path))
-    except RuntimeError as error:
-        raise UsageError(f"the weights in {path} do not fit the network of its config: {error}") from None
-    return network.eval().requires_grad_(False)

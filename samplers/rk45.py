@@ -50,7 +50,9 @@ class RK45(Sampler):
     def sample(self, model: Denoiser, x: Tensor, levels: Sequence[Level], noise: Noise) -> Tensor:
         last = levels[-2] if levels[-1].is_clean else levels[-1]
         if last is not levels[0]:
-            x = torch.cat([self._solve(model, image, levels[0], last) for image in x.split(1)])
+            x = torch.cat(
+                [self._solve(model.rows(slice(i, i + 1)), x[i : i + 1], levels[0], last) for i in range(len(x))]
+            )
         return model(x, last).x0 if levels[-1].is_clean else x
 
     def _solve(self, model: Denoiser, x: Tensor, t: Level, s: Level) -> Tensor:

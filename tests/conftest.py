@@ -53,7 +53,7 @@ def noise() -> Callable[[int], Noise]:
 @pytest.fixture(autouse=True)
 def cold(monkeypatch: pytest.MonkeyPatch) -> None:
     """No warm-up of the machine before a run: no test looks at how long anything takes."""
-    monkeypatch.setattr("bench.cell.Rig.warm_up", lambda rig: None)
+    monkeypatch.setattr("bench.rig.Rig.warm_up", lambda rig: None)
 
 
 @pytest.fixture

@@ -91,11 +91,13 @@ def study(name: str = "quick", **changes: Any) -> dict[str, Any]:
     return values | changes
 
 
-def write_run(folder: Path, records: Sequence[Record], **changes: Any) -> Path:
+def write_run(
+    folder: Path, records: Sequence[Record], published: Sequence[dict[str, Any]] = (), **changes: Any
+) -> Path:
     """A run folder with these records, through the code that writes real ones."""
     run = RunFolder(folder)
     run.create()
-    run.write_manifest(study(folder.name, **changes), [each["id"] for each in records])
+    run.write_manifest(study(folder.name, **changes), [each["id"] for each in records], published)
     for each in records:
         run.write(each)
     return folder
@@ -142,6 +144,9 @@ PROTOCOLS: list[dict[str, Any]] = [
     {"reference_sha256": "d4" * 32},
     {"extractor_sha256": "d4" * 32},
     {"quantiser": "floor"},
+    {"labels": "uniform"},
+    {"extractor_batch": 64},
+    {"extractor_layer": "2048"},
 ]
 
 
@@ -155,6 +160,16 @@ def many() -> list[Record]:
         distances = ((steps, (1.1 + 90 / steps**1.8) * 1.08**n) for steps in (5, 10, 20, 50, 100))
         cells += [record(f"sampler{n}", steps=steps, family=FAMILIES[n % 5], fd_digits=fd) for steps, fd in distances]
     return cells
+
+
+def own_truth(sampler: str, steps: int, law_fd: float | None, solver_rmse: float | None, **changes: Any) -> Record:
+    """A record on an exact model: no extractor, no reference, distances to the model's own truth."""
+    names = ("fd_digits", "kid_mean", "kid_std", "kid_subset_size", "inception_score", "inception_score_std")
+    nothing: Record = dict.fromkeys((*names, "precision", "recall", "extractor", "extractor_sha256", "reference"))
+    nothing |= dict.fromkeys(("reference_sha256", "reference_count"))
+    values: Record = {"law_fd": law_fd, "law_fd_floor": 0.02, "law_nearest_rmse": law_fd and law_fd / 10}
+    values |= {"solver_rmse": solver_rmse, "solver_rmse_reference": 1e-6, "solver_images": 256}
+    return record(sampler, steps=steps, **(nothing | values | {"model": "oracle"} | changes))
 
 
 def write_zoo(folder: Path, cells: Sequence[Record]) -> Path:

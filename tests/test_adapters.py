@@ -17,11 +17,11 @@ from torch import Tensor
 
 import samplers.diffusers_schedulers as known
 from bench import exact
-from bench.cell import Rig
 from bench.noise import ImageNoise
 from bench.record import RunFolder
+from bench.rig import Rig
 from bench.runner import run_study
-from bench.study import Overrides, parse_study
+from bench.study_file import Overrides, parse_study
 from models.denoiser import Denoiser
 from models.errors import UsageError
 from models.grids import GRIDS

@@ -9,7 +9,8 @@ from scipy.integrate import solve_ivp
 from torch import Tensor
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
 
-from models.analytic import FiniteData, Gaussian, GaussianMixture
+from models import analytic
+from models.analytic import FiniteData, Gaussian, GaussianMixture, Law
 from models.schedule import VE, ContinuousVP, Flow, Level, Schedule
 
 LEVELS = [ContinuousVP().level(t) for t in (1e-2, 0.3, 1.0)] + [VE().level(1e-2), Flow().level(0.5)]
@@ -159,3 +160,56 @@ def test_parts_that_do_not_fit_together_are_refused() -> None:
     ):
         with pytest.raises(ValueError, match="expected weights"):
             GaussianMixture(*wrong)
+
+
+def test_points_that_are_no_images_or_no_numbers_are_refused() -> None:
+    for wrong in (draw(17, 4), draw(0, *SHAPE), torch.zeros(3, *SHAPE, dtype=torch.uint8)):
+        with pytest.raises(ValueError, match="expected points"):
+            FiniteData(wrong)
+
+
+def every_law() -> list[GaussianMixture | FiniteData]:
+    weights, means, covariances = parts()
+    return [GaussianMixture(weights, means, covariances, SHAPE), FiniteData(draw(17, *SHAPE))]
+
+
+@pytest.mark.parametrize("law", every_law(), ids=["mixture", "points"])
+def test_a_law_in_float64_answers_a_state_in_float32_as_exactly_as_that_can_be(law: Law) -> None:
+    """Where arithmetic in float32 would lose all: alpha^2 |x_i|^2 / sigma^2 is 1e8 there."""
+    at = VE(sigma_min=1e-4).level(1e-6)
+    x = (law.draw(torch.linspace(0.05, 0.95, 6), draw(6, 4)) + 1e-4 * draw(6, *SHAPE, seed=1)).float()
+    found = law(x, at)
+    assert found.dtype == torch.float32
+    assert torch.equal(found, law(x.double(), at).float())
+
+
+def test_finite_data_is_the_same_whatever_is_compared_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    law, x = FiniteData(draw(17, *SHAPE)), draw(10, *SHAPE, seed=1)
+    whole = law(x, VE().level(0.01))
+    monkeypatch.setattr(analytic, "_AT_ONCE", 3 * 17)  # three states
+    torch.testing.assert_close(law(x, VE().level(0.01)), whole, rtol=1e-12, atol=1e-12)
+
+
+def test_the_moments_of_finite_data_are_those_of_its_points_each_as_likely() -> None:
+    points = draw(17, *SHAPE)
+    flat = points.flatten(1).numpy()
+    np.testing.assert_allclose(FiniteData(points).mean, flat.mean(axis=0), rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(FiniteData(points).covariance, np.cov(flat.T, ddof=0), rtol=1e-12, atol=1e-12)
+
+
+def test_a_draw_from_finite_data_is_the_point_whose_share_of_the_unit_interval_the_chance_lies_in() -> None:
+    points = draw(4, *SHAPE)
+    chance = torch.tensor([1e-9, 0.2499, 0.2501, 0.74, 0.76, 1.0 - 1e-17], dtype=torch.float64)
+    assert torch.equal(FiniteData(points).draw(chance, draw(6, 4)), points[[0, 0, 1, 2, 3, 3]])
+
+
+def test_a_draw_from_a_mixture_is_its_component_with_the_normal_numbers_along_its_axes() -> None:
+    """Components so narrow that each sample says which it came from, and by how many standard deviations."""
+    weights, means, covariances = parts()
+    law = GaussianMixture(weights, means, 1e-6 * covariances, SHAPE)
+    chance = torch.tensor([0.1, 0.28, 0.29, 0.85, 0.86, 0.999], dtype=torch.float64)  # edges at 2/7 and 6/7
+    normal = draw(6, 4, seed=7)
+    offsets = law.draw(chance, normal).flatten(1) - means[[0, 0, 1, 1, 2, 2]]
+    precision = torch.linalg.inv(1e-6 * covariances)[[0, 0, 1, 1, 2, 2]]
+    distance2 = torch.einsum("nd,nde,ne->n", offsets, precision, offsets)
+    torch.testing.assert_close(distance2, normal.square().sum(1), rtol=1e-5, atol=0.0)

@@ -2,7 +2,8 @@
 
 import pytest
 
-from bench.study import Overrides, most_steps, parse_study, plan
+from bench.plan import most_steps, plan
+from bench.study_file import Overrides, parse_study
 from models.errors import UsageError
 from models.grids import GRIDS
 from models.schedule import DiscreteVP

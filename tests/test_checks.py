@@ -1,9 +1,13 @@
 """Every registered sampler conforms, with the order of the literature."""
 
+from collections.abc import Iterator
+from itertools import product
+
 import pytest
 
 from bench.checks import CHECKS, Check, run_check
 from bench.exact import convergence
+from bench.law_checks import reaches_gaussian, reaches_mixture
 from samplers import SAMPLERS
 
 _VARIANTS = [
@@ -27,8 +31,17 @@ _VARIANTS = [
 ]
 
 
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
-@pytest.mark.parametrize("spec", [*SAMPLERS.names(), *_VARIANTS])
+def _checked() -> Iterator[tuple[str, Check]]:
+    """All checks of all samplers. Of a variant that declares an order the laws are left out: its error on a mixture,
+    which has to fall with that order, says more in less time.
+    """
+    for spec, check in product([*SAMPLERS.names(), *_VARIANTS], CHECKS):
+        solves = spec in _VARIANTS and SAMPLERS.make(spec).order is not None
+        if not (solves and check.run in (reaches_gaussian, reaches_mixture)):
+            yield spec, check
+
+
+@pytest.mark.parametrize(("spec", "check"), list(_checked()), ids=lambda each: getattr(each, "name", each))
 def test_conforms(spec: str, check: Check) -> None:
     result = run_check(check, SAMPLERS.make(spec))
     assert result.outcome != "failed", result.detail

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench import cli
+from bench.study_file import STUDIES
 
 _ROOT = Path(__file__).parent.parent
 _PLUGIN = '''
@@ -126,9 +127,12 @@ def test_bad_input_ends_with_status_2_and_one_message(
 def test_a_run_with_a_failed_cell_ends_with_status_1_and_names_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr("bench.commands.report.FORMATS", ("md",))
     plugin = _plugin(tmp_path, "test-nan", body="return model(x, t).x0 * float('nan')")
+    study = tmp_path / "study.toml"
+    study.write_text((STUDIES / "quick.toml").read_text().replace("steps = 200", "steps = 3"))
     arguments = [*_SMALL, "--samplers", "ddim,test-nan", "--plugin", plugin, "--out", tmp_path / "run"]
-    assert _main(monkeypatch, "run", "quick", *arguments) == 1
+    assert _main(monkeypatch, "run", study, *arguments) == 1
     shown = capsys.readouterr()
     assert "1 failed" in shown.err
     assert "test-nan" in (tmp_path / "run" / "table.md").read_text()
@@ -149,10 +153,18 @@ def test_an_interrupted_run_ends_with_status_130(
 def test_a_dry_run_lists_the_cells_and_writes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert _main(monkeypatch, "run", "quick", "--steps", "5", "--dry-run", "--out", tmp_path / "run") == 0
-    *cells, count = capsys.readouterr().out.splitlines()
-    assert "ddpm on trailing, 200 steps, seed 0" in cells
-    assert count == f"{len(cells)} cells of 1,000 images"
+    monkeypatch.setattr("bench.estimate._CALIBRATION_S", 0.01)
+    arguments = ("--samplers", "heun,rk45", "--steps", "5", "--dry-run", "--out", tmp_path / "run")
+    assert _main(monkeypatch, "run", "quick", *arguments) == 0
+    *cells, count, rate, time = capsys.readouterr().out.splitlines()
+    assert cells == [
+        "ddpm on trailing, 200 steps, seed 0: 200 evaluations an image",
+        "heun on trailing, 5 steps, seed 0: 9 evaluations an image",
+        "rk45 on trailing, 5 steps, seed 0: as many evaluations as it takes",
+    ]
+    assert count == "3 cells of 1,000 images: 209,000 network evaluations, and 1 that cannot say theirs"
+    assert "an evaluation of one image, in batches of 250" in rate
+    assert time.startswith("about 0:")
     assert not (tmp_path / "run").exists()
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from models.denoiser import PARAMETRISATIONS, Denoiser, Parametrisation
 from models.schedule import VE, ContinuousVP, DiscreteVP, Flow, Level
+from samplers import SAMPLERS
 
 VP = ContinuousVP()
 
@@ -147,3 +148,52 @@ def test_the_clean_level_is_refused_without_an_evaluation() -> None:
     with pytest.raises(ValueError, match="clean level"):
         model(torch.zeros(1, 1, 2, 2), ContinuousVP().level(0.0))
     assert (model.evaluations, calls) == (0, [])
+
+
+def _labelled(labels: Tensor) -> Denoiser:
+    """Predicts x_0 = the image's label, whatever the state."""
+    return Denoiser(lambda x, at, labels: labels[:, None, None, None].expand_as(x), "sample", VP, None, labels)
+
+
+def test_a_conditional_network_is_given_the_labels_of_its_images() -> None:
+    prediction = _labelled(torch.tensor([4, 0, 7]))(torch.zeros(3, 1, 2, 2), VP.level(0.5))
+    assert prediction.x0[:, 0, 0, 0].tolist() == [4, 0, 7]
+
+
+def test_rows_of_a_denoiser_are_its_images_with_their_labels_and_its_count() -> None:
+    model, x = _labelled(torch.tensor([4, 0, 7])), torch.zeros(3, 1, 2, 2)
+    part = model.rows(slice(1, 3))
+    assert part(x[1:], VP.level(0.5)).x0[:, 0, 0, 0].tolist() == [0, 7]
+    assert part.rows(slice(1, 2))(x[2:], VP.level(0.5)).x0[:, 0, 0, 0].tolist() == [7]
+    assert part.schedule is model.schedule
+    assert (model.evaluations, part.evaluations) == (3, 3)
+    model.evaluations = 0
+    assert part.evaluations == 0
+
+
+@pytest.mark.parametrize("clip", [None, (-0.1, 0.2)])
+def test_rows_of_a_denoiser_without_labels_predict_what_it_does(clip: tuple[float, float] | None) -> None:
+    x, _ = known()
+    model, at = Denoiser(lambda x, at: x.sin(), "v_prediction", VP, clip), VP.level(0.4)
+    assert torch.equal(model.rows(slice(1, 3))(x[1:], at).x0, model(x, at).x0[1:])
+
+
+def test_labels_of_another_batch_are_refused_without_an_evaluation() -> None:
+    model = _labelled(torch.tensor([4, 0, 7]))
+    with pytest.raises(ValueError, match=r"labels of 3 images, but was asked about 1; .* model.rows\(slice\)"):
+        model(torch.zeros(1, 1, 2, 2), VP.level(0.5))
+    assert model.evaluations == 0
+    for wrong in (torch.tensor([1.0]), torch.tensor([[1]]), torch.tensor([1], dtype=torch.int32)):
+        with pytest.raises(ValueError, match=r"expected labels \(N,\) of int64"):
+            _labelled(wrong)
+
+
+def test_the_black_box_solver_gives_each_image_its_own_label() -> None:
+    def no_noise(like: Tensor) -> Tensor:
+        raise AssertionError("a solver of the probability flow draws none")
+
+    labels = torch.tensor([0, 2, -1])
+    model, x = _labelled(labels), known()[0]
+    found = SAMPLERS.make("rk45").sample(model, x, [VP.level(1.0), VP.level(0.001), VP.level(0.0)], no_noise)
+    assert torch.equal(found, labels[:, None, None, None].expand_as(x))
+    assert model.evaluations > 3 * 7

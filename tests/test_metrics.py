@@ -1,42 +1,41 @@
-"""Our numbers are torch-fidelity's own, on the same uint8 images with the same registered extractor."""
+"""Quality is what torch-fidelity says of the same images, and never a plausible number made of unusable ones."""
+
+import dataclasses
 
 import numpy as np
 import pytest
 import torch
-import torch_fidelity
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch_fidelity.metric_isc import isc_features_to_metric
+from torch_fidelity.metric_prc import prc_features_to_metric
 
-from bench.features import Extractor, FeatureStream, extract, load_extractor
+from bench.datasets import open_data
 from bench.images import BadSamples, check_samples, to_uint8
-from bench.metrics import quality
-from bench.reference import Reference, load_reference
-from bench.study import METRICS
-from models.zoo import Model, load_model
+from bench.quality import metrics
+from bench.quality.extractor import Extractor
+from bench.quality.extractors import load_extractor
+from bench.quality.features import FeatureStream, Rows, extract
+from bench.quality.metrics import QualityStream, Values
+from bench.quality.reference import Reference, load_reference
+from bench.study import FEATURE_METRICS
+from models.zoo import load_model
 
 _CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
-def model() -> Model:
-    return load_model("digits", _CPU)
+def extractor() -> Extractor:
+    return load_extractor(None, load_model("digits", _CPU), _CPU)
 
 
 @pytest.fixture(scope="module")
-def extractor(model: Model) -> Extractor:
-    return load_extractor(model, _CPU)
-
-
-@pytest.fixture(scope="module")
-def reference(model: Model, extractor: Extractor) -> Reference:
-    return load_reference(model, extractor)
+def reference(extractor: Extractor) -> Reference:
+    return load_reference(None, extractor)
 
 
 @pytest.fixture(scope="module")
 def real() -> Tensor:
-    from bench.training import load_digits
-
-    return to_uint8(load_digits()[0])
+    return open_data("digits").images
 
 
 @pytest.fixture(scope="module")
@@ -45,48 +44,11 @@ def fake(real: Tensor) -> Tensor:
     return (real[:1100].int() + noise).clamp(0, 255).to(torch.uint8)
 
 
-class _Images(Dataset[Tensor]):
-    def __init__(self, images: Tensor) -> None:
-        self._images = images
-
-    def __len__(self) -> int:
-        return len(self._images)
-
-    def __getitem__(self, index: int) -> Tensor:
-        return self._images[index]
-
-
-def test_all_metrics_equal_those_of_calculate_metrics(
-    extractor: Extractor, reference: Reference, real: Tensor, fake: Tensor
-) -> None:
-    ours = quality(extract(extractor, fake), reference, extractor.name, METRICS)
-    theirs = torch_fidelity.calculate_metrics(
-        input1=_Images(fake),
-        input2=_Images(real),
-        feature_extractor=extractor.name,
-        isc=True,
-        fid=True,
-        kid=True,
-        prc=True,
-        kid_subset_size=1000,
-        batch_size=250,
-        cuda=False,
-        cache=False,
-        save_cpu_ram=True,
-        verbose=False,
-    )
-    names = {
-        "fd_digits": "frechet_inception_distance",
-        "kid_mean": "kernel_inception_distance_mean",
-        "kid_std": "kernel_inception_distance_std",
-        "inception_score": "inception_score_mean",
-        "inception_score_std": "inception_score_std",
-        "precision": "precision",
-        "recall": "recall",
-    }
-    assert set(names) | {"kid_subset_size", "fd_digits_std"} == set(ours)
-    for name, their_name in names.items():
-        assert ours[name] == pytest.approx(theirs[their_name], rel=1e-6), name
+def _quality(extractor: Extractor, reference: Reference, images: Tensor, *names: str, batches: int = 256) -> Values:
+    stream = QualityStream(extractor, reference, names)
+    for part in images.split(batches):
+        stream.add(part)
+    return stream.values()
 
 
 def test_the_shipped_reference_is_that_of_the_real_images(
@@ -101,9 +63,8 @@ def test_the_shipped_reference_is_that_of_the_real_images(
 def test_real_images_are_at_distance_zero_from_themselves(
     extractor: Extractor, reference: Reference, real: Tensor
 ) -> None:
-    values = quality(extract(extractor, real), reference, "digits", METRICS)
-    trace = float(reference.covariance.trace())
-    assert abs(float(values["fd_digits"] or 0.0)) < 1e-4 * trace
+    values = _quality(extractor, reference, real, "fd", "precision_recall")
+    assert abs(float(values["fd_digits"] or 0.0)) < 1e-4 * float(reference.covariance.trace())
     assert values["precision"] == values["recall"] == 1.0
 
 
@@ -116,15 +77,110 @@ def test_features_do_not_depend_on_the_batches_that_images_come_in(
         stream.add(part)
     found = stream.finish()
     expected = extract(extractor, fake)
+    assert found.logits is not None
+    assert expected.logits is not None
     assert torch.equal(found.features, expected.features)
     assert torch.equal(found.logits, expected.logits)
 
 
+def test_scores_do_not_depend_on_the_batches_nor_on_the_company_of_other_metrics(
+    extractor: Extractor, reference: Reference, fake: Tensor
+) -> None:
+    few = fake[:300]
+    announced = QualityStream(extractor, reference, FEATURE_METRICS, len(few))
+    for part in few.split(37):
+        announced.add(part)
+    together, alone = announced.values(), Values()
+    for name in FEATURE_METRICS:
+        alone |= _quality(extractor, reference, few, name, batches=300)
+    assert together == alone
+    assert announced.remarks == []
+
+
+def test_a_stream_says_nothing_about_metrics_that_need_no_features(extractor: Extractor, reference: Reference) -> None:
+    assert QualityStream(extractor, reference, ("law", "solver_error")).values() == {}
+
+
+def test_the_inception_score_by_parts_is_torch_fidelitys_of_the_whole(extractor: Extractor, fake: Tensor) -> None:
+    logits = extract(extractor, fake).logits
+    assert logits is not None
+    expected = isc_features_to_metric(logits.float())
+    assert metrics._inception_score(logits.float()) == {
+        "inception_score": expected["inception_score_mean"],
+        "inception_score_std": expected["inception_score_std"],
+    }
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_precision_and_recall_in_small_blocks_are_those_of_torch_fidelitys_large_ones(
+    extractor: Extractor,
+    reference: Reference,
+    fake: Tensor,
+    monkeypatch: pytest.MonkeyPatch,
+    dtype: torch.dtype,
+) -> None:
+    assert reference.features is not None
+    ours, real = extract(extractor, fake).features.to(dtype), reference.features.to(dtype)
+    expected = prc_features_to_metric(ours, real, verbose=False)
+    monkeypatch.setattr(metrics, "PRC_DISTANCES", 1797 * 64)
+    found = metrics._precision_recall(ours, dataclasses.replace(reference, features=real), _CPU)
+    assert found == {name: expected[name] for name in ("precision", "recall")}
+    assert 0.1 < expected["recall"] < 1.0
+
+
+def test_too_few_images_for_an_extrapolation_give_no_number_but_a_remark(
+    extractor: Extractor, reference: Reference, fake: Tensor
+) -> None:
+    stream = QualityStream(extractor, reference, ["fd", "fd_infinity"])
+    stream.add(fake[:255])
+    values = stream.values()
+    assert values["fd_digits_inf"] is None
+    assert values["fd_digits_inf_std"] is None
+    assert isinstance(values["fd_digits"], float)
+    assert isinstance(values["fd_digits_std"], float)
+    assert stream.remarks == ["fd_digits_inf needs 256 images, 4 a feature, and there are 255"]
+
+
+def test_distances_to_unseen_digits_extrapolated_from_few_and_many_images_agree_within_their_errors(
+    extractor: Extractor, reference: Reference, real: Tensor
+) -> None:
+    generator = torch.Generator().manual_seed(1)
+    drawn = real[torch.randint(len(real), (6000,), generator=generator)].int()
+    noisy = (drawn + torch.randint(-60, 61, drawn.shape, generator=generator)).clamp(0, 255).to(torch.uint8)
+    few = _quality(extractor, reference, noisy[:1000], "fd", "fd_infinity")
+    many = _quality(extractor, reference, noisy[1000:], "fd", "fd_infinity")
+    gap = abs(float(few["fd_digits_inf"] or 0.0) - float(many["fd_digits_inf"] or 0.0))
+    assert gap < 2 * float(np.hypot(float(few["fd_digits_inf_std"] or 0.0), float(many["fd_digits_inf_std"] or 0.0)))
+    assert float(many["fd_digits_inf_std"] or 0.0) < 0.7 * float(few["fd_digits_inf_std"] or 0.0)
+
+
+def test_features_that_are_not_finite_are_refused_whatever_the_metric(
+    extractor: Extractor, reference: Reference, fake: Tensor
+) -> None:
+    class Broken(type(extractor.module)):  # type: ignore[misc]
+        def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+            features, logits = super().forward(images)
+            features[3, 5] = torch.nan
+            return features, logits
+
+    broken = dataclasses.replace(extractor, module=Broken("digits", ["features", "logits"]))
+    with pytest.raises(ArithmeticError, match="features of extractor 'digits' came out as NaN or Inf"):
+        _quality(broken, reference, fake[:250], "precision_recall")
+
+
+def test_more_rows_than_were_announced_are_an_error() -> None:
+    rows = Rows(3)
+    rows.add(torch.ones(2, 4))
+    with pytest.raises(IndexError, match="4 rows came, where 3 were announced"):
+        rows.add(torch.ones(2, 4))
+    assert rows.all().shape == (2, 4)
+
+
 def test_the_extractor_refuses_images_of_another_kind(extractor: Extractor) -> None:
     with pytest.raises(ValueError, match="expected uint8 images of shape"):
-        extractor.module(torch.zeros(2, 1, 8, 8))
+        extractor(torch.zeros(2, 1, 8, 8))
     with pytest.raises(ValueError, match="expected uint8 images of shape"):
-        extractor.module(torch.zeros(2, 3, 8, 8, dtype=torch.uint8))
+        extractor(torch.zeros(2, 3, 8, 8, dtype=torch.uint8))
 
 
 def test_values_are_rounded_to_the_nearest_of_256_levels_and_clamped() -> None:

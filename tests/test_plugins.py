@@ -37,7 +37,7 @@ bench.sampler_list.load_installed = load
 slow = [name for name in ("diffusers", "matplotlib", "pandas", "torchvision") if name in sys.modules]
 import pytest
 from bench import cli, report
-from bench.cell import Rig
+from bench.rig import Rig
 Rig.warm_up = lambda rig: None  # as conftest.py has it
 report.FORMATS = ("md",)  # figures take seconds
 found, tests = {"slow imports": slow}, sys.argv[2:]

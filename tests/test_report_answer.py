@@ -1,11 +1,14 @@
 """The answer follows from the rows, or says why there is none."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from report_records import BASELINE, failed, record, timed, write_run
+from scipy import stats
+from scipy.stats import ttest_ind_from_stats
 
 from bench.record import Record
 from bench.report import summarise
@@ -48,7 +51,7 @@ def test_the_tolerance_is_the_studys(tmp_path: Path) -> None:
         ([BASE], "No answer: only the baseline was measured."),
         ([BASE, failed("ddim")], "No answer: only the baseline was measured."),
         ([record(*BASELINE, fd_digits=None), timed("ddim", 5, 1.8, 0.1)], "has no fd_digits."),
-        ([record(*BASELINE, fd_digits=None), record(fd_digits=None)], "No answer: no Frechet distance was measured."),
+        ([record(*BASELINE, fd_digits=None), record(fd_digits=None)], "No answer: no distance was measured."),
         ([failed(*BASELINE), failed()], "No answer: no cell has a result (2 failed, 0 not measured yet)."),
     ],
 )  # fmt: skip
@@ -58,7 +61,7 @@ def test_the_answer_says_honestly_why_there_is_none(tmp_path: Path, cells: list[
     assert (found.winner, found.speedup) == (None, None)
 
 
-@pytest.mark.parametrize(("distance", "doubtful"), [(1.22, True), (1.24, False)])
+@pytest.mark.parametrize(("distance", "doubtful"), [(1.24, True), (1.25, False)])
 def test_the_answer_says_when_seeds_cannot_tell_it_from_the_baseline(
     tmp_path: Path, distance: float, doubtful: bool
 ) -> None:
@@ -66,7 +69,23 @@ def test_the_answer_says_when_seeds_cannot_tell_it_from_the_baseline(
     cells = [timed("ddpm", 200, 1.2 + shift, 1.0, seed) for seed, shift in enumerate(spread)]
     cells += [timed("ddim", 20, distance + shift, 0.1, seed) for seed, shift in enumerate(spread)]
     sentence = answer_of(tmp_path, cells).sentence
-    assert ("differ by no more than their combined standard deviation (0.028)" in sentence) == doubtful
+    # of equal standard errors 0.02 / sqrt(3), so that t has 4 degrees of freedom
+    p = ttest_ind_from_stats(1.2, 0.02, 3, distance, 0.02, 3, equal_var=False).pvalue
+    said = f"; the two distances cannot be told apart (Welch's t-test, p = {p:.2g})"
+    assert (p > 0.05, said in sentence, "cannot be told apart" in sentence) == (doubtful,) * 3
+
+
+def test_the_answer_tests_single_seeds_by_their_jackknife(tmp_path: Path) -> None:
+    cells = [BASE | {"fd_digits_std": 0.02}, timed("ddim", 20, 1.24, 0.1) | {"fd_digits_std": 0.02}]
+    p = 2 * stats.t.sf(0.04 / math.hypot(0.02, 0.02), 18)
+    assert f"cannot be told apart (Welch's t-test, p = {p:.2g})" in answer_of(tmp_path, cells).sentence
+
+
+def test_where_nothing_is_good_enough_the_answer_says_if_the_closest_cannot_be_told_apart(tmp_path: Path) -> None:
+    cells = [BASE | {"fd_digits_std": 0.1}, timed("ddim", 20, 1.4, 0.1) | {"fd_digits_std": 0.1}]
+    sentence = answer_of(tmp_path, cells).sentence
+    assert sentence.startswith("No setting is within 10 %")
+    assert "; the two distances cannot be told apart (Welch's t-test, p = 0.17)." in sentence
 
 
 def test_the_baseline_is_found_however_the_study_spells_it(tmp_path: Path) -> None:

@@ -4,40 +4,16 @@ import math
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from report_records import BASELINE, many, record, terminal, timed, write_run, write_zoo
-from scipy.stats import ttest_ind
 
 from bench.report import summarise
 from bench.report.columns import BUDGETS
 from bench.report.display import columns
-from bench.report.leaderboard import LONG, differ, is_long, leaderboard, leaders
+from bench.report.leaderboard import LONG, is_long, leaderboard, leaders
 from bench.report.page import page
 from bench.report.tables import html_leaderboard, latex, markdown, markdown_table
 from bench.report.write import FORMATS
-
-values = st.lists(st.floats(0.1, 10.0), min_size=2, max_size=5, unique=True)
-
-
-@given(values, values)
-def test_distances_differ_where_welchs_test_says_so(a: list[float], b: list[float]) -> None:
-    first, second = ({"fd": np.mean(each), "fd_std": np.std(each, ddof=1), "seeds": len(each)} for each in (a, b))
-    p = ttest_ind(a, b, equal_var=False).pvalue
-    assert abs(p - 0.05) < 1e-9 or differ(first, second, "fd") == (p < 0.05)
-
-
-@pytest.mark.parametrize(("distance", "different"), [(1.19, False), (1.21, True)])
-def test_a_single_seeds_deviation_is_taken_for_its_standard_error(distance: float, different: bool) -> None:
-    rows = [{"fd": value, "fd_std": 0.1 * math.sqrt(0.5), "seeds": 1} for value in (1.0, distance)]
-    assert differ(rows[0], rows[1], "fd") == different
-
-
-def test_without_a_standard_deviation_nothing_is_tested() -> None:
-    known, unknown = {"fd": 1.0, "fd_std": 0.1, "seeds": 3}, {"fd": 9.0, "fd_std": math.nan, "seeds": 1}
-    assert differ(known, unknown, "fd") is differ(unknown, known, "fd") is None
 
 
 def test_the_leader_of_a_budget_is_the_best_for_as_many_evaluations_or_fewer(tmp_path: Path) -> None:

@@ -7,12 +7,14 @@ import pandas as pd
 import pytest
 import torch
 
-from bench.cell import Rig
 from bench.commands import run_and_report
 from bench.placement import grid_ends, place
+from bench.plan import Cell, plan
 from bench.record import RunFolder
+from bench.rig import Rig
 from bench.runner import run_study
-from bench.study import Cell, Overrides, Study, parse_study, plan
+from bench.study import Study
+from bench.study_file import Overrides, parse_study
 from models.errors import UsageError
 from models.grids import GRIDS
 from models.networks import LevelBlind
@@ -137,7 +139,10 @@ def test_a_decoder_has_no_extractor_so_a_study_of_it_alone_says_what_to_do() -> 
         Rig.load(study)
 
 
-def test_a_dry_run_lists_the_cells_of_every_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dry_run_lists_the_cells_of_every_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("bench.estimate._CALIBRATION_S", 0.01)
     (tmp_path / "study.toml").write_text(_text("digits-vae", "one-step"))
     assert run_and_report(str(tmp_path / "study.toml"), Overrides(), tmp_path / "run", force=False, dry_run=True) == 0
     assert "digits-vae: one-step on trailing, 1 steps, seed 0" in capsys.readouterr().out

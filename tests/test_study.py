@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.study import STUDIES, Cell, Overrides, Study, load_study, parse_study, plan, study_names
+from bench.plan import Cell, expectations, plan
+from bench.study import Study
+from bench.study_file import STUDIES, Overrides, load_study, parse_study, study_names
 from models.errors import UsageError
 
 _GOOD = """
@@ -48,7 +50,7 @@ def test_the_product_is_taken_once_and_the_baseline_comes_first() -> None:
         (("steps = [5, 10]", "steps = []"), "block.0.steps: List should have at least 1 item"),
         (("samplers = [", "model = 1\nsamplers = ["), "block.0.model: Input should be a valid string, got 1"),
         (("batch = 50", "batch = 0"), "batch: Input should be greater than or equal to 1"),
-        (("batch = 50", "batch = 50\nmetrics = ['fdi']"), "metrics.0: Input should be 'fd', 'kid'"),
+        (("batch = 50", "batch = 50\nmetrics = ['fdi']"), "metrics.0: Input should be 'fd', 'fd_infinity', 'kid'"),
         (("batch = 50", "batch = 50\nprecision = 'fp8'"), "precision: Input should be 'fp32'"),
         (("batch = 50", "batch = 50\nseeds = [-1]"), "seed -1 lies outside"),
         (('name = "s"', 'name = "../s"'), "name: String should match pattern"),
@@ -189,3 +191,70 @@ def test_a_good_study_with_one_strange_value_is_a_study_or_a_usage_error(key: st
     except UsageError:
         return
     assert plan(study)
+
+
+_PUBLISHED = 'published = { source = "a paper", values = [3.5, 2.25] }'
+_ONE = '[[block]]\nsamplers = ["ddim"]\ngrids = ["quad"]\nsteps = [4, 8]\nseeds = [0, 1]\n'
+
+
+def test_published_values_belong_to_the_cells_of_their_block() -> None:
+    found = expectations(_parse(_GOOD + _ONE + _PUBLISHED))
+    assert [(each.cell.steps, each.cell.seed, each.value) for each in found] == [
+        (4, 0, 3.5),
+        (4, 1, 3.5),
+        (8, 0, 2.25),
+        (8, 1, 2.25),
+    ]
+    said = {(each.column, each.images, each.tolerance, each.source) for each in found}
+    assert said == {("fid", 50_000, 0.04, "a paper")}
+
+
+def test_published_values_are_forgotten_when_other_cells_are_asked_for() -> None:
+    text = _GOOD + _ONE + _PUBLISHED
+    assert expectations(_parse(text, images=32, seed=3, model="digits"))
+    for change in ({"steps": [5]}, {"evaluations": [5]}, {"grids": ["trailing"]}, {"samplers": ["ddim"]}):
+        assert not expectations(_parse(text, **change))
+
+
+@pytest.mark.parametrize(
+    ("block", "said"),
+    [
+        (_ONE.replace("[4, 8]", "[4]"), "1 samplers, 1 grids, 1 numbers and 2 values"),
+        (_ONE.replace('["ddim"]', '["ddim", "heun"]'), "2 samplers, 1 grids, 2 numbers and 2 values"),
+        (_ONE.replace('["quad"]', '["quad", "trailing"]'), "1 samplers, 2 grids, 2 numbers and 2 values"),
+    ],
+)
+def test_published_values_that_fit_no_block_are_refused(block: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        _parse(_GOOD + block + _PUBLISHED)
+
+
+def test_a_block_may_clip_where_its_study_does_not() -> None:
+    text = _GOOD.replace("batch = 50", "batch = 50\nclip = false") + _ONE + "clip = true\n"
+    clips = {(cell.sampler, cell.grid): cell.clip for cell in plan(_parse(text))}
+    assert clips[("ddim", "quad")] is True
+    assert not any(clip for key, clip in clips.items() if key != ("ddim", "quad"))
+
+
+def test_what_a_study_says_about_its_checkpoint_is_about_that_one() -> None:
+    text = _GOOD.replace("batch = 50", "batch = 50\ncheckpoint = { parametrisation = 'v_prediction' }")
+    study = _parse(text)
+    assert study.changes_of("digits") is study.checkpoint
+    assert study.changes_of("digits-vae") is None
+    assert _parse(text, model="digits").checkpoint is None
+
+
+def test_an_extractor_may_be_just_its_name() -> None:
+    study = _parse(_GOOD.replace("batch = 50", "batch = 50\nextractor = 'digits'"))
+    assert study.extractor is not None
+    assert (study.extractor.name, study.extractor.weights, study.extractor.sha256) == ("digits", None, None)
+
+
+@pytest.mark.parametrize("name", [name for name in study_names() if name.startswith("reproduce-")])
+def test_every_cell_of_a_reproduction_but_a_baseline_has_a_published_value(name: str) -> None:
+    study = load_study(name)
+    published = {each.cell for each in expectations(study)}
+    assert set(plan(study)) - published <= {plan(study)[0]}
+    assert study.images == 50_000
+    assert study.metrics == ["fd"]
+    assert all(each.source for each in expectations(study))

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
-from bench import commands
-from bench.training import Budget, load_digits, train_digits_vae
+from bench import making
+from bench.datasets import load_digits
+from bench.training.digits import Budget, train_digits_vae
 from models.train import Recipe, Report, train_vae
 from models.vae import SIGMA, Decoder, Vae
 from models.zoo import ZOO, load_card, load_model
@@ -118,7 +119,7 @@ def test_a_tiny_budget_makes_a_folder_of_the_decoder_alone(tmp_path: Path) -> No
 def test_the_command_s_short_training_has_the_steps_asked_for_and_says_how_to_use_the_decoder(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert commands.train_model("digits-vae", tmp_path, 0, 2) == 0
+    assert making.train_model("digits-vae", tmp_path, 0, 2) == 0
     assert load_card(tmp_path / "model").training["steps"] == 2
     assert 'samplers = ["one-step"]' in capsys.readouterr().out
 

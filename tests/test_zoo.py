@@ -1,16 +1,22 @@
 """A model folder is used only when everything in it is what its card says."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
-from bench.features import load_extractor
-from bench.reference import load_reference
+from bench.quality.extractors import load_extractor
+from bench.quality.reference import load_reference
+from models.building import needed_files
+from models.card import Changes
 from models.errors import UsageError
-from models.zoo import CARD, CONFIG, WEIGHTS, ZOO, load_card, load_model, sha256_of, zoo_names
+from models.schedule_cards import CosineBetas
+from models.zoo import CARD, CONFIG, WEIGHTS, ZOO, describe_model, load_card, load_model, sha256_of, zoo_names
 
 _CPU = torch.device("cpu")
 _MIB = 2**20
@@ -18,7 +24,7 @@ _MIB = 2**20
 
 def _load_all(folder: Path) -> None:
     model = load_model(str(folder), _CPU)
-    load_reference(model, load_extractor(model, _CPU))
+    load_reference(None, load_extractor(None, model, _CPU))
 
 
 @pytest.fixture
@@ -80,19 +86,25 @@ def test_a_copy_of_the_folder_loads_by_its_path(folder: Path) -> None:
         (_truncate, "the file is damaged or was changed"),
         (_remove(WEIGHTS), "is missing; the card of 'digits' lists it"),
         (_remove("reference.safetensors"), "is missing"),
-        (_remove(CARD), "has no card.toml"),
+        (_remove(CARD), "or write a card.toml"),
         (_edit(CONFIG, '"in_channels": 1', '"in_channels": 3'), "the file is damaged or was changed"),
         (_edit(CARD, 'parametrisation = "epsilon"', 'parametrisation = "eps"'), "parametrisation: Input should be"),
-        (_edit(CARD, "train_steps = 1000", "train_steps = 0"), "schedule.train_steps: Input should be greater"),
+        (_edit(CARD, "train_steps = 1000", "train_steps = 0"), "schedule.linear.train_steps: Input should be greater"),
         (_edit(CARD, 'name = "digits"', 'nome = "digits"'), "nome: Extra inputs are not permitted"),
         (_edit(CARD, "schema_version = 1", "schema_version = "), "is not valid TOML"),
         (_drop_from_card(WEIGHTS), "files does not list 'diffusion_pytorch_model.safetensors'"),
         (_drop_from_card("reference.safetensors"), "lists no reference.safetensors"),
         (_drop_from_card("extractor/model.safetensors"), "its files lack 'extractor/model.safetensors'"),
         (_edit_config('"in_channels": 1', '"in_channels": 3'), "has in/out channels (3, 1), but the card's shape is"),
-        (_edit(CARD, "clip = [", "noise_shape = [2, 1, 1]\nclip = ["), "a unet's noise is shaped like its images"),
-        (_edit(CARD, "clip = [", 'network = "gan"\nclip = ['), "network: Input should be 'unet' or 'decoder'"),
-        (_edit(CARD, "clip = [", 'network = "decoder"\nclip = ['), "a decoder's parametrisation is 'sample'"),
+        (
+            _edit(CARD, "clip = [", "noise_shape = [2, 1, 1]\nclip = ["),
+            "the noise of network 'unet' is shaped like",
+        ),
+        (_edit(CARD, "clip = [", 'network = "gan"\nclip = ['), "network: Input should be 'unet', 'edm'"),
+        (
+            _edit(CARD, "clip = [", 'network = "decoder"\nclip = ['),
+            "network 'decoder' gives x_0",
+        ),
     ],
 )
 def test_a_folder_that_was_tampered_with_is_refused(folder: Path, change: Callable[[Path], None], said: str) -> None:
@@ -112,8 +124,11 @@ def test_a_folder_that_was_tampered_with_is_refused(folder: Path, change: Callab
             _edit(CARD, "    128,", "    64,"),
             "shapes ((128, 1, 1), (1, 8, 8)), but the card's are ((64, 1, 1), (1, 8, 8))",
         ),
-        (_edit(CARD, 'parametrisation = "sample"', 'parametrisation = "epsilon"'), "a decoder's parametrisation is"),
-        (_edit(CARD, 'network = "decoder"', 'network = "unet"'), "a unet's noise is shaped like its images"),
+        (_edit(CARD, 'parametrisation = "sample"', 'parametrisation = "epsilon"'), "network 'decoder' gives x_0"),
+        (
+            _edit(CARD, 'network = "decoder"', 'network = "unet"'),
+            "the noise of network 'unet' is shaped like",
+        ),
         (_edit_config('"size": 8', '"size": 16'), "the card's are ((128, 1, 1), (1, 8, 8))"),
         (_edit_config('"size": 8', '"size": 9'), "does not describe a decoder: size 9: expected a multiple of 8"),
         (_edit_config('"size": 8', '"sise": 8'), "does not describe a decoder"),
@@ -157,7 +172,7 @@ def test_embedded_models_are_described_small_and_whole(name: str) -> None:
     assert card.data_licence
     files = {str(path.relative_to(ZOO / name)) for path in (ZOO / name).rglob("*") if path.is_file()}
     assert files == {*card.files, CARD}
-    assert (ZOO / name / WEIGHTS).stat().st_size <= 4 * _MIB
+    assert sum((ZOO / name / file).stat().st_size for file in needed_files(ZOO / name, card)) <= 4 * _MIB
 
 
 def test_the_digits_are_good_by_their_own_card() -> None:
@@ -166,3 +181,84 @@ def test_the_digits_are_good_by_their_own_card() -> None:
     assert card.extractor.test_accuracy > 0.95
     assert card.quality["ddpm_steps"] == 1000
     assert float(card.quality["fd_digits"]) <= 2 * float(card.quality["fd_digits_floor"])
+
+
+def test_a_card_s_hash_and_source_do_not_depend_on_what_a_study_leaves_as_it_is() -> None:
+    embedded, said = load_model("digits", _CPU), load_model("digits", _CPU, Changes(value_range=(-1.0, 1.0)))
+    assert (said.sha256, said.source) == (embedded.sha256, "digits")
+    assert load_model("digits", _CPU, Changes(clip=False)).sha256 != embedded.sha256
+
+
+@pytest.mark.parametrize(
+    ("said", "field", "expected"),
+    [
+        ({"clip": False}, "clip", None),
+        ({"clip": [-0.5, 0.5]}, "clip", (-0.5, 0.5)),
+        ({"parametrisation": "v_prediction"}, "parametrisation", "v_prediction"),
+        ({"value_range": [0.0, 1.0]}, "value_range", (0.0, 1.0)),
+        ({"schedule": {"kind": "cosine", "train_steps": 9}}, "schedule", CosineBetas(kind="cosine", train_steps=9)),
+    ],
+)
+def test_what_a_study_says_of_a_model_replaces_what_its_card_says(
+    said: dict[str, Any], field: str, expected: object
+) -> None:
+    changed = describe_model("digits", Changes.model_validate(said))
+    assert getattr(changed, field) == expected
+    assert changed.model_copy(update={field: getattr(describe_model("digits"), field)}) == describe_model("digits")
+
+
+def test_a_study_may_not_make_a_card_contradict_itself() -> None:
+    for said, message in (
+        ({"clip": [1.0, -1.0]}, "clip: Value error, expected [low, high] with low < high"),
+        ({"schedule": {"kind": "ve"}}, "network 'unet' is conditioned on a schedule of kind"),
+    ):
+        with pytest.raises(UsageError) as error:
+            describe_model("digits", Changes.model_validate(said))
+        assert "with what the study says about it" in str(error.value)
+        assert message in str(error.value)
+    with pytest.raises(UsageError, match="the network has no classes"):
+        load_model("digits", _CPU, Changes(classes=10))
+
+
+def test_the_weights_of_a_card_must_have_the_hash_that_the_study_says() -> None:
+    found = load_card(ZOO / "digits").files[WEIGHTS]
+    load_model("digits", _CPU, Changes(weights_sha256=found))
+    with pytest.raises(UsageError, match=f"sha256 {found}, but the study's weights_sha256 is"):
+        load_model("digits", _CPU, Changes(weights_sha256="0" * 64))
+
+
+def test_what_is_no_model_says_what_there_is_and_how_a_repository_is_written(tmp_path: Path) -> None:
+    (tmp_path / "weights.pt").write_bytes(b"")
+    (tmp_path / "network.pkl").write_bytes(b"")
+    for spec, said in (
+        ("google/ddpm-cifar10-32", "For a repository on the hub write hf:google/ddpm-cifar10-32."),
+        (
+            str(tmp_path),
+            "has no card.toml; a model folder needs one, or a model_index.json or config.json",
+        ),
+        (str(tmp_path / "weights.pt"), "is a file; a model is a folder"),
+        (str(tmp_path / "network.pkl"), "reading one runs whatever code is in it"),
+    ):
+        with pytest.raises(UsageError) as error:
+            describe_model(spec)
+        assert said in str(error.value)
+
+
+def test_weights_in_shards_are_each_on_the_card(folder: Path) -> None:
+    expected = load_model(str(folder), _CPU)
+    state = load_file(folder / WEIGHTS)
+    names = sorted(state)
+    parts = {"a.safetensors": names[::2], "b.safetensors": names[1::2]}
+    for name, keys in parts.items():
+        save_file({key: state[key] for key in keys}, folder / name)
+    index = folder / f"{WEIGHTS}.index.json"
+    index.write_text(json.dumps({"weight_map": {key: name for name, keys in parts.items() for key in keys}}))
+    line = next(line for line in (folder / CARD).read_text().splitlines() if line.startswith(f'"{WEIGHTS}"'))
+    listed = [f'"{path.name}" = "{sha256_of(path)}"' for path in (index, folder / "a.safetensors")]
+    _edit(CARD, line, "\n".join(listed))(folder)
+    with pytest.raises(UsageError, match=r"files does not list 'b.safetensors' with its sha256 \(it is [0-9a-f]{64}\)"):
+        load_model(str(folder), _CPU)
+    _edit(CARD, listed[0], f'{listed[0]}\n"b.safetensors" = "{sha256_of(folder / "b.safetensors")}"')(folder)
+    model = load_model(str(folder), _CPU)
+    x, at = torch.ones(2, 1, 8, 8), model.schedule.level(0.5)
+    torch.testing.assert_close(model.network(x, at), expected.network(x, at), rtol=0.0, atol=0.0)

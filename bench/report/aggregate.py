@@ -6,13 +6,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bench.report.columns import CLOCK, KEYS, PROTOCOL, Quality, Row, fd_columns, known, quality_columns
+from bench.report.columns import CLOCK, KEYS, PROTOCOL, Row, known
+from bench.report.quality import Quality, fd_columns, quality_columns, rank_columns
+from bench.report.significance import half_width, standard_error
 
 Floats = NDArray[np.float64]
 
 _CARRIED = (
     *("family", "stochastic", "device", "extractor", "reference", "reference_count", "kid_subset_size", "nfe_declared"),
-    *("sigma_start", "sigma_end", "final_denoising"),
+    *("sigma_start", "sigma_end", "final_denoising", "model_source", "extractor_official", "solver_images"),
 )
 
 
@@ -26,9 +28,10 @@ def aggregate(cells: pd.DataFrame) -> pd.DataFrame:
         cells: records with a `run` and a `baseline` column and all of `KEYS`.
 
     Returns:
-        The identity columns, `run`, `seeds` (how many), `baseline`, cost from all raw times, and quality: means over
-        seeds with standard deviations (ddof 1) over seeds where there are several, else within the cell, as
-        `std_over` says. `pareto_nfe` and `pareto_seconds` mark the fronts.
+        The identity columns, `run`, `seeds` (how many), `cells` (their ids), `baseline`, cost from all raw times, and
+        quality: means over seeds with standard deviations (ddof 1) over seeds where there are several, else within the
+        cell, as `std_over` says, and half the width of the 95 % confidence interval of the mean, `<quality>_ci`, where
+        there is one (see `significance`). `pareto_nfe` and `pareto_seconds` mark the fronts.
     """
     good = cells[cells["status"] == "ok"]
     keys = list(KEYS)
@@ -39,7 +42,7 @@ def aggregate(cells: pd.DataFrame) -> pd.DataFrame:
     groups = good.groupby([*keys, "part"], dropna=False, sort=False)
     rows = [_row(group, quality) for _, group in groups] if len(good) else []
     if not rows:
-        return pd.DataFrame(columns=[*KEYS, "run", "seeds", "baseline"])
+        return pd.DataFrame(columns=[*KEYS, "run", "seeds", "cells", "baseline"])
     return _with_fronts(pd.DataFrame.from_records(rows))
 
 
@@ -49,16 +52,26 @@ def _row(group: pd.DataFrame, quality: Sequence[Quality]) -> Row:
     row["run"] = " + ".join(dict.fromkeys(group["run"]))
     row["baseline"] = bool(group["baseline"].any())
     row["seeds"] = int(group["seed"].nunique())
+    row["cells"] = group["id"].tolist()
     row["nfe"] = _mean(_numbers(group, "nfe"))
     row |= _cost(group, row)
     row["std_over"] = "seeds" if row["seeds"] > 1 else "subsets, splits or jackknife of the cell"
     for each in quality:
-        values = _numbers(group, each.key)
-        row[each.key] = _mean(values)
-        if row["seeds"] > 1:
-            row[each.std] = float(np.std(values, ddof=1)) if len(values) > 1 else np.nan
-        else:
-            row[each.std] = _mean(_numbers(group, each.std))
+        row |= _quality(group, each, row["seeds"])
+    return row
+
+
+def _quality(group: pd.DataFrame, quality: Quality, seeds: int) -> Row:
+    values = _numbers(group, quality.key)
+    if seeds > 1:
+        std = float(np.std(values, ddof=1)) if len(values) > 1 else np.nan
+    else:
+        std = _mean(_numbers(group, quality.std))
+    # where some seed has no value, those that are left are no sample of all
+    error = standard_error(std, seeds, quality.jackknife) if len(values) == seeds else None
+    row: Row = {quality.key: _mean(values), quality.std: std, quality.ci: half_width(error)}
+    if quality.floor is not None and quality.floor in group.columns:
+        row[quality.floor] = _mean(_numbers(group, quality.floor))
     return row
 
 
@@ -121,18 +134,34 @@ def pareto(cost: Sequence[float], distance: Sequence[float]) -> list[bool]:
 
 
 def _with_fronts(table: pd.DataFrame) -> pd.DataFrame:
-    for column, cost, within in (
-        ("pareto_nfe", "nfe", PROTOCOL),
-        ("pareto_seconds", "s_per_image_median", (*PROTOCOL, *CLOCK)),
-    ):
-        table[column] = False
-        for _, group in table.groupby(list(within), dropna=False, sort=False):
-            fd = measured_fd(group)
-            if fd is not None:
-                table.loc[group.index, column] = pareto(group[cost].tolist(), group[fd].tolist())
+    table[["pareto_nfe", "pareto_seconds"]] = False
+    for rows, rank in protocols(table):
+        if rank is None:
+            continue
+        table.loc[rows.index, "pareto_nfe"] = pareto(rows["nfe"].tolist(), rows[rank].tolist())
+        for _, timed in rows.groupby(list(CLOCK), dropna=False, sort=False):
+            seconds = timed["s_per_image_median"].tolist()
+            table.loc[timed.index, "pareto_seconds"] = pareto(seconds, timed[rank].tolist())
     return table
 
 
-def measured_fd(rows: pd.DataFrame) -> str | None:
-    """The Frechet distance that some rows of one protocol have; None if it was not measured."""
-    return next((name for name in fd_columns(rows.columns) if rows[name].notna().any()), None)
+def protocols(table: pd.DataFrame) -> list[tuple[pd.DataFrame, str | None]]:
+    """The rows that are ranked with one another, and the column that they are ranked by; None if there is none.
+
+    A Frechet distance to a reference ranks all rows of a protocol. Without one, each model has its own truth, and its
+    rows are a part of their own.
+    """
+    found: list[tuple[pd.DataFrame, str | None]] = []
+    for _, rows in table.groupby(list(PROTOCOL), dropna=False, sort=False) if len(table) else ():
+        rank = measured_rank(rows)
+        if rank is None or rank in fd_columns(rows.columns):
+            found.append((rows, rank))
+        else:
+            parts = [part for _, part in rows.groupby("model_sha256", sort=False)]
+            found += [(part, measured_rank(part)) for part in parts]
+    return found
+
+
+def measured_rank(rows: pd.DataFrame) -> str | None:
+    """The column that some rows of one protocol are ranked by; None if none of `rank_columns` was measured."""
+    return next((name for name in rank_columns(rows.columns) if rows[name].notna().any()), None)

@@ -1,9 +1,10 @@
 """The answer of a study in one sentence: the fastest setting that is still good enough."""
 
-import math
 from dataclasses import dataclass
 
-from bench.report.columns import Row, known, percent, setting, significant
+from bench.report.columns import Row, known, percent, scientific, setting, significant
+from bench.report.quality import of_key
+from bench.report.significance import LEVEL, differ, p_text, welch
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ def answer(rows: list[Row], fd: str | None, tolerance: float, gap: str) -> Answe
 
     Args:
         rows: of one protocol and one clock.
-        fd: their Frechet distance; None if it was not measured.
+        fd: the distance that they are ranked by; None if none was measured.
         tolerance: see `Answer`.
         gap: what to say of the baseline if it is not among the rows.
     """
@@ -60,7 +61,7 @@ def answer(rows: list[Row], fd: str | None, tolerance: float, gap: str) -> Answe
 
 def _incomplete(baseline: Row, fd: str | None) -> str | None:
     if fd is None:
-        return "no Frechet distance was measured"
+        return "no distance was measured"
     if not known(baseline[fd]):
         return f"the baseline ({setting(baseline)}) has no {fd}"
     if not known(baseline["s_per_image_median"]):
@@ -72,15 +73,15 @@ def _found(winner: Row, baseline: Row, fd: str, tolerance: float) -> str:
     gain = f"{_faster(winner, baseline)}{_doubt(winner, baseline, fd)}"
     return (
         f"{setting(winner)} ({winner['nfe']:g} evaluations) is the fastest setting whose {fd} "
-        f"({significant(winner[fd])}) is within {percent(tolerance)} of the baseline's "
-        f"({significant(baseline[fd])}, {setting(baseline)}): {gain}."
+        f"({scientific(winner[fd])}) is within {percent(tolerance)} of the baseline's "
+        f"({scientific(baseline[fd])}, {setting(baseline)}): {gain}."
     )
 
 
 def _none_faster(fastest: Row, baseline: Row, fd: str, tolerance: float) -> str:
     return (
         f"No setting whose {fd} is within {percent(tolerance)} of the baseline's "
-        f"({significant(baseline[fd])}, {setting(baseline)}) is faster than it: the fastest of them is "
+        f"({scientific(baseline[fd])}, {setting(baseline)}) is faster than it: the fastest of them is "
         f"{setting(fastest)}, {_faster(fastest, baseline)}."
     )
 
@@ -90,8 +91,8 @@ def _none_good(closest: Row, baseline: Row, fd: str, tolerance: float) -> str:
     excess = f", {percent(closest[fd] / baseline[fd] - 1)} worse" if baseline[fd] > 0 else ""
     return (
         f"No setting is within {percent(tolerance)} of the baseline's {fd} "
-        f"({significant(baseline[fd])}, {setting(baseline)}): the closest is {setting(closest)} "
-        f"({significant(closest[fd])}{excess}), {_faster(closest, baseline)}."
+        f"({scientific(baseline[fd])}, {setting(baseline)}): the closest is {setting(closest)} "
+        f"({scientific(closest[fd])}{excess}), {_faster(closest, baseline)}{_doubt(closest, baseline, fd)}."
     )
 
 
@@ -103,12 +104,10 @@ def _faster(row: Row, baseline: Row) -> str:
     return f"{significant(ours / theirs, 2)} times slower {times}"
 
 
-def _doubt(winner: Row, baseline: Row, fd: str) -> str:
-    """Whether the two distances can be told apart, where both have a standard deviation or error."""
-    spreads = (winner[f"{fd}_std"], baseline[f"{fd}_std"])
-    if not all(known(spread) for spread in spreads):
+def _doubt(row: Row, baseline: Row, fd: str) -> str:
+    """Whether the two distances can be told apart, where that can be tested."""
+    if differ(row, baseline, fd) is not False:
         return ""
-    combined = math.hypot(*spreads)
-    if abs(winner[fd] - baseline[fd]) > combined:
-        return ""
-    return f"; the two distances differ by no more than their combined standard deviation ({significant(combined, 2)})"
+    p = welch(row, baseline, of_key(fd))
+    why = "both are as small as can be measured" if p is None or p <= LEVEL else f"Welch's t-test, {p_text(p)}"
+    return f"; the two distances cannot be told apart ({why})"

@@ -1,16 +1,18 @@
-"""The names that the report goes by: what tells rows apart, what quality is, and which way each figure is better."""
+"""The names that the report goes by: what tells rows apart, what can be compared, and how numbers are written."""
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 
 Row = dict[str, Any]
 Method = tuple[str, str, str]
 
-PROTOCOL = ("subject_sha256", "reference_sha256", "extractor_sha256", "images", "quantiser")
+PROTOCOL = (
+    *("subject_sha256", "reference_sha256", "extractor_sha256", "extractor_layer", "extractor_batch"),
+    *("images", "quantiser", "labels"),
+)
 """Rows alike in these have comparable quality; rows are never ranked across them.
 
 The subject is the main model of the study: a row may run on another, as that of a baseline does.
@@ -26,10 +28,13 @@ CODE = ("sampler_sha256", "code_sha256", "version_torch")
 """What computed a row."""
 
 KEYS = (
-    *(*SETTING, *CODE, "subject_sha256", "model_sha256", "reference_sha256", "extractor_sha256"),
-    *("quantiser", "device_name"),
+    *(*SETTING, *CODE, "model_sha256", "value_range", "device_name"),
+    *(name for name in PROTOCOL if name not in SETTING),
 )
 """Cells alike in these differ in the seed only, and form one row of the table."""
+
+COMPACT_LAYER, COMPACT_BATCH = "features", 250
+"""How the compact extractors of model folders are used, which goes without saying."""
 
 SMALL_N = 10_000
 """Below this many images a Frechet distance is biased so much that only rows of one table can be compared."""
@@ -38,56 +43,14 @@ BUDGETS = (5, 10, 20, 50, 100)
 """Evaluations an image, in which samplers are compared where there are too many rows to show each."""
 
 
-@dataclass(frozen=True)
-class Quality:
-    """A quality column.
-
-    Attributes:
-        key: its name in the records.
-        heading: in tables.
-        better: which end is good.
-        std: name of its standard deviation, in the records (within a cell, where there is one) and in the table.
-        scale: the table shows the value times this.
-        decimals: in tables; None for as many as the smallest value needs.
-    """
-
-    key: str
-    heading: str
-    better: Literal["min", "max"]
-    std: str
-    scale: float = 1.0
-    decimals: int | None = None
-
-
-_OTHERS = (
-    Quality("kid_mean", "KID ×10³ ↓", "min", "kid_std", scale=1e3, decimals=2),
-    Quality("inception_score", "IS ↑", "max", "inception_score_std", decimals=2),
-    Quality("precision", "Precision ↑", "max", "precision_std", decimals=3),
-    Quality("recall", "Recall ↑", "max", "recall_std", decimals=3),
-)
-
-
-def fd_columns(columns: Iterable[object]) -> list[str]:
-    """The Frechet distances among some columns: `fid`, and fd_<extractor> for any other extractor."""
-    names = [str(column) for column in columns]
-    return [n for n in names if n == "fid" or (n.startswith("fd_") and not n.endswith("_std"))]
-
-
-def fd_label(key: str) -> str:
-    """How a Frechet distance is called: FID, or FD with its extractor."""
-    return "FID" if key == "fid" else f"FD ({key.removeprefix('fd_')})"
-
-
-def quality_columns(columns: Iterable[object]) -> list[Quality]:
-    """The quality columns among some columns, in the order of the table."""
-    names = [str(column) for column in columns]
-    distances = [Quality(key, f"{fd_label(key)} ↓", "min", f"{key}_std") for key in fd_columns(names)]
-    return [*distances, *(quality for quality in _OTHERS if quality.key in names)]
-
-
 def known(value: Any) -> bool:
     """Whether a number was measured: neither None nor NaN nor infinite."""
     return value is not None and not pd.isna(value) and math.isfinite(value)
+
+
+def known_text(value: Any) -> bool:
+    """Whether a column that is text, or anything else but a measured number, has a value."""
+    return value is not None and not (isinstance(value, float) and math.isnan(value))
 
 
 def rows_of(frame: pd.DataFrame) -> list[Row]:
@@ -103,6 +66,19 @@ def with_columns(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
 def significant(value: float, digits: int = 3) -> str:
     """A number with so many significant digits, never in exponent notation: 0.0123, 1.23, 123, 12,345."""
     return f"{value:,.{decimals_for(value, digits)}f}"
+
+
+def scientific(value: float, digits: int = 3) -> str:
+    """A number with so many significant digits, with an exponent if it is small: 1.23e-5, 0.0123, 12.3."""
+    if not known(value) or value == 0 or abs(value) >= 1e-3:
+        return significant(value, digits)
+    mantissa, _, exponent = f"{value:.{digits - 1}e}".partition("e")
+    return f"{mantissa}e{int(exponent)}"
+
+
+def short(sha256: object) -> str:
+    """The first digits of a hash, by which people tell them apart."""
+    return str(sha256)[:8]
 
 
 def decimals_for(value: float, digits: int = 3) -> int:

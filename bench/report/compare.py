@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from bench.report.columns import PROTOCOL, SETTING, Row, known, quality_columns, rows_of
+from bench.report.columns import PROTOCOL, SETTING, Row, known, rows_of
+from bench.report.quality import Quality, quality_columns
+from bench.report.significance import LEVEL, p_text, welch
 from bench.report.summary import summarise
 
 _QUALITY = (*PROTOCOL, "model_sha256")
@@ -23,15 +25,17 @@ def compare(run_a: Path, run_b: Path) -> pd.DataFrame:
 
     Returns:
         For every setting of either run: the columns of `SETTING`; `latency_s_median_a`, `latency_s_median_b` and
-        `latency_ratio` (b over a); each quality column `_a`, `_b` and its `_difference` (b less a); `comparable`,
-        whether both can be compared, with `quality_comparable` and `time_comparable` apart, and the `reason` why not.
-        A ratio or difference that would compare what cannot be compared is missing.
+        `latency_ratio` (b over a); each quality column `_a`, `_b`, its `_difference` (b less a), and the `_test` of it:
+        "differ" or "not distinguishable" with the p value of Welch's t-test, not corrected for many comparisons, or
+        "not tested" where one has no interval; `comparable`, whether both can be compared, with `quality_comparable`
+        and `time_comparable` apart, and the `reason` why not. A ratio, difference or test that would compare what
+        cannot be compared is missing.
 
     Raises:
         UsageError: one of them is no run folder.
     """
     first, second = rows_of(summarise([run_a]).table), rows_of(summarise([run_b]).table)
-    quality = [each.key for each in quality_columns(dict.fromkeys(key for row in first + second for key in row))]
+    quality = quality_columns(dict.fromkeys(key for row in first + second for key in row))
     pairs: list[tuple[Row | None, Row | None]] = []
     for a in first:
         partners = [b for b in second if _setting(b) == _setting(a)]
@@ -42,32 +46,44 @@ def compare(run_a: Path, run_b: Path) -> pd.DataFrame:
     return pd.DataFrame([_joined(a, b, quality) for a, b in pairs], columns=columns)
 
 
-def _measured_columns(quality: list[str]) -> list[str]:
+def _measured_columns(quality: list[Quality]) -> list[str]:
     names = ["latency_s_median_a", "latency_s_median_b", "latency_ratio"]
-    return names + [f"{key}_{end}" for key in quality for end in ("a", "b", "difference")]
+    return names + [f"{each.key}_{end}" for each in quality for end in ("a", "b", "difference", "test")]
 
 
 def _setting(row: Row) -> tuple[object, ...]:
     return tuple(row[key] for key in SETTING)
 
 
-def _joined(a: Row | None, b: Row | None, quality: list[str]) -> Row:
+def _joined(a: Row | None, b: Row | None, quality: list[Quality]) -> Row:
     left, right = a or {}, b or {}
     reasons = _reasons(a, b, _QUALITY, "quality"), _reasons(a, b, _CLOCK, "time")
     row: Row = {key: (a or b or {})[key] for key in SETTING}
     row |= {"latency_s_median_a": left.get("latency_s_median"), "latency_s_median_b": right.get("latency_s_median")}
-    row |= {f"{key}_a": left.get(key) for key in quality} | {f"{key}_b": right.get(key) for key in quality}
+    row |= {f"{each.key}_{end}": side.get(each.key) for each in quality for end, side in (("a", left), ("b", right))}
     if not reasons[1] and known(row["latency_s_median_a"]):
         row["latency_ratio"] = row["latency_s_median_b"] / row["latency_s_median_a"]
-    for key in quality:
-        if not reasons[0] and known(row[f"{key}_a"]) and known(row[f"{key}_b"]):
-            row[f"{key}_difference"] = row[f"{key}_b"] - row[f"{key}_a"]
+    for each in quality:
+        if not reasons[0] and all(known(row[f"{each.key}_{end}"]) for end in "ab") and _alike(left, right, each):
+            row[f"{each.key}_difference"] = row[f"{each.key}_b"] - row[f"{each.key}_a"]
+            row[f"{each.key}_test"] = _test(left, right, each)
     return row | {
         "comparable": not any(reasons),
         "quality_comparable": not reasons[0],
         "time_comparable": not reasons[1],
         "reason": "; ".join(dict.fromkeys(filter(None, reasons))) or None,
     }
+
+
+def _alike(a: Row, b: Row, quality: Quality) -> bool:
+    return all(_text(a.get(name)) == _text(b.get(name)) for name in quality.within)
+
+
+def _test(a: Row, b: Row, quality: Quality) -> str:
+    p = welch(a, b, quality)
+    if p is None:
+        return "not tested"
+    return f"{'differ' if p <= LEVEL else 'not distinguishable'}, {p_text(p)}"
 
 
 def _reasons(a: Row | None, b: Row | None, names: tuple[str, ...], what: str) -> str:

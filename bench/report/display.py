@@ -4,22 +4,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
-
-from bench.report.columns import (
-    SMALL_N,
-    Quality,
-    Row,
-    decimals_for,
-    known,
-    percent,
-    quality_columns,
-    rows_of,
-    significant,
-)
+from bench.report.columns import Row, decimals_for, known, percent, rows_of, scientific, significant
+from bench.report.quality import Quality, quality_columns
+from bench.report.significance import differ
 from bench.report.summary import Section
 
 NOTHING = "–"  # noqa: RUF001  (an en dash, which readers take for "no value")
+
+ALIKE = "†"
+"""Marks what cannot be told from the best."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +22,7 @@ class Column:
     Attributes:
         heading: plain text, unique in its table.
         cells: plain text.
-        brief: the same without standard deviations, for where there is little room.
+        brief: the same without intervals, for where there is little room.
         best: which cells hold the best value.
         number: whether it is aligned to the right.
     """
@@ -93,53 +86,50 @@ def overhead(row: Row) -> str:
 
 
 def _quality(quality: Quality, rows: list[Row]) -> Column:
-    """A quality column; all cells that read like the best value are best."""
+    """A quality column; all cells that read like the best value are best, and what cannot be told from it is marked."""
     values = [quality.scale * row[quality.key] if known(row[quality.key]) else None for row in rows]
-    present = [value for value in values if value is not None]
     decimals = quality.decimals
     if decimals is None:
-        decimals = min(4, decimals_for(min((abs(value) for value in present if value), default=1.0)))
-    best = f"{(min if quality.better == 'min' else max)(present):,.{decimals}f}"
-    means = [NOTHING if value is None else f"{value:,.{decimals}f}" for value in values]
-    spreads = [quality.scale * row[quality.std] if known(row.get(quality.std)) else None for row in rows]
+        smallest = min((abs(value) for value in values if value), default=1.0)
+        decimals = min(4, decimals_for(smallest))
+    means = [NOTHING if value is None else _mean(value, decimals, quality) for value in values]
+    best, alike = _ranks(quality, rows, means)
+    marks = [ALIKE if mark else "" for mark in alike]
+    halves = [quality.scale * row[quality.ci] if known(row.get(quality.ci)) else None for row in rows]
     cells = [
-        mean if spread is None or mean == NOTHING else f"{mean} ± {_spread(spread, decimals)}"
-        for mean, spread in zip(means, spreads, strict=True)
+        mean if half is None or mean == NOTHING else f"{mean} ± {_spread(half, decimals, quality)}"
+        for mean, half in zip(means, halves, strict=True)
     ]
-    return Column(quality.heading, cells, means, [mean == best for mean in means])
+    return Column(
+        quality.heading,
+        [f"{cell}{' ' * bool(mark)}{mark}" for cell, mark in zip(cells, marks, strict=True)],
+        [mean + mark for mean, mark in zip(means, marks, strict=True)],
+        best,
+    )
 
 
-def _spread(value: float, decimals: int) -> str:
-    """A standard deviation to the decimals of its mean, or to its own first digit: 0.0003 is not 0.000."""
+def _ranks(quality: Quality, rows: list[Row], means: list[str]) -> tuple[list[bool], list[bool]]:
+    """Which rows are best, and which others cannot be told from the best, among those that can be ranked together."""
+    best, alike = [False] * len(rows), [False] * len(rows)
+    groups: dict[tuple[str, ...], list[int]] = {}
+    for n, row in enumerate(rows):
+        if known(row[quality.key]):
+            groups.setdefault(tuple(str(row.get(name)) for name in quality.within), []).append(n)
+    for members in groups.values():
+        sign = 1 if quality.better == "min" else -1
+        first = min(members, key=lambda n: sign * float(rows[n][quality.key]))
+        for n in members:
+            best[n] = means[n] == means[first]
+            alike[n] = not best[n] and differ(rows[first], rows[n], quality.key) is False
+    return best, alike
+
+
+def _mean(value: float, decimals: int, quality: Quality) -> str:
+    return scientific(value) if quality.scientific else f"{value:,.{decimals}f}"
+
+
+def _spread(value: float, decimals: int, quality: Quality) -> str:
+    """Half an interval to the decimals of its mean, or to its own first digit: 0.0003 is not 0.000."""
+    if quality.scientific:
+        return scientific(value, 2)
     return f"{value:,.{max(decimals, decimals_for(value, 1)) if value else decimals}f}"
-
-
-def notes(section: Section, where: str = "table") -> list[str]:
-    """What a reader of a section's table must know, in sentences; the warning first."""
-    clocks = "; ".join(clock for clock, _ in section.clocks())
-    lines = [
-        small_n(section.images, where),
-        f"Protocol: {section.label}.",
-        f"Time: median of whole calls, {clocks}. Overhead: share of it outside the network.",
-        spread_note(section.rows),
-    ]
-    return [line for line in lines if line is not None]
-
-
-def small_n(images: int, where: str) -> str | None:
-    """The warning that every table and figure with few images carries."""
-    if images >= SMALL_N:
-        return None
-    return f"Small N: {images:,} images a row; FD is biased upwards, compare rows of this {where} only."
-
-
-def spread_note(rows: pd.DataFrame) -> str | None:
-    """What the standard deviations of some rows are over; None if they have none."""
-    within = "over subsets (KID), splits (IS) or by the jackknife (FD) of one seed's images"
-    seeds = sorted(set(rows["seeds"].tolist()))
-    if seeds == [1]:
-        stated = [name for name in rows.columns if str(name).endswith("_std") and rows[name].notna().any()]
-        return f"± is the standard deviation {within}." if stated else None
-    counts = " or ".join(str(count) for count in seeds if count > 1)
-    tail = f"; in rows of one seed, {within}" if seeds[0] == 1 else ""
-    return f"± is the standard deviation over {counts} seeds{tail}."

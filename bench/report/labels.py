@@ -32,7 +32,7 @@ _NAMED = 5
 
 @dataclass(frozen=True)
 class Curve:
-    """A series with its points on the axes, and their standard deviations (0 if unknown)."""
+    """A series with its points on the axes, and half the widths of their 95 % intervals (0 if they have none)."""
 
     series: Series
     x: Floats
@@ -157,8 +157,8 @@ def _range(values: Sequence[float] | Floats) -> str:
     return " to ".join(dict.fromkeys(plain(float(f"{value:.2g}")) for value in (min(values), max(values))))
 
 
-def footnote(axes: Axes, beaten: Sequence[str], beyond: Sequence[str], usual: str | None) -> int:
-    """Below the axes: what grey lines are, what lies beyond the axis, the grid of unnamed lines; how many lines."""
+def footnote(axes: Axes, beaten: Sequence[str], beyond: Sequence[str], last: Sequence[str]) -> int:
+    """Below the axes: what grey lines are, what lies beyond the axis, and what else must be said; how many lines."""
     parts = []
     if beaten:
         numbered = [f"{n}\N{NO-BREAK SPACE}{_whole(name)}" for n, name in enumerate(beaten, 1)]
@@ -167,8 +167,8 @@ def footnote(axes: Axes, beaten: Sequence[str], beyond: Sequence[str], usual: st
     if beyond:
         more = f" and {len(beyond) - _NAMED} more" if len(beyond) > _NAMED else ""
         parts.append(f"Beyond the axis (▲): {', '.join(map(_whole, beyond[:_NAMED]))}{more}.")
-    if usual is not None:
-        parts[-1:] = [" ".join([*parts[-1:], f"Grid: {usual} unless named."])]
+    if last:
+        parts[-1:] = [" ".join([*parts[-1:], *last])]
     lines = [line for part in parts for line in fill(part, _WIDTH, break_on_hyphens=False).splitlines()]
     style: dict[str, Any] = {"fontsize": TINY, "color": GREY, "va": "top", "linespacing": 1.3}
     at: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "annotation_clip": False}

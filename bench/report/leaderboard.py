@@ -4,12 +4,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from statistics import NormalDist
 
 import pandas as pd
 
 from bench.report.columns import BUDGETS, Row, guest, known, method, rows_of
-from bench.report.display import NOTHING, Column, columns
+from bench.report.display import ALIKE, NOTHING, Column, columns
+from bench.report.quality import of_key
+from bench.report.significance import at_floor, differ
 from bench.report.summary import Section
 
 LONG = 30
@@ -17,8 +18,7 @@ LONG = 30
 
 NOTE = (
     "Leaderboard: the best for as many evaluations or fewer. Ties: other samplers' best for as many, where Welch's "
-    "t-test over seeds gives p > 0.05, not corrected for many comparisons; what has no standard deviation is not "
-    "tested."
+    "t-test gives p > 0.05, not corrected for many tests; what has no interval is not tested."
 )
 
 _KEPT = ("Sampler", "Grid", "Model", "Steps", "NFE", "ms/image")
@@ -43,51 +43,28 @@ class Leader:
 
 
 def is_long(section: Section) -> bool:
-    """Whether a section has so many rows that its table needs a leaderboard, and distances to make it from."""
+    """Whether a section has so many rows that its table needs a leaderboard, and what to rank them by."""
     return len(section.rows) >= LONG and bool(leaders(section))
 
 
 def leaders(section: Section) -> list[Leader]:
     """The best at each of `BUDGETS` that some row needs, and without limit if some row needs more."""
-    fd = section.fd
-    if fd is None:
+    rank = section.rank
+    if rank is None:
         return []
-    rows = [row for row in rows_of(section.rows) if known(row[fd]) and known(row["nfe"])]
+    rows = [row for row in rows_of(section.rows) if known(row[rank]) and known(row["nfe"])]
     limits = [
         high for low, high in pairwise((-1.0, *BUDGETS, math.inf)) if any(low < row["nfe"] <= high for row in rows)
     ]
-    return [_leader([row for row in rows if row["nfe"] <= limit], limit, fd) for limit in limits]
+    return [_leader([row for row in rows if row["nfe"] <= limit], limit, rank) for limit in limits]
 
 
-def _leader(rows: list[Row], budget: float, fd: str) -> Leader:
-    best = {method(row): row for row in sorted(rows, key=lambda row: -float(row[fd]))}
-    first, *others = sorted(best.values(), key=lambda row: float(row[fd]))
-    if not known(first[f"{fd}_std"]):
+def _leader(rows: list[Row], budget: float, rank: str) -> Leader:
+    best = {method(row): row for row in sorted(rows, key=lambda row: -float(row[rank]))}
+    first, *others = sorted(best.values(), key=lambda row: float(row[rank]))
+    if not known(first[of_key(rank).ci]) and not at_floor(first, of_key(rank)):
         return Leader(budget, first, None)
-    return Leader(budget, first, [row for row in others if differ(first, row, fd) is False])
-
-
-def differ(a: Row, b: Row, fd: str) -> bool | None:
-    """Whether the distances of two rows differ by Welch's t-test at 5 %; None if one has no standard deviation.
-
-    That of a single seed is a standard error already, and taken as known.
-    """
-    spreads = [(row[f"{fd}_std"], int(row["seeds"])) for row in (a, b)]
-    if not all(known(spread) for spread, _ in spreads):
-        return None
-    variances = [(spread**2 / seeds, seeds) for spread, seeds in spreads]
-    total = sum(variance for variance, _ in variances)
-    doubt = sum(variance**2 / (seeds - 1) for variance, seeds in variances if seeds > 1)
-    return bool(abs(a[fd] - b[fd]) > _quantile(total**2 / doubt if doubt else math.inf) * math.sqrt(total))
-
-
-def _quantile(freedom: float) -> float:
-    """Of Student's t distribution, 97.5 %."""
-    if math.isinf(freedom):
-        return NormalDist().inv_cdf(0.975)
-    from scipy.special import stdtrit  # half a second, which only a long table costs
-
-    return float(stdtrit(freedom, 0.975))
+    return Leader(budget, first, [row for row in others if differ(first, row, rank) is False])
 
 
 def leaderboard(section: Section) -> list[Column]:
@@ -99,7 +76,9 @@ def leaderboard(section: Section) -> list[Column]:
     for row in rows_of(section.rows[section.rows["baseline"]]):
         rows, budgets, alike = [*rows, row], [*budgets, NOTHING], [*alike, []]
     shown = columns(replace(section, rows=pd.DataFrame.from_records(rows, columns=list(section.rows.columns))))
-    kept = [each for each in shown if each.heading in _KEPT or each.heading.startswith(("FD", "FID"))]
+    ranked = [of_key(key).heading for key in (section.rank or "", f"{section.rank}_inf")]
+    # ties stand in their own column
+    kept = [_unmarked(each) for each in shown if each.heading in (*_KEPT, *ranked)]
     several = section.rows["grid"].nunique() > 1
     names = [_names(each, several, _NAMED) for each in alike]
     brief = [_names(each, several, _NAMED_BRIEFLY) for each in alike]
@@ -109,6 +88,11 @@ def leaderboard(section: Section) -> list[Column]:
         *kept,
         Column("Ties", names, brief, none, number=False),
     ]
+
+
+def _unmarked(column: Column) -> Column:
+    cells, brief = ([cell.rstrip(f" {ALIKE}") for cell in cells] for cells in (column.cells, column.brief))
+    return replace(column, cells=cells, brief=brief)
 
 
 def _names(rows: Sequence[Row] | None, several: bool, most: int) -> str:

@@ -10,9 +10,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from bench.report.columns import rows_of
+from bench.report.reproduction import TITLE, below
 from bench.report.runs import Run
 from bench.report.summary import Summary
-from bench.report.tables import all_notes, html_leaderboard, html_table
+from bench.report.tables import all_notes, html_leaderboard, html_published, html_table
 
 _TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent),
@@ -51,6 +52,9 @@ def page(summary: Summary, figures: Mapping[str, bytes], captions: Mapping[str, 
         sections=sections,
         answers=[each.sentence for each in summary.answers],
         figures=drawn,
+        published_title=TITLE,
+        published=Markup(html) if (html := html_published(summary.published, "published")) else None,
+        published_notes=below(summary.published),
         remarks=summary.remarks(),
         studies=[(run.name, settings(run)) for run in summary.runs],
         environment=environment(summary),

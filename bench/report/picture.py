@@ -92,12 +92,13 @@ def _evaluations(row: Row) -> float:
 
 def _shown(lines: dict[Method, dict[float, Row]], rows: list[Row], summary: Summary) -> dict[Method, dict[float, Row]]:
     """The lines that there is room for: all, or by family those that stand out."""
-    section = next((each for each in summary.sections if _protocol(rows_of(each.rows)[0]) == _protocol(rows[0])), None)
-    if len(lines) <= MOST or section is None:
+    sections = [each for each in summary.sections if _protocol(rows_of(each.rows)[0]) == _protocol(rows[0])]
+    if len(lines) <= MOST or not sections:
         return lines
+    standing = set[Method]().union(*map(outstanding, sections))
     order = list(FAMILIES)
     families = {method(row): order.index(row["family"]) if row["family"] in order else len(order) for row in rows}
-    found = [each for each in lines if each in outstanding(section)]
+    found = [each for each in lines if each in standing]
     return {each: lines[each] for each in sorted(found, key=lambda each: families[each])}
 
 

@@ -8,9 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from bench.report.columns import BUDGETS, Row, fd_columns, guest, known, method, percent, significant
+from bench.report.columns import BUDGETS, Row, guest, known, method, percent, scientific
 from bench.report.display import NOTHING
 from bench.report.picture import Table, tables
+from bench.report.quality import OWN_TRUTH, fd_label, rank_columns
 from bench.report.style import DPI, FAINT, GREY, INK, SMALL, TINY, title, warning
 from bench.report.summary import Summary
 
@@ -147,7 +148,7 @@ def _cell(sheet: _Sheet, table: Table, x: float, y: float, row: Row | None) -> N
         axes.add_patch(
             Rectangle((-0.03, -0.06), 1.06, 1.12, transform=axes.transAxes, clip_on=False, fill=False, lw=1.5)
         )
-    distance = next((row[name] for name in fd_columns(row) if known(row[name])), None)
-    quality = "" if distance is None else f", FD {significant(distance)}"
+    name = next((name for name in rank_columns(row) if known(row[name])), None)
+    quality = "" if name is None else f", {fd_label(name) if name in OWN_TRUTH else 'FD'} {scientific(row[name])}"
     evaluations = f"NFE {row['nfe']:,.6g}" if known(row["nfe"]) else ""
     sheet.text(x, y + height + 0.075, f"{evaluations}{quality}", fontsize=6.5, color=GREY)

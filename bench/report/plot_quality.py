@@ -10,8 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bench.report.answer import Answer
-from bench.report.columns import Row, fd_label, known, percent, rows_of, setting, significant
+from bench.report.columns import Row, known, percent, rows_of, setting, significant
 from bench.report.labels import Curve, families, footnote, legend, mark_beyond, number_beaten, wrapped
+from bench.report.quality import fd_label, of_key
 from bench.report.series import BEATEN, Series, all_series, several, usual_grid
 from bench.report.style import GREY, INK, TEXT, TINY, empty, log_axis, new_figure, panel_title, plain_axes
 from bench.report.summary import Section, Summary
@@ -43,19 +44,24 @@ class _Panel:
 
 
 def quality_vs_nfe(summary: Summary) -> Figure:
-    """Frechet distance against network evaluations, a panel for each protocol."""
-    panels = [_Panel(each, each.rows, None, each.answers[0]) for each in summary.sections]
+    """Frechet distance against network evaluations, a panel for each protocol that has one."""
+    panels = [_Panel(each, each.rows, None, each.answers[0]) for each in measured(summary)]
     return _figure(summary, panels, _NFE)
 
 
 def quality_vs_seconds(summary: Summary) -> Figure:
-    """Frechet distance against time, a panel for each protocol and each device, precision and batch."""
+    """Frechet distance against time, a panel for each protocol that has one and each device, precision and batch."""
     panels = [
         _Panel(section, rows, clock, answer)
-        for section in summary.sections
+        for section in measured(summary)
         for (clock, rows), answer in zip(section.clocks(), section.answers, strict=True)
     ]
     return _figure(summary, panels, _TIME)
+
+
+def measured(summary: Summary) -> list[Section]:
+    """The protocols with a Frechet distance to a reference."""
+    return [section for section in summary.sections if section.fd is not None]
 
 
 def _figure(summary: Summary, panels: Sequence[_Panel], cost: Cost) -> Figure:
@@ -63,15 +69,15 @@ def _figure(summary: Summary, panels: Sequence[_Panel], cost: Cost) -> Figure:
     figure = new_figure(summary, 0.6 + sum(heights))
     grid = figure.subplots(len(heights), 1, squeeze=False, height_ratios=heights)
     if not panels:
-        empty(grid[0, 0], "nothing to draw: no cell succeeded")
+        reason = "no Frechet distance was measured" if summary.sections else "no cell succeeded"
+        empty(grid[0, 0], f"nothing to draw: {reason}")
     for axes, panel in zip(grid[:, 0], panels, strict=False):
         panel_title(axes, panel.section, panel.clock)
-        if panel.section.fd is None:
-            empty(axes, "nothing to draw: no Frechet distance was measured")
-        elif not (drawn := _drawable(rows_of(panel.rows), cost, panel.section.fd)):
+        fd = str(panel.section.fd)
+        if not (drawn := _drawable(rows_of(panel.rows), cost, fd)):
             empty(axes, "nothing to draw: no positive distance was measured")
         else:
-            lines = _draw(axes, panel, drawn, cost, panel.section.fd, summary)
+            lines = _draw(axes, panel, drawn, cost, fd, summary)
             figure.set_figheight(figure.get_figheight() + 0.13 * lines)
     return figure
 
@@ -102,13 +108,21 @@ def _draw(axes: Axes, panel: _Panel, drawn: list[Row], cost: Cost, fd: str, summ
     legend(axes, curves, f"{left_out} not drawn: no positive\ndistance or cost" if left_out else None)
     beyond = mark_beyond(axes, curves)
     panel_title(axes, panel.section, panel.clock, raised=bool(beyond))
-    return footnote(axes, number_beaten(axes, curves), beyond, usual_grid(panel.rows))
+    return footnote(axes, number_beaten(axes, curves), beyond, _last_words(panel, curves))
+
+
+def _last_words(panel: _Panel, curves: Sequence[Curve]) -> list[str]:
+    usual = usual_grid(panel.rows)
+    words = [] if usual is None else [f"Grid: {usual} unless named."]
+    bars = any(curve.spread.any() for curve in curves if not curve.series.beaten)
+    return [*words, "Bars: 95 % interval of the mean, where there is one."] if bars else words
 
 
 def _curve(series: Series, cost: Cost, fd: str) -> Curve:
     rows = _drawable(series.rows, cost, fd)
     x, y = np.array([cost.of(row) for row in rows]), np.array([row[fd] for row in rows], dtype=float)
-    spread = np.array([row[f"{fd}_std"] if known(row[f"{fd}_std"]) else 0.0 for row in rows])
+    halves = [row[of_key(fd).ci] for row in rows]
+    spread = np.array([half if known(half) else 0.0 for half in halves])
     return Curve(series, x, y, spread)
 
 
@@ -170,7 +184,7 @@ def _line(axes: Axes, curve: Curve) -> None:
     if curve.series.beaten:
         axes.plot(curve.x, y, color=BEATEN, linewidth=0.5, marker=".", markersize=2.5, zorder=2.2)
         return
-    axes.errorbar(
+    drawn = axes.errorbar(
         curve.x,
         y,
         # a bar to zero or below has no end on a logarithmic axis
@@ -182,11 +196,13 @@ def _line(axes: Axes, curve: Curve) -> None:
         markersize=look.size,
         markeredgecolor="white",
         markeredgewidth=0.6,
-        elinewidth=0.9,
-        capsize=2,
+        elinewidth=0.7,
+        capsize=0,
         zorder=3,
         label=wrapped(curve.series.label),
     )
+    for bars in drawn.lines[2]:  # pale, as those of many lines stand at the same cost
+        bars.set(alpha=0.35, zorder=2.6)
 
 
 def _highlights(axes: Axes, panel: _Panel, cost: Cost, fd: str) -> None:

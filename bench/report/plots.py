@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 from matplotlib.figure import Figure
 
+from bench.report.plot_error import error_vs_nfe, shown_measures
 from bench.report.plot_images import images
-from bench.report.plot_quality import quality_vs_nfe, quality_vs_seconds
+from bench.report.plot_quality import measured, quality_vs_nfe, quality_vs_seconds
 from bench.report.plot_time import time_split
 from bench.report.style import render
 from bench.report.summary import Summary
@@ -13,8 +14,22 @@ from bench.report.summary import Summary
 FIGURES: dict[str, Callable[[Summary], Figure]] = {
     "quality_vs_nfe": quality_vs_nfe,
     "quality_vs_seconds": quality_vs_seconds,
+    "error_vs_nfe": error_vs_nfe,
     "time_split": time_split,
     "images": images,
 }
 
-__all__ = ["FIGURES", "render"]
+_NEEDS: dict[str, Callable[[Summary], object]] = {
+    # where no cell has a result, they say so
+    "quality_vs_nfe": lambda summary: measured(summary) or not summary.sections,
+    "quality_vs_seconds": lambda summary: measured(summary) or not summary.sections,
+    "error_vs_nfe": shown_measures,
+}
+
+
+def worth_drawing(summary: Summary) -> list[str]:
+    """The names of the figures that have something to say of what was measured."""
+    return [name for name in FIGURES if name not in _NEEDS or _NEEDS[name](summary)]
+
+
+__all__ = ["FIGURES", "render", "worth_drawing"]

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from bench.record import RunFolder
-from bench.report.columns import Row, guest, rows_of, with_columns
+from bench.report.columns import COMPACT_BATCH, COMPACT_LAYER, Row, guest, known_text, rows_of, with_columns
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,7 @@ class Run:
         study: the resolved study.
         planned: how many cells it has.
         baseline: sampler, grid and steps of the baseline, in the records' spelling; it runs on the main model.
+        published: what has been published about its cells, as the manifest has it.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Run:
     study: dict[str, Any]
     planned: int
     baseline: tuple[str, str, int]
+    published: list[dict[str, Any]]
 
     @property
     def tolerance(self) -> float:
@@ -43,21 +45,52 @@ def load(path: Path, name: str) -> tuple[Run, pd.DataFrame]:
     manifest = folder.manifest()
     study, cells = manifest["study"], manifest["cells"]
     records = _completed(folder.load())
-    run = Run(name, folder, study, len(cells), _baseline(study["baseline"], cells, rows_of(records)))
+    baseline = _baseline(study["baseline"], cells, rows_of(records))
+    run = Run(name, folder, study, len(cells), baseline, manifest.get("published", []))
     flags = [run.is_baseline(row) for row in rows_of(records)]
     return run, records.assign(run=name, baseline=pd.Series(flags, dtype=bool))
 
 
+_OLD: dict[str, Any] = {"family": "other", "value_range": str([-1.0, 1.0])}
+"""What records say since they say it, and what held before: samplers had no families, networks one value range."""
+
+_OLD_EXTRACTOR: Row = {"extractor_layer": COMPACT_LAYER, "extractor_batch": COMPACT_BATCH}
+"""How extractors were used before records said it: there were only compact ones."""
+
+
 def _completed(records: pd.DataFrame) -> pd.DataFrame:
-    """Records with what older ones lack: then a study had one model, and samplers had no families."""
-    records = with_columns(records, ("id", "sampler", "grid", "steps", "clip", "model_sha256"))
-    old = with_columns(records, ("family", "subject_sha256")).astype({"family": object, "subject_sha256": object})
-    return old.assign(
-        # a range is a list, which cannot be grouped by
-        clip=records["clip"].map(lambda clip: str(clip) if isinstance(clip, list) else None).astype(object),
-        family=old["family"].where(old["family"].notna(), "other"),
+    """Records with what older ones lack: then a study had one model, and a model no labels."""
+    records = with_columns(records, ("id", "sampler", "grid", "steps", "model_sha256", "extractor_sha256"))
+    added = ("clip", "labels", "subject_sha256", *_OLD_EXTRACTOR, *_OLD)
+    old = with_columns(records, added).astype(dict.fromkeys(added, object))
+    extractors = [_extractor(row) for row in rows_of(old)]
+    old = old.assign(
         subject_sha256=old["subject_sha256"].where(old["subject_sha256"].notna(), old["model_sha256"]),
+        **{name: pd.Series([each[name] for each in extractors], old.index, dtype=object) for name in _OLD_EXTRACTOR},
+        # what is a list cannot be grouped by
+        **{name: old[name].map(_text).astype(object) for name in ("clip", "labels", "value_range")},
     )
+    return old.assign(**{name: old[name].where(old[name].notna(), value) for name, value in _OLD.items()})
+
+
+def _extractor(row: Row) -> Row:
+    if not isinstance(row["extractor_sha256"], str):
+        return dict.fromkeys(_OLD_EXTRACTOR)
+    said: Row = {name: row[name] for name in _OLD_EXTRACTOR if known_text(row[name])}
+    found = _OLD_EXTRACTOR | said
+    # a column that some records lack holds floats
+    return found | {"extractor_batch": int(found["extractor_batch"])}
+
+
+def _text(value: Any) -> Any:
+    """A range, or labels, as one word; a clip of false is none."""
+    if isinstance(value, list):
+        return str([float(each) for each in value]) if all(map(_is_number, value)) else str(value)
+    return None if value is False or value != value else value
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _baseline(words: dict[str, Any], cells: list[str], records: list[Row]) -> tuple[str, str, int]:

@@ -77,7 +77,7 @@ def outstanding(section: Section) -> set[Method]:
     evaluations come within `NEAR` of the best distance for as many or fewer. The best are those whose distances exceed
     that one least, by the mean of the logarithm of the ratio.
     """
-    rows, fd = rows_of(section.rows), section.fd
+    rows, fd = rows_of(section.rows), section.rank
     methods = {method(row) for row in rows}
     drawable = [row for row in rows if fd and known(row[fd]) and row[fd] > 0 and known(row["nfe"])]
     if len(methods) <= FEW or fd is None:

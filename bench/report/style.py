@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from bench.report.columns import flat
-from bench.report.display import small_n
+from bench.report.notes import small_n
 from bench.report.summary import Section, Summary
 
 INK, FAINT, GREY = "#222222", "#E6E6E6", "#666666"
@@ -38,9 +38,9 @@ def title(summary: Summary, width: float) -> str:
 
 def warning(summary: Summary) -> str | None:
     """The small-N note of a figure, once for every number of images below the limit."""
-    counts = dict.fromkeys(section.images for section in summary.sections)
     where = "figure" if len(summary.sections) == 1 else "panel"
-    return " ".join(note for n in counts if (note := small_n(n, where))) or None
+    found = [note for section in summary.sections if (note := small_n(section, where))]
+    return " ".join(dict.fromkeys(found)) or None
 
 
 def plain_axes(axes: Axes) -> None:

@@ -6,22 +6,27 @@ from pathlib import Path
 
 import pandas as pd
 
-from bench.report.aggregate import aggregate, measured_fd
+from bench.report.aggregate import aggregate, protocols
 from bench.report.answer import Answer, answer
 from bench.report.columns import (
     CLOCK,
+    COMPACT_BATCH,
+    COMPACT_LAYER,
     KEYS,
-    PROTOCOL,
     Row,
-    fd_columns,
     flat,
     guest,
+    known,
+    known_text,
     method,
     percent,
     rows_of,
     setting,
+    short,
     with_columns,
 )
+from bench.report.published import Comparison, compare_published
+from bench.report.quality import OWN_TRUTH, fd_columns, fd_label
 from bench.report.runs import Run, load
 from models.errors import UsageError
 
@@ -38,14 +43,19 @@ class Section:
     Attributes:
         label: the protocol, readable and unambiguous.
         rows: of the aggregated table.
-        fd: name of their Frechet distance; None if it was not measured.
+        rank: name of the distance that they are ranked by; None if there is none.
         answers: one for each device, precision and batch, in the order of `clocks`.
     """
 
     label: str
     rows: pd.DataFrame
-    fd: str | None
+    rank: str | None
     answers: list[Answer]
+
+    @property
+    def fd(self) -> str | None:
+        """Name of their Frechet distance to a reference; None if it was not measured."""
+        return self.rank if self.rank in fd_columns(self.rows.columns) else None
 
     @property
     def images(self) -> int:
@@ -81,6 +91,7 @@ class Summary:
         table: the aggregated rows of all protocols.
         sections: the table by protocol.
         failed: records of the cells that failed.
+        published: what has been published about the runs' cells, and what was measured.
     """
 
     runs: list[Run]
@@ -88,6 +99,7 @@ class Summary:
     table: pd.DataFrame
     sections: list[Section]
     failed: list[Row]
+    published: list[Comparison]
 
     @property
     def title(self) -> str:
@@ -137,22 +149,22 @@ def summarise(runs: Sequence[Path]) -> Summary:
     table = aggregate(cells)
     found = [run for run, _ in loaded]
     failed = rows_of(cells[cells["status"] == "failed"])
-    groups = table.groupby(list(PROTOCOL), dropna=False, sort=False) if len(table) else ()
-    sections = [_section(rows, found, failed) for _, rows in groups]
-    return Summary(found, cells.drop(columns="baseline"), table, sections, failed)
+    sections = [_section(rows, rank, found, failed) for rows, rank in protocols(table)]
+    published = [line for run in found for line in compare_published(run, cells, table)]
+    return Summary(found, cells.drop(columns="baseline"), table, sections, failed, published)
 
 
-def _section(rows: pd.DataFrame, runs: list[Run], failed: list[Row]) -> Section:
-    fd = measured_fd(rows)
-    unmeasured = [name for name in fd_columns(rows.columns) if name != fd]
-    rows = rows.drop(columns=[column for name in unmeasured for column in (name, f"{name}_std")])
+def _section(rows: pd.DataFrame, rank: str | None, runs: list[Run], failed: list[Row]) -> Section:
+    unmeasured = [name for name in fd_columns(rows.columns) if name != rank]
+    derived = ("", "_std", "_ci", "_inf", "_inf_std", "_inf_ci")
+    rows = rows.drop(columns=[f"{name}{end}" for name in unmeasured for end in derived], errors="ignore")
     rows = rows.assign(model=_distinct_models(rows))
-    section = Section(_label(rows), rows, fd, [])
+    section = Section(_label(rows, rank), rows, rank, [])
     answers = []
     for _, group in section.clocks():
         found = rows_of(group)
         run = next(run for run in runs if f"{found[0]['run']} + ".startswith(f"{run.name} + "))
-        answers.append(answer(found, fd, run.tolerance, _gap(run, failed)))
+        answers.append(answer(found, rank, run.tolerance, _gap(run, failed, found, rank)))
     if len(answers) > 1:
         answers = [_scoped(each, clock) for each, (clock, _) in zip(answers, section.clocks(), strict=True)]
     return replace(section, answers=answers)
@@ -162,29 +174,39 @@ def _distinct_models(rows: pd.DataFrame) -> list[str]:
     """The names of the rows' models, with the hash where two have the same name."""
     alike = rows.groupby("model")["model_sha256"].transform("nunique") > 1
     return [
-        f"{name} ({_short(sha256)})" if clash else name
+        f"{name} ({short(sha256)})" if clash else name
         for name, sha256, clash in zip(rows["model"], rows["model_sha256"], alike, strict=True)
     ]
 
 
-def _label(rows: pd.DataFrame) -> str:
+def _label(rows: pd.DataFrame, rank: str | None) -> str:
     """The protocol of some rows; the subject has a name only if one of them ran on it."""
     row = next((row for row in rows_of(rows) if not guest(row)), rows_of(rows)[0])
-    sha256 = _short(row["subject_sha256"])
-    parts = [f"model {sha256}" if guest(row) else f"model {row['model'].removesuffix(f' ({sha256})')} ({sha256})"]
+    sha256 = short(row["subject_sha256"])
+    parts = [f"model {sha256}" if guest(row) else _named(row, sha256)]
+    if rank in OWN_TRUTH and guest(row):
+        parts = [f"{_named(row, short(row['model_sha256']))} in the study of model {sha256}"]
     if isinstance(row["extractor_sha256"], str):
-        parts.append(f"reference {row['reference']} ({_short(row['reference_sha256'])})")
-        parts.append(f"extractor {row['extractor']} ({_short(row['extractor_sha256'])})")
-    quantiser = f", quantiser {row['quantiser']}" if isinstance(row["quantiser"], str) else ""
-    return f"{', '.join(parts)}, {row['images']:,} images{quantiser}"
+        parts.append(f"reference {row['reference']} ({short(row['reference_sha256'])})")
+        parts.append(f"extractor {row['extractor']} ({short(row['extractor_sha256'])})")
+    if row["extractor_layer"] not in (None, COMPACT_LAYER):
+        parts.append(f"layer {row['extractor_layer']}")
+    if known(row["extractor_batch"]) and row["extractor_batch"] != COMPACT_BATCH:
+        parts.append(f"features in batches of {row['extractor_batch']:,}")
+    parts.append(f"{row['images']:,} images")
+    if isinstance(row["quantiser"], str):
+        parts.append(f"quantiser {row['quantiser']}")
+    return ", ".join([*parts, *([f"labels {row['labels']}"] if known_text(row["labels"]) else [])])
 
 
-def _short(sha256: object) -> str:
-    return str(sha256)[:8]
+def _named(row: Row, sha256: str) -> str:
+    return f"model {row['model'].removesuffix(f' ({sha256})')} ({sha256})"
 
 
-def _gap(run: Run, failed: list[Row]) -> str:
+def _gap(run: Run, failed: list[Row], rows: list[Row], rank: str | None) -> str:
     sampler, grid, steps = run.baseline
+    if rank is not None and all(map(guest, rows)) and rank in OWN_TRUTH:
+        return f"the baseline is of another model, and {fd_label(rank)} is a distance to each model's own truth"
     words = f"the baseline ({sampler} on {grid} at {steps} steps)"
     for row in failed:
         if row["run"] == run.name and run.is_baseline(row):

@@ -1,6 +1,5 @@
 """The table as Markdown, LaTeX, HTML and for the terminal. What it says is decided in `display`."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -11,32 +10,29 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.report.columns import flat
-from bench.report.display import NOTHING, Column, columns, notes
+from bench.report.display import ALIKE, NOTHING, Column, columns, measured
+from bench.report.escape import latex_text, markdown_text
 from bench.report.leaderboard import NOTE, is_long, leaderboard
+from bench.report.notes import notes
+from bench.report.published import Comparison
+from bench.report.reproduction import TITLE, below, comparison_columns
 from bench.report.summary import Section, Summary
 
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    "[": "{[}",  # a row that begins with a bare one would be read as an argument of the \\ before it
-    "*": "{*}",
-    "±": r"$\pm$",
-    "×10³": r"$\times 10^{3}$",
-    "×": r"$\times$",
-    "↓": r"$\downarrow$",
-    "↑": r"$\uparrow$",
-    "–": "--",  # noqa: RUF001
-    "≤": r"$\leq$",
-} | {character: f"\\{character}" for character in "&%$#_{}"}
-_LATEX_SPECIAL = re.compile("|".join(map(re.escape, sorted(_LATEX, key=len, reverse=True))))
-
-
 _SHORT = {"ms/image": "ms/img", "Overhead": "Over-\nhead", "Precision ↑": "Prec. ↑", "Evaluations": "Evalu-\nations"}
+_SHORT |= {"Published": "Pub-\nlished", "Measured": "Meas-\nured", "Difference": "Differ-\nence"}
+# a no-break space, so that the arrow stays below
+_SHORT |= {
+    "Solver RMSE ↓": "Solver\nRMSE\u00a0↓",
+    "Nearest RMSE ↓": "Nearest\nRMSE\u00a0↓",
+    "Law FD ↓": "Law\nFD\u00a0↓",
+}
+_SHORT |= {"Occupancy ↓": "Occu-\npancy\u00a0↓"}
 """Headings for the terminal, which may have no more than 80 columns."""
+
+_ROOM = 5
+"""Quality columns that 80 columns have room for beside all others."""
+_SPARE = {1: ["Overhead"], 2: ["Precision ↑", "Recall ↑"], 4: ["KID ×10³ ↓", "IS ↑"]}
+"""What stands in the files only, where there are so many more."""
 
 _PAGE = 45
 """Rows of a LaTeX table that fit on a page."""
@@ -47,21 +43,8 @@ def all_notes(section: Section) -> list[str]:
     return [*notes(section), *([NOTE] if is_long(section) else [])]
 
 
-def latex_text(text: str) -> str:
-    """Plain text for LaTeX: specials escaped, and the symbols of our headings written as commands.
-
-    pandas' own escaping leaves < > | and brackets at the start of a row, which LaTeX prints or reads as something else.
-    """
-    return _LATEX_SPECIAL.sub(lambda match: _LATEX[match[0]], text)
-
-
 def _latex_cell(cell: object) -> str:
     return latex_text(str(cell))
-
-
-def markdown_text(text: str) -> str:
-    """Plain text for a Markdown table or list: what would be read as markup or as a cell's end is escaped."""
-    return re.sub(r"[\\`*_|<>~\[\]]", r"\\\g<0>", text)
 
 
 def _frame(shown: list[Column]) -> pd.DataFrame:
@@ -89,6 +72,11 @@ def html_leaderboard(section: Section, identity: str) -> str | None:
 def _html(shown: list[Column], identity: str) -> str:
     styler = _styler(shown, "font-weight: 700", identity)
     return styler.format(escape="html").format_index(escape="html", axis=1).to_html()
+
+
+def html_published(found: Sequence[Comparison], identity: str) -> str | None:
+    """The table of published values, if there are any."""
+    return _html(comparison_columns(found), identity) if found else None
 
 
 def latex_table(section: Section, title: str, remarks: Sequence[str] = ()) -> str:
@@ -128,6 +116,9 @@ def latex(summary: Summary) -> str:
         lines += [latex_text(remark) + "\n" for remark in remarks]
     for section in summary.sections:  # remarks are about all tables, and stand below the last
         lines.append(latex_table(section, summary.title, remarks if section is summary.sections[-1] else ()))
+    if summary.published:
+        caption = " ".join([f"{flat(summary.title)}: {TITLE[0].lower()}{TITLE[1:]}.", *below(summary.published)])
+        lines.append(_latex(comparison_columns(summary.published), caption, ()))
     return "\n".join(lines)
 
 
@@ -162,35 +153,53 @@ def markdown(summary: Summary) -> str:
             parts += [_markdown(leaderboard(section)), f"All {len(section.rows):,} rows:"]
         parts.append(markdown_table(section))
         parts.append("\n".join(f"- {markdown_text(note)}" for note in all_notes(section)))
+    if summary.published:
+        parts += [f"### {TITLE}", _markdown(comparison_columns(summary.published))]
+        parts.append("\n".join(f"- {markdown_text(line)}" for line in below(summary.published)))
     if remarks := summary.remarks():
         parts.append("\n".join(f"- {markdown_text(remark)}" for remark in remarks))
     return "\n\n".join(parts) + "\n"
 
 
 def terminal_table(summary: Summary) -> Table:
-    """The table for the terminal; where there are several protocols, a table for each under its label."""
-    if len(summary.sections) == 1:
-        return _terminal_section(summary.sections[0])
+    """The table for the terminal; where there are several protocols, a table for each; then the published values."""
+    tables = [_terminal_section(section) for section in summary.sections]
+    tables += [_terminal_published(summary.published)] if summary.published else []
+    if len(tables) == 1:
+        return tables[0]
     grid = Table.grid(padding=(0, 0, 1, 0))
-    for section in summary.sections:
-        grid.add_row(_terminal_section(section))
+    for table in tables:
+        grid.add_row(table)
     return grid
 
 
+def _terminal_published(found: Sequence[Comparison]) -> Table:
+    """Text that is the same in all lines stands below."""
+    shown, lines = comparison_columns(found), below(found)
+    alike = [each for each in shown[:-1] if not each.number and len(set(each.cells)) == 1]
+    lines += [f"{each.heading}: {each.cells[0]}." for each in alike]
+    return _terminal([each for each in shown if each not in alike], lines, [False] * len(found))
+
+
 def _terminal_section(section: Section) -> Table:
-    """Within 80 columns if it can be: short headings on two lines, no deviations, and a grid that all share below."""
+    """Within 80 columns if it can be: short headings on two lines, no intervals, and a grid that all share below."""
     if is_long(section):
         shown = leaderboard(section)
         whole = f"All {len(section.rows):,} rows: table.md, table.csv and index.html of the report."
         return _terminal(shown, [whole, *all_notes(section)], [budget == NOTHING for budget in shown[0].cells])
-    shown, below = columns(section), notes(section)
+    shown, lines = columns(section), notes(section)
     if len(grids := set(shown[1].cells)) == 1:
-        below.append(f"{shown.pop(1).heading}: {grids.pop()}.")
-    return _terminal(shown, below, [bool(each) for each in section.rows["baseline"]])
+        lines.append(f"{shown.pop(1).heading}: {grids.pop()}.")
+    more = len(measured(section)) - _ROOM
+    spared = [each for each in shown if any(each.heading in names for least, names in _SPARE.items() if more >= least)]
+    if spared:
+        shown = [each for each in shown if each not in spared]
+        lines.append(f"{', '.join(each.heading.rstrip(' ↓↑') for each in spared)}: in table.md.")
+    return _terminal(shown, lines, [bool(each) for each in section.rows["baseline"]])
 
 
-def _terminal(shown: list[Column], below: list[str], baseline: list[bool]) -> Table:
-    table = Table(caption=Text(" ".join(below)), caption_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+def _terminal(shown: list[Column], lines: list[str], baseline: list[bool]) -> Table:
+    table = Table(caption=Text(" ".join(lines)), caption_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.show_edge = table.pad_edge = False
     for column in shown:
         table.add_column(
@@ -201,9 +210,15 @@ def _terminal(shown: list[Column], below: list[str], baseline: list[bool]) -> Ta
         )
     for n, highlighted in enumerate(baseline):
         # Text, because rich would read ddim[eta=0.5] as markup
-        cells = [Text(column.brief[n], style="bold" if column.best[n] else "") for column in shown]
+        cells = [Text(_aligned(column, n), style="bold" if column.best[n] else "") for column in shown]
         table.add_row(*cells, style="cyan" if highlighted else None)
     return table
+
+
+def _aligned(column: Column, n: int) -> str:
+    """A cell in brief, with a space where others have a mark, so that digits stand below digits."""
+    cell = column.brief[n]
+    return f"{cell} " if any(ALIKE in each for each in column.brief) and not cell.endswith(ALIKE) else cell
 
 
 def _narrow(heading: str) -> Text:

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from bench.report.page import page
+from bench.report.published import frame as published_frame
 from bench.report.summary import Summary, summarise
 from bench.report.tables import latex, markdown
 from models.errors import UsageError
@@ -22,6 +23,8 @@ DEFAULT_OUT = Path("results/report")
 CAPTIONS = {
     "quality_vs_nfe": "Frechet distance against network evaluations an image.",
     "quality_vs_seconds": "Frechet distance against time an image.",
+    "error_vs_nfe": "Error against network evaluations where the truth is known: of the solver, and of the law "
+    "of its samples.",
     "time_split": "Time inside the network, and in the sampler around it.",
     "images": "The first images of each setting shown, from the same noise.",
 }
@@ -67,6 +70,8 @@ def _files(summary: Summary, formats: Sequence[str]) -> dict[str, bytes]:
     for name, encode in frames.items():
         if name in formats:
             files[f"table.{name}"], files[f"cells.{name}"] = encode(summary.table), encode(summary.cells)
+    if summary.published and "csv" in formats:
+        files["published.csv"] = _csv(published_frame(summary.published))
     drawn = _figures(summary, formats)
     files |= {f"{name}.{kind}": content for (name, kind), content in drawn.items() if kind in formats}
     if "html" in formats:
@@ -79,9 +84,10 @@ def _figures(summary: Summary, formats: Sequence[str]) -> dict[tuple[str, str], 
     kinds = [kind for kind, needed_by in (("png", {"png", "html"}), ("pdf", {"pdf"})) if needed_by & set(formats)]
     if not kinds:
         return {}
-    from bench.report.plots import FIGURES, render  # matplotlib takes half a second, for a table nobody should wait
+    # matplotlib takes half a second, for a table nobody should wait
+    from bench.report.plots import FIGURES, render, worth_drawing
 
-    figures = {name: FIGURES[name](summary) for name in CAPTIONS}
+    figures = {name: FIGURES[name](summary) for name in worth_drawing(summary)}
     return {(name, kind): render(figure, kind) for kind in kinds for name, figure in figures.items()}
 
 

@@ -10,10 +10,13 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from bench.card_quality import card_quality
-from bench.features import EXTRACTOR, EXTRACTOR_CONFIG, EXTRACTOR_WEIGHTS, load_extractor
+from bench.datasets import load_digits
 from bench.images import to_uint8
-from bench.reference import REFERENCE, write_reference
+from bench.quality.compact import EXTRACTOR, EXTRACTOR_CONFIG, EXTRACTOR_WEIGHTS
+from bench.quality.extractors import load_extractor
+from bench.quality.reference import REFERENCE
+from bench.quality.reference_file import write_statistics
+from bench.training.card_quality import card_quality
 from models.card import Card
 from models.classifier import Classifier
 from models.errors import UsageError
@@ -58,16 +61,6 @@ _DATA: dict[str, Any] = {
 }
 
 
-def load_digits() -> tuple[Tensor, Tensor]:
-    """scikit-learn's handwritten digits: images (1797, 1, 8, 8) float32 in [-1, 1], labels (1797,) int64."""
-    try:
-        from sklearn.datasets import load_digits as load
-    except ImportError:
-        raise UsageError(f"training on the digits needs scikit-learn and tomli-w: {_COMMAND} digits") from None
-    data = load()
-    return torch.tensor(data.images, dtype=torch.float32)[:, None] / 8.0 - 1.0, torch.tensor(data.target)
-
-
 def train_digits(folder: Path, budget: Budget, seed: int, reporter: Reporter) -> Path:
     """Train the denoiser and the feature extractor, compute the reference, measure the quality, write the card.
 
@@ -89,8 +82,8 @@ def train_digits(folder: Path, budget: Budget, seed: int, reporter: Reporter) ->
     accuracy = _fit_classifier(out, work, to_uint8(images), labels, short, reporter)
     card = _card(recipe, trained, accuracy)
     _write_card(out, card)
-    extractor = load_extractor(load_model(str(out), torch.device("cpu")), torch.device("cpu"))
-    write_reference(out / REFERENCE, extractor, to_uint8(images))
+    extractor = load_extractor(None, load_model(str(out), torch.device("cpu")), torch.device("cpu"))
+    write_statistics(out / REFERENCE, extractor, to_uint8(images), features=True, about={"data": "digits"})
     _write_card(out, card)
     model, ddpm = load_model(str(out), torch.device("cpu")), SAMPLERS.make("ddpm")
     found = card_quality(model, ddpm, budget.quality_steps, seed, extractor, to_uint8(images), reporter)
@@ -110,13 +103,13 @@ def train_digits_vae(folder: Path, budget: Budget, seed: int, reporter: Reporter
     torch.manual_seed(recipe.seed)  # the initial weights
     vae = Vae(VAE)
     with reporter("autoencoder", recipe.steps) as report:
-        trained = train_vae(vae, images, recipe, folder / "vae.pt", report)
+        trained = train_vae(vae, images, recipe, folder / "vae", report)
     vae.load_state_dict(trained.state)
     save_file(vae.decoder.state_dict(), out / WEIGHTS)
     (out / CONFIG).write_text(json.dumps(VAE, indent=1) + "\n")
     card = _vae_card(recipe, trained)
     _write_card(out, card)
-    extractor = load_extractor(load_model("digits", cpu), cpu)
+    extractor = load_extractor(None, load_model("digits", cpu), cpu)
     model, one_step = load_model(str(out), cpu), SAMPLERS.make("one-step")
     found = card_quality(model, one_step, 1, seed, extractor, to_uint8(images), reporter)
     card["quality"] = {"sampler": "one-step", "extractor_sha256": extractor.sha256} | found
@@ -142,7 +135,7 @@ def _fit_denoiser(out: Path, work: Path, images: Tensor, recipe: Recipe, reporte
     torch.manual_seed(recipe.seed)  # the initial weights
     unet = make_unet(UNET)
     with reporter("denoiser", recipe.steps) as report:
-        trained = train_denoiser(unet, images, DiscreteVP.linear(), recipe, work / "denoiser.pt", report)
+        trained = train_denoiser(unet, images, DiscreteVP.linear(), recipe, work / "denoiser", report)
     save_file(trained.state, out / WEIGHTS)
     (out / CONFIG).write_text(json.dumps({"_class_name": "UNet2DModel"} | UNET, indent=1) + "\n")
     return trained
@@ -155,7 +148,7 @@ def _fit_classifier(out: Path, work: Path, images: Tensor, labels: Tensor, recip
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(recipe.seed))
     held_out, kept = order[: len(order) // 5], order[len(order) // 5 :]
     with reporter("feature extractor", recipe.steps) as report:
-        trained = train_classifier(network, images[kept], labels[kept], recipe, work / "classifier.pt", report)
+        trained = train_classifier(network, images[kept], labels[kept], recipe, work / "classifier", report)
     network.load_state_dict(trained.state)
     network.eval()
     with torch.inference_mode():
@@ -202,8 +195,8 @@ def _vae_card(recipe: Recipe, trained: Trained) -> dict[str, Any]:
 
 def _training(recipe: Recipe, trained: Trained) -> dict[str, Any]:
     return {
-        **asdict(recipe),
-        "images_seen": recipe.steps * recipe.batch,
+        **{name: value for name, value in asdict(recipe).items() if not isinstance(value, bool)},
+        "images_seen": trained.steps * recipe.batch,
         "weights": "EMA",
         "seconds": round(trained.seconds),
         "threads": torch.get_num_threads(),

@@ -3,11 +3,12 @@
 import torch
 from torch import Tensor
 
-from bench.features import Extractor, Features, extract
 from bench.images import to_uint8
-from bench.metrics import frechet
 from bench.noise import ImageNoise
-from bench.reference import Reference
+from bench.quality.extractor import Extractor
+from bench.quality.features import extract
+from bench.quality.frechet import frechet
+from bench.quality.statistics import Moments
 from models.denoiser import Denoiser
 from models.grids import GRIDS
 from models.train import Reporter
@@ -34,19 +35,18 @@ def card_quality(
         reporter: shows progress.
     """
     count = len(images) // 2
-    drawn = extract(extractor, _draw(model, sampler, steps, seed, count, reporter))
-    real = extract(extractor, images)
+    drawn = Moments.of(extract(extractor, _draw(model, sampler, steps, seed, count, reporter)).features)
+    real = extract(extractor, images).features
     floors, distances = [], []
     for split in range(10):
         order = torch.randperm(len(images), generator=torch.Generator().manual_seed(split))
-        half = _as_reference(Features(real.features[order[:count]], real.logits[order[:count]]), extractor)
-        other = real.features[order[count : 2 * count]]
-        floors.append(frechet(other.mean(0), torch.cov(other.T), half))
-        distances.append(frechet(drawn.features.mean(0), torch.cov(drawn.features.T), half))
+        half = Moments.of(real[order[:count]])
+        floors.append(_distance(Moments.of(real[order[count : 2 * count]]), half))
+        distances.append(_distance(drawn, half))
     return {
         "images": count,
-        "fd_digits": sum(distances) / len(distances),
-        "fd_digits_floor": sum(floors) / len(floors),
+        extractor.column(count): sum(distances) / len(distances),
+        f"{extractor.column(count)}_floor": sum(floors) / len(floors),
     }
 
 
@@ -63,6 +63,5 @@ def _draw(model: Model, sampler: Sampler, steps: int, seed: int, count: int, rep
     return torch.cat(drawn)
 
 
-def _as_reference(features: Features, extractor: Extractor) -> Reference:
-    values = features.features
-    return Reference("half of the real data", values.mean(0), torch.cov(values.T), values, extractor.sha256)
+def _distance(one: Moments, other: Moments) -> float:
+    return frechet(one.mean, one.covariance, other.mean, other.covariance)

@@ -1,0 +1,120 @@
+"""The commands that make what studies need: reference statistics and models."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import App, Parameter
+
+
+def reference(
+    data: str,
+    /,
+    *,
+    out: Annotated[Path | None, Parameter(name=("--out", "-o"))] = None,
+    extractor: str | None = None,
+    weights: str | None = None,
+    sha256: str | None = None,
+    images: int | None = None,
+    resize: int | None = None,
+    features: Annotated[bool, Parameter(negative="--no-features")] = True,
+    batch: int | None = None,
+    device: str = "auto",
+) -> int:
+    """Compute the reference statistics of a data set, once, for the studies that measure against it.
+
+    Args:
+        data: cifar10, cifar10-test, digits, or a folder of images.
+        out: File to write, .safetensors (default: the cache, where a study finds it by the data set's name).
+        extractor: Of torch-fidelity, such as inception-v3-compat (the default), or a model whose compact one is meant.
+        weights: File of its weights (default: downloaded by torch-fidelity).
+        sha256: That the weights must have, if they are not the official ones.
+        images: Only so many of them, drawn by a fixed seed.
+        resize: Side that a folder's images are scaled and cropped to.
+        features: Keep the features of all images, which KID, precision and recall need.
+        batch: Images that the extractor sees at a time (default: its own number).
+        device: auto, cpu, cuda, cuda:1, ...
+    """
+    from bench.making import make_statistics
+    from bench.quality.extractor import INCEPTION
+    from bench.quality.reference_file import ReferenceOptions
+
+    name = INCEPTION if extractor is None else extractor
+    options = ReferenceOptions(data, out, name, weights, sha256, images, resize, features, batch)
+    return make_statistics(options, device)
+
+
+train = App(name="train", help="Train a model; a killed training goes on from its checkpoint.")
+
+
+@train.default
+def train_embedded(model: str, /, *, out: Path | None = None, seed: int = 0, steps: int | None = None) -> int:
+    """Make an embedded model again from scratch: digits, digits-vae, digits-oracle, digits-mixture.
+
+    Args:
+        model: Its name.
+        out: Folder for checkpoints and the model (default: results/train-NAME).
+        seed: Of initialisation, batches, times and noise.
+        steps: Steps of the denoiser's training, to try the command out; all other stages shrink alike.
+    """
+    from bench.making import train_model
+
+    return train_model(model, out, seed, steps)
+
+
+@train.command
+def cifar10(
+    *,
+    data: str = "cifar10",
+    out: Path | None = None,
+    steps: int | None = None,
+    minutes: float | None = None,
+    batch: int | None = None,
+    device: str = "auto",
+    width: int | None = None,
+    compile_: Annotated[bool | None, Parameter(name="--compile", negative="--no-compile")] = None,
+    precision: Literal["bf16", "fp32"] | None = None,
+    shard_mib: float | None = None,
+    seed: int = 0,
+    grid_every: int | None = None,
+    learning_rate: float | None = None,
+    checkpoint_every: int | None = None,
+    checkpoint_minutes: float | None = None,
+    start: Annotated[Path | None, Parameter(name="--from")] = None,
+    storage: Literal["fp32", "fp16"] = "fp32",
+    extractor_epochs: int | None = None,
+    extractor_width: int | None = None,
+    quality_images: int | None = None,
+    keep_features: bool = False,
+) -> int:
+    """Train a DDPM of CIFAR-10, or of a folder of small images, and a feature extractor to measure it with.
+
+    Args:
+        data: cifar10 (downloaded where it is missing), or a folder of images; train/ and test/ in it are both used.
+        out: Folder for checkpoints, curves, grids of samples and the model (default: results/train-cifar10).
+        steps: Of the denoiser (default: 200,000).
+        minutes: Stop after so many, with a checkpoint and a model; the same command goes on.
+        batch: Images a step (default: 128).
+        device: auto, cpu, cuda, cuda:1, ...
+        width: Channels of the first level: 128 is DDPM's U-Net of 35.7 million parameters, 80 has 14, 24 has 1.3
+            (default: 80).
+        compile_: Try torch.compile (default: on CUDA).
+        precision: Of the networks in training (default: bf16 on CUDA, else fp32).
+        shard_mib: The most that a file of a checkpoint or of the weights may have (default: 15).
+        seed: Of everything random.
+        grid_every: Steps between grids of samples with their Frechet distance; 0: none (default: 5,000).
+        learning_rate: Of the denoiser (default: 2e-4).
+        checkpoint_every: Steps between checkpoints (default: 5,000).
+        checkpoint_minutes: The longest time between them (default: 5).
+        start: Model folder whose weights are trained further, with a fresh optimiser.
+        storage: Of the model's weights.
+        extractor_epochs: Passes over the data of the feature extractor (default: 30).
+        extractor_width: Channels of its first layer (default: 64).
+        quality_images: Samples that Frechet distances are taken of (default: 2,000).
+        keep_features: Keep the features of all images in the reference, which KID and recall need.
+    """
+    from bench.listing import RESULTS
+    from bench.making import train_on_images
+
+    given = {name: value for name, value in locals().items() if name not in ("RESULTS", "train_on_images", "compile_")}
+    given |= {"compile": compile_, "out": RESULTS / "train-cifar10" if out is None else out}
+    return train_on_images({name: value for name, value in given.items() if value is not None})

@@ -1,0 +1,131 @@
+"""Data sets by name or by folder, whole and in memory as uint8, in an order that never changes.
+
+`cifar10` and `cifar10-test` come through torchvision, which downloads the archive where it is missing and checks the
+MD5 of every file before it reads it; `digits` through scikit-learn; anything else is a folder of images. A folder that
+is called like one of the names is written as a path, `./cifar10`.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torchvision.datasets import CIFAR10
+from torchvision.datasets.utils import check_integrity
+
+from bench.image_folder import read_folder
+from bench.images import to_uint8
+from models.errors import UsageError
+from models.registry import unknown
+
+ROOT_VARIABLE = "SAMPLER_BENCH_DATA"
+"""Environment variable that names the folder where downloaded data are kept."""
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """Images in memory.
+
+    Attributes:
+        name: what was asked for: a name, or the folder's path.
+        images: (N, C, H, W) uint8 on the CPU; C is 1 where every file is grey, else 3.
+        labels: (N,) int64, 0 ... len(classes) - 1; None: the images have no classes.
+        classes: their names, in the order of the labels.
+        resize: the side that images were scaled and cropped to; None: they are as they were stored.
+    """
+
+    name: str
+    images: Tensor
+    labels: Tensor | None
+    classes: tuple[str, ...] | None
+    resize: int | None = None
+
+    def sha256(self) -> str:
+        """Hexadecimal sha256 of shape, pixels and labels: the same for the same data wherever they are stored."""
+        digest = hashlib.sha256(str(tuple(self.images.shape)).encode())
+        digest.update(self.images.contiguous().numpy().data)
+        if self.labels is not None:
+            digest.update(self.labels.contiguous().numpy().data)
+        return digest.hexdigest()
+
+
+def open_data(spec: str, *, resize: int | None = None, download: bool = True) -> DataSet:
+    """The data set of a name or folder.
+
+    Args:
+        spec: a name of `DATA_SETS`, or the path of a folder of images, flat or with one subfolder a class.
+        resize: of a folder's images: their shorter side is scaled to this (Pillow's bicubic filter, which averages
+            where it shrinks) and the centre square cut out. None: all must have one size.
+        download: whether what is missing may be downloaded.
+
+    Raises:
+        UsageError: there is no such data set, it cannot be had or read, or its images do not fit together.
+    """
+    if spec in DATA_SETS:
+        if resize is not None:
+            raise UsageError(f"data set {spec!r} has one size; resize is for folders of images, leave it out")
+        return DATA_SETS[spec](download)
+    if Path(spec).is_dir():
+        images, labels, classes = read_folder(Path(spec), resize)
+        return DataSet(spec, images, labels, classes, resize)
+    if Path(spec).exists() or os.sep in spec:
+        raise UsageError(f"{spec!r} is no folder of images; expected one of {', '.join(DATA_SETS)}, or a folder")
+    raise unknown("data set (nor is it a folder)", spec, DATA_SETS)
+
+
+def data_root() -> Path:
+    """Where downloaded data are kept: SAMPLER_BENCH_DATA, or the user's cache folder."""
+    if named := os.environ.get(ROOT_VARIABLE):
+        return Path(named).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "sampler-bench"
+
+
+def load_digits() -> tuple[Tensor, Tensor]:
+    """scikit-learn's handwritten digits: images (1797, 1, 8, 8) float32 in [-1, 1], labels (1797,) int64."""
+    try:
+        from sklearn.datasets import load_digits as load
+    except ImportError:
+        raise UsageError(
+            "the digits need scikit-learn, which comes with the extra 'train': uv run --extra train run_bench.py ..."
+        ) from None
+    data = load()
+    return torch.tensor(data.images, dtype=torch.float32)[:, None] / 8.0 - 1.0, torch.tensor(data.target)
+
+
+def _digits(download: bool) -> DataSet:
+    images, labels = load_digits()
+    return DataSet("digits", to_uint8(images), labels, tuple("0123456789"))
+
+
+def _cifar10(name: str, train: bool) -> Callable[[bool], DataSet]:
+    def load(download: bool) -> DataSet:
+        data = _read_cifar10(data_root(), train, download)
+        images = torch.from_numpy(data.data).movedim(3, 1).contiguous()
+        return DataSet(name, images, torch.tensor(data.targets), tuple(data.classes))
+
+    return load
+
+
+def _read_cifar10(root: Path, train: bool, download: bool) -> CIFAR10:
+    # an archive that is there already is unpacked, which takes no download
+    allowed = download or check_integrity(root / CIFAR10.filename, CIFAR10.tgz_md5)
+    try:
+        return CIFAR10(root, train=train, download=allowed)
+    except (OSError, RuntimeError, EOFError) as error:  # URLError is an OSError; torchvision says RuntimeError
+        tried = "cannot be downloaded" if allowed else "is not there, and downloads are off"
+        raise UsageError(
+            f"CIFAR-10 {tried} ({error}). Put {CIFAR10.filename} (MD5 {CIFAR10.tgz_md5}) from {CIFAR10.url} into "
+            f"{root}, where it is found and unpacked, or name another folder in the environment variable "
+            f"{ROOT_VARIABLE}; a folder of images can be given by its path"
+        ) from None
+
+
+DATA_SETS: dict[str, Callable[[bool], DataSet]] = {
+    "cifar10": _cifar10("cifar10", train=True),
+    "cifar10-test": _cifar10("cifar10-test", train=False),
+    "digits": _digits,
+}
+"""What there is by name; each is told whether it may download."""

@@ -1,0 +1,92 @@
+"""What the commands do that make something to measure with: models and reference statistics."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from bench.environment import pick_device
+from bench.listing import RESULTS
+from bench.progress import bar
+from bench.quality.reference_file import ReferenceOptions, make_reference
+from models.errors import UsageError
+from models.registry import unknown
+from models.train import Report
+from models.zoo import load_card
+
+
+def make_statistics(options: ReferenceOptions, device: str) -> int:
+    """Compute and store reference statistics; the exit status."""
+    with bar() as shown:
+        task = shown.add_task("features", total=None)
+
+        def advanced(done: int, total: int) -> None:
+            shown.update(task, completed=done, total=total, refresh=True)
+
+        path = make_reference(options, pick_device(device), advanced)
+    found = options.data if options.out is None else path
+    print(f'{path}\nin a study: extractor = "{options.extractor}", reference = "{found}"')
+    return 0
+
+
+def train_model(name: str, out: Path | None, seed: int, steps: int | None) -> int:
+    """Train an embedded model; the exit status."""
+    from bench.training.digits import TRAININGS, Budget
+    from bench.training.oracle import MAKERS
+
+    trainings = TRAININGS | MAKERS
+    if name not in trainings:
+        raise unknown("trainable model", name, [*trainings, "cifar10"])
+    budget = Budget()
+    if steps is not None:
+        if steps < 1:
+            raise UsageError(f"--steps {steps}: expected at least 1")
+        part = min(1.0, steps / budget.denoiser_steps)
+        shorter = max(1, round(budget.classifier_steps * part))
+        budget = replace(
+            budget,
+            denoiser_steps=steps,
+            classifier_steps=shorter,
+            quality_steps=max(2, round(1000 * part)),
+            vae_steps=steps,
+        )
+    folder = trainings[name](RESULTS / f"train-{name}" if out is None else out, budget, seed, _training_progress)
+    _show_use(folder)
+    return 0
+
+
+def train_on_images(given: dict[str, Any]) -> int:
+    """Train a model of photographs with what the command line says of `CifarOptions`; the exit status."""
+    from bench.training.cifar10 import train_cifar10
+    from bench.training.options import CifarOptions
+
+    folder = train_cifar10(CifarOptions(**given), _training_progress)
+    if folder is not None:
+        _show_use(folder)
+    return 0
+
+
+def _show_use(folder: Path) -> None:
+    card = load_card(folder)
+    if card.is_generator:
+        print(f'{folder}\nin a block of a study: model = "{folder}", samplers = ["one-step"]')
+    elif card.is_exact:
+        print(f'{folder}\nin a study: model = "{folder}", metrics = ["law", "solver_error"]')
+    else:
+        print(f"{folder}\ntry it: run_bench.py run quick --model {folder} --out results/quick-trained")
+
+
+@contextmanager
+def _training_progress(stage: str, steps: int) -> Iterator[Report]:
+    with bar() as shown:
+        task = shown.add_task(stage, total=steps)
+
+        def report_step(step: int, loss: float) -> None:
+            said = f"{stage}, loss {loss:.4f}" if loss else stage
+            if step % 20 == 0 or step == steps:
+                shown.update(task, completed=step, description=said, refresh=True)
+            if not shown.console.is_terminal and (step % 500 == 0 or step == steps):
+                shown.console.print(f"{said}, step {step} of {steps}")  # a log file shows no bar
+
+        yield report_step

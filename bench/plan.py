@@ -1,0 +1,126 @@
+"""From a study to its cells: here, and only here, the product is taken."""
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+
+from bench.study import Block, Study
+from models.errors import UsageError
+from models.grids import GRIDS, Grid
+from models.schedule import Schedule
+from models.zoo import describe_model
+from samplers import SAMPLERS, Sampler
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One row to be measured: a sampler on a grid of some steps, with one seed.
+
+    Attributes:
+        model: as the study spells it.
+        main: whether that is the study's main model.
+        clip: whether predictions of x_0 are clamped to the range on the model's card.
+    """
+
+    sampler: str
+    grid: str
+    steps: int
+    seed: int
+    model: str
+    main: bool = True
+    clip: bool = True
+
+    def __str__(self) -> str:
+        model = "" if self.main else f"{self.model}: "
+        return f"{model}{self.sampler} on {self.grid}, {self.steps} steps, seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """A published value, and the cell that is to reproduce it; see `bench.study.Published`."""
+
+    cell: Cell
+    column: str
+    value: float
+    tolerance: float
+    images: int
+    source: str
+
+
+def plan(study: Study) -> list[Cell]:
+    """The cells of a study, the baseline's first, each once, in canonical spelling.
+
+    Raises:
+        UsageError: a sampler or grid that does not exist, or parameters that it does not take.
+    """
+    base = study.baseline
+    cells = [_cell(base.sampler, base.grid, base.steps, seed, study, study.model) for seed in study.seeds]
+    cells += [cell for block in study.block for cell, _ in _product(study, block)]
+    return list(dict.fromkeys(cells))
+
+
+def expectations(study: Study) -> list[Expectation]:
+    """What has been published about a study's cells."""
+    found = []
+    for block in study.block:
+        if (known := block.published) is not None:
+            for cell, n in _product(study, block):
+                value = known.values[n]
+                found.append(Expectation(cell, known.column, value, known.tolerance, known.images, known.source))
+    return found
+
+
+def _product(study: Study, block: Block) -> Iterator[tuple[Cell, int]]:
+    """A block's cells, each with the position of its steps or evaluations in the block."""
+    seeds = study.seeds if block.seeds is None else block.seeds
+    model = study.model if block.model is None else block.model
+    for sampler, grid in product(block.samplers, block.grids):
+        for (n, steps), seed in product(enumerate(_steps(study, block, sampler, grid, model)), seeds):
+            yield _cell(sampler, grid, steps, seed, study, model, block.clip), n
+
+
+def _steps(study: Study, block: Block, sampler: str, grid: str, model: str) -> list[int]:
+    if block.steps is not None:
+        return block.steps
+    schedule = describe_model(model, study.changes_of(model)).schedule.build()
+    made, placed = SAMPLERS.make(sampler), GRIDS.make(grid)
+    return [most_steps(made, placed, schedule, budget) for budget in block.evaluations or ()]
+
+
+def most_steps(sampler: Sampler, grid: Grid, schedule: Schedule, budget: int) -> int:
+    """The most steps on a grid whose declared evaluations an image stay within a budget.
+
+    Raises:
+        UsageError: the sampler does not declare its evaluations, or one step takes more than the budget.
+    """
+
+    def evaluations(steps: int) -> int:
+        try:
+            levels = grid(schedule, steps)
+        except UsageError:  # more steps than the schedule has
+            return budget + 1
+        declared = sampler.nfe(levels)
+        if declared is None:
+            raise UsageError(f"{SAMPLERS.spec_of(sampler)} cannot say its evaluations before; give its block steps")
+        return declared
+
+    found = bisect_right(range(1, budget + 1), budget, key=evaluations)
+    if found == 0:
+        raise UsageError(f"{SAMPLERS.spec_of(sampler)} takes more than {budget} evaluations in a single step")
+    return found
+
+
+def _cell(sampler: str, grid: str, steps: int, seed: int, study: Study, model: str, clip: bool | None = None) -> Cell:
+    if not 0 <= seed < 2**64:
+        raise UsageError(f"seed {seed} lies outside 0 ... 2^64 - 1")
+    made, placed = SAMPLERS.make(sampler), GRIDS.spec_of(GRIDS.make(grid))
+    return Cell(
+        SAMPLERS.spec_of(made),
+        "native" if made.places_steps else placed,
+        steps,
+        seed,
+        model,
+        main=model == study.model,
+        clip=study.clip if clip is None else clip,
+    )

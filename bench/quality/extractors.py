@@ -1,0 +1,184 @@
+"""Feature extractors, as torch-fidelity knows them: its own, and the compact ones of model folders.
+
+Compact extractors are registered with torch-fidelity, so that its own `calculate_metrics` runs on them as well, and our
+numbers can be compared with its. Layers are torch-fidelity's defaults, those of one network for all metrics (by itself
+torch-fidelity takes precision and recall from VGG16).
+"""
+
+import hashlib
+import pickle
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch_fidelity.feature_extractor_base import FeatureExtractorBase
+from torch_fidelity.feature_extractor_dinov2 import MODEL_METADATA as DINOV2
+from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
+
+from bench.quality.compact import EXTRACTOR_CONFIG, EXTRACTOR_WEIGHTS, make_compact
+from bench.quality.exact_arithmetic import exact_arithmetic
+from bench.quality.extractor import INCEPTION
+from bench.quality.extractor import Extractor as Extractor
+from bench.quality.extractor_weights import checked_weights, checkpoints, plain_tensors_only
+from models.card import Card
+from models.errors import UsageError
+from models.registry import unknown
+from models.zoo import CARD, Model, load_card, model_folder, sha256_of, verify_files, zoo_names
+
+_FAMILIES = {name: name.partition("-")[0] for name in FEATURE_EXTRACTORS_REGISTRY}
+"""torch-fidelity's own extractors, and what their distance is called after: inception, dinov2, clip, vgg16."""
+
+_BATCH, _COMPACT_BATCH = 64, 250
+"""Images an extractor sees at a time, fixed: features vary in their last digits with it. 64 is torch-fidelity's own."""
+
+
+class Choice(Protocol):
+    """What a study says about its extractor (`bench.study.ExtractorChoice`)."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def weights(self) -> str | None: ...
+    @property
+    def sha256(self) -> str | None: ...
+
+
+def load_extractor(choice: Choice | None, model: Model | None, device: torch.device) -> Extractor:
+    """The extractor that a study names, else the compact one of its model.
+
+    Raises:
+        UsageError: there is none, or its weights are missing, cannot be downloaded or are others than they should be.
+    """
+    if choice is None:
+        if model is None or model.card.extractor is None:
+            which = "no model" if model is None else f"model {model.card.name!r}"
+            raise UsageError(
+                f"{which} has no feature extractor of its own, so no quality can be measured on it; name one in the "
+                f'study, such as extractor = "{INCEPTION}", name it as the model of a block in a study of a model that '
+                "has one, or leave out the metrics that need one"
+            )
+        return _compact(model.folder, model.card, device)
+    if choice.name in _FAMILIES:
+        return _from_library(choice, device)
+    folder = _folder_of(choice.name)
+    if choice.weights is not None:
+        raise UsageError(
+            f"extractor {choice.name!r} is that of a model folder, which has its own weights; leave them out"
+        )
+    extractor = _compact(folder, load_card(folder), device)
+    if choice.sha256 not in (None, extractor.sha256):
+        raise UsageError(f"extractor {choice.name!r} has sha256 {extractor.sha256}, but the study says {choice.sha256}")
+    return extractor
+
+
+def _folder_of(name: str) -> Path:
+    """The folder of an embedded model or of a path; UsageError names the extractors that there are."""
+    if name not in zoo_names() and not (Path(name) / CARD).is_file():
+        own = [each for each in zoo_names() if load_card(model_folder(each)).extractor is not None]
+        raise unknown("extractor (nor is it a model folder)", name, [*_FAMILIES, *own])
+    return model_folder(name)
+
+
+def _compact(folder: Path, card: Card, device: torch.device) -> Extractor:
+    if card.extractor is None:
+        raise UsageError(f"model {card.name!r} has no feature extractor; there is one in: digits")
+    for needed in (EXTRACTOR_CONFIG, EXTRACTOR_WEIGHTS):
+        if needed not in card.files:
+            raise UsageError(f"the card of model {card.name!r} names an extractor, but its files lack {needed!r}")
+    needed_files = {name: card.files[name] for name in (EXTRACTOR_CONFIG, EXTRACTOR_WEIGHTS)}
+    verify_files(folder, card.model_copy(update={"files": needed_files}))
+    name = card.extractor.name
+    module = make_compact(name, folder, {*_FAMILIES, *_FAMILIES.values()})
+    found = _probed(module.to(device), module.image_shape, "features")
+    digest = sha256_of(folder / EXTRACTOR_WEIGHTS)
+    return Extractor(
+        name,
+        module,
+        digest,
+        name,
+        official=False,
+        layer="features",
+        logits="logits",
+        image_shape=module.image_shape,
+        batch=_COMPACT_BATCH,
+        folder=folder,
+        **found,
+    )
+
+
+def _from_library(choice: Choice, device: torch.device) -> Extractor:
+    """One of torch-fidelity's own, with every layer that some metric takes."""
+    name, made = choice.name, FEATURE_EXTRACTORS_REGISTRY[choice.name]
+    layer = made.get_default_feature_layer_for_metric("fid")
+    logits = made.get_default_feature_layer_for_metric("isc") if name == INCEPTION else None
+    layers = [layer] if logits is None else [layer, logits]
+    if name in DINOV2:
+        module, digest, official = *_dinov2(choice, layers), True
+    else:
+        path, digest, official = checked_weights(name, choice.weights, choice.sha256)
+        module = _built(name, layers, path)
+    found = _probed(module.to(device), (3, 32, 32), layer)
+    return Extractor(
+        name,
+        module,
+        digest,
+        _FAMILIES[name],
+        official,
+        layer=layer,
+        logits=logits,
+        image_shape=None,
+        **found,
+        batch=_BATCH,
+    )
+
+
+def _built(name: str, layers: list[str], path: Path) -> FeatureExtractorBase:
+    try:
+        with plain_tensors_only():
+            return FEATURE_EXTRACTORS_REGISTRY[name](
+                name, layers, feature_extractor_weights_path=str(path), verbose=False
+            )
+    except (RuntimeError, pickle.UnpicklingError, EOFError, TypeError, AttributeError) as error:
+        raise UsageError(f"{path} does not hold plain weights of extractor {name!r}: {error}") from None
+
+
+def _dinov2(choice: Choice, layers: list[str]) -> tuple[FeatureExtractorBase, str]:
+    """DINOv2 as torch's hub gives it, which needs its authors' repository as well as the weights."""
+    repository = Path(torch.hub.get_dir()) / "facebookresearch_dinov2_main"
+    weights = checkpoints() / f"{DINOV2[choice.name]}_pretrain.pth"
+    if choice.weights is not None:
+        raise UsageError(
+            f"torch-fidelity takes no weights of {choice.name!r} by path; put the file to {weights} and leave them out"
+        )
+    try:
+        with plain_tensors_only():
+            module = FEATURE_EXTRACTORS_REGISTRY[choice.name](choice.name, layers, verbose=False)
+    except (OSError, RuntimeError, ImportError, pickle.UnpicklingError) as error:
+        raise UsageError(
+            f"extractor {choice.name!r} cannot be had from torch's hub ({error}). Where there is a network, run "
+            f"torch.hub.load('facebookresearch/dinov2', '{DINOV2[choice.name]}') once; copy {repository} and {weights}"
+        ) from None
+    digest = _hash_of(module)
+    if choice.sha256 not in (None, digest):
+        raise UsageError(f"the weights of {choice.name!r} have sha256 {digest}, but the study says {choice.sha256}")
+    return module, digest
+
+
+def _hash_of(module: FeatureExtractorBase) -> str:
+    """Hexadecimal sha256 over names, shapes, dtypes and numbers of a module's state."""
+    digest = hashlib.sha256()
+    for name, tensor in module.state_dict().items():
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _probed(module: FeatureExtractorBase, shape: Sequence[int], layer: str) -> dict[str, Any]:
+    """Number and dtype of the features, seen on a black image."""
+    device = next(module.parameters()).device
+    with torch.inference_mode(), exact_arithmetic(device):
+        outputs = module.convert_features_tuple_to_dict(
+            module(torch.zeros(1, *shape, dtype=torch.uint8, device=device))
+        )
+    return {"features": outputs[layer].shape[1], "dtype": outputs[layer].dtype}

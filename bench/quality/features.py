@@ -1,0 +1,96 @@
+"""The stream that turns generated batches into features, in extractor batches of a fixed size."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from bench.quality.extractor import Extractor
+
+Outputs = Mapping[str, Tensor]
+"""What an extractor says about N images: a tensor (N, ...) by layer."""
+
+
+class Extraction:
+    """Collects images into extractor batches, whatever batches they come in, and passes on what it says about them."""
+
+    def __init__(self, extractor: Extractor, take: Callable[[Outputs], None]) -> None:
+        self._extractor, self._take = extractor, take
+        self._waiting: list[Tensor] = []
+
+    def add(self, images: Tensor) -> None:
+        """Take uint8 images (N, C, H, W)."""
+        self._waiting.append(images)
+        if sum(map(len, self._waiting)) >= self._extractor.batch:
+            waiting = torch.cat(self._waiting)
+            whole = len(waiting) - len(waiting) % self._extractor.batch
+            for batch in waiting[:whole].split(self._extractor.batch):
+                self._take(self._extractor(batch))
+            self._waiting = [waiting[whole:]]
+
+    def finish(self) -> None:
+        """Extract what still waits."""
+        rest = [images for images in self._waiting if len(images)]
+        self._waiting = []
+        if rest:
+            self._take(self._extractor(torch.cat(rest)))
+
+
+class Rows:
+    """Rows (N, F) of a stream, put together once: into place where their number is known before."""
+
+    def __init__(self, count: int | None = None) -> None:
+        self._count, self._parts, self._filled = count, list[Tensor](), 0
+        self._whole: Tensor | None = None
+
+    def add(self, rows: Tensor) -> None:
+        """Take the next rows; IndexError for more than were announced."""
+        if self._count is None:
+            self._parts.append(rows)
+            return
+        if self._whole is None:
+            self._whole = torch.empty((self._count, *rows.shape[1:]), dtype=rows.dtype)
+        if self._filled + len(rows) > self._count:
+            raise IndexError(f"{self._filled + len(rows)} rows came, where {self._count} were announced")
+        self._whole[self._filled : self._filled + len(rows)] = rows
+        self._filled += len(rows)
+
+    def all(self) -> Tensor:
+        """What was added."""
+        return torch.cat(self._parts) if self._whole is None else self._whole[: self._filled]
+
+
+@dataclass(frozen=True)
+class Features:
+    """What an extractor says about N images, on the CPU: features (N, F), and logits (N, K) if it has classes."""
+
+    features: Tensor
+    logits: Tensor | None
+
+
+class FeatureStream:
+    """Keeps the features and logits of all images."""
+
+    def __init__(self, extractor: Extractor) -> None:
+        self._layers = (extractor.layer, extractor.logits)
+        self._outputs: list[Outputs] = []
+        self._extraction = Extraction(extractor, self._outputs.append)
+
+    def add(self, images: Tensor) -> None:
+        """Take uint8 images (N, C, H, W)."""
+        self._extraction.add(images)
+
+    def finish(self) -> Features:
+        """The features of all images, in order."""
+        self._extraction.finish()
+        layer, logits = self._layers
+        features = torch.cat([outputs[layer] for outputs in self._outputs])
+        return Features(features, torch.cat([outputs[logits] for outputs in self._outputs]) if logits else None)
+
+
+def extract(extractor: Extractor, images: Tensor) -> Features:
+    """The features of uint8 images (N, C, H, W)."""
+    stream = FeatureStream(extractor)
+    stream.add(images)
+    return stream.finish()

@@ -1,0 +1,180 @@
+"""Quality of generated images, computed by torch-fidelity's own metric functions on features that stream by.
+
+Only what the chosen metrics need is kept: moments in float64 for the Frechet distances, every image's features for KID,
+precision and recall, its logits for the Inception score, both in the extractor's own dtype.
+"""
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch_fidelity.metric_isc import KEY_METRIC_ISC_MEAN, isc_features_to_metric
+from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, KEY_METRIC_KID_STD, kid_features_to_metric
+from torch_fidelity.metric_prc import KEY_METRIC_PRECISION, KEY_METRIC_RECALL, prc_features_to_metric
+
+from bench.quality import frechet
+from bench.quality.exact_arithmetic import exact_arithmetic
+from bench.quality.extractor import Extractor
+from bench.quality.features import Extraction, Outputs, Rows
+from bench.quality.reference import Reference
+from bench.quality.statistics import BLOCKS, BlockMoments, Moments, merged
+
+Values = dict[str, float | int | None]
+
+KID_SUBSETS = 100
+KID_SUBSET_SIZE = 1000
+ISC_SPLITS = 10
+RNG_SEED = 2020
+PRC_NEIGHBOURHOOD = 3
+"""All torch-fidelity's defaults, stated here because rows are only comparable with the same ones."""
+
+PRC_DISTANCES = 2**24
+"""Distances (64 MiB in float32) that precision and recall hold at a time; the blocks do not change what comes out."""
+
+PARAMETERS: dict[str, int] = {
+    "kid_subsets": KID_SUBSETS,
+    "isc_splits": ISC_SPLITS,
+    "prc_neighbourhood": PRC_NEIGHBOURHOOD,
+    "jackknife_blocks": BLOCKS,
+    "extrapolation_smallest_window": frechet.SMALLEST_WINDOW,
+    "metrics_rng_seed": RNG_SEED,
+}
+"""What the numbers depend on besides images, extractor and reference; goes into a record."""
+
+
+class QualityStream:
+    """Scores images that come in batches; `values` ends it.
+
+    Args:
+        extractor: gives the features.
+        reference: of the real images, by the same extractor.
+        metrics: which to compute; others than those on features are left to others.
+        images: how many will come, where that is known: their features are then put into place.
+
+    Attributes:
+        remarks: what whoever reads the values must know, complete once they are there.
+    """
+
+    def __init__(
+        self, extractor: Extractor, reference: Reference, metrics: Sequence[str], images: int | None = None
+    ) -> None:
+        self._extractor, self._reference, self._metrics = extractor, reference, metrics
+        self._blocks = BlockMoments() if {"fd", "fd_infinity"} & set(metrics) else None
+        self._features = Rows(images) if {"kid", "precision_recall"} & set(metrics) else None
+        self._logits = Rows(images) if "inception_score" in metrics else None
+        self._extraction = Extraction(extractor, self._take)
+        self.remarks = [] if reference.note is None else [reference.note]
+
+    def add(self, images: Tensor) -> None:
+        """Take uint8 images (N, C, H, W), in the order of their numbers.
+
+        Raises:
+            ArithmeticError: features that are NaN or Inf, which the metrics would turn into plausible numbers.
+        """
+        self._extraction.add(images)
+
+    def values(self) -> Values:
+        """The quality columns of all that was added.
+
+        Raises:
+            ArithmeticError: a metric that is not a finite number.
+        """
+        self._extraction.finish()
+        values: Values = {}
+        if self._logits is not None:
+            values |= _inception_score(self._logits.all())
+            self._logits = None  # the memory serves the next
+        if self._features is not None:
+            features = self._features.all()
+            if "kid" in self._metrics:
+                values |= _kid(features, self._reference)
+            if "precision_recall" in self._metrics:
+                values |= _precision_recall(features, self._reference, self._extractor.device)
+            self._features = None
+        if self._blocks is not None:
+            values |= self._distances(self._blocks.finish())
+        unusable = [name for name, value in values.items() if isinstance(value, float) and not math.isfinite(value)]
+        if unusable:
+            raise ArithmeticError(f"{', '.join(unusable)} came out as NaN or Inf")
+        return values
+
+    def _take(self, outputs: Outputs) -> None:
+        features = outputs[self._extractor.layer]
+        if self._blocks is not None:
+            self._blocks.add(features)
+        if self._features is not None:
+            self._features.add(features)
+        if self._logits is not None and self._extractor.logits is not None:
+            self._logits.add(outputs[self._extractor.logits])
+
+    def _distances(self, blocks: Sequence[Moments]) -> Values:
+        images, target = sum(block.count for block in blocks), self._reference.target
+        column = self._extractor.column(images)
+        values: Values = {}
+        if "fd" in self._metrics:
+            values[column] = distance(merged(blocks), self._reference)
+        if "fd_infinity" not in self._metrics:
+            return values | {f"{column}_std": frechet.standard_error(blocks, target)}
+        if not frechet.can_extrapolate(images, self._extractor.features):
+            needed = frechet.IMAGES_PER_FEATURE * self._extractor.features
+            values |= {f"{column}_inf": None, f"{column}_inf_std": None}
+            self.remarks.append(f"{column}_inf needs {needed:,} images, 4 a feature, and there are {images:,}")
+            return values | ({f"{column}_std": frechet.standard_error(blocks, target)} if "fd" in self._metrics else {})
+        extrapolated, std = frechet.extrapolate(blocks, target)
+        values |= {f"{column}_inf": extrapolated.value, f"{column}_inf_std": extrapolated.std}
+        return values | ({f"{column}_std": std} if "fd" in self._metrics else {})
+
+
+def distance(moments: Moments, reference: Reference) -> float:
+    """Frechet distance of images' moments to a reference, by torch-fidelity."""
+    return frechet.frechet(moments.mean, moments.covariance, reference.mean, reference.covariance)
+
+
+def _kid(features: Tensor, reference: Reference) -> Values:
+    assert reference.features is not None, "load_reference refuses this"
+    size = min(KID_SUBSET_SIZE, len(features), len(reference.features))
+    value = kid_features_to_metric(
+        features,
+        reference.features,
+        kid_subsets=KID_SUBSETS,
+        kid_subset_size=size,
+        rng_seed=RNG_SEED,
+        verbose=False,
+    )
+    return {
+        "kid_mean": value[KEY_METRIC_KID_MEAN],
+        # a subset of all images is none: its spread would be that of the reference alone
+        "kid_std": value[KEY_METRIC_KID_STD] if size < len(features) else None,
+        "kid_subset_size": size,
+    }
+
+
+def _inception_score(logits: Tensor) -> Values:
+    """torch-fidelity's, a split at a time: its function makes four float64 copies of all that it is given."""
+    count = len(logits)
+    order = np.random.RandomState(RNG_SEED).permutation(count)
+    bounds = [number * count // ISC_SPLITS for number in range(ISC_SPLITS + 1)]
+    scores = [
+        isc_features_to_metric(logits[order[start:end]], splits=1, shuffle=False)[KEY_METRIC_ISC_MEAN]
+        for start, end in pairwise(bounds)
+    ]
+    return {"inception_score": float(np.mean(scores)), "inception_score_std": float(np.std(scores))}
+
+
+def _precision_recall(features: Tensor, reference: Reference, device: torch.device) -> Values:
+    """Blockwise, since the full variant builds N x N matrices; on the extractor's device."""
+    assert reference.features is not None, "load_reference refuses this"
+    longest = max(len(features), len(reference.features))
+    with exact_arithmetic(device):
+        value = prc_features_to_metric(
+            features.to(device),
+            reference.features.to(device),
+            prc_neighborhood=PRC_NEIGHBOURHOOD,
+            prc_batch_size=max(1, min(10_000, PRC_DISTANCES // longest)),
+            save_cpu_ram=True,
+            verbose=False,
+        )
+    return {"precision": value[KEY_METRIC_PRECISION], "recall": value[KEY_METRIC_RECALL]}

@@ -1,0 +1,209 @@
+"""Reference statistics: what real data look like to an extractor.
+
+They come from a model's folder, from a file that `run_bench.py reference` wrote (both safetensors, with the features
+that KID, precision and recall need), or from an .npz of `mu` and `sigma`, as pytorch-fid, ADM and EDM publish them,
+which says nothing about the extractor that made it. The statistics of a data set by name are those that `reference`
+made before; nothing is computed behind a study's back.
+"""
+
+import zipfile
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from bench.datasets import DATA_SETS
+from bench.images import QUANTISER
+from bench.quality.extractor import Extractor
+from bench.quality.frechet import Target, factor_of
+from bench.quality.reference_cache import cached_path
+from models.errors import UsageError
+from models.registry import unknown
+from models.zoo import CARD, load_card, load_tensors, model_folder, sha256_of, verify_files, zoo_names
+
+REFERENCE = "reference.safetensors"
+_NEED_FEATURES = ("kid", "precision_recall")
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Statistics of a reference data set.
+
+    Attributes:
+        name: of the data set.
+        mean: (F,) float64.
+        covariance: (F, F) float64, of the sample (ddof 1).
+        count: of images; None: not said.
+        features: (N, F) of the extractor's dtype; None: only the statistics are there.
+        sha256: of the file.
+        note: what whoever reads a distance to it must know.
+    """
+
+    name: str
+    mean: Tensor
+    covariance: Tensor
+    count: int | None
+    features: Tensor | None
+    sha256: str
+    note: str | None = None
+
+    @property
+    def columns(self) -> dict[str, str | int | None]:
+        """What a record says of it."""
+        return {"reference": self.name, "reference_sha256": self.sha256, "reference_count": self.count}
+
+    @cached_property
+    def target(self) -> Target:
+        """The same, for many distances to it.
+
+        Raises:
+            UsageError: the covariance is not positive semidefinite.
+        """
+        factor, least = factor_of(self.covariance)
+        if least < -1e-4:  # statistics in float32 stay above -1e-6
+            raise UsageError(
+                f"the covariance of reference {self.name!r} has a negative eigenvalue, {least:.1e} of the largest: it "
+                "is no covariance matrix. Make the reference again"
+            )
+        return Target(self.mean, factor)
+
+
+def load_reference(source: str | None, extractor: Extractor, metrics: Sequence[str] = ()) -> Reference:
+    """A reference that fits an extractor and has what the metrics need.
+
+    Args:
+        source: a file (.safetensors, .npz), a model whose own is meant, or a data set; None: that of the model folder
+            that the extractor belongs to.
+        extractor: whose features are compared.
+        metrics: of the study.
+
+    Raises:
+        UsageError: there is none, it cannot be read, belongs to another extractor, or lacks what a metric needs.
+    """
+    found = _found(source, extractor)
+    if len(found.mean) != extractor.features:
+        raise UsageError(
+            f"reference {found.name!r} has {len(found.mean)} features, but extractor {extractor.name!r} gives "
+            f"{extractor.features}; make one with: {_command(extractor)}"
+        )
+    lacking = [metric for metric in _NEED_FEATURES if metric in metrics and found.features is None]
+    if lacking:
+        raise UsageError(
+            f"reference {found.name!r} holds only mean and covariance, but {' and '.join(lacking)} compare features "
+            f"one by one; leave {' and '.join(lacking)} out of the study's metrics, or make a reference with features: "
+            f"{_command(extractor)}"
+        )
+    assert found.target  # fails here, before anything is sampled
+    return found
+
+
+def _found(source: str | None, extractor: Extractor) -> Reference:
+    if source is None:
+        if extractor.folder is None:
+            raise UsageError(
+                f"extractor {extractor.name!r} has no reference of its own; name one in the study: reference = FILE, "
+                f"an .npz with mu and sigma or what this writes: {_command(extractor)} -o FILE"
+            )
+        return _of_folder(extractor.folder, extractor)
+    path = Path(source).expanduser()
+    if path.suffix in (".npz", ".safetensors"):
+        if not path.is_file():
+            raise UsageError(f"no reference file {source!r}; {_command(extractor)} -o {source} makes one")
+        return _from_npz(path) if path.suffix == ".npz" else _from_safetensors(path, None, extractor)
+    is_model = source in zoo_names() or (path / CARD).is_file()
+    if is_model and (model_folder(source) == extractor.folder or source not in DATA_SETS):
+        return _of_folder(model_folder(source), extractor)
+    if source in DATA_SETS or path.is_dir():
+        return _of_data(source, extractor)
+    raise unknown("reference (nor is it a file or folder)", source, [*zoo_names(), *DATA_SETS])
+
+
+def _command(extractor: Extractor) -> str:
+    return f"run_bench.py reference DATA --extractor {extractor.name}"
+
+
+def _of_data(source: str, extractor: Extractor) -> Reference:
+    cached = cached_path(source, extractor)
+    if not cached.is_file():
+        raise UsageError(
+            f"there are no statistics of data set {source!r} by extractor {extractor.name!r} yet, and they take long; "
+            f"make them once with: {_command(extractor).replace('DATA', source)}"
+        )
+    return _from_safetensors(cached, source, extractor)
+
+
+def _of_folder(folder: Path, extractor: Extractor) -> Reference:
+    card = load_card(folder)
+    if REFERENCE not in card.files:
+        raise UsageError(
+            f"the card of model {card.name!r} lists no {REFERENCE}, so no quality can be measured; name a reference in "
+            "the study"
+        )
+    verify_files(folder, card.model_copy(update={"files": {REFERENCE: card.files[REFERENCE]}}))
+    return _from_safetensors(folder / REFERENCE, card.name, extractor)
+
+
+def _from_safetensors(path: Path, name: str | None, extractor: Extractor) -> Reference:
+    tensors = load_tensors(path)
+    missing = {"mean", "covariance"} - set(tensors)
+    if missing:
+        raise UsageError(f"{path} lacks {', '.join(sorted(missing))}; make it again with: {_command(extractor)}")
+    features = tensors.get("features")
+    _check(path, tensors["mean"], tensors["covariance"], features)
+    # files made before layers were recorded hold the only one that there was
+    metadata = {"extractor_layer": extractor.layer} | _metadata(path)
+    expected = {"extractor_sha256": extractor.sha256, "extractor_layer": extractor.layer, "quantiser": QUANTISER}
+    if any(metadata.get(key) != value for key, value in expected.items()):
+        raise UsageError(f"{path} was made with {metadata}, but the extractor and quantiser here are {expected}")
+    count = metadata.get("count", "")
+    if not count.isdigit() or (features is not None and len(features) != int(count)):
+        raise UsageError(f"{path} says it is of {count or 'no'} images; make it again with: {_command(extractor)}")
+    kept = None if features is None else features.to(extractor.dtype)
+    mean, covariance = tensors["mean"].double(), tensors["covariance"].double()
+    return Reference(name or metadata.get("data", path.stem), mean, covariance, int(count), kept, sha256_of(path))
+
+
+def _metadata(path: Path) -> dict[str, str]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            return dict(file.metadata() or {})
+    except (SafetensorError, OSError) as error:
+        raise UsageError(f"cannot read {path} as safetensors: {error}") from None
+
+
+def _from_npz(path: Path) -> Reference:
+    """Statistics as pytorch-fid, ADM and EDM publish them; other arrays in the file are not read."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            there = list(arrays.files)
+            found = {name: np.asarray(arrays[name]) for name in ("mu", "sigma") if name in there}
+    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+        raise UsageError(f"cannot read {path} as an .npz of plain arrays: {error}") from None
+    if len(found) < 2:
+        raise UsageError(f"{path} holds {', '.join(there) or 'nothing'}; expected arrays mu (F,) and sigma (F, F)")
+    wrong = [name for name, array in found.items() if array.dtype not in (np.float32, np.float64)]
+    if wrong:
+        raise UsageError(f"{path}: {', '.join(wrong)} is {found[wrong[0]].dtype}; expected float32 or float64")
+    mean, covariance = (torch.from_numpy(found[name]).double() for name in ("mu", "sigma"))
+    _check(path, mean, covariance, None)
+    note = f"reference {path.name} does not say by which extractor, from how many images or how rounded it was made"
+    return Reference(path.stem, mean, covariance, None, None, sha256_of(path), note)
+
+
+def _check(path: Path, mean: Tensor, covariance: Tensor, features: Tensor | None) -> None:
+    """UsageError unless shapes belong together, all is finite, and the covariance symmetric."""
+    size, parts = mean.numel(), [part for part in (mean, covariance, features) if part is not None]
+    wide = features is None or (features.ndim == 2 and features.shape[1] == size)
+    if mean.ndim != 1 or covariance.shape != (size, size) or not wide or size == 0:
+        shapes = ", ".join(str(tuple(part.shape)) for part in parts)
+        raise UsageError(f"{path}: shapes {shapes} do not belong together; expected (F,), (F, F) and (N, F) if any")
+    if not all(bool(part.isfinite().all()) for part in parts):
+        raise UsageError(f"{path} holds NaN or Inf; make it again")
+    if not torch.allclose(covariance, covariance.T, rtol=1e-4, atol=1e-6 * float(covariance.abs().max())):
+        raise UsageError(f"{path}: the covariance is not symmetric; make it again")

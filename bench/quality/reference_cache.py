@@ -1,0 +1,28 @@
+"""Where the statistics of data sets lie once `run_bench.py reference` has made them."""
+
+import hashlib
+from pathlib import Path
+
+from bench.datasets import DATA_SETS, data_root
+from bench.images import QUANTISER
+from bench.quality.extractor import Extractor
+
+
+def cached_path(data: str, extractor: Extractor) -> Path:
+    """The file of a data set's statistics by an extractor, whether it is there or not.
+
+    Args:
+        data: a name of `DATA_SETS`, or a folder: when a file in that comes, goes or changes, so does the path.
+        extractor: by its weights and layer.
+    """
+    content = data if data in DATA_SETS else _listing(Path(data))
+    key = (content, extractor.name, extractor.sha256, extractor.layer, QUANTISER)
+    digest = hashlib.sha256(repr(key).encode()).hexdigest()
+    stem = data if data in DATA_SETS else Path(data).resolve().name
+    return data_root() / "references" / f"{stem}-{extractor.name}-{digest[:16]}.safetensors"
+
+
+def _listing(folder: Path) -> str:
+    """Names, sizes and times of all files below a folder, which are read far sooner than the images themselves."""
+    files = sorted(path for path in folder.resolve().rglob("*") if path.is_file())
+    return repr([(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files])

@@ -1,0 +1,158 @@
+"""Makes reference statistics: what `run_bench.py reference DATA` does."""
+
+import dataclasses
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from bench.datasets import DataSet, open_data
+from bench.environment import versions
+from bench.images import QUANTISER
+from bench.quality.extractor import INCEPTION, Extractor
+from bench.quality.extractors import load_extractor
+from bench.quality.features import Extraction, Outputs, Rows
+from bench.quality.reference_cache import cached_path
+from bench.quality.statistics import Moments
+from models.errors import UsageError
+
+_SUBSET_SEED = 0
+
+
+@dataclass(frozen=True)
+class ReferenceOptions:
+    """What `run_bench.py reference` is told.
+
+    Attributes:
+        data: a name of `bench.datasets.DATA_SETS` or a folder of images.
+        out: the file to write; None: the cache, where a study finds it by the data set's name.
+        extractor: of torch-fidelity, or a model whose compact one is meant.
+        weights: file of its weights; None: torch-fidelity's official ones.
+        sha256: that the weights must have; None: the official one's.
+        images: how many of them, drawn without replacement by a fixed seed and kept in order; None: all.
+        resize: side that a folder's images are scaled to.
+        features: whether to keep each image's features, which KID, precision and recall need.
+        batch: images the extractor sees at a time; None: its own number.
+    """
+
+    data: str
+    out: Path | None = None
+    extractor: str = INCEPTION
+    weights: str | None = None
+    sha256: str | None = None
+    images: int | None = None
+    resize: int | None = None
+    features: bool = True
+    batch: int | None = None
+
+
+@dataclass(frozen=True)
+class _Choice:
+    name: str
+    weights: str | None
+    sha256: str | None
+
+
+def make_reference(options: ReferenceOptions, device: torch.device, advanced: Callable[[int, int], None]) -> Path:
+    """Compute and store the statistics of a data set.
+
+    Args:
+        options: of what, and where to.
+        device: the extractor runs on.
+        advanced: told images done and images in all.
+
+    Returns:
+        The file.
+
+    Raises:
+        UsageError: data or weights that cannot be had, images that the extractor does not take, a file that cannot be
+            written.
+    """
+    if options.out is None and (options.images is not None or options.resize is not None):
+        raise UsageError("statistics of a part or of resized images are not those of the data set; give a file with -o")
+    if options.out is not None and options.out.suffix != ".safetensors":
+        raise UsageError(f"cannot write {str(options.out)!r}: a reference is a .safetensors file; call it so")
+    extractor = load_extractor(_Choice(options.extractor, options.weights, options.sha256), None, device)
+    if options.batch is not None:
+        extractor = dataclasses.replace(extractor, batch=options.batch)
+    out = cached_path(options.data, extractor) if options.out is None else options.out
+    data = _part(open_data(options.data, resize=options.resize), options.images)
+    extractor.check((), data.images.shape[1:])
+    about = {name: str(version) for name, version in versions().items()}
+    about |= {"data": data.name, "images_sha256": data.sha256(), "resize": str(options.resize or "none")}
+    write_statistics(out, extractor, data.images, features=options.features, about=about, advanced=advanced)
+    return out
+
+
+def write_statistics(
+    path: Path,
+    extractor: Extractor,
+    images: Tensor,
+    *,
+    features: bool,
+    about: Mapping[str, str],
+    advanced: Callable[[int, int], None] = lambda done, total: None,
+) -> None:
+    """Compute and store, atomically, the statistics of uint8 images (N, C, H, W).
+
+    Args:
+        path: of the file.
+        extractor: gives the features.
+        images: at least two.
+        features: whether to keep each image's.
+        about: goes into the file's metadata.
+        advanced: told images done and images in all.
+
+    Raises:
+        UsageError: fewer than two images, or a file that cannot be written.
+    """
+    if len(images) < 2:
+        raise UsageError(f"a reference needs at least two images, and there are {len(images)}")
+    _make_room(path)  # before what takes long
+    moments, rows = Moments(extractor.features), Rows(len(images))
+
+    def take(outputs: Outputs) -> None:
+        moments.add(outputs[extractor.layer])
+        if features:
+            rows.add(outputs[extractor.layer].float())  # without loss: every extractor computes in float32
+        advanced(moments.count, len(images))
+
+    extraction = Extraction(extractor, take)
+    for batch in images.split(extractor.batch):
+        extraction.add(batch)
+    extraction.finish()
+    tensors = {"mean": moments.mean, "covariance": moments.covariance} | ({"features": rows.all()} if features else {})
+    metadata = {key: str(value) for key, value in extractor.columns.items()} | {"quantiser": QUANTISER}
+    _save(path, tensors, metadata | dict(about) | {"count": str(moments.count)})
+
+
+def _make_room(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not os.access(path.parent, os.W_OK):
+            raise PermissionError(f"no permission to write to {path.parent}")
+    except OSError as error:
+        raise UsageError(f"cannot write {str(path)!r}: {error}") from None
+
+
+def _save(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        save_file(tensors, temporary, metadata)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise UsageError(f"cannot write {str(path)!r}: {error}") from None
+
+
+def _part(data: DataSet, images: int | None) -> DataSet:
+    """So many of a data set's images, without labels."""
+    if images is None:
+        return dataclasses.replace(data, labels=None)
+    if not 2 <= images <= len(data.images):
+        raise UsageError(f"images = {images}; data set {data.name!r} has {len(data.images):,}, and 2 are the least")
+    order = torch.randperm(len(data.images), generator=torch.Generator().manual_seed(_SUBSET_SEED))
+    return dataclasses.replace(data, images=data.images[order[:images].sort().values], labels=None)

@@ -1,0 +1,105 @@
+"""Mean and covariance of features from a stream, in float64, whatever the number of images.
+
+Sums of deviations are merged by T. F. Chan, G. H. Golub and R. J. LeVeque, "Algorithms for computing the sample
+variance" (The American Statistician 37, 1983): nothing is lost to cancellation, and shards can be merged in any order.
+"""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+BLOCKS = 10
+"""Image i belongs to block i mod 10: what jackknife and extrapolation leave out or put together."""
+
+_ROWS = 256
+"""Rows that a block waits for before it is updated: an update passes over F x F numbers, however few rows it adds."""
+
+
+class Moments:
+    """Count, mean and scatter matrix of rows of F numbers.
+
+    Attributes:
+        count: of rows.
+        mean: (F,) float64.
+        scatter: (F, F) float64, the sum of (x - mean)(x - mean)^T.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.count = 0
+        self.mean = torch.zeros(size, dtype=torch.float64)
+        self.scatter = torch.zeros(size, size, dtype=torch.float64)
+
+    @classmethod
+    def of(cls, rows: Tensor) -> "Moments":
+        """Of rows (N, F)."""
+        moments = cls(rows.shape[1])
+        moments.add(rows)
+        return moments
+
+    @property
+    def covariance(self) -> Tensor:
+        """(F, F), of the sample (ddof 1); NaN for fewer than two rows."""
+        return self.scatter / (self.count - 1) if self.count > 1 else torch.full_like(self.scatter, torch.nan)
+
+    def add(self, rows: Tensor) -> None:
+        """Take rows (N, F) of any floating dtype."""
+        if len(rows):
+            values = rows.to("cpu", torch.float64)
+            mean = values.mean(0)
+            centred = values - mean
+            self._shift(len(values), mean)
+            self.scatter.addmm_(centred.T, centred)
+
+    def merge(self, other: "Moments") -> None:
+        """Take all that another has seen, which stays as it is."""
+        if other.count:
+            self._shift(other.count, other.mean)
+            self.scatter += other.scatter
+
+    def _shift(self, count: int, mean: Tensor) -> None:
+        """Chan et al., equations 2.1: the new mean, and what the distance between the two adds to the scatter."""
+        total, distance = self.count + count, mean - self.mean
+        self.mean = self.mean + distance * (count / total)
+        self.scatter.addr_(distance, distance, alpha=self.count * count / total)
+        self.count = total
+
+
+class BlockMoments:
+    """Moments of `BLOCKS` interleaved blocks of a stream of rows."""
+
+    def __init__(self) -> None:
+        self._blocks: list[Moments] = []
+        self._waiting: list[Tensor] = []
+        self._waits = 0
+
+    def add(self, rows: Tensor) -> None:
+        """Take the next rows (N, F) of the stream."""
+        self._waiting.append(rows.cpu())
+        self._waits += len(rows)
+        whole = self._waits - self._waits % BLOCKS
+        if whole >= BLOCKS * _ROWS:
+            self._update(whole)
+
+    def finish(self) -> list[Moments]:
+        """The blocks, with all that was added; their counts differ by one at most."""
+        if self._waits:
+            self._update(self._waits)
+        return self._blocks
+
+    def _update(self, count: int) -> None:
+        """Spread the first rows that wait; all but the last time as many as keep row i in block i mod `BLOCKS`."""
+        rows = torch.cat(self._waiting)
+        self._blocks = self._blocks or [Moments(rows.shape[1]) for _ in range(BLOCKS)]
+        for number, block in enumerate(self._blocks):
+            block.add(rows[number:count:BLOCKS])
+        self._waiting, self._waits = [rows[count:]], len(rows) - count
+
+
+def merged(parts: Iterable[Moments]) -> Moments:
+    """Moments of several parts together, at least one."""
+    first, *others = parts
+    total = Moments(len(first.mean))
+    for part in (first, *others):
+        total.merge(part)
+    return total

@@ -1,0 +1,179 @@
+"""What a reader of a table or figure must know, in sentences."""
+
+from typing import Any
+
+import pandas as pd
+
+from bench.report.columns import COMPACT_LAYER, SMALL_N, Row, known, known_text, rows_of, scientific, short
+from bench.report.display import ALIKE, columns, measured
+from bench.report.quality import Quality
+from bench.report.significance import JACKKNIFE_BLOCKS, t_quantile
+from bench.report.summary import Section
+
+_USUAL_RANGE = str([-1.0, 1.0])
+
+
+def notes(section: Section, where: str = "table") -> list[str]:
+    """What a reader of a section's table must know; the warning first."""
+    clocks = "; ".join(clock for clock, _ in section.clocks())
+    lines = [
+        small_n(section, where),
+        f"Protocol: {section.label}.",
+        f"Time: median of whole calls, {clocks}. Overhead: share of it outside the network.",
+        interval_note(section),
+        _alike_note(section),
+        *_quality_notes(section),
+        *_provenance(rows_of(section.rows)),
+    ]
+    return [line for line in lines if line is not None]
+
+
+def small_n(section: Section, where: str) -> str | None:
+    """The warning that every table and figure of distances from few images carries."""
+    if section.images >= SMALL_N or section.rank == "solver_rmse":
+        return None
+    distance = "Law FD" if section.rank == "law_fd" else "FD"
+    return f"Small N: {section.images:,} images a row; {distance} is biased upwards, compare rows of this {where} only."
+
+
+def interval_note(section: Section) -> str | None:
+    """What the intervals of some rows are, and which rows have none; None if none has one."""
+    rows = section.rows
+    shown = [quality for quality in measured(section) if _has(rows, quality.ci)]
+    seeds = sorted(set(rows["seeds"].tolist()))
+    if not shown:
+        return "One seed a row: no intervals, and no row is tested against another." if seeds == [1] else None
+    parts = []
+    if seeds[-1] > 1:
+        several = [count for count in seeds if count > 1]
+        errors = " or ".join(f"{t_quantile(count - 1):.2f}" for count in several)
+        counts = " or ".join(str(count) for count in several)
+        parts.append(f"of the mean over {counts} seeds (Student's t, {errors} standard errors)")
+    single = rows[rows["seeds"] == 1]
+    if any(_has(single, quality.ci) for quality in shown):
+        errors = f"{t_quantile(JACKKNIFE_BLOCKS - 1):.2f} jackknife standard errors of its images"
+        parts.append(f"{'in rows of' if parts else 'of'} one seed, of FD only, {errors}")
+    return f"±: half the 95 % interval {'; '.join(parts)}.{_spreads_note(single)}"
+
+
+def _spreads_note(single: pd.DataFrame) -> str:
+    """Why a single seed's other deviations, which the records have, give no interval."""
+    if not any(_has(single, name) for name in ("kid_std", "inception_score_std")):
+        return ""
+    return (
+        " One seed's KID and IS have none: the deviation over subsets or splits, in table.csv, is no standard error "
+        "of the mean."
+    )
+
+
+def _has(rows: pd.DataFrame, name: str) -> bool:
+    return name in rows.columns and bool(rows[name].notna().any())
+
+
+def _alike_note(section: Section) -> str | None:
+    """What the mark means, and in which columns it could not be given."""
+    rows, shown = rows_of(section.rows), {column.heading: column for column in columns(section)}
+    untested = [
+        _name(quality)
+        for quality in measured(section)
+        if _has(section.rows, quality.ci)
+        and any(
+            best and not known(row[quality.ci]) for row, best in zip(rows, shown[quality.heading].best, strict=True)
+        )
+    ]
+    parts = []
+    if any(ALIKE in cell for column in shown.values() for cell in column.brief):
+        floors = ", or both are at their floors" if any(quality.floor for quality in measured(section)) else ""
+        test = f"Welch's t-test, p > 0.05, not corrected for many tests{floors}"
+        parts.append(f"{ALIKE}: cannot be told from the best ({test}).")
+    if untested:
+        parts.append(f"{', '.join(untested)}: the best row has no interval, so that no other is tested against it.")
+    return " ".join(parts) or None
+
+
+def _quality_notes(section: Section) -> list[str]:
+    """What single columns need to be read."""
+    rows, lines = section.rows, []
+    shown = {quality.key: quality for quality in measured(section)}
+    if any(key.endswith("_inf") for key in shown):
+        lines.append("FD∞: extrapolated to infinitely many images, which takes the bias away that few have.")
+    for quality in shown.values():
+        apart = [name for name in quality.within if name in rows.columns and rows[name].nunique() > 1]
+        if apart:
+            words = " and ".join({"kid_subset_size": "subset size", "model_sha256": "model"}.get(n, n) for n in apart)
+            lines.append(f"{_name(quality)}: ranked among rows of the same {words} only.")
+    if "solver_rmse" in shown:
+        floor = _floor(rows, shown["solver_rmse"])
+        lines.append(f"Solver RMSE: to a tight solution of the probability flow{_over(rows)}{floor}.")
+    if "law_fd" in shown:
+        lines.append(f"Law FD: in pixels, to the exact mean and covariance{_floor(rows, shown['law_fd'])}.")
+    if "law_nearest_rmse" in shown:
+        lines.append("Nearest RMSE: a pixel, to the nearest point of the data, which are all that the law has.")
+    if "law_occupancy" in shown:
+        floor = _floor(rows, shown["law_occupancy"])
+        lines.append(f"Occupancy: how unevenly the points of the data are reached, chi-squared{floor}.")
+    return lines
+
+
+def _name(quality: Quality) -> str:
+    return quality.heading.rstrip(" ↓↑")
+
+
+def _over(rows: pd.DataFrame) -> str:
+    counts = [f"{int(each):,}" for each in _distinct(rows, "solver_images")]
+    return f", over {' or '.join(counts)} images" if counts else ""
+
+
+def _floor(rows: pd.DataFrame, quality: Quality) -> str:
+    """The largest floor of some rows, in words."""
+    name = quality.floor or ""
+    if not _has(rows, name):
+        return ""
+    return f"; {_FLOORS[quality.key].format(scientific(quality.floors * float(rows[name].max())))}"
+
+
+_FLOORS = {
+    "law_fd": "as many exact samples have {}",
+    "law_occupancy": "exact samples are within {} of 0",
+    "solver_rmse": "below {}, the error of that solution itself, nothing can be told",
+}
+
+
+def _provenance(rows: list[Row]) -> list[str]:
+    """Where things come from, as far as it is not what goes without saying."""
+    frame = pd.DataFrame.from_records(rows)
+    lines = []
+    models = {row["model"]: row["model_source"] for row in rows if _unusual_source(row)}
+    lines += [f"Checkpoint: {model} from {source}." for model, source in models.items()]
+    lines += [
+        f"Extractor {name}: weights {weights}, which are not the official ones." for name, weights in _changed(rows)
+    ]
+    ranges = [each for each in _distinct(frame, "value_range") if each != _USUAL_RANGE]
+    lines += [f"Value range of the network's images: {each}." for each in ranges]
+    unknown = {
+        row["reference"] for row in rows if known_text(row.get("reference")) and not known(row["reference_count"])
+    }
+    lines += [
+        f"Reference {each}: it does not say how many images it is made from, nor how." for each in sorted(unknown)
+    ]
+    return lines
+
+
+def _changed(rows: list[Row]) -> list[tuple[str, str]]:
+    """Extractors of the library with weights of the user's, and the hashes of those."""
+    used = [row for row in rows if known_text(row["extractor_layer"]) and row["extractor_layer"] != COMPACT_LAYER]
+    own = [
+        (str(row["extractor"]), short(row["extractor_sha256"]))
+        for row in used
+        if row.get("extractor_official") is False
+    ]
+    return list(dict.fromkeys(own))
+
+
+def _unusual_source(row: Row) -> bool:
+    source = row.get("model_source")
+    return isinstance(source, str) and source != row["model"].partition(" (")[0]
+
+
+def _distinct(frame: pd.DataFrame, name: str) -> list[Any]:
+    return list(dict.fromkeys(frame[name].dropna().tolist())) if name in frame.columns else []

@@ -1,0 +1,155 @@
+"""What has been published beside what was measured: whether a paper's table was reproduced, entry by entry."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pandas as pd
+
+from bench.report.columns import Row, flat, known, percent, rows_of
+from bench.report.quality import fd_columns, of_key
+from bench.report.runs import Run
+
+Verdict = Literal["within", "outside", "not comparable", "failed", "not measured"]
+
+_COUNTED: dict[Verdict, str] = {
+    "within": "within tolerance",
+    "outside": "outside",
+    "not comparable": "not comparable",
+    "failed": "failed",
+    "not measured": "not measured yet",
+}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A published value and the row of the table that is to reproduce it.
+
+    Attributes:
+        run: whose study states the value.
+        source: where it stands.
+        sampler, grid, steps, nfe, seeds: of the row; None as far as nothing was recorded that says it.
+        column: the column that is to equal the value.
+        published: the value.
+        published_images: that it was computed from.
+        tolerance: relative to the value.
+        measured: the mean of the row; None unless it is comparable.
+        ci: half the width of its 95 % confidence interval; None if it has none.
+        images: that the row was computed from.
+        verdict: only "within" and "outside" say anything about the value.
+        reason: why there is no such verdict; else None.
+    """
+
+    run: str
+    source: str
+    sampler: str | None
+    grid: str | None
+    steps: int | None
+    nfe: float | None
+    seeds: int | None
+    column: str
+    published: float
+    published_images: int
+    tolerance: float
+    measured: float | None
+    ci: float | None
+    images: int | None
+    verdict: Verdict
+    reason: str | None
+
+    @property
+    def difference(self) -> float | None:
+        """Of the measured value from the published one, as a fraction of the latter; None if that is 0."""
+        if self.measured is None or self.published == 0:
+            return None
+        return (self.measured - self.published) / abs(self.published)
+
+    @property
+    def words(self) -> str:
+        """The verdict as text."""
+        if self.verdict in ("within", "outside"):
+            return f"{self.verdict} {percent(self.tolerance)}"
+        return f"{_COUNTED[self.verdict]}{f': {self.reason}' if self.reason else ''}"
+
+
+def compare_published(run: Run, cells: pd.DataFrame, table: pd.DataFrame) -> list[Comparison]:
+    """The published values of a run's manifest with the rows that hold its cells, each value once.
+
+    The cells of several seeds are one row, and have one published value.
+
+    Args:
+        run: with the entries of its manifest: cell, column, value, tolerance, images, source; and, for cells that are
+            not recorded yet, sampler, grid and steps where the manifest says them.
+        cells: all records.
+        table: the aggregated rows.
+    """
+    records = {row["id"]: row for row in rows_of(cells) if row["run"] == run.name}
+    holders = {cell: row for row in rows_of(table) for cell in row["cells"] if run.name in row["run"].split(" + ")}
+    found: dict[tuple[Any, ...], Comparison] = {}
+    for entry in run.published:
+        made = _comparison(run, entry, records.get(entry["cell"]), holders.get(entry["cell"]))
+        place = (made.sampler, made.grid, made.steps) if made.sampler else entry["cell"]
+        key = (place, made.column, made.published, made.source)
+        # a seed that failed, or is still to come, does not hide the row of the others
+        if key not in found or found[key].nfe is None:
+            found[key] = made
+    return list(found.values())
+
+
+def _comparison(run: Run, entry: dict[str, Any], record: Row | None, row: Row | None) -> Comparison:
+    known_by = row or record or entry
+    verdict, reason = _verdict(entry, record, row)
+    comparable = row is not None and verdict in ("within", "outside")
+    measured = float(row[entry["column"]]) if row is not None and comparable else None
+    ci = float(row[of_key(entry["column"]).ci]) if row is not None and comparable else None
+    return Comparison(
+        run=run.name,
+        source=str(entry["source"]),
+        sampler=known_by.get("sampler"),
+        grid=known_by.get("grid"),
+        steps=None if known_by.get("steps") is None else int(known_by["steps"]),
+        nfe=float(row["nfe"]) if row is not None and known(row["nfe"]) else None,
+        seeds=None if row is None else int(row["seeds"]),
+        column=entry["column"],
+        published=float(entry["value"]),
+        published_images=int(entry["images"]),
+        tolerance=float(entry["tolerance"]),
+        measured=measured,
+        ci=ci if known(ci) else None,
+        images=None if row is None else int(row["images"]),
+        verdict=verdict,
+        reason=reason,
+    )
+
+
+def _verdict(entry: dict[str, Any], record: Row | None, row: Row | None) -> tuple[Verdict, str | None]:
+    """Whether the row reproduces the value; no verdict on what was measured otherwise."""
+    if row is None:
+        return ("not measured", None) if record is None else ("failed", flat(record["error"], 120))
+    column, reasons = entry["column"], list[str]()
+    if row["images"] != entry["images"]:
+        reasons.append(f"{row['images']:,} images instead of {entry['images']:,}")
+    if not known(row.get(column)):
+        others = [name for name in fd_columns(row) if known(row[name])]
+        reasons.append(f"{others[0]} instead of {column}" if others else f"{column} was not measured")
+    if reasons:
+        return "not comparable", ", ".join(reasons)
+    gap, allowed = abs(row[column] - entry["value"]), entry["tolerance"] * abs(entry["value"])
+    # a published value is a decimal: one exactly at the edge is within, whatever its binary neighbour
+    return ("within" if gap <= allowed * (1 + 1e-9) else "outside"), None
+
+
+def count(found: Sequence[Comparison]) -> str:
+    """One sentence: how many published values were reproduced, and what became of the others."""
+    counts = Counter(each.verdict for each in found)
+    parts = [f"{counts['within']} of {len(found)} within tolerance"]
+    parts += [f"{counts[verdict]} {words}" for verdict, words in _COUNTED.items() if verdict != "within"]
+    return f"Published values: {', '.join(part for part in parts if not part.startswith('0 ') or part is parts[0])}."
+
+
+def frame(found: Sequence[Comparison]) -> pd.DataFrame:
+    """All that is known of each published value, a row each."""
+    rows = [vars(each) | {"difference": each.difference} for each in found]
+    names = [*Comparison.__dataclass_fields__, "difference"]
+    return pd.DataFrame(rows, columns=names).astype({"steps": "Int64", "seeds": "Int64", "images": "Int64"})

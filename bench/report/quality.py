@@ -1,0 +1,120 @@
+"""The quality columns of the report: how each is called, which end is good, what can be ranked, and what errors are."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Quality:
+    """A quality column.
+
+    Attributes:
+        key: its name in the records.
+        heading: in tables.
+        better: which end is good.
+        scale: the table shows the value times this.
+        decimals: in tables; None for as many as the smallest value needs.
+        scientific: each value has three digits of its own, as values are many orders of magnitude apart.
+        jackknife: whether the deviation in a record is the standard error of its value, from tenths of its images. That
+            of KID is over subsets that share images, that of the Inception score over splits: neither says how far
+            the value may be from another set of images'.
+        floor: the column that says below what nothing can be told; None if there is none.
+        floors: how many times that column.
+        within: rows are ranked only with those alike in these columns, besides the protocol.
+    """
+
+    key: str
+    heading: str
+    better: Literal["min", "max"]
+    scale: float = 1.0
+    decimals: int | None = None
+    scientific: bool = False
+    jackknife: bool = False
+    floor: str | None = None
+    floors: float = 1.0
+    within: tuple[str, ...] = ()
+
+    @property
+    def std(self) -> str:
+        """The column of its standard deviation: over seeds where there are several, else the record's own."""
+        return f"{self.key.removesuffix('_mean')}_std"
+
+    @property
+    def ci(self) -> str:
+        """The column of half the width of the 95 % confidence interval of its mean."""
+        return f"{self.key.removesuffix('_mean')}_ci"
+
+
+_OTHERS = (
+    Quality("kid_mean", "KID ×10³ ↓", "min", scale=1e3, decimals=2, within=("kid_subset_size",)),
+    Quality("inception_score", "IS ↑", "max", decimals=2),
+    Quality("precision", "Precision ↑", "max", decimals=3),
+    Quality("recall", "Recall ↑", "max", decimals=3),
+    Quality("law_fd", "Law FD ↓", "min", scientific=True, floor="law_fd_floor", within=("model_sha256",)),
+    Quality("law_nearest_rmse", "Nearest RMSE ↓", "min", scientific=True, within=("model_sha256",)),
+    Quality(
+        "law_occupancy",
+        "Occupancy ↓",
+        "min",
+        scientific=True,
+        floor="law_occupancy_floor_std",
+        floors=2.0,  # standard deviations about 0
+        within=("model_sha256",),
+    ),
+    Quality(
+        "solver_rmse",
+        "Solver RMSE ↓",
+        "min",
+        scientific=True,
+        floor="solver_rmse_reference",
+        within=("model_sha256", "solver_images"),
+    ),
+)
+
+OWN_TRUTH = ("law_fd", "solver_rmse")
+"""What rows are ranked by where no Frechet distance to a reference was measured, the first that there is.
+
+Both are distances to the truth of the row's own model, so only rows of one model are ranked by them.
+"""
+
+_LABELS = {"law_fd": "Law FD", "solver_rmse": "Solver RMSE"}
+_DERIVED = ("_std", "_ci", "_inf")
+
+
+def fd_columns(columns: Iterable[object]) -> list[str]:
+    """The Frechet distances to a reference among some columns: `fid`, and fd_<extractor> for any other extractor.
+
+    What was derived from them (errors, intervals, extrapolations to infinitely many images) is none.
+    """
+    names = [str(column) for column in columns]
+    return [n for n in names if n == "fid" or (n.startswith("fd_") and not n.endswith(_DERIVED))]
+
+
+def rank_columns(columns: Iterable[object]) -> list[str]:
+    """The columns that rows can be ranked by, the first choice first."""
+    names = [str(column) for column in columns]
+    return [*fd_columns(names), *(name for name in OWN_TRUTH if name in names)]
+
+
+def fd_label(key: str) -> str:
+    """How a distance that rows are ranked by is called: FID, FD with its extractor, or what it is a distance to."""
+    return "FID" if key == "fid" else _LABELS.get(key) or f"FD ({key.removeprefix('fd_')})"
+
+
+def of_key(key: str) -> Quality:
+    """The quality of a column's name; any name that is not a fixed one is a Frechet distance, perhaps extrapolated."""
+    fixed = next((quality for quality in _OTHERS if quality.key == key), None)
+    if fixed is not None:
+        return fixed
+    infinite = key.endswith("_inf")
+    label = fd_label(key.removesuffix("_inf"))
+    heading = label.replace("FID", "FID∞").replace("FD ", "FD∞ ") if infinite else label
+    return Quality(key, f"{heading} ↓", "min", jackknife=True)
+
+
+def quality_columns(columns: Iterable[object]) -> list[Quality]:
+    """The quality columns among some columns, in the order of the table."""
+    names = [str(column) for column in columns]
+    distances = [key for fd in fd_columns(names) for key in (fd, f"{fd}_inf") if key in names]
+    return [*map(of_key, distances), *(quality for quality in _OTHERS if quality.key in names)]

@@ -1,0 +1,55 @@
+"""What a cell's images are worth: they are taken as they are generated, and only what a metric needs is kept."""
+
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from bench.quality.law import law_columns
+from bench.quality.metrics import QualityStream, Values
+from bench.rig import Rig
+from models.analytic import Law
+from models.zoo import Model
+
+
+class Score:
+    """Takes a cell's batches and gives its quality columns.
+
+    Attributes:
+        first: the first `solver_images` images as the sampler returned them, if the solver error is measured.
+    """
+
+    def __init__(self, rig: Rig, model: Model) -> None:
+        study = rig.study
+        self._model = model
+        self._stream = None
+        if rig.extractor is not None and rig.reference is not None:
+            self._stream = QualityStream(rig.extractor, rig.reference, study.metrics, study.images)
+        self._samples = list[Tensor]() if "law" in study.metrics else None
+        self._wanted = study.solver_images if "solver_error" in study.metrics else 0
+        self.first = list[Tensor]()
+
+    def add(self, samples: Tensor, pixels: Tensor) -> None:
+        """Take the next batch (N, C, H, W): as the sampler returned it, and as uint8."""
+        if self._stream is not None:
+            self._stream.add(pixels)
+        if self._samples is not None:
+            self._samples.append(samples.cpu())
+        if self._wanted > 0:
+            self.first.append(samples[: self._wanted])
+            self._wanted -= len(self.first[-1])
+
+    def columns(self, seed: int) -> tuple[Values, list[str]]:
+        """The quality columns, and what whoever reads them must know.
+
+        Raises:
+            ArithmeticError: a metric that is not a finite number.
+        """
+        values, remarks = Values(), list[str]()
+        if self._stream is not None:
+            values |= self._stream.values()
+            remarks += self._stream.remarks
+        if self._samples is not None:
+            law = cast(Law, self._model.network)  # the rig has refused every other
+            values |= law_columns(law, torch.cat(self._samples), seed)
+        return values, remarks

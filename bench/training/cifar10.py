@@ -1,0 +1,152 @@
+"""`run_bench.py train cifar10`: a DDPM of small photographs, with the feature extractor and the reference of the same.
+
+Stage 1 trains the extractor, stage 2 the denoiser (J. Ho et al., arXiv 2006.11239: U-Net, eps prediction, 1,000 linear
+betas). Both go on where they were when the same command is given again.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from bench.datasets import DataSet
+from bench.training.cifar_export import export
+from bench.training.export import replace_folder
+from bench.training.extractor import Fitted, fit_extractor, read_extractor
+from bench.training.job import HELD_OUT, Job, Say, part, prepare
+from bench.training.options import CifarOptions
+from bench.training.views import Views, feature_moments
+from models.loss_curve import LossCurve
+from models.networks import make_unet
+from models.recipe import Recipe
+from models.train import Keeping, Numerics, Reporter, Trained, denoising_loss, train
+from models.zoo import load_card
+
+_CURVE_EVERY = 100
+
+
+def to_stderr(line: str) -> None:
+    """What `say` is unless told otherwise."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def train_cifar10(options: CifarOptions, reporter: Reporter, say: Say = to_stderr) -> Path | None:
+    """Train extractor and denoiser, as far as time allows, and write the model folder.
+
+    Args:
+        options: everything about it.
+        reporter: shows progress of a stage.
+        say: takes lines for people to read: loss, rate and time left, and what was decided on the way.
+
+    Returns:
+        The model folder, `options.out / "model"`; None if time ran out before there was a network to write.
+
+    Raises:
+        UsageError: data, device, checkpoint or weights to start from cannot be used.
+    """
+    began = time.monotonic()
+    job = prepare(options, began, say)
+    fitted = None
+    if job.test_set is not None:
+        fitted = _extractor(job, job.test_set, reporter)
+        if fitted is None:
+            say("time ran out while the feature extractor was trained; give the same command again to go on")
+            return None
+        say(f"feature extractor: accuracy {fitted.accuracy:.4f} on {len(job.test_set.images):,} unseen images")
+    with _fast_arithmetic(job.device):
+        views = _views(job, fitted)
+        trained, recipe = _denoise(job, views, reporter)
+    if trained.steps == 0:
+        say("time ran out before the first step of the denoiser; give the same command again to go on")
+        return None
+    folder = options.out / "model"
+    replace_folder(folder, lambda new: export(job, trained, recipe, fitted, views, new))
+    return folder
+
+
+def _extractor(job: Job, test_set: DataSet, reporter: Reporter) -> Fitted | None:
+    """The extractor of the folder that is trained on, or one of our own."""
+    if job.options.start is not None:
+        found = load_card(job.options.start).extractor
+        if found is not None:
+            return read_extractor(job.options.start, found.test_accuracy)
+    held_out = test_set.name.endswith(", a part")
+    kept = torch.arange(len(job.train_set.images)) % HELD_OUT != HELD_OUT - 1
+    seen = part(job.train_set, kept) if held_out else job.train_set
+    return fit_extractor(job.options, seen, test_set, job.deadline, reporter)
+
+
+def _views(job: Job, fitted: Fitted | None) -> Views:
+    extractor = None if fitted is None else fitted.network(job.device)
+    real = None if extractor is None else feature_moments(extractor, job.train_set.images)
+    options = job.options
+    column = f"fd_{options.name}"
+    return Views(
+        folder=options.out,
+        every=options.grid_every,
+        schedule=job.schedule,
+        shape=job.shape,
+        steps=options.sampling_steps,
+        images=options.quality_images,
+        column=column,
+        extractor=extractor,
+        real=real,
+    )
+
+
+def _denoise(job: Job, views: Views, reporter: Reporter) -> tuple[Trained, Recipe]:
+    options, device = job.options, job.device
+    recipe = options.denoiser_recipe(job.start)
+    torch.manual_seed(options.seed)  # the initial weights
+    unet = make_unet(job.config).to(device).to(memory_format=torch.channels_last)
+    bf16 = options.use_bf16(device)
+    predict = _compiled(unet, (options.batch, *job.shape), bf16, job.say) if options.use_compile(device) else None
+    loss_of = denoising_loss(unet, job.train_set.images, job.schedule, recipe, Numerics(bf16, predict))
+    with reporter("denoiser", recipe.steps) as report:
+        keep = Keeping(
+            options.out / "denoiser",
+            report,
+            identity={"network": job.config, "data": job.train_set.sha256()},
+            shard_mib=options.shard_mib,
+            save_seconds=60.0 * options.checkpoint_minutes,
+            deadline=job.deadline,
+            read_every=options.read_every(device),
+            curve=LossCurve(options.out / "loss.jsonl", _CURVE_EVERY, recipe.batch, recipe.steps, job.say),
+            watch=views,
+        )
+        return train(unet, loss_of, recipe, keep, job.start), recipe
+
+
+def _compiled(unet: nn.Module, shape: tuple[int, ...], bf16: bool, say: Say) -> Callable[..., Any] | None:
+    """The network compiled, tried out forwards and backwards; None, and the reason said, if that does not work."""
+    device = next(unet.parameters()).device
+    try:
+        predict: Callable[..., Any] = torch.compile(unet.train())
+        index = torch.zeros(shape[0], dtype=torch.int64, device=device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            output = predict(torch.zeros(shape, device=device), index, return_dict=False)[0]
+        output.float().square().mean().backward()
+    except Exception as error:  # a compiler may raise anything, and training goes without it
+        torch.compiler.reset()
+        say(f"torch.compile cannot be used here, training runs without: {type(error).__name__}: {str(error)[:300]}")
+        return None
+    finally:
+        unet.zero_grad(set_to_none=True)
+    return predict
+
+
+@contextmanager
+def _fast_arithmetic(device: torch.device) -> Iterator[None]:
+    """TF32 on CUDA while networks are trained; what is measured later is in float32 again."""
+    before = torch.get_float32_matmul_precision()
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("high")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)

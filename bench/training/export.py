@@ -1,0 +1,61 @@
+"""A trained network as a model folder: card, config, weights in shards if they are large, extractor, reference."""
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from models.card import Card
+from models.checkpoint import write_shards
+from models.zoo import CARD, CONFIG, WEIGHTS, sha256_of
+
+
+def write_weights(folder: Path, state: Mapping[str, Tensor], shard_mib: float) -> None:
+    """Weights as diffusers stores them: in one file, or in shards with an index beside them."""
+    shards = write_shards(folder, state, WEIGHTS.removesuffix(".safetensors"), shard_mib)
+    if len(shards) == 1:
+        return
+    size = sum(tensor.numel() * tensor.element_size() for tensor in state.values())
+    index = {
+        "metadata": {"total_size": size},
+        "weight_map": {name: file for file, names in sorted(shards.items()) for name in names},
+    }
+    (folder / f"{WEIGHTS}.index.json").write_text(json.dumps(index, indent=1) + "\n")
+
+
+def write_unet(folder: Path, config: dict[str, Any], state: Mapping[str, Tensor], shard_mib: float) -> None:
+    """Config and weights of a U-Net of diffusers."""
+    write_weights(folder, state, shard_mib)
+    (folder / CONFIG).write_text(json.dumps({"_class_name": "UNet2DModel"} | config, indent=1) + "\n")
+
+
+def write_card(folder: Path, content: dict[str, Any]) -> None:
+    """The card of a folder, with the hash of every file that is there."""
+    import tomli_w  # only training writes TOML
+
+    present = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != CARD)
+    files = {path.relative_to(folder).as_posix(): sha256_of(path) for path in present}
+    card = content | {"files": files}
+    Card.model_validate(card)
+    (folder / CARD).write_text(tomli_w.dumps(card))
+
+
+def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:
+    """Write a folder beside its place, then put it there: a kill leaves the one before, or none, but never a half.
+
+    Args:
+        folder: its place.
+        write: fills an empty folder.
+    """
+    new, old = folder.with_name(f"{folder.name}.new"), folder.with_name(f"{folder.name}.old")
+    for left in (new, old):
+        shutil.rmtree(left, ignore_errors=True)
+    new.mkdir(parents=True)
+    write(new)
+    if folder.exists():
+        folder.rename(old)
+    new.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)

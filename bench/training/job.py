@@ -1,0 +1,99 @@
+"""What a training on small photographs begins with: the data, the device, the network, weights to start from."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bench.datasets import DATA_SETS, DataSet, open_data
+from bench.environment import device_name
+from bench.training.options import CifarOptions, unet_config
+from models.errors import UsageError
+from models.schedule import DiscreteVP
+from models.training_loop import Start
+from models.zoo import CONFIG, load_model, read_json
+
+Say = Callable[[str], None]
+"""Takes a line for people to read."""
+
+HELD_OUT = 10
+"""Of data without a test set every tenth image is kept from the extractor."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What both stages and the export need."""
+
+    options: CifarOptions
+    train_set: DataSet
+    test_set: DataSet | None
+    device: torch.device
+    schedule: DiscreteVP
+    config: dict[str, Any]
+    start: Start | None
+    deadline: float
+    say: Say
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        channels, height, width = self.train_set.images.shape[1:]
+        return channels, height, width
+
+
+def prepare(options: CifarOptions, began: float, say: Say) -> Job:
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"cannot write to {str(options.out)!r}: {error}; choose another folder with --out") from None
+    device = options.torch_device()
+    train_set, test_set = open_splits(options.data)
+    channels, height, width = train_set.images.shape[1:]
+    config, start = unet_config(options.width, (channels, height, width)), None
+    if options.start is not None:
+        config, start = _start(options.start)
+        if (config.get("in_channels"), config.get("sample_size")) != (channels, height):
+            raise UsageError(f"{options.start} is a model of other images than {options.data} holds; start from none")
+    deadline = float("inf") if options.minutes is None else began + 60.0 * options.minutes
+    size = f"{channels} x {height} x {width}"
+    say(f"{train_set.name}: {len(train_set.images):,} images of {size}, trained on {device_name(device)}")
+    return Job(options, train_set, test_set, device, DiscreteVP.linear(), config, start, deadline, say)
+
+
+def open_splits(spec: str) -> tuple[DataSet, DataSet | None]:
+    """The images to train on, and labelled ones to test a classifier on; None where there are no classes.
+
+    Args:
+        spec: as `open_data` takes it, or a folder with `train` in it and perhaps `test`.
+
+    Without a test set every tenth image serves as one; the first of the two still holds all.
+    """
+    folder = Path(spec)
+    if spec not in DATA_SETS and (folder / "train").is_dir():
+        whole = open_data(str(folder / "train"))
+        test = open_data(str(folder / "test")) if (folder / "test").is_dir() else None
+    else:
+        whole = open_data(spec)
+        test = open_data(f"{spec}-test") if f"{spec}-test" in DATA_SETS else None
+    if whole.labels is None:
+        return whole, None
+    return whole, test or part(whole, slice(HELD_OUT - 1, None, HELD_OUT))
+
+
+def part(data: DataSet, which: slice | Tensor) -> DataSet:
+    labels = None if data.labels is None else data.labels[which]
+    return DataSet(f"{data.name}, a part", data.images[which], labels, data.classes, data.resize)
+
+
+def _start(folder: Path) -> tuple[dict[str, Any], Start]:
+    """Config and weights of a model folder that is trained further."""
+    model = load_model(str(folder), torch.device("cpu"))
+    unet = getattr(model.network, "unet", None)
+    if not isinstance(unet, nn.Module) or model.card.parametrisation != "epsilon":
+        raise UsageError(f"{folder} is not a U-Net that predicts eps on discrete levels, so it cannot be trained on")
+    card = model.card.training
+    config = {key: value for key, value in read_json(model.folder / CONFIG).items() if not key.startswith("_")}
+    steps, seconds, loss = (float(card.get(name, 0)) for name in ("steps", "seconds", "loss"))
+    return config, Start(unet.state_dict(), int(steps), seconds, loss)

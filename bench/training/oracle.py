@@ -1,0 +1,127 @@
+"""`run_bench.py train digits-oracle` and `train digits-mixture`: models whose law is known exactly, from the digits.
+
+Nothing is trained: the first is the data set itself, the second the Gaussian mixture of its classes in closed form. On
+both all error is the sampler's. They have the schedule of the trained `digits`, so that the same grids place the same
+levels on all three.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from bench.datasets import load_digits
+from bench.images import to_uint8
+from models.building import MIXTURE, POINTS
+from models.card import Card
+from models.errors import UsageError
+from models.zoo import CARD, ZOO, load_card, sha256_of
+
+FLOOR = 1.0 / 8.0
+"""Standard deviation that every direction of a component has at least: one of the 17 grey levels of the data."""
+
+_COMMAND = "uv run --extra train run_bench.py train"
+
+
+def digit_points() -> tuple[Tensor, Tensor]:
+    """The digits as images are compared: uint8 (1797, 1, 8, 8), 255 for their grey level 16; and labels (1797,)."""
+    images, labels = load_digits()
+    return to_uint8(images), labels
+
+
+def class_mixture(points: Tensor, labels: Tensor, floor: float = FLOOR) -> dict[str, Tensor]:
+    """The Gaussian mixture with one component a class: the maximum of the likelihood once the classes are known.
+
+    Args:
+        points: (M, C, H, W) float64.
+        labels: (M,) int64; every class 0 ... K - 1 has at least one point.
+        floor: below which no standard deviation of a component lies, along any direction. Pixels that are the same in
+            all images of a class would have none at all, and no density.
+
+    Returns:
+        weights (K,), means (K, D) and covariances (K, D, D), float64.
+    """
+    flat = points.flatten(1)
+    classes = [flat[labels == label] for label in range(int(labels.max()) + 1)]
+    covariances = []
+    for members in classes:
+        variances, axes = torch.linalg.eigh(torch.cov(members.T, correction=0))
+        floored = (axes * variances.clamp(min=floor**2)) @ axes.T
+        covariances.append(0.5 * (floored + floored.T))
+    return {
+        "weights": torch.tensor([len(members) / len(flat) for members in classes], dtype=torch.float64),
+        "means": torch.stack([members.mean(0) for members in classes]),
+        "covariances": torch.stack(covariances),
+    }
+
+
+def make_digits_oracle(folder: Path, budget: object, seed: int, reporter: object) -> Path:
+    """Write the model whose data are exactly the 1,797 digits.
+
+    Args:
+        folder: the model is written to `folder/model`.
+        budget, seed, reporter: those of a training; nothing is trained here and nothing random, so they are not used.
+
+    Returns:
+        The model folder.
+    """
+    points, _ = digit_points()
+    description = (
+        "No network: the exact E[x_0 | x_t] of the 1,797 handwritten digits, each equally likely. All that samplers "
+        "get wrong on it is their own."
+    )
+    return _write(folder, "digits-oracle", "finite-data", description, POINTS, {"points": points}, {})
+
+
+def make_digits_mixture(folder: Path, budget: object, seed: int, reporter: object) -> Path:
+    """Write the model whose data are a Gaussian mixture, one component for each of the ten digits.
+
+    Arguments and result are those of `make_digits_oracle`.
+    """
+    points, labels = digit_points()
+    tensors = class_mixture(points.double() / 127.5 - 1.0, labels)
+    description = (
+        "No network: the exact E[x_0 | x_t] of a Gaussian mixture, one component a digit with the mean and covariance "
+        "of its images. All that samplers get wrong on it is their own."
+    )
+    return _write(folder, "digits-mixture", "mixture", description, MIXTURE, tensors, {"std_floor": FLOOR})
+
+
+def _write(
+    folder: Path,
+    name: str,
+    network: str,
+    description: str,
+    file: str,
+    tensors: dict[str, Tensor],
+    fit: dict[str, float],
+) -> Path:
+    import tomli_w  # only this and training write TOML
+
+    out, trained = folder / "model", load_card(ZOO / "digits")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        save_file(tensors, out / file)
+        content: dict[str, Any] = {
+            "schema_version": 1,
+            "name": name,
+            "description": description,
+            **trained.model_dump(mode="json", include={"data", "data_licence", "shape"}),
+            "training_command": f"{_COMMAND} {name}",
+            "training": fit,
+            "network": network,
+            "parametrisation": "sample",
+            "schedule": trained.schedule.model_dump(mode="json", exclude_none=True),
+            "files": {file: sha256_of(out / file)},
+        }
+        Card.model_validate(content)
+        (out / CARD).write_text(tomli_w.dumps({key: value for key, value in content.items() if value != {}}))
+    except OSError as error:
+        raise UsageError(f"cannot write to {str(out)!r}: {error}; choose another folder with --out") from None
+    return out
+
+
+MAKERS = {"digits-oracle": make_digits_oracle, "digits-mixture": make_digits_mixture}
+"""As `bench.training.digits.TRAININGS`, what makes each."""

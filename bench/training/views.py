@@ -1,0 +1,111 @@
+"""What a training shows of itself on the way: a grid of samples from fixed noise, and their Frechet distance."""
+
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torchvision.utils import make_grid
+
+from bench.images import to_uint8
+from bench.noise import ImageNoise
+from bench.quality.frechet import frechet
+from bench.quality.statistics import Moments
+from models.denoiser import Denoiser
+from models.grids import GRIDS
+from models.loss_curve import drop_rows_after
+from models.networks import IndexedUNet
+from models.schedule import DiscreteVP
+from samplers import SAMPLERS
+
+_GRID = 64
+_BATCH = 250
+_SEED = 0
+
+
+@torch.inference_mode()
+def draw(unet: nn.Module, schedule: DiscreteVP, shape: tuple[int, int, int], steps: int, count: int) -> Tensor:
+    """Samples of DDIM on the trailing grid, from noise that is always the same: (count, C, H, W) uint8."""
+    device = next(unet.parameters()).device
+    levels = GRIDS.make("trailing")(schedule, steps)
+    sampler, drawn = SAMPLERS.make("ddim"), []
+    for numbers in torch.arange(count).split(_BATCH):
+        denoiser = Denoiser(IndexedUNet(unet, schedule), "epsilon", schedule, (-1.0, 1.0))
+        source = ImageNoise(_SEED, numbers)
+        x = source(torch.empty(len(numbers), *shape, device=device)) * schedule.prior_std(levels[0])
+        drawn.append(to_uint8(sampler.sample(denoiser, x, levels, source)).cpu())
+    return torch.cat(drawn)
+
+
+@torch.inference_mode()
+def feature_moments(extractor: nn.Module, images: Tensor) -> Moments:
+    """Mean and scatter of the features of uint8 images (N, C, H, W), by a network on any device in float32."""
+    device = next(extractor.parameters()).device
+    batches = [extractor(batch.to(device))[0] for batch in images.split(_BATCH)]
+    return Moments.of(torch.cat(batches))
+
+
+def distance(moments: Moments, other: Moments) -> float:
+    """Frechet distance between two sets of features."""
+    return frechet(moments.mean, moments.covariance, other.mean, other.covariance)
+
+
+def save_grid(images: Tensor, path: Path) -> None:
+    """Write uint8 images (N, C, H, W) in rows of eight as one PNG, atomically."""
+    pixels = make_grid(images, nrow=8).movedim(0, 2).numpy()
+    temporary = path.with_name(f"{path.name}.tmp")
+    Image.fromarray(pixels).save(temporary, format="PNG")
+    os.replace(temporary, path)
+
+
+@dataclass(frozen=True)
+class Views:
+    """Written every so many steps: `samples-<step>.png`, and a row of `quality.jsonl` where there is an extractor.
+
+    Attributes:
+        folder: where.
+        every: steps; 0: never.
+        schedule: that the network is trained on.
+        shape: (C, H, W).
+        steps: that samples are drawn in.
+        images: samples of which the distance is taken.
+        column: what it is called.
+        extractor: maps uint8 images to (features, logits); None: no distance.
+        real: of the data.
+    """
+
+    folder: Path
+    every: int
+    schedule: DiscreteVP
+    shape: tuple[int, int, int]
+    steps: int
+    images: int
+    column: str
+    extractor: nn.Module | None = None
+    real: Moments | None = None
+    _rows: Path = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_rows", self.folder / "quality.jsonl")
+
+    def __call__(self, step: int, unet: nn.Module) -> None:
+        """Draw from the averaged network if it is time."""
+        if not self.every or step % self.every:
+            return
+        measured = self.extractor is not None and self.real is not None
+        drawn = draw(unet, self.schedule, self.shape, self.steps, max(_GRID, self.images) if measured else _GRID)
+        save_grid(drawn[:_GRID], self.folder / f"samples-{step:08d}.png")
+        if (values := self.measure(drawn)) is not None:
+            drop_rows_after(self._rows, step - 1)  # of a run that was killed after it
+            with self._rows.open("a") as file:
+                file.write(json.dumps({"step": step} | values) + "\n")
+
+    def measure(self, drawn: Tensor) -> dict[str, float | int] | None:
+        """The distance of samples (N, C, H, W), uint8, to the data; None without an extractor."""
+        if self.extractor is None or self.real is None:
+            return None
+        drawn = drawn[: self.images]
+        return {"images": len(drawn), self.column: distance(feature_moments(self.extractor, drawn), self.real)}

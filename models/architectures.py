@@ -1,0 +1,85 @@
+"""What a card's `architecture` names: diffusers' UNet2DModel, or a network that a plugin brings.
+
+EDM's SongUNet, Score SDE's NCSN++ or ADM's U-Net are their authors' code. A plugin file (`--plugin FILE`) that imports
+it registers a function from the content of config.json to a module, and a card with that name does the rest:
+
+    from models.architectures import register_network
+
+    @register_network("SongUNet")
+    def song_unet(config):
+        return SongUNet(**config)
+
+The module is called as `module(x, condition)`, or `module(x, condition, labels)` by a card with classes: x
+(N, C, H, W), condition (N,) float32 or better, whose meaning the card's `network` says, and labels (N,) int64.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from models.errors import UsageError
+from models.networks import Conditioned, call_unet, make_unet
+from models.registry import unknown
+from models.weights import shortened
+
+Maker = Callable[[dict[str, Any]], nn.Module]
+DIFFUSERS = "UNet2DModel"
+
+_makers: dict[str, Maker] = {DIFFUSERS: make_unet}
+
+
+def _origin(maker: Maker) -> str:
+    return f"{getattr(maker, '__module__', '?')}.{getattr(maker, '__qualname__', repr(maker))}"
+
+
+def register_network(name: str) -> Callable[[Maker], Maker]:
+    """Decorator that enters a function from a config to a module under a name; UsageError if it is taken."""
+
+    def enter(maker: Maker) -> Maker:
+        known = _makers.get(name)
+        if known is not None and _origin(known) != _origin(maker):  # a plugin file may be executed again
+            raise UsageError(
+                f"two networks are called {name!r}: {_origin(known)} and {_origin(maker)}; rename one of them"
+            )
+        _makers[name] = maker
+        return maker
+
+    return enter
+
+
+def network_names() -> list[str]:
+    """All architectures that a card may name now."""
+    return sorted(_makers)
+
+
+def make_network(name: str, config: dict[str, Any], origin: str) -> nn.Module:
+    """The module that a config describes, with random weights.
+
+    Raises:
+        UsageError: no such architecture, or it does not take the config; names `origin`.
+    """
+    if name not in _makers:
+        raise UsageError(
+            f"{origin}: {unknown('architecture', name, _makers)} Others come from a plugin file that calls "
+            "models.architectures.register_network: give it with --plugin FILE"
+        )
+    try:
+        module = _makers[name](config)
+    except UsageError:
+        raise
+    except Exception as error:  # whatever a stranger's constructor raises
+        made = "a diffusers UNet2DModel" if name == DIFFUSERS else f"a {name}"
+        raise UsageError(
+            f"{origin} does not describe {made}: {type(error).__name__}: {shortened(str(error))}"
+        ) from None
+    if not isinstance(module, nn.Module):
+        raise UsageError(
+            f"architecture {name!r} ({_origin(_makers[name])}) gave a {type(module).__name__}, no nn.Module"
+        )
+    return module
+
+
+def as_called(name: str, module: nn.Module) -> Conditioned:
+    """The module as networks call it: state, condition and labels."""
+    return call_unet(module) if name == DIFFUSERS else module

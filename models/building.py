@@ -1,0 +1,164 @@
+"""From a card and its files to a network: the trained ones, the decoders, and the laws in closed form."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from models.analytic import FiniteData, GaussianMixture
+from models.architectures import DIFFUSERS, as_called, make_network
+from models.card import Card
+from models.diffusers_folder import check_config
+from models.errors import UsageError
+from models.networks import (
+    ConditionalNetwork,
+    Conditioned,
+    ConditionedNetwork,
+    ConsistencyPreconditioned,
+    EDMPreconditioned,
+    FirstHalf,
+    IndexedUNet,
+    LevelBlind,
+    Network,
+)
+from models.schedule import DiscreteVP, Schedule
+from models.sources import CONFIG, WEIGHTS
+from models.vae import Decoder
+from models.weights import INDEX, load_tensors, load_weights, read_json, shards_of, shortened
+
+POINTS = "points.safetensors"
+MIXTURE = "mixture.safetensors"
+_TIME_SCALES = {"flow": 1000.0, "vp-continuous": 999.0}
+
+
+def needed_files(folder: Path, card: Card) -> list[str]:
+    """The files that a card must list with their hashes, those of the weights last."""
+    if card.network == "finite-data":
+        return [POINTS]
+    if card.network == "mixture":
+        return [MIXTURE]
+    weights = weights_name(card)
+    shards = shards_of(folder / weights) if weights.endswith(INDEX) and (folder / weights).is_file() else []
+    return [CONFIG, weights, *(str(Path(weights).parent / shard) for shard in shards)]
+
+
+def weights_name(card: Card) -> str:
+    """The file of a card's weights, or the index of several."""
+    if card.weights is not None:
+        return card.weights
+    return f"{WEIGHTS}{INDEX}" if f"{WEIGHTS}{INDEX}" in card.files else WEIGHTS
+
+
+def build_network(folder: Path, card: Card, device: torch.device) -> Network:
+    """The network of a folder with a card, on a device.
+
+    Raises:
+        UsageError: a config or weights that do not fit the card or one another.
+    """
+    if card.network == "finite-data":
+        return _finite_data(folder / POINTS, card, device)
+    if card.network == "mixture":
+        return _mixture(folder / MIXTURE, card, device)
+    if card.network == "decoder":
+        return LevelBlind(_decoder(folder, card).to(device))
+    config = read_json(folder / CONFIG)
+    module = make_network(card.architecture, config, str(folder / CONFIG))
+    if card.architecture == DIFFUSERS:
+        check_config(config, card, folder / CONFIG)
+    load_weights(module, folder / weights_name(card), card.state_key)
+    network = wrap(module.to(device), card, card.schedule.build())
+    if card.architecture != DIFFUSERS:
+        _try(network, card, device, str(folder))
+    return network
+
+
+def wrap(module: nn.Module, card: Card, schedule: Schedule) -> ConditionalNetwork:
+    """The module with what the card says that it is given for the level."""
+    if card.network == "unet" and card.architecture == DIFFUSERS and isinstance(schedule, DiscreteVP):
+        network: ConditionalNetwork = IndexedUNet(module, schedule)
+    else:
+        network = _conditioned(as_called(card.architecture, module), card, schedule)
+    return FirstHalf(network, card.shape[0]) if card.learns_variance else network
+
+
+def _conditioned(module: Conditioned, card: Card, schedule: Schedule) -> ConditionalNetwork:
+    if card.network == "edm":
+        sign = -1.0 if card.raw_prediction == "v_prediction" else 1.0
+        return EDMPreconditioned(module, card.sigma_data or 0.5, sign)
+    if card.network == "consistency":
+        lowest = schedule.level(schedule.t_min).ratio
+        return ConsistencyPreconditioned(module, card.sigma_data or 0.5, lowest)
+    if card.network == "sigma":
+        return ConditionedNetwork(module, lambda at: at.ratio)
+    if isinstance(schedule, DiscreteVP):
+        return ConditionedNetwork(module, lambda at: schedule.index(at.t))
+    scale = card.time_scale or _TIME_SCALES[card.network]
+    return ConditionedNetwork(module, lambda at: scale * at.t)
+
+
+def _try(network: ConditionalNetwork, card: Card, device: torch.device, origin: str) -> None:
+    """One evaluation of one image, since only a plugin knows what its module takes and gives."""
+    x = torch.zeros((1, *card.shape), device=device)
+    labels = None if card.classes is None else torch.zeros(1, dtype=torch.int64, device=device)
+    at = card.schedule.build().level(0.5)
+    try:
+        with torch.inference_mode():
+            found = network(x, at) if labels is None else network(x, at, labels)
+    except Exception as error:  # whatever a stranger's module raises
+        given = "a state and a condition" if labels is None else "a state, a condition and labels"
+        raise UsageError(
+            f"{origin}: architecture {card.architecture!r} failed on {given} of one image: {type(error).__name__}: "
+            f"{shortened(str(error))}"
+        ) from None
+    if not isinstance(found, Tensor) or found.shape != x.shape:
+        shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+        raise UsageError(f"{origin}: architecture {card.architecture!r} gave {shape}; expected {tuple(x.shape)}")
+
+
+def _decoder(folder: Path, card: Card) -> nn.Module:
+    try:
+        decoder = Decoder.from_config(read_json(folder / CONFIG))
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{folder / CONFIG} does not describe a decoder: {error}") from None
+    shapes = (decoder.latent_shape, decoder.image_shape)
+    if shapes != (card.state_shape, card.shape):
+        raise UsageError(
+            f"{folder}: {CONFIG} has noise and images of shapes {shapes}, but the card's are "
+            f"{(card.state_shape, card.shape)}"
+        )
+    return load_weights(decoder, folder / weights_name(card), card.state_key)
+
+
+def _finite_data(path: Path, card: Card, device: torch.device) -> FiniteData:
+    points = _named(path, ("points",))["points"]
+    if points.dtype != torch.uint8 or points.shape[1:] != card.shape or len(points) == 0:
+        raise UsageError(
+            f"{path}: points are {points.dtype} of shape {tuple(points.shape)}; expected uint8 of shape "
+            f"(M, {', '.join(map(str, card.shape))}), M > 0"
+        )
+    low, high = card.value_range
+    return FiniteData(low + (high - low) * points.to(device=device, dtype=torch.float64) / 255.0)
+
+
+def _mixture(path: Path, card: Card, device: torch.device) -> GaussianMixture:
+    found = {name: tensor.double() for name, tensor in _named(path, ("weights", "means", "covariances")).items()}
+    weights, covariances = found["weights"], found["covariances"]
+    if not all(bool(tensor.isfinite().all()) for tensor in found.values()) or not bool((weights > 0.0).all()):
+        raise UsageError(f"{path}: expected finite numbers, and weights above zero")
+    if covariances.dim() == 3 and covariances.shape[1] == covariances.shape[2]:
+        scale = float(covariances.abs().max())
+        if not torch.allclose(covariances, covariances.mT, rtol=0.0, atol=1e-9 * scale):
+            raise UsageError(f"{path}: a covariance is not symmetric")
+        if float(torch.linalg.eigvalsh(covariances).min()) < -1e-9 * scale:
+            raise UsageError(f"{path}: a covariance has a negative eigenvalue; no law has such a one")
+    try:
+        return GaussianMixture(weights.to(device), found["means"].to(device), covariances.to(device), card.shape)
+    except ValueError as error:
+        raise UsageError(f"{path}: {error}") from None
+
+
+def _named(path: Path, names: tuple[str, ...]) -> dict[str, Tensor]:
+    found = load_tensors(path)
+    if set(found) != set(names):
+        raise UsageError(f"{path} holds {', '.join(sorted(found)) or 'nothing'}; expected {', '.join(names)}")
+    return found

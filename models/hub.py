@@ -1,0 +1,111 @@
+"""Checkpoints on the Hugging Face hub, `hf:owner/name[@revision]`, through huggingface_hub and its cache.
+
+Configurations come first and weights only once it is clear that they can be used. The revision is resolved once, to a
+commit, and everything after that is fetched from that commit.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from models.errors import UsageError
+from models.weights import INDEX, sha256_of
+
+PREFIX = "hf:"
+CONFIGS = [
+    "card.toml",
+    "model_index.json",
+    "config.json",
+    "scheduler_config.json",
+    "unet/config.json",
+    "scheduler/scheduler_config.json",
+]
+_LFS = re.compile("[0-9a-f]{64}")  # the cache names large files by their sha256
+
+
+@dataclass(frozen=True)
+class HubFolder:
+    """A commit of a repository in the local cache.
+
+    Attributes:
+        repository: owner/name.
+        commit: forty hexadecimal digits.
+        folder: the snapshot, with what has been fetched of it.
+    """
+
+    repository: str
+    commit: str
+    folder: Path
+
+    @property
+    def source(self) -> str:
+        """Where the model comes from, exactly: hf:owner/name@commit."""
+        return f"{PREFIX}{self.repository}@{self.commit}"
+
+
+def fetch_configs(spec: str) -> HubFolder:
+    """The configurations of 'hf:owner/name[@revision]', a branch, tag or commit; main if none is given.
+
+    Raises:
+        UsageError: the specification cannot be read, or the repository cannot be had; says what to do.
+    """
+    repository, at, revision = spec.removeprefix(PREFIX).partition("@")
+    if repository.count("/") != 1 or not all(repository.split("/")) or (at and not revision):
+        raise UsageError(f"cannot read {spec!r}; expected hf:owner/name or hf:owner/name@revision")
+    folder = _snapshot(repository, revision or None, CONFIGS)
+    return HubFolder(repository, folder.name, folder)
+
+
+def fetch_weights(hub: HubFolder, patterns: list[str], fallback: list[str]) -> None:
+    """Fetch what matches the patterns into the snapshot, or what matches the fallback if nothing does."""
+    _snapshot(hub.repository, hub.commit, patterns)
+    if not any(match for pattern in patterns for match in hub.folder.glob(pattern)):
+        _snapshot(hub.repository, hub.commit, fallback)
+
+
+def verify_cached(folder: Path, names: list[str]) -> None:
+    """Compare large files of a snapshot with the hash that the cache names them by; UsageError if one differs."""
+    for name in names:
+        blob = (folder / name).resolve()
+        if _LFS.fullmatch(blob.name) and not name.endswith(INDEX) and sha256_of(blob) != blob.name:
+            raise UsageError(
+                f"{folder / name} is damaged: its sha256 is not the hub's, {blob.name}. Delete {blob}, and "
+                "it is downloaded again"
+            )
+
+
+def _snapshot(repository: str, revision: str | None, patterns: list[str]) -> Path:
+    from huggingface_hub import snapshot_download  # only where a model of the hub is asked for
+
+    try:
+        return Path(snapshot_download(repository, revision=revision, allow_patterns=patterns))
+    except Exception as error:  # huggingface_hub's own, those of its HTTP client, and the file system's
+        wanted = f"{PREFIX}{repository}" + (f"@{revision}" if revision else "")
+        raise UsageError(f"cannot get {wanted} from the hub: {_reason(error)}. {_remedy(error, repository)}") from None
+
+
+def _reason(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0] if lines else 'no further message'}".rstrip(".")
+
+
+def _remedy(error: Exception, repository: str) -> str:
+    from huggingface_hub import errors
+
+    by_hand = (
+        f"Or download it where you can (hf download {repository} --local-dir FOLDER) and give that folder as the model"
+    )
+    if isinstance(error, errors.GatedRepoError):
+        return (
+            f"Accept its conditions on its page while logged in, then set HF_TOKEN (or run: hf auth login). {by_hand}"
+        )
+    if isinstance(error, errors.RevisionNotFoundError):
+        return "Look up the branches, tags and commits on its page"
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return f"Check the name; a private repository needs HF_TOKEN (or: hf auth login). {by_hand}"
+    if isinstance(error, errors.HFValidationError):
+        return "Expected hf:owner/name or hf:owner/name@revision"
+    return (
+        "It is in no cache here (HF_HOME says where that is) and the hub was not reached: connect, or unset "
+        f"HF_HUB_OFFLINE. {by_hand}"
+    )

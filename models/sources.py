@@ -1,0 +1,84 @@
+"""Where models come from: embedded in this package, a folder, or a repository on the hub."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from models.card import Card
+from models.errors import UsageError
+from models.hub import PREFIX, HubFolder, fetch_configs
+from models.registry import unknown
+from models.weights import refuse_programs
+
+ZOO = Path(__file__).parent / "zoo"
+WEIGHTS = "diffusion_pytorch_model.safetensors"
+CONFIG = "config.json"
+CARD = "card.toml"
+PIPELINE = "model_index.json"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model's files.
+
+    Attributes:
+        name: for people: an embedded model's name, a folder's, or the repository's.
+        folder: where the files are.
+        origin: for records: the name of an embedded model, the folder as it was given, or hf:owner/name@commit.
+        hub: the repository, whose weights may have to be fetched yet; None: all files are there.
+    """
+
+    name: str
+    folder: Path
+    origin: str
+    hub: HubFolder | None = None
+
+    @property
+    def has_card(self) -> bool:
+        """Whether a card.toml describes the model; if not, the folder is laid out as diffusers does."""
+        return (self.folder / CARD).is_file()
+
+
+def zoo_names() -> list[str]:
+    """Names of the embedded models."""
+    return sorted(path.parent.name for path in ZOO.glob(f"*/{CARD}"))
+
+
+def find_source(spec: str) -> Source:
+    """The model of an embedded name, a path of a folder, or hf:owner/name[@revision].
+
+    Raises:
+        UsageError: there is no such model; says what there is.
+    """
+    if spec.startswith(PREFIX):
+        hub = fetch_configs(spec)
+        return Source(hub.repository.partition("/")[2], hub.folder, hub.source, hub)
+    if spec in zoo_names():
+        return Source(spec, ZOO / spec, spec)
+    folder = Path(spec)
+    if folder.is_file():
+        refuse_programs(folder)
+        raise UsageError(
+            f"{spec!r} is a file; a model is a folder: one of diffusers, or one with a {CARD} whose files name it"
+        )
+    if any((folder / name).is_file() for name in (CARD, PIPELINE, CONFIG, f"unet/{CONFIG}")):
+        return Source(folder.resolve().name, folder, spec)
+    if folder.is_dir():
+        raise UsageError(
+            f"the folder {spec!r} has no {CARD}; a model folder needs one, or a {PIPELINE} or {CONFIG} of diffusers"
+        )
+    hint = f" For a repository on the hub write {PREFIX}{spec}." if spec.count("/") == 1 and "." not in spec[:1] else ""
+    raise UsageError(f"{unknown('model', spec, zoo_names())}{hint}")
+
+
+def model_folder(name_or_path: str) -> Path:
+    """The folder of an embedded model's name or of a path; UsageError if there is no card."""
+    source = find_source(name_or_path)
+    if not source.has_card:
+        raise UsageError(f"the folder {name_or_path!r} has no {CARD}; a model folder needs one")
+    return source.folder
+
+
+def missing_file(card: Card, path: Path) -> UsageError:
+    """The error for a file that a card lists and that is not there."""
+    again = f" or train the model again with: {card.training_command}" if card.training_command else ""
+    return UsageError(f"{path} is missing; the card of {card.name!r} lists it. Restore it{again}")

@@ -1,0 +1,211 @@
+"""A card says what a network is given and on which noise, and a folder with one is exactly that, or is refused."""
+
+import math
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from checkpoints import CARDED, CIFAR10, CPU, folder_of, images, network, write, x0_of
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from models import architectures
+from models.architectures import Maker, register_network
+from models.card import Card, Changes, make_card
+from models.denoiser import Denoiser
+from models.errors import UsageError
+from models.schedule import VE, ContinuousVP, DiscreteVP, Flow, Schedule
+from models.zoo import CONFIG, WEIGHTS, load_model
+
+
+def card(**changes: Any) -> Card:
+    return make_card(CARDED | {"files": {}} | changes, None, "card.toml")
+
+
+@pytest.mark.parametrize(
+    ("toml", "expected"),
+    [
+        ('kind = "linear"\ntrain_steps = 100\nbeta_end = 0.1', DiscreteVP.linear(100, 1e-4, 0.1)),
+        ('kind = "scaled_linear"\ntrain_steps = 100\nbeta_start = 1e-3', DiscreteVP.scaled_linear(100, 1e-3, 0.02)),
+        ('kind = "cosine"\ntrain_steps = 100', DiscreteVP.cosine(100)),
+        ('kind = "betas"\nbetas = [0.1, 0.2, 0.3]', DiscreteVP([0.1, 0.2, 0.3])),
+        ('kind = "vp"\nbeta_max = 15', ContinuousVP(0.1, 15.0)),
+        ('kind = "ve"\nsigma_min = 0.01\nsigma_max = 50.0', VE(0.01, 50.0)),
+        ('kind = "flow"\nt_min = 0.01', Flow(0.01)),
+    ],
+)
+def test_each_kind_of_schedule_is_the_one_of_its_parameters(toml: str, expected: Schedule) -> None:
+    network = {"vp": "vp-continuous", "ve": "sigma", "flow": "flow"}
+    said = tomllib.loads(toml)
+    made = card(schedule=said, network=network.get(said["kind"], "unet")).schedule.build()
+    assert (made.t_min, made.train_steps) == (expected.t_min, expected.train_steps)
+    assert [made.level(t) for t in (0.02, 0.5, 0.9)] == [expected.level(t) for t in (0.02, 0.5, 0.9)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"schedule": {"kind": "cosine", "train_steps": 9, "beta_end": 0.1}}, "schedule.cosine.beta_end: Extra inputs"),
+        ({"schedule": {"kind": "ve", "sigma_min": 2.0, "sigma_max": 1.0}}, "expected sigma_min < sigma_max"),
+        ({"schedule": {"kind": "vp", "beta_min": 20.0}}, "expected beta_min < beta_max"),
+        ({"schedule": {"kind": "betas", "betas": [0.1, 1.0]}}, "schedule.betas.betas.1: Input should be less than 1"),
+        ({"schedule": {"kind": "sigmoid"}}, "'sigmoid'"),
+        ({"schedule": {"kind": "flow"}}, "network 'unet' is conditioned on a schedule of kind linear or scaled_linear"),
+        ({"network": "flow"}, "network 'flow' is conditioned on a schedule of kind flow, not linear"),
+        ({"network": "edm"}, "network 'edm' gives x_0: parametrisation is 'sample', not 'epsilon'"),
+        ({"sigma_data": 0.5}, "sigma_data belongs to networks of kind edm and consistency, not to 'unet'"),
+        ({"time_scale": 1000.0}, "time_scale belongs to networks of kind flow and vp-continuous, not to 'unet'"),
+        ({"network": "finite-data", "parametrisation": "sample", "classes": 3}, "takes no labels; leave out classes"),
+        ({"value_range": [1.0, -1.0]}, "value_range: Value error, expected [low, high] with low < high"),
+        ({"classes": 0}, "classes: Input should be greater than or equal to 1"),
+    ],
+)
+def test_a_card_that_contradicts_itself_is_refused(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError) as error:
+        card(**changes)
+    assert said in str(error.value)
+
+
+def test_a_hash_in_a_study_has_sixty_four_digits() -> None:
+    with pytest.raises(ValueError, match="weights_sha256"):
+        Changes.model_validate({"weights_sha256": "abc"})
+
+
+def carded(folder: Path, unet: dict[str, Any] | None = None, **said: Any) -> Path:
+    """A folder with a card and the stand-in's U-Net."""
+    folder.mkdir(exist_ok=True)
+    write(folder / CONFIG, CIFAR10 | (unet or {}))
+    save_file(network(**(unet or {})).state_dict(), folder / WEIGHTS)
+    return folder_of(folder, {name: folder / name for name in (CONFIG, WEIGHTS)}, **said)
+
+
+@pytest.mark.parametrize(
+    ("said", "condition"),
+    [
+        ({}, lambda t: 1000.0 * t - 1.0),
+        ({"network": "vp-continuous", "schedule": {"kind": "vp"}}, lambda t: 999.0 * t),
+        ({"network": "vp-continuous", "schedule": {"kind": "vp"}, "time_scale": 1.0}, lambda t: t),
+        ({"network": "flow", "schedule": {"kind": "flow"}, "parametrisation": "flow"}, lambda t: 1000.0 * t),
+        ({"network": "sigma", "schedule": {"kind": "ve", "sigma_max": 50.0}}, lambda t: 50.0 * t),
+    ],
+)
+def test_a_network_is_given_for_the_level_what_its_card_says(
+    tmp_path: Path, said: dict[str, Any], condition: Callable[[float], float]
+) -> None:
+    model = load_model(str(carded(tmp_path / "mine", **said)), CPU)
+    for t in (0.8, 0.1):
+        expected = network()(images(), torch.full((3,), condition(t))).sample
+        torch.testing.assert_close(model.network(images(), model.schedule.level(t)), expected, rtol=0.0, atol=1e-6)
+
+
+def test_an_edm_network_on_a_card_is_preconditioned_with_its_sigma_data(tmp_path: Path) -> None:
+    said: dict[str, Any] = {
+        "network": "edm",
+        "parametrisation": "sample",
+        "sigma_data": 0.7,
+        "schedule": {"kind": "ve"},
+    }
+    model = load_model(str(carded(tmp_path / "mine", **said)), CPU)
+    x, sigma = images(), 8.0
+    c_in = 1.0 / math.sqrt(sigma**2 + 0.49)
+    raw = network()(c_in * x, torch.full((3,), math.log(sigma) / 4.0)).sample
+    torch.testing.assert_close(x0_of(model, x, 0.1), 0.49 * c_in**2 * x + sigma * 0.7 * c_in * raw)
+
+
+@pytest.mark.parametrize(
+    ("unet", "said", "message"),
+    [
+        ({"num_class_embeds": 4}, {}, "the network has 4 classes, but the card none: add classes = 4"),
+        ({"num_class_embeds": 4}, {"classes": 5}, "the network has 4 classes, but the card has 5"),
+        ({}, {"classes": 4}, "the network has no classes (no num_class_embeds), but the card has 4"),
+        ({"out_channels": 6}, {}, "has in/out channels (3, 6), but the card's shape is (3, 8, 8): expected (3, 3)"),
+        ({}, {"weights": "ema.pt"}, "files does not list 'ema.pt' with its sha256"),
+        ({}, {"architecture": "SongUNet"}, "unknown architecture 'SongUNet'. There is: UNet2DModel. Others come from"),
+    ],
+)
+def test_a_card_that_contradicts_its_network_is_refused(
+    tmp_path: Path, unet: dict[str, Any], said: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UsageError) as error:
+        load_model(str(carded(tmp_path / "mine", unet, **said)), CPU)
+    assert message in str(error.value)
+
+
+def test_labels_that_do_not_fit_the_images_or_the_classes_are_refused(tmp_path: Path) -> None:
+    model = load_model(str(carded(tmp_path / "mine", {"num_class_embeds": 4}, classes=4)), CPU)
+    model.check_labels(torch.tensor([0, 3]), 2)
+    for labels, said in (
+        (None, "has 4 classes: give labels"),
+        (torch.tensor([0, 4]), r"lie in 0 ... 4; expected 0 ... 3"),
+        (torch.tensor([-1, 2]), r"lie in -1 ... 2; expected 0 ... 3"),
+        (torch.tensor([1]), r"of shape \(1,\); expected int64 of shape \(2,\)"),
+        (torch.tensor([1.0, 2.0]), r"torch.float32 of shape \(2,\)"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            model.check_labels(labels, 2)
+    with pytest.raises(UsageError, match="takes no labels, but was given some"):
+        load_model("digits", CPU).check_labels(torch.tensor([0, 3]), 2)
+
+
+class Plugin(nn.Module):
+    """A network of somebody else's: linear in the state, the condition and the label."""
+
+    def __init__(self, gain: float, wide: bool = False) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.tensor(gain))
+        self.wide = wide
+
+    def forward(self, x: Tensor, condition: Tensor, labels: Tensor | None = None) -> Tensor:
+        shift = condition if labels is None else condition + labels
+        found = self.gain * x + shift[:, None, None, None]
+        return torch.cat([found, found], 1) if self.wide else found
+
+
+@pytest.fixture
+def plugin(monkeypatch: pytest.MonkeyPatch) -> Maker:
+    monkeypatch.setattr(architectures, "_makers", dict(architectures._makers))
+
+    @register_network("Plugin")
+    def made(config: dict[str, Any]) -> nn.Module:
+        return Plugin(**config)
+
+    return made
+
+
+def plugged(folder: Path, config: dict[str, Any], **said: Any) -> Path:
+    folder.mkdir()
+    write(folder / CONFIG, config)
+    torch.save({"ema": {"gain": torch.tensor(3.0)}}, folder / "ema.pt")
+    files = {name: folder / name for name in (CONFIG, "ema.pt")}
+    return folder_of(folder, files, architecture="Plugin", weights="ema.pt", state_key="ema", **said)
+
+
+@pytest.mark.usefixtures("plugin")
+def test_a_network_that_a_plugin_brings_is_loaded_with_the_card_s_weights_and_called_with_labels(
+    tmp_path: Path,
+) -> None:
+    model = load_model(str(plugged(tmp_path / "mine", {"gain": 1.0}, classes=5)), CPU)
+    x, labels = images(), torch.tensor([4, 0, 2])
+    found = Denoiser(model.network, "epsilon", model.schedule, None, labels)(x, model.schedule.level(0.5)).eps
+    torch.testing.assert_close(found, 3.0 * x + (499.0 + labels)[:, None, None, None])
+
+
+@pytest.mark.usefixtures("plugin")
+def test_a_plugin_s_network_that_fails_or_gives_another_shape_is_refused_before_it_samples(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"not describe a Plugin: TypeError: .*unexpected keyword argument 'gian'"):
+        load_model(str(plugged(tmp_path / "a", {"gian": 1.0})), CPU)
+    with pytest.raises(UsageError, match=r"gave \(1, 6, 8, 8\); expected \(1, 3, 8, 8\)"):
+        load_model(str(plugged(tmp_path / "b", {"gain": 1.0, "wide": True})), CPU)
+    learned = plugged(tmp_path / "c", {"gain": 1.0, "wide": True}, variance="learned_range")
+    assert load_model(str(learned), CPU).network(images(), DiscreteVP.linear().level(0.5)).shape == (3, 3, 8, 8)
+
+
+def test_two_networks_of_one_name_are_refused_but_a_plugin_may_be_read_twice(
+    plugin: Maker,
+) -> None:
+    assert register_network("Plugin")(plugin) is plugin
+    with pytest.raises(UsageError, match=r"two networks are called 'Plugin': .*made and .*Plugin; rename"):
+        register_network("Plugin")(Plugin)  # type: ignore[arg-type]

@@ -1,0 +1,265 @@
+"""Training on photographs makes a model folder that loads, stops and goes on anywhere, and trains models further."""
+
+import json
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from bench.training.cifar10 import train_cifar10
+from bench.training.extractor import to_storage
+from bench.training.job import open_splits
+from bench.training.options import CifarOptions, unet_config
+from models.checkpoint import load_state, under_prefix
+from models.classifier import Classifier, make_classifier
+from models.errors import UsageError
+from models.networks import IndexedUNet, make_unet
+from models.recipe import Recipe
+from models.resnet import ResNet9
+from models.schedule import DiscreteVP
+from models.train import Numerics, Report, crop, denoising_loss
+from models.zoo import CARD, WEIGHTS, Model, load_model
+
+_CPU = torch.device("cpu")
+
+
+class _Killed(Exception):
+    pass
+
+
+@contextmanager
+def _silent(stage: str, steps: int) -> Iterator[Report]:
+    yield lambda step, loss: None
+
+
+@contextmanager
+def _killing(stage: str, steps: int) -> Iterator[Report]:
+    def report(step: int, loss: float) -> None:
+        if (stage, step) == ("denoiser", 4):
+            raise _Killed
+
+    yield report
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two classes of noisy images of 8 x 8: dark and bright."""
+    folder = tmp_path_factory.mktemp("photographs")
+    draws = np.random.default_rng(0)
+    for split, count in (("train", 24), ("test", 8)):
+        for name, level in (("dark", 60), ("bright", 190)):
+            (folder / split / name).mkdir(parents=True)
+            for number in range(count):
+                pixels = np.clip(draws.normal(level, 30, (8, 8, 3)), 0, 255).astype(np.uint8)
+                Image.fromarray(pixels).save(folder / split / name / f"{number:02d}.png")
+    return folder
+
+
+def _options(out: Path, data: Path, **changed: Any) -> CifarOptions:
+    usual: dict[str, Any] = {
+        "steps": 6,
+        "batch": 4,
+        "device": "cpu",
+        "width": 8,
+        "grid_every": 0,
+        "checkpoint_every": 3,
+        "extractor_epochs": 60,
+        "extractor_width": 8,
+        "sampling_steps": 3,
+        "quality_images": 12,
+        "shard_mib": 0.1,
+    }
+    return CifarOptions(out, str(data), **(usual | changed))
+
+
+@pytest.fixture(scope="module")
+def trained(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """The folder of a whole training, and what it said."""
+    out, said = tmp_path_factory.mktemp("trained"), list[str]()
+    train_cifar10(_options(out, photographs, grid_every=6), _silent, said.append)
+    return out, said
+
+
+def _load(out: Path) -> tuple[Model, dict[str, torch.Tensor]]:
+    model = load_model(str(out / "model"), _CPU)
+    assert isinstance(model.network, IndexedUNet)
+    return model, model.network.unet.state_dict()
+
+
+def test_the_model_loads_with_the_averaged_weights_and_a_card_that_tells_of_them(
+    trained: tuple[Path, list[str]],
+) -> None:
+    model, state = _load(trained[0])
+    saved, note = load_state(trained[0] / "denoiser") or ({}, {})
+    average = under_prefix("ema", saved)
+    assert all(torch.equal(state[name], average[name]) for name in average)
+    card = model.card
+    assert (card.training["steps"], card.training["images_seen"]) == (6, 24)
+    assert card.training["loss"] == note["loss"]
+    assert card.shape == (3, 8, 8)
+    assert card.extractor is not None
+    assert card.extractor.test_accuracy > 0.9  # dark and bright are easy to tell apart
+    assert 0 < float(card.quality["fd_cifar10_unseen"]) < float(card.quality["fd_cifar10"])
+    assert set(card.files) == {
+        path.relative_to(model.folder).as_posix() for path in model.folder.rglob("*") if path.is_file()
+    } - {CARD}
+
+
+def test_weights_are_in_shards_of_at_most_the_stated_size_with_diffusers_index(trained: tuple[Path, list[str]]) -> None:
+    folder, largest = trained[0] / "model", int(0.1 * 2**20)
+    index = json.loads((folder / f"{WEIGHTS}.index.json").read_text())
+    shards = sorted(set(index["weight_map"].values()))
+    assert len(shards) > 1
+    assert shards == [
+        f"diffusion_pytorch_model-{n:05d}-of-{len(shards):05d}.safetensors" for n in range(1, len(shards) + 1)
+    ]
+    assert all((folder / shard).stat().st_size <= largest for shard in shards)
+
+
+def test_on_the_way_there_is_a_grid_of_samples_their_distance_the_loss_and_what_is_left(
+    trained: tuple[Path, list[str]],
+) -> None:
+    out, said = trained
+    assert Image.open(out / "samples-00000006.png").size == (8 * 10 + 2, 8 * 10 + 2)
+    quality = json.loads((out / "quality.jsonl").read_text())
+    card = tomllib.loads((out / "model" / CARD).read_text())
+    assert quality == {"step": 6, "images": 12, "fd_cifar10": pytest.approx(card["quality"]["fd_cifar10"], rel=1e-3)}
+    row = json.loads((out / "loss.jsonl").read_text())
+    assert (row["step"], row["images"]) == (6, 24)
+    assert any("images/s" in line and "left" in line for line in said)
+
+
+def test_killed_out_of_time_and_resumed_it_makes_the_same_model(
+    trained: tuple[Path, list[str]], photographs: Path, tmp_path: Path
+) -> None:
+    options = _options(tmp_path, photographs)
+    assert train_cifar10(replace(options, minutes=1e-9), _silent, lambda line: None) is None
+    with pytest.raises(_Killed):
+        train_cifar10(options, _killing, lambda line: None)
+    train_cifar10(options, _silent, lambda line: None)
+    (_, state), (_, expected) = _load(tmp_path), _load(trained[0])
+    assert all(torch.equal(state[name], expected[name]) for name in expected)
+
+
+def test_a_model_is_trained_further_from_its_folder_alone(
+    trained: tuple[Path, list[str]], photographs: Path, tmp_path: Path
+) -> None:
+    before = trained[0] / "model"
+    options = _options(tmp_path, photographs, start=before, steps=8, batch=2, storage="fp16", width=128)
+    train_cifar10(options, _silent, lambda line: None)
+    model, state = _load(tmp_path)
+    assert (model.card.training["steps"], model.card.training["continued_from_step"]) == (8, 6)
+    assert model.card.training["images_seen"] == 24 + 2 * 2
+    name = "extractor/model.safetensors"
+    assert (tmp_path / "model" / name).read_bytes() == (before / name).read_bytes()
+    _, first = _load(trained[0])
+    assert all(torch.allclose(state[name], first[name], atol=2e-3) for name in first)
+    assert any(not torch.equal(state[name], first[name]) for name in first)
+
+
+def test_images_without_classes_give_a_model_without_an_extractor(photographs: Path, tmp_path: Path) -> None:
+    options = _options(tmp_path, photographs / "train" / "dark", steps=1)
+    train_cifar10(options, _silent, lambda line: None)
+    card = load_model(str(tmp_path / "model"), _CPU).card
+    assert card.extractor is None
+    assert not card.quality
+
+
+def test_without_torch_compile_it_says_why_and_trains_all_the_same(
+    photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(network: torch.nn.Module) -> None:
+        raise RuntimeError("no compiler here")
+
+    monkeypatch.setattr(torch, "compile", refuse)
+    said: list[str] = []
+    options = _options(tmp_path, photographs / "train" / "dark", steps=1, compile=True)
+    assert train_cifar10(options, _silent, said.append) is not None
+    assert any("RuntimeError: no compiler here" in line for line in said)
+
+
+def test_every_tenth_image_tests_the_extractor_where_there_is_no_test_set(photographs: Path) -> None:
+    whole, test = open_splits(str(photographs / "train"))
+    assert test is not None
+    assert torch.equal(test.images, whole.images[9::10])
+
+
+def test_the_width_of_ddpm_has_its_parameters_and_the_default_between_ten_and_sixteen_million() -> None:
+    def count(width: int) -> int:
+        with torch.device("meta"):
+            return sum(p.numel() for p in make_unet(unet_config(width, (3, 32, 32))).parameters())
+
+    assert count(128) == 35_746_307  # as published
+    assert 10e6 < count(CifarOptions(Path()).width) < 16e6
+
+
+def test_bfloat16_changes_the_loss_by_its_rounding_only_and_uint8_stands_for_the_range() -> None:
+    torch.manual_seed(0)
+    unet, recipe = make_unet(unet_config(8, (3, 8, 8))).eval(), Recipe(steps=1, batch=8, flips=True)
+    images = torch.randint(0, 256, (16, 3, 8, 8), dtype=torch.uint8)
+    schedule = DiscreteVP.linear()
+    unet.requires_grad_(False)
+    plain = denoising_loss(unet, images, schedule, recipe, Numerics())(0)
+    assert denoising_loss(unet, images / 127.5 - 1, schedule, recipe, Numerics())(0) == plain
+    rounded = denoising_loss(unet, images, schedule, recipe, Numerics(bf16=True))(0)
+    assert rounded != plain
+    assert rounded.item() == pytest.approx(plain.item(), rel=1e-2)
+
+
+def test_a_crop_is_that_of_the_mirrored_continuation() -> None:
+    images = torch.randint(0, 256, (3, 2, 5, 6), dtype=torch.uint8)
+    moves, mirrored = torch.tensor([[-2, 0, 3], [1, -3, 0]]), torch.tensor([False, True, True])
+    found = crop(images, moves, mirrored)
+    for n in range(3):
+        padded = np.pad(images[n].numpy(), ((0, 0), (3, 3), (3, 3)), mode="reflect")
+        down, right = (int(move) + 3 for move in moves[:, n])
+        cut = padded[:, down : down + 5, right : right + 6]
+        assert np.array_equal(found[n].numpy(), cut[:, :, ::-1] if mirrored[n] else cut)
+
+
+def test_half_precision_is_for_matrices_and_kernels_only() -> None:
+    state = to_storage(
+        make_classifier({"_class_name": "ResNet9", "size": 8, "channels": 3, "width": 8, "classes": 2}).state_dict(),
+        torch.float16,
+    )
+    assert {value.dtype for value in state.values() if value.ndim > 1} == {torch.float16}
+    assert {value.dtype for value in state.values() if value.ndim == 1} == {torch.float32}
+
+
+def test_an_extractor_s_config_says_which_classifier_it_is() -> None:
+    small = {"size": 8, "channels": 1, "width": 4, "classes": 3}
+    assert isinstance(make_classifier(small | {"features": 5}), Classifier)
+    residual = make_classifier(small | {"_class_name": "ResNet9"}).eval()
+    assert isinstance(residual, ResNet9)
+    features, logits = residual(torch.zeros(2, 1, 8, 8, dtype=torch.uint8))
+    assert (features.shape, logits.shape) == ((2, 16), (2, 3))
+    with pytest.raises(UsageError, match="Did you mean 'ResNet9'"):
+        make_classifier(small | {"_class_name": "ResNet8"})
+    with pytest.raises(UsageError, match="does not describe a Classifier"):
+        make_classifier(small)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"steps": 0}, "steps is 0; expected at least 1"),
+        ({"width": 20}, "multiple of 8"),
+        ({"minutes": -1.0}, "expected a positive number"),
+        ({"quality_images": 1}, "expected at least 0 and 2"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        CifarOptions(Path(), **wrong)
+
+
+def test_images_that_the_network_cannot_halve_are_refused() -> None:
+    with pytest.raises(UsageError, match="squares whose side is a multiple of 8"):
+        unet_config(8, (3, 28, 28))

@@ -1,0 +1,143 @@
+"""Files of weights are read as tensors or refused: nothing that runs code, nothing damaged, nothing guessed."""
+
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from models.errors import UsageError
+from models.weights import joint_sha256, load_state, load_weights
+
+
+def _state() -> dict[str, Tensor]:
+    return {"weight": torch.arange(6.0).reshape(2, 3), "bias": torch.tensor([-1.0, 2.0])}
+
+
+def _same(found: Mapping[str, Tensor]) -> None:
+    assert found.keys() == _state().keys()
+    assert all(torch.equal(found[name], tensor) for name, tensor in _state().items())
+
+
+@pytest.mark.parametrize("name", ["a.pt", "a.pth", "a.bin", "a.ckpt", "a.safetensors"])
+@pytest.mark.parametrize("old", [False, True])
+def test_state_dicts_are_read_as_they_were_written(tmp_path: Path, name: str, old: bool) -> None:
+    path = tmp_path / name
+    if path.suffix == ".safetensors":
+        save_file(_state(), path)
+    else:
+        torch.save(_state(), path, _use_new_zipfile_serialization=not old)
+    _same(load_state(path))
+    module = load_weights(nn.Linear(3, 2), path)
+    x = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(module(x), x @ _state()["weight"].T + _state()["bias"])
+
+
+def test_a_named_part_of_a_file_is_read_only_by_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "training.pt"
+    torch.save({"ema": _state(), "step": 7, "optimiser": {"lr": 0.1}}, path)
+    _same(load_state(path, "ema"))
+    with pytest.raises(UsageError) as error:
+        load_state(path)
+    assert "is no state dict; it holds ema (dict), step (int), optimiser (dict)" in str(error.value)
+    assert "state_key" in str(error.value)
+    for key, said in (("model", "has no 'model', which the card's state_key names"), ("step", "it holds a int")):
+        with pytest.raises(UsageError, match=said):
+            load_state(path, key)
+
+
+class _Counter:
+    """What a pickle runs when it is read."""
+
+    ran = 0
+
+    def __init__(self) -> None:
+        type(self).ran += 1
+
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        return (_Counter, ())
+
+
+def _save(content: Callable[[], Any]) -> Callable[[Path], None]:
+    return lambda path: torch.save(content(), path)
+
+
+def _script(path: Path) -> None:
+    """The members of a TorchScript archive, which is what tells it from a state dict of the same suffix."""
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("net/code/__torch__.py", "")
+        archive.writestr("net/constants.pkl", b"")
+
+
+def _half(path: Path) -> None:
+    torch.save(_state(), path)
+    path.write_bytes(path.read_bytes()[:200])
+
+
+def _pointer(path: Path) -> None:
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+
+
+_CONVERT = 'save_file(state, "diffusion_pytorch_model.safetensors")'
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "said"),
+    [
+        ("network.pt", _save(lambda: nn.Linear(3, 2)), ("would run code: it is not read", _CONVERT)),
+        (
+            "lightning.ckpt",
+            _save(lambda: {"state_dict": _state(), "hooks": _Counter()}),
+            ("would run code", _CONVERT),
+        ),
+        ("edm.pkl", _save(_Counter), ("a pickle, and reading one runs whatever code is in it", _CONVERT)),
+        ("exported.pt2", _save(_state), ("an exported program, not weights", _CONVERT)),
+        ("script.pt", _script, ("is a TorchScript archive, a program: it is not run", _CONVERT)),
+        ("half.pth", _half, ("damaged, or cut short?",)),
+        ("half.safetensors", _half, ("as safetensors (damaged, or cut short?)",)),
+        ("pointer.bin", _pointer, ("is a pointer of git LFS, not the file: run git lfs pull",)),
+        ("pointer.safetensors", _pointer, ("is a pointer of git LFS, not the file: run git lfs pull",)),
+        ("list.pt", _save(lambda: [1, 2]), ("it holds a list",)),
+        ("weights.npz", _save(_state), ("is no file of weights that is known here; expected one of .safetensors",)),
+    ],
+)
+def test_what_is_not_tensors_alone_is_refused_without_running_it(
+    tmp_path: Path, name: str, write: Callable[[Path], None], said: tuple[str, ...]
+) -> None:
+    path = tmp_path / name
+    write(path)
+    ran = _Counter.ran
+    with pytest.raises(UsageError) as error:
+        load_state(path)
+    assert _Counter.ran == ran
+    assert all(each in str(error.value) for each in said), str(error.value)
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_weights_that_are_not_finite_are_refused_by_name(tmp_path: Path, wrong: float, dtype: torch.dtype) -> None:
+    state = {"good": torch.zeros(2), "count": torch.tensor(3), "bad": torch.tensor([0.0, wrong], dtype=dtype)}
+    torch.save(state, tmp_path / "weights.pt")
+    with pytest.raises(UsageError, match="bad has weights that are NaN or infinite"):
+        load_state(tmp_path / "weights.pt")
+
+
+@pytest.mark.parametrize(
+    "change", [lambda s: s.pop("bias"), lambda s: s.update(more=s["bias"]), lambda s: s.update(bias=torch.zeros(3))]
+)
+def test_weights_of_another_network_are_refused(tmp_path: Path, change: Callable[[dict[str, Tensor]], Any]) -> None:
+    state = _state()
+    change(state)
+    torch.save(state, tmp_path / "weights.pt")
+    with pytest.raises(UsageError, match="do not fit the network of its config: Error"):
+        load_weights(nn.Linear(3, 2), tmp_path / "weights.pt")
+
+
+def test_one_hash_stands_for_several_files_in_their_order() -> None:
+    assert joint_sha256(["ab"]) == "ab"
+    # printf 'abcd' | sha256sum
+    assert joint_sha256(["ab", "cd"]) == "88d4266fd4e6338d13b845fcf289579d209c897823b9217da3e161936f031589"
