@@ -1,12 +1,9 @@
 """One cell: what determines its result, and the measurement itself."""
 
 import dataclasses
-import hashlib
-import inspect
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,25 +18,19 @@ from bench.plan import Cell
 from bench.rig import Rig
 from bench.score import Score
 from bench.solution import Problem, Solutions, has_solver_error
+from bench.sources import architecture_sha256, code_sha256, sampler_sha256
 from bench.timing import Timed
 from models.grids import GRIDS
 from models.schedule import Level
 from models.zoo import Model
-from samplers import Sampler, base
+from samplers import Sampler
 
+_FLOW_DEPENDS_ON = (
+    *("model_sha256", "architecture_sha256", "clip", "labels"),
+    *("dtype", "device_name", "version_torch", "code_sha256"),
+)
 PREVIEW = 10
 """Images of every cell that are kept for the picture."""
-
-# the code, besides the sampler's own, that a number comes from: when it changes, cells are measured again
-_BENCH = ("cell", "generator", "images", "labels", "noise", "rig", "score", "solution", "timing")
-_MODELS = ("analytic", "building", "classifier", "denoiser", "grids", "networks", "resnet", "schedule", "vae")
-_ROOT = Path(__file__).parent
-_CODE = (
-    *(_ROOT / f"{name}.py" for name in _BENCH),
-    *sorted((_ROOT / "quality").glob("*.py")),
-    *(_ROOT.parent / "models" / f"{name}.py" for name in _MODELS),
-    Path(inspect.getfile(Sampler)),
-)
 
 
 @dataclass(frozen=True)
@@ -59,13 +50,14 @@ def resolve(cell: Cell, rig: Rig) -> Resolved:
     identity = _shared(rig) | {
         "model": model.card.name,
         "model_sha256": model.sha256,
+        "architecture_sha256": architecture_sha256(model),
         "value_range": list(model.card.value_range),
         "labels": _label_rule(rig, model),
         "clip": model.card.clip if cell.clip else None,
         "sampler": cell.sampler,
         "sampler_parameters": dataclasses.asdict(sampler),  # type: ignore[call-overload]
         "family": sampler.family,
-        "sampler_sha256": _hash_of(_sources(type(sampler))),
+        "sampler_sha256": sampler_sha256(type(sampler)),
         "grid": cell.grid,
         "grid_parameters": dataclasses.asdict(GRIDS.make(cell.grid)),
         "steps": cell.steps,
@@ -89,7 +81,7 @@ def _shared(rig: Rig) -> dict[str, Any]:
         **{name: version for name, version in versions().items() if name != "version_sampler-bench"},
         **rig.protocol,
         "quantiser": QUANTISER,
-        "code_sha256": _hash_of([path.read_text() for path in _CODE]),
+        "code_sha256": code_sha256(),
     }
 
 
@@ -98,16 +90,6 @@ def _label_rule(rig: Rig, model: Model) -> str | None:
     if model.card.classes is None:
         return None
     return "drawn" if rig.study.label is None else str(rig.study.label)
-
-
-def _sources(cls: type[Sampler]) -> list[str]:
-    """The text of the files that a sampler's class and its own base classes stand in."""
-    own = [each for each in cls.__mro__ if issubclass(each, Sampler) and each.__module__ != base.__name__]
-    return [Path(path).read_text() for path in dict.fromkeys(inspect.getfile(each) for each in own)]
-
-
-def _hash_of(texts: list[str]) -> str:
-    return hashlib.sha256("\0".join(texts).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -168,9 +150,8 @@ def _solver_error(
     if not score.first or not has_solver_error(resolved.sampler, model.card.is_generator):
         return {}
     samples = torch.cat(score.first)
-    depends_on = ("model_sha256", "clip", "labels", "dtype", "device_name", "version_torch", "code_sha256")
     problem = Problem(
-        identity={key: identity[key] for key in depends_on},
+        identity={key: identity[key] for key in _FLOW_DEPENDS_ON},
         denoiser=generator.denoiser,
         shape=model.card.state_shape,
         first=resolved.levels[0],

@@ -77,6 +77,7 @@ def cifar10(
     seed: int = 0,
     grid_every: int | None = None,
     learning_rate: float | None = None,
+    warmup: int | None = None,
     checkpoint_every: int | None = None,
     checkpoint_minutes: float | None = None,
     start: Annotated[Path | None, Parameter(name="--from")] = None,
@@ -84,7 +85,7 @@ def cifar10(
     extractor_epochs: int | None = None,
     extractor_width: int | None = None,
     quality_images: int | None = None,
-    keep_features: bool = False,
+    keep_features: Annotated[bool, Parameter(negative="--no-keep-features")] = True,
 ) -> int:
     """Train a DDPM of CIFAR-10, or of a folder of small images, and a feature extractor to measure it with.
 
@@ -103,6 +104,8 @@ def cifar10(
         seed: Of everything random.
         grid_every: Steps between grids of samples with their Frechet distance; 0: none (default: 5,000).
         learning_rate: Of the denoiser (default: 2e-4).
+        warmup: Steps of its linear warm-up (default: 5,000, or a tenth of --steps if that is less; with --from 500).
+            To go on to more --steps later, give it the same number.
         checkpoint_every: Steps between checkpoints (default: 5,000).
         checkpoint_minutes: The longest time between them (default: 5).
         start: Model folder whose weights are trained further, with a fresh optimiser.
@@ -110,7 +113,8 @@ def cifar10(
         extractor_epochs: Passes over the data of the feature extractor (default: 30).
         extractor_width: Channels of its first layer (default: 64).
         quality_images: Samples that Frechet distances are taken of (default: 2,000).
-        keep_features: Keep the features of all images in the reference, which KID and recall need.
+        keep_features: Keep the features of all images in the reference, which KID, recall and the quick study need
+            (51 MB for CIFAR-10).
     """
     from bench.listing import RESULTS
     from bench.making import train_on_images

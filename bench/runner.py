@@ -87,7 +87,7 @@ def run_study(study: Study, rig: Rig, folder: RunFolder, force: bool, progress: 
 def _published(cell: str, expected: Expectation) -> dict[str, Any]:
     """A manifest's entry: what was published, and which cell is to reproduce it, in words too."""
     content = {field.name: getattr(expected, field.name) for field in fields(expected) if field.name != "cell"}
-    words = {"sampler": expected.cell.sampler, "grid": expected.cell.grid, "steps": expected.cell.steps}
+    words = {name: getattr(expected.cell, name) for name in ("sampler", "grid", "steps", "model")}
     return {"cell": cell} | words | content
 
 

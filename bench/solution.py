@@ -203,7 +203,7 @@ class Solutions:
         }
         key = json.dumps(content, sort_keys=True)
         path = self._folder / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.safetensors"
-        found = _read(path)
+        found = _read(path, key)
         if found is None:
             found = _solved(problem)
             _write(path, found, key)
@@ -223,14 +223,17 @@ def _solved(problem: Problem) -> Solution:
     return Solution(images, math.sqrt(difference2 / images.numel()))
 
 
-def _digest(images: Tensor) -> str:
-    return hashlib.sha256(images.numpy().tobytes()).hexdigest()
+def _digest(images: Tensor, metadata: Mapping[str, str]) -> str:
+    """Of all that a file says: its error, and what it solves, as well as the images."""
+    said = "\0".join((metadata["problem"], metadata["error"]))
+    return hashlib.sha256(said.encode() + images.numpy().tobytes()).hexdigest()
 
 
 def _write(path: Path, solution: Solution, key: str) -> None:
     """Atomically, as records are written: a temporary file beside it, flushed to disk, renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    metadata = {"problem": key, "error": solution.error.hex(), "sha256": _digest(solution.images)}
+    metadata = {"problem": key, "error": solution.error.hex()}
+    metadata["sha256"] = _digest(solution.images, metadata)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     with temporary.open("wb") as file:
         file.write(save({"images": solution.images}, metadata))
@@ -239,12 +242,12 @@ def _write(path: Path, solution: Solution, key: str) -> None:
     os.replace(temporary, path)
 
 
-def _read(path: Path) -> Solution | None:
-    """A stored solution; None if there is none, or it is not what was stored: safetensors finds no flipped bit."""
+def _read(path: Path, key: str) -> Solution | None:
+    """A problem's stored solution; None if there is none, or it is another: safetensors finds no flipped bit."""
     try:
         with safe_open(path, framework="pt") as file:
-            images, metadata = file.get_tensor("images"), file.metadata()
-        if _digest(images) != metadata["sha256"]:
+            images, metadata = file.get_tensor("images"), file.metadata() or {}
+        if metadata["problem"] != key or metadata["sha256"] != _digest(images, metadata):
             return None
         return Solution(images, float.fromhex(metadata["error"]))
     except (OSError, SafetensorError, KeyError, ValueError):

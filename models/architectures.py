@@ -48,6 +48,11 @@ def register_network(name: str) -> Callable[[Maker], Maker]:
     return enter
 
 
+def maker_of(name: str) -> Maker:
+    """The function that makes an architecture."""
+    return _makers[name]
+
+
 def network_names() -> list[str]:
     """All architectures that a card may name now."""
     return sorted(_makers)

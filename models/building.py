@@ -99,7 +99,7 @@ def _conditioned(module: Conditioned, card: Card, schedule: Schedule) -> Conditi
 def _try(network: ConditionalNetwork, card: Card, device: torch.device, origin: str) -> None:
     """One evaluation of one image, since only a plugin knows what its module takes and gives."""
     x = torch.zeros((1, *card.shape), device=device)
-    labels = None if card.classes is None else torch.zeros(1, dtype=torch.int64, device=device)
+    labels = None if card.classes is None else torch.full((1,), card.classes - 1, device=device)  # the highest
     at = card.schedule.build().level(0.5)
     try:
         with torch.inference_mode():

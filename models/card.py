@@ -1,5 +1,6 @@
 """The card of a model folder: what a model is, where it comes from, and which files belong to it."""
 
+from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -28,6 +29,8 @@ _PARAMETERS: dict[str, tuple[NetworkKind, ...]] = {
     "time_scale": ("flow", "vp-continuous"),
     "raw_prediction": ("edm",),
 }
+_PATTERNS = frozenset("*?[\\")
+_Side = Annotated[int, Field(ge=1)]
 _Pair = Annotated[tuple[float, float], Field(strict=False)]
 
 
@@ -76,10 +79,10 @@ class Card(Strict):
     training_command: str = ""
     training: dict[str, int | float | str] = Field(default_factory=dict)
     quality: dict[str, int | float | str] = Field(default_factory=dict)
-    shape: tuple[int, int, int] = Field(strict=False)
+    shape: tuple[_Side, _Side, _Side] = Field(strict=False)
     network: NetworkKind = "unet"
     architecture: str = "UNet2DModel"
-    noise_shape: tuple[int, int, int] | None = Field(default=None, strict=False)
+    noise_shape: tuple[_Side, _Side, _Side] | None = Field(default=None, strict=False)
     parametrisation: Parametrisation
     sigma_data: float | None = Field(default=None, gt=0)
     time_scale: float | None = Field(default=None, gt=0)
@@ -100,6 +103,16 @@ class Card(Strict):
         if pair is not None and pair[0] >= pair[1]:
             raise ValueError("expected [low, high] with low < high")
         return pair
+
+    @field_validator("files")
+    @classmethod
+    def _inside(cls, files: dict[str, str]) -> dict[str, str]:
+        """A card may be a stranger's: it names files of its own folder, each by its own name, and no others."""
+        for name in files:
+            path = PurePosixPath(name)
+            if path.is_absolute() or ".." in path.parts or str(path) != name or name == "." or _PATTERNS & set(name):
+                raise ValueError(f"expected paths inside of the card's folder, such as 'a/b.safetensors', got {name!r}")
+        return files
 
     @model_validator(mode="after")
     def _fits_its_network(self) -> "Card":

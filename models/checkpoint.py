@@ -39,7 +39,10 @@ def write_shards(folder: Path, tensors: Mapping[str, Tensor], stem: str, shard_m
     held = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     shards = _split(held, stem, int(shard_mib * _MIB))
     for file, names in shards.items():
-        save_file({name: held[name] for name in names}, folder / file, {"format": "pt"})
+        try:
+            save_file({name: held[name] for name in names}, folder / file, {"format": "pt"})
+        except SafetensorError as error:  # its name for a disk that is full
+            raise OSError(f"cannot write {folder / file}: {error}") from None
         _flush(folder / file)
     return shards
 
@@ -101,6 +104,19 @@ def load_state(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     except (OSError, ValueError, KeyError, AttributeError, SafetensorError) as error:
         raise UsageError(f"cannot read the checkpoint {folder}: {error}. Remove it to start afresh") from None
     return tensors, note
+
+
+def differences(one: Any, other: dict[str, Any]) -> tuple[str, str]:
+    """What two identities do not share, of each."""
+    flat, flat_other = _flat(one if isinstance(one, dict) else {}), _flat(other)
+    names = [name for name in flat | flat_other if flat.get(name) != flat_other.get(name)]
+    said = [", ".join(f"{name} {each.get(name)}" for name in names) for each in (flat, flat_other)]
+    return said[0], said[1]
+
+
+def _flat(identity: dict[str, Any]) -> dict[str, Any]:
+    parts = [value if isinstance(value, dict) else {name: value} for name, value in identity.items()]
+    return {name: value for part in parts for name, value in part.items()}
 
 
 def with_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

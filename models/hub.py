@@ -57,10 +57,21 @@ def fetch_configs(spec: str) -> HubFolder:
 
 
 def fetch_weights(hub: HubFolder, patterns: list[str], fallback: list[str]) -> None:
-    """Fetch what matches the patterns into the snapshot, or what matches the fallback if nothing does."""
-    _snapshot(hub.repository, hub.commit, patterns)
-    if not any(match for pattern in patterns for match in hub.folder.glob(pattern)):
-        _snapshot(hub.repository, hub.commit, fallback)
+    """Fetch what matches the patterns into the snapshot, or what matches the fallback if nothing does.
+
+    Raises:
+        UsageError: there is neither, or no way to have it.
+    """
+    for wanted in filter(None, (patterns, fallback)):
+        _snapshot(hub.repository, hub.commit, wanted)
+        if any(match for pattern in wanted for match in hub.folder.glob(pattern)):
+            return
+    # offline, huggingface_hub takes any part of a snapshot that it has for the whole
+    raise UsageError(
+        f"{hub.source} has none of {', '.join([*patterns, *fallback])} in its cache, {hub.folder}: either the "
+        "repository has no such weights (look at its page; another format has to be converted), or they were not "
+        f"downloaded before the hub was out of reach: connect, or unset HF_HUB_OFFLINE. {_by_hand(hub.repository)}"
+    )
 
 
 def verify_cached(folder: Path, names: list[str]) -> None:
@@ -89,12 +100,16 @@ def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {lines[0] if lines else 'no further message'}".rstrip(".")
 
 
+def _by_hand(repository: str) -> str:
+    return (
+        f"Or download it where you can (hf download {repository} --local-dir FOLDER) and give that folder as the model"
+    )
+
+
 def _remedy(error: Exception, repository: str) -> str:
     from huggingface_hub import errors
 
-    by_hand = (
-        f"Or download it where you can (hf download {repository} --local-dir FOLDER) and give that folder as the model"
-    )
+    by_hand = _by_hand(repository)
     if isinstance(error, errors.GatedRepoError):
         return (
             f"Accept its conditions on its page while logged in, then set HF_TOKEN (or run: hf auth login). {by_hand}"

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 _MOMENTUM = 0.9
+_DROPOUT = 0x5DEECE66D0000000  # far from every seed of a step
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,11 @@ def warmup_of(steps: int, usual: int) -> int:
 def step_seed(seed: int, step: int) -> int:
     """What the random numbers of one step are seeded with."""
     return seed * 1_000_000_007 + step
+
+
+def dropout_seed(seed: int, step: int) -> int:
+    """What the global generators are seeded with: not as `step_generator`, whose noise dropout would share."""
+    return step_seed(seed, step) ^ _DROPOUT
 
 
 def step_generator(seed: int, step: int, device: torch.device | str = "cpu") -> torch.Generator:

@@ -5,6 +5,7 @@ How a scheduler walks (spacing, order, Karras sigmas, shifts) is no property of 
 and the grid's. Defaults are the scheduler class's own, because files leave out what was default when they were written.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -51,7 +52,7 @@ def read_scheduler(config: dict[str, Any], changes: Changes, origin: str) -> dic
         UsageError: it says something that cannot be represented here; names it, and why.
     """
     name = config.get("_class_name")
-    if name not in _READERS:
+    if not isinstance(name, str) or name not in _READERS:
         raise UsageError(f"{origin}: {unknown('scheduler', str(name), _READERS)} Others belong to other networks")
     import diffusers  # seconds of import: only where a folder of diffusers is read
 
@@ -78,8 +79,17 @@ def _clip(config: dict[str, Any], changes: Changes, origin: str) -> tuple[float,
             f"{origin}: dynamic thresholding of x_0 is not supported: it is an error floor of its own. Give a range "
             "to clip to, or clip = false, in the study's [checkpoint] table"
         )
-    bound = float(config.get("clip_sample_range", 1.0))
-    return (-bound, bound) if config.get("clip_sample") else None
+    if not config.get("clip_sample"):
+        return None
+    bound = _number(config, "clip_sample_range", origin, default=1.0)
+    return (-bound, bound)
+
+
+def _number(config: dict[str, Any], name: str, origin: str, default: float | None = None) -> float:
+    found = config.get(name, default)
+    if isinstance(found, bool) or not isinstance(found, int | float) or not 0.0 < found < math.inf:
+        raise UsageError(f"{origin}: {name} {found!r}; expected a finite number above zero")
+    return float(found)
 
 
 def _with_betas(scheduler: Any, config: dict[str, Any], changes: Changes, origin: str) -> dict[str, Any]:
@@ -168,7 +178,7 @@ def _edm(scheduler: Any, config: dict[str, Any], changes: Changes, origin: str) 
         "network": "edm",
         "parametrisation": "sample",
         "raw_prediction": None if raw == "epsilon" else raw,
-        "sigma_data": float(config["sigma_data"]),
+        "sigma_data": _number(config, "sigma_data", origin),
         "clip": _clip(config, changes, origin),
         "schedule": changes.schedule or _exploding(config),
     }
@@ -178,7 +188,7 @@ def _consistency(scheduler: Any, config: dict[str, Any], changes: Changes, origi
     return {
         "network": "consistency",
         "parametrisation": "sample",
-        "sigma_data": float(config["sigma_data"]),
+        "sigma_data": _number(config, "sigma_data", origin),
         "clip": (-1.0, 1.0) if config["clip_denoised"] else None,
         "schedule": changes.schedule or _exploding(config),
     }

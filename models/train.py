@@ -90,7 +90,7 @@ def denoising_loss(
     levels = [schedule.level((n + 1) / schedule.train_steps) for n in range(schedule.train_steps or 0)]
     alpha = torch.tensor([level.alpha for level in levels], dtype=torch.float32, device=device)[:, None, None, None]
     sigma = torch.tensor([level.sigma for level in levels], dtype=torch.float32, device=device)[:, None, None, None]
-    predict = numerics.predict or unet
+    predict = unet if numerics.predict is None else numerics.predict  # a compiled module has no truth value
 
     def loss_of(step: int) -> Tensor:
         draws = step_generator(recipe.seed, step, device)
@@ -166,7 +166,7 @@ def cropping_loss(
     """
     device = next(network.parameters()).device
     images, labels = images.to(device), labels.to(device)
-    predict = numerics.predict or network
+    predict = network if numerics.predict is None else numerics.predict
 
     def loss_of(step: int) -> Tensor:
         draws = step_generator(recipe.seed, step, device)

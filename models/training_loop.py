@@ -18,10 +18,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from models.checkpoint import load_state, save_state, under_prefix, with_prefix
+from models.checkpoint import differences, load_state, save_state, under_prefix, with_prefix
 from models.errors import UsageError
 from models.loss_curve import LossCurve
-from models.recipe import Recipe, step_seed
+from models.recipe import Recipe, dropout_seed
 
 Report = Callable[[int, float], None]
 """Called for every step, in order, with the number of steps done and the smoothed loss."""
@@ -36,12 +36,14 @@ class Start:
         step: how many steps made it.
         seconds: that they took.
         loss: smoothed, at their end.
+        sha256: of the model that they are of: a checkpoint belongs to one start only.
     """
 
     state: dict[str, Tensor]
     step: int
     seconds: float
     loss: float
+    sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,7 @@ def train(
 
 class _Training:
     def __init__(self, network: nn.Module, recipe: Recipe, keep: Keeping, start: Start | None) -> None:
-        self.recipe, self.keep = recipe, keep
+        self.recipe, self.keep, self.start = recipe, keep, start
         self.network = network.train()
         self.optimiser = recipe.make_optimiser(network)
         self.began = self.step = start.step if start else 0
@@ -149,7 +151,7 @@ class _Training:
         recipe = self.recipe
         for group in self.optimiser.param_groups:
             group["lr"] = recipe.learning_rate * recipe.rate_at(self.step, self.began)
-        torch.manual_seed(step_seed(recipe.seed, self.step))
+        torch.manual_seed(dropout_seed(recipe.seed, self.step))
         loss = loss_of(self.step)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -218,7 +220,8 @@ class _Training:
         self.saved_step, self.saved_at = self.step, time.monotonic()
 
     def _identity(self) -> dict[str, Any]:
-        return {"recipe": self.recipe.path(), **self.keep.identity}
+        origin = {"from": self.start.sha256} if self.start else {}
+        return {"recipe": self.recipe.path(), **self.keep.identity, **origin}
 
     def _resume(self) -> tuple[int, int, float, float] | None:
         """Load the checkpoint if there is one: steps done, where they began, smoothed loss, seconds spent."""
@@ -227,9 +230,10 @@ class _Training:
             return None
         tensors, note = saved
         if note.get("of") != self._identity():
+            theirs, ours = differences(note.get("of"), self._identity())
             raise UsageError(
-                f"the checkpoint {self.keep.checkpoint} was made with {note.get('of')}, but this training is "
-                f"{self._identity()}; remove it to start afresh, or write elsewhere with --out"
+                f"the checkpoint {self.keep.checkpoint} was made with {theirs}, but this training has {ours}; remove "
+                "it to start afresh, or write elsewhere with --out"
             )
         self.network.load_state_dict(under_prefix("network", tensors))
         self.ema.load_state_dict(under_prefix("ema", tensors))

@@ -7,6 +7,7 @@ Weights are safetensors, in one file or in shards with an index, or state dicts 
 import hashlib
 import json
 import pickle
+import re
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,6 +31,8 @@ _PROGRAMS = {
     ".h5": "made by another framework",
 }
 _LFS_POINTER = b"version https://git-lfs"
+_CLASS = re.compile(r"GLOBAL (\S+)")
+_ADVICE = " In PyTorch"  # where torch begins to say how a file is unpickled all the same
 _LONGEST = 600  # characters of a library's message: torch lists every key of a network that does not fit
 
 
@@ -101,9 +104,10 @@ def shards_of(index: Path) -> list[str]:
     if not isinstance(listed, dict) or not listed or not all(isinstance(name, str) for name in listed.values()):
         raise UsageError(f"{index} is no index of weights: it has no weight_map from tensors to files")
     names = sorted(set(listed.values()))
-    astray = [name for name in names if Path(name).name != name]
+    kind = Path(index.name.removesuffix(INDEX)).suffix
+    astray = [name for name in names if Path(name).name != name or Path(name).suffix != kind]
     if astray:
-        raise UsageError(f"{index} names {astray[0]!r}; the files of its weights lie beside it")
+        raise UsageError(f"{index} names {astray[0]!r}; the files of its weights lie beside it, and are {kind} too")
     return names
 
 
@@ -135,10 +139,11 @@ def _state_dict(path: Path, key: str | None) -> dict[str, Tensor]:
     except pickle.UnpicklingError as error:
         raise UsageError(
             f"{path} holds more than tensors, and reading that would run code: it is not read "
-            f"({shortened(str(error).splitlines()[0])}). {how_to_convert(path)}"
+            f"({_more_than_tensors(error)}). {how_to_convert(path)}"
         ) from None
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise UsageError(f"cannot read {path} as weights (damaged, or cut short?): {shortened(str(error))}") from None
+        reason = shortened(str(error).partition(_ADVICE)[0])
+        raise UsageError(f"cannot read {path} as weights (damaged, or cut short?): {reason}") from None
     if key is not None:
         if not isinstance(content, dict) or key not in content:
             raise UsageError(f"{path} has no {key!r}, which the card's state_key names; {_inside(content)}")
@@ -148,6 +153,12 @@ def _state_dict(path: Path, key: str | None) -> dict[str, Tensor]:
             f"{path} is no state dict; {_inside(content)}. Say which of them is one with state_key on the card"
         )
     return content
+
+
+def _more_than_tensors(error: Exception) -> str:
+    """What a refused pickle asks for, without torch's advice to unpickle it all the same."""
+    found = _CLASS.search(str(error))
+    return f"it asks for {found[1]}" if found else "a pickle, but no state dict of torch.save"
 
 
 def _inside(content: object) -> str:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from models.building import build_network, needed_files, wrap
 from models.card import Card, Changes, make_card
@@ -64,23 +63,6 @@ class Model:
     schedule: Schedule
     sha256: str
     source: str
-
-    def check_labels(self, labels: Tensor | None, images: int) -> None:
-        """UsageError unless these are the labels that so many images of this model need: (N,) int64, or None."""
-        name, classes = self.card.name, self.card.classes
-        if (labels is None) != (classes is None):
-            said = "takes no labels, but was given some" if classes is None else f"has {classes} classes: give labels"
-            raise UsageError(f"model {name!r} {said}")
-        if labels is None or classes is None:
-            return
-        if labels.dtype != torch.int64 or labels.shape != (images,):
-            raise UsageError(
-                f"labels of model {name!r} are {labels.dtype} of shape {tuple(labels.shape)}; expected int64 of shape "
-                f"({images},), one an image"
-            )
-        low, high = (int(end) for end in labels.aminmax()) if images else (0, 0)
-        if low < 0 or high >= classes:
-            raise UsageError(f"labels of model {name!r} lie in {low} ... {high}; expected 0 ... {classes - 1}")
 
 
 def load_card(folder: Path, changes: Changes | None = None) -> Card:

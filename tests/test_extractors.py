@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch_fidelity import feature_extractor_clip, feature_extractor_inceptionv3
 from torch_fidelity.feature_extractor_clip import VisionTransformer
 
-from bench.quality.compact import make_compact
+from bench.quality.compact import CompactExtractor, make_compact
 from bench.quality.extractor import Extractor
 from bench.quality.extractor_weights import official_file, plain_tensors_only
 from bench.quality.extractors import load_extractor
@@ -62,7 +62,7 @@ class _Code:
 def test_a_file_that_would_run_code_is_refused_before_it_does(tmp_path: Path) -> None:
     path, trace = tmp_path / "weights.pth", tmp_path / "it ran"
     torch.save({"fc.weight": _Code(trace)}, path)
-    with pytest.raises(UsageError, match="does not hold plain weights of extractor 'inception-v3-compat'"):
+    with pytest.raises(UsageError, match=r"plain weights of extractor 'inception-v3-compat'.* runs code.*state_dict"):
         _load(_INCEPTION, path, sha256_of(path))
     assert not trace.exists()
     torch.load(path, weights_only=False)
@@ -202,6 +202,15 @@ def test_a_models_name_means_its_compact_extractor() -> None:
         _load("digits", Path("weights.pth"))
     with pytest.raises(UsageError, match="but the study says 000"):
         _load("digits", sha256="0" * 64)
+
+
+def test_an_extractor_that_gives_nan_is_refused_before_anything_is_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = CompactExtractor.forward
+    monkeypatch.setattr(
+        CompactExtractor, "forward", lambda self, images: tuple(each * torch.nan for each in plain(self, images))
+    )
+    with pytest.raises(UsageError, match="'digits' gives NaN or Inf on a black image"):
+        _load("digits")
 
 
 def test_what_is_no_extractor_is_answered_with_those_that_there_are() -> None:

@@ -76,6 +76,24 @@ def test_what_is_not_cached_says_how_to_get_it(cache: Path, tmp_path: Path) -> N
         load_model(f"{_SPEC}@v9", CPU)
 
 
+def test_a_repository_of_which_only_the_configurations_are_cached_says_so(cache: Path, tmp_path: Path) -> None:
+    folder = make(tmp_path / "model")
+    (folder / "unet" / WEIGHTS).unlink()
+    into_cache(cache, folder, _NAME)
+    assert describe_model(_SPEC).shape == (3, 8, 8)
+    with pytest.raises(UsageError, match=rf"^hf:{_NAME}@{COMMIT} has none of unet/{WEIGHTS}, .* unset HF_HUB_OFFLINE"):
+        load_model(_SPEC, CPU)
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "../../../refs/main"])
+def test_a_stranger_s_card_names_no_file_out_of_its_repository(cache: Path, tmp_path: Path, name: str) -> None:
+    folder = Path(shutil.copytree(ZOO / "digits", tmp_path / "model"))
+    (folder / CARD).write_text((folder / CARD).read_text().replace("[files]", f'[files]\n"{name}" = "00"'))
+    into_cache(cache, folder, _NAME)
+    with pytest.raises(UsageError, match="expected paths inside of the card's folder"):
+        load_model(_SPEC, CPU)
+
+
 @pytest.mark.parametrize("spec", ["hf:name", "hf:a/b/c", "hf:owner/", "hf:owner/name@"])
 def test_a_specification_that_is_none_says_how_it_is_written(spec: str) -> None:
     with pytest.raises(UsageError, match=r"expected hf:owner/name or hf:owner/name@revision"):

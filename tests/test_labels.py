@@ -1,10 +1,23 @@
 """Labels of class-conditional models: a function of (seed, image) alone, even over the classes, unlike the noise."""
 
+from pathlib import Path
+
+import pytest
 import torch
+from checkpoints import CPU, make
 from scipy.stats import chisquare
+from torch import Tensor
 
 from bench.labels import draw_labels
-from bench.noise import philox
+from bench.noise import ImageNoise, philox
+from bench.rig import Rig
+from bench.study_file import Overrides, parse_study
+from bench.timing import TimedNetwork
+from models.denoiser import Denoiser
+from models.errors import UsageError
+from models.grids import GRIDS
+from models.schedule import DiscreteVP, Level
+from samplers import SAMPLERS
 
 
 def test_an_images_label_depends_on_seed_and_image_alone() -> None:
@@ -35,3 +48,71 @@ def test_labels_and_noise_have_no_random_word_in_common() -> None:
     of_noise = philox(counter, (5, 0))[0]
     of_labels = draw_labels(5, images, 2**31)
     assert not torch.any(of_labels == of_noise >> 1)
+
+
+_STUDY = """
+name = "labelled"
+title = "Labelled"
+model = "MODEL"
+images = 16
+batch = 4
+metrics = ["solver_error"]
+device = "cpu"
+baseline = { sampler = "ddim", grid = "trailing", steps = 2 }
+[[block]]
+samplers = ["ddim"]
+grids = ["trailing"]
+steps = [2]
+"""
+
+
+def rig(model: object, label: int | None = None) -> Rig:
+    extra = "" if label is None else f"label = {label}\n"
+    return Rig.load(parse_study(extra + _STUDY.replace("MODEL", str(model)), "test", Overrides()))
+
+
+def seen(loaded: Rig, numbers: Tensor) -> list[int]:
+    """The labels that the network is given for images of seed 3."""
+    given: list[Tensor] = []
+
+    def network(x: Tensor, at: Level, labels: Tensor) -> Tensor:
+        given.append(labels)
+        return x
+
+    denoiser = loaded.denoiser(loaded.subject, TimedNetwork(network, CPU), 3, numbers, None)  # type: ignore[arg-type]
+    denoiser(torch.zeros(len(numbers), 3, 8, 8), loaded.subject.schedule.level(0.5))
+    return [int(label) for label in given[0]]
+
+
+def test_a_study_gives_each_image_its_drawn_label_or_all_the_one_that_it_names(tmp_path: Path) -> None:
+    folder, numbers = make(tmp_path / "model", num_class_embeds=4), torch.arange(8)
+    drawn = seen(rig(folder), numbers)
+    assert drawn == draw_labels(3, numbers, 4).tolist()
+    assert [seen(rig(folder), part) for part in numbers.split(4)] == [drawn[:4], drawn[4:]]
+    assert seen(rig(folder, 3), numbers) == [3] * 8
+    with pytest.raises(UsageError, match=r"label = 4: model .* has the classes 0 \.\.\. 3"):
+        rig(folder, 4)
+    with pytest.raises(UsageError, match="label = 0: model 'digits' has no classes"):
+        rig("digits", 0)
+
+
+@pytest.mark.parametrize("name", SAMPLERS.names())
+def test_every_sampler_runs_on_labels_and_an_image_keeps_its_own_in_any_batch(name: str) -> None:
+    schedule, sampler = DiscreteVP.linear(), SAMPLERS.make(name)
+    levels = GRIDS.make("trailing")(schedule, 12)
+
+    def drawn(numbers: Tensor) -> tuple[Tensor, float]:
+        labels = draw_labels(7, numbers, 5)
+
+        def network(x: Tensor, at: Level, labels: Tensor) -> Tensor:
+            return (x.sin() + labels[:, None, None, None]) / 5.0
+
+        model, noise = Denoiser(network, "sample", schedule, None, labels), ImageNoise(7, numbers)
+        result = sampler.sample(model, noise(torch.empty(len(numbers), 1, 2, 2, dtype=torch.float64)), levels, noise)
+        return result, model.evaluations / len(numbers)
+
+    alone = [drawn(torch.tensor([number])) for number in range(4)]
+    together, evaluations = drawn(torch.arange(4))
+    torch.testing.assert_close(together, torch.cat([image for image, _ in alone]), rtol=0.0, atol=1e-10)
+    assert evaluations == pytest.approx(sum(count for _, count in alone) / 4)
+    assert sampler.nfe(levels) in (None, evaluations)

@@ -119,6 +119,12 @@ def test_what_a_configuration_says_and_cannot_be_represented_is_refused_without_
     ("scheduler", "said"),
     [
         ({"_class_name": "EDMEulerScheduler", "prediction_type": "sample"}, "expected epsilon or v_prediction"),
+        (
+            {"_class_name": "EDMEulerScheduler", "sigma_data": "half"},
+            "sigma_data 'half'; expected a finite number above",
+        ),
+        (DDPM | {"clip_sample_range": [1.0]}, "clip_sample_range [1.0]; expected a finite number above zero"),
+        ({"_class_name": ["DDPMScheduler"]}, "unknown scheduler"),
         ({"_class_name": "FlowMatchEulerDiscreteScheduler", "invert_sigmas": True}, "invert_sigmas, a path that runs"),
         ({"_class_name": "DPMSolverMultistepScheduler", "use_flow_sigmas": True}, "expected 'flow_prediction'"),
         ({"_class_name": "EulerDiscreteScheduler", "timestep_type": "continuous"}, "continuous sigmas (timestep_type)"),
@@ -192,4 +198,12 @@ def test_an_index_of_shards_may_not_lead_out_of_its_folder(tmp_path: Path) -> No
     folder = make(tmp_path / "model")
     write(folder / f"unet/{WEIGHTS}.index.json", {"weight_map": {"conv_in.bias": "../../elsewhere.safetensors"}})
     with pytest.raises(UsageError, match="the files of its weights lie beside it"):
+        load_model(str(folder), CPU)
+
+
+def test_an_index_of_safetensors_lists_no_other_kind_of_file(tmp_path: Path) -> None:
+    folder = make(tmp_path / "model")
+    torch.save(network().state_dict(), folder / "unet/weights.bin")
+    write(folder / f"unet/{WEIGHTS}.index.json", {"weight_map": dict.fromkeys(network().state_dict(), "weights.bin")})
+    with pytest.raises(UsageError, match=r"names 'weights.bin'; .* and are .safetensors too"):
         load_model(str(folder), CPU)

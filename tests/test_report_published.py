@@ -94,6 +94,26 @@ def test_the_seeds_of_a_setting_are_one_value_and_one_row(tmp_path: Path) -> Non
         assert (found.measured, found.ci) == pytest.approx((13.1, 4.302653 * 0.1 / 3**0.5))
 
 
+def test_a_seed_that_is_still_to_come_does_not_hide_the_others_nor_counts(tmp_path: Path) -> None:
+    where: dict[str, Any] = {"sampler": "ddim", "grid": "trailing", "steps": 10}
+    for waiting in (0, 2):
+        cells = [paper(seed=n) for n in range(3)]
+        run = write_run(tmp_path / str(waiting), cells, published=[entry(each, **where) for each in cells])
+        (RunFolder(run).cells / f"{cells[waiting]['id']}.json").unlink()
+        (found,) = summarise([run]).published
+        assert (found.verdict, found.seeds) == ("within", 2)
+
+
+@pytest.mark.parametrize("change", [{"clip": [-1.0, 1.0]}, {"model": "other", "model_sha256": "ff" * 32}])
+def test_the_same_value_of_another_model_or_of_clamped_data_is_not_hidden(
+    tmp_path: Path, change: dict[str, Any]
+) -> None:
+    cells = [paper(), paper(fid=99.0, **change) | {"id": "0123456789abcdef"}]
+    found = compared(tmp_path, cells, [entry(each) for each in cells])
+    assert [(each.measured, each.verdict) for each in found] == [(13.36, "within"), (99.0, "outside")]
+    assert (found[0].model, found[0].clip) != (found[1].model, found[1].clip)
+
+
 def test_a_setting_may_be_published_twice_with_different_values(tmp_path: Path) -> None:
     cell = paper()
     found = compared(tmp_path, [cell], [entry(cell), entry(cell, 18.96, source="a rerun")])

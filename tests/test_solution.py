@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save
 from scipy.integrate import solve_ivp
 from torch import Tensor
 
@@ -184,17 +185,34 @@ def test_whatever_changes_the_solution_changes_its_name(
     assert len(list(tmp_path.iterdir())) == 2
 
 
-@pytest.mark.parametrize("damage", ["cut", "flipped", "empty"])
+def _flipped(content: bytes, place: int) -> bytes:
+    return content[:place] + bytes([content[place] ^ 0x10]) + content[place + 1 :]
+
+
+@pytest.mark.parametrize("damage", ["cut", "pixel", "exponent of the error", "empty", "nothing said", "another's"])
 def test_a_damaged_file_is_solved_again(tmp_path: Path, counted: list[int], damage: str) -> None:
-    expected = Solutions(tmp_path).of(problem()).images
-    (path,) = tmp_path.iterdir()
-    content = bytearray(path.read_bytes())
-    content[-3] ^= 0x10
-    path.write_bytes(bytes({"cut": content[:-10], "flipped": content, "empty": b""}[damage]))
-    assert torch.equal(Solutions(tmp_path).of(problem()).images, expected)
-    assert len(counted) == 8
-    Solutions(tmp_path).of(problem())
-    assert len(counted) == 8
+    expected = Solutions(tmp_path / "run").of(problem())
+    (path,) = (tmp_path / "run").iterdir()
+    Solutions(tmp_path / "other").of(problem(first=0.9))
+    (other,) = (tmp_path / "other").iterdir()
+    counted.clear()
+    content = path.read_bytes()
+    damaged = {
+        "cut": content[:-10],
+        "pixel": _flipped(content, len(content) - 3),
+        "exponent of the error": content.replace(error := expected.error.hex().encode(), b"0x1.8p+9".ljust(len(error))),
+        "empty": b"",
+        "nothing said": save({"images": expected.images}),
+        "another's": other.read_bytes(),
+    }[damage]
+    assert damaged != content
+    path.write_bytes(damaged)
+    found = Solutions(tmp_path / "run").of(problem())
+    assert torch.equal(found.images, expected.images)
+    assert found.error == expected.error
+    assert len(counted) == 4
+    Solutions(tmp_path / "run").of(problem())
+    assert len(counted) == 4
 
 
 def test_who_draws_noise_places_its_own_steps_or_has_no_flow_has_no_solver_error() -> None:

@@ -1,6 +1,7 @@
 """Training on photographs makes a model folder that loads, stops and goes on anywhere, and trains models further."""
 
 import json
+import shutil
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,19 +13,15 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 from bench.training.cifar10 import train_cifar10
-from bench.training.extractor import to_storage
 from bench.training.job import open_splits
-from bench.training.options import CifarOptions, unet_config
+from bench.training.options import CifarOptions
 from models.checkpoint import load_state, under_prefix
-from models.classifier import Classifier, make_classifier
 from models.errors import UsageError
-from models.networks import IndexedUNet, make_unet
-from models.recipe import Recipe
-from models.resnet import ResNet9
-from models.schedule import DiscreteVP
-from models.train import Numerics, Report, crop, denoising_loss
+from models.networks import IndexedUNet
+from models.train import Report
 from models.zoo import CARD, WEIGHTS, Model, load_model
 
 _CPU = torch.device("cpu")
@@ -131,8 +128,8 @@ def test_on_the_way_there_is_a_grid_of_samples_their_distance_the_loss_and_what_
     quality = json.loads((out / "quality.jsonl").read_text())
     card = tomllib.loads((out / "model" / CARD).read_text())
     assert quality == {"step": 6, "images": 12, "fd_cifar10": pytest.approx(card["quality"]["fd_cifar10"], rel=1e-3)}
-    row = json.loads((out / "loss.jsonl").read_text())
-    assert (row["step"], row["images"]) == (6, 24)
+    rows = [json.loads(line) for line in (out / "loss.jsonl").read_text().splitlines()]
+    assert [(row["step"], row["images"]) for row in rows] == [(step, 4 * step) for step in range(1, 7)]
     assert any("images/s" in line and "left" in line for line in said)
 
 
@@ -164,6 +161,43 @@ def test_a_model_is_trained_further_from_its_folder_alone(
     assert any(not torch.equal(state[name], first[name]) for name in first)
 
 
+def test_weights_that_have_all_their_steps_already_are_not_trained_further(
+    trained: tuple[Path, list[str]], photographs: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=r"was trained for 6 steps already.*Give more"):
+        train_cifar10(_options(tmp_path, photographs, start=trained[0] / "model"), _silent)
+
+
+def test_without_what_writes_the_card_a_training_does_not_begin(
+    photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.training.job.find_spec", lambda name: None)
+    with pytest.raises(UsageError, match="--extra train"):
+        train_cifar10(_options(tmp_path, photographs), _silent)
+    assert not list(tmp_path.iterdir())
+
+
+def test_images_that_are_trained_on_are_not_called_unseen(photographs: Path, tmp_path: Path) -> None:
+    options = _options(tmp_path, photographs / "train", steps=1, extractor_epochs=1)
+    train_cifar10(options, _silent, lambda line: None)
+    assert set(load_model(str(tmp_path / "model"), _CPU).card.quality) >= {"fd_cifar10", "images"}
+    assert not [name for name in load_model(str(tmp_path / "model"), _CPU).card.quality if "unseen" in name]
+
+
+def test_a_test_set_of_other_images_is_refused_before_anything_is_trained(photographs: Path, tmp_path: Path) -> None:
+    shutil.copytree(photographs, tmp_path, dirs_exist_ok=True)
+    for path in (tmp_path / "test").rglob("*.png"):
+        Image.open(path).resize((16, 16)).save(path)
+    with pytest.raises(UsageError, match=r"test have shape \(16, 3, 16, 16\).*\(48, 3, 8, 8\)"):
+        open_splits(str(tmp_path))
+
+
+def test_one_class_alone_trains_no_extractor(photographs: Path, tmp_path: Path) -> None:
+    shutil.copytree(photographs / "train" / "dark", tmp_path / "dark")
+    whole, test = open_splits(str(tmp_path))
+    assert (len(whole.images), test) == (24, None)
+
+
 def test_images_without_classes_give_a_model_without_an_extractor(photographs: Path, tmp_path: Path) -> None:
     options = _options(tmp_path, photographs / "train" / "dark", steps=1)
     train_cifar10(options, _silent, lambda line: None)
@@ -185,81 +219,11 @@ def test_without_torch_compile_it_says_why_and_trains_all_the_same(
     assert any("RuntimeError: no compiler here" in line for line in said)
 
 
+def test_the_reference_keeps_what_the_quick_study_needs(trained: tuple[Path, list[str]]) -> None:
+    assert "features" in load_file(trained[0] / "model" / "reference.safetensors")
+
+
 def test_every_tenth_image_tests_the_extractor_where_there_is_no_test_set(photographs: Path) -> None:
     whole, test = open_splits(str(photographs / "train"))
     assert test is not None
     assert torch.equal(test.images, whole.images[9::10])
-
-
-def test_the_width_of_ddpm_has_its_parameters_and_the_default_between_ten_and_sixteen_million() -> None:
-    def count(width: int) -> int:
-        with torch.device("meta"):
-            return sum(p.numel() for p in make_unet(unet_config(width, (3, 32, 32))).parameters())
-
-    assert count(128) == 35_746_307  # as published
-    assert 10e6 < count(CifarOptions(Path()).width) < 16e6
-
-
-def test_bfloat16_changes_the_loss_by_its_rounding_only_and_uint8_stands_for_the_range() -> None:
-    torch.manual_seed(0)
-    unet, recipe = make_unet(unet_config(8, (3, 8, 8))).eval(), Recipe(steps=1, batch=8, flips=True)
-    images = torch.randint(0, 256, (16, 3, 8, 8), dtype=torch.uint8)
-    schedule = DiscreteVP.linear()
-    unet.requires_grad_(False)
-    plain = denoising_loss(unet, images, schedule, recipe, Numerics())(0)
-    assert denoising_loss(unet, images / 127.5 - 1, schedule, recipe, Numerics())(0) == plain
-    rounded = denoising_loss(unet, images, schedule, recipe, Numerics(bf16=True))(0)
-    assert rounded != plain
-    assert rounded.item() == pytest.approx(plain.item(), rel=1e-2)
-
-
-def test_a_crop_is_that_of_the_mirrored_continuation() -> None:
-    images = torch.randint(0, 256, (3, 2, 5, 6), dtype=torch.uint8)
-    moves, mirrored = torch.tensor([[-2, 0, 3], [1, -3, 0]]), torch.tensor([False, True, True])
-    found = crop(images, moves, mirrored)
-    for n in range(3):
-        padded = np.pad(images[n].numpy(), ((0, 0), (3, 3), (3, 3)), mode="reflect")
-        down, right = (int(move) + 3 for move in moves[:, n])
-        cut = padded[:, down : down + 5, right : right + 6]
-        assert np.array_equal(found[n].numpy(), cut[:, :, ::-1] if mirrored[n] else cut)
-
-
-def test_half_precision_is_for_matrices_and_kernels_only() -> None:
-    state = to_storage(
-        make_classifier({"_class_name": "ResNet9", "size": 8, "channels": 3, "width": 8, "classes": 2}).state_dict(),
-        torch.float16,
-    )
-    assert {value.dtype for value in state.values() if value.ndim > 1} == {torch.float16}
-    assert {value.dtype for value in state.values() if value.ndim == 1} == {torch.float32}
-
-
-def test_an_extractor_s_config_says_which_classifier_it_is() -> None:
-    small = {"size": 8, "channels": 1, "width": 4, "classes": 3}
-    assert isinstance(make_classifier(small | {"features": 5}), Classifier)
-    residual = make_classifier(small | {"_class_name": "ResNet9"}).eval()
-    assert isinstance(residual, ResNet9)
-    features, logits = residual(torch.zeros(2, 1, 8, 8, dtype=torch.uint8))
-    assert (features.shape, logits.shape) == ((2, 16), (2, 3))
-    with pytest.raises(UsageError, match="Did you mean 'ResNet9'"):
-        make_classifier(small | {"_class_name": "ResNet8"})
-    with pytest.raises(UsageError, match="does not describe a Classifier"):
-        make_classifier(small)
-
-
-@pytest.mark.parametrize(
-    ("wrong", "said"),
-    [
-        ({"steps": 0}, "steps is 0; expected at least 1"),
-        ({"width": 20}, "multiple of 8"),
-        ({"minutes": -1.0}, "expected a positive number"),
-        ({"quality_images": 1}, "expected at least 0 and 2"),
-    ],
-)
-def test_options_that_make_no_sense_are_refused(wrong: dict[str, Any], said: str) -> None:
-    with pytest.raises(UsageError, match=said):
-        CifarOptions(Path(), **wrong)
-
-
-def test_images_that_the_network_cannot_halve_are_refused() -> None:
-    with pytest.raises(UsageError, match="squares whose side is a multiple of 8"):
-        unet_config(8, (3, 28, 28))

@@ -11,6 +11,7 @@ from unittest import mock
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from models.checkpoint import STATE, load_state, save_state, write_shards
@@ -139,6 +140,25 @@ def test_weights_are_trained_further_from_where_they_were_with_a_fresh_warm_up(t
     assert [longer.rate_at(step, 12) for step in (12, 13, 14, 19)] == pytest.approx([1 / 3, 2 / 3, 1, 1])
 
 
+def test_a_checkpoint_of_other_weights_to_start_from_is_refused(tmp_path: Path) -> None:
+    state = _network().state_dict()
+    _train(tmp_path, start=Start(state, 2, 0.0, 1.0, "one"))
+    with pytest.raises(UsageError, match=r"was made with from one, but this training has from two;"):
+        _train(tmp_path, start=Start(state, 2, 0.0, 1.0, "two"))
+    with pytest.raises(UsageError, match=r"was made with from one, but this training has from None;"):
+        _train(tmp_path)
+
+
+def test_dropout_does_not_draw_the_numbers_that_the_noise_is_made_of(tmp_path: Path) -> None:
+    def compare(network: nn.Module) -> None:
+        ours = torch.rand(8, generator=step_generator(_RECIPE.seed, len(seen)))
+        seen.append(torch.equal(torch.rand(8), ours))
+
+    seen: list[bool] = []
+    _train(tmp_path, spy=compare)
+    assert seen == 12 * [False]
+
+
 def test_a_training_that_diverges_says_so_and_keeps_the_last_good_state(tmp_path: Path) -> None:
     def ruin(network: nn.Module) -> None:
         if (tmp_path / "state" / STATE).exists():
@@ -172,6 +192,15 @@ def test_one_file_of_weights_is_called_plainly_and_several_are_numbered(tmp_path
         "w-00001-of-00002.safetensors",
         "w-00002-of-00002.safetensors",
     ]
+
+
+def test_a_full_disk_is_an_error_of_the_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: object) -> None:
+        raise SafetensorError("No space left on device")
+
+    monkeypatch.setattr("models.checkpoint.save_file", fail)
+    with pytest.raises(OSError, match=r"cannot write .*w.safetensors: No space left"):
+        write_shards(tmp_path, {"a": torch.zeros(3)}, "w", 1.0)
 
 
 @pytest.mark.parametrize("damage", ["flip", "remove", "no json"])

@@ -24,6 +24,7 @@ from bench.quality.extractor_weights import checked_weights, checkpoints, plain_
 from models.card import Card
 from models.errors import UsageError
 from models.registry import unknown
+from models.weights import shortened
 from models.zoo import CARD, Model, load_card, model_folder, sha256_of, verify_files, zoo_names
 
 _FAMILIES = {name: name.partition("-")[0] for name in FEATURE_EXTRACTORS_REGISTRY}
@@ -139,8 +140,14 @@ def _built(name: str, layers: list[str], path: Path) -> FeatureExtractorBase:
             return FEATURE_EXTRACTORS_REGISTRY[name](
                 name, layers, feature_extractor_weights_path=str(path), verbose=False
             )
-    except (RuntimeError, pickle.UnpicklingError, EOFError, TypeError, AttributeError) as error:
-        raise UsageError(f"{path} does not hold plain weights of extractor {name!r}: {error}") from None
+    except pickle.UnpicklingError:
+        raise UsageError(
+            f"{path} does not hold plain weights of extractor {name!r}, but what would have to be unpickled, which "
+            "runs code: it is not read. Where you trust it, save its tensors: torch.save(network.state_dict(), FILE)"
+        ) from None
+    except (RuntimeError, EOFError, TypeError, AttributeError) as error:
+        reason = shortened(str(error)) or "it is empty"
+        raise UsageError(f"{path} does not hold plain weights of extractor {name!r}: {reason}") from None
 
 
 def _dinov2(choice: Choice, layers: list[str]) -> tuple[FeatureExtractorBase, str]:
@@ -175,10 +182,12 @@ def _hash_of(module: FeatureExtractorBase) -> str:
 
 
 def _probed(module: FeatureExtractorBase, shape: Sequence[int], layer: str) -> dict[str, Any]:
-    """Number and dtype of the features, seen on a black image."""
+    """Number and dtype of the features, seen on a black image; UsageError for NaN, which weights with NaN give."""
     device = next(module.parameters()).device
     with torch.inference_mode(), exact_arithmetic(device):
         outputs = module.convert_features_tuple_to_dict(
             module(torch.zeros(1, *shape, dtype=torch.uint8, device=device))
         )
+    if not all(bool(output.isfinite().all()) for output in outputs.values()):
+        raise UsageError(f"extractor {module.get_name()!r} gives NaN or Inf on a black image: its weights are damaged")
     return {"features": outputs[layer].shape[1], "dtype": outputs[layer].dtype}

@@ -92,9 +92,16 @@ def standard_error(blocks: Sequence[Moments], target: Target) -> float:
 def extrapolate(blocks: Sequence[Moments], target: Target) -> tuple[Estimate, float]:
     """The distance at infinitely many images, and the standard error of that at the images at hand.
 
-    The extrapolation's own error joins two parts. Its scatter is that of the distance itself, whose bias hardly varies
-    (jackknifing the fit over the windows without a block would say twice as much as repetitions show, since these weigh
-    the blocks unevenly). What is left of the bias is how far a parabola through the same points ends from the line.
+    The extrapolation's own error joins two parts, as the root of the sum of their squares. Its scatter is taken to be
+    that of the distance itself, whose bias hardly varies (jackknifing the fit over the windows without a block would
+    say twice as much as repetitions show, since these weigh the blocks unevenly). What is left of the bias is how far
+    a parabola through the same points ends from the line.
+
+    Measured on 64 features, Gaussian and rectified, against targets near and far: the scatter of the extrapolation is
+    1.0 to 1.3 times that of the distance, the most where the distance is all bias, and there the jackknife says 1.3 to
+    1.6 times the distance's scatter. With `IMAGES_PER_FEATURE` images a feature 5 to 7 % of the bias are left, less
+    than the second part says. 93 to 100 % of the 95 % intervals held the true distance. An estimate of a distance near
+    0 may be negative.
 
     Args:
         blocks: of the images, `BLOCKS` of them.

@@ -121,7 +121,8 @@ class QualityStream:
         if not frechet.can_extrapolate(images, self._extractor.features):
             needed = frechet.IMAGES_PER_FEATURE * self._extractor.features
             values |= {f"{column}_inf": None, f"{column}_inf_std": None}
-            self.remarks.append(f"{column}_inf needs {needed:,} images, 4 a feature, and there are {images:,}")
+            rule = f"{needed:,} images, {frechet.IMAGES_PER_FEATURE} a feature"
+            self.remarks.append(f"{column}_inf needs {rule}, and there are {images:,}")
             return values | ({f"{column}_std": frechet.standard_error(blocks, target)} if "fd" in self._metrics else {})
         extrapolated, std = frechet.extrapolate(blocks, target)
         values |= {f"{column}_inf": extrapolated.value, f"{column}_inf_std": extrapolated.std}

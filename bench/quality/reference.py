@@ -6,6 +6,8 @@ which says nothing about the extractor that made it. The statistics of a data se
 made before; nothing is computed behind a study's back.
 """
 
+import lzma
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -29,6 +31,11 @@ from models.zoo import CARD, load_card, load_tensors, model_folder, sha256_of, v
 
 REFERENCE = "reference.safetensors"
 _NEED_FEATURES = ("kid", "precision_recall")
+_UNREADABLE = (
+    *(OSError, ValueError, EOFError, AttributeError, NotImplementedError, zipfile.BadZipFile, zlib.error),
+    *(lzma.LZMAError, tokenize.TokenError, SyntaxError, MemoryError),
+)
+"""What numpy raises for an archive that is damaged; an array too large for the machine is one, or may as well be."""
 
 
 @dataclass(frozen=True)
@@ -179,11 +186,13 @@ def _metadata(path: Path) -> dict[str, str]:
 
 def _from_npz(path: Path) -> Reference:
     """Statistics as pytorch-fid, ADM and EDM publish them; other arrays in the file are not read."""
+    if not zipfile.is_zipfile(path):  # numpy would take it for a pickle, and say how to open that
+        raise UsageError(f"cannot read {path}: it is no .npz, an archive of arrays; damaged, or cut short?")
     try:
         with np.load(path, allow_pickle=False) as arrays:
             there = list(arrays.files)
             found = {name: np.asarray(arrays[name]) for name in ("mu", "sigma") if name in there}
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+    except _UNREADABLE as error:
         raise UsageError(f"cannot read {path} as an .npz of plain arrays: {error}") from None
     if len(found) < 2:
         raise UsageError(f"{path} holds {', '.join(there) or 'nothing'}; expected arrays mu (F,) and sigma (F, F)")

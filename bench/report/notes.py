@@ -1,5 +1,6 @@
 """What a reader of a table or figure must know, in sentences."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -53,7 +54,18 @@ def interval_note(section: Section) -> str | None:
     if any(_has(single, quality.ci) for quality in shown):
         errors = f"{t_quantile(JACKKNIFE_BLOCKS - 1):.2f} jackknife standard errors of its images"
         parts.append(f"{'in rows of' if parts else 'of'} one seed, of FD only, {errors}")
-    return f"±: half the 95 % interval {'; '.join(parts)}.{_spreads_note(single)}"
+    return f"±: half the 95 % interval {'; '.join(parts)}.{_infinite_note(shown)}{_spreads_note(single)}"
+
+
+def _infinite_note(shown: Sequence[Quality]) -> str:
+    """What the extrapolated distance is, where there is one."""
+    if not any(quality.key.endswith("_inf") for quality in shown):
+        return ""
+    return (
+        " FD∞: extrapolated to infinitely many images, which takes away nearly all of the bias that few have; the "
+        "standard error of one seed's is that of FD joined by the distance between a line and a parabola. Near 0 it "
+        "may be negative."
+    )
 
 
 def _spreads_note(single: pd.DataFrame) -> str:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from bench.report.columns import Row, flat, known, percent, rows_of
+from bench.report.columns import Row, flat, known, known_text, percent, rows_of
 from bench.report.quality import fd_columns, of_key
 from bench.report.runs import Run
 
@@ -29,7 +29,7 @@ class Comparison:
     Attributes:
         run: whose study states the value.
         source: where it stands.
-        sampler, grid, steps, nfe, seeds: of the row; None as far as nothing was recorded that says it.
+        sampler, grid, steps, model, clip, nfe, seeds: of the row; None as far as nothing was recorded that says it.
         column: the column that is to equal the value.
         published: the value.
         published_images: that it was computed from.
@@ -46,6 +46,8 @@ class Comparison:
     sampler: str | None
     grid: str | None
     steps: int | None
+    model: str | None
+    clip: str | None
     nfe: float | None
     seeds: int | None
     column: str
@@ -76,7 +78,8 @@ class Comparison:
 def compare_published(run: Run, cells: pd.DataFrame, table: pd.DataFrame) -> list[Comparison]:
     """The published values of a run's manifest with the rows that hold its cells, each value once.
 
-    The cells of several seeds are one row, and have one published value.
+    The cells of several seeds are one row, and have one published value; another model, or x_0 clamped or not, is
+    another row.
 
     Args:
         run: with the entries of its manifest: cell, column, value, tolerance, images, source; and, for cells that are
@@ -88,13 +91,19 @@ def compare_published(run: Run, cells: pd.DataFrame, table: pd.DataFrame) -> lis
     holders = {cell: row for row in rows_of(table) for cell in row["cells"] if run.name in row["run"].split(" + ")}
     found: dict[tuple[Any, ...], Comparison] = {}
     for entry in run.published:
-        made = _comparison(run, entry, records.get(entry["cell"]), holders.get(entry["cell"]))
-        place = (made.sampler, made.grid, made.steps) if made.sampler else entry["cell"]
-        key = (place, made.column, made.published, made.source)
-        # a seed that failed, or is still to come, does not hide the row of the others
+        record, row = records.get(entry["cell"]), holders.get(entry["cell"])
+        made = _comparison(run, entry, record, row)
+        words = (made.sampler, made.grid, made.steps) if made.sampler else entry["cell"]
+        recorded = row or record
+        # by the model's hash, as two may have one name
+        where = None if recorded is None else (recorded["model_sha256"], made.clip)
+        key = (words, made.column, made.published, made.source, where)
+        # a seed that failed does not hide the row of the others
         if key not in found or found[key].nfe is None:
             found[key] = made
-    return list(found.values())
+    # nor does one that is still to come, of which the manifest says neither model nor clip
+    there = {key[:-1] for key in found if key[-1] is not None}
+    return [made for key, made in found.items() if key[-1] is not None or key[:-1] not in there]
 
 
 def _comparison(run: Run, entry: dict[str, Any], record: Row | None, row: Row | None) -> Comparison:
@@ -109,6 +118,8 @@ def _comparison(run: Run, entry: dict[str, Any], record: Row | None, row: Row | 
         sampler=known_by.get("sampler"),
         grid=known_by.get("grid"),
         steps=None if known_by.get("steps") is None else int(known_by["steps"]),
+        model=known_by.get("model"),
+        clip=str(known_by["clip"]) if known_text(known_by.get("clip")) else None,
         nfe=float(row["nfe"]) if row is not None and known(row["nfe"]) else None,
         seeds=None if row is None else int(row["seeds"]),
         column=entry["column"],

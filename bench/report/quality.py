@@ -16,9 +16,9 @@ class Quality:
         scale: the table shows the value times this.
         decimals: in tables; None for as many as the smallest value needs.
         scientific: each value has three digits of its own, as values are many orders of magnitude apart.
-        jackknife: whether the deviation in a record is the standard error of its value, from tenths of its images. That
-            of KID is over subsets that share images, that of the Inception score over splits: neither says how far
-            the value may be from another set of images'.
+        jackknife: whether the deviation in a record is the standard error of its value, from tenths of its images (of
+            an extrapolated one, with what may be left of the bias). That of KID is over subsets that share images, that
+            of the Inception score over splits: neither says how far the value may be from another set of images'.
         floor: the column that says below what nothing can be told; None if there is none.
         floors: how many times that column.
         within: rows are ranked only with those alike in these columns, besides the protocol.

@@ -3,8 +3,10 @@
 A row of several seeds is a sample of seed blocks: its mean has the standard error s / sqrt(n) and Student's t
 distribution with n - 1 degrees of freedom. With three seeds the 95 % interval is 4.3 standard errors on either side.
 The standard error of a single seed's Frechet distance is the delete-a-tenth jackknife's, with the 9 degrees of freedom
-of its ten blocks (Tukey's proposal; Efron, The Jackknife, the Bootstrap and Other Resampling Plans, 1982). Nothing else
-that a single seed has is a standard error.
+of its ten blocks (Tukey's proposal; Efron, The Jackknife, the Bootstrap and Other Resampling Plans, 1982). That of an
+extrapolated distance (FD at infinitely many images) joins to it what may be left of the bias, see
+`bench.quality.frechet.extrapolate`; its interval over several seeds holds the mean of such extrapolations, and no such
+allowance. Nothing else that a single seed has is a standard error.
 """
 
 import math

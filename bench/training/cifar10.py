@@ -27,7 +27,7 @@ from models.recipe import Recipe
 from models.train import Keeping, Numerics, Reporter, Trained, denoising_loss, train
 from models.zoo import load_card
 
-_CURVE_EVERY = 100
+_CURVE_ROWS, _CURVE_EVERY = 50, 100  # rows of a short training, and steps a row of a long one
 
 
 def to_stderr(line: str) -> None:
@@ -75,9 +75,8 @@ def _extractor(job: Job, test_set: DataSet, reporter: Reporter) -> Fitted | None
         found = load_card(job.options.start).extractor
         if found is not None:
             return read_extractor(job.options.start, found.test_accuracy)
-    held_out = test_set.name.endswith(", a part")
     kept = torch.arange(len(job.train_set.images)) % HELD_OUT != HELD_OUT - 1
-    seen = part(job.train_set, kept) if held_out else job.train_set
+    seen = part(job.train_set, kept) if not job.has_test_set else job.train_set
     return fit_extractor(job.options, seen, test_set, job.deadline, reporter)
 
 
@@ -103,10 +102,11 @@ def _denoise(job: Job, views: Views, reporter: Reporter) -> tuple[Trained, Recip
     options, device = job.options, job.device
     recipe = options.denoiser_recipe(job.start)
     torch.manual_seed(options.seed)  # the initial weights
-    unet = make_unet(job.config).to(device).to(memory_format=torch.channels_last)
+    unet = begin_at_zero(make_unet(job.config)).to(device).to(memory_format=torch.channels_last)
     bf16 = options.use_bf16(device)
     predict = _compiled(unet, (options.batch, *job.shape), bf16, job.say) if options.use_compile(device) else None
     loss_of = denoising_loss(unet, job.train_set.images, job.schedule, recipe, Numerics(bf16, predict))
+    every = min(_CURVE_EVERY, max(1, recipe.steps // _CURVE_ROWS))
     with reporter("denoiser", recipe.steps) as report:
         keep = Keeping(
             options.out / "denoiser",
@@ -116,10 +116,19 @@ def _denoise(job: Job, views: Views, reporter: Reporter) -> tuple[Trained, Recip
             save_seconds=60.0 * options.checkpoint_minutes,
             deadline=job.deadline,
             read_every=options.read_every(device),
-            curve=LossCurve(options.out / "loss.jsonl", _CURVE_EVERY, recipe.batch, recipe.steps, job.say),
+            curve=LossCurve(options.out / "loss.jsonl", every, recipe.batch, recipe.steps, job.say),
             watch=views,
         )
         return train(unet, loss_of, recipe, keep, job.start), recipe
+
+
+def begin_at_zero(unet: nn.Module) -> nn.Module:
+    """DDPM's initial weights: the last layer of the network, of each residual block and of each attention is zero."""
+    for name, module in unet.named_modules():
+        if name == "conv_out" or name.endswith((".conv2", ".to_out.0")):
+            for parameter in module.parameters():
+                nn.init.zeros_(parameter)
+    return unet
 
 
 def _compiled(unet: nn.Module, shape: tuple[int, ...], bf16: bool, say: Say) -> Callable[..., Any] | None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from bench.datasets import DATA_SETS
 from bench.environment import device_name
 from bench.quality.extractors import load_extractor
 from bench.quality.reference import REFERENCE
@@ -13,6 +14,7 @@ from bench.quality.reference_file import write_statistics
 from bench.training.export import write_card, write_unet
 from bench.training.extractor import Fitted, to_storage
 from bench.training.job import Job
+from bench.training.options import CifarOptions
 from bench.training.views import Views, distance, draw, feature_moments
 from models.networks import make_unet
 from models.recipe import Recipe
@@ -46,7 +48,7 @@ def export(job: Job, trained: Trained, recipe: Recipe, fitted: Fitted | None, vi
         fitted.write(folder)
         write_card(folder, card)
         extractor = load_extractor(None, load_model(str(folder), cpu), job.device)
-        about = {"data": job.train_set.name, "images_sha256": job.train_set.sha256()}
+        about = {"data": Path(job.train_set.name).name, "images_sha256": job.train_set.sha256()}
         images, path = job.train_set.images, folder / REFERENCE
         write_statistics(path, extractor, images, features=options.keep_features, about=about)
         card["quality"] = _quality(job, trained, views)
@@ -62,10 +64,12 @@ def _quality(job: Job, trained: Trained, views: Views) -> dict[str, Any]:
     found = views.measure(draw(unet, job.schedule, job.shape, views.steps, views.images))
     if found is None or views.extractor is None or views.real is None or job.test_set is None:
         return {}
+    quality = {"sampler": "ddim", "grid": "trailing", "steps": views.steps} | found
+    if not job.has_test_set:  # its stand-in is among the images that the distance is taken to
+        return quality
     order = torch.randperm(len(job.test_set.images), generator=torch.Generator().manual_seed(0))
     unseen = job.test_set.images[order[: views.images]]
     floor = distance(feature_moments(views.extractor, unseen), views.real)
-    quality = {"sampler": "ddim", "grid": "trailing", "steps": views.steps} | found
     return quality | {f"{views.column}_unseen": floor, "unseen_images": len(unseen)}
 
 
@@ -116,6 +120,11 @@ def _training(job: Job, trained: Trained, recipe: Recipe) -> dict[str, int | flo
 
 
 def _command(job: Job) -> str:
-    options = job.options
-    said = f" --steps {options.steps} --batch {options.batch} --width {options.width} --seed {options.seed}"
-    return _COMMAND + said + ("" if options.start is None else f" --from {options.start.name}")
+    """What was typed, as far as the weights depend on it, with folders by their names."""
+    options, width = job.options, job.config["block_out_channels"][0]
+    said = f"--steps {options.steps} --batch {options.batch} --width {width} --seed {options.seed}"
+    said += f" --learning-rate {options.learning_rate:g}" if options.learning_rate != CifarOptions.learning_rate else ""
+    said += "" if options.warmup is None else f" --warmup {options.warmup}"
+    said += "" if options.data in DATA_SETS else f" --data {Path(options.data).name}"
+    said += "" if options.start is None else f" --from {options.start.name}"
+    return f"{_COMMAND} {said}"

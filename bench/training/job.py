@@ -1,7 +1,9 @@
 """What a training on small photographs begins with: the data, the device, the network, weights to start from."""
 
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,8 @@ from models.zoo import CONFIG, load_model, read_json
 
 Say = Callable[[str], None]
 """Takes a line for people to read."""
+
+_PART = ", a part"
 
 HELD_OUT = 10
 """Of data without a test set every tenth image is kept from the extractor."""
@@ -42,10 +46,19 @@ class Job:
         channels, height, width = self.train_set.images.shape[1:]
         return channels, height, width
 
+    @property
+    def has_test_set(self) -> bool:
+        """Whether the images to test on are not among those that are trained on."""
+        return self.test_set is not None and not self.test_set.name.endswith(_PART)
+
 
 def prepare(options: CifarOptions, began: float, say: Say) -> Job:
+    """Read the data and check what can be checked before anything that takes long; UsageError for what is wrong."""
+    _check_writer()
     try:
         options.out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=options.out):
+            pass
     except OSError as error:
         raise UsageError(f"cannot write to {str(options.out)!r}: {error}; choose another folder with --out") from None
     device = options.torch_device()
@@ -56,6 +69,13 @@ def prepare(options: CifarOptions, began: float, say: Say) -> Job:
         config, start = _start(options.start)
         if (config.get("in_channels"), config.get("sample_size")) != (channels, height):
             raise UsageError(f"{options.start} is a model of other images than {options.data} holds; start from none")
+        if start.step >= options.steps:
+            raise UsageError(
+                f"{options.start} was trained for {start.step:,} steps already, and --steps {options.steps} counts "
+                "them too: nothing would be left to do. Give more"
+            )
+        if config["block_out_channels"][0] != options.width != CifarOptions.width:
+            say(f"{options.start} has width {config['block_out_channels'][0]} and keeps it; --width has no part in it")
     deadline = float("inf") if options.minutes is None else began + 60.0 * options.minutes
     size = f"{channels} x {height} x {width}"
     say(f"{train_set.name}: {len(train_set.images):,} images of {size}, trained on {device_name(device)}")
@@ -77,14 +97,28 @@ def open_splits(spec: str) -> tuple[DataSet, DataSet | None]:
     else:
         whole = open_data(spec)
         test = open_data(f"{spec}-test") if f"{spec}-test" in DATA_SETS else None
-    if whole.labels is None:
+    if whole.labels is None or len(whole.classes or ()) < 2:  # one class teaches an extractor nothing
         return whole, None
-    return whole, test or part(whole, slice(HELD_OUT - 1, None, HELD_OUT))
+    test = test or part(whole, slice(HELD_OUT - 1, None, HELD_OUT))
+    if test.images.shape[1:] != whole.images.shape[1:] or not len(test.images):
+        raise UsageError(
+            f"images of {test.name} have shape {tuple(test.images.shape)}, those of {whole.name} "
+            f"{tuple(whole.images.shape)}, each (count, channels, height, width); all but the count must agree, and "
+            "there must be some of each"
+        )
+    return whole, test
+
+
+def _check_writer() -> None:
+    if find_spec("tomli_w") is None:  # it is needed only at the end, which is hours away
+        raise UsageError(
+            "training writes TOML, for which tomli-w comes with the extra 'train': uv run --extra train ..."
+        )
 
 
 def part(data: DataSet, which: slice | Tensor) -> DataSet:
     labels = None if data.labels is None else data.labels[which]
-    return DataSet(f"{data.name}, a part", data.images[which], labels, data.classes, data.resize)
+    return DataSet(f"{data.name}{_PART}", data.images[which], labels, data.classes, data.resize)
 
 
 def _start(folder: Path) -> tuple[dict[str, Any], Start]:
@@ -96,4 +130,4 @@ def _start(folder: Path) -> tuple[dict[str, Any], Start]:
     card = model.card.training
     config = {key: value for key, value in read_json(model.folder / CONFIG).items() if not key.startswith("_")}
     steps, seconds, loss = (float(card.get(name, 0)) for name in ("steps", "seconds", "loss"))
-    return config, Start(unet.state_dict(), int(steps), seconds, loss)
+    return config, Start(unet.state_dict(), int(steps), seconds, loss, model.sha256)

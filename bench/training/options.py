@@ -35,6 +35,8 @@ class CifarOptions:
         seed: of everything random.
         grid_every: steps between grids of samples with their Frechet distance; 0: none.
         learning_rate: of the denoiser.
+        warmup: steps of its linear warm-up; None: 5,000, or a tenth of a shorter training. A training that goes on to
+            more steps than it was first given must keep it.
         checkpoint_every: steps between checkpoints.
         checkpoint_minutes: the longest time between them.
         start: model folder whose weights are trained further, with a fresh optimiser (`--from`).
@@ -43,7 +45,8 @@ class CifarOptions:
         extractor_width: channels of its first layer; it has four times as many features.
         sampling_steps: of DDIM, which grids and Frechet distances are drawn with.
         quality_images: samples of which distances are taken.
-        keep_features: whether the reference keeps the features of all images, which KID and recall need.
+        keep_features: whether the reference keeps the features of all images, which KID, recall and the quick
+            study need.
         name: of the model, of its extractor and so of the column fd_<name>.
     """
 
@@ -60,6 +63,7 @@ class CifarOptions:
     seed: int = 0
     grid_every: int = 5_000
     learning_rate: float = 2e-4
+    warmup: int | None = None
     checkpoint_every: int = 5_000
     checkpoint_minutes: float = 5.0
     start: Path | None = None
@@ -68,13 +72,17 @@ class CifarOptions:
     extractor_width: int = 64
     sampling_steps: int = 50
     quality_images: int = 2_000
-    keep_features: bool = False
+    keep_features: bool = True
     name: str = "cifar10"
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch", "checkpoint_every", "extractor_epochs", "extractor_width", "sampling_steps"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} is {getattr(self, name)}; expected at least 1")
+        if self.warmup is not None and self.warmup < 1:
+            raise UsageError(f"warmup is {self.warmup}; expected at least 1")
+        if not 0 <= self.seed < 2**32:
+            raise UsageError(f"seed is {self.seed}; expected 0 ... 2^32 - 1")
         if self.width < 8 or self.width % 8:
             raise UsageError(f"width is {self.width}; expected a multiple of 8, such as 24, 80 or 128")
         if self.grid_every < 0 or self.quality_images < 2:
@@ -108,7 +116,7 @@ class CifarOptions:
             steps=self.steps,
             batch=self.batch,
             learning_rate=self.learning_rate,
-            warmup=warmup_of(self.steps, 500 if start else 5_000),
+            warmup=self.warmup or warmup_of(self.steps, 500 if start else 5_000),
             ema_decay=0.9999,
             seed=self.seed,
             checkpoint_every=self.checkpoint_every,

@@ -32,7 +32,7 @@ def draw(unet: nn.Module, schedule: DiscreteVP, shape: tuple[int, int, int], ste
     device = next(unet.parameters()).device
     levels = GRIDS.make("trailing")(schedule, steps)
     sampler, drawn = SAMPLERS.make("ddim"), []
-    for numbers in torch.arange(count).split(_BATCH):
+    for numbers in torch.arange(count, device=device).split(_BATCH):
         denoiser = Denoiser(IndexedUNet(unet, schedule), "epsilon", schedule, (-1.0, 1.0))
         source = ImageNoise(_SEED, numbers)
         x = source(torch.empty(len(numbers), *shape, device=device)) * schedule.prior_std(levels[0])
