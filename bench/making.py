@@ -74,7 +74,10 @@ def _show_use(folder: Path) -> None:
     elif card.is_exact:
         print(f'{folder}\nin a study: model = "{folder}", metrics = ["law", "solver_error"]')
     else:
-        print(f"{folder}\ntry it: run_bench.py run quick --model {folder} --out results/quick-trained")
+        print(f"{folder}\ntry it: run_bench.py run solvers --model {folder} --out results/solvers-trained")
+        if card.extractor is not None:
+            some = "--samplers ddpm,ddim,heun,dpm++2m,unipc"
+            print(f"or: run_bench.py run quick --model {folder} {some} --out results/quick-trained")
 
 
 @contextmanager

@@ -25,7 +25,8 @@ def place(cell: Cell, card: Card, main: Card) -> tuple[Sampler, list[Level]]:
     if card.shape != main.shape:
         raise UsageError(
             f"{cell}: images of model {card.name!r} have shape {card.shape}, those of the study's model {main.name!r} "
-            f"{main.shape}; the two cannot be measured by one reference. Give each a study of its own"
+            f"{main.shape}; the two cannot be measured by one reference. Give each a study of its own, or name the "
+            "samplers of the study's own model: --samplers ..."
         )
     sampler = SAMPLERS.make(cell.sampler)
     if card.is_generator and sampler.needs == "denoiser":

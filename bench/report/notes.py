@@ -1,6 +1,5 @@
 """What a reader of a table or figure must know, in sentences."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -11,6 +10,10 @@ from bench.report.quality import Quality
 from bench.report.significance import JACKKNIFE_BLOCKS, t_quantile
 from bench.report.summary import Section
 
+_INFINITE = (
+    "FD∞: extrapolated to infinitely many images, which takes away nearly all of the bias that few have; the standard "
+    "error of one seed's is that of FD joined by the distance between a line and a parabola. Near 0 it may be negative."
+)
 _USUAL_RANGE = str([-1.0, 1.0])
 
 
@@ -54,18 +57,7 @@ def interval_note(section: Section) -> str | None:
     if any(_has(single, quality.ci) for quality in shown):
         errors = f"{t_quantile(JACKKNIFE_BLOCKS - 1):.2f} jackknife standard errors of its images"
         parts.append(f"{'in rows of' if parts else 'of'} one seed, of FD only, {errors}")
-    return f"±: half the 95 % interval {'; '.join(parts)}.{_infinite_note(shown)}{_spreads_note(single)}"
-
-
-def _infinite_note(shown: Sequence[Quality]) -> str:
-    """What the extrapolated distance is, where there is one."""
-    if not any(quality.key.endswith("_inf") for quality in shown):
-        return ""
-    return (
-        " FD∞: extrapolated to infinitely many images, which takes away nearly all of the bias that few have; the "
-        "standard error of one seed's is that of FD joined by the distance between a line and a parabola. Near 0 it "
-        "may be negative."
-    )
+    return f"±: half the 95 % interval {'; '.join(parts)}.{_spreads_note(single)}"
 
 
 def _spreads_note(single: pd.DataFrame) -> str:
@@ -108,7 +100,7 @@ def _quality_notes(section: Section) -> list[str]:
     rows, lines = section.rows, []
     shown = {quality.key: quality for quality in measured(section)}
     if any(key.endswith("_inf") for key in shown):
-        lines.append("FD∞: extrapolated to infinitely many images, which takes the bias away that few have.")
+        lines.append(_INFINITE)
     for quality in shown.values():
         apart = [name for name in quality.within if name in rows.columns and rows[name].nunique() > 1]
         if apart:
@@ -117,6 +109,8 @@ def _quality_notes(section: Section) -> list[str]:
     if "solver_rmse" in shown:
         floor = _floor(rows, shown["solver_rmse"])
         lines.append(f"Solver RMSE: to a tight solution of the probability flow{_over(rows)}{floor}.")
+    if "solver_rmse_median" in shown:
+        lines.append("Median RMSE: that of the median image, whatever few images do that end in another mode.")
     if "law_fd" in shown:
         lines.append(f"Law FD: in pixels, to the exact mean and covariance{_floor(rows, shown['law_fd'])}.")
     if "law_nearest_rmse" in shown:

@@ -70,6 +70,14 @@ _OTHERS = (
         floor="solver_rmse_reference",
         within=("model_sha256", "solver_images"),
     ),
+    Quality(
+        "solver_rmse_median",
+        "Median RMSE ↓",
+        "min",
+        scientific=True,
+        floor="solver_rmse_reference",
+        within=("model_sha256", "solver_images"),
+    ),
 )
 
 OWN_TRUTH = ("law_fd", "solver_rmse")
