@@ -14,7 +14,7 @@ from bench.report.series import all_series
 from bench.report.tables import markdown, markdown_table
 
 VAE: dict[str, Any] = {"model": "vae", "model_sha256": "e5" * 32, "subject_sha256": SUBJECT}
-PUBLISHED = Path(__file__).parent.parent / "results" / "published" / "digits"
+PUBLISHED = Path(__file__).parent.parent / "results" / "published"
 
 
 def one_step(fd: float, seconds: float, **changes: Any) -> Record:
@@ -96,6 +96,10 @@ def test_the_pictures_of_a_model_stand_in_a_line_of_their_own(tmp_path: Path) ->
     assert "with vae" in [text.get_text() for text in figure.texts]
 
 
-def test_the_published_records_give_the_published_table() -> None:
-    (section,) = summarise([PUBLISHED]).sections
-    assert markdown_table(section) in (PUBLISHED / "table.md").read_text()
+@pytest.mark.parametrize("run", ["digits", "oracle"])
+def test_the_published_records_give_the_published_tables(run: str) -> None:
+    folder = PUBLISHED / run
+    sections = summarise([folder]).sections
+    assert sections
+    for section in sections:
+        assert markdown_table(section) in (folder / "table.md").read_text()
