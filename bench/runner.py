@@ -108,7 +108,7 @@ def _measured(
     record |= {"device": rig.device.type, "intervals": len(resolved.levels) - 1}
     record |= grid_ends(resolved.sampler, resolved.levels)
     record |= {"load_average_1min": os.getloadavg()[0]}  # above this process's own threads: others disturbed it
-    record |= {"model_source": resolved.model.source}
+    record |= {"model_source": resolved.model.source, "model_variance": resolved.model.card.variance}
     log = folder.cells / f"{name}.traceback.txt"
     expected = _expected(resolved)
     try:

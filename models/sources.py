@@ -66,8 +66,13 @@ def find_source(spec: str) -> Source:
         raise UsageError(
             f"the folder {spec!r} has no {CARD}; a model folder needs one, or a {PIPELINE} or {CONFIG} of diffusers"
         )
+    if "/" not in spec:
+        raise unknown("model", spec, zoo_names())
     hint = f" For a repository on the hub write {PREFIX}{spec}." if spec.count("/") == 1 and "." not in spec[:1] else ""
-    raise UsageError(f"{unknown('model', spec, zoo_names())}{hint}")
+    raise UsageError(
+        f"there is no model folder {spec!r}. Give one with --model, or one of: {', '.join(zoo_names())}.{hint} A study "
+        "that ships says in its first lines how its model is made"
+    )
 
 
 def model_folder(name_or_path: str) -> Path:
