@@ -143,7 +143,8 @@ def test_a_scheduler_draws_the_digits_that_a_plain_loop_draws(digits: Model, spe
 
 
 def test_every_scheduler_that_diffusers_exports_is_supported_or_refused_with_a_reason() -> None:
-    exported = {name for name in dir(diffusers) if name.endswith("Scheduler")}
+    # older versions have copies for Flax
+    exported = {name for name in dir(diffusers) if name.endswith("Scheduler") and not name.startswith("Flax")}
     assert exported <= SCHEDULERS.keys() | REFUSED.keys()
     assert not SCHEDULERS.keys() & REFUSED.keys()
     for name, reason in REFUSED.items():

@@ -23,6 +23,17 @@ diffusers: Any = untyped_diffusers  # no types
 
 NoiseOf = Callable[[int], Noise]
 _SCORE = {"time_embedding_type": "fourier"}
+
+
+def _knows(beta_schedule: str) -> bool:
+    try:
+        diffusers.DDPMScheduler(beta_schedule=beta_schedule)
+    except NotImplementedError:
+        return False
+    return True
+
+
+_SINCE_LAPLACE = pytest.mark.skipif(not _knows("laplace"), reason="this version of diffusers has no such schedule")
 _TRAINED = np.linspace(0.001, 0.03, 50).tolist()
 
 
@@ -63,7 +74,7 @@ def test_the_flat_layout_is_what_diffusers_own_pipeline_reads_too(tmp_path: Path
         {"prediction_type": "v_prediction", "beta_schedule": "squaredcos_cap_v2"},
         {"prediction_type": "sample", "clip_sample_range": 0.3, "beta_schedule": "scaled_linear", "beta_end": 0.012},
         {"clip_sample": False, "beta_schedule": "sigmoid"},
-        {"clip_sample": False, "beta_schedule": "laplace"},
+        pytest.param({"clip_sample": False, "beta_schedule": "laplace"}, marks=_SINCE_LAPLACE),
         {"clip_sample": False, "trained_betas": _TRAINED, "num_train_timesteps": 50},
     ],
 )

@@ -41,7 +41,7 @@ def test_only_the_formats_asked_for_are_written(quick: Path, tmp_path: Path) -> 
 def test_machine_readable_files_hold_what_the_records_hold(quick: Path) -> None:
     write_report([quick], ["csv", "parquet"])
     cells = pd.read_parquet(quick / "cells.parquet")
-    from_csv = pd.read_csv(quick / "cells.csv")
+    from_csv = pd.read_csv(quick / "cells.csv", dtype=str)  # older versions read a number but for its last digit
     for each, row, line in zip(QUICK, cells.to_dict("records"), from_csv.to_dict("records"), strict=True):
         assert (row["id"], line["id"], row["run"]) == (each["id"], each["id"], "quick")
         if each["status"] == "failed":
@@ -49,10 +49,11 @@ def test_machine_readable_files_hold_what_the_records_hold(quick: Path) -> None:
             assert pd.isna(row["fd_digits"])
             assert pd.isna(line["fd_digits"])
             continue
-        assert row["fd_digits"] == line["fd_digits"] == each["fd_digits"]
+        assert row["fd_digits"] == float(line["fd_digits"]) == each["fd_digits"]
         assert row["latency_s"].tolist() == json.loads(line["latency_s"]) == each["latency_s"]
     table = pd.read_parquet(quick / "table.parquet")
-    assert pd.read_csv(quick / "table.csv")["s_per_image_median"].tolist() == table["s_per_image_median"].tolist()
+    from_csv = pd.read_csv(quick / "table.csv", dtype=str)
+    assert from_csv["s_per_image_median"].map(float).tolist() == table["s_per_image_median"].tolist()
     assert {"latency_s_median", "throughput_img_per_s", "eval_ms_median", "pareto_nfe", "seeds"} <= set(table.columns)
 
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pandas as pd
-from pandas.io.formats.style import Styler
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
@@ -17,6 +17,9 @@ from bench.report.notes import notes
 from bench.report.published import Comparison
 from bench.report.reproduction import TITLE, below, comparison_columns
 from bench.report.summary import Section, Summary
+
+if TYPE_CHECKING:
+    from pandas.io.formats.style import Styler
 
 _SHORT = {"ms/image": "ms/img", "Overhead": "Over-\nhead", "Precision ↑": "Prec. ↑", "Evaluations": "Evalu-\nations"}
 _SHORT |= {"Published": "Pub-\nlished", "Measured": "Meas-\nured", "Difference": "Differ-\nence"}
@@ -51,10 +54,12 @@ def _frame(shown: list[Column]) -> pd.DataFrame:
     return pd.DataFrame({column.heading: column.cells for column in shown}, dtype=object)
 
 
-def _styler(shown: list[Column], bold: str, identity: str) -> Styler:
+def _styler(shown: list[Column], bold: str, identity: str) -> "Styler":
     """A styler with the best cells bold. Its identity is fixed, so that the same records give the same bytes."""
     frame = _frame(shown)
     styles = pd.DataFrame({each.heading: [bold if best else "" for best in each.best] for each in shown}, dtype=object)
+    from pandas.io.formats.style import Styler  # older ones import matplotlib, which most outputs do not need
+
     styler = Styler(frame, uuid=identity, cell_ids=False)
     return styler.hide(axis="index").apply(lambda _: styles, axis=None)
 
