@@ -54,7 +54,9 @@ def _dry_run(rig: "Rig") -> int:
     for name, seconds in found.seconds_an_evaluation.items():
         print(f"{name}: {significant(1000 * seconds)} ms an evaluation of one image, in batches of {rig.study.batch}")
     said = timedelta(seconds=round(found.seconds))
-    print(f"about {said} hours:minutes:seconds of sampling and feature extraction on {device_name(rig.device)}")
+    print(
+        f"about {said} hours:minutes:seconds of network evaluations and feature extraction on {device_name(rig.device)}"
+    )
     return 0
 
 

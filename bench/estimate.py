@@ -8,6 +8,7 @@ import torch
 from bench.placement import place
 from bench.plan import Cell, plan
 from bench.rig import Rig
+from bench.solution import evaluations, has_solver_error
 from bench.timing import Stopwatch
 
 _CALIBRATION_S = 1.0
@@ -20,8 +21,9 @@ class Estimate:
 
     Attributes:
         cells: with the network evaluations an image that each sampler declares; None where it cannot say.
-        evaluations: of all images of all cells whose samplers can say, repeated timings included.
-        seconds: for those, and for the features of all images; metrics, reference solutions and loading not included.
+        evaluations: of all images of all cells whose samplers can say, repeated timings included, and of the reference
+            solutions that solver errors are measured from.
+        seconds: for those, and for the features of all images; metrics and loading not included.
         seconds_an_evaluation: measured, of one image in a full batch, by model.
     """
 
@@ -37,17 +39,21 @@ def estimate(rig: Rig) -> Estimate:
     Raises:
         UsageError: a cell whose sampler, grid and model do not fit together.
     """
-    study, cells = rig.study, list[tuple[Cell, int | None]]()
+    study, cells, solutions = rig.study, list[tuple[Cell, int | None]](), dict[tuple[object, ...], int]()
     for cell in plan(study):
         sampler, levels = place(cell, rig.models[cell.model].card, rig.subject.card)
         cells.append((cell, sampler.nfe(levels)))
+        if "solver_error" in study.metrics and has_solver_error(sampler, rig.models[cell.model].card.is_generator):
+            problem = (cell.model, cell.clip, cell.seed, levels[0], levels[-1])  # solved once for all its cells
+            solutions[problem] = min(study.solver_images, study.images) * evaluations(levels[-1])
     rates = {name: rig.seconds_an_evaluation(model, _CALIBRATION_S) for name, model in rig.models.items()}
     batch = min(study.batch, study.images)
     drawn = study.images + max(0, study.repeats - study.images // batch) * batch  # batches drawn again to be timed
     known = [(cell, nfe) for cell, nfe in cells if nfe is not None]
-    sampling = sum(drawn * nfe * rates[cell.model] for cell, nfe in known)
+    work = [(cell.model, drawn * nfe) for cell, nfe in known] + [(str(key[0]), n) for key, n in solutions.items()]
+    sampling = sum(count * rates[model] for model, count in work)
     features = len(cells) * study.images * _seconds_an_extraction(rig)
-    return Estimate(cells, sum(drawn * nfe for _, nfe in known), sampling + features, rates)
+    return Estimate(cells, sum(count for _, count in work), sampling + features, rates)
 
 
 def _seconds_an_extraction(rig: Rig) -> float:

@@ -61,7 +61,8 @@ def run_study(study: Study, rig: Rig, folder: RunFolder, force: bool, progress: 
     resolved = [(cell, resolve(cell, rig)) for cell in plan(study)]
     cells = {cell_id(each.identity): (cell, each) for cell, each in resolved}
     folder.create()
-    names = {cell: name for name, (cell, _) in cells.items()}
+    # of all cells: where a model has no range to clip to, a clipped one and one that is not are the same
+    names = {cell: cell_id(each.identity) for cell, each in resolved}
     published = [_published(names[each.cell], each) for each in expectations(study)]
     folder.write_manifest(study.model_dump(mode="json"), list(cells), published)
     read = {name: folder.read(name, set_aside=True) for name in cells}

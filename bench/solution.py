@@ -159,6 +159,11 @@ def _state(z: Tensor, at: Level, dtype: torch.dtype) -> Tensor:
     return (z * math.hypot(at.alpha, at.sigma)).to(dtype)
 
 
+def evaluations(last: Level) -> int:
+    """Network evaluations an image that a solution and the one in half as many steps take."""
+    return 4 * (STEPS + STEPS // 2) + (2 if last.is_clean else 0)
+
+
 class Solutions:
     """Reference solutions, each solved once and kept in a folder, so that a run that is resumed does not pay again.
 

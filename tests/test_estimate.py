@@ -1,10 +1,13 @@
 """Estimates before a run: every evaluation that it will make is counted, the repeated ones too."""
 
 import pytest
+import torch
 
 from bench.estimate import estimate
 from bench.rig import Rig
+from bench.solution import STEPS, evaluations, solve
 from bench.study_file import Overrides, parse_study
+from models.denoiser import Denoiser
 
 _STUDY = """
 name = "test"
@@ -47,6 +50,21 @@ def test_every_evaluation_is_counted_and_takes_the_time_that_was_measured() -> N
 def test_without_metrics_on_features_there_is_nothing_to_extract() -> None:
     rig = Rig.load(parse_study(_STUDY.replace('["fd"]', '["solver_error"]'), "test", Overrides()))
     found = estimate(rig)
-    sampling = 56 * (14 * found.seconds_an_evaluation["digits"] + found.seconds_an_evaluation["digits-vae"])
-    assert abs(found.seconds / sampling - 1) < 1e-9
+    # heun's two cells share one solution, of all 40 images: 250 and 125 Runge-Kutta steps and the mean at the end
+    solution = 40 * (4 * 250 + 4 * 125 + 2)
+    assert found.evaluations == 56 * (14 + 1) + solution
+    digits, vae = (found.seconds_an_evaluation[name] for name in ("digits", "digits-vae"))
+    assert abs(found.seconds / ((56 * 14 + solution) * digits + 56 * vae) - 1) < 1e-9
     assert rig.extractor is None
+
+
+def test_the_evaluations_of_a_reference_solution_are_those_that_it_makes() -> None:
+    rig = Rig.load(parse_study(_STUDY.replace('["fd"]', '["solver_error"]'), "test", Overrides()))
+    model = Denoiser(rig.subject.network, rig.subject.card.parametrisation, rig.subject.schedule)
+    first, clean, noisy = (rig.subject.schedule.level(t) for t in (1.0, 0.0, 0.5))
+    for last in (clean, noisy):
+        model.evaluations = 0
+        with torch.inference_mode():
+            for steps in (STEPS, STEPS // 2):
+                solve(model, torch.zeros(1, 1, 8, 8), first, last, steps)
+        assert model.evaluations == evaluations(last)

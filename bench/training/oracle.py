@@ -69,8 +69,8 @@ def make_digits_oracle(folder: Path, budget: object, seed: int, reporter: object
     """
     points, _ = digit_points()
     description = (
-        "No network: the exact E[x_0 | x_t] of the 1,797 handwritten digits, each equally likely. All that samplers "
-        "get wrong on it is their own."
+        "No network: the exact E[x_0 | x_t] of the 1,797 digits, rounded to uint8, each equally likely. All that "
+        "samplers get wrong on it is their own."
     )
     return _write(folder, "digits-oracle", "finite-data", description, POINTS, {"points": points}, {})
 
