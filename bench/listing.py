@@ -76,7 +76,8 @@ def _grids() -> list[Row]:
 
 
 def _models() -> list[Row]:
-    from models.zoo import load_card, model_folder, zoo_names
+    from models.description import load_card
+    from models.sources import model_folder, zoo_names
 
     cards = [load_card(model_folder(name)) for name in zoo_names()]
     return [

@@ -10,10 +10,10 @@ from bench.environment import pick_device
 from bench.listing import RESULTS
 from bench.progress import bar
 from bench.quality.reference_file import ReferenceOptions, make_reference
+from models.description import load_card
 from models.errors import UsageError
 from models.registry import unknown
 from models.train import Report
-from models.zoo import load_card
 
 
 def make_statistics(options: ReferenceOptions, device: str) -> int:

@@ -1,12 +1,14 @@
 """Whether a cell's sampler, grid and model fit together, told from the model's card alone, and where its grid ends."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from bench.plan import Cell
 from models.card import Card
 from models.errors import UsageError
 from models.grids import GRIDS
-from models.schedule import Level
+from models.schedule import Level, Schedule
+from models.schedule_cards import ScheduleCard
 from samplers import SAMPLERS, Sampler
 
 
@@ -35,9 +37,20 @@ def place(cell: Cell, card: Card, main: Card) -> tuple[Sampler, list[Level]]:
             "levels to walk down; sample it with one-step"
         )
     try:
-        return sampler, GRIDS.make(cell.grid)(card.schedule.build(), cell.steps)
+        return sampler, list(_levels(card.schedule, cell.grid, cell.steps))
     except UsageError as error:
         raise UsageError(f"{cell}: {error}") from None
+
+
+@lru_cache(maxsize=4096)
+def _levels(schedule: ScheduleCard, grid: str, steps: int) -> tuple[Level, ...]:
+    """Once for all cells that walk them, which differ in sampler, seed or mode."""
+    return tuple(GRIDS.make(grid)(_built(schedule), steps))
+
+
+@lru_cache(maxsize=64)
+def _built(schedule: ScheduleCard) -> Schedule:
+    return schedule.build()
 
 
 def grid_ends(sampler: Sampler, levels: Sequence[Level]) -> dict[str, float | bool | None]:

@@ -5,16 +5,19 @@
 that whatever kills a run leaves whole records or none.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from models.errors import UsageError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SCHEMA = 1
 
@@ -65,9 +68,17 @@ class RunFolder:
         for leftover in self.cells.glob("*.tmp"):
             leftover.unlink(missing_ok=True)
 
-    def write_manifest(self, study: dict[str, Any], cells: list[str], published: Sequence[dict[str, Any]] = ()) -> None:
-        """Store the resolved study, the ids of its cells, in order, and what has been published about them."""
-        content = {"schema": SCHEMA, "study": study, "cells": cells, "published": list(published)}
+    def write_manifest(
+        self,
+        study: dict[str, Any],
+        cells: list[str],
+        published: Sequence[dict[str, Any]] = (),
+        batch: int | None = None,
+    ) -> None:
+        """Store the resolved study, the ids of its cells, in order, what has been published about them, and the batch
+        that "auto" stands for.
+        """
+        content = {"schema": SCHEMA, "study": study, "cells": cells, "published": list(published), "batch": batch}
         write_json(self._manifest, content)
 
     def manifest(self) -> dict[str, Any]:
@@ -84,6 +95,14 @@ class RunFolder:
         if not isinstance(content.get("study"), dict) or not isinstance(content.get("cells"), list):
             raise UsageError(f"{self._manifest} is damaged: it lacks the study or its cells; run the study again")
         return content
+
+    def batch(self) -> int | None:
+        """What an earlier run in this folder found "auto" to stand for; None if there was none."""
+        try:
+            found = self.manifest().get("batch")
+        except UsageError:
+            return None
+        return found if isinstance(found, int) else None
 
     def preview(self, cell: str) -> Path:
         """Where the first images of a cell are."""
@@ -115,5 +134,7 @@ class RunFolder:
 
     def load(self) -> pd.DataFrame:
         """The records of the manifest's cells that are there, a row each, in the order of the study."""
+        import pandas as pd  # a second of import: only where records become a table
+
         records = [record for cell in self.manifest()["cells"] if (record := self.read(cell)) is not None]
         return pd.DataFrame.from_records(records)

@@ -18,13 +18,13 @@ from typing import Any
 
 from torch import nn
 
+from models.card import DIFFUSERS
 from models.errors import UsageError
 from models.networks import Conditioned, call_unet, make_unet
 from models.registry import unknown
 from models.weights import shortened
 
 Maker = Callable[[dict[str, Any]], nn.Module]
-DIFFUSERS = "UNet2DModel"
 
 _makers: dict[str, Maker] = {DIFFUSERS: make_unet}
 

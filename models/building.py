@@ -1,15 +1,19 @@
 """From a card and its files to a network: the trained ones, the decoders, and the laws in closed form."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from models.analytic import FiniteData, GaussianMixture
-from models.architectures import DIFFUSERS, as_called, make_network
-from models.card import Card
+from models.architectures import as_called, make_network
+from models.card import DIFFUSERS, Card
 from models.diffusers_folder import check_config
 from models.errors import UsageError
+from models.execution import in_mode, prepared
+from models.files import INDEX, read_json, shards_of
+from models.modes import Mode
 from models.networks import (
     ConditionalNetwork,
     Conditioned,
@@ -24,7 +28,7 @@ from models.networks import (
 from models.schedule import DiscreteVP, Schedule
 from models.sources import CONFIG, WEIGHTS
 from models.vae import Decoder
-from models.weights import INDEX, load_tensors, load_weights, read_json, shards_of, shortened
+from models.weights import load_tensors, load_weights, shortened
 
 POINTS = "points.safetensors"
 MIXTURE = "mixture.safetensors"
@@ -49,8 +53,8 @@ def weights_name(card: Card) -> str:
     return f"{WEIGHTS}{INDEX}" if f"{WEIGHTS}{INDEX}" in card.files else WEIGHTS
 
 
-def build_network(folder: Path, card: Card, device: torch.device) -> Network:
-    """The network of a folder with a card, on a device.
+def build_network(folder: Path, card: Card, device: torch.device, mode: Mode) -> Network:
+    """The network of a folder with a card, on a device, in an execution mode that they have.
 
     Raises:
         UsageError: a config or weights that do not fit the card or one another.
@@ -60,24 +64,25 @@ def build_network(folder: Path, card: Card, device: torch.device) -> Network:
     if card.network == "mixture":
         return _mixture(folder / MIXTURE, card, device)
     if card.network == "decoder":
-        return LevelBlind(_decoder(folder, card).to(device))
+        return LevelBlind(in_mode(prepared(_decoder(folder, card).to(device), mode), mode))
     config = read_json(folder / CONFIG)
     module = make_network(card.architecture, config, str(folder / CONFIG))
     if card.architecture == DIFFUSERS:
         check_config(config, card, folder / CONFIG)
     load_weights(module, folder / weights_name(card), card.state_key)
-    network = wrap(module.to(device), card, card.schedule.build())
     if card.architecture != DIFFUSERS:
-        _try(network, card, device, str(folder))
-    return network
+        # before anything is compiled, which takes long
+        _try(wrap(module.to(device), card, replace(mode, compile=False)), card, device, f"{folder} in mode {mode}")
+    return wrap(module.to(device), card, mode)
 
 
-def wrap(module: nn.Module, card: Card, schedule: Schedule) -> ConditionalNetwork:
-    """The module with what the card says that it is given for the level."""
+def wrap(module: nn.Module, card: Card, mode: Mode) -> ConditionalNetwork:
+    """The module in an execution mode, with what the card says that it is given for the level."""
+    schedule, call = card.schedule.build(), in_mode(as_called(card.architecture, prepared(module, mode)), mode)
     if card.network == "unet" and card.architecture == DIFFUSERS and isinstance(schedule, DiscreteVP):
-        network: ConditionalNetwork = IndexedUNet(module, schedule)
+        network: ConditionalNetwork = IndexedUNet(module, schedule, call)
     else:
-        network = _conditioned(as_called(card.architecture, module), card, schedule)
+        network = _conditioned(call, card, schedule)
     return FirstHalf(network, card.shape[0]) if card.learns_variance else network
 
 

@@ -15,6 +15,8 @@ NetworkKind = Literal[
 ]
 EXACT: tuple[NetworkKind, ...] = ("finite-data", "mixture")
 """Kinds that are a law of data in closed form, not a trained network."""
+DIFFUSERS = "UNet2DModel"
+"""The architecture of networks that diffusers builds."""
 
 _MEANS_X0: tuple[NetworkKind, ...] = ("edm", "consistency", "decoder", *EXACT)
 _UNLABELLED: tuple[NetworkKind, ...] = ("decoder", *EXACT)
@@ -81,7 +83,7 @@ class Card(Strict):
     quality: dict[str, int | float | str] = Field(default_factory=dict)
     shape: tuple[_Side, _Side, _Side] = Field(strict=False)
     network: NetworkKind = "unet"
-    architecture: str = "UNet2DModel"
+    architecture: str = DIFFUSERS
     noise_shape: tuple[_Side, _Side, _Side] | None = Field(default=None, strict=False)
     parametrisation: Parametrisation
     sigma_data: float | None = Field(default=None, gt=0)

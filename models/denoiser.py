@@ -5,14 +5,16 @@ given x_t = alpha x_0 + sigma eps, so a sampler asks for whichever its paper use
 gives.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from functools import cached_property
-from typing import Literal, NamedTuple
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from models.schedule import Level, Schedule
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Parametrisation = Literal["epsilon", "sample", "v_prediction", "score", "flow"]
 ClipRange = tuple[float, float]
@@ -126,6 +128,13 @@ class _Count:
         self.images = 0
 
 
+def _check_labels(labels: Tensor) -> None:
+    import torch  # only here by name: cards and samplers, which only describe, import this module without it
+
+    if labels.dtype != torch.int64 or labels.dim() != 1:
+        raise ValueError(f"expected labels (N,) of int64, got {labels.dtype} of shape {tuple(labels.shape)}")
+
+
 class Denoiser:
     """Wraps a network and counts every image that goes through it.
 
@@ -149,8 +158,8 @@ class Denoiser:
         clip: ClipRange | None = None,
         labels: Tensor | None = None,
     ) -> None:
-        if labels is not None and (labels.dtype != torch.int64 or labels.dim() != 1):
-            raise ValueError(f"expected labels (N,) of int64, got {labels.dtype} of shape {tuple(labels.shape)}")
+        if labels is not None:
+            _check_labels(labels)
         self._network = network
         self.schedule = schedule
         self._parametrisation: Parametrisation = parametrisation
@@ -170,7 +179,7 @@ class Denoiser:
     def evaluations(self, images: int) -> None:
         self._count.images = images
 
-    def rows(self, images: slice) -> "Denoiser":
+    def rows(self, images: slice) -> Denoiser:
         """A denoiser of those images of the batch, with their labels, which counts into the same counter.
 
         For samplers that split their batch: `model.rows(slice(2, 3))(x[2:3], at)`.

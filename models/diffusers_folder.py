@@ -1,4 +1,4 @@
-"""Folders as diffusers saves them, without a card of ours: what they hold, the card that follows, and the weights.
+"""Folders as diffusers saves them, without a card of ours: what they hold, and the card that follows.
 
 Both layouts are read: a pipeline's, with `unet/` and `scheduler/`, and the flat one of older checkpoints such as
 google/ddpm-cifar10-32, where everything lies at the root. Only pixel-space `UNet2DModel`s with a scheduler are models
@@ -9,15 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
-from models.architectures import DIFFUSERS
-from models.card import Card, Changes, make_card
+from models.card import DIFFUSERS, Card, Changes, make_card
 from models.errors import UsageError
+from models.files import INDEX, read_json, shards_of
 from models.schedule_cards import DISCRETE
 from models.scheduler_config import read_scheduler
 from models.sources import CONFIG, PIPELINE, WEIGHTS, Source
-from models.weights import INDEX, check_finite, load_state, read_json, refuse_programs, shards_of, shortened
 
 _SCHEDULER = "scheduler_config.json"
 _BIN = "diffusion_pytorch_model.bin"
@@ -180,39 +177,3 @@ def weight_files(folder: Path, layout: Layout) -> list[str]:
         f"{folder / layout.unet} has no weights: expected {WEIGHTS}, {WEIGHTS}{INDEX} or {_BIN}; there is: "
         f"{', '.join(there)}"
     )
-
-
-def load_unet(folder: Path, layout: Layout, weights: list[str]) -> nn.Module:
-    """The network with its weights, by diffusers itself, which knows what older releases called them.
-
-    Raises:
-        UsageError: weights that are missing, left over, of another shape, NaN or infinite, or cannot be read.
-    """
-    from diffusers.models.unets.unet_2d import UNet2DModel  # several seconds of import: only where a U-Net is made
-
-    safe = ".safetensors" in weights[0]
-    for name in weights:
-        refuse_programs(folder / name)
-        if not safe and not name.endswith(INDEX):
-            load_state(folder / name)  # for our own refusals: diffusers gives no reason
-    try:
-        unet, info = UNet2DModel.from_pretrained(
-            folder / layout.unet,
-            local_files_only=True,
-            use_safetensors=safe,
-            low_cpu_mem_usage=False,
-            output_loading_info=True,
-        )
-    except Exception as error:  # of diffusers, torch and safetensors, for configs and weights alike
-        raise UsageError(
-            f"cannot load the UNet2DModel of {folder / layout.unet} (damaged, cut short, or weights of another "
-            f"network?): {shortened(str(error))}"
-        ) from None
-    wrong = {name: sorted(map(str, keys)) for name, keys in info.items() if keys}
-    if wrong:
-        raise UsageError(
-            f"the weights in {folder / weights[0]} do not fit the network of its config: {shortened(str(wrong))}"
-        )
-    check_finite(unet.state_dict(), str(folder / weights[0]))
-    network: nn.Module = unet.eval().requires_grad_(False)
-    return network

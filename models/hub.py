@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from models.errors import UsageError
-from models.weights import INDEX, sha256_of
+from models.files import INDEX, sha256_of
 
 PREFIX = "hf:"
 CONFIGS = [

@@ -46,12 +46,18 @@ def _run(module: Conditioned, x: Tensor, condition: float, labels: Tensor | None
 
 
 class IndexedUNet:
-    """A diffusers `UNet2DModel` trained on T discrete levels, given the (fractional) index of the level."""
+    """A diffusers `UNet2DModel` trained on T discrete levels, given the (fractional) index of the level.
 
-    def __init__(self, unet: nn.Module, schedule: DiscreteVP) -> None:
+    Args:
+        unet: its weights and configuration.
+        schedule: the levels it was trained on.
+        call: how it is called, where that is not `call_unet(unet)`: in an execution mode.
+    """
+
+    def __init__(self, unet: nn.Module, schedule: DiscreteVP, call: Conditioned | None = None) -> None:
         self.unet = unet
         self.schedule = schedule
-        self._call = ConditionedNetwork(call_unet(unet), lambda at: schedule.index(at.t))
+        self._call = ConditionedNetwork(call or call_unet(unet), lambda at: schedule.index(at.t))
 
     def __call__(self, x: Tensor, at: Level, labels: Tensor | None = None) -> Tensor:
         return self._call(x, at, labels)
@@ -92,12 +98,11 @@ class FirstHalf:
 class LevelBlind:
     """A network that is given the state alone, such as a decoder, whose state is its latent at any level."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: Callable[[Tensor], Tensor]) -> None:
         self.network = network
 
     def __call__(self, x: Tensor, at: Level) -> Tensor:
-        output: Tensor = self.network(x)
-        return output
+        return self.network(x)
 
 
 class EDMPreconditioned:

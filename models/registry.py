@@ -12,6 +12,7 @@ import difflib
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Generic, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -164,7 +165,8 @@ class Registry(Generic[T]):
         try:
             # through JSON, so that what is accepted here is exactly what can be stored and read back
             text = json.dumps(parameters, allow_nan=False)
-            return TypeAdapter(cls).validate_json(text, strict=True, extra="forbid")
+            made: T = _validator(cls).validate_json(text, strict=True, extra="forbid")
+            return made
         except TypeError as error:  # an abstract method that a plugin has not written
             raise UsageError(f"{self.kind} {name!r} cannot be made: {error}") from None
         except ValidationError as error:
@@ -189,6 +191,12 @@ class Registry(Generic[T]):
         }
         inside = ",".join(f"{key}={_bare(value)}" for key, value in changed.items())
         return self.name_of(instance) + (f"[{inside}]" if inside else "")
+
+
+@lru_cache(maxsize=1024)
+def _validator(cls: type[T]) -> TypeAdapter[T]:
+    """What makes instances of a class; to build it takes a hundred times as long as to make one."""
+    return TypeAdapter(cls)
 
 
 def origin(cls: type) -> str:

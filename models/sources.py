@@ -5,9 +5,9 @@ from pathlib import Path
 
 from models.card import Card
 from models.errors import UsageError
+from models.files import refuse_programs
 from models.hub import PREFIX, HubFolder, fetch_configs
 from models.registry import unknown
-from models.weights import refuse_programs
 
 ZOO = Path(__file__).parent / "zoo"
 WEIGHTS = "diffusion_pytorch_model.safetensors"

@@ -1,61 +1,25 @@
-"""Files of a model: hashes, JSON, and weights, which are read as tensors or not at all. Nothing is ever unpickled.
+"""Weights, which are read as tensors or not at all. Nothing is ever unpickled.
 
 Weights are safetensors, in one file or in shards with an index, or state dicts of `torch.save`, which torch reads with
 `weights_only=True`: tensors and plain containers, no code.
 """
 
-import hashlib
-import json
 import pickle
 import re
-import zipfile
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from models.diffusers_folder import Layout
 from models.errors import UsageError
+from models.files import INDEX, how_to_convert, refuse_programs, shards_of
 
-INDEX = ".index.json"
-_STATE_DICTS = (".pt", ".pth", ".bin", ".ckpt")
-_PROGRAMS = {
-    ".pkl": "a pickle, and reading one runs whatever code is in it",
-    ".pickle": "a pickle, and reading one runs whatever code is in it",
-    ".pt2": "an exported program, not weights",
-    ".onnx": "an exported program, not weights",
-    ".msgpack": "made by another framework",
-    ".h5": "made by another framework",
-}
-_LFS_POINTER = b"version https://git-lfs"
 _CLASS = re.compile(r"GLOBAL (\S+)")
 _ADVICE = " In PyTorch"  # where torch begins to say how a file is unpickled all the same
 _LONGEST = 600  # characters of a library's message: torch lists every key of a network that does not fit
-
-
-def sha256_of(path: Path) -> str:
-    """Hexadecimal sha256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def joint_sha256(hashes: Sequence[str]) -> str:
-    """One hash for weights in several files: of their hashes' digits one after the other; of one file its own."""
-    return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file; UsageError if it is not one."""
-    try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise UsageError(f"cannot read {path} as JSON: {error}") from None
-    if not isinstance(content, dict):
-        raise UsageError(f"{path} holds a {type(content).__name__}; expected a JSON object")
-    return content
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
@@ -64,51 +28,6 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except (SafetensorError, OSError) as error:
         raise UsageError(f"cannot read {path} as safetensors (damaged, or cut short?): {error}") from None
-
-
-def how_to_convert(path: Path) -> str:
-    """What to run where the authors' code runs, to make weights of a file that is refused here."""
-    return (
-        f"Convert it where its authors' own code runs and you trust the file: load {path.name!r} as they do, then\n"
-        "    from safetensors.torch import save_file\n"
-        "    state = {name: value.contiguous() for name, value in network.state_dict().items()}\n"
-        '    save_file(state, "diffusion_pytorch_model.safetensors")\n'
-        "and write a card.toml beside it whose architecture is registered with models.architectures.register_network "
-        "in a --plugin file"
-    )
-
-
-def refuse_programs(path: Path) -> None:
-    """UsageError for a file that would have to be executed, that no reader here knows, or that is not there yet."""
-    if path.suffix in _PROGRAMS:
-        raise UsageError(f"{path} is {_PROGRAMS[path.suffix]}: it is not read. {how_to_convert(path)}")
-    if path.suffix not in (".safetensors", *_STATE_DICTS) and not path.name.endswith(INDEX):
-        known = ", ".join((".safetensors", f".safetensors{INDEX}", *_STATE_DICTS))
-        raise UsageError(f"{path} is no file of weights that is known here; expected one of {known}")
-    if path.is_file() and _starts_with(path, _LFS_POINTER):
-        raise UsageError(f"{path} is a pointer of git LFS, not the file: run git lfs pull where it was cloned")
-    if path.suffix in _STATE_DICTS and zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            if any(name.endswith("/constants.pkl") or "/code/" in name for name in archive.namelist()):
-                raise UsageError(f"{path} is a TorchScript archive, a program: it is not run. {how_to_convert(path)}")
-
-
-def _starts_with(path: Path, start: bytes) -> bool:
-    with path.open("rb") as file:
-        return file.read(len(start)) == start
-
-
-def shards_of(index: Path) -> list[str]:
-    """The names of the files that an index of sharded weights lists; UsageError if it does not, or leads elsewhere."""
-    listed = read_json(index).get("weight_map")
-    if not isinstance(listed, dict) or not listed or not all(isinstance(name, str) for name in listed.values()):
-        raise UsageError(f"{index} is no index of weights: it has no weight_map from tensors to files")
-    names = sorted(set(listed.values()))
-    kind = Path(index.name.removesuffix(INDEX)).suffix
-    astray = [name for name in names if Path(name).name != name or Path(name).suffix != kind]
-    if astray:
-        raise UsageError(f"{index} names {astray[0]!r}; the files of its weights lie beside it, and are {kind} too")
-    return names
 
 
 def load_state(path: Path, key: str | None = None) -> dict[str, Tensor]:
@@ -186,6 +105,42 @@ def load_weights(network: nn.Module, path: Path, key: str | None = None) -> nn.M
             f"the weights in {path} do not fit the network of its config: {shortened(str(error))}"
         ) from None
     return network.eval().requires_grad_(False)
+
+
+def load_unet(folder: Path, layout: Layout, weights: list[str]) -> nn.Module:
+    """The network with its weights, by diffusers itself, which knows what older releases called them.
+
+    Raises:
+        UsageError: weights that are missing, left over, of another shape, NaN or infinite, or cannot be read.
+    """
+    from diffusers.models.unets.unet_2d import UNet2DModel  # several seconds of import: only where a U-Net is made
+
+    safe = ".safetensors" in weights[0]
+    for name in weights:
+        refuse_programs(folder / name)
+        if not safe and not name.endswith(INDEX):
+            load_state(folder / name)  # for our own refusals: diffusers gives no reason
+    try:
+        unet, info = UNet2DModel.from_pretrained(
+            folder / layout.unet,
+            local_files_only=True,
+            use_safetensors=safe,
+            low_cpu_mem_usage=False,
+            output_loading_info=True,
+        )
+    except Exception as error:  # of diffusers, torch and safetensors, for configs and weights alike
+        raise UsageError(
+            f"cannot load the UNet2DModel of {folder / layout.unet} (damaged, cut short, or weights of another "
+            f"network?): {shortened(str(error))}"
+        ) from None
+    wrong = {name: sorted(map(str, keys)) for name, keys in info.items() if keys}
+    if wrong:
+        raise UsageError(
+            f"the weights in {folder / weights[0]} do not fit the network of its config: {shortened(str(wrong))}"
+        )
+    check_finite(unet.state_dict(), str(folder / weights[0]))
+    network: nn.Module = unet.eval().requires_grad_(False)
+    return network
 
 
 def shortened(message: str) -> str:

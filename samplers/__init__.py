@@ -1,4 +1,7 @@
-"""Samplers, one file a method. `from samplers import StepSampler, register` is all that a plugin needs."""
+"""Samplers, one file a method. `from samplers import StepSampler, register` is all that a plugin needs.
+
+In the tree torch is imported for types alone, so that what only lists and plans samplers does not wait for it.
+"""
 
 from samplers.base import Noise, Sampler, StepSampler
 from samplers.registry import SAMPLERS, register

@@ -5,15 +5,18 @@ progress bar, no device moves, no global random numbers, and it never changes it
 as it likes; the calls are counted where the network is.
 """
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import ClassVar, Literal, Protocol, final
-
-from torch import Tensor
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, final
 
 from models.denoiser import Denoiser
 from models.schedule import Level
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Family = Literal["ODE, one step", "ODE, multistep", "SDE", "Langevin", "generator", "library", "other"]
 

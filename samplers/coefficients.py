@@ -6,14 +6,19 @@ that weight: they have to integrate 1, v, v^2, ... right (the method of undeterm
 integrating the Lagrange polynomials). Each is computed once for the same levels and kept.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable
 from functools import cache, lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
-from torch import Tensor
 
 from models.schedule import Level, Schedule
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _KEPT = 16_384
 """Steps whose weights are kept: a few grids of a thousand steps."""

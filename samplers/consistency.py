@@ -6,15 +6,19 @@ noise level eps, and sqrt(sigma^2 - eps^2) is added; here it is clean, and all o
 a mean, this loses variance and does not sample the data.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from models.denoiser import Denoiser
 from models.schedule import Level
 from samplers.base import Noise, StepSampler
 from samplers.registry import register
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @register("consistency")

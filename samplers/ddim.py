@@ -4,18 +4,22 @@ Deterministic at eta = 0, where it is the first-order exponential integrator of 
 equal to ancestral DDPM with `fixed_small` variance at eta = 1. The paper's alpha is the square of ours.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from annotated_types import Ge, Le
-from torch import Tensor
 
 from models.denoiser import Denoiser
 from models.schedule import Level, transition
 from samplers.base import Noise, StepSampler
 from samplers.registry import register
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @register("ddim")

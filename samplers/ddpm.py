@@ -6,17 +6,20 @@ own variance, right for data at a point; `fixed_large` takes beta, right for uni
 the two, FID on CIFAR-10 differs by hundreds at few steps (arXiv 2010.02502, table 1).
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Literal
 
 from models.denoiser import Denoiser
 from models.schedule import Level, transition
 from samplers.base import Noise, StepSampler
 from samplers.registry import register
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @register("ddpm")

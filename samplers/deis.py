@@ -12,12 +12,12 @@ In rho it is the linear multistep method with variable steps (`sample_lms` of k-
 weights for uneven steps); in log rho, the multistep DPM-Solver for the noise prediction.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Literal
 
 from models.denoiser import Denoiser
 from models.schedule import Level
@@ -25,6 +25,9 @@ from samplers.base import Noise, Sampler
 from samplers.coefficients import exponential_weights, ratio_weights, time_weights, weighted_sum
 from samplers.dpm_solver_2 import first_order
 from samplers.registry import register
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @register("deis")

@@ -135,7 +135,7 @@ class DiffusersSampler(Sampler):
         try:
             return self._scheduler(
                 num_train_timesteps=schedule.train_steps,
-                trained_betas=_betas(schedule),
+                trained_betas=betas_of(schedule),
                 prediction_type="epsilon",
                 **given,
             )
@@ -167,7 +167,7 @@ def _made_once(sampler: DiffusersSampler, schedule: DiscreteVP) -> Any:
 
 
 @lru_cache(maxsize=8)
-def _betas(schedule: DiscreteVP) -> list[float]:
+def betas_of(schedule: DiscreteVP) -> list[float]:
     """beta_n = 1 - alpha_n^2 / alpha_(n-1)^2, from the schedule's levels."""
     total = schedule.train_steps
     log_alpha = [schedule.log_alpha(n / total) for n in range(total + 1)]

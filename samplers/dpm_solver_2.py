@@ -4,17 +4,21 @@
 A second-order singlestep exponential integrator in log-SNR for the noise prediction.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from models.denoiser import Denoiser
 from models.schedule import Level
 from samplers.coefficients import weighted_sum
 from samplers.registry import register
 from samplers.singlestep import SinglestepSampler
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @register("dpm-solver-2")

@@ -7,17 +7,21 @@ not 2 modulo 3 the last step is of first order, and the error of that one step, 
 has the coefficient (e^h - 1) / 2 of DPM-Solver-2 in the second stage, instead of line 5's (e^h - 1) / h - 1.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from models.denoiser import Denoiser
 from models.schedule import Level
 from samplers.dpm_solver_2 import DPMSolver2, first_order
 from samplers.registry import register
 from samplers.singlestep import SinglestepSampler
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @register("dpm-solver-3")

@@ -6,18 +6,22 @@ x_0 reused. The first step has no history and the step to the clean level an inf
 order, the latter being x_0 itself.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from models.denoiser import Denoiser
 from models.schedule import Level
 from samplers.base import Noise, Sampler
 from samplers.coefficients import weighted_sum
 from samplers.registry import register
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @register("dpm++2m")

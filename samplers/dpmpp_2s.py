@@ -4,16 +4,20 @@
 A second-order singlestep exponential integrator in log-SNR for the data prediction.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from models.denoiser import Denoiser
 from models.schedule import Level
 from samplers.registry import register
 from samplers.singlestep import SinglestepSampler
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @register("dpm++2s")

@@ -10,15 +10,16 @@ In the authors' code, and in diffusers', the quadratic's second derivative count
 order; published figures of "3M" were made so. `halved` does the same.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 from annotated_types import Ge
-from torch import Tensor
 
 from models.denoiser import Denoiser
 from models.schedule import Level
@@ -26,6 +27,9 @@ from samplers.base import Noise, Sampler
 from samplers.coefficients import exponential_weights, weighted_sum
 from samplers.dpmpp_2m import second_order
 from samplers.registry import register
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @register("dpm++3m")

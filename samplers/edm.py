@@ -6,15 +6,16 @@ levels are those of the scaled state x / alpha, sigma / alpha, so it runs on eve
 schedule's noisiest level.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from annotated_types import Ge, Gt
-from torch import Tensor
 
 from models.denoiser import Denoiser
 from models.schedule import Level, Schedule
@@ -22,6 +23,9 @@ from samplers.base import Noise, Sampler
 from samplers.coefficients import weighted_sum
 from samplers.heun import Heun
 from samplers.registry import register
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @register("edm")

@@ -10,21 +10,25 @@ integrals of 1 / phi over 100 points and leave out noise of a variance below 1e-
 noise is left out. A step to the clean level is x_0.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from torch import Tensor
 
 from models.denoiser import Denoiser
 from models.schedule import Level
 from samplers.base import Noise, Sampler
 from samplers.coefficients import integral, weighted_sum
 from samplers.registry import register
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 NoiseScale = Literal["ode", "sde", "er-sde-5"]
 

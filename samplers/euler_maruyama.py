@@ -4,16 +4,20 @@ Equations (arXiv 2011.13456), eq. 6 and section 4.1.
 dx = (f x - g^2 score) dt + g dw, run backwards in steps of the grid. The last step to the clean level adds no noise.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from models.denoiser import Denoiser
 from models.schedule import Level
 from samplers.base import Noise, StepSampler
 from samplers.registry import register
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @register("euler-maruyama")

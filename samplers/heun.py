@@ -5,16 +5,20 @@ In the scaled state x / alpha and the noise level sigma / alpha the ODE is d(x /
 schedule (eq. 4). Two evaluations a step; the step to the clean level is Euler's, so N steps make 2 N - 1 evaluations.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from models.denoiser import Denoiser
 from models.schedule import Level
 from samplers.base import Noise, StepSampler
 from samplers.coefficients import weighted_sum
 from samplers.registry import register
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @register("heun")

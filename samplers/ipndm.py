@@ -5,18 +5,21 @@ Adams-Bashforth in rho = sigma / alpha with the weights for even steps, whatever
 all but grids even in rho. The right weights for uneven steps are `deis[variable=rho]`.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Literal
 
 from models.denoiser import Denoiser
 from models.schedule import Level
 from samplers.base import Noise, Sampler
 from samplers.coefficients import weighted_sum
 from samplers.registry import register
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 ADAMS_BASHFORTH = (
     (1.0,),

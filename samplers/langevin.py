@@ -16,20 +16,23 @@ of the grid's own step:
 d dimensions it widens a Gaussian by (1 + 2/d)^2, 6 % of the variance at d = 64 and 0.1 % at d = 3072. Hence "level".
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import torch
 from annotated_types import Ge, Gt
-from torch import Tensor
 
 from models.denoiser import Denoiser
 from models.schedule import Level, transition
 from samplers.base import Noise, Sampler
 from samplers.coefficients import weighted_sum
 from samplers.registry import register
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 StepSize = Literal["level", "norms"]
 
@@ -83,5 +86,7 @@ def langevin_step(
 
 def _norm(x: Tensor) -> Tensor:
     """Euclidean norm of each image, (N, 1, 1, 1)."""
+    import torch  # here there are tensors already; to list and plan samplers nothing needs it
+
     norm: Tensor = torch.linalg.vector_norm(x, dim=tuple(range(1, x.ndim)), keepdim=True)
     return norm

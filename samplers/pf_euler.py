@@ -5,16 +5,20 @@ What an ODE solver makes that knows nothing of diffusion models; DDIM is Euler's
 which it is nearly straight.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from models.denoiser import Denoiser
 from models.schedule import Level
 from samplers.base import Noise, StepSampler
 from samplers.coefficients import weighted_sum
 from samplers.registry import register
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @register("pf-euler")

@@ -8,13 +8,13 @@ and N + 1. The authors' code looks the levels up one index off, which leaves a c
 equations are followed. A step to the clean level, where there is no noise to predict, is multistep always.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from typing import Literal
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Literal
 
 from models.denoiser import Denoiser
 from models.schedule import Level, Schedule
@@ -22,6 +22,9 @@ from samplers.base import Noise, Sampler
 from samplers.dpm_solver_2 import first_order
 from samplers.ipndm import ADAMS_BASHFORTH, transfer
 from samplers.registry import register
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _WARM_UP = {"F": 3, "S": 1}
 """Steps before the multistep ones."""

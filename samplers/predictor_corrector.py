@@ -5,12 +5,13 @@ As in the authors' code, at each level the corrector runs first, a few Langevin 
 then the predictor goes to the next level; nothing follows the last predictor, which adds no noise (`denoise`).
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from annotated_types import Ge, Gt
-from torch import Tensor
 
 from models.denoiser import Denoiser
 from models.schedule import Level
@@ -20,6 +21,9 @@ from samplers.euler_maruyama import EulerMaruyama
 from samplers.langevin import StepSize, langevin_step
 from samplers.registry import register
 from samplers.reverse_diffusion import ReverseDiffusion
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 PREDICTORS: dict[str, StepSampler] = {
     "ancestral": DDPM("fixed_small"),

@@ -5,13 +5,14 @@ with fresh noise and down again by Heun on EDM's grid (rho = 7), which contracts
 are sigma / alpha. There is no restart where the grid's nearest level lies at sigma_max or above.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from annotated_types import Ge, Gt
-from torch import Tensor
 
 from models.denoiser import Denoiser
 from models.grids import Karras
@@ -20,6 +21,9 @@ from samplers.base import Noise, Sampler
 from samplers.edm import renoise
 from samplers.heun import Heun
 from samplers.registry import register
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @register("restart")

@@ -5,17 +5,21 @@ The reverse SDE is discretised like the forward chain itself, x_t = r x_s + sqrt
 x_s = x_t - (r - 1) x_t + v score + sqrt(v) z. The last step adds no noise.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from models.denoiser import Denoiser
 from models.schedule import Level, transition
 from samplers.base import Noise, StepSampler
 from samplers.coefficients import weighted_sum
 from samplers.registry import register
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @register("reverse-diffusion")

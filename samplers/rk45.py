@@ -10,20 +10,23 @@ The grid's first and last noisy level are the ends of the integration; those bet
 that ends at the clean level adds one evaluation there, the posterior mean of x_0.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
-import torch
 from annotated_types import Gt
-from torch import Tensor
 
 from models.denoiser import Denoiser
 from models.schedule import Level
 from samplers.base import Noise, Sampler
 from samplers.registry import register
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @register("rk45")
@@ -48,6 +51,8 @@ class RK45(Sampler):
         return None
 
     def sample(self, model: Denoiser, x: Tensor, levels: Sequence[Level], noise: Noise) -> Tensor:
+        import torch  # here there are tensors already; to list and plan samplers nothing needs it
+
         last = levels[-2] if levels[-1].is_clean else levels[-1]
         if last is not levels[0]:
             x = torch.cat(
@@ -57,6 +62,7 @@ class RK45(Sampler):
 
     def _solve(self, model: Denoiser, x: Tensor, t: Level, s: Level) -> Tensor:
         """The probability flow d(x / alpha) / d lambda = -rho eps from t to s, for one image."""
+        import torch
         from scipy.integrate import solve_ivp  # half a second of import: only where it is used
 
         def slope(logsnr: float, flat: np.ndarray) -> np.ndarray:

@@ -10,13 +10,14 @@ at a step's end; here the integrals are as they are, the orders full where there
 a step's start, as in diffusers.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from annotated_types import Ge, Le
-from torch import Tensor
 
 from models.denoiser import Denoiser
 from models.schedule import Level
@@ -24,7 +25,10 @@ from samplers.base import Noise, Sampler
 from samplers.coefficients import exponential_weights, weighted_sum
 from samplers.registry import register
 
-_Value = tuple[Level, Tensor]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    _Value = tuple[Level, Tensor]
 
 
 @register("sa-solver")

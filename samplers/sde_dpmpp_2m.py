@@ -6,12 +6,13 @@ The reverse SDE in log-SNR for the data prediction, whose linear part and noise 
 nor, having no history, the first is of second order; the former is x_0 itself, without noise.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from models.denoiser import Denoiser
 from models.schedule import Level
@@ -19,6 +20,9 @@ from samplers.base import Noise, Sampler
 from samplers.coefficients import weighted_sum
 from samplers.dpmpp_2m import extrapolated
 from samplers.registry import register
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @register("sde-dpm++2m")

@@ -6,15 +6,18 @@ at the end lower ones that fill up; for order 3, ... 3, 2, 1 where N is divisibl
 the grid's own levels. A step to the clean level has infinite length in log-SNR and is always of first order.
 """
 
+from __future__ import annotations
+
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import final
-
-from torch import Tensor
+from typing import TYPE_CHECKING, final
 
 from models.denoiser import Denoiser
 from models.schedule import Level
 from samplers.base import Noise, Sampler
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class SinglestepSampler(Sampler):

@@ -8,14 +8,15 @@ whatever B(h). B(h) acts where the authors' code takes a coefficient of 1/2 inst
 UniC-1.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from annotated_types import Ge
-from torch import Tensor
 
 from models.denoiser import Denoiser
 from models.schedule import Level
@@ -23,7 +24,10 @@ from samplers.base import Noise, Sampler
 from samplers.coefficients import exponential_weights, weighted_sum
 from samplers.registry import register
 
-_Value = tuple[Level, Tensor]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    _Value = tuple[Level, Tensor]
 
 
 @register("unipc")

@@ -18,7 +18,8 @@ from models.card import Card, Changes, make_card
 from models.denoiser import Denoiser
 from models.errors import UsageError
 from models.schedule import VE, ContinuousVP, DiscreteVP, Flow, Schedule
-from models.zoo import CONFIG, WEIGHTS, load_model
+from models.sources import CONFIG, WEIGHTS
+from models.zoo import load_model
 
 
 def card(**changes: Any) -> Card:

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from models.card import Changes
 from models.denoiser import Denoiser
+from models.description import describe_model
 from models.grids import GRIDS
-from models.zoo import Model, describe_model, load_model
+from models.zoo import Model, load_model
 from samplers import SAMPLERS, Noise
 
 diffusers: Any = untyped_diffusers  # no types

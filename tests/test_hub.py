@@ -11,8 +11,10 @@ from checkpoints import COMMIT, CPU, images, into_cache, make, network
 from huggingface_hub import constants, errors
 
 from models.card import Changes
+from models.description import describe_model
 from models.errors import UsageError
-from models.zoo import CARD, WEIGHTS, ZOO, describe_model, load_model
+from models.sources import CARD, WEIGHTS, ZOO
+from models.zoo import load_model
 
 _NAME = "owner/ddpm-cifar10"
 _SPEC = f"hf:{_NAME}"

@@ -10,8 +10,10 @@ from checkpoints import CPU, DDPM, edit, images, make, network, write
 from safetensors.torch import load_file, save_file
 
 from models.card import Changes
+from models.description import describe_model
 from models.errors import UsageError
-from models.zoo import WEIGHTS, Model, describe_model, load_model
+from models.sources import WEIGHTS
+from models.zoo import Model, load_model
 
 _UNET = f"unet/{WEIGHTS}"
 _CONFIG, _SCHEDULER, _INDEX = "unet/config.json", "scheduler/scheduler_config.json", "model_index.json"

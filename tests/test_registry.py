@@ -12,6 +12,7 @@ from models.errors import UsageError
 from models.grids import GRIDS
 from models.registry import Family, Registry, parse_spec, split_outside_brackets, unknown
 from samplers import SAMPLERS, Sampler
+from samplers.ddim import DDIM
 from samplers.registry import load_file
 
 
@@ -38,6 +39,21 @@ def test_a_wrong_specification_says_what_is_wrong_and_what_there_is(spec: str, s
     with pytest.raises(UsageError) as error:
         SAMPLERS.make(spec)
     assert said in str(error.value)
+
+
+def test_a_class_of_another_module_keeps_the_ranges_of_what_it_is_derived_from(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(SAMPLERS, "_classes", dict(SAMPLERS._classes))
+
+    @SAMPLERS.register("test-derived")
+    @dataclass(frozen=True)
+    class Derived(DDIM):
+        strength: float = 1.0
+
+    assert SAMPLERS.make("test-derived[eta=1.0,strength=2.0]") == Derived(eta=1.0, strength=2.0)
+    with pytest.raises(UsageError, match="eta: Input should be less than or equal to 1, got 3"):
+        SAMPLERS.make("test-derived[eta=3]")
 
 
 @given(st.text(alphabet="ddim[]=,eta01. \"'\n", max_size=30))

@@ -11,7 +11,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from models.errors import UsageError
-from models.weights import joint_sha256, load_state, load_weights
+from models.files import joint_sha256
+from models.weights import load_state, load_weights
 
 
 def _state() -> dict[str, Tensor]:

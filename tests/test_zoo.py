@@ -14,9 +14,12 @@ from bench.quality.extractors import load_extractor
 from bench.quality.reference import load_reference
 from models.building import needed_files
 from models.card import Changes
+from models.description import describe_model, load_card
 from models.errors import UsageError
+from models.files import sha256_of
 from models.schedule_cards import CosineBetas
-from models.zoo import CARD, CONFIG, WEIGHTS, ZOO, describe_model, load_card, load_model, sha256_of, zoo_names
+from models.sources import CARD, CONFIG, WEIGHTS, ZOO, zoo_names
+from models.zoo import load_model
 
 _CPU = torch.device("cpu")
 _MIB = 2**20

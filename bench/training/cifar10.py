@@ -21,11 +21,11 @@ from bench.training.extractor import Fitted, fit_extractor, read_extractor
 from bench.training.job import HELD_OUT, Job, Say, part, prepare
 from bench.training.options import CifarOptions
 from bench.training.views import Views, feature_moments
+from models.description import load_card
 from models.loss_curve import LossCurve
 from models.networks import make_unet
 from models.recipe import Recipe
 from models.train import Keeping, Numerics, Reporter, Trained, denoising_loss, train
-from models.zoo import load_card
 
 _CURVE_ROWS, _CURVE_EVERY = 50, 100  # rows of a short training, and steps a row of a long one
 

@@ -16,10 +16,11 @@ from bench.training.extractor import Fitted, to_storage
 from bench.training.job import Job
 from bench.training.options import CifarOptions
 from bench.training.views import Views, distance, draw, feature_moments
+from models.description import load_card
 from models.networks import make_unet
 from models.recipe import Recipe
 from models.training_loop import Trained
-from models.zoo import load_card, load_model
+from models.zoo import load_model
 
 _COMMAND = "uv run --extra train run_bench.py train cifar10"
 _SCHEDULE = {"kind": "linear", "train_steps": 1000, "beta_start": 1e-4, "beta_end": 0.02}

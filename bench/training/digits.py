@@ -20,11 +20,13 @@ from bench.training.card_quality import card_quality
 from models.card import Card
 from models.classifier import Classifier
 from models.errors import UsageError
+from models.files import sha256_of
 from models.networks import make_unet
 from models.schedule import DiscreteVP
+from models.sources import CARD, CONFIG, WEIGHTS
 from models.train import Recipe, Reporter, Trained, train_classifier, train_denoiser, train_vae
 from models.vae import SIGMA, Vae
-from models.zoo import CARD, CONFIG, WEIGHTS, load_model, sha256_of
+from models.zoo import load_model
 from samplers import SAMPLERS
 
 

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from models.card import Card
 from models.checkpoint import write_shards
-from models.zoo import CARD, CONFIG, WEIGHTS, sha256_of
+from models.files import sha256_of
+from models.sources import CARD, CONFIG, WEIGHTS
 
 
 def write_weights(folder: Path, state: Mapping[str, Tensor], shard_mib: float) -> None:

@@ -14,8 +14,9 @@ from bench.quality.compact import EXTRACTOR_CONFIG, EXTRACTOR_WEIGHTS
 from bench.training.options import CifarOptions
 from models.classifier import make_classifier
 from models.errors import UsageError
+from models.files import read_json
 from models.train import Keeping, Numerics, Reporter, cropping_loss, train
-from models.zoo import load_weights, read_json
+from models.weights import load_weights
 
 _PAD = 4
 _BATCH = 500

@@ -14,9 +14,11 @@ from bench.datasets import DATA_SETS, DataSet, open_data
 from bench.environment import device_name
 from bench.training.options import CifarOptions, unet_config
 from models.errors import UsageError
+from models.files import read_json
 from models.schedule import DiscreteVP
+from models.sources import CONFIG
 from models.training_loop import Start
-from models.zoo import CONFIG, load_model, read_json
+from models.zoo import load_model
 
 Say = Callable[[str], None]
 """Takes a line for people to read."""

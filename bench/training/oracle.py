@@ -16,8 +16,10 @@ from bench.datasets import load_digits
 from bench.images import to_uint8
 from models.building import MIXTURE, POINTS
 from models.card import Card
+from models.description import load_card
 from models.errors import UsageError
-from models.zoo import CARD, ZOO, load_card, sha256_of
+from models.files import sha256_of
+from models.sources import CARD, ZOO
 
 FLOOR = 1.0 / 8.0
 """Standard deviation that every direction of a component has at least: one of the 17 grey levels of the data."""

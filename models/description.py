@@ -1,0 +1,57 @@
+"""What a model is, told from its card or its configurations. No weights are read and torch is not imported, so that
+listing models and planning studies starts at once.
+"""
+
+import tomllib
+from pathlib import Path
+
+from models.card import Card, Changes, make_card
+from models.diffusers_folder import describe_folder
+from models.errors import UsageError
+from models.files import sha256_of
+from models.sources import CARD, Source, find_source, missing_file
+
+
+def load_card(folder: Path, changes: Changes | None = None) -> Card:
+    """Read and check a card, with a study's changes made; UsageError with the place of what is wrong."""
+    path = folder / CARD
+    try:
+        content = tomllib.loads(path.read_text())
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not valid TOML: {error}") from None
+    return make_card(content, changes, str(path))
+
+
+def verify_files(folder: Path, card: Card) -> None:
+    """Compare every file of the card with its hash; UsageError for one that is missing or differs."""
+    for name, expected in card.files.items():
+        path = folder / name
+        if not path.is_file():
+            raise missing_file(card, path)
+        actual = sha256_of(path)
+        if actual != expected:
+            again = f", or train the model again with: {card.training_command}" if card.training_command else ""
+            raise UsageError(
+                f"{path} has sha256 {actual}, but the card of {card.name!r} says {expected}: the file is damaged or "
+                f"was changed. Restore it{again}"
+            )
+
+
+def describe_model(spec: str, changes: Changes | None = None) -> Card:
+    """The card of a model, or the one that follows from a folder's configurations; no weights are read.
+
+    Args:
+        spec: an embedded model's name, a folder, or hf:owner/name[@revision], whose configurations are fetched.
+        changes: what a study says about it instead of its own configuration.
+
+    Raises:
+        UsageError: there is no such model, or it cannot be used; says why and what to do.
+    """
+    return describe_source(find_source(spec), changes)
+
+
+def describe_source(source: Source, changes: Changes | None) -> Card:
+    """The card of a model whose files have been found; see `describe_model`."""
+    if source.has_card:
+        return load_card(source.folder, changes)
+    return describe_folder(source, changes)

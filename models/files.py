@@ -1,0 +1,89 @@
+"""Files of a model: their hashes, JSON, and which may hold weights. `models.weights` reads the tensors in them."""
+
+import hashlib
+import json
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from models.errors import UsageError
+
+INDEX = ".index.json"
+_STATE_DICTS = (".pt", ".pth", ".bin", ".ckpt")
+_PROGRAMS = {
+    ".pkl": "a pickle, and reading one runs whatever code is in it",
+    ".pickle": "a pickle, and reading one runs whatever code is in it",
+    ".pt2": "an exported program, not weights",
+    ".onnx": "an exported program, not weights",
+    ".msgpack": "made by another framework",
+    ".h5": "made by another framework",
+}
+_LFS_POINTER = b"version https://git-lfs"
+
+
+def sha256_of(path: Path) -> str:
+    """Hexadecimal sha256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def joint_sha256(hashes: Sequence[str]) -> str:
+    """One hash for weights in several files: of their hashes' digits one after the other; of one file its own."""
+    return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file; UsageError if it is not one."""
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UsageError(f"cannot read {path} as JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise UsageError(f"{path} holds a {type(content).__name__}; expected a JSON object")
+    return content
+
+
+def how_to_convert(path: Path) -> str:
+    """What to run where the authors' code runs, to make weights of a file that is refused here."""
+    return (
+        f"Convert it where its authors' own code runs and you trust the file: load {path.name!r} as they do, then\n"
+        "    from safetensors.torch import save_file\n"
+        "    state = {name: value.contiguous() for name, value in network.state_dict().items()}\n"
+        '    save_file(state, "diffusion_pytorch_model.safetensors")\n'
+        "and write a card.toml beside it whose architecture is registered with models.architectures.register_network "
+        "in a --plugin file"
+    )
+
+
+def refuse_programs(path: Path) -> None:
+    """UsageError for a file that would have to be executed, that no reader here knows, or that is not there yet."""
+    if path.suffix in _PROGRAMS:
+        raise UsageError(f"{path} is {_PROGRAMS[path.suffix]}: it is not read. {how_to_convert(path)}")
+    if path.suffix not in (".safetensors", *_STATE_DICTS) and not path.name.endswith(INDEX):
+        known = ", ".join((".safetensors", f".safetensors{INDEX}", *_STATE_DICTS))
+        raise UsageError(f"{path} is no file of weights that is known here; expected one of {known}")
+    if path.is_file() and _starts_with(path, _LFS_POINTER):
+        raise UsageError(f"{path} is a pointer of git LFS, not the file: run git lfs pull where it was cloned")
+    if path.suffix in _STATE_DICTS and zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if any(name.endswith("/constants.pkl") or "/code/" in name for name in archive.namelist()):
+                raise UsageError(f"{path} is a TorchScript archive, a program: it is not run. {how_to_convert(path)}")
+
+
+def _starts_with(path: Path, start: bytes) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(start)) == start
+
+
+def shards_of(index: Path) -> list[str]:
+    """The names of the files that an index of sharded weights lists; UsageError if it does not, or leads elsewhere."""
+    listed = read_json(index).get("weight_map")
+    if not isinstance(listed, dict) or not listed or not all(isinstance(name, str) for name in listed.values()):
+        raise UsageError(f"{index} is no index of weights: it has no weight_map from tensors to files")
+    names = sorted(set(listed.values()))
+    kind = Path(index.name.removesuffix(INDEX)).suffix
+    astray = [name for name in names if Path(name).name != name or Path(name).suffix != kind]
+    if astray:
+        raise UsageError(f"{index} names {astray[0]!r}; the files of its weights lie beside it, and are {kind} too")
+    return names
