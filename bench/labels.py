@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from bench.noise import philox
+from bench.philox import philox
 
 _STREAM = 1
 """Fourth word of the counter, which is 0 for noise: labels and noise have no word in common."""
@@ -20,7 +20,6 @@ def draw_labels(seed: int, images: Tensor, classes: int) -> Tensor:
     Returns:
         (N,) int64, on the device of `images`.
     """
-    counter = torch.zeros(4, images.numel(), dtype=torch.int64, device=images.device)
-    counter[1], counter[3] = images, _STREAM
-    word = philox(counter, (seed & 0xFFFFFFFF, seed >> 32))[0]
+    zero = torch.zeros_like(images)
+    word = philox((zero, images, zero, zero + _STREAM), (seed & 0xFFFFFFFF, seed >> 32))[0]
     return (word * classes) >> 32  # Lemire's multiply and shift: uniform to 2^-32

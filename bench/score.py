@@ -2,11 +2,12 @@
 
 from typing import cast
 
-import torch
 from torch import Tensor
 
+from bench.quality.features import Rows
 from bench.quality.law import law_columns
 from bench.quality.metrics import QualityStream, Values
+from bench.quality.overlap import SideStream
 from bench.rig import Rig
 from models.analytic import Law
 from models.zoo import Model
@@ -15,28 +16,31 @@ from models.zoo import Model
 class Score:
     """Takes a cell's batches and gives its quality columns.
 
+    On a GPU a batch is looked at while the next one is sampled: nothing waits for it before `columns`.
+
     Attributes:
         first: the first `solver_images` images as the sampler returned them, if the solver error is measured.
     """
 
     def __init__(self, rig: Rig, model: Model) -> None:
         study = rig.study
-        self._model = model
+        self._model, self._side = model, SideStream(rig.device)
         self._stream = None
         if rig.extractor is not None and rig.reference is not None:
             self._stream = QualityStream(rig.extractor, rig.reference, study.metrics, study.images)
-        self._samples = list[Tensor]() if "law" in study.metrics else None
+        self._samples = Rows(study.images) if "law" in study.metrics else None
         self._wanted = study.solver_images if "solver_error" in study.metrics else 0
         self.first = list[Tensor]()
 
     def add(self, samples: Tensor, pixels: Tensor) -> None:
         """Take the next batch (N, C, H, W): as the sampler returned it, and as uint8."""
         if self._stream is not None:
-            self._stream.add(pixels)
+            with self._side.behind(pixels):
+                self._stream.add(pixels)
         if self._samples is not None:
-            self._samples.append(samples.cpu())
+            self._samples.add(samples)
         if self._wanted > 0:
-            self.first.append(samples[: self._wanted])
+            self.first.append(samples[: self._wanted].clone())  # a view would keep all of the batch
             self._wanted -= len(self.first[-1])
 
     def columns(self, seed: int) -> tuple[Values, list[str]]:
@@ -47,9 +51,10 @@ class Score:
         """
         values, remarks = Values(), list[str]()
         if self._stream is not None:
-            values |= self._stream.values()
+            with self._side.behind():
+                values |= self._stream.values()
             remarks += self._stream.remarks
         if self._samples is not None:
             law = cast(Law, self._model.network)  # the rig has refused every other
-            values |= law_columns(law, torch.cat(self._samples), seed)
+            values |= law_columns(law, self._samples.all(), seed)
         return values, remarks

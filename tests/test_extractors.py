@@ -19,7 +19,9 @@ from bench.quality.extractor_weights import official_file, plain_tensors_only
 from bench.quality.extractors import load_extractor
 from bench.study import ExtractorChoice
 from models.errors import UsageError
-from models.zoo import ZOO, load_model, sha256_of
+from models.files import sha256_of
+from models.sources import ZOO
+from models.zoo import load_model
 
 _CPU = torch.device("cpu")
 _INCEPTION = "inception-v3-compat"

@@ -1,18 +1,19 @@
 """Labels of class-conditional models: a function of (seed, image) alone, even over the classes, unlike the noise."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from checkpoints import CPU, make
+from checkpoints import make
 from scipy.stats import chisquare
 from torch import Tensor
 
 from bench.labels import draw_labels
-from bench.noise import ImageNoise, philox
+from bench.noise import ImageNoise
+from bench.philox import philox
 from bench.rig import Rig
 from bench.study_file import Overrides, parse_study
-from bench.timing import TimedNetwork
 from models.denoiser import Denoiser
 from models.errors import UsageError
 from models.grids import GRIDS
@@ -45,7 +46,7 @@ def test_labels_and_noise_have_no_random_word_in_common() -> None:
     images = torch.arange(1000)
     counter = torch.zeros(4, 1000, dtype=torch.int64)
     counter[1] = images
-    of_noise = philox(counter, (5, 0))[0]
+    of_noise = philox(list(counter), (5, 0))[0]
     of_labels = draw_labels(5, images, 2**31)
     assert not torch.any(of_labels == of_noise >> 1)
 
@@ -79,7 +80,8 @@ def seen(loaded: Rig, numbers: Tensor) -> list[int]:
         given.append(labels)
         return x
 
-    denoiser = loaded.denoiser(loaded.subject, TimedNetwork(network, CPU), 3, numbers, None)  # type: ignore[arg-type]
+    model = replace(loaded.subject, network=network)  # type: ignore[arg-type]
+    denoiser = loaded.denoiser(model, 3, numbers, None)
     denoiser(torch.zeros(len(numbers), 3, 8, 8), loaded.subject.schedule.level(0.5))
     return [int(label) for label in given[0]]
 

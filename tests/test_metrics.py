@@ -10,7 +10,7 @@ from torch_fidelity.metric_isc import isc_features_to_metric
 from torch_fidelity.metric_prc import prc_features_to_metric
 
 from bench.datasets import open_data
-from bench.images import BadSamples, check_samples, to_uint8
+from bench.images import BadSamples, SampleCheck, check_samples, to_uint8
 from bench.quality import metrics
 from bench.quality.extractor import Extractor
 from bench.quality.extractors import load_extractor
@@ -196,3 +196,19 @@ def test_samples_that_are_no_images_are_refused_before_the_cast(bad: float) -> N
         check_samples(samples, (4, 1, 8, 8), torch.float32)
     with pytest.raises(BadSamples, match=r"expected torch\.float32 of shape"):
         check_samples(torch.zeros(4, 1, 8), (4, 1, 8, 8), torch.float32)
+
+
+def test_a_gpu_is_asked_only_in_the_end_whether_a_batch_was_no_image() -> None:
+    check, shape = SampleCheck(torch.device("cuda")), (4, 1, 8, 8)
+    bad = torch.zeros(shape)
+    bad[1:] = torch.nan
+    for samples in (torch.zeros(shape), bad, torch.zeros(shape)):
+        check.add(samples, shape, torch.float32)
+    with pytest.raises(BadSamples, match=r"expected torch\.float32 of shape"):
+        check.add(bad.double(), shape, torch.float32)
+    with pytest.raises(BadSamples, match="3 of 4 images of a batch hold NaN or Inf"):
+        check.finish()
+    at_once = SampleCheck(_CPU)
+    at_once.add(torch.zeros(shape), shape, torch.float32)
+    with pytest.raises(BadSamples, match="3 of 4 images of a batch hold NaN or Inf"):
+        at_once.add(bad, shape, torch.float32)

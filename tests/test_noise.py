@@ -1,10 +1,12 @@
 """The noise is Philox4x32-10 to the bit, normal, and a function of (seed, image, draw) alone."""
 
+import numpy as np
 import pytest
 import torch
 from scipy import stats
 
-from bench.noise import ImageNoise, normal, philox
+from bench.noise import ImageNoise, normal
+from bench.philox import philox, philox_on_host
 
 _ONES = 0xFFFFFFFF
 
@@ -22,8 +24,18 @@ _ONES = 0xFFFFFFFF
     ],
 )
 def test_philox_gives_the_published_answers(counter: tuple[int, ...], key: tuple[int, int], expected: str) -> None:
-    words = philox(torch.tensor(counter)[:, None], key)[:, 0]
-    assert " ".join(f"{word:08x}" for word in words.tolist()) == expected
+    by_torch = philox(list(torch.tensor(counter)[:, None]), key)
+    on_host = philox_on_host(list(np.array(counter)[:, None]), key)
+    for words in (by_torch, on_host):
+        assert " ".join(f"{word.item():08x}" for word in words) == expected
+
+
+def test_words_on_the_host_are_those_of_tensors_bit_for_bit() -> None:
+    shapes = [(1, 1, 5), (1, 7, 1), (3, 1, 1), (1, 7, 5)]
+    counter = [torch.randint(2**32, shape, generator=torch.Generator().manual_seed(0)) for shape in shapes]
+    expected = philox(counter, (_ONES, 5))
+    for found, word in zip(philox_on_host([word.numpy() for word in counter], (_ONES, 5)), expected, strict=True):
+        assert torch.equal(torch.from_numpy(found), word)
 
 
 def test_noise_is_standard_normal() -> None:
@@ -83,6 +95,24 @@ def test_the_noise_of_a_seed_never_changes() -> None:
     found = normal(2**33 + 7, torch.tensor([3]), range(10), 4)[:, 0].tolist()
     assert found[0] == pytest.approx([0.6624130600867404, -1.3189931981197363, 0.18637482338223024, -0.046179174170138])
     assert found[9] == pytest.approx([0.7784940266588345, -1.5430239717445389, 1.3157783332203061, 0.6636849804868619])
+
+
+def test_noise_from_a_later_draw_on_is_what_follows_the_earlier_ones() -> None:
+    images, like = torch.arange(4), torch.empty(4, 1, 8, 8)
+    whole, rest = ImageNoise(5, images), ImageNoise(5, images, first=1)
+    whole(like)
+    for _ in range(12):
+        assert torch.equal(rest(like), whole(like))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_state_has_the_noise_in_its_dtype_whatever_that_before_it_had(dtype: torch.dtype) -> None:
+    source, images = ImageNoise(5, torch.arange(4)), torch.arange(4)
+    for draw in range(10):
+        like = torch.empty(4, 6, dtype=dtype if draw % 2 else torch.float64)
+        drawn = source(like)
+        assert drawn.dtype == like.dtype
+        assert torch.equal(drawn, normal(5, images, range(draw, draw + 1), 6)[0].to(like.dtype))
 
 
 def test_noise_of_another_number_of_images_is_refused() -> None:

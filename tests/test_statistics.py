@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch_fidelity.metric_fid import fid_statistics_to_metric
 
 from bench.quality.frechet import Target, can_extrapolate, extrapolate, factor_of, frechet, standard_error
 from bench.quality.statistics import BLOCKS, BlockMoments, Moments, merged
@@ -63,18 +64,44 @@ def test_float32_rows_are_summed_in_float64() -> None:
     np.testing.assert_allclose(moments.covariance.numpy(), np.cov(rows.double().numpy().T), rtol=1e-12, atol=1e-14)
 
 
+Gaussian = tuple[Tensor, Tensor]
+
+
+def _gaussian(rows: Tensor) -> Gaussian:
+    return rows.mean(0), torch.cov(rows.T)
+
+
+def _theirs(one: Gaussian, other: Gaussian) -> float:
+    """torch-fidelity's distance."""
+    sides = [{"mu": mean.numpy(), "sigma": covariance.numpy()} for mean, covariance in (one, other)]
+    return float(fid_statistics_to_metric(*sides, verbose=False)["frechet_inception_distance"])
+
+
 @pytest.mark.parametrize("shift", [0.0, 0.5])
-def test_the_symmetric_distance_is_torch_fidelitys(shift: float) -> None:
-    ours, real = _rows(900, 48, 1) + shift, _rows(1100, 48, 2)
-    moments = Moments.of(ours)
-    expected = frechet(moments.mean, moments.covariance, real.mean(0), torch.cov(real.T))
-    assert _target(real).distance(moments) == pytest.approx(expected, rel=1e-8)
+@pytest.mark.parametrize("count", [20, 48, 900])
+def test_the_symmetric_distance_is_torch_fidelitys_also_of_fewer_images_than_features(shift: float, count: int) -> None:
+    ours, real = _gaussian(_rows(count, 48, 1) + shift), _gaussian(_rows(1100, 48, 2))
+    expected = _theirs(ours, real)
+    assert frechet(*ours, *real) == pytest.approx(expected, rel=1e-6 if count < 50 else 1e-8)
+    assert frechet(*real, *ours) == pytest.approx(expected, rel=1e-6 if count < 50 else 1e-8)
+
+
+def test_statistics_in_float32_are_as_far_away_as_torch_fidelity_says() -> None:
+    ours, (mean, covariance) = _gaussian(_rows(900, 48, 1)), _gaussian(_rows(1100, 48, 2))
+    rounded = mean.float().double(), covariance.float().double()
+    assert frechet(*ours, *rounded) == pytest.approx(_theirs(ours, rounded), rel=1e-8)
+
+
+@pytest.mark.parametrize("count", [20, 900])
+def test_a_gaussian_is_at_distance_zero_from_itself(count: int) -> None:
+    one = _gaussian(_rows(count, 48, 1))
+    assert abs(frechet(*one, *one)) < 1e-7 * float(one[1].trace())
 
 
 def test_the_standard_error_is_the_jackknife_over_tenths_by_torch_fidelitys_distance() -> None:
     ours, real = _rows(403, 12, 1), _rows(600, 12, 2) * 1.2
     left_out = [ours[torch.arange(403) % 10 != block] for block in range(10)]
-    found = [frechet(part.mean(0), torch.cov(part.T), real.mean(0), torch.cov(real.T)) for part in left_out]
+    found = [_theirs(_gaussian(part), _gaussian(real)) for part in left_out]
     expected = (9 * statistics.pvariance(found)) ** 0.5
     assert standard_error(_blocks(ours), _target(real)) == pytest.approx(expected, rel=1e-7)
     assert extrapolate(_blocks(ours), _target(real))[1] == pytest.approx(expected, rel=1e-7)

@@ -11,7 +11,8 @@ from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
 
 from models.classifier import make_classifier
 from models.errors import UsageError
-from models.zoo import load_weights, read_json
+from models.files import read_json
+from models.weights import load_weights
 
 EXTRACTOR = "extractor"
 EXTRACTOR_WEIGHTS = f"{EXTRACTOR}/model.safetensors"

@@ -19,7 +19,7 @@ from torch_fidelity import feature_extractor_clip, feature_extractor_inceptionv3
 from torchvision.models import VGG16_Weights
 
 from models.errors import UsageError
-from models.zoo import sha256_of
+from models.files import sha256_of
 
 
 class Official(NamedTuple):

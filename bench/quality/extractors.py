@@ -22,10 +22,13 @@ from bench.quality.extractor import INCEPTION
 from bench.quality.extractor import Extractor as Extractor
 from bench.quality.extractor_weights import checked_weights, checkpoints, plain_tensors_only
 from models.card import Card
+from models.description import load_card, verify_files
 from models.errors import UsageError
+from models.files import sha256_of
 from models.registry import unknown
+from models.sources import CARD, model_folder, zoo_names
 from models.weights import shortened
-from models.zoo import CARD, Model, load_card, model_folder, sha256_of, verify_files, zoo_names
+from models.zoo import Model
 
 _FAMILIES = {name: name.partition("-")[0] for name in FEATURE_EXTRACTORS_REGISTRY}
 """torch-fidelity's own extractors, and what their distance is called after: inception, dinov2, clip, vgg16."""

@@ -13,11 +13,15 @@ Outputs = Mapping[str, Tensor]
 
 
 class Extraction:
-    """Collects images into extractor batches, whatever batches they come in, and passes on what it says about them."""
+    """Collects images into extractor batches, whatever batches they come in, and passes on what it says about them.
+
+    The host never waits for the device before `finish`.
+    """
 
     def __init__(self, extractor: Extractor, take: Callable[[Outputs], None]) -> None:
         self._extractor, self._take = extractor, take
         self._waiting: list[Tensor] = []
+        self._finite: Tensor | None = None  # whether all outputs so far are, on the device
 
     def add(self, images: Tensor) -> None:
         """Take uint8 images (N, C, H, W)."""
@@ -26,19 +30,28 @@ class Extraction:
             waiting = torch.cat(self._waiting)
             whole = len(waiting) - len(waiting) % self._extractor.batch
             for batch in waiting[:whole].split(self._extractor.batch):
-                self._take(self._extractor(batch))
+                self._pass_on(batch)
             self._waiting = [waiting[whole:]]
 
     def finish(self) -> None:
-        """Extract what still waits."""
+        """Extract what still waits; ArithmeticError if any output since the beginning is NaN or Inf."""
         rest = [images for images in self._waiting if len(images)]
         self._waiting = []
         if rest:
-            self._take(self._extractor(torch.cat(rest)))
+            self._pass_on(torch.cat(rest))
+        if self._finite is not None and not bool(self._finite):
+            raise ArithmeticError(f"features of extractor {self._extractor.name!r} came out as NaN or Inf")
+
+    def _pass_on(self, batch: Tensor) -> None:
+        outputs = self._extractor(batch)
+        for output in outputs.values():
+            finite = output.isfinite().all()
+            self._finite = finite if self._finite is None else self._finite & finite
+        self._take(outputs)
 
 
 class Rows:
-    """Rows (N, F) of a stream, put together once: into place where their number is known before."""
+    """Rows (N, ...) of a stream, put together once, on their device: into place where their number is known before."""
 
     def __init__(self, count: int | None = None) -> None:
         self._count, self._parts, self._filled = count, list[Tensor](), 0
@@ -50,7 +63,7 @@ class Rows:
             self._parts.append(rows)
             return
         if self._whole is None:
-            self._whole = torch.empty((self._count, *rows.shape[1:]), dtype=rows.dtype)
+            self._whole = rows.new_empty((self._count, *rows.shape[1:]))
         if self._filled + len(rows) > self._count:
             raise IndexError(f"{self._filled + len(rows)} rows came, where {self._count} were announced")
         self._whole[self._filled : self._filled + len(rows)] = rows
@@ -85,8 +98,8 @@ class FeatureStream:
         """The features of all images, in order."""
         self._extraction.finish()
         layer, logits = self._layers
-        features = torch.cat([outputs[layer] for outputs in self._outputs])
-        return Features(features, torch.cat([outputs[logits] for outputs in self._outputs]) if logits else None)
+        features = torch.cat([outputs[layer] for outputs in self._outputs]).cpu()
+        return Features(features, torch.cat([outputs[logits] for outputs in self._outputs]).cpu() if logits else None)
 
 
 def extract(extractor: Extractor, images: Tensor) -> Features:

@@ -50,7 +50,7 @@ def law_columns(law: Law, samples: Tensor, seed: int) -> Columns:
 
     Args:
         law: the model's.
-        samples: (N, C, H, W), as the sampler returned them, not quantised; N at least 2.
+        samples: (N, C, H, W) on the law's device, as the sampler returned them, not quantised; N at least 2.
         seed: of their seed block, which the floor is drawn from.
 
     Returns:
@@ -62,7 +62,7 @@ def law_columns(law: Law, samples: Tensor, seed: int) -> Columns:
             the standard deviation given.
         The last three are None for a law with a density, of which no sample is likelier than its neighbours.
     """
-    target = Target(law.mean.cpu(), factor_of(law.covariance.cpu())[0])
+    target = Target(law.mean, factor_of(law.covariance)[0])
     numbers = torch.arange(len(samples), device=law.mean.device)
     exact = [exact_samples(law, numbers, seed, draw) for draw in range(FLOOR_DRAWS)]
     floors = [target.distance(Moments.of(each.flatten(1))) for each in exact]

@@ -1,4 +1,4 @@
-"""Quality of generated images, computed by torch-fidelity's own metric functions on features that stream by.
+"""Quality of generated images, on features that stream by: Frechet distances, and torch-fidelity's other metrics.
 
 Only what the chosen metrics need is kept: moments in float64 for the Frechet distances, every image's features for KID,
 precision and recall, its logits for the Inception score, both in the extractor's own dtype.
@@ -69,23 +69,20 @@ class QualityStream:
         self.remarks = [] if reference.note is None else [reference.note]
 
     def add(self, images: Tensor) -> None:
-        """Take uint8 images (N, C, H, W), in the order of their numbers.
-
-        Raises:
-            ArithmeticError: features that are NaN or Inf, which the metrics would turn into plausible numbers.
-        """
+        """Take uint8 images (N, C, H, W), in the order of their numbers; the host does not wait for the device."""
         self._extraction.add(images)
 
     def values(self) -> Values:
         """The quality columns of all that was added.
 
         Raises:
-            ArithmeticError: a metric that is not a finite number.
+            ArithmeticError: features that are NaN or Inf, which the metrics would turn into plausible numbers, or a
+                metric that is not a finite number.
         """
         self._extraction.finish()
         values: Values = {}
         if self._logits is not None:
-            values |= _inception_score(self._logits.all())
+            values |= _inception_score(self._logits.all().cpu())
             self._logits = None  # the memory serves the next
         if self._features is not None:
             features = self._features.all()
@@ -111,11 +108,11 @@ class QualityStream:
             self._logits.add(outputs[self._extractor.logits])
 
     def _distances(self, blocks: Sequence[Moments]) -> Values:
-        images, target = sum(block.count for block in blocks), self._reference.target
+        images, target = sum(block.count for block in blocks), self._reference.target.on(blocks[0].mean.device)
         column = self._extractor.column(images)
         values: Values = {}
         if "fd" in self._metrics:
-            values[column] = distance(merged(blocks), self._reference)
+            values[column] = target.distance(merged(blocks))
         if "fd_infinity" not in self._metrics:
             return values | {f"{column}_std": frechet.standard_error(blocks, target)}
         if not frechet.can_extrapolate(images, self._extractor.features):
@@ -127,11 +124,6 @@ class QualityStream:
         extrapolated, std = frechet.extrapolate(blocks, target)
         values |= {f"{column}_inf": extrapolated.value, f"{column}_inf_std": extrapolated.std}
         return values | ({f"{column}_std": std} if "fd" in self._metrics else {})
-
-
-def distance(moments: Moments, reference: Reference) -> float:
-    """Frechet distance of images' moments to a reference, by torch-fidelity."""
-    return frechet.frechet(moments.mean, moments.covariance, reference.mean, reference.covariance)
 
 
 def _kid(features: Tensor, reference: Reference) -> Values:

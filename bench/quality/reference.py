@@ -25,9 +25,12 @@ from bench.images import QUANTISER
 from bench.quality.extractor import Extractor
 from bench.quality.frechet import Target, factor_of
 from bench.quality.reference_cache import cached_path
+from models.description import load_card, verify_files
 from models.errors import UsageError
+from models.files import sha256_of
 from models.registry import unknown
-from models.zoo import CARD, load_card, load_tensors, model_folder, sha256_of, verify_files, zoo_names
+from models.sources import CARD, model_folder, zoo_names
+from models.weights import load_tensors
 
 REFERENCE = "reference.safetensors"
 _NEED_FEATURES = ("kid", "precision_recall")

@@ -113,19 +113,21 @@ def write_statistics(
     if len(images) < 2:
         raise UsageError(f"a reference needs at least two images, and there are {len(images)}")
     _make_room(path)  # before what takes long
-    moments, rows = Moments(extractor.features), Rows(len(images))
+    moments, rows = Moments(extractor.features, extractor.device), Rows(len(images))
 
     def take(outputs: Outputs) -> None:
         moments.add(outputs[extractor.layer])
         if features:
-            rows.add(outputs[extractor.layer].float())  # without loss: every extractor computes in float32
+            # without loss: every extractor computes in float32; not kept on the device, for data sets of any size
+            rows.add(outputs[extractor.layer].float().cpu())
         advanced(moments.count, len(images))
 
     extraction = Extraction(extractor, take)
     for batch in images.split(extractor.batch):
         extraction.add(batch)
     extraction.finish()
-    tensors = {"mean": moments.mean, "covariance": moments.covariance} | ({"features": rows.all()} if features else {})
+    tensors = {"mean": moments.mean.cpu(), "covariance": moments.covariance.cpu()}
+    tensors |= {"features": rows.all()} if features else {}
     metadata = {key: str(value) for key, value in extractor.columns.items()} | {"quantiser": QUANTISER}
     _save(path, tensors, metadata | dict(about) | {"count": str(moments.count)})
 

@@ -17,7 +17,7 @@ _ROWS = 256
 
 
 class Moments:
-    """Count, mean and scatter matrix of rows of F numbers.
+    """Count, mean and scatter matrix of rows of F numbers, on one device.
 
     Attributes:
         count: of rows.
@@ -25,15 +25,15 @@ class Moments:
         scatter: (F, F) float64, the sum of (x - mean)(x - mean)^T.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, device: torch.device | None = None) -> None:
         self.count = 0
-        self.mean = torch.zeros(size, dtype=torch.float64)
-        self.scatter = torch.zeros(size, size, dtype=torch.float64)
+        self.mean = torch.zeros(size, dtype=torch.float64, device=device)
+        self.scatter = torch.zeros(size, size, dtype=torch.float64, device=device)
 
     @classmethod
     def of(cls, rows: Tensor) -> "Moments":
-        """Of rows (N, F)."""
-        moments = cls(rows.shape[1])
+        """Of rows (N, F), on their device."""
+        moments = cls(rows.shape[1], rows.device)
         moments.add(rows)
         return moments
 
@@ -43,9 +43,9 @@ class Moments:
         return self.scatter / (self.count - 1) if self.count > 1 else torch.full_like(self.scatter, torch.nan)
 
     def add(self, rows: Tensor) -> None:
-        """Take rows (N, F) of any floating dtype."""
+        """Take rows (N, F) of any floating dtype; nothing waits for the device."""
         if len(rows):
-            values = rows.to("cpu", torch.float64)
+            values = rows.to(self.mean)
             mean = values.mean(0)
             centred = values - mean
             self._shift(len(values), mean)
@@ -66,7 +66,7 @@ class Moments:
 
 
 class BlockMoments:
-    """Moments of `BLOCKS` interleaved blocks of a stream of rows."""
+    """Moments of `BLOCKS` interleaved blocks of a stream of rows, on their device."""
 
     def __init__(self) -> None:
         self._blocks: list[Moments] = []
@@ -75,7 +75,7 @@ class BlockMoments:
 
     def add(self, rows: Tensor) -> None:
         """Take the next rows (N, F) of the stream."""
-        self._waiting.append(rows.cpu())
+        self._waiting.append(rows)
         self._waits += len(rows)
         whole = self._waits - self._waits % BLOCKS
         if whole >= BLOCKS * _ROWS:
@@ -90,16 +90,16 @@ class BlockMoments:
     def _update(self, count: int) -> None:
         """Spread the first rows that wait; all but the last time as many as keep row i in block i mod `BLOCKS`."""
         rows = torch.cat(self._waiting)
-        self._blocks = self._blocks or [Moments(rows.shape[1]) for _ in range(BLOCKS)]
+        self._blocks = self._blocks or [Moments(rows.shape[1], rows.device) for _ in range(BLOCKS)]
         for number, block in enumerate(self._blocks):
             block.add(rows[number:count:BLOCKS])
         self._waiting, self._waits = [rows[count:]], len(rows) - count
 
 
 def merged(parts: Iterable[Moments]) -> Moments:
-    """Moments of several parts together, at least one."""
+    """Moments of several parts together, at least one, all on one device."""
     first, *others = parts
-    total = Moments(len(first.mean))
+    total = Moments(len(first.mean), first.mean.device)
     for part in (first, *others):
         total.merge(part)
     return total
