@@ -41,24 +41,36 @@ def record(sampler: str = "ddim", grid: str = GRID, steps: int = 10, seed: int =
     fd = (limit + scale * steps**-order) * random.normal(1.0, 0.015)
     values: Record = {
         "schema": SCHEMA, "status": "ok", "error": None, "note": None,
-        "model": "digits", "model_sha256": SUBJECT, "images": 1000, "batch": 250, "repeats": 4, "dtype": "fp32",
+        "model": "digits", "model_sha256": SUBJECT, "images": 1000, "batch": 250, "repeats": 4, "mode": "fp32",
+        "dtype": "fp32", "channels_last": False, "compile": False, "graph": False,
         "metrics": ["fd", "kid"], "device_name": "Example CPU @ 2.00GHz, 2 threads", "version_torch": "2.11.0",
         "extractor": "digits", "extractor_sha256": "b2" * 32, "reference": "digits", "reference_sha256": "c3" * 32,
         "reference_count": 1797, "quantiser": "round", "sampler": sampler, "sampler_parameters": {},
         "sampler_sha256": hashlib.sha256(sampler.encode()).hexdigest(), "grid": grid, "grid_parameters": {},
         "steps": steps, "seed": seed, "family": "other", "stochastic": sampler in ("ddpm", "langevin"), "device": "cpu",
-        "intervals": steps, "nfe_declared": nfe, "nfe": float(nfe), "timed_batch": 250,
+        "intervals": steps, "nfe_declared": nfe, "nfe": float(nfe),
         "latency_s": latency, "network_s": network, "first_call_s": 1.5 * latency[0], "peak_mem_mib": None,
         "fd_digits": fd, "kid_mean": (fd - 1.0) / 900.0, "kid_std": 0.0002, "kid_subset_size": 1000,
         "inception_score": 9.4 - 0.8 * np.log10(fd), "inception_score_std": 0.08,
         "precision": 0.99 / (1 + fd / 80), "recall": 0.95 / (1 + fd / 60), "preview_count": 10,
         "python": "3.11.9", "platform": "Linux", "git_commit": "0" * 40, "git_dirty": False, "command": "run_bench.py",
     }  # fmt: skip
-    values |= {"subject_sha256": changes.get("model_sha256", SUBJECT)} | changes
-    identity = "".join(
-        f"{key}={values[key]}" for key in ("sampler", "grid", "steps", "seed", "model_sha256", "images", "device_name")
-    )
+    values |= {"subject_sha256": changes.get("model_sha256", SUBJECT)} | in_mode(changes.get("mode", "fp32")) | changes
+    values.setdefault("timed_batch", None if values["batch"] == "auto" else min(values["batch"], values["images"]))
+    names = ("sampler", "grid", "steps", "seed", "mode", "model_sha256", "images", "device_name")
+    identity = "".join(f"{key}={values[key]}" for key in names)
     return {"id": hashlib.sha256(identity.encode()).hexdigest()[:16]} | values
+
+
+def in_mode(mode: str) -> Record:
+    """The columns of a mode."""
+    dtype, *flags = mode.split("+")
+    return {"mode": mode, "dtype": dtype} | {name: name in flags for name in ("channels_last", "compile", "graph")}
+
+
+def untimed(each: Record) -> Record:
+    """A record as it is before it is timed, and as those of all seeds but the first stay."""
+    return each | {"latency_s": None, "network_s": None, "timed_batch": None}
 
 
 def failed(sampler: str = "heun", grid: str = GRID, steps: int = 5, seed: int = 0, **changes: Any) -> Record:
@@ -84,8 +96,8 @@ def study(name: str = "quick", **changes: Any) -> dict[str, Any]:
     sampler, grid, steps = BASELINE
     block = {"samplers": list(SAMPLERS), "grids": [GRID], "steps": [5, 10, 20, 50], "seeds": None}
     values: dict[str, Any] = {
-        "name": name, "title": "Quick study", "model": "digits", "images": 1000, "batch": 250, "repeats": 4,
-        "seeds": [0], "device": "auto", "precision": "fp32", "metrics": ["fd", "kid"], "tolerance": 0.1,
+        "name": name, "title": "Quick study", "model": "digits", "images": 1000, "batch": 250, "timing": {"repeats": 4},
+        "seeds": [0], "device": "auto", "modes": ["fp32"], "metrics": ["fd", "kid"], "tolerance": 0.1,
         "baseline": {"sampler": sampler, "grid": grid, "steps": steps}, "block": [block],
     }  # fmt: skip
     return values | changes

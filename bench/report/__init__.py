@@ -3,7 +3,7 @@
 from bench.report.answer import Answer
 from bench.report.compare import compare
 from bench.report.summary import Summary, summarise
-from bench.report.tables import terminal_table
+from bench.report.terminal import terminal_table
 from bench.report.write import FORMATS, write_report
 
 __all__ = ["FORMATS", "Answer", "Summary", "compare", "summarise", "terminal_table", "write_report"]

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from bench.report.columns import Row, known, percent, scientific, setting, significant
+from bench.report.doubts import invalid
 from bench.report.quality import of_key
 from bench.report.significance import LEVEL, differ, p_text, welch
 
@@ -44,7 +45,8 @@ def answer(rows: list[Row], fd: str | None, tolerance: float, gap: str) -> Answe
         row for row in rows if not row["baseline"] and fd and known(row[fd]) and known(row["s_per_image_median"])
     ]
     if reason is None and not measured:
-        reason = "only the baseline was measured"
+        alone = all(row["baseline"] for row in rows)
+        reason = "only the baseline was measured" if alone else f"no other setting has both a time and a {fd}"
     if reason is not None or fd is None:
         return Answer(f"No answer: {reason}.", baseline, None, None, tolerance)
     limit = baseline[fd] + tolerance * abs(baseline[fd])
@@ -98,7 +100,8 @@ def _none_good(closest: Row, baseline: Row, fd: str, tolerance: float) -> str:
 
 def _faster(row: Row, baseline: Row) -> str:
     ours, theirs = row["s_per_image_median"], baseline["s_per_image_median"]
-    times = f"({significant(1000 * ours)} against {significant(1000 * theirs)} ms an image)"
+    doubt = ", times that do not hold up" if invalid(row) or invalid(baseline) else ""
+    times = f"({significant(1000 * ours)} against {significant(1000 * theirs)} ms an image{doubt})"
     if ours <= theirs:
         return f"{significant(theirs / ours, 2)} times faster {times}"
     return f"{significant(ours / theirs, 2)} times slower {times}"

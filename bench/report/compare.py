@@ -4,16 +4,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from bench.report.columns import PROTOCOL, SETTING, Row, known, rows_of
+from bench.report.columns import CLOCK, PROTOCOL, SETTING, Row, known, rows_of
 from bench.report.quality import Quality, quality_columns
 from bench.report.significance import LEVEL, p_text, welch
 from bench.report.summary import summarise
 
 _QUALITY = (*PROTOCOL, "model_sha256")
 """Of the same name, but other weights, a model is another one."""
-
-_CLOCK = ("device_name",)
-"""Dtype and batch are alike already in what is joined."""
 
 
 def compare(run_a: Path, run_b: Path) -> pd.DataFrame:
@@ -36,11 +33,13 @@ def compare(run_a: Path, run_b: Path) -> pd.DataFrame:
     """
     first, second = rows_of(summarise([run_a]).table), rows_of(summarise([run_b]).table)
     quality = quality_columns(dict.fromkeys(key for row in first + second for key in row))
+    partners: dict[tuple[object, ...], list[Row]] = {}
+    for b in second:
+        partners.setdefault(_setting(b), []).append(b)
     pairs: list[tuple[Row | None, Row | None]] = []
     for a in first:
-        partners = [b for b in second if _setting(b) == _setting(a)]
-        pairs += [(a, b) for b in partners] or [(a, None)]
-    settings = [_setting(a) for a in first]
+        pairs += [(a, b) for b in partners.get(_setting(a), [])] or [(a, None)]
+    settings = set(map(_setting, first))
     pairs += [(None, b) for b in second if _setting(b) not in settings]
     columns = [*SETTING, *_measured_columns(quality), "comparable", "quality_comparable", "time_comparable", "reason"]
     return pd.DataFrame([_joined(a, b, quality) for a, b in pairs], columns=columns)
@@ -52,12 +51,12 @@ def _measured_columns(quality: list[Quality]) -> list[str]:
 
 
 def _setting(row: Row) -> tuple[object, ...]:
-    return tuple(row[key] for key in SETTING)
+    return tuple(_text(row[key]) for key in SETTING)
 
 
 def _joined(a: Row | None, b: Row | None, quality: list[Quality]) -> Row:
     left, right = a or {}, b or {}
-    reasons = _reasons(a, b, _QUALITY, "quality"), _reasons(a, b, _CLOCK, "time")
+    reasons = _reasons(a, b, _QUALITY, "quality"), _reasons(a, b, CLOCK, "time")
     row: Row = {key: (a or b or {})[key] for key in SETTING}
     row |= {"latency_s_median_a": left.get("latency_s_median"), "latency_s_median_b": right.get("latency_s_median")}
     row |= {f"{each.key}_{end}": side.get(each.key) for each in quality for end, side in (("a", left), ("b", right))}

@@ -4,7 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from bench.report.columns import Row, decimals_for, known, percent, rows_of, scientific, significant
+import pandas as pd
+
+from bench.bootstrap import ENOUGH
+from bench.report.columns import Row, decimals_for, known, percent, scientific, significant
+from bench.report.doubts import invalid
 from bench.report.quality import Quality, quality_columns
 from bench.report.significance import differ
 from bench.report.summary import Section
@@ -13,6 +17,9 @@ NOTHING = "–"  # noqa: RUF001  (an en dash, which readers take for "no value")
 
 ALIKE = "†"
 """Marks what cannot be told from the best."""
+
+DOUBTFUL = "‡"
+"""Marks a time that does not hold up."""
 
 
 @dataclass(frozen=True)
@@ -36,25 +43,44 @@ class Column:
 
 def columns(section: Section) -> list[Column]:
     """The table of a protocol. What is the same in all rows (run, device, seeds, ...) is left to the notes."""
-    rows = rows_of(section.rows)
-    several = [name for name in _HEADINGS if section.rows[name].nunique(dropna=False) > 1]
+    rows = section.records
     shown = [
         _text("Sampler", [f"{row['sampler']}{' (baseline)' if row['baseline'] else ''}" for row in rows]),
         _text("Grid", [row["grid"] for row in rows]),
-        *(_text(_HEADINGS[name], [row[name] for row in rows]) for name in several),
+        *(_text(heading, [_word(row[name]) for row in rows]) for name, heading in _several(section.rows).items()),
         _number("Steps", rows, lambda row: f"{row['steps']:,}"),
         _number("NFE", rows, lambda row: f"{row['nfe']:,.6g}" if known(row["nfe"]) else NOTHING),
     ]
     if section.rows["seeds"].max() > 1:
         shown.append(_number("Seeds", rows, lambda row: str(row["seeds"])))
     if section.rows["s_per_image_median"].notna().any():
-        shown.append(_number("ms/image", rows, _milliseconds))
+        shown.append(milliseconds(rows))
     if section.rows["overhead_fraction"].notna().any():
         shown.append(_number("Overhead", rows, overhead))
+    shown += [_number(heading, rows, cell) for name, (heading, cell) in _SPEED.items() if _has(section.rows, name)]
     return [*shown, *(_quality(each, rows) for each in measured(section))]
 
 
-_HEADINGS = {"model": "Model", "run": "Run", "device_name": "Device", "dtype": "Precision", "batch": "Batch"}
+_HEADINGS = {"model": "Model", "mode": "Mode", "run": "Run", "device_name": "Device", "batch": "Batch"}
+_TIMED = {"timed_batch": "Timed batch"}
+
+
+def _several(rows: pd.DataFrame) -> dict[str, str]:
+    """The columns that tell rows apart, with their headings; what was timed only where what was asked for differs."""
+    names = {name: heading for name, heading in _HEADINGS.items() if rows[name].nunique(dropna=False) > 1}
+    sizes = rows[["batch", "timed_batch"]].dropna().drop_duplicates()
+    return names | (_TIMED if len(sizes) > sizes["batch"].nunique() else {})
+
+
+def _word(value: Any) -> str:
+    """What a row is called by; a column of numbers that some rows lack holds floats."""
+    if isinstance(value, float):
+        return f"{int(value)}" if known(value) else NOTHING
+    return str(value)
+
+
+def _has(rows: pd.DataFrame, name: str) -> bool:
+    return name in rows.columns and bool(rows[name].notna().any())
 
 
 def measured(section: Section) -> list[Quality]:
@@ -72,9 +98,54 @@ def _number(heading: str, rows: list[Row], cell: Callable[[Row], str]) -> Column
     return Column(heading, texts, texts, [False] * len(texts))
 
 
-def _milliseconds(row: Row) -> str:
-    seconds = row["s_per_image_median"]
-    return significant(1000 * seconds) if known(seconds) else NOTHING
+def milliseconds(rows: list[Row]) -> Column:
+    """Milliseconds an image, with half the interval of the median where there are calls enough for one."""
+    means = [significant(1000 * row["s_per_image_median"]) if _timed(row) else NOTHING for row in rows]
+    cells = [f"{mean} ± {_half(row)}" if _half(row) else mean for mean, row in zip(means, rows, strict=True)]
+    marks = [DOUBTFUL if invalid(row) else "" for row in rows]
+    return Column(
+        "ms/image",
+        [f"{cell}{' ' * bool(mark)}{mark}" for cell, mark in zip(cells, marks, strict=True)],
+        [mean + mark for mean, mark in zip(means, marks, strict=True)],
+        [False] * len(rows),
+    )
+
+
+def _timed(row: Row) -> bool:
+    return known(row["s_per_image_median"])
+
+
+def _half(row: Row) -> str:
+    """Half the bootstrap interval of the median, ms an image; nothing where calls are too few for it."""
+    if not _timed(row) or row["timed_calls"] < ENOUGH:
+        return ""
+    half = 500 * (row["latency_s_ci_high"] - row["latency_s_ci_low"]) / row["timed_batch"]
+    return spread(half, decimals_for(1000 * row["s_per_image_median"]))
+
+
+def _first_latency(row: Row) -> str:
+    seconds = row["latency_1_s_median"]
+    return f"{significant(1000 * seconds)} ms" if known(seconds) else NOTHING
+
+
+def _best_throughput(row: Row) -> str:
+    rate, batch = row["best_throughput_img_per_s"], row["best_batch"]
+    return f"{significant(rate)} at {int(batch):,}" if known(rate) and known(batch) else NOTHING
+
+
+def _energy(row: Row) -> str:
+    joules = row["energy_j_per_image"]
+    return significant(joules) if known(joules) else NOTHING
+
+
+_SPEED: dict[str, tuple[str, Callable[[Row], str]]] = {
+    "latency_1_s_median": ("Latency at 1", _first_latency),
+    "best_throughput_img_per_s": ("img/s at best batch", _best_throughput),
+    "energy_j_per_image": ("J/image", _energy),
+}
+"""Columns of speed that only stand where they were measured: where a study swept the batch, or the device says."""
+
+SPEED_HEADINGS = tuple(heading for heading, _ in _SPEED.values())
 
 
 def overhead(row: Row) -> str:
@@ -129,7 +200,9 @@ def _mean(value: float, decimals: int, quality: Quality) -> str:
 
 
 def _spread(value: float, decimals: int, quality: Quality) -> str:
+    return scientific(value, 2) if quality.scientific else spread(value, decimals)
+
+
+def spread(value: float, decimals: int) -> str:
     """Half an interval to the decimals of its mean, or to its own first digit: 0.0003 is not 0.000."""
-    if quality.scientific:
-        return scientific(value, 2)
     return f"{value:,.{max(decimals, decimals_for(value, 1)) if value else decimals}f}"

@@ -20,6 +20,8 @@ _LATEX = {
     "≤": r"$\leq$",
     "∞": r"$\infty$",
     "†": r"\textdagger{}",
+    "‡": r"\textdaggerdbl{}",
+    "Δ": r"$\Delta$",
 } | {character: f"\\{character}" for character in "&%$#_{}"}
 _LATEX_SPECIAL = re.compile("|".join(map(re.escape, sorted(_LATEX, key=len, reverse=True))))
 

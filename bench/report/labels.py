@@ -14,6 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from matplotlib.transforms import ScaledTranslation, Transform
 from numpy.typing import NDArray
+from scipy.spatial import KDTree
 
 from bench.report.series import BEATEN, FAMILIES, MOST, Series
 from bench.report.style import GREY, INK, SMALL, TINY, plain
@@ -28,6 +29,8 @@ _WIDTH = 126
 """Characters of a footnote's line."""
 _NAMED = 5
 """Lines beyond the axis that the footnote names."""
+_NUMBERED = 60
+"""Grey lines that can have a number each: those of more could not be found in the figure."""
 
 
 @dataclass(frozen=True)
@@ -80,10 +83,16 @@ def legend(axes: Axes, curves: Sequence[Curve], title: str | None) -> None:
 
 
 def number_beaten(axes: Axes, curves: Sequence[Curve]) -> list[str]:
-    """A number on each grey line, where it is farthest from all others; the names, in the order of the numbers."""
+    """A number on each grey line, where it is farthest from all others; the numbers with the names, in their order.
+
+    Where lines are too many to have numbers, none has one, and what is returned says how many they are.
+    """
+    count = sum(curve.series.beaten for curve in curves)
+    if count > _NUMBERED:
+        return [f"{count:,} lines, too many to be named; the table has them"]
     paths = [_path(axes, curve) for curve in curves]
     taken = np.empty((0, 2))
-    names = []
+    names: list[str] = []
     for n, curve in enumerate(curves):
         if not curve.series.beaten or not len(paths[n]):
             continue
@@ -91,7 +100,7 @@ def number_beaten(axes: Axes, curves: Sequence[Curve]) -> list[str]:
         # a number is twice as wide as a line needs to be away
         distances = np.minimum(_distances(paths[n], lines), 0.5 * _distances(paths[n], taken))
         at = paths[n][int(np.minimum(distances, _CROWDED).argmax())]
-        names.append(curve.series.label)
+        names.append(f"{len(names) + 1}\N{NO-BREAK SPACE}{_whole(curve.series.label)}")
         x, y = (at / _SIZE).tolist()
         text = axes.text(x, y, str(len(names)), transform=axes.transAxes, fontsize=5.5, color=GREY)
         text.set(ha="center", va="center", zorder=3.5, path_effects=[withStroke(linewidth=2.2, foreground="white")])
@@ -101,8 +110,9 @@ def number_beaten(axes: Axes, curves: Sequence[Curve]) -> list[str]:
 
 def _distances(points: Floats, others: Floats) -> Floats:
     """Of each point to the nearest of others; infinite if there are none."""
-    gaps = np.linalg.norm(points[:, None] - others[None], axis=2)
-    return np.asarray(gaps.min(axis=1, initial=np.inf))
+    if not len(others):
+        return np.full(len(points), np.inf)
+    return np.asarray(KDTree(others).query(points)[0], dtype=np.float64)
 
 
 def _path(axes: Axes, curve: Curve) -> Floats:
@@ -161,9 +171,8 @@ def footnote(axes: Axes, beaten: Sequence[str], beyond: Sequence[str], last: Seq
     """Below the axes: what grey lines are, what lies beyond the axis, and what else must be said; how many lines."""
     parts = []
     if beaten:
-        numbered = [f"{n}\N{NO-BREAK SPACE}{_whole(name)}" for n, name in enumerate(beaten, 1)]
         rule = f"neither its family's best nor near the Pareto front (at most {MOST} are in colour)"
-        parts.append(f"Grey: {rule}: {', '.join(numbered)}.")
+        parts.append(f"Grey: {rule}: {', '.join(beaten)}.")
     if beyond:
         more = f" and {len(beyond) - _NAMED} more" if len(beyond) > _NAMED else ""
         parts.append(f"Beyond the axis (▲): {', '.join(map(_whole, beyond[:_NAMED]))}{more}.")

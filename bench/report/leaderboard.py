@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pandas as pd
 
-from bench.report.columns import BUDGETS, Row, guest, known, method, rows_of
+from bench.report.columns import BUDGETS, Row, guest, known, method
 from bench.report.display import ALIKE, NOTHING, Column, columns
 from bench.report.quality import of_key
 from bench.report.significance import at_floor, differ
@@ -21,7 +21,7 @@ NOTE = (
     "t-test gives p > 0.05, not corrected for many tests; what has no interval is not tested."
 )
 
-_KEPT = ("Sampler", "Grid", "Model", "Steps", "NFE", "ms/image")
+_KEPT = ("Sampler", "Grid", "Model", "Mode", "Steps", "NFE", "ms/image")
 _NAMED, _NAMED_BRIEFLY = 4, 2
 """Samplers that are named of those that cannot be told apart."""
 
@@ -33,8 +33,8 @@ class Leader:
     Attributes:
         budget: most evaluations an image; infinite for no limit.
         row: the best.
-        alike: the best rows of other samplers (on other grids, or with other models) that do not differ from it,
-            in order; None where that cannot be tested.
+        alike: the best rows of other samplers (on other grids, or with other models; not in other modes only) that do
+            not differ from it, in order; None where that cannot be tested.
     """
 
     budget: float
@@ -44,24 +44,32 @@ class Leader:
 
 def is_long(section: Section) -> bool:
     """Whether a section has so many rows that its table needs a leaderboard, and what to rank them by."""
-    return len(section.rows) >= LONG and bool(leaders(section))
+    return len(section.rows) >= LONG and bool(_ranked(section))
 
 
 def leaders(section: Section) -> list[Leader]:
     """The best at each of `BUDGETS` that some row needs, and without limit if some row needs more."""
-    rank = section.rank
+    rank, rows = section.rank, _ranked(section)
     if rank is None:
         return []
-    rows = [row for row in rows_of(section.rows) if known(row[rank]) and known(row["nfe"])]
     limits = [
         high for low, high in pairwise((-1.0, *BUDGETS, math.inf)) if any(low < row["nfe"] <= high for row in rows)
     ]
     return [_leader([row for row in rows if row["nfe"] <= limit], limit, rank) for limit in limits]
 
 
+def _ranked(section: Section) -> list[Row]:
+    """The rows that have a place in the leaderboard; none without a distance to rank by."""
+    if section.rank is None:
+        return []
+    return [row for row in section.records if known(row[section.rank]) and known(row["nfe"])]
+
+
 def _leader(rows: list[Row], budget: float, rank: str) -> Leader:
-    best = {method(row): row for row in sorted(rows, key=lambda row: -float(row[rank]))}
-    first, *others = sorted(best.values(), key=lambda row: float(row[rank]))
+    best: dict[tuple[str, ...], Row] = {}
+    for row in sorted(rows, key=lambda row: float(row[rank])):
+        best.setdefault(method(row)[:-1], row)
+    first, *others = best.values()
     if not known(first[of_key(rank).ci]) and not at_floor(first, of_key(rank)):
         return Leader(budget, first, None)
     return Leader(budget, first, [row for row in others if differ(first, row, rank) is False])
@@ -73,7 +81,7 @@ def leaderboard(section: Section) -> list[Column]:
     budgets = [f"≤ {each.budget:,}" if math.isfinite(each.budget) else "any" for each in found]
     alike = [each.alike for each in found]
     rows = [each.row for each in found]
-    for row in rows_of(section.rows[section.rows["baseline"]]):
+    for row in [row for row in section.records if row["baseline"]]:
         rows, budgets, alike = [*rows, row], [*budgets, NOTHING], [*alike, []]
     shown = columns(replace(section, rows=pd.DataFrame.from_records(rows, columns=list(section.rows.columns))))
     ranked = [of_key(key).heading for key in (section.rank or "", f"{section.rank}_inf")]

@@ -4,8 +4,10 @@ from typing import Any
 
 import pandas as pd
 
-from bench.report.columns import COMPACT_LAYER, SMALL_N, Row, known, known_text, rows_of, scientific, short
-from bench.report.display import ALIKE, columns, measured
+from bench.bootstrap import ENOUGH
+from bench.report.columns import COMPACT_LAYER, SMALL_N, Row, in_mode, known, known_text, scientific, short
+from bench.report.display import ALIKE, DOUBTFUL, columns, measured
+from bench.report.doubts import invalid, reasons
 from bench.report.quality import Quality
 from bench.report.significance import JACKKNIFE_BLOCKS, t_quantile
 from bench.report.summary import Section
@@ -23,13 +25,44 @@ def notes(section: Section, where: str = "table") -> list[str]:
     lines = [
         small_n(section, where),
         f"Protocol: {section.label}.",
-        f"Time: median of whole calls, {clocks}. Overhead: share of it outside the network.",
+        f"Time: median of whole calls, {clocks}.{_time_interval(section.rows)} Overhead: share of it outside the "
+        "network.",
+        *_timing_notes(section.records),
         interval_note(section),
         _alike_note(section),
         *_quality_notes(section),
-        *_provenance(rows_of(section.rows)),
+        *_provenance(section.records),
     ]
     return [line for line in lines if line is not None]
+
+
+def _time_interval(rows: pd.DataFrame) -> str:
+    """What the intervals of times are; nothing where no row has calls enough for one."""
+    if not (rows["timed_calls"] >= ENOUGH).any():
+        return ""
+    few = f", in rows of {ENOUGH} calls or more" if (rows["timed_calls"] < ENOUGH).any() else ""
+    return f" ±: half its 95 % bootstrap interval{few}."
+
+
+_NAMED = 5
+"""Methods that a note names."""
+
+
+def _timing_notes(rows: list[Row]) -> list[str]:
+    """What the mark of a time means, what was not timed, and which calls were not captured although asked for."""
+    lines = []
+    if wrong := [row for row in rows if invalid(row)]:
+        lines.append(f"{DOUBTFUL}: times that do not hold up ({reasons(wrong)}).")
+    waiting = sum(not row["timed_calls"] for row in rows)
+    if 0 < waiting < len(rows):
+        lines.append(f"Not timed: {waiting} of {len(rows)} rows; run the study again to go on.")
+    failed = [row for row in rows if row.get("graph") is True and row.get("captured") is False]
+    if eager := list(dict.fromkeys(f"{row['sampler']} on {row['grid']}{in_mode(row['mode'])}" for row in failed)):
+        more = f" and {len(eager) - _NAMED} more" if len(eager) > _NAMED else ""
+        lines.append(
+            f"Graph asked for, but run eagerly as it could not be captured: {', '.join(eager[:_NAMED])}{more}."
+        )
+    return lines
 
 
 def small_n(section: Section, where: str) -> str | None:
@@ -76,7 +109,7 @@ def _has(rows: pd.DataFrame, name: str) -> bool:
 
 def _alike_note(section: Section) -> str | None:
     """What the mark means, and in which columns it could not be given."""
-    rows, shown = rows_of(section.rows), {column.heading: column for column in columns(section)}
+    rows, shown = section.records, {column.heading: column for column in columns(section)}
     untested = [
         _name(quality)
         for quality in measured(section)

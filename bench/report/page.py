@@ -9,11 +9,13 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from bench.report.columns import rows_of
+from bench.report.group import columns_of
+from bench.report.mode_table import TITLE as MODES
+from bench.report.mode_table import below as below_modes
 from bench.report.reproduction import TITLE, below
 from bench.report.runs import Run
 from bench.report.summary import Summary
-from bench.report.tables import all_notes, html_leaderboard, html_published, html_table
+from bench.report.tables import all_notes, html_leaderboard, html_modes, html_published, html_table
 
 _TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent),
@@ -43,6 +45,8 @@ def page(summary: Summary, figures: Mapping[str, bytes], captions: Mapping[str, 
             "leaders": Markup(html) if (html := html_leaderboard(section, f"leaders{n}")) else None,
             "rows": len(section.rows),
             "notes": all_notes(section),
+            "modes": Markup(html) if (html := html_modes(section, f"modes{n}")) else None,
+            "modes_notes": below_modes(section.modes),
         }
         for n, section in enumerate(summary.sections)
     ]
@@ -52,6 +56,7 @@ def page(summary: Summary, figures: Mapping[str, bytes], captions: Mapping[str, 
         sections=sections,
         answers=[each.sentence for each in summary.answers],
         figures=drawn,
+        modes_title=MODES,
         published_title=TITLE,
         published=Markup(html) if (html := html_published(summary.published, "published")) else None,
         published_notes=below(summary.published),
@@ -77,9 +82,9 @@ def _plain(value: Any) -> str:
 
 def environment(summary: Summary) -> list[tuple[str, str]]:
     """What the figures depend on besides the study: every value that occurs, normally one."""
-    versions = [str(name) for name in summary.cells.columns if str(name).startswith("version_")]
-    rows = rows_of(summary.cells)
-    lines = [(name, _distinct(row.get(name) for row in rows)) for name in (*_ENVIRONMENT, *versions)]
+    cells = columns_of(summary.cells)
+    versions = [name for name in cells if name.startswith("version_")]
+    lines = [(name, _distinct(cells.get(name, ()))) for name in (*_ENVIRONMENT, *versions)]
     return [(name.removeprefix("version_").replace("_", " "), text) for name, text in lines if text]
 
 

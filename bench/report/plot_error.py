@@ -18,14 +18,14 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from matplotlib.typing import LineStyleType
 
-from bench.report.columns import Row, known, rows_of, with_columns
+from bench.report.columns import Row, in_mode, known, rows_of, with_columns
 from bench.report.labels import wrapped
 from bench.report.series import FAMILIES, MARKERS, Look
 from bench.report.style import FAINT, GREY, INK, SMALL, TEXT, TINY, log_ticks, new_figure, plain, plain_axes
 from bench.report.summary import Summary
 
-Line = tuple[str, str]
-"""A sampler and its grid."""
+Line = tuple[str, str, str]
+"""A sampler, its grid and its mode."""
 
 ROUND_OFF = 1e-6
 """Errors below are float32's, not a solver's: ten roundings of numbers of order 1."""
@@ -103,7 +103,7 @@ def _told(measure: Measure, rows: pd.DataFrame) -> Measure:
 
 
 def _line_of(row: Row) -> Line:
-    return str(row["sampler"]), str(row["grid"])
+    return str(row["sampler"]), str(row["grid"]), str(row["mode"])
 
 
 def _looks(rows: Sequence[Row]) -> dict[Line, Look]:
@@ -223,7 +223,7 @@ def _draw(axes: Axes, rows: Sequence[Row], measure: Measure, look: Look) -> None
 
 def _legend(figure: Figure, looks: dict[Line, Look], rows: Sequence[Row]) -> None:
     """Beside the panels: the samplers by family. A grid is named unless it is that of most lines."""
-    grids = [grid for _, grid in looks]
+    grids = [grid for _, grid, _ in looks]
     usual = max(dict.fromkeys(grids), key=grids.count)
     family_of = {_line_of(row): str(row["family"]) for row in rows}
     entries: list[tuple[Line2D, str]] = []
@@ -234,7 +234,8 @@ def _legend(figure: Figure, looks: dict[Line, Look], rows: Sequence[Row]) -> Non
             entries.append((Line2D([], [], linestyle="none"), family_of[line]))
         handle = Line2D([], [], color=look.colour, marker=look.marker, linestyle=look.line, linewidth=1.0)
         handle.set(markersize=0.75 * look.size, markeredgecolor="white", markeredgewidth=0.4)
-        entries.append((handle, wrapped(line[0]) if line[1] == usual else f"{wrapped(line[0])}, {line[1]}"))
+        grid = "" if line[1] == usual else f", {line[1]}"
+        entries.append((handle, f"{wrapped(line[0])}{grid}{in_mode(line[2])}"))
     note = (
         "▲ ▼ beyond the axis, ▼ perhaps 0"
         if len(set(grids)) == 1

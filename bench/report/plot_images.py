@@ -90,14 +90,15 @@ def _draw(sheet: _Sheet, table: Table, y: float) -> None:
     for n, column in enumerate(table.columns):
         sheet.text(left + n * (width + _GAP), y, _heading(table, column), fontweight="bold")
     y += 0.22
-    several = len({grid for _, grid, _ in table.lines}) > 1
-    for (sampler, grid, _), line in table.lines.items():
+    several, modes = (len({each[place] for each in table.lines}) > 1 for place in (1, 3))
+    for (sampler, grid, _, mode), line in table.lines.items():
         name, _, parameters = sampler.partition("[")
         row = next(iter(line.values()))
         details = [
             parameters.rstrip("]"),
             f"on {grid}" if several else "",
             f"with {row['model']}" if guest(row) else "",
+            f"in {mode}" if modes else "",
         ]
         _name(sheet, y, name, "\n".join(filter(None, details)))
         for n, column in enumerate(table.columns):

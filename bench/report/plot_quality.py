@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bench.report.answer import Answer
-from bench.report.columns import Row, known, percent, rows_of, setting, significant
+from bench.report.columns import Row, in_mode, known, percent, rows_of, setting, significant
 from bench.report.labels import Curve, families, footnote, legend, mark_beyond, number_beaten, wrapped
 from bench.report.quality import fd_label, of_key
 from bench.report.series import BEATEN, Series, all_series, several, usual_grid
@@ -50,7 +50,7 @@ def quality_vs_nfe(summary: Summary) -> Figure:
 
 
 def quality_vs_seconds(summary: Summary) -> Figure:
-    """Frechet distance against time, a panel for each protocol that has one and each device, precision and batch."""
+    """Frechet distance against time, a panel for each protocol that has one and each device and batch."""
     panels = [
         _Panel(section, rows, clock, answer)
         for section in measured(summary)
@@ -226,4 +226,6 @@ def _highlights(axes: Axes, panel: _Panel, cost: Cost, fd: str) -> None:
 
 
 def _short(row: Row, panel: _Panel) -> str:
-    return setting(row) if "grid" in several(panel.rows) else f"{row['sampler']} at {row['steps']:,} steps"
+    if "grid" in several(panel.rows):
+        return setting(row)
+    return f"{row['sampler']} at {row['steps']:,} steps{in_mode(row['mode'])}"

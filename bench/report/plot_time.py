@@ -6,7 +6,7 @@ from typing import NamedTuple
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.report.columns import Row, guest, known, significant
+from bench.report.columns import Row, guest, in_mode, known, significant
 from bench.report.display import overhead
 from bench.report.series import FAMILIES, Series, all_series
 from bench.report.style import (
@@ -88,16 +88,16 @@ def _ends(rows: list[Row]) -> list[Row]:
 
 
 def _one_each(timed: list[tuple[Series, list[Row]]]) -> list[_Group]:
-    """One setting of each sampler and model, under its family; the greatest overhead first, and as many as fit."""
-    settings: dict[tuple[str, str], Row] = {}
+    """One setting of each sampler, model and mode, under its family; the most overhead first, and as many as fit."""
+    settings: dict[tuple[str, str, str], Row] = {}
     for _, rows in timed:
         nearest = min(rows, key=lambda row: abs(math.log(row["nfe"] / _USUAL)))
-        settings.setdefault((nearest["sampler"], nearest["model_sha256"]), nearest)
+        settings.setdefault((nearest["sampler"], nearest["model_sha256"], nearest["mode"]), nearest)
     chosen = sorted(settings.values(), key=lambda row: -float(row["overhead_fraction"]))[:_MOST]
     groups = {name: _Group(name, []) for name in [*FAMILIES, *(row["family"] for row in chosen)]}
     for row in chosen:
         model = f" with {row['model']}" if guest(row) else ""
-        groups[row["family"]].bars.append((f"{row['sampler']}{model}, {_steps(row)}", row))
+        groups[row["family"]].bars.append((f"{row['sampler']}{model}, {_steps(row)}{in_mode(row['mode'])}", row))
     return [group for group in groups.values() if group.bars]
 
 

@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 
 from bench.report.plot_error import error_vs_nfe, shown_measures
 from bench.report.plot_images import images
+from bench.report.plot_modes import comparable, modes
 from bench.report.plot_quality import measured, quality_vs_nfe, quality_vs_seconds
 from bench.report.plot_time import time_split
 from bench.report.style import render
@@ -15,6 +16,7 @@ FIGURES: dict[str, Callable[[Summary], Figure]] = {
     "quality_vs_nfe": quality_vs_nfe,
     "quality_vs_seconds": quality_vs_seconds,
     "error_vs_nfe": error_vs_nfe,
+    "modes": modes,
     "time_split": time_split,
     "images": images,
 }
@@ -24,6 +26,7 @@ _NEEDS: dict[str, Callable[[Summary], object]] = {
     "quality_vs_nfe": lambda summary: measured(summary) or not summary.sections,
     "quality_vs_seconds": lambda summary: measured(summary) or not summary.sections,
     "error_vs_nfe": shown_measures,
+    "modes": lambda summary: any(map(comparable, summary.sections)),
 }
 
 

@@ -29,7 +29,7 @@ class Comparison:
     Attributes:
         run: whose study states the value.
         source: where it stands.
-        sampler, grid, steps, model, clip, nfe, seeds: of the row; None as far as nothing was recorded that says it.
+        sampler, grid, steps, model, clip, mode, nfe, seeds: of the row; None as far as no record says it.
         column: the column that is to equal the value.
         published: the value.
         published_images: that it was computed from.
@@ -48,6 +48,7 @@ class Comparison:
     steps: int | None
     model: str | None
     clip: str | None
+    mode: str | None
     nfe: float | None
     seeds: int | None
     column: str
@@ -78,8 +79,8 @@ class Comparison:
 def compare_published(run: Run, cells: pd.DataFrame, table: pd.DataFrame) -> list[Comparison]:
     """The published values of a run's manifest with the rows that hold its cells, each value once.
 
-    The cells of several seeds are one row, and have one published value; another model, or x_0 clamped or not, is
-    another row.
+    The cells of several seeds are one row, and have one published value; another model or mode, or x_0 clamped or
+    not, is another row.
 
     Args:
         run: with the entries of its manifest: cell, column, value, tolerance, images, source; and, for cells that are
@@ -87,7 +88,10 @@ def compare_published(run: Run, cells: pd.DataFrame, table: pd.DataFrame) -> lis
         cells: all records.
         table: the aggregated rows.
     """
-    records = {row["id"]: row for row in rows_of(cells) if row["run"] == run.name}
+    if not run.published:
+        return []
+    named = cells["id"].isin([entry["cell"] for entry in run.published])
+    records = {row["id"]: row for row in rows_of(cells[named & (cells["run"] == run.name)])}
     holders = {cell: row for row in rows_of(table) for cell in row["cells"] if run.name in row["run"].split(" + ")}
     found: dict[tuple[Any, ...], Comparison] = {}
     for entry in run.published:
@@ -96,7 +100,7 @@ def compare_published(run: Run, cells: pd.DataFrame, table: pd.DataFrame) -> lis
         words = (made.sampler, made.grid, made.steps) if made.sampler else entry["cell"]
         recorded = row or record
         # by the model's hash, as two may have one name
-        where = None if recorded is None else (recorded["model_sha256"], made.clip)
+        where = None if recorded is None else (recorded["model_sha256"], made.clip, made.mode)
         key = (words, made.column, made.published, made.source, where)
         # a seed that failed does not hide the row of the others
         if key not in found or found[key].nfe is None:
@@ -120,6 +124,7 @@ def _comparison(run: Run, entry: dict[str, Any], record: Row | None, row: Row | 
         steps=None if known_by.get("steps") is None else int(known_by["steps"]),
         model=known_by.get("model"),
         clip=str(known_by["clip"]) if known_text(known_by.get("clip")) else None,
+        mode=known_by.get("mode"),
         nfe=float(row["nfe"]) if row is not None and known(row["nfe"]) else None,
         seeds=None if row is None else int(row["seeds"]),
         column=entry["column"],

@@ -24,11 +24,13 @@ def comparison_columns(found: Sequence[Comparison]) -> list[Column]:
     decimals = max((_decimals(each.published) for each in found), default=0)
     measured = [NOTHING if each.measured is None else f"{each.measured:,.{decimals}f}" for each in found]
     spread = [f" ± {each.ci:,.{decimals}f}" if known(each.ci) else "" for each in found]
+    modes = _texts("Mode", found, lambda each: each.mode or NOTHING)
     right = [each.verdict == "within" for each in found]
     return [
         _texts("Source", found, lambda each: each.source),
         _texts("Sampler", found, lambda each: each.sampler or NOTHING),
         _texts("Grid", found, lambda each: each.grid or NOTHING),
+        *([modes] if len(set(modes.cells)) > 1 else []),
         _numbers("Steps", found, lambda each: NOTHING if each.steps is None else f"{each.steps:,}"),
         _numbers("NFE", found, lambda each: NOTHING if each.nfe is None else f"{each.nfe:,.6g}"),
         _texts("Metric", found, lambda each: each.column),

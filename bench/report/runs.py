@@ -7,7 +7,20 @@ from typing import Any
 import pandas as pd
 
 from bench.record import RunFolder
-from bench.report.columns import COMPACT_BATCH, COMPACT_LAYER, Row, guest, known_text, rows_of, with_columns
+from bench.report.columns import (
+    COMPACT_BATCH,
+    COMPACT_LAYER,
+    USUAL_MODE,
+    Row,
+    guest,
+    known,
+    known_text,
+    rows_of,
+    with_columns,
+)
+
+_NAMED = ("sampler", "grid", "steps", "mode", "model_sha256", "subject_sha256")
+"""What tells whether a record is the baseline's."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +33,7 @@ class Run:
         study: the resolved study.
         planned: how many cells it has.
         baseline: sampler, grid and steps of the baseline, in the records' spelling; it runs on the main model.
+        mode: the study's first, which is the baseline's and which others are compared with.
         published: what has been published about its cells, as the manifest has it.
     """
 
@@ -28,6 +42,7 @@ class Run:
     study: dict[str, Any]
     planned: int
     baseline: tuple[str, str, int]
+    mode: str
     published: list[dict[str, Any]]
 
     @property
@@ -36,7 +51,8 @@ class Run:
 
     def is_baseline(self, row: Row) -> bool:
         """Whether a record of this run is the baseline's."""
-        return (row["sampler"], row["grid"], row["steps"]) == self.baseline and not guest(row)
+        setting = (row["sampler"], row["grid"], row["steps"])
+        return setting == self.baseline and row["mode"] == self.mode and not guest(row)
 
 
 def load(path: Path, name: str) -> tuple[Run, pd.DataFrame]:
@@ -45,9 +61,10 @@ def load(path: Path, name: str) -> tuple[Run, pd.DataFrame]:
     manifest = folder.manifest()
     study, cells = manifest["study"], manifest["cells"]
     records = _completed(folder.load())
-    baseline = _baseline(study["baseline"], cells, rows_of(records))
-    run = Run(name, folder, study, len(cells), baseline, manifest.get("published", []))
-    flags = [run.is_baseline(row) for row in rows_of(records)]
+    first = rows_of(records[records["id"] == cells[0]]) if cells else []
+    baseline = _baseline(study["baseline"], first)
+    run = Run(name, folder, study, len(cells), baseline, _first_mode(study), manifest.get("published", []))
+    flags = [run.is_baseline(row) for row in rows_of(records[list(_NAMED)])]
     return run, records.assign(run=name, baseline=pd.Series(flags, dtype=bool))
 
 
@@ -60,17 +77,31 @@ _OLD_EXTRACTOR: Row = {"extractor_layer": COMPACT_LAYER, "extractor_batch": COMP
 
 def _completed(records: pd.DataFrame) -> pd.DataFrame:
     """Records with what older ones lack: then a study had one model, and a model no labels."""
-    records = with_columns(records, ("id", "sampler", "grid", "steps", "model_sha256", "extractor_sha256"))
-    added = ("clip", "labels", "subject_sha256", *_OLD_EXTRACTOR, *_OLD)
+    records = with_columns(records, ("id", "sampler", "grid", "steps", "model_sha256", "extractor_sha256", "dtype"))
+    added = ("clip", "labels", "subject_sha256", "mode", "timed_batch", *_OLD_EXTRACTOR, *_OLD)
     old = with_columns(records, added).astype(dict.fromkeys(added, object))
-    extractors = [_extractor(row) for row in rows_of(old)]
+    extractors = [_extractor(row) for row in rows_of(old[["extractor_sha256", *_OLD_EXTRACTOR]])]
     old = old.assign(
         subject_sha256=old["subject_sha256"].where(old["subject_sha256"].notna(), old["model_sha256"]),
+        # a mode was no more than a precision
+        mode=old["mode"].where(old["mode"].notna(), old["dtype"]),
+        timed_batch=pd.Series([_timed_batch(row) for row in rows_of(_times(old))], old.index, dtype=object),
         **{name: pd.Series([each[name] for each in extractors], old.index, dtype=object) for name in _OLD_EXTRACTOR},
         # what is a list cannot be grouped by
         **{name: old[name].map(_text).astype(object) for name in ("clip", "labels", "value_range")},
     )
     return old.assign(**{name: old[name].where(old[name].notna(), value) for name, value in _OLD.items()})
+
+
+def _times(records: pd.DataFrame) -> pd.DataFrame:
+    return with_columns(records, ("images", "batch", "latency_s"))[["images", "batch", "latency_s", "timed_batch"]]
+
+
+def _timed_batch(row: Row) -> int | None:
+    """How many images a timed call made, None if none was timed; once always a batch, or all images if fewer."""
+    if not isinstance(row["latency_s"], list) or not row["latency_s"]:
+        return None
+    return int(row["timed_batch"] if known(row["timed_batch"]) else min(row["batch"], row["images"]))
 
 
 def _extractor(row: Row) -> Row:
@@ -93,9 +124,19 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _baseline(words: dict[str, Any], cells: list[str], records: list[Row]) -> tuple[str, str, int]:
-    """The baseline in the records' spelling. The study may spell it otherwise, but its first cell is the baseline's."""
-    first = next((row for row in records if cells and row["id"] == cells[0]), None)
-    if first is not None and first["steps"] == words["steps"]:
-        return str(first["sampler"]), str(first["grid"]), int(first["steps"])
+def _baseline(words: dict[str, Any], first: list[Row]) -> tuple[str, str, int]:
+    """The baseline in the records' spelling. The study may spell it otherwise, but its first cell is the baseline's.
+
+    Args:
+        words: of the study.
+        first: the record of its first cell, if that is there.
+    """
+    for row in first:
+        if row["steps"] == words["steps"]:
+            return str(row["sampler"]), str(row["grid"]), int(row["steps"])
     return words["sampler"], words["grid"], words["steps"]
+
+
+def _first_mode(study: dict[str, Any]) -> str:
+    """The mode of a study's baseline; older ones had one precision and no other mode."""
+    return str(study["modes"][0]) if study.get("modes") else str(study.get("precision", USUAL_MODE))

@@ -77,7 +77,7 @@ def outstanding(section: Section) -> set[Method]:
     evaluations come within `NEAR` of the best distance for as many or fewer. The best are those whose distances exceed
     that one least, by the mean of the logarithm of the ratio.
     """
-    rows, fd = rows_of(section.rows), section.rank
+    rows, fd = section.records, section.rank
     methods = {method(row) for row in rows}
     drawable = [row for row in rows if fd and known(row[fd]) and row[fd] > 0 and known(row["nfe"])]
     if len(methods) <= FEW or fd is None:
@@ -101,8 +101,8 @@ def outstanding(section: Section) -> set[Method]:
 
 def several(rows: pd.DataFrame) -> list[str]:
     """What a label must say besides sampler and steps to tell rows apart: the grid if there are several, and so on."""
-    names = [name for name in ("grid", "model") if rows[name].nunique() > 1]
-    for name in ("run", "device_name", "dtype", "batch"):
+    names = [name for name in ("grid", "model", "mode") if rows[name].nunique() > 1]
+    for name in ("run", "device_name", "batch"):
         if len(rows[["sampler", *names, name]].drop_duplicates()) > len(rows[["sampler", *names]].drop_duplicates()):
             names.append(name)
     return names
@@ -111,7 +111,7 @@ def several(rows: pd.DataFrame) -> list[str]:
 def usual_grid(rows: pd.DataFrame) -> str | None:
     """The grid that labels leave out, for brevity, where methods are more than a few: that of most methods."""
     methods = dict.fromkeys(method(row) for row in rows_of(rows))
-    counts = Counter(grid for _, grid, _ in methods)
+    counts = Counter(grid for _, grid, *_ in methods)
     return None if len(methods) <= FEW or len(counts) < 2 else counts.most_common(1)[0][0]
 
 
@@ -122,11 +122,12 @@ def all_series(rows: pd.DataFrame, section: Section, summary: Summary) -> list[S
     for row in rows_of(rows):
         lines.setdefault(tuple(str(row[name]) for name in ("sampler", *names)), []).append(row)
     shown, by_family = outstanding(section), _family_looks(summary)
-    found = []
-    for key, members in lines.items():
-        alike = [each for each in lines if each[0] == key[0]]
+    samplers = list(dict.fromkeys(summary.table["sampler"].tolist()))
+    found, before = [], Counter[str]()
+    for (sampler, *_), members in lines.items():
         row = members[0]
-        look = by_family.get(method(row)) or _look(row["sampler"], alike.index(key), summary)
+        look = by_family.get(method(row)) or _look(samplers.index(sampler), before[sampler])
+        before[sampler] += 1
         family = row["family"] if by_family else None
         members = sorted(members, key=lambda row: int(row["steps"]))
         found.append(Series(_label(row, names, usual), family, look, members, method(row) not in shown))
@@ -139,9 +140,8 @@ def _label(row: Row, names: Sequence[str], usual: str | None) -> str:
     return ", ".join([str(row["sampler"]), *(str(row[name]) for name in names if not silent.get(name, False))])
 
 
-def _look(sampler: str, alike: int, summary: Summary) -> Look:
-    """Colour and marker are the sampler's; the line tells its grids apart."""
-    n = list(dict.fromkeys(summary.table["sampler"].tolist())).index(sampler)
+def _look(n: int, alike: int) -> Look:
+    """Colour and marker are the n-th sampler's; the line tells its grids and modes apart."""
     return Look(COLOURS[n % len(COLOURS)], *MARKERS[n % len(MARKERS)], LINES[alike % len(LINES)])
 
 
@@ -150,8 +150,7 @@ def _family_looks(summary: Summary) -> dict[Method, Look]:
 
     Methods that stand out are counted first: what is in colour differs in marker and line.
     """
-    tables = [section.rows for section in summary.sections]
-    families = {method(row): str(row["family"]) for table in tables for row in rows_of(table)}
+    families = {method(row): str(row["family"]) for section in summary.sections for row in section.records}
     if len(families) <= FEW or len(set(families.values())) < _COLOURED:
         return {}
     shown = {each for section in summary.sections for each in outstanding(section)}

@@ -10,6 +10,7 @@ allowance. Nothing else that a single seed has is a standard error.
 """
 
 import math
+from functools import cache
 from typing import NamedTuple
 
 from bench.report.columns import Row, known
@@ -44,6 +45,7 @@ def standard_error(deviation: float, seeds: int, jackknife: bool) -> StandardErr
     return StandardError(deviation, JACKKNIFE_BLOCKS - 1)
 
 
+@cache
 def t_quantile(freedom: float) -> float:
     """Of Student's t distribution: standard errors on either side that a 95 % interval has."""
     from scipy.special import stdtrit  # a third of a second, which what imports the report should not wait for
@@ -54,6 +56,15 @@ def t_quantile(freedom: float) -> float:
 def half_width(error: StandardError | None) -> float:
     """Half the width of the 95 % confidence interval; NaN if there is no standard error."""
     return math.nan if error is None else t_quantile(error.freedom) * error.value
+
+
+def t_probability(value: float, error: StandardError) -> float:
+    """The two-sided p value of Student's t-test of whether a mean is 0; without any spread 1 if it is, else 0."""
+    from scipy.special import stdtr
+
+    if error.value == 0:
+        return 1.0 if value == 0 else 0.0
+    return float(2 * stdtr(error.freedom, -abs(value) / error.value))
 
 
 def welch(a: Row, b: Row, quality: Quality) -> float | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
@@ -10,31 +11,22 @@ from bench.report.aggregate import aggregate, protocols
 from bench.report.answer import Answer, answer
 from bench.report.columns import (
     CLOCK,
-    COMPACT_BATCH,
-    COMPACT_LAYER,
     KEYS,
     Row,
     flat,
     guest,
-    known,
-    known_text,
+    in_mode,
     method,
-    percent,
     rows_of,
-    setting,
-    short,
     with_columns,
 )
+from bench.report.doubts import doubts
+from bench.report.modes import ModeCost, mode_costs
+from bench.report.protocol import distinct_models, protocol_label
 from bench.report.published import Comparison, compare_published
 from bench.report.quality import OWN_TRUTH, fd_columns, fd_label
 from bench.report.runs import Run, load
 from models.errors import UsageError
-
-DRIFT = 0.1
-"""How far a row's time an evaluation may be from the median row's before the report says so."""
-
-_NAMED_DRIFTS = 20
-"""Such rows that are named one by one."""
 
 _NEEDED = (*KEYS, "id", "status", "error", "note", "seed", "device", "extractor", "reference", "latency_s", "network_s")
 
@@ -47,13 +39,15 @@ class Section:
         label: the protocol, readable and unambiguous.
         rows: of the aggregated table.
         rank: name of the distance that they are ranked by; None if there is none.
-        answers: one for each device, precision and batch, in the order of `clocks`.
+        answers: one for each device and batch, in the order of `clocks`.
+        modes: what those of their modes that are not the study's first cost and save.
     """
 
     label: str
     rows: pd.DataFrame
     rank: str | None
     answers: list[Answer]
+    modes: list[ModeCost]
 
     @property
     def fd(self) -> str | None:
@@ -64,31 +58,21 @@ class Section:
     def images(self) -> int:
         return int(self.rows["images"].iloc[0])
 
-    def clocks(self) -> list[tuple[str, pd.DataFrame]]:
-        """Rows with comparable times, and what they were measured on."""
-        groups = self.rows.groupby(list(CLOCK), dropna=False, sort=False)
-        return [(f"{device}, {dtype}, batch {batch}", rows) for (device, dtype, batch), rows in groups]
+    @cached_property
+    def records(self) -> list[Row]:
+        """The rows as dictionaries, for everything that goes through them one by one."""
+        return rows_of(self.rows)
 
-    def drifts(self) -> list[str]:
-        """Rows whose network ran much slower or faster than that of the others: the machine did, not the sampler."""
-        lines, most = [], 0.0
-        alike = [rows for _, each in self.clocks() for _, rows in each.groupby("model_sha256", sort=False)]
-        for rows in alike:
-            usual = rows["eval_ms_median"].median()
-            for row in rows_of(rows[(rows["eval_ms_median"] / usual - 1).abs() > DRIFT]):
-                off = row["eval_ms_median"] / usual - 1
-                most = max(most, abs(off))
-                lines.append(
-                    f"Timing: {setting(row)}: an evaluation took {percent(abs(off))} {'more' if off > 0 else 'less'} "
-                    "time than in the median row, which the machine did and not the sampler; its times are off by that."
-                )
-        if len(lines) <= _NAMED_DRIFTS:
-            return lines
-        return [
-            f"Timing: in {len(lines)} of {len(self.rows)} rows an evaluation took over {percent(DRIFT)} more or less "
-            f"time than in the median row, up to {percent(most)}, which the machine did and not the samplers; do not "
-            "compare these rows by time (eval_ms_median in table.csv)."
-        ]
+    def clocks(self) -> list[tuple[str, pd.DataFrame]]:
+        """Rows with comparable times, and what they were measured on; a row without times is with its device's."""
+        device, batch = (self.rows[name] for name in CLOCK)
+        batch = batch.astype(float).fillna(batch.groupby(device, dropna=False).transform("first").astype(float))
+        groups = self.rows.groupby([device, batch], dropna=False, sort=False)
+        return [(_clock(rows), rows) for _, rows in groups]
+
+    def doubts(self) -> list[str]:
+        """Rows whose times are in doubt."""
+        return doubts([rows_of(rows) for _, rows in self.clocks()])
 
 
 @dataclass(frozen=True)
@@ -137,7 +121,7 @@ class Summary:
         for row in rows_of(self.cells[self.cells["note"].notna()]):
             noted.setdefault((row["run"], *method(row), row["note"]), []).append(row)
         lines += [f"Note: {_cells(rows, named)}: {flat(rows[0]['note'])}" for rows in noted.values()]
-        return lines + [line for section in self.sections for line in section.drifts()]
+        return lines + [line for section in self.sections for line in section.doubts()]
 
 
 def summarise(runs: Sequence[Path]) -> Summary:
@@ -159,69 +143,51 @@ def summarise(runs: Sequence[Path]) -> Summary:
     table = aggregate(cells)
     found = [run for run, _ in loaded]
     failed = rows_of(cells[cells["status"] == "failed"])
-    sections = [_section(rows, rank, found, failed) for rows, rank in protocols(table)]
+    sections = [_section(rows, rank, found, cells, failed) for rows, rank in protocols(table)]
     published = [line for run in found for line in compare_published(run, cells, table)]
     return Summary(found, cells.drop(columns="baseline"), table, sections, failed, published)
 
 
-def _section(rows: pd.DataFrame, rank: str | None, runs: list[Run], failed: list[Row]) -> Section:
+def _section(rows: pd.DataFrame, rank: str | None, runs: list[Run], cells: pd.DataFrame, failed: list[Row]) -> Section:
     unmeasured = [name for name in fd_columns(rows.columns) if name != rank]
     derived = ("", "_std", "_ci", "_inf", "_inf_std", "_inf_ci")
     rows = rows.drop(columns=[f"{name}{end}" for name in unmeasured for end in derived], errors="ignore")
-    rows = rows.assign(model=_distinct_models(rows))
-    section = Section(_label(rows, rank), rows, rank, [])
-    answers = []
-    for _, group in section.clocks():
-        found = rows_of(group)
-        run = next(run for run in runs if f"{found[0]['run']} + ".startswith(f"{run.name} + "))
-        answers.append(answer(found, rank, run.tolerance, _gap(run, failed, found, rank)))
+    rows = rows.assign(model=distinct_models(rows))
+    found = rows_of(rows)
+    costs = mode_costs(found, cells, rank, {run.name: run.mode for run in runs})
+    section = Section(protocol_label(found, rank), rows, rank, [], costs)
+    clocks = section.clocks()
+    answers = [_answer(section, rows_of(group), runs, failed) for _, group in clocks]
     if len(answers) > 1:
-        answers = [_scoped(each, clock) for each, (clock, _) in zip(answers, section.clocks(), strict=True)]
+        answers = [_scoped(each, clock) for each, (clock, _) in zip(answers, clocks, strict=True)]
     return replace(section, answers=answers)
 
 
-def _distinct_models(rows: pd.DataFrame) -> list[str]:
-    """The names of the rows' models, with the hash where two have the same name."""
-    alike = rows.groupby("model")["model_sha256"].transform("nunique") > 1
-    return [
-        f"{name} ({short(sha256)})" if clash else name
-        for name, sha256, clash in zip(rows["model"], rows["model_sha256"], alike, strict=True)
-    ]
+def _answer(section: Section, rows: list[Row], runs: list[Run], failed: list[Row]) -> Answer:
+    """The answer among the rows of a clock."""
+    run = next(run for run in runs if f"{rows[0]['run']} + ".startswith(f"{run.name} + "))
+    return answer(rows, section.rank, run.tolerance, _gap(run, failed, section, rows))
 
 
-def _label(rows: pd.DataFrame, rank: str | None) -> str:
-    """The protocol of some rows; the subject has a name only if one of them ran on it."""
-    row = next((row for row in rows_of(rows) if not guest(row)), rows_of(rows)[0])
-    sha256 = short(row["subject_sha256"])
-    parts = [f"model {sha256}" if guest(row) else _named(row, sha256)]
-    if rank in OWN_TRUTH and guest(row):
-        parts = [f"{_named(row, short(row['model_sha256']))} in the study of model {sha256}"]
-    if isinstance(row["extractor_sha256"], str):
-        parts.append(f"reference {row['reference']} ({short(row['reference_sha256'])})")
-        parts.append(f"extractor {row['extractor']} ({short(row['extractor_sha256'])})")
-    if row["extractor_layer"] not in (None, COMPACT_LAYER):
-        parts.append(f"layer {row['extractor_layer']}")
-    if known(row["extractor_batch"]) and row["extractor_batch"] != COMPACT_BATCH:
-        parts.append(f"features in batches of {row['extractor_batch']:,}")
-    parts.append(f"{row['images']:,} images")
-    if isinstance(row["quantiser"], str):
-        parts.append(f"quantiser {row['quantiser']}")
-    return ", ".join([*parts, *([f"labels {row['labels']}"] if known_text(row["labels"]) else [])])
+def _clock(rows: pd.DataFrame) -> str:
+    """What the times of some rows were measured on; the mode is part of it where they have only one."""
+    modes, sizes = rows["mode"].unique().tolist(), rows["timed_batch"].dropna().tolist()
+    size = f"batch {int(sizes[0])}" if sizes else "not timed"
+    return ", ".join([str(rows["device_name"].iloc[0]), *(modes if len(modes) == 1 else []), size])
 
 
-def _named(row: Row, sha256: str) -> str:
-    return f"model {row['model'].removesuffix(f' ({sha256})')} ({sha256})"
-
-
-def _gap(run: Run, failed: list[Row], rows: list[Row], rank: str | None) -> str:
+def _gap(run: Run, failed: list[Row], section: Section, rows: list[Row]) -> str:
+    """What to say of a baseline that is not among some rows of a section."""
+    if section.rank in OWN_TRUTH and all(map(guest, rows)):
+        distance = fd_label(str(section.rank))
+        return f"the baseline is of another model, and {distance} is a distance to each model's own truth"
     sampler, grid, steps = run.baseline
-    if rank is not None and all(map(guest, rows)) and rank in OWN_TRUTH:
-        return f"the baseline is of another model, and {fd_label(rank)} is a distance to each model's own truth"
-    words = f"the baseline ({sampler} on {grid} at {steps} steps)"
+    words = f"the baseline ({sampler} on {grid} at {steps} steps{in_mode(run.mode)})"
     for row in failed:
         if row["run"] == run.name and run.is_baseline(row):
             return f"{words} failed ({flat(row['error'])})"
-    return f"{words} was not measured"
+    elsewhere = [clock for clock, each in section.clocks() if each["baseline"].any()]
+    return f"{words} was measured on {elsewhere[0]}" if elsewhere else f"{words} was not measured"
 
 
 def _scoped(answer: Answer, scope: str) -> Answer:
@@ -241,4 +207,4 @@ def _cells(rows: list[Row], named: bool) -> str:
 def _line(row: Row, named: bool) -> str:
     run = f"{row['run']}: " if named else ""
     model = f"{row['model']}: " if guest(row) else ""
-    return f"{run}{model}{row['sampler']} on {row['grid']}"
+    return f"{run}{model}{row['sampler']} on {row['grid']}{in_mode(row['mode'])}"

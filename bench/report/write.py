@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from bench.report.mode_table import frame as modes_frame
 from bench.report.page import page
 from bench.report.published import frame as published_frame
 from bench.report.summary import Summary, summarise
@@ -25,6 +26,7 @@ CAPTIONS = {
     "quality_vs_seconds": "Frechet distance against time an image.",
     "error_vs_nfe": "Error against network evaluations where the truth is known: of the solver, and of the law "
     "of its samples.",
+    "modes": "What the modes cost and save: quality against speed-up, each beside the study's first mode.",
     "time_split": "Time inside the network, and in the sampler around it.",
     "images": "The first images of each setting shown, from the same noise.",
 }
@@ -70,6 +72,9 @@ def _files(summary: Summary, formats: Sequence[str]) -> dict[str, bytes]:
     for name, encode in frames.items():
         if name in formats:
             files[f"table.{name}"], files[f"cells.{name}"] = encode(summary.table), encode(summary.cells)
+    modes = [each for section in summary.sections for each in section.modes]
+    if modes and "csv" in formats:
+        files["modes.csv"] = _csv(modes_frame(modes))
     if summary.published and "csv" in formats:
         files["published.csv"] = _csv(published_frame(summary.published))
     drawn = _figures(summary, formats)
