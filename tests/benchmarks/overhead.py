@@ -17,7 +17,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -25,6 +24,7 @@ import torch
 from torch import Tensor
 
 from bench.noise import ImageNoise
+from bench.versus.pairs import PAIRS, Pair, scheduler_class
 from models.denoiser import Denoiser
 from models.grids import Leading
 from models.schedule import DiscreteVP
@@ -36,56 +36,6 @@ LIMIT = 0.2
 """Ours takes at most this part of theirs."""
 _SCHEDULE = DiscreteVP.linear()
 _BETAS: dict[str, Any] = {"beta_schedule": "linear", "beta_start": 1e-4, "beta_end": 0.02}
-_NOT_CLEAN = {"final_sigmas_type": "sigma_min"}
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A method of ours and the scheduler of diffusers that does the same.
-
-    Attributes:
-        ours: a specification.
-        theirs: class of diffusers, of `diffusers.schedulers`.
-        options: of its `__init__`.
-        step: of its `step`.
-        draws: whether they draw noise.
-        clean: whether they go to the clean level; those for the noise prediction cannot in diffusers.
-    """
-
-    ours: str
-    theirs: str
-    options: dict[str, Any] = field(default_factory=dict)
-    step: dict[str, Any] = field(default_factory=dict)
-    draws: bool = False
-    clean: bool = True
-
-
-_SINGLE, _MULTI = "DPMSolverSinglestepScheduler", "DPMSolverMultistepScheduler"
-_NOISE_PREDICTION = {"algorithm_type": "dpmsolver", "final_sigmas_type": "sigma_min"}
-PAIRS = [
-    Pair("ddim", "DDIMScheduler"),
-    Pair("ddim", "EulerDiscreteScheduler"),
-    Pair("ddim[eta=1]", "DDIMScheduler", step={"eta": 1.0}, draws=True),
-    Pair("ddim[eta=1]", "EulerAncestralDiscreteScheduler", draws=True),
-    Pair("ddpm", "DDPMScheduler", draws=True),
-    Pair("heun", "HeunDiscreteScheduler"),
-    Pair("edm[s_churn=40,s_min=0.05,s_max=50]", "KarrasVeScheduler", {"s_churn": 40.0}, draws=True),
-    Pair("dpm-solver-2", _SINGLE, {"solver_order": 2} | _NOISE_PREDICTION, clean=False),
-    Pair("dpm-solver-3", _SINGLE, {"solver_order": 3} | _NOISE_PREDICTION, clean=False),
-    Pair("dpm++2s", _SINGLE, {"solver_order": 2}),
-    Pair("dpm++2m", _MULTI, {"solver_order": 2}),
-    Pair("dpm++3m", _MULTI, {"solver_order": 3}),
-    Pair("sde-dpm++2m", _MULTI, {"algorithm_type": "sde-dpmsolver++"}, draws=True),
-    Pair("deis[degree=2,variable=log-rho]", "DEISMultistepScheduler", {"solver_order": 3}, clean=False),
-    Pair("deis[degree=3,variable=rho]", "LMSDiscreteScheduler"),
-    Pair("ipndm", "IPNDMScheduler"),
-    Pair("pndm", "PNDMScheduler"),
-    Pair("pndm[variant=S]", "PNDMScheduler", {"skip_prk_steps": True}),
-    Pair("unipc[solver_order=2]", "UniPCMultistepScheduler", {"solver_order": 2}),
-    Pair("unipc[solver_order=3]", "UniPCMultistepScheduler", {"solver_order": 3}),
-    Pair("sa-solver", "SASolverScheduler", draws=True, clean=False),
-    Pair("consistency", "LCMScheduler", {"original_inference_steps": 100}, draws=True),
-]
 
 
 def our_sample(pair: Pair, x: Tensor, noise: Callable[[], Noise]) -> Callable[[], object]:
@@ -99,8 +49,8 @@ def our_sample(pair: Pair, x: Tensor, noise: Callable[[], Noise]) -> Callable[[]
 
 def their_sample(pair: Pair, x: Tensor) -> Callable[[], Callable[[], object]]:
     """A function that places the steps of a scheduler and returns a sample of it, to be timed."""
-    betas = {} if pair.theirs in ("IPNDMScheduler", "KarrasVeScheduler") else _BETAS
-    scheduler = _scheduler(pair)(**betas | pair.options)
+    betas = _BETAS if pair.betas else {}
+    scheduler = scheduler_class(pair)(**betas | pair.options)
     output = torch.zeros_like(x)
     if pair.theirs == "KarrasVeScheduler":
         return lambda: _placed_karras_ve(scheduler, x, output)
@@ -117,14 +67,6 @@ def their_sample(pair: Pair, x: Tensor) -> Callable[[], Callable[[], object]]:
         return run
 
     return place
-
-
-def _scheduler(pair: Pair) -> type[Any]:
-    import diffusers.schedulers  # seconds of import: only where one is measured
-    from diffusers.schedulers.deprecated.scheduling_karras_ve import KarrasVeScheduler
-
-    found: type[Any] = getattr(diffusers.schedulers, pair.theirs)
-    return KarrasVeScheduler if pair.theirs == "KarrasVeScheduler" else found  # what is exported so is a placeholder
 
 
 def _placed_karras_ve(scheduler: Any, x: Tensor, output: Tensor) -> Callable[[], object]:
@@ -150,7 +92,7 @@ def their_noise(pair: Pair, constant: Tensor | None) -> Iterator[None]:
     if constant is None:
         yield
         return
-    module: Any = sys.modules[_scheduler(pair).__module__]
+    module: Any = sys.modules[scheduler_class(pair).__module__]
     original = getattr(module, "randn_tensor", None)
     module.randn_tensor = lambda *_, **__: constant
     try:

@@ -1,0 +1,58 @@
+"""The command that measures this harness beside what people use."""
+
+from pathlib import Path
+
+
+def versus(
+    *,
+    model: str = "digits",
+    samplers: str = "ddim,ddpm,heun,dpm++2m,unipc",
+    steps: int = 20,
+    batch: int = 256,
+    repeats: int = 10,
+    device: str = "auto",
+    modes: str = "fp32",
+    end_to_end: bool = False,
+    images: int = 5000,
+    metrics: str = "fd",
+    out: Path | None = None,
+) -> int:
+    """Measure ours beside diffusers on the same network, alternating in one process.
+
+    By default a batch of images: ours, diffusers' pipeline (or the loop around its scheduler), and the bare network
+    evaluations. With --end-to-end a whole quality cell of the first sampler: ours, beside the pipeline, PNG files and
+    torch-fidelity on the folder.
+
+    Args:
+        model: Embedded model, model folder or hf:owner/name, with a UNet2DModel.
+        samplers: Those with a counterpart in diffusers, such as "ddim,heun".
+        steps: Steps of every sample.
+        batch: Images at a time.
+        repeats: Timed rounds, each contestant once a round.
+        device: auto, cpu, cuda, cuda:1, ...
+        modes: How the network is executed, on both sides, such as "fp32,bf16+compile".
+        end_to_end: Time whole quality cells instead of batches.
+        images: Images of a quality cell.
+        metrics: Of a quality cell: fd, kid, precision_recall.
+        out: JSON file with every raw time (default: results/versus.json, or results/versus-end-to-end.json).
+    """
+    from bench.listing import RESULTS
+    from bench.versus.command import VersusOptions
+    from bench.versus.command import versus as measure
+    from models.registry import split_outside_brackets
+
+    default = RESULTS / ("versus-end-to-end.json" if end_to_end else "versus.json")
+    options = VersusOptions(
+        model=model,
+        samplers=split_outside_brackets(samplers),
+        steps=steps,
+        batch=batch,
+        repeats=repeats,
+        device=device,
+        modes=modes.split(","),
+        end_to_end=end_to_end,
+        images=images,
+        metrics=metrics.split(","),
+        out=default if out is None else out,
+    )
+    return measure(options)
