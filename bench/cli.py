@@ -9,6 +9,9 @@ from typing import Annotated, Literal
 from cyclopts import App, CycloptsError, Parameter
 
 from bench.cli_making import reference, train
+from bench.cli_tune import tune
+from bench.cli_values import integers
+from bench.cli_versus import versus
 from models.errors import UsageError
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
@@ -25,13 +28,15 @@ app = App(
 
 app.command(reference)
 app.command(train)
+app.command(tune)
+app.command(versus)
 
 
 @app.default
 def quick(
     *,
     images: int | None = None,
-    batch: int | None = None,
+    batch: str | None = None,
     out: Path | None = None,
     force: bool = False,
 ) -> int:
@@ -39,7 +44,7 @@ def quick(
 
     Args:
         images: Images a cell generates.
-        batch: Images generated at a time.
+        batch: Images generated and timed at a time, or auto.
         out: Run folder (default: results/quick).
         force: Measure again what is already recorded.
     """
@@ -57,9 +62,11 @@ def run(
     evaluations: str | None = None,
     model: str | None = None,
     images: int | None = None,
-    batch: int | None = None,
+    batch: str | None = None,
     seed: int | None = None,
     device: str | None = None,
+    threads: int | None = None,
+    modes: str | None = None,
     precision: str | None = None,
     out: Path | None = None,
     force: bool = False,
@@ -79,10 +86,12 @@ def run(
         evaluations: Budgets instead of steps, such as "10,20": each sampler takes the most steps that stay within.
         model: Embedded model, or a model folder.
         images: Images a cell generates.
-        batch: Images generated at a time.
+        batch: Images generated and timed at a time, or auto: as many as the device evaluates fastest.
         seed: One seed block instead of the study's.
         device: auto, cpu, cuda, cuda:1, ...
-        precision: Arithmetic of the network.
+        threads: Of the CPU.
+        modes: How the network is executed, instead of the study's, such as "fp32,bf16+channels_last+compile".
+        precision: fp32, tf32, bf16 or fp16 in every mode.
         out: Run folder (default: results/NAME).
         force: Measure again what is already recorded.
         dry_run: Only list the cells.
@@ -96,13 +105,15 @@ def run(
     overrides = Overrides(
         samplers=split_outside_brackets(samplers) if samplers is not None else None,
         grids=split_outside_brackets(grids) if grids is not None else None,
-        steps=_integers("--steps", steps),
-        evaluations=_integers("--evaluations", evaluations),
+        steps=integers("--steps", steps),
+        evaluations=integers("--evaluations", evaluations),
         model=model,
         images=images,
-        batch=batch,
+        batch=_batch(batch),
         seed=seed,
         device=device,
+        threads=threads,
+        modes=modes.split(",") if modes is not None else None,
         precision=precision,
     )
     return run_and_report(study, overrides, out, force=force, dry_run=dry_run)
@@ -217,13 +228,13 @@ def main() -> None:
     sys.exit(status or 0)
 
 
-def _integers(option: str, text: str | None) -> list[int] | None:
-    if text is None:
-        return None
+def _batch(text: str | None) -> int | str | None:
+    if text is None or text == "auto":
+        return text
     try:
-        return [int(part) for part in text.split(",")]
+        return int(text)
     except ValueError:
-        raise UsageError(f"{option} {text!r}: expected whole numbers separated by commas, such as 5,10,20") from None
+        raise UsageError(f"--batch {text!r}: expected a number of images, or auto") from None
 
 
 def _load_plugins(files: list[Path] | None) -> None:

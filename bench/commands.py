@@ -28,10 +28,10 @@ def run_and_report(name: str, overrides: Overrides, out: Path | None, *, force: 
         from bench.rig import Rig
         from bench.runner import run_study
 
-        rig = Rig.load(study)
+        folder = RunFolder(RESULTS / study.name if out is None else out)
+        rig = Rig.load(study, folder.batch())
     if dry_run:
         return _dry_run(rig)
-    folder = RunFolder(RESULTS / study.name if out is None else out)
     with bar() as shown:
         outcome = run_study(study, rig, folder, force, _CellProgress(shown))
     errors.print(f"{outcome.measured} cells measured, {outcome.kept} kept from before, {outcome.failed} failed")
@@ -52,7 +52,7 @@ def _dry_run(rig: "Rig") -> int:
     apart = f", and {unknown} that cannot say theirs" if unknown else ""
     print(f"{len(found.cells)} cells of {rig.study.images:,} images: {found.evaluations:,} network evaluations{apart}")
     for name, seconds in found.seconds_an_evaluation.items():
-        print(f"{name}: {significant(1000 * seconds)} ms an evaluation of one image, in batches of {rig.study.batch}")
+        print(f"{name}: {significant(1000 * seconds)} ms an evaluation of one image, in batches of {rig.batch}")
     said = timedelta(seconds=round(found.seconds))
     print(
         f"about {said} hours:minutes:seconds of network evaluations and feature extraction on {device_name(rig.device)}"
@@ -116,7 +116,12 @@ class _CellProgress:
         if quality is None:
             quality = next((name for name in record if name.startswith("fd_")), None)
         shown = "" if quality is None else f"{quality} {significant(record[quality])}, "
+        self._bar.console.print(f"{cell}: {shown}{record['nfe']:g} evaluations", markup=False)
+
+    def timed(self, cell: Cell, record: Record) -> None:
+        doubt = "" if record["timing_valid"] else f" ({record['timing_note']})"
+        if record.get("latency_s_median") is None:
+            self._bar.console.print(f"{cell}: {record['timing_note']}", style="red", markup=False)
+            return
         per_image = 1000.0 * record["latency_s_median"] / record["timed_batch"]
-        self._bar.console.print(
-            f"{cell}: {shown}{record['nfe']:g} evaluations, {per_image:.3f} ms an image", markup=False
-        )
+        self._bar.console.print(f"{cell}: {per_image:.3f} ms an image{doubt}", markup=False)

@@ -7,9 +7,10 @@ import torch
 
 from bench.placement import place
 from bench.plan import Cell, plan
-from bench.rig import Rig
+from bench.rig import PLAIN, Rig
 from bench.solution import evaluations, has_solver_error
 from bench.timing import Stopwatch
+from models.modes import Mode, parse_mode
 
 _CALIBRATION_S = 1.0
 """Of network evaluations, a model."""
@@ -21,10 +22,11 @@ class Estimate:
 
     Attributes:
         cells: with the network evaluations an image that each sampler declares; None where it cannot say.
-        evaluations: of all images of all cells whose samplers can say, repeated timings included, and of the reference
+        evaluations: of all images of all cells whose samplers can say, of the rounds of timing, and of the reference
             solutions that solver errors are measured from.
-        seconds: for those, and for the features of all images; metrics and loading not included.
-        seconds_an_evaluation: measured, of one image in a full batch, by model.
+        seconds: for those, and for the features of all images; metrics, compilation and loading not included, nor calls
+            so short that a round of timing repeats them.
+        seconds_an_evaluation: measured, of one image in a full batch, by model and mode.
     """
 
     cells: list[tuple[Cell, int | None]]
@@ -41,19 +43,27 @@ def estimate(rig: Rig) -> Estimate:
     """
     study, cells, solutions = rig.study, list[tuple[Cell, int | None]](), dict[tuple[object, ...], int]()
     for cell in plan(study):
-        sampler, levels = place(cell, rig.models[cell.model].card, rig.subject.card)
+        card = rig.model_of(cell).card
+        sampler, levels = place(cell, card, rig.subject.card)
         cells.append((cell, sampler.nfe(levels)))
-        if "solver_error" in study.metrics and has_solver_error(sampler, rig.models[cell.model].card.is_generator):
+        if "solver_error" in study.metrics and has_solver_error(sampler, card.is_generator):
             problem = (cell.model, cell.clip, cell.seed, levels[0], levels[-1])  # solved once for all its cells
             solutions[problem] = min(study.solver_images, study.images) * evaluations(levels[-1])
-    rates = {name: rig.seconds_an_evaluation(model, _CALIBRATION_S) for name, model in rig.models.items()}
-    batch = min(study.batch, study.images)
-    drawn = study.images + max(0, study.repeats - study.images // batch) * batch  # batches drawn again to be timed
+    rates = {key: rig.seconds_an_evaluation(model, _CALIBRATION_S) for key, model in rig.models.items()}
     known = [(cell, nfe) for cell, nfe in cells if nfe is not None]
-    work = [(cell.model, drawn * nfe) for cell, nfe in known] + [(str(key[0]), n) for key, n in solutions.items()]
-    sampling = sum(count * rates[model] for model, count in work)
+    timed = study.timing.repeats * sum({rig.batch, *study.timing.batches})
+    work = [(_key(cell), study.images * nfe) for cell, nfe in known]
+    work += [(_key(cell), timed * nfe) for cell, nfe in {cell.setting: nfe for cell, nfe in known}.items()]
+    work += [((str(name), PLAIN), count) for (name, *_), count in solutions.items()]
+    sampling = sum(count * rates[key] for key, count in work)
     features = len(cells) * study.images * _seconds_an_extraction(rig)
-    return Estimate(cells, sum(count for _, count in work), sampling + features, rates)
+    named = {f"{name}, {mode}" if mode != PLAIN else name: rate for (name, mode), rate in rates.items()}
+    return Estimate(cells, sum(count for _, count in work), sampling + features, named)
+
+
+def _key(cell: Cell) -> tuple[str, Mode]:
+    """Of the model that a cell is run on."""
+    return cell.model, parse_mode(cell.mode)
 
 
 def _seconds_an_extraction(rig: Rig) -> float:

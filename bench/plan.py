@@ -2,15 +2,18 @@
 
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 from bench.study import Block, Study
+from models.description import describe_model
 from models.errors import UsageError
 from models.grids import GRIDS, Grid
+from models.modes import Mode
 from models.schedule import Schedule
-from models.zoo import describe_model
 from samplers import SAMPLERS, Sampler
+
+_USUAL = str(Mode())
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,7 @@ class Cell:
         model: as the study spells it.
         main: whether that is the study's main model.
         clip: whether predictions of x_0 are clamped to the range on the model's card.
+        mode: how the network is executed, as `models.modes` spells it.
     """
 
     sampler: str
@@ -30,10 +34,17 @@ class Cell:
     model: str
     main: bool = True
     clip: bool = True
+    mode: str = _USUAL
 
     def __str__(self) -> str:
         model = "" if self.main else f"{self.model}: "
-        return f"{model}{self.sampler} on {self.grid}, {self.steps} steps, seed {self.seed}"
+        mode = "" if self.mode == _USUAL else f", {self.mode}"
+        return f"{model}{self.sampler} on {self.grid}, {self.steps} steps, seed {self.seed}{mode}"
+
+    @property
+    def setting(self) -> "Cell":
+        """The same for all seeds: what is timed."""
+        return replace(self, seed=0)
 
 
 @dataclass(frozen=True)
@@ -55,7 +66,8 @@ def plan(study: Study) -> list[Cell]:
         UsageError: a sampler or grid that does not exist, or parameters that it does not take.
     """
     base = study.baseline
-    cells = [_cell(base.sampler, base.grid, base.steps, seed, study, study.model) for seed in study.seeds]
+    first = study.modes[0]
+    cells = [_cell(base.sampler, base.grid, base.steps, seed, study, study.model, first) for seed in study.seeds]
     cells += [cell for block in study.block for cell, _ in _product(study, block)]
     return list(dict.fromkeys(cells))
 
@@ -74,16 +86,18 @@ def expectations(study: Study) -> list[Expectation]:
 def _product(study: Study, block: Block) -> Iterator[tuple[Cell, int]]:
     """A block's cells, each with the position of its steps or evaluations in the block."""
     seeds = study.seeds if block.seeds is None else block.seeds
+    modes = study.modes if block.modes is None else block.modes
     model = study.model if block.model is None else block.model
+    schedule = describe_model(model, study.changes_of(model)).schedule.build() if block.steps is None else None
     for sampler, grid in product(block.samplers, block.grids):
-        for (n, steps), seed in product(enumerate(_steps(study, block, sampler, grid, model)), seeds):
-            yield _cell(sampler, grid, steps, seed, study, model, block.clip), n
+        for (n, steps), mode, seed in product(enumerate(_steps(block, sampler, grid, schedule)), modes, seeds):
+            yield _cell(sampler, grid, steps, seed, study, model, mode, block.clip), n
 
 
-def _steps(study: Study, block: Block, sampler: str, grid: str, model: str) -> list[int]:
-    if block.steps is not None:
-        return block.steps
-    schedule = describe_model(model, study.changes_of(model)).schedule.build()
+def _steps(block: Block, sampler: str, grid: str, schedule: Schedule | None) -> list[int]:
+    """A block's numbers of steps, or those that its budgets allow on a schedule."""
+    if schedule is None:
+        return block.steps or []
     made, placed = SAMPLERS.make(sampler), GRIDS.make(grid)
     return [most_steps(made, placed, schedule, budget) for budget in block.evaluations or ()]
 
@@ -111,7 +125,9 @@ def most_steps(sampler: Sampler, grid: Grid, schedule: Schedule, budget: int) ->
     return found
 
 
-def _cell(sampler: str, grid: str, steps: int, seed: int, study: Study, model: str, clip: bool | None = None) -> Cell:
+def _cell(
+    sampler: str, grid: str, steps: int, seed: int, study: Study, model: str, mode: str, clip: bool | None = None
+) -> Cell:
     if not 0 <= seed < 2**64:
         raise UsageError(f"seed {seed} lies outside 0 ... 2^64 - 1")
     made, placed = SAMPLERS.make(sampler), GRIDS.spec_of(GRIDS.make(grid))
@@ -123,4 +139,5 @@ def _cell(sampler: str, grid: str, steps: int, seed: int, study: Study, model: s
         model,
         main=model == study.model,
         clip=study.clip if clip is None else clip,
+        mode=mode,
     )

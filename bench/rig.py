@@ -1,25 +1,35 @@
 """What the cells of a study share: models, extractor, reference and device, loaded and checked before anything runs."""
 
 import statistics
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from bench.batch_size import fastest_batch
 from bench.environment import pick_device
 from bench.labels import draw_labels
-from bench.plan import plan
+from bench.plan import Cell, plan
 from bench.quality.extractor import Extractor
 from bench.quality.extractors import load_extractor
 from bench.quality.metrics import PARAMETERS
 from bench.quality.reference import Reference, load_reference
 from bench.study import Study
-from bench.timing import Stopwatch, TimedNetwork
+from bench.timing import Stopwatch
 from models.denoiser import ClipRange, Denoiser
 from models.errors import UsageError
+from models.execution import arithmetic
+from models.modes import Mode, parse_mode
 from models.zoo import Model, load_model
+
+PLAIN = Mode()
+"""The mode of reference solutions: float32, nothing compiled."""
+
+_TRIAL_S = 0.5
+"""Of evaluations at each batch size that "auto" tries."""
 
 
 @dataclass(frozen=True)
@@ -28,33 +38,60 @@ class Rig:
 
     Attributes:
         study: what is run.
-        subject: the study's main model.
-        models: every model that a cell is run on, the subject too, by its spelling in the study.
+        subject: the study's main model, in the baseline's mode.
+        models: every model that a cell is run on, the subject too, by its spelling in the study and its mode.
         extractor, reference: what all cells are measured with, whatever their model; None where no metric needs them.
+        device: what samples.
+        batch: images generated and timed at a time.
     """
 
     study: Study
     subject: Model
-    models: Mapping[str, Model]
+    models: Mapping[tuple[str, Mode], Model]
     extractor: Extractor | None
     reference: Reference | None
     device: torch.device
+    batch: int
 
     @classmethod
-    def load(cls, study: Study) -> "Rig":
-        """Load and check all that a study needs; UsageError names what is missing or damaged."""
+    def load(cls, study: Study, batch: int | None = None) -> "Rig":
+        """Load and check all that a study needs; UsageError names what is missing or damaged.
+
+        Args:
+            study: what is to be run.
+            batch: what "auto" stands for, where that was found out before.
+        """
         device = pick_device(study.device)
         if device.type == "cuda":
             torch.cuda.set_device(device)  # events are recorded on the current device
-        names = dict.fromkeys(cell.model for cell in plan(study))
-        models = {name: load_model(name, device, study.changes_of(name)) for name in names}
-        subject = models[study.model]
-        _check_fit(study, models)
-        if not study.needs_features:
-            return cls(study, subject, models, None, None, device)
-        extractor = load_extractor(study.extractor, subject, device)
-        extractor.check(study.metrics, subject.card.shape)
-        return cls(study, subject, models, extractor, load_reference(study.reference, extractor, study.metrics), device)
+        if study.threads is not None:
+            torch.set_num_threads(study.threads)
+        wanted = dict.fromkeys((cell.model, parse_mode(cell.mode)) for cell in plan(study))
+        if "solver_error" in study.metrics:
+            wanted |= dict.fromkeys((name, PLAIN) for name, _ in wanted)
+        models = {(name, mode): load_model(name, device, study.changes_of(name), mode) for name, mode in wanted}
+        subject = models[study.model, parse_mode(study.modes[0])]
+        _check_fit(study, {name: model for (name, _), model in models.items()})
+        extractor, reference = None, None
+        if study.needs_features:
+            extractor = load_extractor(study.extractor, subject, device)
+            extractor.check(study.metrics, subject.card.shape)
+            reference = load_reference(study.reference, extractor, study.metrics)
+        given = study.batch if isinstance(study.batch, int) else batch
+        rig = cls(study, subject, models, extractor, reference, device, min(given or 1, study.images))
+        if given is not None:
+            return rig
+        return replace(rig, batch=fastest_batch(partial(rig.seconds_an_evaluation, rig.plainest, _TRIAL_S), study.images))
+
+    @property
+    def plainest(self) -> Model:
+        """The subject, or another model if that needs no compilation, which takes long and is measured elsewhere."""
+        plain = [model for model in self.models.values() if not model.mode.compile]
+        return self.subject if self.subject in plain or not plain else plain[0]
+
+    def model_of(self, cell: Cell) -> Model:
+        """The model of a cell, in its mode."""
+        return self.models[cell.model, parse_mode(cell.mode)]
 
     @property
     def protocol(self) -> dict[str, Any]:
@@ -63,14 +100,12 @@ class Rig:
             return dict.fromkeys(("extractor", "extractor_sha256", "reference", "reference_sha256", "reference_count"))
         return {**self.extractor.columns, **self.reference.columns, **PARAMETERS}
 
-    def denoiser(
-        self, model: Model, network: TimedNetwork, seed: int, numbers: Tensor, clip: ClipRange | None
-    ) -> Denoiser:
-        """A model as samplers see it, for images (N,) of a seed, with a network that takes the time."""
-        labels = self._labels(model, seed, numbers)
-        return Denoiser(network, model.card.parametrisation, model.schedule, clip, labels)
+    def denoiser(self, model: Model, seed: int, numbers: Tensor, clip: ClipRange | None) -> Denoiser:
+        """A model as samplers see it, for images (N,) of a seed."""
+        labels = self.labels(model, seed, numbers)
+        return Denoiser(model.network, model.card.parametrisation, model.schedule, clip, labels)
 
-    def _labels(self, model: Model, seed: int, numbers: Tensor) -> Tensor | None:
+    def labels(self, model: Model, seed: int, numbers: Tensor) -> Tensor | None:
         """The classes of images of a seed, (N,) int64; None for a model without classes."""
         if model.card.classes is None:
             return None
@@ -86,20 +121,29 @@ class Rig:
         its size, at most 32 MiB, is the new threshold. Else the first metrics would do it, after the first cell.
         """
         torch.ones(31 * 2**20, dtype=torch.uint8)
-        self.seconds_an_evaluation(self.subject, seconds)
+        if not self.plainest.mode.compile:
+            self.seconds_an_evaluation(self.plainest, seconds)
 
-    def seconds_an_evaluation(self, model: Model, seconds: float) -> float:
+    def seconds_an_evaluation(self, model: Model, seconds: float, batch: int | None = None) -> float:
         """Median time of a network evaluation of one image, in full batches, from so many seconds of them."""
-        count = min(self.study.batch, self.study.images)
-        numbers = torch.arange(count, device=self.device)
-        network, stopwatch = TimedNetwork(model.network, self.device), Stopwatch(self.device)
-        denoiser = self.denoiser(model, network, 0, numbers, None)
-        state = torch.zeros((count, *model.card.state_shape), device=self.device)
-        level, times = model.schedule.level(0.5), list[float]()
-        with torch.inference_mode():
+        stopwatch, times = Stopwatch(self.device), list[float]()
+        with torch.inference_mode(), arithmetic(model.mode.precision):
+            evaluate = self._evaluation(model, batch or self.batch)
             while sum(times) < seconds or len(times) < 2:
-                times.append(stopwatch.time(lambda: denoiser(state, level).x0, network).seconds)
-        return statistics.median(times[1:]) / count  # the first makes its choice of kernels
+                times.append(stopwatch.seconds(evaluate))
+        return statistics.median(times[1:]) / (batch or self.batch)  # the first makes its choice of kernels
+
+    def first_evaluation_s(self, model: Model) -> float:
+        """Time of the next network evaluation of a full batch: the first one of a compiled network compiles it."""
+        with torch.inference_mode(), arithmetic(model.mode.precision):
+            return Stopwatch(self.device).seconds(self._evaluation(model, self.batch))
+
+    def _evaluation(self, model: Model, batch: int) -> Callable[[], Tensor]:
+        """One evaluation of a batch."""
+        denoiser = self.denoiser(model, 0, torch.arange(batch, device=self.device), None)
+        state = torch.zeros((batch, *model.card.state_shape), device=self.device)
+        level = model.schedule.level(0.5)
+        return lambda: denoiser(state, level).x0
 
 
 def _check_fit(study: Study, models: Mapping[str, Model]) -> None:

@@ -1,4 +1,7 @@
-"""Runs a study: for each cell skip what is recorded, or time, generate, score and record it."""
+"""Runs a study in two parts: each cell's images are made, scored and recorded; then all settings are timed in rounds.
+
+Whatever is recorded already is skipped, in either part.
+"""
 
 import os
 import traceback
@@ -8,15 +11,22 @@ from typing import Any, Protocol
 
 import torch
 
-from bench.cell import Resolved, measure, resolve
+from bench.capture import graphs_on
+from bench.cell import measure
+from bench.cost import Times
 from bench.environment import describe
 from bench.images import save_preview
+from bench.monitor import monitor_of
 from bench.placement import grid_ends
 from bench.plan import Cell, Expectation, expectations, plan
 from bench.record import SCHEMA, Record, RunFolder, cell_id
+from bench.resolve import Resolved, resolve
 from bench.rig import Rig
+from bench.rounds import Rounds, Setting
 from bench.solution import Solutions
 from bench.study import Study
+from bench.timing import Stopwatch
+from bench.work import Work
 
 
 @dataclass
@@ -38,15 +48,18 @@ class Progress(Protocol):
         """Image evaluations done; between timed regions only."""
 
     def finished(self, cell: Cell, record: Record, kept: bool) -> None:
-        """Every cell's record, and whether it was there already."""
+        """Every cell's record, and whether it was there already; without times, unless it was."""
+
+    def timed(self, cell: Cell, record: Record) -> None:
+        """The record of a setting that has been timed in all its rounds."""
 
 
 def run_study(study: Study, rig: Rig, folder: RunFolder, force: bool, progress: Progress) -> Outcome:
-    """Measure every cell of a study that has no good record yet.
+    """Measure every cell of a study that has no good record yet, and time every setting that is not timed yet.
 
     A cell that fails is recorded with its error, never counts as a result, is tried again by the next run, and does not
-    stop the others. Whatever kills the run, finished cells stay; with `force` a good record is replaced by a good one
-    only.
+    stop the others. Whatever kills the run, finished cells and finished rounds of timing stay; with `force` a good
+    record is replaced by a good one only.
 
     Args:
         study: what to run.
@@ -59,30 +72,114 @@ def run_study(study: Study, rig: Rig, folder: RunFolder, force: bool, progress: 
         UsageError: a cell whose sampler, grid and model do not fit together, before anything is written.
     """
     resolved = [(cell, resolve(cell, rig)) for cell in plan(study)]
-    cells = {cell_id(each.identity): (cell, each) for cell, each in resolved}
-    folder.create()
-    # of all cells: where a model has no range to clip to, a clipped one and one that is not are the same
     names = {cell: cell_id(each.identity) for cell, each in resolved}
+    # where a model has no range to clip to, a clipped cell and one that is not are the same
+    cells = {names[cell]: each for cell, each in resolved}
+    folder.create()
     published = [_published(names[each.cell], each) for each in expectations(study)]
-    folder.write_manifest(study.model_dump(mode="json"), list(cells), published)
+    folder.write_manifest(study.model_dump(mode="json"), list(cells), published, rig.batch)
     read = {name: folder.read(name, set_aside=True) for name in cells}
     found = {name: record for name, record in read.items() if record is not None and record["status"] == "ok"}
-    waiting = [each for name, (_, each) in cells.items() if force or name not in found]
-    progress.planned(len(waiting), sum(_expected(each) for each in waiting) * study.images)
-    if waiting:
-        rig.warm_up()
-    environment = describe(rig.device)
-    outcome = Outcome(kept=0 if force else len(found))
-    for name, (cell, each) in cells.items():
-        kept = not force and name in found
-        record = found[name] if kept else _measured(name, each, rig, folder, environment, progress)
-        if not kept:
-            if record["status"] == "ok" or name not in found:
-                folder.write(record)
-            outcome.measured += record["status"] == "ok"
+    run = _Run(rig, folder, force, progress, cells, found)
+    return run.all()
+
+
+class _Run:
+    """A run of a study's cells, given by their names, of which some were found."""
+
+    def __init__(
+        self,
+        rig: Rig,
+        folder: RunFolder,
+        force: bool,
+        progress: Progress,
+        cells: dict[str, Resolved],
+        found: dict[str, Record],
+    ) -> None:
+        self._rig, self._folder, self._progress, self._cells = rig, folder, progress, cells
+        self._found, self._kept = found, {} if force else found
+        self._compile_s: dict[int, float] = {}
+        self._environment = describe(rig.device)
+        self._graphs = graphs_on(rig.device)
+
+    def all(self) -> Outcome:
+        """Both parts."""
+        waiting = [each for name, each in self._cells.items() if name not in self._kept]
+        self._progress.planned(len(waiting), self._evaluations(waiting))
+        if waiting:
+            self._rig.warm_up()
+        outcome, good = Outcome(kept=len(self._kept)), dict[str, Record]()
+        for name, each in self._cells.items():
+            kept = name in self._kept
+            record = self._kept[name] if kept else self._measured(name, each)
+            if not kept and (record["status"] == "ok" or name not in self._found):
+                self._folder.write(record)
+            outcome.measured += not kept and record["status"] == "ok"
             outcome.failed += record["status"] == "failed"
-        progress.finished(cell, record, kept)
-    return outcome
+            if record["status"] == "ok":
+                good[name] = record
+            self._progress.finished(each.cell, record, kept)
+        self._time(good)
+        return outcome
+
+    def _evaluations(self, waiting: list[Resolved]) -> int:
+        """Image evaluations of what waits to be measured, and of the rounds that every setting is timed in at least."""
+        study, batches = self._rig.study, [self._rig.batch, *self._rig.study.timing.batches]
+        timed = {each.cell.setting: each for each in waiting}.values()
+        rounds = study.timing.repeats * sum(dict.fromkeys(batches))
+        return study.images * sum(map(_expected, waiting)) + rounds * sum(map(_expected, timed))
+
+    def _measured(self, name: str, resolved: Resolved) -> Record:
+        """The record of a cell, measured now; its preview is written before it."""
+        rig, expected = self._rig, _expected(resolved)
+        record: Record = {"schema": SCHEMA, "id": name, "status": "ok", "error": None, "note": None}
+        record |= {**resolved.identity, "device": rig.device.type, "intervals": len(resolved.levels) - 1}
+        record |= grid_ends(resolved.sampler, resolved.levels)
+        record |= {"load_average_1min": os.getloadavg()[0]}  # above this process's own threads: others disturbed it
+        record |= {"model_source": resolved.model.source, "model_variance": resolved.model.card.variance}
+        log = self._folder.cells / f"{name}.traceback.txt"
+        try:
+            with torch.inference_mode():
+                record |= {"compile_s": self._compiled(resolved)}
+                solutions = Solutions(self._folder.path / "solutions")
+                advanced = self._progress.advanced
+                found = measure(resolved, rig, self._graphs, solutions, lambda images: advanced(images * expected))
+            record |= {"stochastic": resolved.sampler.stochastic, **found.columns}
+            save_preview(found.preview, self._folder.preview(name))
+            log.unlink(missing_ok=True)
+        except OSError:
+            raise  # a full disk is no sampler's failure
+        except Exception as error:  # whatever a sampler raises is that cell's result
+            record |= {"status": "failed", "error": f"{type(error).__name__}: {error}"}
+            log.write_text(traceback.format_exc())
+        return record | self._environment | {"finished": datetime.now(UTC).isoformat(timespec="seconds")}
+
+    def _compiled(self, resolved: Resolved) -> float | None:
+        """Seconds of the first evaluation of a compiled network, in which it is compiled."""
+        if not resolved.mode.compile:
+            return None
+        key = id(resolved.model)
+        if key not in self._compile_s:
+            self._compile_s[key] = self._rig.first_evaluation_s(resolved.model)
+        return self._compile_s[key]
+
+    def _time(self, good: dict[str, Record]) -> None:
+        """The second part: all settings that lack rounds, in the records of their first seeds."""
+        rig, repeats = self._rig, self._rig.study.timing.repeats
+        first = {self._cells[name].cell.setting: name for name in reversed(good)}
+        settings = []
+        for name in reversed(first.values()):
+            times = Times.of_record(good[name], good[name]["generation_batch"])
+            settings.append(Setting(self._cells[name], good[name], times))
+
+        def done(setting: Setting, images: int) -> None:
+            self._folder.write(setting.columns)
+            self._progress.advanced(images * _expected(setting.resolved))
+            if setting.times.rounds >= repeats:
+                self._progress.timed(setting.resolved.cell, setting.columns)
+
+        work = Work(rig)
+        Rounds(rig, self._graphs, monitor_of(rig.device), Stopwatch(rig.device), work.of).run(settings, done)
 
 
 def _published(cell: str, expected: Expectation) -> dict[str, Any]:
@@ -99,29 +196,3 @@ def _expected(resolved: Resolved) -> int:
         return resolved.sampler.nfe(resolved.levels) or one_a_step
     except Exception:  # whatever a plugin raises: its cell fails when it is measured
         return one_a_step
-
-
-def _measured(
-    name: str, resolved: Resolved, rig: Rig, folder: RunFolder, environment: dict[str, Any], progress: Progress
-) -> Record:
-    """The record of a cell, measured now; its preview is written before it."""
-    record: Record = {"schema": SCHEMA, "id": name, "status": "ok", "error": None, "note": None, **resolved.identity}
-    record |= {"device": rig.device.type, "intervals": len(resolved.levels) - 1}
-    record |= grid_ends(resolved.sampler, resolved.levels)
-    record |= {"load_average_1min": os.getloadavg()[0]}  # above this process's own threads: others disturbed it
-    record |= {"model_source": resolved.model.source, "model_variance": resolved.model.card.variance}
-    log = folder.cells / f"{name}.traceback.txt"
-    expected = _expected(resolved)
-    try:
-        with torch.inference_mode():
-            solutions = Solutions(folder.path / "solutions")
-            found = measure(resolved, rig, solutions, lambda images: progress.advanced(images * expected))
-        record |= {"stochastic": resolved.sampler.stochastic, **found.columns}
-        save_preview(found.preview, folder.preview(name))
-        log.unlink(missing_ok=True)
-    except OSError:
-        raise  # a full disk is no sampler's failure
-    except Exception as error:  # whatever a sampler raises is that cell's result
-        record |= {"status": "failed", "error": f"{type(error).__name__}: {error}"}
-        log.write_text(traceback.format_exc())
-    return record | environment | {"finished": datetime.now(UTC).isoformat(timespec="seconds")}

@@ -1,18 +1,30 @@
-"""The code that a cell's result comes from, as a hash: when it changes, the cell is measured again."""
+"""The code that a cell's result comes from, as a hash: when it changes, the cell is measured again.
+
+Files are read once a process: what runs is what was imported, whatever happens to the files afterwards.
+"""
 
 import hashlib
 import inspect
 import sys
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
-from models.architectures import DIFFUSERS, maker_of
+from models.architectures import maker_of
+from models.card import DIFFUSERS
 from models.zoo import Model
 from samplers import Sampler, base, registry
 
 # what measures, and what a model is made of; the sampler's own code is hashed apart
-_BENCH = ("cell", "generator", "images", "labels", "noise", "rig", "score", "solution", "sources", "timing")
-_MODELS = ("analytic", "building", "classifier", "denoiser", "grids", "networks", "resnet", "schedule", "vae")
+_BENCH = (
+    *("bootstrap", "capture", "cell", "cost", "generation", "images", "labels", "memory", "monitor", "noise"),
+    *("noise_kernel", "philox"),
+    *("resolve", "rig", "rounds", "score", "solution", "sources", "timing", "trajectory"),
+)
+_MODELS = (
+    *("analytic", "building", "classifier", "denoiser", "execution", "grids", "modes", "networks", "resnet"),
+    *("schedule", "vae"),
+)
 _ROOT = Path(__file__).parent
 _CODE = (
     *(_ROOT / f"{name}.py" for name in _BENCH),
@@ -23,11 +35,13 @@ _CODE = (
 _APART = (base.__name__, registry.__name__)
 
 
+@cache
 def code_sha256() -> str:
     """Of the code that all cells share."""
     return _hash_of([path.read_text() for path in _CODE])
 
 
+@cache
 def sampler_sha256(cls: type[Sampler]) -> str:
     """Of the files that a sampler's class and its base classes stand in, and of those that they use."""
     own = [each.__module__ for each in cls.__mro__ if issubclass(each, Sampler) and each.__module__ not in _APART]
@@ -37,7 +51,12 @@ def sampler_sha256(cls: type[Sampler]) -> str:
 def architecture_sha256(model: Model) -> str | None:
     """Of the files of a network that a plugin brings; None for one of diffusers', whose version is recorded."""
     name = model.card.architecture
-    return None if name == DIFFUSERS else _hash_of(_texts([maker_of(name).__module__]))
+    return None if name == DIFFUSERS else _module_sha256(maker_of(name).__module__)
+
+
+@cache
+def _module_sha256(name: str) -> str:
+    return _hash_of(_texts([name]))
 
 
 def _texts(names: list[str]) -> list[str]:

@@ -1,13 +1,14 @@
 """Studies: what is compared, as a TOML file says it. `bench.study_file` reads one, `bench.plan` takes its product."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from models.card import Changes
+from models.errors import UsageError
+from models.modes import parse_mode
 from models.schedule_cards import Strict
 
-Precision = Literal["fp32"]
 Metric = Literal["fd", "fd_infinity", "kid", "inception_score", "precision_recall", "solver_error", "law"]
 METRICS: tuple[Metric, ...] = ("fd", "fd_infinity", "kid", "inception_score", "precision_recall", "solver_error", "law")
 FEATURE_METRICS: tuple[Metric, ...] = ("fd", "fd_infinity", "kid", "inception_score", "precision_recall")
@@ -57,6 +58,40 @@ class Published(Strict):
     tolerance: float = Field(default=0.04, gt=0)
 
 
+class Timing(Strict):
+    """How every setting is timed, after the images of all cells are generated.
+
+    Attributes:
+        repeats: rounds in which each setting is timed once, in a new order, so that what disturbs the machine meets all
+            alike; 0: nothing is timed.
+        seconds: that each setting is timed for at least, in all rounds together: short calls are repeated in a round.
+        batches: further batch sizes that each setting is timed at: 1 for its latency, others for its throughput.
+    """
+
+    repeats: int = Field(default=5, ge=0)
+    seconds: float = Field(default=1.0, ge=0)
+    batches: list[Annotated[int, Field(ge=1)]] = Field(default=[])
+
+
+def _canonical(modes: list[str] | None) -> list[str] | None:
+    if modes is None:
+        return None
+    try:
+        return list(dict.fromkeys(str(parse_mode(mode)) for mode in modes))
+    except UsageError as error:
+        raise ValueError(str(error)) from None
+
+
+def _batch(value: object) -> object:
+    if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
+        return value
+    raise ValueError("expected a number of images from 1 on, or 'auto'")
+
+
+Batch = Annotated[int | str, BeforeValidator(_batch)]
+Modes = Annotated[list[str], Field(min_length=1), AfterValidator(_canonical)]
+
+
 class Block(Strict):
     """A product of samplers, grids and either steps or evaluations, on the study's model or on one of its own.
 
@@ -67,6 +102,7 @@ class Block(Strict):
         evaluations: budgets of network evaluations an image instead: each sampler takes the most steps that it declares
             to stay within. A sampler of two evaluations a step is so compared with one of one.
         seeds: None for the study's.
+        modes: None for the study's.
         clip: None for the study's.
         published: what is known of a single sampler on a single grid.
     """
@@ -77,6 +113,7 @@ class Block(Strict):
     steps: list[int] | None = Field(default=None, min_length=1)
     evaluations: list[int] | None = Field(default=None, min_length=1)
     seeds: list[int] | None = None
+    modes: Modes | None = None
     clip: bool | None = None
     published: Published | None = None
 
@@ -109,12 +146,14 @@ class Study(Strict):
         reference: the real data's statistics: a file that `reference` made, an .npz of mu and sigma, or the name of a
             model, whose own is meant; None: the model's own, or that of the model that the extractor names.
         images: how many each cell generates (at least 16, which the metrics need).
-        batch: images generated at a time; full batches are the timed repeats.
-        repeats: timed calls a cell has at least; where there are fewer full batches, the first is run again.
+        batch: images generated and timed at a time; "auto": as many as the device evaluates fastest.
+        timing: how every setting is timed.
         seeds: seed blocks; a block of the product may have its own.
         label: the class of all images, for class-conditional models; None: drawn evenly, by seed and image.
         device: "auto", "cpu", "cuda", "cuda:1", ...
-        precision: arithmetic of the network.
+        threads: of the CPU; None: as many as torch takes.
+        modes: how the network is executed, such as "bf16+compile" (`models.modes`), the first that of the baseline; a
+            block may have its own.
         clip: whether predictions of x_0 are clamped to the range on the model's card.
         metrics: of `METRICS`.
         solver_images: how many of the images the solver error is measured on.
@@ -130,12 +169,13 @@ class Study(Strict):
     extractor: ExtractorChoice | None = None
     reference: str | None = None
     images: int = Field(ge=16, lt=2**32)
-    batch: int = Field(ge=1)
-    repeats: int = Field(default=4, ge=1)
+    batch: Batch
+    timing: Timing = Timing()
     seeds: list[int] = Field(default=[0], min_length=1)
     label: int | None = Field(default=None, ge=0)
     device: str = "auto"
-    precision: Precision = "fp32"
+    threads: int | None = Field(default=None, ge=1)
+    modes: Modes = Field(default=["fp32"])
     clip: bool = True
     metrics: list[Metric] = Field(default=list(DEFAULT_METRICS), min_length=1)
     solver_images: int = Field(default=256, ge=1)

@@ -1,6 +1,7 @@
 """Reads studies: a TOML file, and what the command line says instead of it."""
 
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from bench.plan import plan
 from bench.study import Block, Study
 from models.errors import UsageError
+from models.modes import PRECISIONS, parse_mode
 from models.registry import explain, unknown
 from samplers import SAMPLERS
 
@@ -23,9 +25,11 @@ class Overrides(BaseModel):
     steps: list[int] | None = None
     evaluations: list[int] | None = None
     images: int | None = None
-    batch: int | None = None
+    batch: int | str | None = None
     seed: int | None = None
     device: str | None = None
+    threads: int | None = None
+    modes: list[str] | None = None
     precision: str | None = None
     model: str | None = None
 
@@ -81,7 +85,7 @@ _KEYS = f"A study has the keys: {', '.join(Study.model_fields)}; a block: {', '.
 
 def _overridden(study: Study, overrides: Overrides) -> dict[str, Any]:
     content = study.model_dump()
-    for key in ("images", "batch", "device", "precision", "model"):
+    for key in ("images", "batch", "device", "threads", "model"):
         value = getattr(overrides, key)
         if value is not None:
             content[key] = value
@@ -89,6 +93,10 @@ def _overridden(study: Study, overrides: Overrides) -> dict[str, Any]:
         content["checkpoint"] = None  # which is about the file's own model
     if overrides.seed is not None:
         content["seeds"] = [overrides.seed]
+    if overrides.modes is not None:
+        content["modes"] = overrides.modes
+    if overrides.precision is not None:
+        content["modes"] = [_with_precision(mode, overrides.precision) for mode in content["modes"]]
     blocks = content["block"]
     if overrides.samplers is not None:
         blocks = [_block_for(study, sampler) for sampler in overrides.samplers]
@@ -99,10 +107,20 @@ def _overridden(study: Study, overrides: Overrides) -> dict[str, Any]:
             block["grids"] = overrides.grids
         if overrides.seed is not None:
             block["seeds"] = None
+        if overrides.modes is not None:
+            block["modes"] = None
+        if overrides.precision is not None and block["modes"] is not None:
+            block["modes"] = [_with_precision(mode, overrides.precision) for mode in block["modes"]]
         if overrides.other_cells:
             block["published"] = None  # which is about the cells as the file has them
     content["block"] = blocks
     return content
+
+
+def _with_precision(mode: str, precision: str) -> str:
+    if precision not in PRECISIONS:
+        raise UsageError(f"--precision {precision!r}: expected one of {', '.join(PRECISIONS)}")
+    return str(replace(parse_mode(mode), precision=precision))
 
 
 def _block_for(study: Study, sampler: str) -> dict[str, Any]:

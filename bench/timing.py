@@ -22,15 +22,16 @@ class Timed:
     """One timed call.
 
     Attributes:
-        result: what it returned.
         seconds: wall-clock of the whole call.
-        network_seconds: the part of it spent in network evaluations.
+        network_seconds: the part of it spent in network evaluations; None where nothing inside can be clocked, as in a
+            replayed graph.
+        device_seconds: the same call by the device's own clock, CUDA events before and after it; None on a CPU.
         peak_mem_mib: the most device memory in use during the call; None on a CPU, where no allocator counts it.
     """
 
-    result: Tensor
     seconds: float
-    network_seconds: float
+    network_seconds: float | None
+    device_seconds: float | None
     peak_mem_mib: float | None
 
 
@@ -89,15 +90,35 @@ class Stopwatch:
         self.synchronise()
         return self._clock() - began
 
-    def time(self, call: Callable[[], Tensor], network: TimedNetwork) -> Timed:
-        """Run the call once, timed."""
-        network.reset()
-        self.synchronise()
+    def peak_mem_mib(self, call: Callable[[], object]) -> float | None:
+        """The most device memory in use during a call; None on a CPU."""
         if self._on_cuda:
             torch.cuda.reset_peak_memory_stats(self._device)
+        call()
+        return torch.cuda.max_memory_allocated(self._device) / 2**20 if self._on_cuda else None
+
+    def time(self, call: Callable[[], object], network: TimedNetwork | None) -> Timed:
+        """Run the call once, timed; `network` is the one that it evaluates, None where that cannot be told apart."""
+        if network is not None:
+            network.reset()
+        if self._on_cuda:
+            torch.cuda.reset_peak_memory_stats(self._device)
+        self.synchronise()
         began = self._clock()
-        result = call()
+        first = self._mark()
+        call()
+        last = self._mark()
         self.synchronise()
         seconds = self._clock() - began
+        inside = None if network is None else network.seconds()
+        on_device = None if first is None or last is None else first.elapsed_time(last) / 1000.0
         peak = torch.cuda.max_memory_allocated(self._device) / 2**20 if self._on_cuda else None
-        return Timed(result, seconds, network.seconds(), peak)
+        return Timed(seconds, inside, on_device, peak)
+
+    def _mark(self) -> torch.cuda.Event | None:
+        """A point of time on the device's own clock."""
+        if not self._on_cuda:
+            return None
+        event = torch.cuda.Event(enable_timing=True)
+        event.record()
+        return event

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from models.denoiser import Denoiser
+from models.files import sha256_of
 from models.networks import make_unet
-from models.zoo import CARD, CONFIG, WEIGHTS, Model, sha256_of
+from models.sources import CARD, CONFIG, WEIGHTS
+from models.zoo import Model
 
 CPU = torch.device("cpu")
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

@@ -8,7 +8,7 @@ from torch import nn
 from torch_fidelity import feature_extractor_inceptionv3
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
-from models.zoo import sha256_of
+from models.files import sha256_of
 
 
 def write_inception(path: Path) -> str:

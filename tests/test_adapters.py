@@ -244,7 +244,7 @@ title = "Test"
 model = "digits"
 images = 16
 batch = 16
-repeats = 1
+timing = { repeats = 1, seconds = 0.0 }
 device = "cpu"
 metrics = ["fd"]
 baseline = { sampler = "ddim", grid = "leading", steps = 5 }
@@ -259,6 +259,8 @@ class _Silent:
     def planned(self, cells: int, evaluations: int) -> None: ...
     def advanced(self, evaluations: int) -> None: ...
     def finished(self, cell: object, record: object, kept: bool) -> None: ...
+
+    def timed(self, cell: object, record: object) -> None: ...
 
 
 def test_a_study_runs_schedulers_on_their_own_grid_and_says_what_to_know_of_them(tmp_path: Path) -> None:

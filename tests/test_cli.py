@@ -89,7 +89,11 @@ def test_a_run_ends_with_table_answer_and_files(
         (("run", "quick", "--images", "many"), "many"),
         (("run", "quick", "--device", "cuda:7"), "unknown device 'cuda:7'; this machine has: auto, cpu"),
         (("run", "quick", "--device", "tpu"), "unknown device 'tpu'"),
-        (("run", "quick", "--precision", "fp8"), "precision: Input should be 'fp32'"),
+        (("run", "quick", "--precision", "fp8"), "--precision 'fp8': expected one of fp32, tf32, bf16, fp16"),
+        (("run", "quick", "--modes", "fp32,eager"), "cannot read the execution mode 'eager'"),
+        (("run", "quick", "--modes", "tf32"), "mode tf32: TensorFloat-32 need a CUDA device, and this one is cpu"),
+        (("run", "quick", "--batch", "many"), "--batch 'many': expected a number of images, or auto"),
+        (("run", "quick", "--threads", "0"), "threads: Input should be greater than or equal to 1"),
         (("run", "quick", "--model", "digit"), "unknown model 'digit'. Did you mean 'digits'?"),
         (("run", "quick", "--out", "/proc/none"), "cannot write to the run folder '/proc/none'"),
         (("run", "quick", "--plugin", "none.py"), "no plugin file 'none.py'"),
@@ -162,7 +166,7 @@ def test_a_dry_run_lists_the_cells_and_writes_nothing(
         "heun on trailing, 5 steps, seed 0: 9 evaluations an image",
         "rk45 on trailing, 5 steps, seed 0: as many evaluations as it takes",
     ]
-    assert count == "3 cells of 1,000 images: 209,000 network evaluations, and 1 that cannot say theirs"
+    assert count == "3 cells of 1,000 images: 365,750 network evaluations, and 1 that cannot say theirs"
     assert "an evaluation of one image, in batches of 250" in rate
     assert time.startswith("about 0:")
     assert not (tmp_path / "run").exists()

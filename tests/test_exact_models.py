@@ -8,8 +8,9 @@ from checkpoints import CPU, folder_of, x0_of
 from safetensors.torch import save_file
 from torch import Tensor
 
+from models.description import describe_model
 from models.errors import UsageError
-from models.zoo import describe_model, load_model
+from models.zoo import load_model
 
 _SHAPE = [1, 2, 2]
 _LAW = {"shape": _SHAPE, "parametrisation": "sample", "network": "finite-data"}

@@ -62,7 +62,7 @@ title = "Two steps of each"
 model = "digits"
 images = 16
 batch = 16
-repeats = 1
+timing = { repeats = 1, seconds = 0.0 }
 seeds = [0]
 baseline = { sampler = "ddim", grid = "trailing", steps = 2 }
 [[block]]

@@ -38,7 +38,7 @@ title = "Test"
 model = "digits"
 images = 40
 batch = 16
-repeats = 3
+timing = { repeats = 3, seconds = 0.0 }
 device = "cpu"
 baseline = { sampler = "ddpm", grid = "trailing", steps = 6 }
 [[block]]
@@ -55,6 +55,7 @@ class _Heard:
     def __init__(self) -> None:
         self.evaluations = self.planned_evaluations = 0
         self.records: list[tuple[Cell, Record, bool]] = []
+        self.timed_cells: list[Cell] = []
 
     def planned(self, cells: int, evaluations: int) -> None:
         self.planned_evaluations = evaluations
@@ -64,6 +65,9 @@ class _Heard:
 
     def finished(self, cell: Cell, record: Record, kept: bool) -> None:
         self.records.append((cell, record, kept))
+
+    def timed(self, cell: Cell, record: Record) -> None:
+        self.timed_cells.append(cell)
 
 
 def _study(**overrides: object) -> Study:
@@ -113,9 +117,10 @@ def test_a_run_records_every_cell_with_measured_cost_and_quality(tmp_path: Path)
     assert frame["kid_std"].isna().all()  # 40 images leave no subset to draw
     assert (frame["fd_digits_std"] > 0).all()
     assert (frame["network_s_median"] < frame["latency_s_median"]).all()
-    assert all(len(times) == 3 and min(times) > 0 for times in frame["latency_s"])  # 2 full batches of 16, 1 repeat
+    assert all(len(times) == 3 and min(times) > 0 for times in frame["latency_s"])  # one call a round
     assert (frame["timed_batch"] == 16).all()
-    assert heard.evaluations == heard.planned_evaluations == 40 * (6 + 2 + 3 + 3 + 5)
+    assert heard.evaluations == heard.planned_evaluations == (40 + 3 * 16) * (6 + 2 + 3 + 3 + 5)
+    assert set(heard.timed_cells) == {cell for cell, _, _ in heard.records}
     assert all((tmp_path / "run" / "cells" / f"{name}.png").is_file() for name in frame["id"])
 
 
@@ -206,30 +211,42 @@ def test_images_of_a_seed_do_not_depend_on_the_batch(spec: str) -> None:
 
 
 def test_a_run_that_is_killed_again_and_again_ends_as_if_it_never_was(tmp_path: Path) -> None:
-    """`kill -9` at random moments, then the same study: finished cells stay, quality is the same."""
+    """`kill -9` at random moments, also between rounds of timing: what is finished stays, quality is the same."""
     study = tmp_path / "study.toml"
     study.write_text(_STUDY)
     command = [sys.executable, "run_bench.py", "run", str(study), "--out"]
-    kept: dict[str, int] = {}
-    moments = random.Random(0)
-    for _ in range(2):
+    folder, moments = tmp_path / "killed" / "cells", random.Random(0)
+    done: dict[str, Record] = {}
+
+    def finished() -> dict[str, Record]:
+        return {path.name: json.loads(path.read_text()) for path in folder.glob("*.json")}
+
+    def wait_for_a_cell() -> bool:
+        return len(list(folder.glob("*.json"))) > len(done)
+
+    def wait_for_a_round() -> bool:
+        return any("timing_rounds" in record for record in finished().values())
+
+    for enough in (wait_for_a_cell, wait_for_a_round):
         run = subprocess.Popen([*command, str(tmp_path / "killed")], cwd=_ROOT, stderr=subprocess.DEVNULL)
-        cells = len(kept)
-        while len(list((tmp_path / "killed" / "cells").glob("*.json"))) <= cells and run.poll() is None:
+        while not enough() and run.poll() is None:
             time.sleep(0.01)
-        time.sleep(moments.uniform(0, 0.1))
+        time.sleep(moments.uniform(0, 0.05))
         os.kill(run.pid, signal.SIGKILL)
         run.wait()
-        now = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "killed" / "cells").glob("*.json")}
-        assert kept.items() <= now.items()
-        kept = now
+        now = finished()
+        assert all(now[name]["finished"] == record["finished"] for name, record in done.items())
+        done = now
     (after, _, killed), (_, _, whole) = (_run(load_study(str(study)), tmp_path / name) for name in ("killed", "whole"))
-    assert after.kept == len(kept) >= 2
+    assert after.kept == len(done) >= 2
     frames = [killed, whole]
     pd.testing.assert_frame_equal(frames[0][_QUALITY], frames[1][_QUALITY])
-    for name, then in kept.items():
-        assert (tmp_path / "killed" / "cells" / name).stat().st_mtime_ns == then
-        assert json.loads((tmp_path / "killed" / "cells" / name).read_text())["status"] == "ok"
+    for name, record in finished().items():
+        before = done.get(name, record)
+        assert (record["status"], record["finished"]) == ("ok", before["finished"])
+        assert record["timing_rounds"] == len(record["latency_s"]) == 3
+        timed = before.get("latency_s", [])
+        assert record["latency_s"][: len(timed)] == timed
 
 
 def test_a_published_value_finds_its_cell_where_there_is_no_range_to_clip_to(tmp_path: Path) -> None:
@@ -237,7 +254,7 @@ def test_a_published_value_finds_its_cell_where_there_is_no_range_to_clip_to(tmp
     text = _STUDY.replace('"digits"', '"digits-mixture"').replace('sampler = "ddpm"', 'sampler = "ddim"')
     block = '[[block]]\nsamplers = ["ddim"]\ngrids = ["trailing"]\nsteps = [6]\n'
     blocks = f'{block}published = {{ source = "a paper", values = [1.0] }}\n{block}clip = false\n'
-    text = text.partition("[[block]]")[0].replace("repeats = 3", 'repeats = 3\nmetrics = ["law"]')
+    text = text.partition("[[block]]")[0].replace("batch = 16", 'batch = 16\nmetrics = ["law"]')
     outcome, _, _ = _run(parse_study(text + blocks, "test", Overrides()), tmp_path / "run")
     manifest = RunFolder(tmp_path / "run").manifest()
     assert outcome.measured == 1

@@ -15,11 +15,13 @@ from bench.rig import Rig
 from bench.runner import run_study
 from bench.study import Study
 from bench.study_file import Overrides, parse_study
+from models.description import load_card
 from models.errors import UsageError
 from models.grids import GRIDS
 from models.networks import LevelBlind
 from models.schedule import DiscreteVP, Flow
-from models.zoo import CARD, ZOO, load_card, load_model
+from models.sources import CARD, ZOO
+from models.zoo import load_model
 from samplers import SAMPLERS
 
 _STUDY = """
@@ -28,7 +30,7 @@ title = "Several"
 model = "digits"
 images = 40
 batch = 16
-repeats = 1
+timing = { repeats = 1, seconds = 0.0 }
 device = "cpu"
 baseline = { sampler = "ddim", grid = "trailing", steps = 3 }
 [[block]]
@@ -45,6 +47,8 @@ class _Silent:
     def advanced(self, evaluations: int) -> None: ...
 
     def finished(self, cell: Cell, record: dict[str, object], kept: bool) -> None: ...
+
+    def timed(self, cell: Cell, record: dict[str, object]) -> None: ...
 
 
 def _text(model: str | Path, sampler: str) -> str:

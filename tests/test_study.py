@@ -49,9 +49,12 @@ def test_the_product_is_taken_once_and_the_baseline_comes_first() -> None:
         (('"karras"', '"karas"'), "unknown grid 'karas'. Did you mean 'karras'?"),
         (("steps = [5, 10]", "steps = []"), "block.0.steps: List should have at least 1 item"),
         (("samplers = [", "model = 1\nsamplers = ["), "block.0.model: Input should be a valid string, got 1"),
-        (("batch = 50", "batch = 0"), "batch: Input should be greater than or equal to 1"),
+        (("batch = 50", "batch = 0"), "batch: Value error, expected a number of images from 1 on, or 'auto', got 0"),
         (("batch = 50", "batch = 50\nmetrics = ['fdi']"), "metrics.0: Input should be 'fd', 'fd_infinity', 'kid'"),
-        (("batch = 50", "batch = 50\nprecision = 'fp8'"), "precision: Input should be 'fp32'"),
+        (("batch = 50", "batch = 50\nmodes = ['fp8']"), "modes: Value error, cannot read the execution mode 'fp8'"),
+        (("batch = 50", "batch = 50\nmodes = []"), "modes: List should have at least 1 item"),
+        (("batch = 50", "batch = 50\ntiming = { repeats = -1 }"), "timing.repeats: Input should be greater than"),
+        (("batch = 50", "batch = 50\ntiming = { batches = [0] }"), "timing.batches.0: Input should be greater than"),
         (("batch = 50", "batch = 50\nseeds = [-1]"), "seed -1 lies outside"),
         (('name = "s"', 'name = "../s"'), "name: String should match pattern"),
         (("images = 100", "images = "), "is not valid TOML"),
@@ -174,7 +177,9 @@ def test_any_text_is_a_study_or_a_usage_error(text: str) -> None:
 
 
 @given(
-    st.sampled_from(["images", "batch", "repeats", "seeds", "tolerance", "baseline", "block", "metrics", "title"]),
+    st.sampled_from(
+        ["images", "batch", "timing", "modes", "seeds", "tolerance", "baseline", "block", "metrics", "title"]
+    ),
     _VALUES,
 )
 def test_a_good_study_with_one_strange_value_is_a_study_or_a_usage_error(key: str, value: object) -> None:

@@ -21,8 +21,9 @@ from bench.training.options import CifarOptions
 from models.checkpoint import load_state, under_prefix
 from models.errors import UsageError
 from models.networks import IndexedUNet
+from models.sources import CARD, WEIGHTS
 from models.train import Report
-from models.zoo import CARD, WEIGHTS, Model, load_model
+from models.zoo import Model, load_model
 
 _CPU = torch.device("cpu")
 

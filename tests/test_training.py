@@ -11,11 +11,11 @@ from bench.datasets import load_digits
 from bench.rig import Rig
 from bench.study_file import Overrides, load_study
 from bench.training.digits import Budget, train_digits
+from models.description import load_card
 from models.errors import UsageError
 from models.networks import make_unet
 from models.schedule import DiscreteVP
 from models.train import Recipe, Report, train_denoiser
-from models.zoo import load_card
 
 _UNET = {
     "sample_size": 8,

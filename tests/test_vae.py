@@ -12,9 +12,11 @@ from torch.distributions import Normal, kl_divergence
 from bench import making
 from bench.datasets import load_digits
 from bench.training.digits import Budget, train_digits_vae
+from models.description import load_card
+from models.sources import ZOO
 from models.train import Recipe, Report, train_vae
 from models.vae import SIGMA, Decoder, Vae
-from models.zoo import ZOO, load_card, load_model
+from models.zoo import load_model
 
 _CONFIG = {"size": 8, "channels": 1, "width": 4, "latent": 6}
 _RECIPE = Recipe(steps=12, batch=16, warmup=2, checkpoint_every=4)

@@ -1,0 +1,142 @@
+"""What a setting costs: its raw times, as they grow round by round, and the columns that a record has of them."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from bench.bootstrap import median_interval
+from bench.monitor import Watch, summed, verdict
+from bench.timing import Timed
+
+Columns = dict[str, Any]
+
+
+@dataclass
+class Times:
+    """The timed calls of a setting.
+
+    Attributes:
+        batch: images of a call.
+        rounds: in which it was timed so far.
+        latency_s: of every call, by the host's clock.
+        network_s: the part of each inside the network; empty where it cannot be told apart.
+        device_s: of every call by CUDA events; empty on a CPU.
+        peak_mem_mib: the most of all calls; None where nothing counts it.
+        watches: what else went on, of each round.
+        others: latencies at other batch sizes, by batch; empty where a batch did not fit into the memory.
+    """
+
+    batch: int
+    rounds: int = 0
+    latency_s: list[float] = field(default_factory=list)
+    network_s: list[float] = field(default_factory=list)
+    device_s: list[float] = field(default_factory=list)
+    peak_mem_mib: float | None = None
+    watches: list[Watch] = field(default_factory=list)
+    others: dict[int, list[float]] = field(default_factory=dict)
+
+    @classmethod
+    def of_record(cls, record: Columns, batch: int) -> "Times":
+        """What an earlier run measured of a record at this batch; nothing if it is of another batch."""
+        rounds = record.get("timing_rounds")
+        if not rounds or record["timed_batch"] != batch:
+            return cls(batch)
+        sweep = dict(zip(record["sweep_batches"] or [], record["sweep_latency_s"] or [], strict=True))
+        watches = [Watch(**{**watch, "throttled": tuple(watch["throttled"])}) for watch in record["timing_watches"]]
+        return cls(
+            batch,
+            rounds,
+            record["latency_s"],
+            record["network_s"] or [],
+            record["device_s"] or [],
+            record["peak_mem_mib"],
+            watches,
+            {size: times for size, times in sweep.items() if size != batch},
+        )
+
+    def add(self, calls: Sequence[Timed], watch: Watch, peak_mem_mib: float | None) -> None:
+        """Take the calls of a round at the main batch; `peak_mem_mib` is that of what was made ready for them."""
+        self.latency_s += [call.seconds for call in calls]
+        self.network_s += [call.network_seconds for call in calls if call.network_seconds is not None]
+        self.device_s += [call.device_seconds for call in calls if call.device_seconds is not None]
+        peaks = [self.peak_mem_mib, peak_mem_mib, *(call.peak_mem_mib for call in calls)]
+        self.peak_mem_mib = max((peak for peak in peaks if peak is not None), default=None)
+        self.watches.append(watch)
+
+    def columns(self, nfe: float, gflop: float | None, peak_tflops: float | None) -> Columns:
+        """Record columns.
+
+        Args:
+            nfe: network evaluations an image.
+            gflop: of one image's evaluation; None: not known.
+            peak_tflops: the most that the device can do in this precision; None: not known.
+        """
+        low, high = median_interval(self.latency_s)
+        q1, median, q3 = _quartiles(self.latency_s)
+        evaluations = self.batch * nfe / median
+        used = None if gflop is None or peak_tflops is None else evaluations * gflop / (1000.0 * peak_tflops)
+        energy = summed(self.watches).energy_j
+        note = verdict(self.latency_s, self.watches, self.device_s or None)
+        return {
+            "timing_rounds": self.rounds,
+            "timed_batch": self.batch,
+            "latency_s": self.latency_s,
+            "network_s": self.network_s or None,
+            "device_s": self.device_s or None,
+            "latency_s_median": median,
+            "latency_s_q1": q1,
+            "latency_s_q3": q3,
+            "latency_s_ci_low": low,
+            "latency_s_ci_high": high,
+            "throughput_img_per_s": self.batch / median,
+            "evaluations_per_s": evaluations,
+            "gflop_per_evaluation": gflop,
+            "arithmetic_fraction": used,
+            "peak_mem_mib": self.peak_mem_mib,
+            "energy_j_per_image": None if energy is None else energy / (self.batch * len(self.latency_s)),
+            "timing_valid": note is None,
+            "timing_note": note,
+            "timing_watches": [asdict(watch) for watch in self.watches],
+            **self._inside(nfe),
+            **self._sweep(),
+        }
+
+    def _inside(self, nfe: float) -> Columns:
+        """What went by inside the network, and what outside it."""
+        if not self.network_s:
+            return dict.fromkeys(("network_s_median", "overhead_s_median", "eval_ms_median"))
+        inside = float(np.median(self.network_s))
+        return {
+            "network_s_median": inside,
+            "overhead_s_median": float(np.median(np.subtract(self.latency_s, self.network_s))),
+            "eval_ms_median": 1000.0 * inside / nfe if nfe else None,
+        }
+
+    def _sweep(self) -> Columns:
+        """All batch sizes together, where there are several."""
+        if not self.others:
+            names = (
+                "sweep_batches",
+                "sweep_latency_s",
+                "latency_1_s_median",
+                "best_batch",
+                "best_throughput_img_per_s",
+            )
+            return dict.fromkeys(names)
+        by_batch = dict(sorted({**self.others, self.batch: self.latency_s}.items()))
+        medians = {size: float(np.median(times)) for size, times in by_batch.items() if times}
+        best = max(medians, key=lambda size: size / medians[size])
+        return {
+            "sweep_batches": list(by_batch),
+            "sweep_latency_s": list(by_batch.values()),
+            "latency_1_s_median": medians.get(1),
+            "best_batch": best,
+            "best_throughput_img_per_s": best / medians[best],
+        }
+
+
+def _quartiles(values: Sequence[float]) -> tuple[float, float, float]:
+    q1, median, q3 = np.quantile(values, (0.25, 0.5, 0.75)).tolist()
+    return q1, median, q3

@@ -1,0 +1,81 @@
+"""All images of a cell, a batch at a time: as many at once as fit into the memory."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from bench.images import SampleCheck
+from bench.memory import is_out_of_memory, release_cache
+from bench.timing import Stopwatch
+from bench.trajectory import Trajectory
+
+
+class Generation:
+    """The images 0 ... `images` - 1 of a trajectory.
+
+    Where a batch does not fit into the memory it is halved, and the images go on from where they were: an image is the
+    same in every batch.
+
+    Args:
+        trajectory: what makes them.
+        images: how many.
+        batch: images at a time, at first.
+        fixed: whether every batch has to have the same size: the last one is then filled up with images that nobody
+            asked for, and those are left out again.
+        stopwatch: of the device.
+
+    Attributes:
+        batch: images at a time, in the end.
+        halvings: how often it was halved.
+        drawn: images drawn so far, those left out again too.
+        first_call_s: seconds of making ready for the batches, first calls and captures; of the last size.
+    """
+
+    def __init__(self, trajectory: Trajectory, images: int, batch: int, *, fixed: bool, stopwatch: Stopwatch) -> None:
+        self._trajectory, self._images, self._fixed, self._stopwatch = trajectory, images, fixed, stopwatch
+        self.batch, self.halvings, self.drawn = min(batch, images), 0, 0
+        self.first_call_s: float | None = None
+        self._check = SampleCheck(trajectory.device)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        """Batches (N, C, H, W) in the network's value range, as the sampler returned them.
+
+        Raises:
+            torch.OutOfMemoryError: a single image does not fit.
+            BadSamples: what the sampler returned is no image; on a GPU NaN and Inf are told at the end, so that nothing
+                waits for the device before.
+        """
+        done = 0
+        while done < self._images:
+            samples = self._attempt(done)
+            if samples is None:  # by now nothing holds what filled the memory any more
+                self._halve()
+                continue
+            done += len(samples)
+            yield samples
+        self._check.finish()
+
+    def _attempt(self, done: int) -> Tensor | None:
+        """The next batch; None if it does not fit."""
+        try:
+            return self._draw(done)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error) or self.batch == 1:
+                raise
+            return None
+
+    def _draw(self, done: int) -> Tensor:
+        if self.first_call_s is None:
+            self.first_call_s = self._stopwatch.seconds(lambda: self._trajectory.prepare(torch.arange(self.batch)))
+        left = self._images - done
+        numbers = torch.arange(done, done + (self.batch if self._fixed else min(self.batch, left)))
+        samples = self._trajectory(self._trajectory.start(numbers))
+        self._check.add(samples, (len(numbers), *self._trajectory.shape), torch.float32)
+        self.drawn += len(numbers)
+        return samples[:left]
+
+    def _halve(self) -> None:
+        self._trajectory.release()
+        release_cache()
+        self.batch, self.halvings, self.first_call_s = (self.batch + 1) // 2, self.halvings + 1, None

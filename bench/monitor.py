@@ -1,0 +1,180 @@
+"""What disturbs a timing, and the energy that it takes: read before and after a timed call, never within it.
+
+A time that is disturbed is kept and said to be so: `verdict` gives the reasons in words.
+"""
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from bench.gpu_state import GpuState, gpu_state
+from bench.host_load import OVERHEATED, QUOTA, HostLoad, HostReading
+
+SPREAD = 0.10
+"""Interquartile range over median: of undisturbed times of the digits it is 1 to 4 %, and a median of ten that spread
+by more is known no better than to 5 %, about what careful implementations differ by."""
+SPREAD_OF = 4
+"""Times from which on there are quartiles to speak of."""
+
+OTHERS = 0.05
+"""Part of the processors: the network runs on all of them, so that it is slowed by about what others take; what a
+system does by itself stays below 1 %."""
+OTHERS_BESIDE_GPU = 0.5
+"""Part of the host's processors where the network runs on a GPU: a call then needs one of them, to start kernels."""
+WINDOW_S = 0.4
+"""The time over which others' part is known to 2.5 %, by the resolution of the kernel's counters: shorter calls are
+looked at together."""
+
+OFTEN = 0.25
+"""Part of the calls: what touches fewer of them moves neither the median nor both of the quartiles."""
+
+CLOCKS, CLOCKS_S = 0.05, 50e-6
+"""Difference between the host's clock and CUDA's events, of the median and in seconds: the host's includes the start of
+the first kernel and the wait for the last one, 10 to 30 us; what is above that is a host that was kept busy."""
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What happened during one timed call, or during several, summed.
+
+    Attributes:
+        others_share: part of the processors that other processes used meanwhile (in a virtual machine other guests,
+            too), 0 ... 1 to within what the kernel resolves, which is 10 ms a processor; None: not known.
+        throttled: what held the device back, in words; empty: nothing that is known.
+        other_processes: on the GPU, with a compute context; None where that cannot be known, such as on a CPU.
+        energy_j: that the GPU took, coarse for one short call; None where nothing measures it.
+        seconds: that were watched.
+    """
+
+    others_share: float | None
+    throttled: tuple[str, ...]
+    other_processes: int | None
+    energy_j: float | None
+    seconds: float
+
+
+class Monitor:
+    """Watches one call at a time: `start`, the call, `stop`. Both take less than 0.5 ms on a CPU.
+
+    Args:
+        host: the machine's processors.
+        gpu: the device that computes; None on a CPU.
+    """
+
+    def __init__(self, host: HostLoad, gpu: GpuState | None = None) -> None:
+        self._host, self._gpu = host, gpu
+        self._before: tuple[HostReading, float | None] | None = None
+
+    def start(self) -> None:
+        """Before a timed region."""
+        energy = None if self._gpu is None else self._gpu.energy_j()
+        self._before = (self._host.read(), energy)
+
+    def stop(self) -> Watch:
+        """After the timed region, the device synchronised; RuntimeError without a `start` before it."""
+        if self._before is None:
+            raise RuntimeError("Monitor.stop needs a Monitor.start before it")
+        (before, energy), self._before = self._before, None
+        after = self._host.read()
+        share = self._host.share_of_others(before, after)
+        seconds = after.at - before.at
+        if self._gpu is None:
+            return Watch(share, _held_back(before, after), None, None, seconds)
+        throttled, now = self._gpu.throttled(), self._gpu.energy_j()
+        spent = None if energy is None or now is None else now - energy
+        return Watch(share, throttled, self._gpu.other_processes(), spent, seconds)
+
+
+def monitor_of(device: torch.device) -> Monitor:
+    """A monitor of this machine and of the device that computes."""
+    return Monitor(HostLoad(), gpu_state(device))
+
+
+def summed(watches: Sequence[Watch]) -> Watch:
+    """Several calls as one: the mean part of others, everything that held any back, the most processes, all energy.
+
+    What is not known of one of them is not known of all.
+    """
+    seconds = sum(watch.seconds for watch in watches)
+    shares = [watch.others_share for watch in watches if watch.others_share is not None]
+    energies = [watch.energy_j for watch in watches if watch.energy_j is not None]
+    processes = [watch.other_processes for watch in watches if watch.other_processes is not None]
+    complete = len(shares) == len(watches) and seconds > 0
+    weighted = sum(share * watch.seconds for share, watch in zip(shares, watches, strict=True)) if complete else 0.0
+    return Watch(
+        weighted / seconds if complete else None,
+        tuple(dict.fromkeys(words for watch in watches for words in watch.throttled)),
+        max(processes, default=None),
+        sum(energies) if watches and len(energies) == len(watches) else None,
+        seconds,
+    )
+
+
+def verdict(latency: Sequence[float], watches: Sequence[Watch], device_s: Sequence[float] | None) -> str | None:
+    """Why the times of a setting are not valid, in words; None: nothing is known against them.
+
+    Args:
+        latency: seconds of each call by the host's clock.
+        watches: of the same calls, in order.
+        device_s: seconds of each call by CUDA's events; None on a CPU.
+    """
+    found = [_others(watches, OTHERS if device_s is None else OTHERS_BESIDE_GPU), *_device(watches)]
+    found += [_clocks(latency, device_s), _spread(latency)]
+    return "; ".join(words for words in found if words) or None
+
+
+def _others(watches: Sequence[Watch], limit: float) -> str | None:
+    shares = [share for window in _windows(watches) if (share := window.others_share) is not None]
+    if not shares or (median := statistics.median(shares)) <= limit:
+        return None
+    return f"others used {min(median, 1.0):.0%} of the processors".replace("%", " %")
+
+
+def _windows(watches: Sequence[Watch]) -> list[Watch]:
+    """Calls in a row put together until each has been watched for long enough; what is left over is dropped."""
+    found, waiting = list[Watch](), list[Watch]()
+    for watch in watches:
+        waiting.append(watch)
+        if sum(each.seconds for each in waiting) >= WINDOW_S:
+            found.append(summed(waiting))
+            waiting = []
+    return found
+
+
+def _device(watches: Sequence[Watch]) -> list[str]:
+    """What was the matter with the device itself in many of the calls."""
+    reasons = dict.fromkeys(words for watch in watches for words in watch.throttled)
+    counts = {words: sum(words in watch.throttled for watch in watches) for words in reasons}
+    held = [f"held back in {n} of {len(watches)} calls: {words}" for words, n in counts.items() if _often(n, watches)]
+    shared = [watch.other_processes for watch in watches if watch.other_processes]
+    if not _often(len(shared), watches):
+        return held
+    return [*held, f"{max(shared)} other process{'es' * (max(shared) > 1)} on the device"]
+
+
+def _often(count: int, watches: Sequence[Watch]) -> bool:
+    return count > 0 and count >= OFTEN * len(watches)
+
+
+def _clocks(latency: Sequence[float], device_s: Sequence[float] | None) -> str | None:
+    if not device_s:
+        return None
+    host, device = statistics.median(latency), statistics.median(device_s)
+    if abs(host - device) <= max(CLOCKS * host, CLOCKS_S):
+        return None
+    return f"the host's clock says {1e3 * host:.3g} ms and CUDA's events {1e3 * device:.3g} ms"
+
+
+def _spread(latency: Sequence[float]) -> str | None:
+    if len(latency) < SPREAD_OF:
+        return None
+    q1, median, q3 = np.quantile(latency, (0.25, 0.5, 0.75))
+    return f"times spread by {100 * (q3 - q1) / median:.0f} %" if q3 - q1 > SPREAD * median else None
+
+
+def _held_back(before: HostReading, after: HostReading) -> tuple[str, ...]:
+    reasons = {OVERHEATED: after.overheated > before.overheated, QUOTA: after.over_quota > before.over_quota}
+    return tuple(words for words, happened in reasons.items() if happened)

@@ -1,0 +1,104 @@
+"""From a cell to what is run: its model, sampler and levels, and its identity, all that decides its result."""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bench.environment import device_name, versions
+from bench.images import QUANTISER
+from bench.placement import place
+from bench.plan import Cell
+from bench.rig import Rig
+from bench.sources import architecture_sha256, code_sha256, sampler_sha256
+from models.grids import GRIDS
+from models.modes import Mode
+from models.schedule import Level
+from models.zoo import Model
+from samplers import Sampler
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A cell with its model, sampler and levels made.
+
+    Attributes:
+        cell: what was asked for.
+        model: with its network in the cell's mode.
+        sampler, levels: what is run.
+        identity: record columns; all that determines the result.
+    """
+
+    cell: Cell
+    model: Model
+    sampler: Sampler
+    levels: Sequence[Level]
+    identity: dict[str, Any]
+
+    @property
+    def mode(self) -> Mode:
+        """How the network is executed."""
+        return self.model.mode
+
+    @property
+    def seed(self) -> int:
+        """Of the noise and the labels."""
+        return self.cell.seed
+
+    @property
+    def clip(self) -> bool:
+        """Whether predictions of x_0 are clamped to the card's range."""
+        return self.cell.clip
+
+
+def resolve(cell: Cell, rig: Rig) -> Resolved:
+    """Make a cell's sampler and levels; UsageError if sampler, grid and model do not fit together."""
+    model = rig.model_of(cell)
+    mode = model.mode
+    sampler, levels = place(cell, model.card, rig.subject.card)
+    identity = _shared(rig) | {
+        "model": model.card.name,
+        "model_sha256": model.sha256,
+        "architecture_sha256": architecture_sha256(model),
+        "value_range": list(model.card.value_range),
+        "labels": _label_rule(rig, model),
+        "clip": model.card.clip if cell.clip else None,
+        "mode": str(mode),
+        "dtype": mode.precision,
+        "channels_last": mode.channels_last,
+        "compile": mode.compile,
+        "graph": mode.graph,
+        "sampler": cell.sampler,
+        "sampler_parameters": dataclasses.asdict(sampler),  # type: ignore[call-overload]
+        "family": sampler.family,
+        "sampler_sha256": sampler_sha256(type(sampler)),
+        "grid": cell.grid,
+        "grid_parameters": dataclasses.asdict(GRIDS.make(cell.grid)),
+        "steps": cell.steps,
+        "seed": cell.seed,
+    }
+    return Resolved(cell, model, sampler, levels, identity)
+
+
+def _shared(rig: Rig) -> dict[str, Any]:
+    """What determines the results of all cells of a study alike."""
+    study = rig.study
+    return {
+        "subject_sha256": rig.subject.sha256,
+        "images": study.images,
+        "batch": study.batch,
+        "metrics": list(study.metrics),
+        "solver_images": min(study.solver_images, study.images) if "solver_error" in study.metrics else None,
+        "device_name": device_name(rig.device),
+        **{name: version for name, version in versions().items() if name != "version_sampler-bench"},
+        **rig.protocol,
+        "quantiser": QUANTISER,
+        "code_sha256": code_sha256(),
+    }
+
+
+def _label_rule(rig: Rig, model: Model) -> str | None:
+    """How the classes of images were chosen."""
+    if model.card.classes is None:
+        return None
+    return "drawn" if rig.study.label is None else str(rig.study.label)

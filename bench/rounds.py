@@ -1,0 +1,125 @@
+"""Timing: in interleaved rounds over all settings of a study, after their images are made.
+
+A machine drifts: other processes come and go, a processor heats up. Each round times every setting once, in an order of
+its own, so that whatever happens meets all of them alike, and a setting that is timed for long is no more exposed than
+another. A round of a setting is one call or, of short ones, as many as fill its share of the time.
+"""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from bench.capture import Graph
+from bench.cost import Columns, Times
+from bench.memory import is_out_of_memory, release_cache
+from bench.monitor import Monitor, Watch
+from bench.resolve import Resolved
+from bench.rig import Rig
+from bench.timing import Stopwatch, Timed
+from bench.trajectory import Trajectory
+from models.execution import arithmetic
+
+_MOST = 50
+"""Calls in a round of a setting: a median of more is no better known than the machine is steady."""
+
+
+@dataclass
+class Setting:
+    """What is timed.
+
+    Attributes:
+        resolved: the cell whose record has the times: that of the first seed.
+        columns: of that record.
+        times: so far.
+    """
+
+    resolved: Resolved
+    columns: Columns
+    times: Times
+
+
+class Rounds:
+    """Times settings.
+
+    Args:
+        rig: what they run on.
+        graphs: makes empty graphs, for modes that capture.
+        monitor: watches the machine meanwhile.
+        stopwatch: of the device.
+        work: a setting's GFLOP an evaluation of one image, and the device's peak in TFLOP/s, each None if not known.
+    """
+
+    def __init__(
+        self,
+        rig: Rig,
+        graphs: Callable[[], Graph],
+        monitor: Monitor,
+        stopwatch: Stopwatch,
+        work: Callable[[Resolved], tuple[float | None, float | None]],
+    ) -> None:
+        self._rig, self._graphs, self._monitor, self._stopwatch, self._work = rig, graphs, monitor, stopwatch, work
+        self._rule = rig.study.timing
+
+    def run(self, settings: Sequence[Setting], done: Callable[[Setting, int], None]) -> None:
+        """Time each setting in as many rounds as it lacks; `done` is told after each, with the images it took."""
+        for number in range(self._rule.repeats):
+            waiting = [each for each in settings if each.times.rounds <= number]
+            random.Random(number).shuffle(waiting)
+            for each in waiting:
+                done(each, self._visit(each))
+
+    def _visit(self, setting: Setting) -> int:
+        """A round of one setting; the images drawn. A failure ends its timing and stands in its record."""
+        times = setting.times
+        times.rounds += 1
+        try:
+            with torch.inference_mode(), arithmetic(setting.resolved.mode.precision):
+                images = self._main(setting)
+                for batch in self._rule.batches:
+                    if batch != times.batch and times.others.get(batch) != []:
+                        images += self._other(setting, batch)
+        except Exception as error:  # whatever a sampler raises at the second try
+            times.rounds = self._rule.repeats
+            note = f"timing failed: {type(error).__name__}: {error}"
+            setting.columns |= {"timing_rounds": times.rounds, "timing_valid": False, "timing_note": note}
+            return 0
+        setting.columns |= times.columns(setting.columns["nfe"], *self._work(setting.resolved))
+        return images
+
+    def _main(self, setting: Setting) -> int:
+        times = setting.times
+        calls, watch, peak = self._calls(setting.resolved, times.batch)
+        times.add(calls, watch, peak)
+        return times.batch * len(calls)
+
+    def _other(self, setting: Setting, batch: int) -> int:
+        """A round at another batch size; one that does not fit into the memory is left out from then on."""
+        latencies = setting.times.others.setdefault(batch, [])
+        try:
+            calls, _, _ = self._calls(setting.resolved, batch)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            latencies.clear()
+            release_cache()
+            return 0
+        latencies += [call.seconds for call in calls]
+        return batch * len(calls)
+
+    def _calls(self, resolved: Resolved, batch: int) -> tuple[list[Timed], Watch, float | None]:
+        """Timed calls of a round, what else went on, and the peak memory of a capture if there was one."""
+        graphs = self._graphs if resolved.mode.graph else None
+        trajectory = Trajectory(self._rig, resolved, graphs, clocked=True)
+        numbers = torch.arange(batch)
+        peak = self._stopwatch.peak_mem_mib(lambda: trajectory.prepare(numbers))
+        start, calls = trajectory.start(numbers), list[Timed]()
+        network = None if trajectory.captured else trajectory.network
+        share = self._rule.seconds / self._rule.repeats
+        self._monitor.start()
+        while not calls or (sum(call.seconds for call in calls) < share and len(calls) < _MOST):
+            calls.append(self._stopwatch.time(lambda: trajectory(start), network))
+        watch = self._monitor.stop()
+        trajectory.release()
+        return calls, watch, peak if trajectory.captured else None

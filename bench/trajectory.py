@@ -1,0 +1,140 @@
+"""A cell's complete `sample` call: on image numbers, eager or replayed from a graph, with its evaluations counted."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from bench.capture import Captured, Graph, NotCapturable, no_synchronisation
+from bench.noise import ImageNoise
+from bench.resolve import Resolved
+from bench.rig import Rig
+from bench.timing import TimedNetwork
+from models.denoiser import Denoiser
+from models.schedule import Level
+
+_ALIKE = 1e-3
+"""Root mean square distance up to which images of a graph and of a plain call are the same, in units of the value
+range: kernels may be chosen otherwise in a graph, but an image of other noise is a hundred times as far away."""
+
+
+class Start(NamedTuple):
+    """What images are made from.
+
+    Attributes:
+        numbers: (N,) int64, of the images.
+        x: (N, C, H, W), the state at the first level.
+        labels: (N,) int64; None for a model without classes.
+    """
+
+    numbers: Tensor
+    x: Tensor
+    labels: Tensor | None = None
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """Those there are."""
+        return (self.numbers, self.x) if self.labels is None else (self.numbers, self.x, self.labels)
+
+
+class Trajectory:
+    """The `sample` call of a cell.
+
+    Args:
+        rig: the device, and the labels of class-conditional models.
+        resolved: the cell.
+        graph: makes an empty graph, for a mode that captures; None: every call is eager.
+        clocked: whether the time inside the network is taken.
+
+    Attributes:
+        network: takes the time inside the network, of eager calls; None if that is not wanted.
+        evaluations: images evaluated so far by calls, replayed ones included.
+        captured: whether calls are replays; None: no capture was asked for.
+        refusal: why there is none although it was asked for.
+    """
+
+    def __init__(
+        self, rig: Rig, resolved: Resolved, graph: Callable[[], Graph] | None, *, clocked: bool = False
+    ) -> None:
+        self._rig, self._resolved, self._graph = rig, resolved, graph
+        self._replayed: Captured | None = None
+        self._in_last_sample = 0
+        self.network = TimedNetwork(resolved.model.network, rig.device) if clocked else None
+        self.evaluations = 0
+        self.captured: bool | None = None
+        self.refusal: str | None = None
+
+    @property
+    def device(self) -> torch.device:
+        """Where images are made."""
+        return self._rig.device
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(C, H, W) of an image."""
+        return self._resolved.model.card.shape
+
+    def start(self, numbers: Tensor) -> Start:
+        """Where images of these numbers (N,) start from, on the device."""
+        model, levels = self._resolved.model, self._resolved.levels
+        numbers = numbers.to(self._rig.device)
+        like = torch.empty((len(numbers), *model.card.state_shape), device=self._rig.device)
+        x = ImageNoise(self._resolved.seed, numbers)(like) * model.schedule.prior_std(levels[0])
+        return Start(numbers, x, self._rig.labels(model, self._resolved.seed, numbers))
+
+    def __call__(self, start: Start) -> Tensor:
+        """The images, (N, C, H, W) in the network's value range, as the sampler returned them."""
+        result = self._sample(start) if self._replayed is None else self._replayed(*start.tensors)
+        self.evaluations += self._in_last_sample  # a replay makes those of the call that was captured
+        return result
+
+    def prepare(self, numbers: Tensor) -> None:
+        """Make ready for batches of this size: allocations, choices of kernels, and the capture if one is asked for.
+
+        An eager call is warmed up with at most two steps. Before a capture a plain call shows that nothing in it makes
+        the host wait, and after it other images show that the graph gives what a plain call gives.
+        """
+        self._replayed, levels = None, self._resolved.levels
+        start = self.start(numbers)
+        whole = len(levels) <= 2 or self._resolved.sampler.places_steps  # which may not be able to place two
+        self._sample(start, levels=None if whole else [*levels[:2], levels[-1]])
+        if self._graph is None:
+            return
+        try:
+            with no_synchronisation(self._rig.device):
+                self._sample(start)
+            self._replayed = self._verified(Captured(self._captured_sample, start.tensors, self._graph()), numbers)
+        except NotCapturable as refusal:
+            self.refusal = f"could not be captured in a graph, so that it ran eagerly: {refusal}"
+        self.captured = self._replayed is not None
+
+    def release(self) -> None:
+        """Give back the memory of the graph."""
+        self._replayed = None
+
+    def _verified(self, captured: Captured, numbers: Tensor) -> Captured:
+        """The graph, if other images come out of it as they do of a plain call."""
+        other = self.start(numbers + len(numbers))
+        expected = self._sample(other)
+        low, high = self._resolved.model.card.value_range
+        distance = float((captured(*other.tensors) - expected).square().mean().sqrt()) / (high - low)
+        if not distance < _ALIKE:
+            raise NotCapturable(
+                f"replayed images are {distance:.2g} of the value range away from those of a plain call"
+            )
+        return captured
+
+    def _captured_sample(self, *tensors: Tensor) -> Tensor:
+        """As a graph takes it: no clock inside, whose events could not be read."""
+        return self._sample(Start(*tensors), clocked=False)
+
+    def _sample(self, start: Start, levels: Sequence[Level] | None = None, *, clocked: bool = True) -> Tensor:
+        cell = self._resolved
+        card, clip = cell.model.card, cell.model.card.clip if cell.clip else None
+        network = self.network if clocked and self.network is not None else cell.model.network
+        model = Denoiser(network, card.parametrisation, cell.model.schedule, clip, start.labels)
+        noise = ImageNoise(cell.seed, start.numbers, first=1)  # draw 0 is the state that it starts from
+        result = cell.sampler.sample(model, start.x, levels or cell.levels, noise)
+        self._in_last_sample = model.evaluations
+        return result

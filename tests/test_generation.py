@@ -1,0 +1,133 @@
+"""All images of a cell, whatever the batch: halved where it does not fit, filled up where all have to be alike."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from bench.batch_size import fastest_batch
+from bench.generation import Generation
+from bench.plan import plan
+from bench.resolve import Resolved, resolve
+from bench.rig import Rig
+from bench.study_file import Overrides, parse_study
+from bench.timing import Stopwatch
+from bench.trajectory import Trajectory
+from models.denoiser import Denoiser
+from models.schedule import Level
+from samplers import Noise, Sampler
+
+_STUDY = """
+name = "test"
+title = "Test"
+model = "digits-mixture"
+metrics = ["law"]
+images = 23
+batch = 16
+device = "cpu"
+baseline = { sampler = "ddpm", grid = "trailing", steps = 3 }
+[[block]]
+samplers = ["ddim"]
+grids = ["trailing"]
+steps = [3]
+"""
+
+
+@pytest.fixture(scope="module")
+def rig() -> Rig:
+    return Rig.load(parse_study(_STUDY, "test", Overrides()))
+
+
+@pytest.fixture(scope="module")
+def cell(rig: Rig) -> Resolved:
+    return resolve(plan(rig.study)[0], rig)
+
+
+@dataclass(frozen=True)
+class _Greedy(Sampler):
+    """Runs out of memory with more than so many images."""
+
+    fits: int
+    error: type[Exception] = torch.OutOfMemoryError
+    said: str = "CUDA out of memory"
+    paper = "none"
+    order = None
+    stochastic = False
+
+    def nfe(self, levels: Sequence[Level]) -> int:
+        return 1
+
+    def sample(self, model: Denoiser, x: Tensor, levels: Sequence[Level], noise: Noise) -> Tensor:
+        if len(x) > self.fits:
+            raise self.error(self.said)
+        return model(x, levels[0]).x0 + noise(x)
+
+
+def _generation(rig: Rig, cell: Resolved, batch: int = 16, *, fixed: bool = False) -> tuple[Generation, Trajectory]:
+    trajectory = Trajectory(rig, cell, None)
+    return Generation(trajectory, rig.study.images, batch, fixed=fixed, stopwatch=Stopwatch(rig.device)), trajectory
+
+
+def _images(generation: Generation) -> Tensor:
+    with torch.inference_mode():
+        return torch.cat(list(generation))
+
+
+@pytest.mark.parametrize("fixed", [False, True])
+def test_images_are_the_same_whatever_the_batch_and_however_it_is_filled_up(
+    rig: Rig, cell: Resolved, fixed: bool
+) -> None:
+    whole, _ = _generation(rig, cell, 23)
+    parts, trajectory = _generation(rig, cell, 16, fixed=fixed)
+    images = _images(parts)
+    torch.testing.assert_close(images, _images(whole), rtol=0.0, atol=1e-5)
+    assert len(images) == 23
+    assert parts.drawn == (32 if fixed else 23)
+    assert trajectory.evaluations == 3 * parts.drawn
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (torch.OutOfMemoryError, "CUDA out of memory"),
+        (RuntimeError, "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory"),
+        (MemoryError, ""),
+    ],
+)
+def test_a_batch_that_does_not_fit_is_halved_until_it_does(
+    rig: Rig, cell: Resolved, error: type[Exception], said: str
+) -> None:
+    generation, trajectory = _generation(rig, replace(cell, sampler=_Greedy(5, error, said)))
+    expected, _ = _generation(rig, replace(cell, sampler=_Greedy(23)), 23)
+    torch.testing.assert_close(_images(generation), _images(expected), rtol=0.0, atol=1e-5)
+    assert (generation.batch, generation.halvings) == (4, 2)
+    assert trajectory.evaluations == generation.drawn == 23
+
+
+def test_memory_for_less_than_one_image_and_other_errors_end_the_generation(rig: Rig, cell: Resolved) -> None:
+    generation, _ = _generation(rig, replace(cell, sampler=_Greedy(0)))
+    with pytest.raises(torch.OutOfMemoryError):
+        _images(generation)
+    assert generation.batch == 1
+    generation, _ = _generation(rig, replace(cell, sampler=_Greedy(0, RuntimeError, "a sampler broke")))
+    with pytest.raises(RuntimeError, match="a sampler broke"):
+        _images(generation)
+    assert generation.batch == 16
+
+
+def test_auto_takes_the_batch_with_the_least_time_an_image_that_fits() -> None:
+    def seconds(size: int) -> float:
+        if size > 256:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return 1.0 + 100.0 / size
+
+    def worst_in_between(size: int) -> float:
+        return {16: 1.0, 32: 1.1, 64: 0.5, 128: 0.6, 256: 0.6}[size]
+
+    assert fastest_batch(seconds, 50_000) == 256
+    assert fastest_batch(seconds, 100) == 64
+    assert fastest_batch(seconds, 10) == 10
+    assert fastest_batch(worst_in_between, 50_000) == 64
+    assert fastest_batch(lambda size: 1.0, 50_000) == 16
