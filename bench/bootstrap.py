@@ -46,6 +46,25 @@ def median_interval(values: Sequence[float]) -> tuple[float, float]:
     return low, high
 
 
+def round_medians(values: Sequence[float], counts: Sequence[int]) -> list[float]:
+    """The median of each round, of which the intervals of times are.
+
+    Calls of one round follow one another and share the state of the machine, so that they are no independent values:
+    taken as such, fifty calls a round would make an interval as narrow as the clock allows, whatever rounds differ by.
+
+    Args:
+        values: of all rounds, one round after the other.
+        counts: values in each round, one or more.
+
+    Raises:
+        ValueError: other counts than there are values.
+    """
+    if sum(counts) != len(values):
+        raise ValueError(f"{len(values)} values in rounds of {sum(counts)}")
+    ends = np.cumsum(counts)[:-1]
+    return [float(np.median(part)) for part in np.split(np.asarray(values, dtype=np.float64), ends)]
+
+
 def ratio_of_medians(numerator: Sequence[float], denominator: Sequence[float]) -> tuple[float, float, float]:
     """The ratio of two medians and the ends of its 95 % percentile bootstrap interval.
 

@@ -8,14 +8,12 @@ or that copies from the host cannot be captured.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-Pool = Any
-"""torch's handle of a memory pool, whose type it does not export."""
+from bench.memory import is_out_of_memory
 
 
 class NotCapturable(RuntimeError):
@@ -33,19 +31,18 @@ class Graph(Protocol):
 
 
 class CudaGraph:
-    """A CUDA graph.
+    """A CUDA graph, with memory of its own.
 
-    Args:
-        pool: memory shared with graphs that never run at the same time as this one. What one of them returned stays
-            valid, as long as it is held, whatever the others do.
+    One pool for all would save nothing, since one graph lives at a time, and would fail: cuBLAS keeps a workspace of
+    the first capture, so that the pool outlives its last graph, and torch does not let a further one into such a pool.
     """
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self) -> None:
         self._graph = torch.cuda.CUDAGraph()
-        self._pool = pool
 
     def capture(self, call: Callable[..., Tensor], inputs: Sequence[Tensor]) -> Tensor:
-        with torch.cuda.graph(self._graph, pool=self._pool):
+        # the outer block, since older torch leaves the capture's stream the current one when a capture fails
+        with torch.cuda.stream(torch.cuda.current_stream()), torch.cuda.graph(self._graph):
             return call(*inputs)
 
     def replay(self) -> None:
@@ -53,10 +50,8 @@ class CudaGraph:
 
 
 def graphs_on(device: torch.device) -> Callable[[], Graph]:
-    """Makes empty graphs that share their memory, for trajectories on a device."""
-    if device.type != "cuda":
-        return _no_graph
-    return partial(CudaGraph, torch.cuda.graph_pool_handle())
+    """Makes empty graphs, for trajectories on a device."""
+    return CudaGraph if device.type == "cuda" else _no_graph
 
 
 def _no_graph() -> Graph:
@@ -108,8 +103,8 @@ def no_synchronisation(device: torch.device) -> Iterator[None]:
 def _refusals() -> Iterator[None]:
     try:
         yield
-    except torch.OutOfMemoryError:
-        raise
     except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise
         first_line = str(error).strip().partition("\n")[0]
         raise NotCapturable(first_line) from error

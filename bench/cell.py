@@ -14,7 +14,6 @@ from bench.resolve import Resolved
 from bench.rig import PLAIN, Rig
 from bench.score import Score
 from bench.solution import Problem, Solutions, has_solver_error
-from bench.timing import Stopwatch
 from bench.trajectory import Trajectory
 from models.execution import arithmetic
 
@@ -54,8 +53,7 @@ def measure(
     model, sampler = resolved.model, resolved.sampler
     with arithmetic(resolved.mode.precision):
         trajectory = Trajectory(rig, resolved, graphs if resolved.mode.graph else None)
-        fixed, stopwatch = resolved.mode.fixed_batch, Stopwatch(rig.device)
-        generation = Generation(trajectory, rig.study.images, rig.batch, fixed=fixed, stopwatch=stopwatch)
+        generation = Generation(trajectory, rig.study.images, rig.batch, fixed=resolved.mode.fixed_batch)
         score, kept = Score(rig, model), list[Tensor]()
         for samples in generation:
             pixels = to_uint8(samples, model.card.value_range)
@@ -64,7 +62,7 @@ def measure(
             advanced(len(samples))
         trajectory.release()
     quality, remarks = score.columns(resolved.seed)
-    quality |= _solver_error(resolved, rig, solutions, score)
+    quality |= _solver_error(resolved, rig, solutions, score, generation.batch)
     declared, nfe = sampler.nfe(resolved.levels), trajectory.evaluations / generation.drawn
     counts = {
         "nfe": nfe,
@@ -72,7 +70,6 @@ def measure(
         "captured": trajectory.captured,
         "generation_batch": generation.batch,
         "batch_halvings": generation.halvings,
-        "first_call_s": generation.first_call_s,
         "preview_count": len(kept[0]),
     }
     refusals = [] if trajectory.refusal is None else [trajectory.refusal]
@@ -80,7 +77,7 @@ def measure(
     return Measurement(quality | counts | {"note": note}, kept[0])
 
 
-def _solver_error(resolved: Resolved, rig: Rig, solutions: Solutions, score: Score) -> dict[str, Any]:
+def _solver_error(resolved: Resolved, rig: Rig, solutions: Solutions, score: Score, batch: int) -> dict[str, Any]:
     """The distance to the tight solution from the same noise, of a sampler for which that means anything.
 
     The solution is that of the network in plain float32, so that what a mode adds is in the distance.
@@ -97,7 +94,7 @@ def _solver_error(resolved: Resolved, rig: Rig, solutions: Solutions, score: Sco
         last=resolved.levels[-1],
         seed=resolved.seed,
         count=identity["solver_images"],
-        batch=rig.batch,
+        batch=batch,
         device=rig.device,
     )
     with arithmetic(PLAIN.precision):

@@ -84,12 +84,12 @@ def run(
         grids: Instead of the study's, such as "trailing,karras[rho=5]".
         steps: Instead of the study's, such as "5,10".
         evaluations: Budgets instead of steps, such as "10,20": each sampler takes the most steps that stay within.
-        model: Embedded model, or a model folder.
+        model: Embedded model, model folder, or hf:owner/name.
         images: Images a cell generates.
         batch: Images generated and timed at a time, or auto: as many as the device evaluates fastest.
         seed: One seed block instead of the study's.
         device: auto, cpu, cuda, cuda:1, ...
-        threads: Of the CPU.
+        threads: Of the CPU (default: as many as torch takes).
         modes: How the network is executed, instead of the study's, such as "fp32,bf16+channels_last+compile".
         precision: fp32, tf32, bf16 or fp16 in every mode.
         out: Run folder (default: results/NAME).
@@ -99,6 +99,7 @@ def run(
     """
     from bench.commands import run_and_report
     from bench.study_file import Overrides
+    from models.modes import parse_mode
     from models.registry import split_outside_brackets
 
     _load_plugins(plugin)
@@ -113,7 +114,7 @@ def run(
         seed=seed,
         device=device,
         threads=threads,
-        modes=modes.split(",") if modes is not None else None,
+        modes=[str(parse_mode(mode)) for mode in modes.split(",")] if modes is not None else None,
         precision=precision,
     )
     return run_and_report(study, overrides, out, force=force, dry_run=dry_run)

@@ -1,6 +1,7 @@
 """The command that finds out how a network is evaluated fastest on this machine."""
 
 import json
+import math
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -42,7 +43,7 @@ def tune(
         seconds: Of evaluations for each combination.
         as_json: As JSON on stdout, with all raw times.
     """
-    from bench.environment import device_name, pick_device
+    from bench.environment import pick_device, processor_name
     from bench.monitor import monitor_of, verdict
     from bench.progress import bar
     from bench.tuning import tune as measure
@@ -51,8 +52,8 @@ def tune(
     sizes = sorted(set(_positive("--batches", batches)), reverse=True)  # unless told otherwise one takes the largest
     counts = _threads(threads, found)
     tried = _modes(model, modes)
-    if not seconds > 0:
-        raise UsageError(f"--seconds {seconds}: expected more than 0")
+    if not 0 < seconds < math.inf:
+        raise UsageError(f"--seconds {seconds}: expected a number above 0")
     monitor = monitor_of(found)
     monitor.start()
     with bar() as shown:
@@ -72,9 +73,9 @@ def tune(
         raise UsageError(f"--batches {batches}: not even the smallest fits into the memory; give smaller ones")
     chosen = _chosen(trials)
     if as_json:
-        print(json.dumps(_content(model, device_name(found), trials, chosen), indent=1))
+        print(json.dumps(_content(model, processor_name(found), trials, chosen), indent=1))
     else:
-        _show(model, device_name(found), trials, chosen)
+        _show(model, processor_name(found), trials, chosen)
     return 0
 
 

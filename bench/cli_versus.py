@@ -13,8 +13,8 @@ def versus(
     device: str = "auto",
     modes: str = "fp32",
     end_to_end: bool = False,
-    images: int = 5000,
-    metrics: str = "fd",
+    images: int | None = None,
+    metrics: str | None = None,
     out: Path | None = None,
 ) -> int:
     """Measure ours beside diffusers on the same network, alternating in one process.
@@ -32,15 +32,18 @@ def versus(
         device: auto, cpu, cuda, cuda:1, ...
         modes: How the network is executed, on both sides, such as "fp32,bf16+compile".
         end_to_end: Time whole quality cells instead of batches.
-        images: Images of a quality cell.
-        metrics: Of a quality cell: fd, kid, precision_recall.
+        images: Images of a quality cell (default: 5000); with --end-to-end.
+        metrics: Of a quality cell: fd, kid, precision_recall (default: fd); with --end-to-end.
         out: JSON file with every raw time (default: results/versus.json, or results/versus-end-to-end.json).
     """
     from bench.listing import RESULTS
     from bench.versus.command import VersusOptions
     from bench.versus.command import versus as measure
+    from models.errors import UsageError
     from models.registry import split_outside_brackets
 
+    if not end_to_end and (images is not None or metrics is not None):
+        raise UsageError("--images and --metrics are of quality cells: give them together with --end-to-end")
     default = RESULTS / ("versus-end-to-end.json" if end_to_end else "versus.json")
     options = VersusOptions(
         model=model,
@@ -51,8 +54,8 @@ def versus(
         device=device,
         modes=modes.split(","),
         end_to_end=end_to_end,
-        images=images,
-        metrics=metrics.split(","),
+        images=5000 if images is None else images,
+        metrics=["fd"] if metrics is None else metrics.split(","),
         out=default if out is None else out,
     )
     return measure(options)

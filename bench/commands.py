@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from bench import report
+from bench.host_load import allowed_processors
 from bench.listing import RESULTS
 from bench.plan import Cell
 from bench.progress import bar, errors
@@ -29,14 +30,18 @@ def run_and_report(name: str, overrides: Overrides, out: Path | None, *, force: 
         from bench.runner import run_study
 
         folder = RunFolder(RESULTS / study.name if out is None else out)
-        rig = Rig.load(study, folder.batch())
+        rig = Rig.load(study, folder.batch(study.images, study.device))
+    if study.threads is not None and study.threads > (there := len(allowed_processors())):
+        errors.print(f"{study.threads} threads on {there} processors: they will wait for one another")
     if dry_run:
         return _dry_run(rig)
     with bar() as shown:
         outcome = run_study(study, rig, folder, force, _CellProgress(shown))
     errors.print(f"{outcome.measured} cells measured, {outcome.kept} kept from before, {outcome.failed} failed")
+    if outcome.untimed:
+        errors.print(f"the timing of {outcome.untimed} settings failed; run the study again to go on")
     report_runs([folder.path], None, None)
-    return 1 if outcome.failed else 0
+    return 1 if outcome.failed or outcome.untimed else 0
 
 
 def _dry_run(rig: "Rig") -> int:
@@ -102,7 +107,8 @@ class _CellProgress:
         self._bar.update(self._task, total=evaluations, description=f"cell 0 of {cells}", refresh=True)
 
     def advanced(self, evaluations: int) -> None:
-        self._bar.update(self._task, advance=evaluations, refresh=True)
+        timing = "timing" if self._done == self._cells else None  # None leaves the description as it is
+        self._bar.update(self._task, advance=evaluations, description=timing, refresh=True)
 
     def finished(self, cell: Cell, record: Record, kept: bool) -> None:
         if kept:
@@ -121,7 +127,7 @@ class _CellProgress:
     def timed(self, cell: Cell, record: Record) -> None:
         doubt = "" if record["timing_valid"] else f" ({record['timing_note']})"
         if record.get("latency_s_median") is None:
-            self._bar.console.print(f"{cell}: {record['timing_note']}", style="red", markup=False)
+            self._bar.console.print(f"{cell.words}: {record['timing_note']}", style="red", markup=False)
             return
         per_image = 1000.0 * record["latency_s_median"] / record["timed_batch"]
-        self._bar.console.print(f"{cell}: {per_image:.3f} ms an image{doubt}", markup=False)
+        self._bar.console.print(f"{cell.words}: {per_image:.3f} ms an image{doubt}", markup=False)

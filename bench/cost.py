@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from bench.bootstrap import median_interval
+from bench.bootstrap import median_interval, round_medians
 from bench.monitor import Watch, summed, verdict
 from bench.timing import Timed
 
 Columns = dict[str, Any]
+
+_SWEEP = ("sweep_batches", "sweep_latency_s", "best_batch", "best_throughput_img_per_s")
 
 
 @dataclass
@@ -20,50 +22,68 @@ class Times:
     Attributes:
         batch: images of a call.
         rounds: in which it was timed so far.
+        first_call_s: of making ready for the first of them: first calls, compilation, capture.
         latency_s: of every call, by the host's clock.
         network_s: the part of each inside the network; empty where it cannot be told apart.
         device_s: of every call by CUDA events; empty on a CPU.
         peak_mem_mib: the most of all calls; None where nothing counts it.
         watches: what else went on, of each round.
         others: latencies at other batch sizes, by batch; empty where a batch did not fit into the memory.
+        calls: in each round.
     """
 
     batch: int
     rounds: int = 0
+    first_call_s: float | None = None
     latency_s: list[float] = field(default_factory=list)
     network_s: list[float] = field(default_factory=list)
     device_s: list[float] = field(default_factory=list)
     peak_mem_mib: float | None = None
     watches: list[Watch] = field(default_factory=list)
     others: dict[int, list[float]] = field(default_factory=dict)
+    calls: list[int] = field(default_factory=list)
 
     @classmethod
-    def of_record(cls, record: Columns, batch: int) -> "Times":
-        """What an earlier run measured of a record at this batch; nothing if it is of another batch."""
+    def of_record(cls, record: Columns, batch: int, others: Sequence[int] = ()) -> "Times":
+        """What an earlier run measured of a record, copied.
+
+        Nothing if it is of another batch, or lacks one of the further batches: all of a setting's times are of the same
+        rounds.
+        """
         rounds = record.get("timing_rounds")
         if not rounds or record["timed_batch"] != batch:
             return cls(batch)
         sweep = dict(zip(record["sweep_batches"] or [], record["sweep_latency_s"] or [], strict=True))
+        if not {*others} <= {*sweep, batch}:
+            return cls(batch)
         watches = [Watch(**{**watch, "throttled": tuple(watch["throttled"])}) for watch in record["timing_watches"]]
         return cls(
             batch,
             rounds,
-            record["latency_s"],
-            record["network_s"] or [],
-            record["device_s"] or [],
+            record["first_call_s"],
+            [*record["latency_s"]],
+            [*(record["network_s"] or [])],
+            [*(record["device_s"] or [])],
             record["peak_mem_mib"],
             watches,
-            {size: times for size, times in sweep.items() if size != batch},
+            {size: [*times] for size, times in sweep.items() if size != batch},
+            [*record["timing_calls"]],
         )
 
-    def add(self, calls: Sequence[Timed], watch: Watch, peak_mem_mib: float | None) -> None:
-        """Take the calls of a round at the main batch; `peak_mem_mib` is that of what was made ready for them."""
+    def add(self, calls: Sequence[Timed], watch: Watch, ready: Timed) -> None:
+        """Take the calls of a round at the main batch, what else went on, and what making ready for them took.
+
+        A graph takes its memory when it is captured; a call that is not captured takes in its first steps no more than
+        in all of them.
+        """
+        self.first_call_s = ready.seconds if self.first_call_s is None else self.first_call_s
         self.latency_s += [call.seconds for call in calls]
         self.network_s += [call.network_seconds for call in calls if call.network_seconds is not None]
         self.device_s += [call.device_seconds for call in calls if call.device_seconds is not None]
-        peaks = [self.peak_mem_mib, peak_mem_mib, *(call.peak_mem_mib for call in calls)]
+        peaks = [self.peak_mem_mib, ready.peak_mem_mib, *(call.peak_mem_mib for call in calls)]
         self.peak_mem_mib = max((peak for peak in peaks if peak is not None), default=None)
         self.watches.append(watch)
+        self.calls.append(len(calls))
 
     def columns(self, nfe: float, gflop: float | None, peak_tflops: float | None) -> Columns:
         """Record columns.
@@ -73,7 +93,7 @@ class Times:
             gflop: of one image's evaluation; None: not known.
             peak_tflops: the most that the device can do in this precision; None: not known.
         """
-        low, high = median_interval(self.latency_s)
+        low, high = median_interval(round_medians(self.latency_s, self.calls))
         q1, median, q3 = _quartiles(self.latency_s)
         evaluations = self.batch * nfe / median
         used = None if gflop is None or peak_tflops is None else evaluations * gflop / (1000.0 * peak_tflops)
@@ -81,10 +101,12 @@ class Times:
         note = verdict(self.latency_s, self.watches, self.device_s or None)
         return {
             "timing_rounds": self.rounds,
+            "timing_calls": [*self.calls],
             "timed_batch": self.batch,
-            "latency_s": self.latency_s,
-            "network_s": self.network_s or None,
-            "device_s": self.device_s or None,
+            "first_call_s": self.first_call_s,
+            "latency_s": [*self.latency_s],
+            "network_s": [*self.network_s] or None,
+            "device_s": [*self.device_s] or None,
             "latency_s_median": median,
             "latency_s_q1": q1,
             "latency_s_q3": q3,
@@ -115,22 +137,16 @@ class Times:
         }
 
     def _sweep(self) -> Columns:
-        """All batch sizes together, where there are several."""
+        """The batch sizes beside one another, where there are several."""
         if not self.others:
-            names = (
-                "sweep_batches",
-                "sweep_latency_s",
-                "latency_1_s_median",
-                "best_batch",
-                "best_throughput_img_per_s",
-            )
-            return dict.fromkeys(names)
+            alone = float(np.median(self.latency_s)) if self.batch == 1 else None
+            return {**dict.fromkeys(_SWEEP), "latency_1_s_median": alone}
         by_batch = dict(sorted({**self.others, self.batch: self.latency_s}.items()))
         medians = {size: float(np.median(times)) for size, times in by_batch.items() if times}
         best = max(medians, key=lambda size: size / medians[size])
         return {
             "sweep_batches": list(by_batch),
-            "sweep_latency_s": list(by_batch.values()),
+            "sweep_latency_s": [[*times] for times in by_batch.values()],
             "latency_1_s_median": medians.get(1),
             "best_batch": best,
             "best_throughput_img_per_s": best / medians[best],

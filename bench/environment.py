@@ -19,7 +19,7 @@ _PACKAGES = ("sampler-bench", "torch", "torchvision", "diffusers", "torch-fideli
 def pick_device(name: str) -> torch.device:
     """The device of a name; "auto" is CUDA when there is one, else the CPU. UsageError if it is not there."""
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     available = ["cpu", *(f"cuda:{n}" for n in range(torch.cuda.device_count()))]
     try:
         device = torch.device(name)
@@ -27,14 +27,23 @@ def pick_device(name: str) -> torch.device:
         device = None
     if device is None or (str(device) not in available and not (name == "cuda" and len(available) > 1)):
         raise UsageError(f"unknown device {name!r}; this machine has: auto, {', '.join(available)}")
-    return device
+    # with its number, without which torch makes no device the current one
+    return torch.device("cuda", 0) if name == "cuda" else device
 
 
 def device_name(device: torch.device) -> str:
     """The model of the processor that samples, with the number of threads on a CPU."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{_cpu_name()}, {torch.get_num_threads()} threads"
+    name = processor_name(device)
+    return name if device.type == "cuda" else f"{name}, {_threads(torch.get_num_threads())}"
+
+
+def processor_name(device: torch.device) -> str:
+    """The model of the processor that samples."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_name()
+
+
+def _threads(count: int) -> str:
+    return f"{count} thread{'s' * (count != 1)}"
 
 
 def describe(device: torch.device) -> dict[str, str | int | bool | None]:

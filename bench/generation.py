@@ -7,7 +7,6 @@ from torch import Tensor
 
 from bench.images import SampleCheck
 from bench.memory import is_out_of_memory, release_cache
-from bench.timing import Stopwatch
 from bench.trajectory import Trajectory
 
 
@@ -23,19 +22,16 @@ class Generation:
         batch: images at a time, at first.
         fixed: whether every batch has to have the same size: the last one is then filled up with images that nobody
             asked for, and those are left out again.
-        stopwatch: of the device.
 
     Attributes:
         batch: images at a time, in the end.
         halvings: how often it was halved.
         drawn: images drawn so far, those left out again too.
-        first_call_s: seconds of making ready for the batches, first calls and captures; of the last size.
     """
 
-    def __init__(self, trajectory: Trajectory, images: int, batch: int, *, fixed: bool, stopwatch: Stopwatch) -> None:
-        self._trajectory, self._images, self._fixed, self._stopwatch = trajectory, images, fixed, stopwatch
+    def __init__(self, trajectory: Trajectory, images: int, batch: int, *, fixed: bool) -> None:
+        self._trajectory, self._images, self._fixed, self._captured = trajectory, images, fixed, 0
         self.batch, self.halvings, self.drawn = min(batch, images), 0, 0
-        self.first_call_s: float | None = None
         self._check = SampleCheck(trajectory.device)
 
     def __iter__(self) -> Iterator[Tensor]:
@@ -66,10 +62,12 @@ class Generation:
             return None
 
     def _draw(self, done: int) -> Tensor:
-        if self.first_call_s is None:
-            self.first_call_s = self._stopwatch.seconds(lambda: self._trajectory.prepare(torch.arange(self.batch)))
+        if self._captured != self.batch:
+            self._trajectory.capture(torch.arange(self.batch, device=self._trajectory.device))
+            self._captured = self.batch
         left = self._images - done
-        numbers = torch.arange(done, done + (self.batch if self._fixed else min(self.batch, left)))
+        end = done + (self.batch if self._fixed else min(self.batch, left))
+        numbers = torch.arange(done, end, device=self._trajectory.device)  # a copy to a GPU would wait for it
         samples = self._trajectory(self._trajectory.start(numbers))
         self._check.add(samples, (len(numbers), *self._trajectory.shape), torch.float32)
         self.drawn += len(numbers)
@@ -78,4 +76,4 @@ class Generation:
     def _halve(self) -> None:
         self._trajectory.release()
         release_cache()
-        self.batch, self.halvings, self.first_call_s = (self.batch + 1) // 2, self.halvings + 1, None
+        self.batch, self.halvings = (self.batch + 1) // 2, self.halvings + 1

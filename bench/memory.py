@@ -2,10 +2,20 @@
 
 import torch
 
+_SAID = (
+    "DefaultCPUAllocator: ",
+    "CUDA error: out of memory",
+    "Triton Error [CUDA]: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "DEVICE_ALLOCATION_FAILED",  # the end of cuDNN 9's name
+)
+"""What stands in the plain RuntimeErrors of those who take memory past torch's allocator for GPUs."""
+
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory did not suffice; torch's CPU allocator has no class of its own for it."""
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "DefaultCPUAllocator: " in str(error)
+    """Whether an error says that memory did not suffice, by its class or its words."""
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(words in str(error) for words in _SAID)
 
 
 def release_cache() -> None:

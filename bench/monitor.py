@@ -29,7 +29,7 @@ WINDOW_S = 0.4
 looked at together."""
 
 OFTEN = 0.25
-"""Part of the calls: what touches fewer of them moves neither the median nor both of the quartiles."""
+"""Part of what was watched: what touches fewer of them moves neither the median nor both of the quartiles."""
 
 CLOCKS, CLOCKS_S = 0.05, 50e-6
 """Difference between the host's clock and CUDA's events, of the median and in seconds: the host's includes the start of
@@ -118,7 +118,7 @@ def verdict(latency: Sequence[float], watches: Sequence[Watch], device_s: Sequen
 
     Args:
         latency: seconds of each call by the host's clock.
-        watches: of the same calls, in order.
+        watches: of the rounds that they are from, in order.
         device_s: seconds of each call by CUDA's events; None on a CPU.
     """
     found = [_others(watches, OTHERS if device_s is None else OTHERS_BESIDE_GPU), *_device(watches)]
@@ -145,10 +145,10 @@ def _windows(watches: Sequence[Watch]) -> list[Watch]:
 
 
 def _device(watches: Sequence[Watch]) -> list[str]:
-    """What was the matter with the device itself in many of the calls."""
+    """What was the matter with the device itself in many of the rounds."""
     reasons = dict.fromkeys(words for watch in watches for words in watch.throttled)
     counts = {words: sum(words in watch.throttled for watch in watches) for words in reasons}
-    held = [f"held back in {n} of {len(watches)} calls: {words}" for words, n in counts.items() if _often(n, watches)]
+    held = [f"held back in {n} of {len(watches)} rounds: {words}" for words, n in counts.items() if _often(n, watches)]
     shared = [watch.other_processes for watch in watches if watch.other_processes]
     if not _often(len(shared), watches):
         return held

@@ -37,9 +37,14 @@ class Cell:
     mode: str = _USUAL
 
     def __str__(self) -> str:
+        return f"{self.words}, seed {self.seed}"
+
+    @property
+    def words(self) -> str:
+        """What is timed: all but the seed."""
         model = "" if self.main else f"{self.model}: "
         mode = "" if self.mode == _USUAL else f", {self.mode}"
-        return f"{model}{self.sampler} on {self.grid}, {self.steps} steps, seed {self.seed}{mode}"
+        return f"{model}{self.sampler} on {self.grid}, {self.steps} step{'s' * (self.steps != 1)}{mode}"
 
     @property
     def setting(self) -> "Cell":

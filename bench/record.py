@@ -96,13 +96,15 @@ class RunFolder:
             raise UsageError(f"{self._manifest} is damaged: it lacks the study or its cells; run the study again")
         return content
 
-    def batch(self) -> int | None:
-        """What an earlier run in this folder found "auto" to stand for; None if there was none."""
+    def batch(self, images: int, device: str) -> int | None:
+        """What the last run found "auto" to stand for, if it was of as many images on this device; else None."""
         try:
-            found = self.manifest().get("batch")
+            manifest = self.manifest()
         except UsageError:
             return None
-        return found if isinstance(found, int) else None
+        study, found = manifest["study"], manifest.get("batch")
+        alike = (study.get("batch"), study.get("images"), study.get("device")) == ("auto", images, device)
+        return found if alike and isinstance(found, int) else None
 
     def preview(self, cell: str) -> Path:
         """Where the first images of a cell are."""

@@ -81,7 +81,9 @@ class Rig:
         rig = cls(study, subject, models, extractor, reference, device, min(given or 1, study.images))
         if given is not None:
             return rig
-        return replace(rig, batch=fastest_batch(partial(rig.seconds_an_evaluation, rig.plainest, _TRIAL_S), study.images))
+        return replace(
+            rig, batch=fastest_batch(partial(rig.seconds_an_evaluation, rig.plainest, _TRIAL_S), study.images)
+        )
 
     @property
     def plainest(self) -> Model:

@@ -8,12 +8,13 @@ another. A round of a setting is one call or, of short ones, as many as fill its
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 
 from bench.capture import Graph
 from bench.cost import Columns, Times
-from bench.memory import is_out_of_memory, release_cache
+from bench.memory import release_cache
 from bench.monitor import Monitor, Watch
 from bench.resolve import Resolved
 from bench.rig import Rig
@@ -33,11 +34,21 @@ class Setting:
         resolved: the cell whose record has the times: that of the first seed.
         columns: of that record.
         times: so far.
+        failed: whether a call failed in this run; the next run goes on from the rounds that there are.
     """
 
     resolved: Resolved
     columns: Columns
     times: Times
+    failed: bool = False
+
+
+class _Round(NamedTuple):
+    """A round of a setting at one batch size: making ready, the timed calls, and what else went on during these."""
+
+    ready: Timed
+    calls: list[Timed]
+    watch: Watch
 
 
 class Rounds:
@@ -65,15 +76,14 @@ class Rounds:
     def run(self, settings: Sequence[Setting], done: Callable[[Setting, int], None]) -> None:
         """Time each setting in as many rounds as it lacks; `done` is told after each, with the images it took."""
         for number in range(self._rule.repeats):
-            waiting = [each for each in settings if each.times.rounds <= number]
+            waiting = [each for each in settings if each.times.rounds <= number and not each.failed]
             random.Random(number).shuffle(waiting)
             for each in waiting:
                 done(each, self._visit(each))
 
     def _visit(self, setting: Setting) -> int:
-        """A round of one setting; the images drawn. A failure ends its timing and stands in its record."""
+        """A round of one setting; the images drawn. A failure ends its timing in this run and stands in its record."""
         times = setting.times
-        times.rounds += 1
         try:
             with torch.inference_mode(), arithmetic(setting.resolved.mode.precision):
                 images = self._main(setting)
@@ -81,39 +91,40 @@ class Rounds:
                     if batch != times.batch and times.others.get(batch) != []:
                         images += self._other(setting, batch)
         except Exception as error:  # whatever a sampler raises at the second try
-            times.rounds = self._rule.repeats
+            setting.failed = True
             note = f"timing failed: {type(error).__name__}: {error}"
-            setting.columns |= {"timing_rounds": times.rounds, "timing_valid": False, "timing_note": note}
+            setting.columns |= {"timing_valid": False, "timing_note": note}
             return 0
+        times.rounds += 1
         setting.columns |= times.columns(setting.columns["nfe"], *self._work(setting.resolved))
         return images
 
     def _main(self, setting: Setting) -> int:
         times = setting.times
-        calls, watch, peak = self._calls(setting.resolved, times.batch)
-        times.add(calls, watch, peak)
-        return times.batch * len(calls)
+        found = self._timed(setting, times.batch)
+        times.add(found.calls, found.watch, found.ready)
+        return times.batch * len(found.calls)
 
     def _other(self, setting: Setting, batch: int) -> int:
-        """A round at another batch size; one that does not fit into the memory is left out from then on."""
+        """A round at another batch size; one that does not fit into the memory, or fails, is left out from then on."""
         latencies = setting.times.others.setdefault(batch, [])
         try:
-            calls, _, _ = self._calls(setting.resolved, batch)
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
+            calls = self._timed(setting, batch).calls
+        except Exception as error:
             latencies.clear()
+            setting.columns["sweep_note"] = f"batch {batch}: {type(error).__name__}: {error}"
             release_cache()
             return 0
         latencies += [call.seconds for call in calls]
         return batch * len(calls)
 
-    def _calls(self, resolved: Resolved, batch: int) -> tuple[list[Timed], Watch, float | None]:
-        """Timed calls of a round, what else went on, and the peak memory of a capture if there was one."""
-        graphs = self._graphs if resolved.mode.graph else None
-        trajectory = Trajectory(self._rig, resolved, graphs, clocked=True)
+    def _timed(self, setting: Setting, batch: int) -> "_Round":
+        graphs = self._graphs if setting.resolved.mode.graph else None
+        trajectory = Trajectory(self._rig, setting.resolved, graphs, clocked=True)
         numbers = torch.arange(batch)
-        peak = self._stopwatch.peak_mem_mib(lambda: trajectory.prepare(numbers))
+        ready = self._stopwatch.time(lambda: trajectory.prepare(numbers), None)
+        if trajectory.captured != setting.columns.get("captured"):  # else replays and eager calls would be mixed
+            raise RuntimeError(trajectory.refusal or "captured in a graph, as the images were not")
         start, calls = trajectory.start(numbers), list[Timed]()
         network = None if trajectory.captured else trajectory.network
         share = self._rule.seconds / self._rule.repeats
@@ -122,4 +133,4 @@ class Rounds:
             calls.append(self._stopwatch.time(lambda: trajectory(start), network))
         watch = self._monitor.stop()
         trajectory.release()
-        return calls, watch, peak if trajectory.captured else None
+        return _Round(ready, calls, watch)

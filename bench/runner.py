@@ -16,6 +16,7 @@ from bench.cell import measure
 from bench.cost import Times
 from bench.environment import describe
 from bench.images import save_preview
+from bench.memory import is_out_of_memory
 from bench.monitor import monitor_of
 from bench.placement import grid_ends
 from bench.plan import Cell, Expectation, expectations, plan
@@ -31,11 +32,12 @@ from bench.work import Work
 
 @dataclass
 class Outcome:
-    """How many cells of a run were measured, were there already, and failed."""
+    """How many cells of a run were measured, were there already, and failed; of how many settings the timing did."""
 
     measured: int = 0
     kept: int = 0
     failed: int = 0
+    untimed: int = 0
 
 
 class Progress(Protocol):
@@ -98,7 +100,8 @@ class _Run:
     ) -> None:
         self._rig, self._folder, self._progress, self._cells = rig, folder, progress, cells
         self._found, self._kept = found, {} if force else found
-        self._compile_s: dict[int, float] = {}
+        self._compile_s: dict[int, float | None] = {}
+        self._warm = False
         self._environment = describe(rig.device)
         self._graphs = graphs_on(rig.device)
 
@@ -106,7 +109,8 @@ class _Run:
         """Both parts."""
         waiting = [each for name, each in self._cells.items() if name not in self._kept]
         self._progress.planned(len(waiting), self._evaluations(waiting))
-        if waiting:
+        self._warm = bool(waiting)
+        if self._warm:
             self._rig.warm_up()
         outcome, good = Outcome(kept=len(self._kept)), dict[str, Record]()
         for name, each in self._cells.items():
@@ -119,15 +123,18 @@ class _Run:
             if record["status"] == "ok":
                 good[name] = record
             self._progress.finished(each.cell, record, kept)
-        self._time(good)
+        outcome.untimed = self._time(good)
         return outcome
 
     def _evaluations(self, waiting: list[Resolved]) -> int:
-        """Image evaluations of what waits to be measured, and of the rounds that every setting is timed in at least."""
-        study, batches = self._rig.study, [self._rig.batch, *self._rig.study.timing.batches]
-        timed = {each.cell.setting: each for each in waiting}.values()
-        rounds = study.timing.repeats * sum(dict.fromkeys(batches))
-        return study.images * sum(map(_expected, waiting)) + rounds * sum(map(_expected, timed))
+        """Image evaluations of what waits to be measured, and of the rounds that settings lack, of one call each."""
+        study = self._rig.study
+        rounds, first = study.timing.repeats, dict[Cell, int]()
+        for name, each in self._cells.items():
+            there = self._kept.get(name, {}).get("timing_rounds") or 0
+            first.setdefault(each.cell.setting, max(0, rounds - there) * _expected(each))
+        images = sum({self._rig.batch, *study.timing.batches})
+        return study.images * sum(map(_expected, waiting)) + images * sum(first.values())
 
     def _measured(self, name: str, resolved: Resolved) -> Record:
         """The record of a cell, measured now; its preview is written before it."""
@@ -155,31 +162,44 @@ class _Run:
         return record | self._environment | {"finished": datetime.now(UTC).isoformat(timespec="seconds")}
 
     def _compiled(self, resolved: Resolved) -> float | None:
-        """Seconds of the first evaluation of a compiled network, in which it is compiled."""
-        if not resolved.mode.compile:
+        """Seconds of the first evaluation of a compiled network, in which it is compiled.
+
+        None where a batch does not fit into the memory: it is halved when images are made. None, too, where the search
+        for the fastest batch has compiled it before.
+        """
+        searched = self._rig.study.batch == "auto" and resolved.model is self._rig.plainest
+        if not resolved.mode.compile or searched:
             return None
         key = id(resolved.model)
         if key not in self._compile_s:
-            self._compile_s[key] = self._rig.first_evaluation_s(resolved.model)
+            try:
+                self._compile_s[key] = self._rig.first_evaluation_s(resolved.model)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                self._compile_s[key] = None
         return self._compile_s[key]
 
-    def _time(self, good: dict[str, Record]) -> None:
-        """The second part: all settings that lack rounds, in the records of their first seeds."""
-        rig, repeats = self._rig, self._rig.study.timing.repeats
+    def _time(self, good: dict[str, Record]) -> int:
+        """The second part: all settings that lack rounds, in the records of their first seeds; how many failed."""
+        rig, rule = self._rig, self._rig.study.timing
         first = {self._cells[name].cell.setting: name for name in reversed(good)}
         settings = []
         for name in reversed(first.values()):
-            times = Times.of_record(good[name], good[name]["generation_batch"])
+            times = Times.of_record(good[name], good[name]["generation_batch"], rule.batches)
             settings.append(Setting(self._cells[name], good[name], times))
+        if not self._warm and any(setting.times.rounds < rule.repeats for setting in settings):
+            rig.warm_up()  # nothing was generated: every image was there already
 
         def done(setting: Setting, images: int) -> None:
             self._folder.write(setting.columns)
             self._progress.advanced(images * _expected(setting.resolved))
-            if setting.times.rounds >= repeats:
+            if setting.failed or setting.times.rounds >= rule.repeats:
                 self._progress.timed(setting.resolved.cell, setting.columns)
 
         work = Work(rig)
         Rounds(rig, self._graphs, monitor_of(rig.device), Stopwatch(rig.device), work.of).run(settings, done)
+        return sum(setting.failed for setting in settings)
 
 
 def _published(cell: str, expected: Expectation) -> dict[str, Any]:

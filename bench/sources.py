@@ -17,8 +17,8 @@ from samplers import Sampler, base, registry
 
 # what measures, and what a model is made of; the sampler's own code is hashed apart
 _BENCH = (
-    *("bootstrap", "capture", "cell", "cost", "generation", "images", "labels", "memory", "monitor", "noise"),
-    *("noise_kernel", "philox"),
+    *("arithmetic", "bootstrap", "capture", "cell", "cost", "generation", "gpu_state", "host_load", "images", "labels"),
+    *("memory", "monitor", "noise", "noise_kernel", "philox"),
     *("resolve", "rig", "rounds", "score", "solution", "sources", "timing", "trajectory"),
 )
 _MODELS = (

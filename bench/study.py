@@ -64,7 +64,8 @@ class Timing(Strict):
     Attributes:
         repeats: rounds in which each setting is timed once, in a new order, so that what disturbs the machine meets all
             alike; 0: nothing is timed.
-        seconds: that each setting is timed for at least, in all rounds together: short calls are repeated in a round.
+        seconds: that each setting is timed for at least, in all rounds together: short calls are repeated in a round,
+            but no more than 50 times.
         batches: further batch sizes that each setting is timed at: 1 for its latency, others for its throughput.
     """
 

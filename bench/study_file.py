@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from bench.plan import plan
-from bench.study import Block, Study
+from bench.study import Block, Study, Timing
 from models.errors import UsageError
 from models.modes import PRECISIONS, parse_mode
 from models.registry import explain, unknown
@@ -75,12 +75,21 @@ def parse_study(text: str, origin: str, overrides: Overrides) -> Study:
         study = Study.model_validate(content)
         study = Study.model_validate(_overridden(study, overrides))
     except ValidationError as error:
-        raise UsageError(f"study {origin!r}: {explain(error)}. {_KEYS}") from None
+        moved = "".join(f" {_MOVED[key]}." for key in content if key in _MOVED)
+        raise UsageError(f"study {origin!r}: {explain(error)}.{moved} {_KEYS}") from None
     plan(study)  # fails on unknown samplers and grids
     return study
 
 
-_KEYS = f"A study has the keys: {', '.join(Study.model_fields)}; a block: {', '.join(Block.model_fields)}."
+_KEYS = (
+    f"A study has the keys: {', '.join(Study.model_fields)}; its timing: {', '.join(Timing.model_fields)}; "
+    f"a block: {', '.join(Block.model_fields)}."
+)
+_MOVED = {
+    "repeats": "Instead of `repeats = 10` write `timing = { repeats = 10 }`",
+    "precision": 'Instead of `precision = "bf16"` write `modes = ["bf16"]`',
+}
+"""Keys that studies had before, and what says the same now."""
 
 
 def _overridden(study: Study, overrides: Overrides) -> dict[str, Any]:

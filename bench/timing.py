@@ -90,13 +90,6 @@ class Stopwatch:
         self.synchronise()
         return self._clock() - began
 
-    def peak_mem_mib(self, call: Callable[[], object]) -> float | None:
-        """The most device memory in use during a call; None on a CPU."""
-        if self._on_cuda:
-            torch.cuda.reset_peak_memory_stats(self._device)
-        call()
-        return torch.cuda.max_memory_allocated(self._device) / 2**20 if self._on_cuda else None
-
     def time(self, call: Callable[[], object], network: TimedNetwork | None) -> Timed:
         """Run the call once, timed; `network` is the one that it evaluates, None where that cannot be told apart."""
         if network is not None:

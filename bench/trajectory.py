@@ -90,17 +90,23 @@ class Trajectory:
         return result
 
     def prepare(self, numbers: Tensor) -> None:
-        """Make ready for batches of this size: allocations, choices of kernels, and the capture if one is asked for.
+        """Make ready to time batches of this size: allocations, choices of kernels, and the capture if there is one."""
+        if self._graph is None:
+            self._warm_up(self.start(numbers))
+        else:
+            self.capture(numbers)
 
-        An eager call is warmed up with at most two steps. Before a capture a plain call shows that nothing in it makes
-        the host wait, and after it other images show that the graph gives what a plain call gives.
+    def capture(self, numbers: Tensor) -> None:
+        """Capture batches of this size, if a capture is asked for.
+
+        Before it a plain call shows that nothing in it makes the host wait, and after it other images show that the
+        graph gives what a plain call gives.
         """
-        self._replayed, levels = None, self._resolved.levels
-        start = self.start(numbers)
-        whole = len(levels) <= 2 or self._resolved.sampler.places_steps  # which may not be able to place two
-        self._sample(start, levels=None if whole else [*levels[:2], levels[-1]])
+        self._replayed = None
         if self._graph is None:
             return
+        start = self.start(numbers)
+        self._warm_up(start)
         try:
             with no_synchronisation(self._rig.device):
                 self._sample(start)
@@ -108,6 +114,12 @@ class Trajectory:
         except NotCapturable as refusal:
             self.refusal = f"could not be captured in a graph, so that it ran eagerly: {refusal}"
         self.captured = self._replayed is not None
+
+    def _warm_up(self, start: Start) -> None:
+        """A call of at most two steps."""
+        levels = self._resolved.levels
+        whole = len(levels) <= 2 or self._resolved.sampler.places_steps  # which may not be able to place two
+        self._sample(start, levels=None if whole else [*levels[:2], levels[-1]])
 
     def release(self) -> None:
         """Give back the memory of the graph."""

@@ -27,10 +27,13 @@ class Work:
             self._counted[name] = None if resolved.model.card.is_exact else self._count(name)
         return self._counted[name], vendor_peak_tflops(device_name(self._rig.device), resolved.mode.precision)
 
-    def _count(self, name: str) -> float:
-        """On a plain copy on the CPU: inside a compiled network nothing can be counted."""
+    def _count(self, name: str) -> float | None:
+        """On a plain copy on the CPU, None if that cannot run there: in a compiled network nothing can be counted."""
         cpu = torch.device("cpu")
         model = load_model(name, cpu, self._rig.study.changes_of(name))
         denoiser = self._rig.denoiser(model, 0, torch.zeros(1, dtype=torch.int64), None)
         level = model.schedule.level(0.5)
-        return gflop_per_evaluation(lambda x: denoiser(x, level), model.card.state_shape, cpu)
+        try:
+            return gflop_per_evaluation(lambda x: denoiser(x, level), model.card.state_shape, cpu)
+        except Exception:  # of an architecture that has kernels for a GPU only; no reason to lose the times
+            return None

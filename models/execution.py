@@ -38,8 +38,8 @@ def check_mode(mode: Mode, card: Card, device: torch.device) -> None:
                 f"{torch.cuda.get_device_name(device)} has {capability[0]}.{capability[1]}; take fp32 or fp16"
             )
     elif mode.precision == "tf32" or mode.graph:
-        what = "CUDA graphs" if mode.graph else "TensorFloat-32"
-        raise UsageError(f"mode {mode}: {what} need a CUDA device, and this one is {device.type}; leave the mode out")
+        what = "a CUDA graph" if mode.graph else "TensorFloat-32"
+        raise UsageError(f"mode {mode}: {what} needs a CUDA device, and this one is {device.type}; leave the mode out")
 
 
 def prepared(module: nn.Module, mode: Mode) -> nn.Module:

@@ -210,7 +210,8 @@ def explain(error: ValidationError) -> str:
     for part in error.errors(include_url=False):
         place = ".".join(str(step) for step in part["loc"])
         given = "" if part["type"] in ("missing", "unexpected_keyword_argument") else f", got {part['input']!r}"
-        found.append(f"{place}: {part['msg']}{given}" if place else f"{part['msg']}{given}")
+        wrong = part["msg"].removeprefix("Value error, ")  # which pydantic puts before our own words
+        found.append(f"{place}: {wrong}{given}" if place else f"{wrong}{given}")
     return "; ".join(found)
 
 

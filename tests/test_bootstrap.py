@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.bootstrap import ENOUGH, median_interval, ratio_of_medians
+from bench.bootstrap import ENOUGH, median_interval, ratio_of_medians, round_medians
 
 
 @pytest.fixture
@@ -57,6 +57,12 @@ def test_a_ratio_of_a_sample_to_itself_is_still_uncertain(random: np.random.Gene
     values = random.lognormal(0.0, 0.3, 9).tolist()
     ratio, low, high = ratio_of_medians(values, values)
     assert low < ratio == 1.0 < high
+
+
+def test_a_round_has_one_median_however_many_calls_it_has() -> None:
+    assert round_medians([1.0, 5.0, 2.0, 7.0, 3.0, 4.0], [3, 1, 2]) == [2.0, 7.0, 3.5]
+    with pytest.raises(ValueError, match="3 values in rounds of 2"):
+        round_medians([1.0, 2.0, 3.0], [1, 1])
 
 
 @pytest.mark.parametrize("call", [lambda: median_interval([]), lambda: ratio_of_medians([1.0], [])])

@@ -60,7 +60,7 @@ def test_each_kind_of_schedule_is_the_one_of_its_parameters(toml: str, expected:
         ({"sigma_data": 0.5}, "sigma_data belongs to networks of kind edm and consistency, not to 'unet'"),
         ({"time_scale": 1000.0}, "time_scale belongs to networks of kind flow and vp-continuous, not to 'unet'"),
         ({"network": "finite-data", "parametrisation": "sample", "classes": 3}, "takes no labels; leave out classes"),
-        ({"value_range": [1.0, -1.0]}, "value_range: Value error, expected [low, high] with low < high"),
+        ({"value_range": [1.0, -1.0]}, "value_range: expected [low, high] with low < high"),
         ({"classes": 0}, "classes: Input should be greater than or equal to 1"),
         ({"shape": [3, 0, 8]}, "shape.1: Input should be greater than or equal to 1"),
         *(

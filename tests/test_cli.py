@@ -91,7 +91,7 @@ def test_a_run_ends_with_table_answer_and_files(
         (("run", "quick", "--device", "tpu"), "unknown device 'tpu'"),
         (("run", "quick", "--precision", "fp8"), "--precision 'fp8': expected one of fp32, tf32, bf16, fp16"),
         (("run", "quick", "--modes", "fp32,eager"), "cannot read the execution mode 'eager'"),
-        (("run", "quick", "--modes", "tf32"), "mode tf32: TensorFloat-32 need a CUDA device, and this one is cpu"),
+        (("run", "quick", "--modes", "tf32"), "mode tf32: TensorFloat-32 needs a CUDA device, and this one is cpu"),
         (("run", "quick", "--batch", "many"), "--batch 'many': expected a number of images, or auto"),
         (("run", "quick", "--threads", "0"), "threads: Input should be greater than or equal to 1"),
         (("run", "quick", "--model", "digit"), "unknown model 'digit'. Did you mean 'digits'?"),

@@ -13,7 +13,6 @@ from bench.plan import plan
 from bench.resolve import Resolved, resolve
 from bench.rig import Rig
 from bench.study_file import Overrides, parse_study
-from bench.timing import Stopwatch
 from bench.trajectory import Trajectory
 from models.denoiser import Denoiser
 from models.schedule import Level
@@ -67,7 +66,7 @@ class _Greedy(Sampler):
 
 def _generation(rig: Rig, cell: Resolved, batch: int = 16, *, fixed: bool = False) -> tuple[Generation, Trajectory]:
     trajectory = Trajectory(rig, cell, None)
-    return Generation(trajectory, rig.study.images, batch, fixed=fixed, stopwatch=Stopwatch(rig.device)), trajectory
+    return Generation(trajectory, rig.study.images, batch, fixed=fixed), trajectory
 
 
 def _images(generation: Generation) -> Tensor:
@@ -94,6 +93,7 @@ def test_images_are_the_same_whatever_the_batch_and_however_it_is_filled_up(
         (torch.OutOfMemoryError, "CUDA out of memory"),
         (RuntimeError, "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory"),
         (MemoryError, ""),
+        (RuntimeError, "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
     ],
 )
 def test_a_batch_that_does_not_fit_is_halved_until_it_does(

@@ -111,7 +111,7 @@ def test_only_what_goes_through_the_network_is_cast() -> None:
 
 @pytest.mark.parametrize("mode", ["tf32", "graph", "bf16+graph"])
 def test_what_only_cuda_has_is_refused_on_a_cpu(mode: str) -> None:
-    with pytest.raises(UsageError, match=r"need a CUDA device, and this one is cpu"):
+    with pytest.raises(UsageError, match=r"needs a CUDA device, and this one is cpu"):
         load_model("digits", _CPU, None, parse_mode(mode))
 
 

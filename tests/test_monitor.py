@@ -263,7 +263,7 @@ def test_throttling_and_other_processes_count_from_a_quarter_of_the_calls_on() -
     held = calls(1, throttled=("software power cap",), other_processes=2)
     free = calls(1, other_processes=0)
     assert verdict([1.0] * 5, held + free * 4, [1.0] * 5) is None
-    said = "held back in 1 of 4 calls: software power cap; 2 other processes on the device"
+    said = "held back in 1 of 4 rounds: software power cap; 2 other processes on the device"
     assert verdict([1.0] * 4, held + free * 3, [1.0] * 4) == said
 
 

@@ -8,9 +8,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench.quality.overlap import SideStream
+from bench.quality.overlap import SideStream, _second_queue
 
 _CUDA = torch.device("cuda")
+
+
+@pytest.fixture(autouse=True)
+def no_queues() -> Iterator[None]:
+    """No fake stays behind."""
+    _second_queue.cache_clear()
+    yield
+    _second_queue.cache_clear()
 
 
 class _Stream:
@@ -45,6 +53,14 @@ def test_work_on_a_gpu_waits_on_the_device_for_what_was_started_before_it(monkey
     with side.behind(cast(Tensor, _Pixels(log))):
         log.append("work")
     assert log == ["side waits for main", "pixels are kept for side", "on side", "work", "left"]
+
+
+def test_all_cells_work_on_one_second_queue_of_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = list[torch.device]()
+    monkeypatch.setattr(torch.cuda, "Stream", made.append)
+    SideStream(_CUDA)
+    SideStream(_CUDA)
+    assert made == [_CUDA]
 
 
 def test_work_on_a_cpu_is_done_in_turn() -> None:

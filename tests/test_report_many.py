@@ -199,3 +199,11 @@ def test_no_figure_of_many_samplers_is_larger_than_a_page(zoo: Summary, name: st
     width, height = FIGURES[name](zoo).get_size_inches()
     assert width <= 9
     assert height <= 13
+
+
+def test_all_words_of_a_picture_of_few_columns_are_inside_of_it(tmp_path: Path) -> None:
+    cells = [record("ddpm", steps=1000), record(steps=2), record(steps=5, fd_digits=0.1)]
+    figure = FIGURES["images"](summarise([write_zoo(tmp_path / "run", cells)]))
+    figure.draw_without_rendering()
+    assert "Framed: " in texts(figure)
+    assert all(text.get_window_extent().x1 <= figure.bbox.x1 for text in figure.texts)

@@ -14,7 +14,7 @@ from bench.bootstrap import ratio_of_medians
 from bench.record import Record
 from bench.report import compare, summarise, write_report
 from bench.report.columns import method
-from bench.report.display import columns
+from bench.report.display import DOUBTFUL, columns
 from bench.report.leaderboard import leaders
 from bench.report.mode_table import MANY, TITLE, below, mode_columns
 from bench.report.page import page
@@ -159,6 +159,15 @@ def test_calls_that_were_timed_in_other_batches_are_compared_by_image_and_that_i
     (found,) = section_of(tmp_path, [record(*BASELINE), *cells]).modes
     assert found.speedup == pytest.approx(3.2)
     assert any("timed in other batches" in line for line in below([found]))
+
+
+def test_a_speed_up_over_times_that_do_not_hold_up_is_marked(tmp_path: Path) -> None:
+    cells = in_two_modes()
+    cells[0] |= {"timing_valid": False, "timing_note": "another process used the device"}  # of the first mode
+    (found,) = section_of(tmp_path, [record(*BASELINE), *cells]).modes
+    shown = {column.heading: column for column in mode_columns([found])}["Speed-up"]
+    assert all(text.endswith(DOUBTFUL) for text in (shown.cells[0], shown.brief[0]))
+    assert f"{DOUBTFUL}: of times that do not hold up." in below([found])
 
 
 def test_every_output_shows_what_modes_cost(tmp_path: Path) -> None:

@@ -90,8 +90,20 @@ def test_the_interval_of_a_time_is_the_bootstraps_and_stands_in_the_files_only(t
     assert column.cells[1] == f"{column.brief[1]} ± {half:.2f}"
     assert column.brief[1] == "5.00"
     assert "±" not in column.cells[0]  # four calls
-    assert "±: half its 95 % bootstrap interval, in rows of 5 calls or more." in " ".join(notes(section))
+    assert "±: half its 95 % bootstrap interval, in rows of 5 rounds or more." in " ".join(notes(section))
     assert "±" not in terminal([run]).split("Small N")[0]
+
+
+def test_intervals_are_of_rounds_however_many_calls_each_has(tmp_path: Path) -> None:
+    rounds = [1.0, 1.1, 1.2, 1.3, 1.9]
+    times = [seconds for seconds in rounds for _ in range(50)]
+    many: Record = {"latency_s": times, "network_s": times, "timing_calls": [50] * 5}
+    few: Record = {"latency_s": times[:150], "network_s": times[:150], "timing_calls": [50] * 3}
+    section = section_of(tmp_path, [record(*BASELINE), record(**many), record("heun", **few)])
+    row = section.records[1]
+    assert (row["timed_calls"], row["timed_rounds"]) == (250, 5)
+    assert (row["latency_s_ci_low"], row["latency_s_ci_high"]) == median_interval(rounds)
+    assert ["±" in cell for cell in cells_of(section, "ms/image")] == [False, True, False]
 
 
 def test_times_that_do_not_hold_up_are_marked_named_and_explained_in_every_output(tmp_path: Path) -> None:

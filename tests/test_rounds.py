@@ -1,5 +1,6 @@
 """Settings are timed in interleaved rounds, until each has its repeats and its seconds; what was timed is kept."""
 
+import statistics
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,10 +18,11 @@ from bench.record import RunFolder
 from bench.resolve import resolve
 from bench.rig import Rig
 from bench.rounds import Rounds, Setting
-from bench.runner import run_study
+from bench.runner import Outcome, run_study
 from bench.study import Study
 from bench.study_file import Overrides, parse_study
 from bench.timing import Stopwatch, Timed, TimedNetwork
+from bench.trajectory import Start, Trajectory
 
 _CPU = torch.device("cpu")
 _STUDY = """
@@ -41,8 +43,9 @@ steps = [1, 2, 3]
 """
 
 
-def _study(timing: str = "{ repeats = 3, seconds = 0.0 }") -> Study:
-    return parse_study(_STUDY.replace("{ repeats = 3, seconds = 0.0 }", timing), "test", Overrides())
+def _study(timing: str = "{ repeats = 3, seconds = 0.0 }", steps: str = "[1, 2, 3]") -> Study:
+    text = _STUDY.replace("{ repeats = 3, seconds = 0.0 }", timing).replace("[1, 2, 3]", steps)
+    return parse_study(text, "test", Overrides())
 
 
 class _Monitor:
@@ -69,12 +72,10 @@ class _Watch(Stopwatch):
 
     def synchronise(self) -> None: ...
 
-    def peak_mem_mib(self, call: Callable[[], object]) -> float | None:
-        call()
-        return None
-
     def time(self, call: Callable[[], object], network: TimedNetwork | None) -> Timed:
         images = call()
+        if images is None:  # making ready
+            return Timed(7.0, None, None, None)
         assert isinstance(images, Tensor)
         self.seen.append(len(images))
         seconds = self.seconds_of(len(images))
@@ -111,6 +112,7 @@ def test_every_setting_is_timed_once_a_round_and_the_order_changes() -> None:
 def test_short_calls_are_repeated_until_they_have_their_share_of_the_time() -> None:
     settings, _ = _timed(_study("{ repeats = 2, seconds = 1.0 }"), _Watch(lambda images: 0.125))
     assert {len(setting.columns["latency_s"]) for setting in settings} == {8}
+    assert [setting.columns["timing_calls"] for setting in settings] == [[4, 4]] * 3
     settings, _ = _timed(_study("{ repeats = 2, seconds = 1.0 }"), _Watch(lambda images: 1e-6))
     assert {len(setting.columns["latency_s"]) for setting in settings} == {100}  # 50 a round at the most
 
@@ -120,8 +122,9 @@ def test_costs_follow_from_the_raw_times() -> None:
     times = iter([0.1, 0.2, 0.3, 0.4] * 100)
     (setting, *_), _ = _timed(study, _Watch(lambda images: next(times) if images == 4 else images * 0.25))
     found = setting.columns
-    assert sorted(found["latency_s"]) == pytest.approx([0.1, 0.2, 0.3, 0.4], abs=0.31)
+    assert len(found["latency_s"]) == 4
     median = found["latency_s_median"]
+    assert median == pytest.approx(statistics.median(found["latency_s"]))
     assert found["throughput_img_per_s"] == pytest.approx(4 / median)
     assert found["evaluations_per_s"] == pytest.approx(4 * found["nfe"] / median)
     # 2 GFLOP an evaluation of 0.5 TFLOP/s
@@ -129,6 +132,7 @@ def test_costs_follow_from_the_raw_times() -> None:
     assert found["eval_ms_median"] == pytest.approx(1000 * found["network_s_median"] / found["nfe"])
     assert found["latency_s_ci_low"] <= median <= found["latency_s_ci_high"]
     assert (found["sweep_batches"], found["latency_1_s_median"]) == ([1, 4, 16], 0.25)
+    assert found["first_call_s"] == 7.0
     best = max((1, 0.25), (4, median), (16, 4.0), key=lambda each: each[0] / each[1])
     assert found["best_batch"] == best[0]
     assert found["best_throughput_img_per_s"] == pytest.approx(best[0] / best[1])
@@ -160,6 +164,14 @@ def test_a_call_that_fails_ends_the_timing_of_its_setting_alone_and_says_so() ->
     failed = [setting.columns for setting in settings if not setting.columns["timing_valid"]]
     assert [each["timing_note"] for each in failed] == ["timing failed: RuntimeError: the device fell off"]
     assert sorted(len(setting.columns["latency_s"]) for setting in settings) == [1, 3, 3]
+    assert sorted(setting.columns["timing_rounds"] for setting in settings) == [1, 3, 3]
+
+
+def test_calls_of_one_round_are_no_independent_values_of_an_interval() -> None:
+    times = iter([*[1.0] * 5, *[2.0] * 5])
+    study = _study("{ repeats = 2, seconds = 10.0 }", steps="[3]")
+    (setting,), _ = _timed(study, _Watch(lambda images: next(times)))
+    assert [setting.columns[f"latency_s_ci_{end}"] for end in ("low", "high")] == pytest.approx([1.0, 2.0])
 
 
 def test_disturbed_times_are_kept_and_said_to_be_so() -> None:
@@ -188,6 +200,47 @@ def test_a_setting_s_times_stand_in_the_record_of_its_first_seed_alone(tmp_path:
         assert ("latency_s" in record) == (record["seed"] == 0)
 
 
+@pytest.mark.parametrize("good", [0, 1])
+def test_a_timing_that_failed_is_tried_again_from_the_rounds_that_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, good: int
+) -> None:
+    calls = iter([*[True] * good, *[False] * 10])
+
+    def call(trajectory: Trajectory, start: Start) -> Tensor:
+        if not next(calls):
+            raise RuntimeError("the device fell off")
+        return real(trajectory, start)
+
+    _records(tmp_path, _study("{ repeats = 0 }", steps="[3]"))
+    study, real = _study(steps="[3]"), Trajectory.__call__
+    with monkeypatch.context() as patch:
+        patch.setattr(Trajectory, "__call__", call)
+        outcome = run_study(study, Rig.load(study), RunFolder(tmp_path), force=False, progress=Quiet())
+    folder = RunFolder(tmp_path)
+    failed = folder.read(folder.manifest()["cells"][0])
+    assert failed is not None
+    assert outcome == Outcome(kept=2, untimed=1)
+    assert failed["timing_note"] == "timing failed: RuntimeError: the device fell off"
+    assert failed.get("timing_rounds", 0) == len(failed.get("latency_s", [])) == good
+    (again, *_) = _records(tmp_path, study)
+    assert again["timing_rounds"] == len(again["latency_s"]) == 3
+    assert "failed" not in (again["timing_note"] or "")
+
+
+def test_a_batch_that_a_study_gets_later_is_timed_in_all_rounds(tmp_path: Path) -> None:
+    _records(tmp_path, _study())
+    (record, *_) = _records(tmp_path, _study("{ repeats = 3, seconds = 0.0, batches = [2] }"))
+    assert [len(times) for times in record["sweep_latency_s"]] == [3, 3]
+
+
+def test_what_is_only_timed_is_timed_in_a_warm_process_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    warmed = list[None]()
+    monkeypatch.setattr(Rig, "warm_up", lambda rig: warmed.append(None))
+    for repeats, runs in ((0, 1), (2, 2), (2, 2)):
+        _records(tmp_path, _study(f"{{ repeats = {repeats}, seconds = 0.0 }}"))
+        assert len(warmed) == runs
+
+
 def test_times_go_on_from_those_of_an_earlier_run(tmp_path: Path) -> None:
     untimed = _records(tmp_path, _study("{ repeats = 0 }"))
     assert not any("latency_s" in record for record in untimed)
@@ -199,3 +252,17 @@ def test_times_go_on_from_those_of_an_earlier_run(tmp_path: Path) -> None:
             assert record["timing_rounds"] == 3
             assert record["latency_s"][:2] == two[name]["latency_s"]
             assert record["timing_watches"][:2] == two[name]["timing_watches"]
+
+
+def test_auto_stands_for_what_it_did_before_on_as_many_images_only(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    assert folder.batch(100, "cpu") is None
+    folder.create()
+    for batch, images, device, found in (
+        ("auto", 100, "cpu", 64),
+        ("auto", 50, "cpu", None),
+        ("auto", 100, "cuda", None),
+        (64, 100, "cpu", None),
+    ):
+        folder.write_manifest({"batch": batch, "images": images, "device": device}, [], batch=64)
+        assert folder.batch(100, "cpu") == found

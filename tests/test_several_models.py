@@ -149,7 +149,7 @@ def test_a_dry_run_lists_the_cells_of_every_model(
     monkeypatch.setattr("bench.estimate._CALIBRATION_S", 0.01)
     (tmp_path / "study.toml").write_text(_text("digits-vae", "one-step"))
     assert run_and_report(str(tmp_path / "study.toml"), Overrides(), tmp_path / "run", force=False, dry_run=True) == 0
-    assert "digits-vae: one-step on trailing, 1 steps, seed 0" in capsys.readouterr().out
+    assert "digits-vae: one-step on trailing, 1 step, seed 0" in capsys.readouterr().out
 
 
 def test_a_cell_s_levels_lie_on_its_own_model_s_schedule(tmp_path: Path) -> None:

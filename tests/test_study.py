@@ -49,12 +49,15 @@ def test_the_product_is_taken_once_and_the_baseline_comes_first() -> None:
         (('"karras"', '"karas"'), "unknown grid 'karas'. Did you mean 'karras'?"),
         (("steps = [5, 10]", "steps = []"), "block.0.steps: List should have at least 1 item"),
         (("samplers = [", "model = 1\nsamplers = ["), "block.0.model: Input should be a valid string, got 1"),
-        (("batch = 50", "batch = 0"), "batch: Value error, expected a number of images from 1 on, or 'auto', got 0"),
+        (("batch = 50", "batch = 0"), "batch: expected a number of images from 1 on, or 'auto', got 0"),
         (("batch = 50", "batch = 50\nmetrics = ['fdi']"), "metrics.0: Input should be 'fd', 'fd_infinity', 'kid'"),
-        (("batch = 50", "batch = 50\nmodes = ['fp8']"), "modes: Value error, cannot read the execution mode 'fp8'"),
+        (("batch = 50", "batch = 50\nmodes = ['fp8']"), "modes: cannot read the execution mode 'fp8'"),
         (("batch = 50", "batch = 50\nmodes = []"), "modes: List should have at least 1 item"),
         (("batch = 50", "batch = 50\ntiming = { repeats = -1 }"), "timing.repeats: Input should be greater than"),
         (("batch = 50", "batch = 50\ntiming = { batches = [0] }"), "timing.batches.0: Input should be greater than"),
+        (("batch = 50", "batch = 50\ntiming = { repeat = 1 }"), "its timing: repeats, seconds, batches"),
+        (("batch = 50", "batch = 50\nrepeats = 9"), "Instead of `repeats = 10` write `timing = { repeats = 10 }`"),
+        (("batch = 50", "batch = 50\nprecision = 'bf16'"), 'write `modes = ["bf16"]`'),
         (("batch = 50", "batch = 50\nseeds = [-1]"), "seed -1 lies outside"),
         (('name = "s"', 'name = "../s"'), "name: String should match pattern"),
         (("images = 100", "images = "), "is not valid TOML"),
@@ -111,7 +114,7 @@ def test_a_block_that_names_the_study_s_model_adds_no_cell_twice() -> None:
 def test_a_cell_names_its_model_where_it_is_not_the_study_s() -> None:
     shown = [str(cell) for cell in plan(_parse(_SECOND))]
     assert shown[0] == "ddpm on trailing, 20 steps, seed 0"
-    assert shown[-1] == "digits-vae: one-step on trailing, 1 steps, seed 0"
+    assert shown[-1] == "digits-vae: one-step on trailing, 1 step, seed 0"
 
 
 def test_the_command_line_replaces_the_main_model_only() -> None:

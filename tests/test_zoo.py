@@ -212,7 +212,7 @@ def test_what_a_study_says_of_a_model_replaces_what_its_card_says(
 
 def test_a_study_may_not_make_a_card_contradict_itself() -> None:
     for said, message in (
-        ({"clip": [1.0, -1.0]}, "clip: Value error, expected [low, high] with low < high"),
+        ({"clip": [1.0, -1.0]}, "clip: expected [low, high] with low < high"),
         ({"schedule": {"kind": "ve"}}, "network 'unet' is conditioned on a schedule of kind"),
     ):
         with pytest.raises(UsageError) as error:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ class SideStream:
     """
 
     def __init__(self, device: torch.device) -> None:
-        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self._stream = _second_queue(device) if device.type == "cuda" else None
 
     @contextmanager
     def behind(self, *read: Tensor) -> Iterator[None]:
@@ -32,3 +33,9 @@ class SideStream:
             tensor.record_stream(self._stream)
         with torch.cuda.stream(self._stream):
             yield
+
+
+@cache
+def _second_queue(device: torch.device) -> torch.cuda.Stream:
+    """One for all cells: torch keeps the memory that work on a stream has freed for that stream alone."""
+    return torch.cuda.Stream(device)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from bench.datasets import DataSet, open_data
 from bench.environment import versions
+from bench.files import make_room
 from bench.images import QUANTISER
 from bench.quality.extractor import INCEPTION, Extractor
 from bench.quality.extractors import load_extractor
@@ -112,7 +113,7 @@ def write_statistics(
     """
     if len(images) < 2:
         raise UsageError(f"a reference needs at least two images, and there are {len(images)}")
-    _make_room(path)  # before what takes long
+    make_room(path)  # before what takes long
     moments, rows = Moments(extractor.features, extractor.device), Rows(len(images))
 
     def take(outputs: Outputs) -> None:
@@ -130,15 +131,6 @@ def write_statistics(
     tensors |= {"features": rows.all()} if features else {}
     metadata = {key: str(value) for key, value in extractor.columns.items()} | {"quantiser": QUANTISER}
     _save(path, tensors, metadata | dict(about) | {"count": str(moments.count)})
-
-
-def _make_room(path: Path) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if not os.access(path.parent, os.W_OK):
-            raise PermissionError(f"no permission to write to {path.parent}")
-    except OSError as error:
-        raise UsageError(f"cannot write {str(path)!r}: {error}") from None
 
 
 def _save(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:

@@ -102,10 +102,10 @@ def setting(row: Row) -> str:
     """What a row is, in words; its model is named unless it is the study's own, its mode unless it is the usual."""
     steps = f"{row['steps']:,} step{'s' if row['steps'] != 1 else ''}"
     model = f" with {row['model']}" if guest(row) else ""
-    return f"{row['sampler']} on {row['grid']} at {steps}{model}{in_mode(str(row['mode']))}"
+    return f"{row['sampler']} on {row['grid']} at {steps}{model}{mode_words(str(row['mode']))}"
 
 
-def in_mode(mode: str) -> str:
+def mode_words(mode: str) -> str:
     """A mode as words that follow others; the usual one goes without saying."""
     return "" if mode == USUAL_MODE else f" in {mode}"
 

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bench.bootstrap import median_interval
+from bench.bootstrap import median_interval, round_medians
 from bench.report.columns import Row, known
 from bench.report.group import Floats, Group, mean, median
 
@@ -15,7 +15,7 @@ _MEASURED_ONCE = (
 """What stands in the record of a setting's first seed, as it is."""
 
 
-class Times(NamedTuple):
+class PooledTimes(NamedTuple):
     """Raw times of calls on so many images each.
 
     Attributes:
@@ -23,22 +23,30 @@ class Times(NamedTuple):
         latency: seconds of whole calls.
         network: seconds inside the network; none where the whole call was replayed from a graph.
         outside: seconds outside of it, of the cells that have a time inside for every call.
+        rounds: medians of whole calls by round, which intervals are of; where records tell no rounds, each call.
     """
 
     batch: int | None
     latency: Floats
     network: Floats
     outside: Floats
+    rounds: Floats
 
 
-def times(cells: Group) -> Times:
+def times(cells: Group) -> PooledTimes:
     """The times of some cells pooled: of all that were timed with as many images a call as the first of them."""
-    recorded = zip(*(cells.values(name) for name in ("timed_batch", "latency_s", "network_s")), strict=True)
-    timed = [(batch, _seconds(total), _seconds(inside)) for batch, total, inside in recorded if known(batch)]
-    batch = int(timed[0][0]) if timed else None
-    pairs = [(total, inside) for size, total, inside in timed if size == batch]
-    outside = [total - inside for total, inside in pairs if len(total) == len(inside)]
-    return Times(batch, _pooled([a for a, _ in pairs]), _pooled([b for _, b in pairs]), _pooled(outside))
+    batches = cells.values("timed_batch")
+    batch = next((int(each) for each in batches if known(each)), None)
+    counts = cells.values("timing_calls") or [None] * len(batches)
+    recorded = zip(batches, cells.values("latency_s"), cells.values("network_s"), counts, strict=True)
+    timed = [(_seconds(total), _seconds(inside), calls) for size, total, inside, calls in recorded if size == batch]
+    return PooledTimes(
+        batch,
+        _pooled([total for total, _, _ in timed]),
+        _pooled([inside for _, inside, _ in timed]),
+        _pooled([total - inside for total, inside, _ in timed if len(total) == len(inside)]),
+        _pooled([_rounds(total, calls) for total, _, calls in timed]),
+    )
 
 
 def cost(cells: Group, nfe: float) -> Row:
@@ -48,10 +56,10 @@ def cost(cells: Group, nfe: float) -> Row:
         cells: that become the row.
         nfe: network evaluations an image.
     """
-    batch, latency, network, outside = times(cells)
+    batch, latency, network, outside, rounds = times(cells)
     images_a_call = np.nan if batch is None else batch
     q1, half, q3 = np.quantile(latency, (0.25, 0.5, 0.75)).tolist() if len(latency) else (np.nan,) * 3
-    low, high = median_interval(latency.tolist()) if len(latency) else (np.nan, np.nan)
+    low, high = median_interval(rounds.tolist()) if len(rounds) else (np.nan, np.nan)
     network_median, overhead_median = median(network), median(outside)
     row = {
         "timed_batch": images_a_call,
@@ -61,6 +69,7 @@ def cost(cells: Group, nfe: float) -> Row:
         "latency_s_ci_low": low,
         "latency_s_ci_high": high,
         "timed_calls": len(latency),
+        "timed_rounds": len(rounds),
         "s_per_image_median": half / images_a_call,
         "throughput_img_per_s": images_a_call / half,
         "evaluations_per_s": nfe * images_a_call / half,
@@ -93,6 +102,10 @@ def _all(cells: Group, name: str) -> bool | None:
 
 def _seconds(value: object) -> Floats:
     return np.asarray(value, dtype=np.float64) if isinstance(value, list) else np.empty(0)
+
+
+def _rounds(latency: Floats, calls: object) -> Floats:
+    return np.asarray(round_medians(latency.tolist(), calls)) if isinstance(calls, list) else latency
 
 
 def _pooled(parts: list[Floats]) -> Floats:

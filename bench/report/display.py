@@ -99,7 +99,7 @@ def _number(heading: str, rows: list[Row], cell: Callable[[Row], str]) -> Column
 
 
 def milliseconds(rows: list[Row]) -> Column:
-    """Milliseconds an image, with half the interval of the median where there are calls enough for one."""
+    """Milliseconds an image, with half the interval of the median where there are rounds enough for one."""
     means = [significant(1000 * row["s_per_image_median"]) if _timed(row) else NOTHING for row in rows]
     cells = [f"{mean} ± {_half(row)}" if _half(row) else mean for mean, row in zip(means, rows, strict=True)]
     marks = [DOUBTFUL if invalid(row) else "" for row in rows]
@@ -116,8 +116,8 @@ def _timed(row: Row) -> bool:
 
 
 def _half(row: Row) -> str:
-    """Half the bootstrap interval of the median, ms an image; nothing where calls are too few for it."""
-    if not _timed(row) or row["timed_calls"] < ENOUGH:
+    """Half the bootstrap interval of the median, ms an image; nothing where rounds are too few for it."""
+    if not _timed(row) or row["timed_rounds"] < ENOUGH:
         return ""
     half = 500 * (row["latency_s_ci_high"] - row["latency_s_ci_low"]) / row["timed_batch"]
     return spread(half, decimals_for(1000 * row["s_per_image_median"]))

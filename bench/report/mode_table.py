@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 
 from bench.report.columns import KEYS, decimals_for, known, scientific, significant
-from bench.report.display import ALIKE, NOTHING, Column, milliseconds
+from bench.report.display import ALIKE, DOUBTFUL, NOTHING, Column, milliseconds
+from bench.report.doubts import invalid
 from bench.report.modes import Difference, ModeCost
 from bench.report.quality import Quality
 
@@ -24,6 +25,8 @@ def below(found: Sequence[ModeCost]) -> list[str]:
     lines = [f"Speed-up: time an image in {first} over that in the row's mode, with its 95 % bootstrap interval."]
     if any(each.batches_differ for each in found):
         lines.append("Some modes were timed in other batches than the first, as timed_batch in table.csv says.")
+    if any(DOUBTFUL in _speedup(each) for each in found):
+        lines.append(f"{DOUBTFUL}: of times that do not hold up.")
     differences = [each for cost in found for each in cost.differences]
     if not differences:
         return lines
@@ -98,9 +101,11 @@ def _of(cost: ModeCost, quality: Quality) -> Difference | None:
 def _speedup(each: ModeCost, brief: bool = False) -> str:
     if not known(each.speedup):
         return NOTHING
+    doubt = DOUBTFUL if invalid(each.row) or invalid(each.first) else ""
     if brief or not known(each.low):
-        return f"{significant(each.speedup)}×"
-    return f"{significant(each.speedup)}× ({significant(each.low)} to {significant(each.high)})"
+        return f"{significant(each.speedup)}×{doubt}"
+    interval = f"({significant(each.low)} to {significant(each.high)})"
+    return f"{significant(each.speedup)}× {interval}{' ' * bool(doubt)}{doubt}"
 
 
 def _difference_column(quality: Quality, found: Sequence[ModeCost]) -> Column:

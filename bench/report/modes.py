@@ -15,7 +15,7 @@ import pandas as pd
 
 from bench.bootstrap import ENOUGH, ratio_of_medians
 from bench.report.columns import KEYS, Row, known
-from bench.report.cost import Times, times
+from bench.report.cost import PooledTimes, times
 from bench.report.group import Group, columns_of
 from bench.report.quality import Quality, of_key
 from bench.report.significance import LEVEL, StandardError, half_width, t_probability
@@ -54,7 +54,7 @@ class ModeCost:
         row: in the other mode.
         first: in the first mode of its study.
         speedup: the first mode's median time an image over the other's; NaN if one was not timed.
-        low, high: the ends of its 95 % bootstrap interval; NaN if one has fewer calls than an interval needs.
+        low, high: the ends of its 95 % bootstrap interval; NaN if one has fewer rounds than an interval needs.
         differences: of the distance that rows are ranked by and of KID, as far as they were measured.
     """
 
@@ -104,8 +104,8 @@ class _Cells:
     """The cells of rows, by run and id: ids alone may come twice, where runs are repeated."""
 
     def __init__(self, cells: pd.DataFrame, qualities: Sequence[str]) -> None:
-        names = ("run", "id", "seed", "timed_batch", "latency_s", "network_s", *qualities)
-        self._columns = columns_of(cells[list(names)])
+        names = ("run", "id", "seed", "timed_batch", "latency_s", "network_s", "timing_calls", *qualities)
+        self._columns = columns_of(cells[[name for name in names if name in cells.columns]])
         pairs = zip(self._columns["run"], self._columns["id"], strict=True)
         self._places = {pair: n for n, pair in enumerate(pairs)}
 
@@ -121,14 +121,15 @@ def _cost(row: Row, first: Row, cells: _Cells, qualities: Sequence[Quality]) -> 
     return ModeCost(row, first, *_speedup(times(ours), times(theirs)), [each for each in differences if each.seeds])
 
 
-def _speedup(ours: Times, theirs: Times) -> tuple[float, float, float]:
+def _speedup(ours: PooledTimes, theirs: PooledTimes) -> tuple[float, float, float]:
     if ours.batch is None or theirs.batch is None:
         return math.nan, math.nan, math.nan
-    ratio, low, high = ratio_of_medians(theirs.latency.tolist(), ours.latency.tolist())
     scale = ours.batch / theirs.batch
-    if min(len(ours.latency), len(theirs.latency)) < ENOUGH:
-        return scale * ratio, math.nan, math.nan
-    return scale * ratio, scale * low, scale * high
+    ratio = scale * float(np.median(theirs.latency) / np.median(ours.latency))
+    if min(len(ours.rounds), len(theirs.rounds)) < ENOUGH:
+        return ratio, math.nan, math.nan
+    _, low, high = ratio_of_medians(theirs.rounds.tolist(), ours.rounds.tolist())
+    return ratio, scale * low, scale * high
 
 
 def _difference(ours: Group, theirs: Group, quality: Quality) -> Difference:

@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 
 from bench.bootstrap import ENOUGH
-from bench.report.columns import COMPACT_LAYER, SMALL_N, Row, in_mode, known, known_text, scientific, short
+from bench.report.columns import COMPACT_LAYER, SMALL_N, Row, known, known_text, mode_words, scientific, short
 from bench.report.display import ALIKE, DOUBTFUL, columns, measured
 from bench.report.doubts import invalid, reasons
 from bench.report.quality import Quality
@@ -37,10 +37,10 @@ def notes(section: Section, where: str = "table") -> list[str]:
 
 
 def _time_interval(rows: pd.DataFrame) -> str:
-    """What the intervals of times are; nothing where no row has calls enough for one."""
-    if not (rows["timed_calls"] >= ENOUGH).any():
+    """What the intervals of times are; nothing where no row has rounds enough for one."""
+    if not (rows["timed_rounds"] >= ENOUGH).any():
         return ""
-    few = f", in rows of {ENOUGH} calls or more" if (rows["timed_calls"] < ENOUGH).any() else ""
+    few = f", in rows of {ENOUGH} rounds or more" if (rows["timed_rounds"] < ENOUGH).any() else ""
     return f" ±: half its 95 % bootstrap interval{few}."
 
 
@@ -57,7 +57,7 @@ def _timing_notes(rows: list[Row]) -> list[str]:
     if 0 < waiting < len(rows):
         lines.append(f"Not timed: {waiting} of {len(rows)} rows; run the study again to go on.")
     failed = [row for row in rows if row.get("graph") is True and row.get("captured") is False]
-    if eager := list(dict.fromkeys(f"{row['sampler']} on {row['grid']}{in_mode(row['mode'])}" for row in failed)):
+    if eager := list(dict.fromkeys(f"{row['sampler']} on {row['grid']}{mode_words(row['mode'])}" for row in failed)):
         more = f" and {len(eager) - _NAMED} more" if len(eager) > _NAMED else ""
         lines.append(
             f"Graph asked for, but run eagerly as it could not be captured: {', '.join(eager[:_NAMED])}{more}."

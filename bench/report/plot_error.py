@@ -18,7 +18,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from matplotlib.typing import LineStyleType
 
-from bench.report.columns import Row, in_mode, known, rows_of, with_columns
+from bench.report.columns import Row, known, mode_words, rows_of, with_columns
 from bench.report.labels import wrapped
 from bench.report.series import FAMILIES, MARKERS, Look
 from bench.report.style import FAINT, GREY, INK, SMALL, TEXT, TINY, log_ticks, new_figure, plain, plain_axes
@@ -235,7 +235,7 @@ def _legend(figure: Figure, looks: dict[Line, Look], rows: Sequence[Row]) -> Non
         handle = Line2D([], [], color=look.colour, marker=look.marker, linestyle=look.line, linewidth=1.0)
         handle.set(markersize=0.75 * look.size, markeredgecolor="white", markeredgewidth=0.4)
         grid = "" if line[1] == usual else f", {line[1]}"
-        entries.append((handle, f"{wrapped(line[0])}{grid}{in_mode(line[2])}"))
+        entries.append((handle, f"{wrapped(line[0])}{grid}{mode_words(line[2])}"))
     note = (
         "▲ ▼ beyond the axis, ▼ perhaps 0"
         if len(set(grids)) == 1

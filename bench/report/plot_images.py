@@ -17,6 +17,8 @@ from bench.report.summary import Summary
 
 _EDGE, _LABEL, _GAP, _LINE, _HEAD, _NARROWEST = 0.12, 1.35, 0.14, 0.22, 0.28, 5.6
 """Inches: the margin, the column of names, between blocks, a line of text, a heading, a figure."""
+_LETTERS = 16
+"""Of the legend, that an inch has room for."""
 
 
 class _Sheet:
@@ -75,6 +77,9 @@ def _size(table: Table) -> tuple[float, float]:
     width, height = _block(table)
     rows = len(table.lines) + _has_head(table)
     across = 2 * _EDGE + _LABEL + len(table.columns) * (width + _GAP)
+    if _has_head(table):
+        longest = max(map(len, _legend(table).splitlines()))
+        across = max(across, 2 * _EDGE + _LABEL + width + 2 * _GAP + longest / _LETTERS)
     return across, _HEAD * (1 + bool(table.label)) + rows * (height + _LINE + _GAP)
 
 
@@ -121,7 +126,7 @@ def _legend(table: Table) -> str:
     if table.winners:
         lines.append(f"Framed: the fastest setting within {percent(table.run.tolerance)} of the baseline.")
     if table.left_out:
-        lines.append(f"Each family's best and what is near the Pareto front; {table.left_out} others left out.")
+        lines += ["Each family's best and what is near the Pareto front;", f"{table.left_out} others left out."]
     return "\n".join(lines)
 
 

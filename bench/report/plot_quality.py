@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bench.report.answer import Answer
-from bench.report.columns import Row, in_mode, known, percent, rows_of, setting, significant
+from bench.report.columns import Row, known, mode_words, percent, rows_of, setting, significant
 from bench.report.labels import Curve, families, footnote, legend, mark_beyond, number_beaten, wrapped
 from bench.report.quality import fd_label, of_key
 from bench.report.series import BEATEN, Series, all_series, several, usual_grid
@@ -228,4 +228,4 @@ def _highlights(axes: Axes, panel: _Panel, cost: Cost, fd: str) -> None:
 def _short(row: Row, panel: _Panel) -> str:
     if "grid" in several(panel.rows):
         return setting(row)
-    return f"{row['sampler']} at {row['steps']:,} steps{in_mode(row['mode'])}"
+    return f"{row['sampler']} at {row['steps']:,} steps{mode_words(row['mode'])}"

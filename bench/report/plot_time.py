@@ -6,7 +6,7 @@ from typing import NamedTuple
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.report.columns import Row, guest, in_mode, known, significant
+from bench.report.columns import Row, guest, known, mode_words, significant
 from bench.report.display import overhead
 from bench.report.series import FAMILIES, Series, all_series
 from bench.report.style import (
@@ -97,7 +97,7 @@ def _one_each(timed: list[tuple[Series, list[Row]]]) -> list[_Group]:
     groups = {name: _Group(name, []) for name in [*FAMILIES, *(row["family"] for row in chosen)]}
     for row in chosen:
         model = f" with {row['model']}" if guest(row) else ""
-        groups[row["family"]].bars.append((f"{row['sampler']}{model}, {_steps(row)}{in_mode(row['mode'])}", row))
+        groups[row["family"]].bars.append((f"{row['sampler']}{model}, {_steps(row)}{mode_words(row['mode'])}", row))
     return [group for group in groups.values() if group.bars]
 
 

@@ -15,8 +15,8 @@ from bench.report.columns import (
     Row,
     flat,
     guest,
-    in_mode,
     method,
+    mode_words,
     rows_of,
     with_columns,
 )
@@ -182,7 +182,7 @@ def _gap(run: Run, failed: list[Row], section: Section, rows: list[Row]) -> str:
         distance = fd_label(str(section.rank))
         return f"the baseline is of another model, and {distance} is a distance to each model's own truth"
     sampler, grid, steps = run.baseline
-    words = f"the baseline ({sampler} on {grid} at {steps} steps{in_mode(run.mode)})"
+    words = f"the baseline ({sampler} on {grid} at {steps} steps{mode_words(run.mode)})"
     for row in failed:
         if row["run"] == run.name and run.is_baseline(row):
             return f"{words} failed ({flat(row['error'])})"
@@ -207,4 +207,4 @@ def _cells(rows: list[Row], named: bool) -> str:
 def _line(row: Row, named: bool) -> str:
     run = f"{row['run']}: " if named else ""
     model = f"{row['model']}: " if guest(row) else ""
-    return f"{run}{model}{row['sampler']} on {row['grid']}{in_mode(row['mode'])}"
+    return f"{run}{model}{row['sampler']} on {row['grid']}{mode_words(row['mode'])}"

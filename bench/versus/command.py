@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.progress import Progress, TaskID
 
 from bench.environment import describe, pick_device
+from bench.files import make_room
 from bench.progress import bar, errors
 from bench.record import write_json
 from bench.study import Metric
@@ -65,7 +66,7 @@ def versus(options: VersusOptions) -> int:
     metrics = _checked(options)
     pairs = [pair for sampler in options.samplers for pair in pairs_of(sampler)]
     setting = Setting(options.steps, options.batch, pick_device(options.device))
-    _make_room(options.out)
+    make_room(options.out)
     started = {"started": datetime.now(UTC).isoformat(timespec="seconds"), "load_average_1min": os.getloadavg()[0]}
     found, whole = list[sampling.Sampling](), list[end_to_end.EndToEnd]()
     if options.end_to_end:
@@ -119,16 +120,3 @@ def _checked(options: VersusOptions) -> list[Metric]:
     if wrong or not options.metrics:
         raise UsageError(f"--metrics {','.join(options.metrics)}: expected some of {', '.join(METRICS)}")
     return [metric for metric in METRICS if metric in options.metrics]
-
-
-def _make_room(path: Path) -> None:
-    """Before what takes long, and without a change to a file that is there; UsageError if it cannot be written."""
-    probe = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
-        if path.is_dir():
-            raise IsADirectoryError(f"{path} is a folder")
-    except OSError as error:
-        raise UsageError(f"cannot write {str(path)!r}: {error}; choose another file with --out") from None

@@ -73,9 +73,9 @@ class _Side:
     """The contestants of one mode, and what they scored last."""
 
     def __init__(self, ours: Ours, pair: Pair, setting: Setting, images: int, workspace: Path) -> None:
-        self.ours, self.setting, self._images = ours, setting, images
-        self.mode = ours.cell.mode
+        self.setting, self._images, self.mode = setting, images, ours.cell.mode
         self.peer: Peer = make_peer(pair, ours.cell.model, setting)
+        self.ours = ours.like(self.peer)
         self._workspace, self._stopwatch = workspace, Stopwatch(setting.device)
         extractor, reference = ours.rig.extractor, ours.rig.reference
         if extractor is None or reference is None:

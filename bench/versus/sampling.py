@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
+from torch import Tensor
 
 from bench.timing import Stopwatch
 from bench.versus.ours import Ours
@@ -62,8 +63,8 @@ def compare(ours: Ours, pair: Pair, setting: Setting, rounds: int, advanced: Cal
         trajectory = ours.trajectory(setting.batch)
         numbers = torch.arange(setting.batch, device=setting.device)
 
-        def sample() -> None:
-            trajectory(trajectory.start(numbers))
+        def sample() -> Tensor:
+            return (trajectory(trajectory.start(numbers)) / 2 + 0.5).clamp(0, 1)  # what the pipelines return
 
         sample()
         evaluations, peer_evaluations = trajectory.evaluations / setting.batch, _evaluations(peer, setting)

@@ -14,6 +14,7 @@ from bench.versus.sampling import BARE, OURS, THEIRS, Sampling
 NOTES = (
     "Ratios are of the times of one round: median [quartiles] (95 % bootstrap interval of the median).",
     "Above 1 in a column 'diffusers / ours' or 'habit / ours', ours takes less time.",
+    "Each as it is used: a pipeline places its steps in every call, ours are placed once for a study.",
     "Bare: as many evaluations of the network alone as ours makes.",
     "Pixels apart: root mean square difference between the images of both from the same noise, in grey levels of 255: "
     "whether the same was computed. Only samplers that draw no more noise can be compared so.",

@@ -1,0 +1,19 @@
+"""Files that a command is told to write."""
+
+import os
+from pathlib import Path
+
+from models.errors import UsageError
+
+
+def make_room(path: Path) -> None:
+    """Before what takes long, and without a change to a file that is there; UsageError if it cannot be written."""
+    probe = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+        if path.is_dir():
+            raise IsADirectoryError(f"{path} is a folder")
+    except OSError as error:
+        raise UsageError(f"cannot write {str(path)!r}: {error}; choose another file with --out") from None
