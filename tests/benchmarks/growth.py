@@ -35,7 +35,7 @@ DEFAULTS = {
     "batch": [1, 4, 16, 64, 256, 1_024],
     "cells": [10, 100, 1_000, 10_000],
 }
-METRICS = ("fd", "kid", "inception_score", "precision_recall")
+METRICS = ("fd", "kid")
 
 STUDY = """\
 name = "growth"
