@@ -134,7 +134,12 @@ def _name(sheet: _Sheet, y: float, name: str, details: str) -> None:
     name = fill(name, 20)
     sheet.text(_EDGE, y, name, fontweight="bold")
     below = y + 0.16 * (1 + name.count("\n"))
-    sheet.text(_EDGE, below, "\n".join(fill(line, 24) for line in details.splitlines()), fontsize=TINY, color=GREY)
+    sheet.text(_EDGE, below, "\n".join(_wrapped(line) for line in details.splitlines()), fontsize=TINY, color=GREY)
+
+
+def _wrapped(line: str) -> str:
+    """A line of details within its column; a mode may break after each of its parts."""
+    return fill(line.replace("+", "+ "), 24).replace("+ ", "+")
 
 
 def _cell(sheet: _Sheet, table: Table, x: float, y: float, row: Row | None) -> None:
