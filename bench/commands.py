@@ -71,7 +71,7 @@ def report_runs(runs: Sequence[Path], formats: Sequence[str] | None, out: Path |
         raise UsageError("no run given; expected run folders, such as: report results/quick")
     summary = report.summarise(runs)
     with errors.status("writing tables and figures ..."):
-        written = report.write_report(runs, report.FORMATS if formats is None else formats, out)
+        written = report.write_report(runs, report.FORMATS if formats is None else formats, out, summary)
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = 120  # a log has no edge to wrap at

@@ -3,7 +3,7 @@
 import io
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +33,16 @@ CAPTIONS = {
 """The figures, with what they show."""
 
 
-def write_report(runs: Sequence[Path], formats: Sequence[str] = FORMATS, out: Path | None = None) -> list[Path]:
+def write_report(
+    runs: Sequence[Path], formats: Sequence[str] = FORMATS, out: Path | None = None, summary: Summary | None = None
+) -> list[Path]:
     """Write the report of one or more runs.
 
     Args:
         runs: run folders.
         formats: of `FORMATS`.
         out: the folder for the files; that of the run if there is one, else `DEFAULT_OUT`.
+        summary: of those runs, where there is one already.
 
     Returns:
         The files written.
@@ -50,17 +53,17 @@ def write_report(runs: Sequence[Path], formats: Sequence[str] = FORMATS, out: Pa
     for name in formats:
         if name not in FORMATS:
             raise UsageError(f"unknown format {name!r}; there is: {', '.join(FORMATS)}")
-    summary = summarise(runs)
     folder = out or (Path(runs[0]) if len(runs) == 1 else DEFAULT_OUT)
+    made = _files(summarise(runs) if summary is None else summary, formats)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return [_commit(folder / name, content) for name, content in _files(summary, formats).items()]
+        return [_commit(folder / name, content) for name, content in made]
     except OSError as error:
         raise UsageError(f"cannot write the report to {str(folder)!r}: {error}; choose another with --out") from None
 
 
-def _files(summary: Summary, formats: Sequence[str]) -> dict[str, bytes]:
-    files: dict[str, bytes] = {}
+def _files(summary: Summary, formats: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+    """Names and contents, each made when it is its turn: of very many cells, one is held at a time."""
     texts: dict[str, tuple[str, Callable[[Summary], str]]] = {
         "md": ("table.md", markdown),
         "latex": ("table.tex", latex),
@@ -68,21 +71,21 @@ def _files(summary: Summary, formats: Sequence[str]) -> dict[str, bytes]:
     frames: dict[str, Callable[[pd.DataFrame], bytes]] = {"csv": _csv, "parquet": _parquet}
     for name, (path, text) in texts.items():
         if name in formats:
-            files[path] = text(summary).encode()
+            yield path, text(summary).encode()
     for name, encode in frames.items():
         if name in formats:
-            files[f"table.{name}"], files[f"cells.{name}"] = encode(summary.table), encode(summary.cells)
+            yield f"table.{name}", encode(summary.table)
+            yield f"cells.{name}", encode(summary.cells)
     modes = [each for section in summary.sections for each in section.modes]
     if modes and "csv" in formats:
-        files["modes.csv"] = _csv(modes_frame(modes))
+        yield "modes.csv", _csv(modes_frame(modes))
     if summary.published and "csv" in formats:
-        files["published.csv"] = _csv(published_frame(summary.published))
+        yield "published.csv", _csv(published_frame(summary.published))
     drawn = _figures(summary, formats)
-    files |= {f"{name}.{kind}": content for (name, kind), content in drawn.items() if kind in formats}
+    yield from ((f"{name}.{kind}", content) for (name, kind), content in drawn.items() if kind in formats)
     if "html" in formats:
         pictures = {name: content for (name, kind), content in drawn.items() if kind == "png"}
-        files["index.html"] = page(summary, pictures, CAPTIONS).encode()
-    return files
+        yield "index.html", page(summary, pictures, CAPTIONS).encode()
 
 
 def _figures(summary: Summary, formats: Sequence[str]) -> dict[tuple[str, str], bytes]:
@@ -97,7 +100,9 @@ def _figures(summary: Summary, formats: Sequence[str]) -> dict[tuple[str, str], 
 
 
 def _csv(frame: pd.DataFrame) -> bytes:
-    return _as_json(frame, (list, dict)).to_csv(index=False).encode()
+    buffer = io.BytesIO()
+    _as_json(frame, (list, dict)).to_csv(buffer, index=False)
+    return buffer.getvalue()
 
 
 def _parquet(frame: pd.DataFrame) -> bytes:
