@@ -156,6 +156,8 @@ def cropping_loss(
 ) -> Callable[[int], Tensor]:
     """Cross-entropy at a step on images that are each cropped out of a larger one, with label smoothing 0.1.
 
+    Every image is taken once an epoch, in an order of its own.
+
     Args:
         network: maps uint8 images to (features, logits).
         images: (N, C, H, W) uint8, moved to the network's device whole.
@@ -170,7 +172,7 @@ def cropping_loss(
 
     def loss_of(step: int) -> Tensor:
         draws = step_generator(recipe.seed, step, device)
-        chosen = torch.randint(len(images), (recipe.batch,), generator=draws, device=device)
+        chosen = epoch_batch(len(images), recipe, step).to(device, non_blocking=True)
         moves = torch.randint(-pad, pad + 1, (2, recipe.batch), generator=draws, device=device)
         mirrored = torch.rand(recipe.batch, generator=draws, device=device) < 0.5
         cropped = crop(images[chosen], moves, mirrored if recipe.flips else torch.zeros_like(mirrored))
@@ -179,6 +181,17 @@ def cropping_loss(
         return functional.cross_entropy(logits.float(), labels[chosen], label_smoothing=0.1)
 
     return loss_of
+
+
+def epoch_batch(count: int, recipe: Recipe, step: int) -> Tensor:
+    """The numbers (batch,) of the images of a step, where each of `count` comes once before any comes again."""
+    numbers = torch.arange(step * recipe.batch, (step + 1) * recipe.batch)
+    epochs = numbers // count
+    orders = {
+        epoch: torch.randperm(count, generator=step_generator(recipe.seed, -1 - epoch))
+        for epoch in epochs.unique().tolist()
+    }
+    return torch.cat([order[numbers[epochs == epoch] % count] for epoch, order in orders.items()])
 
 
 def crop(images: Tensor, moves: Tensor, mirrored: Tensor) -> Tensor:
