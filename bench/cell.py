@@ -1,4 +1,4 @@
-"""The images of one cell and what they are worth; what they cost is measured apart, in `bench.rounds`."""
+"""The images of one cell and what they are worth; what they cost is measured apart, in `bench.timing.rounds`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,14 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.capture import Graph
 from bench.generation import Generation
 from bench.images import to_uint8
 from bench.resolve import Resolved
 from bench.rig import PLAIN, Rig
 from bench.score import Score
 from bench.solution import Problem, Solutions, has_solver_error
-from bench.trajectory import Trajectory
+from bench.timing.capture import Graph
+from bench.timing.trajectory import Trajectory
 from models.execution import arithmetic
 
 _FLOW_DEPENDS_ON = (

@@ -9,7 +9,7 @@ from bench.placement import place
 from bench.plan import Cell, plan
 from bench.rig import PLAIN, Rig
 from bench.solution import evaluations, has_solver_error
-from bench.timing import Stopwatch
+from bench.timing.clock import Stopwatch
 from models.modes import Mode, parse_mode
 
 _CALIBRATION_S = 1.0

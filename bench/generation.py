@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from bench.images import SampleCheck
-from bench.memory import is_out_of_memory, release_cache
-from bench.trajectory import Trajectory
+from bench.timing.memory import is_out_of_memory, release_cache
+from bench.timing.trajectory import Trajectory
 
 
 class Generation:

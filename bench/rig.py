@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.batch_size import fastest_batch
 from bench.environment import pick_device
 from bench.labels import draw_labels
 from bench.plan import Cell, plan
@@ -18,7 +17,8 @@ from bench.quality.extractors import load_extractor
 from bench.quality.metrics import PARAMETERS
 from bench.quality.reference import Reference, load_reference
 from bench.study import Study
-from bench.timing import Stopwatch
+from bench.timing.batch_size import fastest_batch
+from bench.timing.clock import Stopwatch
 from models.denoiser import ClipRange, Denoiser
 from models.errors import UsageError
 from models.execution import arithmetic

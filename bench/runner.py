@@ -11,23 +11,23 @@ from typing import Any, Protocol
 
 import torch
 
-from bench.capture import graphs_on
 from bench.cell import measure
-from bench.cost import Times
 from bench.environment import describe
 from bench.images import save_preview
-from bench.memory import is_out_of_memory
-from bench.monitor import monitor_of
 from bench.placement import grid_ends
 from bench.plan import Cell, Expectation, expectations, plan
 from bench.record import SCHEMA, Record, RunFolder, cell_id
 from bench.resolve import Resolved, resolve
 from bench.rig import Rig
-from bench.rounds import Rounds, Setting
 from bench.solution import Solutions
 from bench.study import Study
-from bench.timing import Stopwatch
-from bench.work import Work
+from bench.timing.capture import graphs_on
+from bench.timing.clock import Stopwatch
+from bench.timing.cost import Times
+from bench.timing.memory import is_out_of_memory
+from bench.timing.monitor import monitor_of
+from bench.timing.rounds import Rounds, Setting
+from bench.timing.work import Work
 
 
 @dataclass

@@ -17,9 +17,8 @@ from samplers import Sampler, base, registry
 
 # what measures, and what a model is made of; the sampler's own code is hashed apart
 _BENCH = (
-    *("arithmetic", "bootstrap", "capture", "cell", "cost", "generation", "gpu_state", "host_load", "images", "labels"),
-    *("memory", "monitor", "noise", "noise_kernel", "philox"),
-    *("resolve", "rig", "rounds", "score", "solution", "sources", "timing", "trajectory"),
+    *("cell", "generation", "images", "labels", "noise", "noise_kernel", "philox", "resolve", "rig", "score"),
+    *("solution", "sources"),
 )
 _MODELS = (
     *("analytic", "building", "classifier", "denoiser", "execution", "grids", "modes", "networks", "resnet"),
@@ -29,6 +28,7 @@ _ROOT = Path(__file__).parent
 _CODE = (
     *(_ROOT / f"{name}.py" for name in _BENCH),
     *sorted((_ROOT / "quality").glob("*.py")),
+    *sorted((_ROOT / "timing").glob("*.py")),
     *(_ROOT.parent / "models" / f"{name}.py" for name in _MODELS),
     Path(inspect.getfile(base)),
 )

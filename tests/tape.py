@@ -32,7 +32,7 @@ def _latest(now: dict[int, Tensor], written: Tensor) -> Tensor:
 
 
 class Tape:
-    """A `bench.capture.Graph` of operations on the CPU."""
+    """A `bench.timing.capture.Graph` of operations on the CPU."""
 
     def __init__(self) -> None:
         self._tape: list[tuple[Any, Any, Any, list[Tensor]]] = []

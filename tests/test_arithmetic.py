@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench.arithmetic import gflop_per_evaluation, vendor_peak_tflops
+from bench.timing.arithmetic import gflop_per_evaluation, vendor_peak_tflops
 from models.networks import call_unet, make_unet
 
 _META = torch.device("meta")

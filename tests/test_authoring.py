@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from bench import cli
 from bench.checks import CHECKS, Check, run_check
+from bench.cli import app
 from samplers import SAMPLERS
 from samplers.registry import load_file
 
 _ROOT = Path(__file__).parent.parent
-_TEMPLATE = _ROOT / "bench" / "templates" / "sampler.py"
+_TEMPLATE = _ROOT / "bench" / "cli" / "templates" / "sampler.py"
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +26,7 @@ def apart(monkeypatch: pytest.MonkeyPatch) -> None:
 def _main(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
     monkeypatch.setattr(sys, "argv", ["run_bench.py", *map(str, arguments)])
     with pytest.raises(SystemExit) as end:
-        cli.main()
+        app.main()
     assert isinstance(end.value.code, int)
     return end.value.code
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.bootstrap import ENOUGH, median_interval, ratio_of_medians, round_medians
+from bench.timing.bootstrap import ENOUGH, median_interval, ratio_of_medians, round_medians
 
 
 @pytest.fixture

@@ -9,14 +9,14 @@ import torch
 from tape import Tape
 from torch import Tensor
 
-from bench.capture import Captured, NotCapturable
 from bench.noise import ImageNoise
 from bench.philox import philox
 from bench.plan import plan
 from bench.resolve import Resolved, resolve
 from bench.rig import Rig
 from bench.study_file import Overrides, parse_study
-from bench.trajectory import Trajectory
+from bench.timing.capture import Captured, NotCapturable
+from bench.timing.trajectory import Trajectory
 from models.denoiser import Denoiser
 from models.schedule import Level
 from samplers import SAMPLERS, Noise, Sampler

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import cli
+from bench.cli import app
 from bench.study_file import STUDIES
 
 _ROOT = Path(__file__).parent.parent
@@ -36,7 +36,7 @@ _DDIM = "p = model(x, t); return s.alpha * p.x0 + s.sigma * p.eps"
 def _main(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
     monkeypatch.setattr(sys, "argv", ["run_bench.py", *map(str, arguments)])
     with pytest.raises(SystemExit) as end:
-        cli.main()
+        app.main()
     assert isinstance(end.value.code, int)
     return end.value.code
 
@@ -131,7 +131,7 @@ def test_bad_input_ends_with_status_2_and_one_message(
 def test_a_run_with_a_failed_cell_ends_with_status_1_and_names_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("bench.commands.report.FORMATS", ("md",))
+    monkeypatch.setattr("bench.cli.run.report.FORMATS", ("md",))
     plugin = _plugin(tmp_path, "test-nan", body="return model(x, t).x0 * float('nan')")
     study = tmp_path / "study.toml"
     study.write_text((STUDIES / "quick.toml").read_text().replace("steps = 200", "steps = 3"))
@@ -149,7 +149,7 @@ def test_an_interrupted_run_ends_with_status_130(
     def interrupt(*arguments: object, **named: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("bench.commands.run_and_report", interrupt)
+    monkeypatch.setattr("bench.cli.run.run_and_report", interrupt)
     assert _main(monkeypatch, "run", "quick") == 130
     assert "what is finished is kept, the same command (without --force) goes on" in capsys.readouterr().err
 
@@ -175,7 +175,7 @@ def test_a_dry_run_lists_the_cells_and_writes_nothing(
 def test_a_plugin_is_checked_like_any_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("bench.authoring.CHECKS", _cheap_checks())
+    monkeypatch.setattr("bench.cli.authoring.CHECKS", _cheap_checks())
     good = _plugin(tmp_path, "test-good")
     assert _main(monkeypatch, "check", "test-good", "--plugin", good, "--plot", tmp_path / "new" / "good.pdf") == 0
     shown = capsys.readouterr().out
@@ -215,7 +215,7 @@ def test_where_there_is_no_convergence_to_draw_it_says_why(
     body: str,
     said: str,
 ) -> None:
-    monkeypatch.setattr("bench.authoring.CHECKS", _cheap_checks()[-1:])
+    monkeypatch.setattr("bench.cli.authoring.CHECKS", _cheap_checks()[-1:])
     plugin, plot = _plugin(tmp_path, name, order, body), tmp_path / "plot.png"
     failed = 0 if order is None else 1
     assert _main(monkeypatch, "check", name, "--plugin", plugin, "--plot", plot) == failed
@@ -226,7 +226,7 @@ def test_where_there_is_no_convergence_to_draw_it_says_why(
 def test_a_check_as_json_says_the_same_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("bench.authoring.CHECKS", _cheap_checks())
+    monkeypatch.setattr("bench.cli.authoring.CHECKS", _cheap_checks())
     assert _main(monkeypatch, "check", "test-json", "--json", "--plugin", _plugin(tmp_path, "test-json", order=2)) == 1
     found = json.loads(capsys.readouterr().out)
     assert (found["sampler"], found["conforms"]) == ("test-json", False)
@@ -270,5 +270,7 @@ def test_help_is_there_for_every_command(monkeypatch: pytest.MonkeyPatch, capsys
 
 
 def test_the_command_line_answers_without_importing_torch() -> None:
-    code = "import sys, bench.cli; sys.exit(any(name in sys.modules for name in ('torch', 'diffusers', 'matplotlib')))"
+    code = (
+        "import sys, bench.cli.app; sys.exit(any(name in sys.modules for name in ('torch', 'diffusers', 'matplotlib')))"
+    )
     assert subprocess.run([sys.executable, "-c", code], cwd=_ROOT, check=False).returncode == 0

@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench.batch_size import fastest_batch
 from bench.generation import Generation
 from bench.plan import plan
 from bench.resolve import Resolved, resolve
 from bench.rig import Rig
 from bench.study_file import Overrides, parse_study
-from bench.trajectory import Trajectory
+from bench.timing.batch_size import fastest_batch
+from bench.timing.trajectory import Trajectory
 from models.denoiser import Denoiser
 from models.schedule import Level
 from samplers import Noise, Sampler

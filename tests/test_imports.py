@@ -15,8 +15,8 @@ HEAVY = ("torch", "diffusers", "matplotlib", "pandas", "scipy", "huggingface_hub
 DESCRIBING = (
     *("samplers", "models.card", "models.denoiser", "models.description", "models.diffusers_folder", "models.grids"),
     *("models.hub", "models.registry", "models.schedule", "models.schedule_cards", "models.scheduler_config"),
-    *("models.sources", "bench.cli", "bench.listing", "bench.placement", "bench.plan", "bench.record"),
-    *("bench.sampler_list", "bench.study", "bench.study_file"),
+    *("models.sources", "bench.cli.app", "bench.cli.listing", "bench.placement", "bench.plan", "bench.record"),
+    *("bench.cli.sampler_list", "bench.study", "bench.study_file"),
 )
 
 _STUDY = """
@@ -59,16 +59,16 @@ for name in {DESCRIBING}:
 
 @pytest.mark.parametrize("what", ["samplers", "grids", "models", "metrics", "runs"])
 def test_what_there_is_is_listed_without_the_large_libraries(what: str) -> None:
-    assert not loaded_by(f"from bench.cli import list_\nlist_({what!r})") & set(HEAVY)
+    assert not loaded_by(f"from bench.cli.app import list_\nlist_({what!r})") & set(HEAVY)
 
 
 def test_help_is_printed_before_anything_is_imported_that_it_does_not_need() -> None:
-    loaded = loaded_by("from bench.cli import app\napp(['--help'], result_action='return_value')")
+    loaded = loaded_by("from bench.cli.app import app\napp(['--help'], result_action='return_value')")
     assert not loaded & {*HEAVY, "numpy", "pydantic", "samplers"}
 
 
 def test_a_report_needs_no_torch_and_draws_nothing_before_it_is_asked_to() -> None:
-    assert not loaded_by("import bench.commands") & {"torch", "diffusers", "matplotlib"}
+    assert not loaded_by("import bench.cli.run") & {"torch", "diffusers", "matplotlib"}
 
 
 def test_diffusers_is_imported_by_its_adapter_alone_until_a_function_needs_it() -> None:

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import torch
 
-from bench import host_load
-from bench.gpu_state import GpuState, gpu_state
-from bench.host_load import OVERHEATED, QUOTA, HostLoad
-from bench.monitor import WINDOW_S, Monitor, Watch, monitor_of, summed, verdict
+from bench.timing import host_load
+from bench.timing.gpu_state import GpuState, gpu_state
+from bench.timing.host_load import OVERHEATED, QUOTA, HostLoad
+from bench.timing.monitor import WINDOW_S, Monitor, Watch, monitor_of, summed, verdict
 
 Times = namedtuple("Times", "user nice system idle iowait irq softirq steal guest guest_nice")
 

@@ -30,13 +30,14 @@ only-include = ["broken_plugin.py"]
 # several commands in one process: each imports torch only once, and a plugin that one has loaded shows in the next
 _SESSION = """
 import contextlib, io, json, sys
-import bench.sampler_list
-load, bench.sampler_list.load_installed = bench.sampler_list.load_installed, dict
-bench.sampler_list.sampler_rows(10)
-bench.sampler_list.load_installed = load
+import bench.cli.sampler_list
+load, bench.cli.sampler_list.load_installed = bench.cli.sampler_list.load_installed, dict
+bench.cli.sampler_list.sampler_rows(10)
+bench.cli.sampler_list.load_installed = load
 slow = [name for name in ("diffusers", "matplotlib", "pandas", "torchvision") if name in sys.modules]
 import pytest
-from bench import cli, report
+from bench import report
+from bench.cli import app
 from bench.rig import Rig
 Rig.warm_up = lambda rig: None  # as conftest.py has it
 report.FORMATS = ("md",)  # figures take seconds
@@ -46,7 +47,7 @@ for key, arguments in json.loads(sys.argv[1]).items():
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
         try:
-            cli.main()
+            app.main()
         except SystemExit as end:
             status = end.code
     found[key] = [status, out.getvalue(), "gradient_estimation" in sys.modules]
@@ -82,7 +83,7 @@ def _wheel(project: Path, out: Path) -> zipfile.ZipFile:
 
 def test_the_template_of_new_samplers_is_shipped_in_the_wheel(tmp_path: Path) -> None:
     wheel = _wheel(_ROOT, tmp_path)
-    template = "bench/templates/sampler.py"
+    template = "bench/cli/templates/sampler.py"
     assert wheel.read(template) == (_ROOT / template).read_bytes()
     assert not [name for name in wheel.namelist() if name.startswith("tests")]
 

@@ -10,7 +10,6 @@ import pytest
 from report_records import BASELINE, failed, in_mode, record, row_of, terminal, untimed, write_run
 from scipy import stats
 
-from bench.bootstrap import ratio_of_medians
 from bench.record import Record
 from bench.report import compare, summarise, write_report
 from bench.report.columns import method
@@ -22,6 +21,7 @@ from bench.report.plots import FIGURES, worth_drawing
 from bench.report.series import all_series
 from bench.report.summary import Section
 from bench.report.tables import latex, markdown
+from bench.timing.bootstrap import ratio_of_medians
 
 FAST = "bf16+compile"
 MODES = ["fp32", FAST]

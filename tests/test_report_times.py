@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from report_records import BASELINE, record, row_of, terminal, untimed, write_run
 
-from bench.bootstrap import median_interval
 from bench.record import Record
 from bench.report import compare, summarise, write_report
 from bench.report.display import DOUBTFUL, NOTHING, columns
@@ -15,6 +14,7 @@ from bench.report.page import page
 from bench.report.plots import FIGURES, worth_drawing
 from bench.report.summary import Section
 from bench.report.tables import latex, markdown, markdown_table
+from bench.timing.bootstrap import median_interval
 
 INVALID: Record = {"timing_valid": False, "timing_note": "another process used the device"}
 

@@ -11,18 +11,18 @@ import torch
 from quiet import Quiet
 from torch import Tensor
 
-from bench.cost import Columns, Times
-from bench.monitor import Watch
 from bench.plan import plan
 from bench.record import RunFolder
 from bench.resolve import resolve
 from bench.rig import Rig
-from bench.rounds import Rounds, Setting
 from bench.runner import Outcome, run_study
 from bench.study import Study
 from bench.study_file import Overrides, parse_study
-from bench.timing import Stopwatch, Timed, TimedNetwork
-from bench.trajectory import Start, Trajectory
+from bench.timing.clock import Stopwatch, Timed, TimedNetwork
+from bench.timing.cost import Columns, Times
+from bench.timing.monitor import Watch
+from bench.timing.rounds import Rounds, Setting
+from bench.timing.trajectory import Start, Trajectory
 
 _CPU = torch.device("cpu")
 _STUDY = """

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from bench.commands import run_and_report
+from bench.cli.run import run_and_report
 from bench.placement import grid_ends, place
 from bench.plan import Cell, plan
 from bench.record import RunFolder

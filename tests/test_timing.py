@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from bench.timing import Stopwatch, TimedNetwork
+from bench.timing.clock import Stopwatch, TimedNetwork
 from models.denoiser import Denoiser
 from models.schedule import DiscreteVP, Level
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench import tuning
-from bench.cli import app
-from bench.tuning import REPEATS, Trial, best, tune, usual_threads
+from bench.cli.app import app
+from bench.timing import tuning
+from bench.timing.tuning import REPEATS, Trial, best, tune, usual_threads
 from models.errors import UsageError
 from models.modes import Mode, parse_mode
 from models.schedule import DiscreteVP, Level

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
-from bench import making
 from bench.datasets import load_digits
+from bench.training import command
 from bench.training.digits import Budget, train_digits_vae
 from models.description import load_card
 from models.sources import ZOO
@@ -121,7 +121,7 @@ def test_a_tiny_budget_makes_a_folder_of_the_decoder_alone(tmp_path: Path) -> No
 def test_the_command_s_short_training_has_the_steps_asked_for_and_says_how_to_use_the_decoder(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert making.train_model("digits-vae", tmp_path, 0, 2) == 0
+    assert command.train_model("digits-vae", tmp_path, 0, 2) == 0
     assert load_card(tmp_path / "model").training["steps"] == 2
     assert 'samplers = ["one-step"]' in capsys.readouterr().out
 

@@ -4,9 +4,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bench.bootstrap import median_interval, round_medians
 from bench.report.columns import Row, known
 from bench.report.group import Floats, Group, mean, median
+from bench.timing.bootstrap import median_interval, round_medians
 
 _MEASURED_ONCE = (
     *("latency_1_s_median", "best_batch", "best_throughput_img_per_s", "energy_j_per_image"),

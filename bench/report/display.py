@@ -6,12 +6,12 @@ from typing import Any
 
 import pandas as pd
 
-from bench.bootstrap import ENOUGH
 from bench.report.columns import Row, decimals_for, known, percent, scientific, significant
 from bench.report.doubts import invalid
 from bench.report.quality import Quality, quality_columns
 from bench.report.significance import differ
 from bench.report.summary import Section
+from bench.timing.bootstrap import ENOUGH
 
 NOTHING = "–"  # noqa: RUF001  (an en dash, which readers take for "no value")
 

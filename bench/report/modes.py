@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from bench.bootstrap import ENOUGH, ratio_of_medians
 from bench.report.columns import KEYS, Row, known
 from bench.report.cost import PooledTimes, times
 from bench.report.group import Group, columns_of
 from bench.report.quality import Quality, of_key
 from bench.report.significance import LEVEL, StandardError, half_width, t_probability
+from bench.timing.bootstrap import ENOUGH, ratio_of_medians
 
 
 class Difference(NamedTuple):

@@ -4,13 +4,13 @@ from typing import Any
 
 import pandas as pd
 
-from bench.bootstrap import ENOUGH
 from bench.report.columns import COMPACT_LAYER, SMALL_N, Row, known, known_text, mode_words, scientific, short
 from bench.report.display import ALIKE, DOUBTFUL, columns, measured
 from bench.report.doubts import invalid, reasons
 from bench.report.quality import Quality
 from bench.report.significance import JACKKNIFE_BLOCKS, t_quantile
 from bench.report.summary import Section
+from bench.timing.bootstrap import ENOUGH
 
 _INFINITE = (
     "FD∞: extrapolated to infinitely many images, which takes away nearly all of the bias that few have; the standard "

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from rich.progress import Progress, TaskID
 
+from bench.cli.progress import bar, errors
 from bench.environment import describe, pick_device
 from bench.files import make_room
-from bench.progress import bar, errors
 from bench.record import write_json
 from bench.study import Metric
 from bench.versus import end_to_end, sampling

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from bench.record import Record, RunFolder
-from bench.timing import Stopwatch
+from bench.timing.clock import Stopwatch
 from bench.versus.habit import METRICS, Fidelity, generate
 from bench.versus.ours import Ours
 from bench.versus.pairs import Pair

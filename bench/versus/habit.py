@@ -25,7 +25,7 @@ from bench.quality.extractor import Extractor
 from bench.quality.metrics import KID_SUBSET_SIZE
 from bench.quality.reference import Reference
 from bench.study import Metric
-from bench.timing import Stopwatch
+from bench.timing.clock import Stopwatch
 from bench.versus.from_files import register
 from bench.versus.peers import Peer, Setting
 from models.errors import UsageError

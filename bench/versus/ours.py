@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from bench.capture import graphs_on
 from bench.cell import measure
 from bench.images import save_preview
 from bench.plan import plan
@@ -15,7 +14,8 @@ from bench.resolve import Resolved, resolve
 from bench.rig import Rig
 from bench.solution import Solutions
 from bench.study import Baseline, Block, Metric, Study, Timing
-from bench.trajectory import Trajectory
+from bench.timing.capture import graphs_on
+from bench.timing.trajectory import Trajectory
 from bench.versus.peers import Peer, Setting
 from models.denoiser import Denoiser
 from models.modes import Mode

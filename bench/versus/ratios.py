@@ -6,7 +6,7 @@ from itertools import cycle, islice
 
 import numpy as np
 
-from bench.bootstrap import median_interval
+from bench.timing.bootstrap import median_interval
 
 Seconds = dict[str, list[float]]
 """By contestant, a value a round."""
@@ -18,7 +18,7 @@ class Ratio:
 
     Attributes:
         median, q1, q3: of the ratios.
-        low, high: 95 % bootstrap interval of their median (see `bench.bootstrap` on few rounds).
+        low, high: 95 % bootstrap interval of their median (see `bench.timing.bootstrap` on few rounds).
     """
 
     median: float

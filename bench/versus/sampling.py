@@ -7,7 +7,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from bench.timing import Stopwatch
+from bench.timing.clock import Stopwatch
 from bench.versus.ours import Ours
 from bench.versus.pairs import Pair
 from bench.versus.peers import Peer, Setting, make_peer

@@ -15,10 +15,10 @@ from itertools import product
 import psutil
 import torch
 
-from bench.bootstrap import ENOUGH, median_interval
-from bench.host_load import allowed_processors
-from bench.memory import is_out_of_memory, release_cache
-from bench.timing import Clock, Stopwatch
+from bench.timing.bootstrap import ENOUGH, median_interval
+from bench.timing.clock import Clock, Stopwatch
+from bench.timing.host_load import allowed_processors
+from bench.timing.memory import is_out_of_memory, release_cache
 from models.execution import arithmetic
 from models.modes import Mode
 from models.zoo import Model, load_model

@@ -13,7 +13,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from bench.memory import is_out_of_memory
+from bench.timing.memory import is_out_of_memory
 
 
 class NotCapturable(RuntimeError):

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from bench.gpu_state import GpuState, gpu_state
-from bench.host_load import OVERHEATED, QUOTA, HostLoad, HostReading
+from bench.timing.gpu_state import GpuState, gpu_state
+from bench.timing.host_load import OVERHEATED, QUOTA, HostLoad, HostReading
 
 SPREAD = 0.10
 """Interquartile range over median: of undisturbed times of the digits it is 1 to 4 %, and a median of ten that spread

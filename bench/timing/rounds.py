@@ -12,14 +12,14 @@ from typing import NamedTuple
 
 import torch
 
-from bench.capture import Graph
-from bench.cost import Columns, Times
-from bench.memory import release_cache
-from bench.monitor import Monitor, Watch
 from bench.resolve import Resolved
 from bench.rig import Rig
-from bench.timing import Stopwatch, Timed
-from bench.trajectory import Trajectory
+from bench.timing.capture import Graph
+from bench.timing.clock import Stopwatch, Timed
+from bench.timing.cost import Columns, Times
+from bench.timing.memory import release_cache
+from bench.timing.monitor import Monitor, Watch
+from bench.timing.trajectory import Trajectory
 from models.execution import arithmetic
 
 _MOST = 50

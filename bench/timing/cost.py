@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from bench.bootstrap import median_interval, round_medians
-from bench.monitor import Watch, summed, verdict
-from bench.timing import Timed
+from bench.timing.bootstrap import median_interval, round_medians
+from bench.timing.clock import Timed
+from bench.timing.monitor import Watch, summed, verdict
 
 Columns = dict[str, Any]
 

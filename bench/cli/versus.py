@@ -36,7 +36,7 @@ def versus(
         metrics: Of a quality cell: fd, kid, precision_recall (default: fd); with --end-to-end.
         out: JSON file with every raw time (default: results/versus.json, or results/versus-end-to-end.json).
     """
-    from bench.listing import RESULTS
+    from bench.cli.listing import RESULTS
     from bench.versus.command import VersusOptions
     from bench.versus.command import versus as measure
     from models.errors import UsageError

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from bench.checks import CHECKS, Check, Result, run_check
-from bench.sampler_list import source
+from bench.cli.sampler_list import source
 from models.errors import UsageError
 from samplers import SAMPLERS, Sampler
 from samplers.registry import load_installed

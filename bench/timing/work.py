@@ -2,10 +2,10 @@
 
 import torch
 
-from bench.arithmetic import gflop_per_evaluation, vendor_peak_tflops
 from bench.environment import device_name
 from bench.resolve import Resolved
 from bench.rig import Rig
+from bench.timing.arithmetic import gflop_per_evaluation, vendor_peak_tflops
 from models.zoo import load_model
 
 

@@ -34,13 +34,22 @@ def reference(
         batch: Images that the extractor sees at a time (default: its own number).
         device: auto, cpu, cuda, cuda:1, ...
     """
-    from bench.making import make_statistics
+    from bench.cli.progress import bar
+    from bench.environment import pick_device
     from bench.quality.extractor import INCEPTION
-    from bench.quality.reference_file import ReferenceOptions
+    from bench.quality.reference_file import ReferenceOptions, make_reference
 
     name = INCEPTION if extractor is None else extractor
     options = ReferenceOptions(data, out, name, weights, sha256, images, resize, features, batch)
-    return make_statistics(options, device)
+    with bar() as shown:
+        task = shown.add_task("features", total=None)
+
+        def advanced(done: int, total: int) -> None:
+            shown.update(task, completed=done, total=total, refresh=True)
+
+        path = make_reference(options, pick_device(device), advanced)
+    print(f'{path}\nin a study: extractor = "{name}", reference = "{data if out is None else path}"')
+    return 0
 
 
 train = App(name="train", help="Train a model; a killed training goes on from its checkpoint.")
@@ -56,7 +65,7 @@ def train_embedded(model: str, /, *, out: Path | None = None, seed: int = 0, ste
         seed: Of initialisation, batches, times and noise.
         steps: Steps of the denoiser's training, to try the command out; all other stages shrink alike.
     """
-    from bench.making import train_model
+    from bench.training.command import train_model
 
     return train_model(model, out, seed, steps)
 
@@ -116,8 +125,8 @@ def cifar10(
         keep_features: Keep the features of all images in the reference, which KID, recall and the quick study need
             (51 MB for CIFAR-10).
     """
-    from bench.listing import RESULTS
-    from bench.making import train_on_images
+    from bench.cli.listing import RESULTS
+    from bench.training.command import train_on_images
 
     given = {name: value for name, value in locals().items() if name not in ("RESULTS", "train_on_images", "compile_")}
     given |= {"compile": compile_, "out": RESULTS / "train-cifar10" if out is None else out}

@@ -8,10 +8,10 @@ from typing import Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
-from bench.cli_making import reference, train
-from bench.cli_tune import tune
-from bench.cli_values import integers
-from bench.cli_versus import versus
+from bench.cli.making import reference, train
+from bench.cli.tune import tune
+from bench.cli.values import integers
+from bench.cli.versus import versus
 from models.errors import UsageError
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
@@ -97,7 +97,7 @@ def run(
         dry_run: Only list the cells.
         plugin: Python file that registers samplers or networks; may be given several times.
     """
-    from bench.commands import run_and_report
+    from bench.cli.run import run_and_report
     from bench.study_file import Overrides
     from models.modes import parse_mode
     from models.registry import split_outside_brackets
@@ -137,7 +137,7 @@ def list_(
         as_json: As JSON on stdout, with all that is known.
         plugin: Python file that registers samplers.
     """
-    from bench.listing import rows, show
+    from bench.cli.listing import rows, show
 
     _load_plugins(plugin)
     found = rows(what, steps)
@@ -165,7 +165,7 @@ def check(
         plot: Figure (.png or .pdf) of its error against steps, beside the slope of its declared order.
         as_json: As JSON on stdout.
     """
-    from bench.authoring import check_sampler
+    from bench.cli.authoring import check_sampler
 
     _load_plugins(plugin)
     return check_sampler(name, plot, as_json=as_json)
@@ -179,7 +179,7 @@ def new_sampler(name: str, /, *, out: Path | None = None) -> int:
         name: Name of the new sampler: lower-case letters, digits, "+", "-", "_".
         out: Python file to write (default: NAME.py here).
     """
-    from bench.authoring import new_sampler as write
+    from bench.cli.authoring import new_sampler as write
 
     return write(name, out)
 
@@ -195,7 +195,7 @@ def report(
         formats: Of md, latex, csv, parquet, html, png, pdf; all by default.
         out: Folder for the files (default: the run folder).
     """
-    from bench.commands import report_runs
+    from bench.cli.run import report_runs
 
     return report_runs(list(runs), formats.split(",") if formats is not None else None, out)
 
@@ -208,7 +208,7 @@ def compare(run_a: Path, run_b: Path, /) -> int:
         run_a: Run folder.
         run_b: Run folder.
     """
-    from bench.commands import compare_runs
+    from bench.cli.run import compare_runs
 
     return compare_runs(run_a, run_b)
 

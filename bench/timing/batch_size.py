@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from bench.memory import is_out_of_memory, release_cache
+from bench.timing.memory import is_out_of_memory, release_cache
 
 _FIRST = 16
 _GAIN = 0.97

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from bench.listing import Row, parameters
+from bench.cli.listing import Row, parameters
 from models.errors import UsageError
 from models.grids import GRIDS
 from models.registry import origin

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from bench.cli_values import integers
+from bench.cli.values import integers
 from models.errors import UsageError
 
 if TYPE_CHECKING:
     import torch
 
-    from bench.tuning import Trial
+    from bench.timing.tuning import Trial
     from models.modes import Mode
 
 
@@ -43,10 +43,10 @@ def tune(
         seconds: Of evaluations for each combination.
         as_json: As JSON on stdout, with all raw times.
     """
+    from bench.cli.progress import bar
     from bench.environment import pick_device, processor_name
-    from bench.monitor import monitor_of, verdict
-    from bench.progress import bar
-    from bench.tuning import tune as measure
+    from bench.timing.monitor import monitor_of, verdict
+    from bench.timing.tuning import tune as measure
 
     found = pick_device(device)
     sizes = sorted(set(_positive("--batches", batches)), reverse=True)  # unless told otherwise one takes the largest
@@ -94,8 +94,8 @@ def _positive(option: str, text: str) -> list[int]:
 
 def _threads(text: str | None, device: "torch.device") -> list[int | None]:
     """The numbers of threads to try; None where the CPU does not compute."""
-    from bench.host_load import allowed_processors
-    from bench.tuning import usual_threads
+    from bench.timing.host_load import allowed_processors
+    from bench.timing.tuning import usual_threads
 
     if device.type != "cpu":
         if text is not None:
@@ -129,7 +129,7 @@ def _modes(model: str, text: str | None) -> list["Mode"]:
 
 def _chosen(trials: list["Trial"]) -> list[tuple["Trial", "Trial"]]:
     """For each precision the best of its trials, and the first of them, which is the default."""
-    from bench.tuning import best
+    from bench.timing.tuning import best
 
     precisions = dict.fromkeys(trial.mode.precision for trial in trials)
     groups = [[trial for trial in trials if trial.mode.precision == precision] for precision in precisions]

@@ -1,4 +1,4 @@
-"""What the commands do that make something to measure with: models and reference statistics."""
+"""What `run_bench.py train` does once its arguments are read."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,28 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bench.environment import pick_device
-from bench.listing import RESULTS
-from bench.progress import bar
-from bench.quality.reference_file import ReferenceOptions, make_reference
+from bench.cli.listing import RESULTS
+from bench.cli.progress import bar
 from models.description import load_card
 from models.errors import UsageError
 from models.registry import unknown
 from models.train import Report
-
-
-def make_statistics(options: ReferenceOptions, device: str) -> int:
-    """Compute and store reference statistics; the exit status."""
-    with bar() as shown:
-        task = shown.add_task("features", total=None)
-
-        def advanced(done: int, total: int) -> None:
-            shown.update(task, completed=done, total=total, refresh=True)
-
-        path = make_reference(options, pick_device(device), advanced)
-    found = options.data if options.out is None else path
-    print(f'{path}\nin a study: extractor = "{options.extractor}", reference = "{found}"')
-    return 0
 
 
 def train_model(name: str, out: Path | None, seed: int, steps: int | None) -> int:

@@ -9,13 +9,13 @@ from rich.console import Console
 from rich.progress import Progress
 
 from bench import report
-from bench.host_load import allowed_processors
-from bench.listing import RESULTS
+from bench.cli.listing import RESULTS
+from bench.cli.progress import bar, errors
 from bench.plan import Cell
-from bench.progress import bar, errors
 from bench.record import Record, RunFolder
 from bench.report.columns import significant
 from bench.study_file import Overrides, load_study
+from bench.timing.host_load import allowed_processors
 from models.errors import UsageError
 
 if TYPE_CHECKING:

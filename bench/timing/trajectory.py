@@ -6,11 +6,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from bench.capture import Captured, Graph, NotCapturable, no_synchronisation
 from bench.noise import ImageNoise
 from bench.resolve import Resolved
 from bench.rig import Rig
-from bench.timing import TimedNetwork
+from bench.timing.capture import Captured, Graph, NotCapturable, no_synchronisation
+from bench.timing.clock import TimedNetwork
 from models.denoiser import Denoiser
 from models.schedule import Level
 

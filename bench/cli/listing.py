@@ -20,7 +20,7 @@ _SHOWN_STEPS = 10
 def rows(what: str, steps: int | None = None) -> list[Row]:
     """A row for everything of one kind; the samplers' network evaluations are those of so many steps."""
     if what == "samplers":
-        from bench.sampler_list import sampler_rows
+        from bench.cli.sampler_list import sampler_rows
 
         return sampler_rows(_SHOWN_STEPS if steps is None else steps)
     if steps is not None:
@@ -31,7 +31,7 @@ def rows(what: str, steps: int | None = None) -> list[Row]:
 def show(what: str, found: list[Row]) -> None:
     """Print rows as a table on stdout."""
     if what == "samplers":
-        from bench.sampler_list import show_samplers
+        from bench.cli.sampler_list import show_samplers
 
         show_samplers(found)
         return
