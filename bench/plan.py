@@ -93,10 +93,18 @@ def _product(study: Study, block: Block) -> Iterator[tuple[Cell, int]]:
     seeds = study.seeds if block.seeds is None else block.seeds
     modes = study.modes if block.modes is None else block.modes
     model = study.model if block.model is None else block.model
-    schedule = describe_model(model, study.changes_of(model)).schedule.build() if block.steps is None else None
+    schedule = _schedule(study, model) if block.steps is None else None
     for sampler, grid in product(block.samplers, block.grids):
         for (n, steps), mode, seed in product(enumerate(_steps(block, sampler, grid, schedule)), modes, seeds):
             yield _cell(sampler, grid, steps, seed, study, model, mode, block.clip), n
+
+
+def _schedule(study: Study, model: str) -> Schedule:
+    """A model's schedule; one that the study states is taken without a look at the model, which may have to be fetched."""
+    changes = study.changes_of(model)
+    if changes is not None and changes.schedule is not None:
+        return changes.schedule.build()
+    return describe_model(model, changes).schedule.build()
 
 
 def _steps(block: Block, sampler: str, grid: str, schedule: Schedule | None) -> list[int]:

@@ -99,7 +99,16 @@ class Rig:
     def protocol(self) -> dict[str, Any]:
         """Record columns: what quality is measured with; all None where no metric needs it."""
         if self.extractor is None or self.reference is None:
-            return dict.fromkeys(("extractor", "extractor_sha256", "reference", "reference_sha256", "reference_count"))
+            return dict.fromkeys(
+                (
+                    "extractor",
+                    "extractor_sha256",
+                    "reference",
+                    "reference_sha256",
+                    "reference_count",
+                    "reference_features",
+                )
+            )
         return {**self.extractor.columns, **self.reference.columns, **PARAMETERS}
 
     def denoiser(self, model: Model, seed: int, numbers: Tensor, clip: ClipRange | None) -> Denoiser:

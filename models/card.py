@@ -1,12 +1,12 @@
 """The card of a model folder: what a model is, where it comes from, and which files belong to it."""
 
-from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from models.denoiser import ClipRange, Parametrisation
 from models.errors import UsageError
+from models.folder_card import ExtractorCard, FolderCard
 from models.registry import explain
 from models.schedule_cards import DISCRETE, ScheduleCard, Strict
 
@@ -31,20 +31,11 @@ _PARAMETERS: dict[str, tuple[NetworkKind, ...]] = {
     "time_scale": ("flow", "vp-continuous"),
     "raw_prediction": ("edm",),
 }
-_PATTERNS = frozenset("*?[\\")
 _Side = Annotated[int, Field(ge=1)]
 _Pair = Annotated[tuple[float, float], Field(strict=False)]
 
 
-class ExtractorCard(Strict):
-    """The compact feature extractor that quality is measured with."""
-
-    name: str
-    description: str
-    test_accuracy: float = Field(ge=0, le=1)
-
-
-class Card(Strict):
+class Card(FolderCard):
     """What a model is, where it comes from, and the sha256 of every file that belongs to it.
 
     Attributes:
@@ -71,16 +62,11 @@ class Card(Strict):
             says so; the output of a "learned" one has 2 C channels, of which the first C are used.
         weights: the file of weights; None: as diffusers calls it, in one file or in several with an index.
         state_key: what of the file of weights is the state dict, such as "ema"; None: all of it.
+        extractor: the compact extractor in the same folder.
+        measured_by: instead of one of its own, the embedded extractor (`models/extractors`) that is meant where a study
+            names none.
     """
 
-    schema_version: Literal[1]
-    name: str
-    description: str = ""
-    data: str = "not stated"
-    data_licence: str = "not stated"
-    training_command: str = ""
-    training: dict[str, int | float | str] = Field(default_factory=dict)
-    quality: dict[str, int | float | str] = Field(default_factory=dict)
     shape: tuple[_Side, _Side, _Side] = Field(strict=False)
     network: NetworkKind = "unet"
     architecture: str = DIFFUSERS
@@ -97,7 +83,7 @@ class Card(Strict):
     weights: str | None = None
     state_key: str | None = None
     extractor: ExtractorCard | None = None
-    files: dict[str, str]
+    measured_by: str | None = None
 
     @field_validator("clip", "value_range")
     @classmethod
@@ -105,16 +91,6 @@ class Card(Strict):
         if pair is not None and pair[0] >= pair[1]:
             raise ValueError("expected [low, high] with low < high")
         return pair
-
-    @field_validator("files")
-    @classmethod
-    def _inside(cls, files: dict[str, str]) -> dict[str, str]:
-        """A card may be a stranger's: it names files of its own folder, each by its own name, and no others."""
-        for name in files:
-            path = PurePosixPath(name)
-            if path.is_absolute() or ".." in path.parts or str(path) != name or name == "." or _PATTERNS & set(name):
-                raise ValueError(f"expected paths inside of the card's folder, such as 'a/b.safetensors', got {name!r}")
-        return files
 
     @model_validator(mode="after")
     def _fits_its_network(self) -> "Card":
@@ -126,6 +102,8 @@ class Card(Strict):
             raise ValueError(
                 f"network {self.network!r} gives x_0: parametrisation is 'sample', not {self.parametrisation!r}"
             )
+        if self.extractor is not None and self.measured_by is not None:
+            raise ValueError("the model has an extractor of its own; leave out measured_by")
         if self.classes is not None and self.network in _UNLABELLED:
             raise ValueError(f"network {self.network!r} takes no labels; leave out classes")
         allowed = _SCHEDULES.get(self.network)

@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from models.card import Card
 from models.errors import UsageError
 from models.files import refuse_programs
+from models.folder_card import FolderCard
 from models.hub import PREFIX, HubFolder, fetch_configs
 from models.registry import unknown
 
 ZOO = Path(__file__).parent / "zoo"
+EXTRACTORS = Path(__file__).parent / "extractors"
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 CONFIG = "config.json"
 CARD = "card.toml"
@@ -41,6 +42,23 @@ class Source:
 def zoo_names() -> list[str]:
     """Names of the embedded models."""
     return sorted(path.parent.name for path in ZOO.glob(f"*/{CARD}"))
+
+
+def extractor_names() -> list[str]:
+    """Names of the embedded extractors that are no model's own."""
+    return sorted(path.parent.name for path in EXTRACTORS.glob(f"*/{CARD}"))
+
+
+def measuring_folder(name_or_path: str) -> Path | None:
+    """The folder with a card, of an extractor or of a model, whose extractor and reference a name or path means.
+
+    An embedded extractor comes before an embedded model of the same name. None: there is no such folder.
+    """
+    for root, names in ((EXTRACTORS, extractor_names()), (ZOO, zoo_names())):
+        if name_or_path in names:
+            return root / name_or_path
+    folder = Path(name_or_path)
+    return folder if (folder / CARD).is_file() else None
 
 
 def find_source(spec: str) -> Source:
@@ -83,7 +101,7 @@ def model_folder(name_or_path: str) -> Path:
     return source.folder
 
 
-def missing_file(card: Card, path: Path) -> UsageError:
+def missing_file(card: FolderCard, path: Path) -> UsageError:
     """The error for a file that a card lists and that is not there."""
     again = f" or train the model again with: {card.training_command}" if card.training_command else ""
     return UsageError(f"{path} is missing; the card of {card.name!r} lists it. Restore it{again}")

@@ -47,7 +47,7 @@ class _Images(Dataset[Tensor]):
 
 
 def _ours(extractor: Extractor, fake: Tensor, real: Tensor, folder: Path) -> Values:
-    write_statistics(folder / "real.safetensors", extractor, real, features=True, about={})
+    write_statistics(folder / "real.safetensors", extractor, real, about={})
     stream = QualityStream(extractor, load_reference(str(folder / "real.safetensors"), extractor), _METRICS, len(fake))
     for part in fake.split(7):
         stream.add(part)

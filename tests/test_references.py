@@ -58,7 +58,7 @@ def test_an_npz_of_mu_and_sigma_gives_the_distance_of_the_file_with_features(
     arrays: dict[str, Any] = {name: array.astype(dtype) for name, array in _statistics(extractor, images[:300]).items()}
     # ADM's files hold more, unpicklable objects too in the worst case: what is not asked for is not read
     np.savez(tmp_path / "stats.npz", mu_s=np.zeros(3), junk=np.array([object()]), **arrays)
-    write_statistics(tmp_path / "stats.safetensors", extractor, images[:300], features=True, about={"data": "part"})
+    write_statistics(tmp_path / "stats.safetensors", extractor, images[:300], about={"data": "part"})
     found = []
     for name in ("stats.npz", "stats.safetensors"):
         reference = load_reference(str(tmp_path / name), extractor, ["fd"])
@@ -141,7 +141,7 @@ def test_metrics_that_compare_features_are_refused_with_statistics_alone(
     extractor: Extractor, images: Tensor, tmp_path: Path
 ) -> None:
     path = tmp_path / "r.safetensors"
-    write_statistics(path, extractor, images, features=False, about={})
+    write_statistics(path, extractor, images, features=0, about={})
     assert load_reference(str(path), extractor, ["fd", "fd_infinity", "inception_score"]).features is None
     with pytest.raises(UsageError, match="leave kid and precision_recall out of the study's metrics"):
         load_reference(str(path), extractor, ["fd", "kid", "precision_recall"])
@@ -155,7 +155,7 @@ def test_a_file_made_otherwise_is_refused(
     extractor: Extractor, images: Tensor, tmp_path: Path, key: str, value: str
 ) -> None:
     path = tmp_path / "r.safetensors"
-    write_statistics(path, extractor, images, features=True, about={})
+    write_statistics(path, extractor, images, about={})
     with safe_open(path, framework="pt") as file:
         metadata = dict(file.metadata())
     save_file(load_file(path), path, metadata | {key: value})
@@ -218,7 +218,7 @@ def test_a_name_means_the_model_whose_extractor_it_is_and_else_the_data_set(extr
         load_reference("digits", other)
     with pytest.raises(UsageError, match="has no reference of its own; name one in the study"):
         load_reference(None, other)
-    with pytest.raises(UsageError, match="the card of model 'digits-vae' lists no reference"):
+    with pytest.raises(UsageError, match="the card of 'digits-vae' lists no reference"):
         load_reference("digits-vae", extractor)
     with pytest.raises(UsageError, match=r"unknown reference .* Did you mean 'cifar10'\?"):
         load_reference("cifar-10", extractor)

@@ -13,11 +13,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
 
+from bench.quality.extractors import load_extractor
+from bench.quality.reference import load_reference
 from bench.training.cifar10 import train_cifar10
+from bench.training.extractor import train_extractor
 from bench.training.job import open_splits
-from bench.training.options import CifarOptions
+from bench.training.options import CifarOptions, ExtractorOptions
 from models.checkpoint import load_state, under_prefix
 from models.errors import UsageError
 from models.networks import IndexedUNet
@@ -68,8 +70,6 @@ def _options(out: Path, data: Path, **changed: Any) -> CifarOptions:
         "width": 8,
         "grid_every": 0,
         "checkpoint_every": 3,
-        "extractor_epochs": 60,
-        "extractor_width": 8,
         "sampling_steps": 3,
         "quality_images": 12,
         "shard_mib": 0.1,
@@ -78,10 +78,21 @@ def _options(out: Path, data: Path, **changed: Any) -> CifarOptions:
 
 
 @pytest.fixture(scope="module")
-def trained(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+def extractor(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an extractor of the photographs."""
+    options = ExtractorOptions(
+        tmp_path_factory.mktemp("extractor"), str(photographs), device="cpu", epochs=60, width=8, name="levels"
+    )
+    folder = train_extractor(options, _silent, lambda line: None)
+    assert folder is not None
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(photographs: Path, extractor: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     """The folder of a whole training, and what it said."""
     out, said = tmp_path_factory.mktemp("trained"), list[str]()
-    train_cifar10(_options(out, photographs, grid_every=6), _silent, said.append)
+    train_cifar10(_options(out, photographs, grid_every=6, extractor=str(extractor)), _silent, said.append)
     return out, said
 
 
@@ -92,7 +103,7 @@ def _load(out: Path) -> tuple[Model, dict[str, torch.Tensor]]:
 
 
 def test_the_model_loads_with_the_averaged_weights_and_a_card_that_tells_of_them(
-    trained: tuple[Path, list[str]],
+    trained: tuple[Path, list[str]], photographs: Path
 ) -> None:
     model, state = _load(trained[0])
     saved, note = load_state(trained[0] / "denoiser") or ({}, {})
@@ -101,10 +112,9 @@ def test_the_model_loads_with_the_averaged_weights_and_a_card_that_tells_of_them
     card = model.card
     assert (card.training["steps"], card.training["images_seen"]) == (6, 24)
     assert card.training["loss"] == note["loss"]
-    assert card.shape == (3, 8, 8)
+    assert (card.name, card.shape) == (Path(photographs).name, (3, 8, 8))
     assert card.extractor is not None
-    assert card.extractor.test_accuracy > 0.9  # dark and bright are easy to tell apart
-    assert 0 < float(card.quality["fd_cifar10_unseen"]) < float(card.quality["fd_cifar10"])
+    assert 0 < float(card.quality["fd_levels_unseen"]) < float(card.quality["fd_levels"])
     assert set(card.files) == {
         path.relative_to(model.folder).as_posix() for path in model.folder.rglob("*") if path.is_file()
     } - {CARD}
@@ -128,16 +138,16 @@ def test_on_the_way_there_is_a_grid_of_samples_their_distance_the_loss_and_what_
     assert Image.open(out / "samples-00000006.png").size == (8 * 10 + 2, 8 * 10 + 2)
     quality = json.loads((out / "quality.jsonl").read_text())
     card = tomllib.loads((out / "model" / CARD).read_text())
-    assert quality == {"step": 6, "images": 12, "fd_cifar10": pytest.approx(card["quality"]["fd_cifar10"], rel=1e-3)}
+    assert quality == {"step": 6, "images": 12, "fd_levels": pytest.approx(card["quality"]["fd_levels"], rel=1e-3)}
     rows = [json.loads(line) for line in (out / "loss.jsonl").read_text().splitlines()]
     assert [(row["step"], row["images"]) for row in rows] == [(step, 4 * step) for step in range(1, 7)]
     assert any("images/s" in line and "left" in line for line in said)
 
 
 def test_killed_out_of_time_and_resumed_it_makes_the_same_model(
-    trained: tuple[Path, list[str]], photographs: Path, tmp_path: Path
+    trained: tuple[Path, list[str]], photographs: Path, extractor: Path, tmp_path: Path
 ) -> None:
-    options = _options(tmp_path, photographs)
+    options = _options(tmp_path, photographs, extractor=str(extractor))
     assert train_cifar10(replace(options, minutes=1e-9), _silent, lambda line: None) is None
     with pytest.raises(_Killed):
         train_cifar10(options, _killing, lambda line: None)
@@ -178,10 +188,10 @@ def test_without_what_writes_the_card_a_training_does_not_begin(
     assert not list(tmp_path.iterdir())
 
 
-def test_images_that_are_trained_on_are_not_called_unseen(photographs: Path, tmp_path: Path) -> None:
-    options = _options(tmp_path, photographs / "train", steps=1, extractor_epochs=1)
+def test_images_that_are_trained_on_are_not_called_unseen(photographs: Path, extractor: Path, tmp_path: Path) -> None:
+    options = _options(tmp_path, photographs / "train", steps=1, extractor=str(extractor))
     train_cifar10(options, _silent, lambda line: None)
-    assert set(load_model(str(tmp_path / "model"), _CPU).card.quality) >= {"fd_cifar10", "images"}
+    assert set(load_model(str(tmp_path / "model"), _CPU).card.quality) >= {"fd_levels", "images"}
     assert not [name for name in load_model(str(tmp_path / "model"), _CPU).card.quality if "unseen" in name]
 
 
@@ -194,17 +204,20 @@ def test_a_test_set_of_other_images_is_refused_before_anything_is_trained(photog
 
 
 def test_one_class_alone_trains_no_extractor(photographs: Path, tmp_path: Path) -> None:
-    shutil.copytree(photographs / "train" / "dark", tmp_path / "dark")
-    whole, test = open_splits(str(tmp_path))
+    data = tmp_path / "data"
+    shutil.copytree(photographs / "train" / "dark", data / "dark")
+    whole, test = open_splits(str(data))
     assert (len(whole.images), test) == (24, None)
+    with pytest.raises(UsageError, match="no classes, which an extractor learns to tell apart"):
+        train_extractor(ExtractorOptions(tmp_path / "out", str(data), device="cpu"), _silent, lambda line: None)
 
 
-def test_images_without_classes_give_a_model_without_an_extractor(photographs: Path, tmp_path: Path) -> None:
-    options = _options(tmp_path, photographs / "train" / "dark", steps=1)
-    train_cifar10(options, _silent, lambda line: None)
+def test_without_an_extractor_it_says_so_and_the_model_has_no_quality(photographs: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    train_cifar10(_options(tmp_path, photographs, steps=1), _silent, said.append)
     card = load_model(str(tmp_path / "model"), _CPU).card
-    assert card.extractor is None
-    assert not card.quality
+    assert (card.extractor, card.measured_by, card.quality) == (None, None, {})
+    assert any("no feature extractor, so no distances" in line for line in said)
 
 
 def test_without_torch_compile_it_says_why_and_trains_all_the_same(
@@ -220,8 +233,27 @@ def test_without_torch_compile_it_says_why_and_trains_all_the_same(
     assert any("RuntimeError: no compiler here" in line for line in said)
 
 
-def test_the_reference_keeps_what_the_quick_study_needs(trained: tuple[Path, list[str]]) -> None:
-    assert "features" in load_file(trained[0] / "model" / "reference.safetensors")
+def test_the_extractor_of_another_folder_goes_with_the_model(trained: tuple[Path, list[str]], extractor: Path) -> None:
+    for name in ("extractor/config.json", "extractor/model.safetensors", "reference.safetensors"):
+        assert (trained[0] / "model" / name).read_bytes() == (extractor / name).read_bytes()
+    loaded = load_extractor(None, _load(trained[0])[0], _CPU)
+    assert load_reference(None, loaded).sha256 == load_reference(str(extractor), loaded).sha256
+
+
+def test_an_embedded_extractor_is_only_named_by_the_model(
+    photographs: Path, extractor: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(extractor, tmp_path / "extractors" / "photos")
+    for module in ("models.sources", "bench.training.cifar_export"):
+        monkeypatch.setattr(f"{module}.EXTRACTORS", tmp_path / "extractors")
+    train_cifar10(_options(tmp_path / "one", photographs, steps=1, extractor="photos"), _silent, lambda line: None)
+    model, _ = _load(tmp_path / "one")
+    assert (model.card.measured_by, model.card.extractor) == ("photos", None)
+    assert not list(model.folder.rglob("reference*"))
+    assert load_extractor(None, model, _CPU).folder == tmp_path / "extractors" / "photos"
+    options = _options(tmp_path / "two", photographs, steps=2, start=model.folder)
+    train_cifar10(options, _silent, lambda line: None)
+    assert _load(tmp_path / "two")[0].card.measured_by == "photos"
 
 
 def test_every_tenth_image_tests_the_extractor_where_there_is_no_test_set(photographs: Path) -> None:

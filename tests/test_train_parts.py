@@ -9,7 +9,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from bench.training.cifar10 import begin_at_zero
-from bench.training.extractor import to_storage
+from bench.training.export import to_storage
 from bench.training.options import CifarOptions, unet_config
 from bench.training.views import draw
 from models.classifier import Classifier, make_classifier

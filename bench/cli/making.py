@@ -1,9 +1,11 @@
 """The commands that make what studies need: reference statistics and models."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
+
+from bench.cli.listing import RESULTS
 
 
 def reference(
@@ -16,7 +18,7 @@ def reference(
     sha256: str | None = None,
     images: int | None = None,
     resize: int | None = None,
-    features: Annotated[bool, Parameter(negative="--no-features")] = True,
+    features: int | None = None,
     batch: int | None = None,
     device: str = "auto",
 ) -> int:
@@ -30,7 +32,7 @@ def reference(
         sha256: That the weights must have, if they are not the official ones.
         images: Only so many of them, drawn by a fixed seed.
         resize: Side that a folder's images are scaled and cropped to.
-        features: Keep the features of all images, which KID, precision and recall need.
+        features: Keep the features of so many images, which KID, precision and recall need (default: all; 0: none).
         batch: Images that the extractor sees at a time (default: its own number).
         device: auto, cpu, cuda, cuda:1, ...
     """
@@ -71,6 +73,50 @@ def train_embedded(model: str, /, *, out: Path | None = None, seed: int = 0, ste
 
 
 @train.command
+def extractor(
+    *,
+    data: str = "cifar10",
+    out: Path | None = None,
+    epochs: int | None = None,
+    width: int | None = None,
+    minutes: float | None = None,
+    device: str = "auto",
+    precision: Literal["bf16", "fp32"] | None = None,
+    shard_mib: float | None = None,
+    seed: int = 0,
+    name: str | None = None,
+    features: int | None = None,
+) -> int:
+    """Train a feature extractor on the classes of CIFAR-10 or of a folder of small images, and take their statistics.
+
+    The quality of models of such images is measured with these.
+
+    Args:
+        data: cifar10 (downloaded where it is missing), or a folder of images, a subfolder a class; train/ and test/ in
+            it are both used.
+        out: Folder for checkpoints and the extractor (default: results/train-extractor).
+        epochs: Passes over the data (default: 30).
+        width: Channels of the first layer (default: 64).
+        minutes: Stop after so many, with a checkpoint; the same command goes on.
+        device: auto, cpu, cuda, cuda:1, ...
+        precision: Of the network in training (default: bf16 on CUDA, else fp32).
+        shard_mib: The most that a file of a checkpoint may have (default: 15).
+        seed: Of everything random.
+        name: Distances are called fd_NAME (default: after the data).
+        features: Keep the features of so many images, which KID, precision and recall need (default: all; 0: none).
+    """
+    given = _given(locals(), RESULTS / "train-extractor")
+    from bench.training.command import train_on_classes
+
+    return train_on_classes(given)
+
+
+def _given(arguments: dict[str, Any], out: Path) -> dict[str, Any]:
+    """The arguments that were given, and a folder in any case."""
+    return {"out": out} | {name: value for name, value in arguments.items() if value is not None}
+
+
+@train.command
 def cifar10(
     *,
     data: str = "cifar10",
@@ -91,12 +137,11 @@ def cifar10(
     checkpoint_minutes: float | None = None,
     start: Annotated[Path | None, Parameter(name="--from")] = None,
     storage: Literal["fp32", "fp16"] = "fp32",
-    extractor_epochs: int | None = None,
-    extractor_width: int | None = None,
+    extractor: str | None = None,
     quality_images: int | None = None,
-    keep_features: Annotated[bool, Parameter(negative="--no-keep-features")] = True,
+    name: str | None = None,
 ) -> int:
-    """Train a DDPM of CIFAR-10, or of a folder of small images, and a feature extractor to measure it with.
+    """Train a DDPM of CIFAR-10, or of a folder of small images.
 
     Args:
         data: cifar10 (downloaded where it is missing), or a folder of images; train/ and test/ in it are both used.
@@ -119,15 +164,13 @@ def cifar10(
         checkpoint_minutes: The longest time between them (default: 5).
         start: Model folder whose weights are trained further, with a fresh optimiser.
         storage: Of the model's weights.
-        extractor_epochs: Passes over the data of the feature extractor (default: 30).
-        extractor_width: Channels of its first layer (default: 64).
+        extractor: Embedded one or folder that distances are measured with (default: that of the model that is trained
+            further, or the embedded one of the data).
         quality_images: Samples that Frechet distances are taken of (default: 2,000).
-        keep_features: Keep the features of all images in the reference, which KID, recall and the quick study need
-            (51 MB for CIFAR-10).
+        name: Of the model (default: after the data).
     """
-    from bench.cli.listing import RESULTS
+    given = _given(locals(), RESULTS / "train-cifar10")
     from bench.training.command import train_on_images
 
-    given = {name: value for name, value in locals().items() if name not in ("RESULTS", "train_on_images", "compile_")}
-    given |= {"compile": compile_, "out": RESULTS / "train-cifar10" if out is None else out}
-    return train_on_images({name: value for name, value in given.items() if value is not None})
+    compiled = {} if compile_ is None else {"compile": given.pop("compile_")}
+    return train_on_images(given | compiled)

@@ -8,6 +8,7 @@ torch-fidelity takes precision and recall from VGG16).
 import hashlib
 import pickle
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,11 +23,12 @@ from bench.quality.extractor import INCEPTION
 from bench.quality.extractor import Extractor as Extractor
 from bench.quality.extractor_weights import checked_weights, checkpoints, plain_tensors_only
 from models.card import Card
-from models.description import load_card, verify_files
+from models.description import load_card, load_measuring_card, verify_files
 from models.errors import UsageError
 from models.files import sha256_of
+from models.folder_card import ExtractorFolder
 from models.registry import unknown
-from models.sources import CARD, model_folder, zoo_names
+from models.sources import extractor_names, measuring_folder, model_folder, zoo_names
 from models.weights import shortened
 from models.zoo import Model
 
@@ -48,6 +50,15 @@ class Choice(Protocol):
     def sha256(self) -> str | None: ...
 
 
+@dataclass(frozen=True)
+class Chosen:
+    """A choice that is no study's: see `Choice`."""
+
+    name: str
+    weights: str | None = None
+    sha256: str | None = None
+
+
 def load_extractor(choice: Choice | None, model: Model | None, device: torch.device) -> Extractor:
     """The extractor that a study names, else the compact one of its model.
 
@@ -55,38 +66,45 @@ def load_extractor(choice: Choice | None, model: Model | None, device: torch.dev
         UsageError: there is none, or its weights are missing, cannot be downloaded or are others than they should be.
     """
     if choice is None:
-        if model is None or model.card.extractor is None:
+        if model is not None and model.card.extractor is not None:
+            return _compact(model.folder, model.card, device)
+        if model is None or model.card.measured_by is None:
             which = "no model" if model is None else f"model {model.card.name!r}"
             raise UsageError(
                 f"{which} has no feature extractor of its own, so no quality can be measured on it; name one in the "
                 f'study, such as extractor = "{INCEPTION}", name it as the model of a block in a study of a model that '
                 "has one, or leave out the metrics that need one"
             )
-        return _compact(model.folder, model.card, device)
+        return _embedded(model.card.measured_by, device)
     if choice.name in _FAMILIES:
         return _from_library(choice, device)
-    folder = _folder_of(choice.name)
     if choice.weights is not None:
         raise UsageError(
             f"extractor {choice.name!r} is that of a model folder, which has its own weights; leave them out"
         )
-    extractor = _compact(folder, load_card(folder), device)
+    extractor = _embedded(choice.name, device)
     if choice.sha256 not in (None, extractor.sha256):
         raise UsageError(f"extractor {choice.name!r} has sha256 {extractor.sha256}, but the study says {choice.sha256}")
     return extractor
 
 
-def _folder_of(name: str) -> Path:
-    """The folder of an embedded model or of a path; UsageError names the extractors that there are."""
-    if name not in zoo_names() and not (Path(name) / CARD).is_file():
-        own = [each for each in zoo_names() if load_card(model_folder(each)).extractor is not None]
-        raise unknown("extractor (nor is it a model folder)", name, [*_FAMILIES, *own])
-    return model_folder(name)
+def _embedded(name: str, device: torch.device) -> Extractor:
+    """The extractor of an embedded folder or of a path; UsageError names the extractors that there are."""
+    folder = measuring_folder(name)
+    if folder is None:
+        raise unknown("extractor (nor is it a folder with one)", name, [*_FAMILIES, *compact_names()])
+    return _compact(folder, load_measuring_card(folder), device)
 
 
-def _compact(folder: Path, card: Card, device: torch.device) -> Extractor:
+def compact_names() -> list[str]:
+    """Names that mean an embedded compact extractor: its own, or its model's."""
+    models = [name for name in zoo_names() if load_card(model_folder(name)).extractor is not None]
+    return sorted({*extractor_names(), *models})
+
+
+def _compact(folder: Path, card: Card | ExtractorFolder, device: torch.device) -> Extractor:
     if card.extractor is None:
-        raise UsageError(f"model {card.name!r} has no feature extractor; there is one in: digits")
+        raise UsageError(f"model {card.name!r} has no feature extractor; there is one in: {', '.join(compact_names())}")
     for needed in (EXTRACTOR_CONFIG, EXTRACTOR_WEIGHTS):
         if needed not in card.files:
             raise UsageError(f"the card of model {card.name!r} names an extractor, but its files lack {needed!r}")

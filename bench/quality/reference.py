@@ -25,11 +25,11 @@ from bench.images import QUANTISER
 from bench.quality.extractor import Extractor
 from bench.quality.frechet import Target, factor_of
 from bench.quality.reference_cache import cached_path
-from models.description import load_card, verify_files
+from models.description import load_measuring_card, verify_files
 from models.errors import UsageError
 from models.files import sha256_of
 from models.registry import unknown
-from models.sources import CARD, model_folder, zoo_names
+from models.sources import extractor_names, measuring_folder, zoo_names
 from models.weights import load_tensors
 
 REFERENCE = "reference.safetensors"
@@ -50,7 +50,7 @@ class Reference:
         mean: (F,) float64.
         covariance: (F, F) float64, of the sample (ddof 1).
         count: of images; None: not said.
-        features: (N, F) of the extractor's dtype; None: only the statistics are there.
+        features: (N, F) of the extractor's dtype, of all images or of some; None: only the statistics are there.
         sha256: of the file.
         note: what whoever reads a distance to it must know.
     """
@@ -66,7 +66,13 @@ class Reference:
     @property
     def columns(self) -> dict[str, str | int | None]:
         """What a record says of it."""
-        return {"reference": self.name, "reference_sha256": self.sha256, "reference_count": self.count}
+        kept = None if self.features is None else len(self.features)
+        return {
+            "reference": self.name,
+            "reference_sha256": self.sha256,
+            "reference_count": self.count,
+            "reference_features": kept,
+        }
 
     @cached_property
     def target(self) -> Target:
@@ -126,12 +132,13 @@ def _found(source: str | None, extractor: Extractor) -> Reference:
         if not path.is_file():
             raise UsageError(f"no reference file {source!r}; {_command(extractor)} -o {source} makes one")
         return _from_npz(path) if path.suffix == ".npz" else _from_safetensors(path, None, extractor)
-    is_model = source in zoo_names() or (path / CARD).is_file()
-    if is_model and (model_folder(source) == extractor.folder or source not in DATA_SETS):
-        return _of_folder(model_folder(source), extractor)
+    folder = measuring_folder(source)
+    if folder is not None and (folder == extractor.folder or source not in DATA_SETS):
+        return _of_folder(folder, extractor)
     if source in DATA_SETS or path.is_dir():
         return _of_data(source, extractor)
-    raise unknown("reference (nor is it a file or folder)", source, [*zoo_names(), *DATA_SETS])
+    known = dict.fromkeys([*zoo_names(), *extractor_names(), *DATA_SETS])
+    raise unknown("reference (nor is it a file or folder)", source, known)
 
 
 def _command(extractor: Extractor) -> str:
@@ -149,10 +156,10 @@ def _of_data(source: str, extractor: Extractor) -> Reference:
 
 
 def _of_folder(folder: Path, extractor: Extractor) -> Reference:
-    card = load_card(folder)
+    card = load_measuring_card(folder)
     if REFERENCE not in card.files:
         raise UsageError(
-            f"the card of model {card.name!r} lists no {REFERENCE}, so no quality can be measured; name a reference in "
+            f"the card of {card.name!r} lists no {REFERENCE}, so no quality can be measured; name a reference in "
             "the study"
         )
     verify_files(folder, card.model_copy(update={"files": {REFERENCE: card.files[REFERENCE]}}))
@@ -172,8 +179,12 @@ def _from_safetensors(path: Path, name: str | None, extractor: Extractor) -> Ref
     if any(metadata.get(key) != value for key, value in expected.items()):
         raise UsageError(f"{path} was made with {metadata}, but the extractor and quantiser here are {expected}")
     count = metadata.get("count", "")
-    if not count.isdigit() or (features is not None and len(features) != int(count)):
-        raise UsageError(f"{path} says it is of {count or 'no'} images; make it again with: {_command(extractor)}")
+    if not count.isdigit() or (features is not None and len(features) > int(count)):
+        held = "no" if features is None else f"{len(features)}"
+        raise UsageError(
+            f"{path} says it is of {count or 'no'} images and holds the features of {held}; make it again with: "
+            f"{_command(extractor)}"
+        )
     kept = None if features is None else features.to(extractor.dtype)
     mean, covariance = tensors["mean"].double(), tensors["covariance"].double()
     return Reference(name or metadata.get("data", path.stem), mean, covariance, int(count), kept, sha256_of(path))

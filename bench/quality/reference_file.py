@@ -15,7 +15,7 @@ from bench.environment import versions
 from bench.files import make_room
 from bench.images import QUANTISER
 from bench.quality.extractor import INCEPTION, Extractor
-from bench.quality.extractors import load_extractor
+from bench.quality.extractors import Chosen, load_extractor
 from bench.quality.features import Extraction, Outputs, Rows
 from bench.quality.reference_cache import cached_path
 from bench.quality.statistics import Moments
@@ -36,7 +36,8 @@ class ReferenceOptions:
         sha256: that the weights must have; None: the official one's.
         images: how many of them, drawn without replacement by a fixed seed and kept in order; None: all.
         resize: side that a folder's images are scaled to.
-        features: whether to keep each image's features, which KID, precision and recall need.
+        features: how many images' features to keep, which KID, precision and recall need, drawn as `images` are; None:
+            all, 0: none.
         batch: images the extractor sees at a time; None: its own number.
     """
 
@@ -47,15 +48,8 @@ class ReferenceOptions:
     sha256: str | None = None
     images: int | None = None
     resize: int | None = None
-    features: bool = True
+    features: int | None = None
     batch: int | None = None
-
-
-@dataclass(frozen=True)
-class _Choice:
-    name: str
-    weights: str | None
-    sha256: str | None
 
 
 def make_reference(options: ReferenceOptions, device: torch.device, advanced: Callable[[int, int], None]) -> Path:
@@ -77,7 +71,7 @@ def make_reference(options: ReferenceOptions, device: torch.device, advanced: Ca
         raise UsageError("statistics of a part or of resized images are not those of the data set; give a file with -o")
     if options.out is not None and options.out.suffix != ".safetensors":
         raise UsageError(f"cannot write {str(options.out)!r}: a reference is a .safetensors file; call it so")
-    extractor = load_extractor(_Choice(options.extractor, options.weights, options.sha256), None, device)
+    extractor = load_extractor(Chosen(options.extractor, options.weights, options.sha256), None, device)
     if options.batch is not None:
         extractor = dataclasses.replace(extractor, batch=options.batch)
     out = cached_path(options.data, extractor) if options.out is None else options.out
@@ -94,7 +88,7 @@ def write_statistics(
     extractor: Extractor,
     images: Tensor,
     *,
-    features: bool,
+    features: int | None = None,
     about: Mapping[str, str],
     advanced: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
@@ -104,7 +98,7 @@ def write_statistics(
         path: of the file.
         extractor: gives the features.
         images: at least two.
-        features: whether to keep each image's.
+        features: how many images' to keep; None: all, 0: none.
         about: goes into the file's metadata.
         advanced: told images done and images in all.
 
@@ -113,14 +107,17 @@ def write_statistics(
     """
     if len(images) < 2:
         raise UsageError(f"a reference needs at least two images, and there are {len(images)}")
+    if features is not None and not 0 <= features <= len(images):
+        raise UsageError(f"features of {features} images are to be kept, and there are {len(images)}")
     make_room(path)  # before what takes long
-    moments, rows = Moments(extractor.features, extractor.device), Rows(len(images))
+    kept = _some(len(images), len(images) if features is None else features)
+    moments, rows = Moments(extractor.features, extractor.device), Rows(int(kept.sum()))
 
     def take(outputs: Outputs) -> None:
-        moments.add(outputs[extractor.layer])
-        if features:
-            # without loss: every extractor computes in float32; not kept on the device, for data sets of any size
-            rows.add(outputs[extractor.layer].float().cpu())
+        found = outputs[extractor.layer]
+        # without loss: every extractor computes in float32; not kept on the device, for data sets of any size
+        rows.add(found.float().cpu()[kept[moments.count : moments.count + len(found)]])
+        moments.add(found)
         advanced(moments.count, len(images))
 
     extraction = Extraction(extractor, take)
@@ -128,7 +125,7 @@ def write_statistics(
         extraction.add(batch)
     extraction.finish()
     tensors = {"mean": moments.mean.cpu(), "covariance": moments.covariance.cpu()}
-    tensors |= {"features": rows.all()} if features else {}
+    tensors |= {"features": rows.all()} if kept.any() else {}
     metadata = {key: str(value) for key, value in extractor.columns.items()} | {"quantiser": QUANTISER}
     _save(path, tensors, metadata | dict(about) | {"count": str(moments.count)})
 
@@ -148,5 +145,10 @@ def _part(data: DataSet, images: int | None) -> DataSet:
         return dataclasses.replace(data, labels=None)
     if not 2 <= images <= len(data.images):
         raise UsageError(f"images = {images}; data set {data.name!r} has {len(data.images):,}, and 2 are the least")
-    order = torch.randperm(len(data.images), generator=torch.Generator().manual_seed(_SUBSET_SEED))
-    return dataclasses.replace(data, images=data.images[order[:images].sort().values], labels=None)
+    return dataclasses.replace(data, images=data.images[_some(len(data.images), images)], labels=None)
+
+
+def _some(count: int, number: int) -> Tensor:
+    """Which (count,), bool, of all are drawn: `number` of them without replacement, always the same."""
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(_SUBSET_SEED))
+    return torch.zeros(count, dtype=torch.bool).index_fill(0, order[:number], True)

@@ -1,5 +1,7 @@
 """The quality that a model's card reports: its Frechet distance to real data, beside the least that can be expected."""
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -38,11 +40,9 @@ def card_quality(
     drawn = Moments.of(extract(extractor, _draw(model, sampler, steps, seed, count, reporter)).features)
     real = extract(extractor, images).features
     floors, distances = [], []
-    for split in range(10):
-        order = torch.randperm(len(images), generator=torch.Generator().manual_seed(split))
-        half = Moments.of(real[order[:count]])
-        floors.append(_distance(Moments.of(real[order[count : 2 * count]]), half))
-        distances.append(_distance(drawn, half))
+    for half, other in halves(real):
+        floors.append(between(other, half))
+        distances.append(between(drawn, half))
     return {
         "images": count,
         extractor.column(count): sum(distances) / len(distances),
@@ -63,5 +63,14 @@ def _draw(model: Model, sampler: Sampler, steps: int, seed: int, count: int, rep
     return torch.cat(drawn)
 
 
-def _distance(one: Moments, other: Moments) -> float:
+def halves(features: Tensor) -> Iterator[tuple[Moments, Moments]]:
+    """Ten ways to halve the rows (N, F), always the same; of an odd number one row is left out."""
+    count = len(features) // 2
+    for split in range(10):
+        order = torch.randperm(len(features), generator=torch.Generator().manual_seed(split))
+        yield Moments.of(features[order[:count]]), Moments.of(features[order[count : 2 * count]])
+
+
+def between(one: Moments, other: Moments) -> float:
+    """Frechet distance between two sets of features."""
     return frechet(one.mean, one.covariance, other.mean, other.covariance)

@@ -1,27 +1,25 @@
-"""`run_bench.py train cifar10`: a DDPM of small photographs, with the feature extractor and the reference of the same.
+"""`run_bench.py train cifar10`: a DDPM of small photographs.
 
-Stage 1 trains the extractor, stage 2 the denoiser (J. Ho et al., arXiv 2006.11239: U-Net, eps prediction, 1,000 linear
-betas). Both go on where they were when the same command is given again.
+J. Ho et al., arXiv 2006.11239: U-Net, eps prediction, 1,000 linear betas. It goes on where it was when the same command
+is given again.
 """
 
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from bench.datasets import DataSet
+from bench.quality.extractors import Chosen, load_extractor
+from bench.quality.reference import load_reference
 from bench.training.cifar_export import export
 from bench.training.export import replace_folder
-from bench.training.extractor import Fitted, fit_extractor, read_extractor
-from bench.training.job import HELD_OUT, Job, Say, part, prepare
+from bench.training.job import Job, Say, prepare, to_stderr
 from bench.training.options import CifarOptions
-from bench.training.views import Views, feature_moments
-from models.description import load_card
+from bench.training.views import Views
+from models.execution import arithmetic
 from models.loss_curve import LossCurve
 from models.networks import make_unet
 from models.recipe import Recipe
@@ -30,13 +28,8 @@ from models.train import Keeping, Numerics, Reporter, Trained, denoising_loss, t
 _CURVE_ROWS, _CURVE_EVERY = 50, 100  # rows of a short training, and steps a row of a long one
 
 
-def to_stderr(line: str) -> None:
-    """What `say` is unless told otherwise."""
-    print(line, file=sys.stderr, flush=True)
-
-
 def train_cifar10(options: CifarOptions, reporter: Reporter, say: Say = to_stderr) -> Path | None:
-    """Train extractor and denoiser, as far as time allows, and write the model folder.
+    """Train the denoiser, as far as time allows, and write the model folder.
 
     Args:
         options: everything about it.
@@ -51,40 +44,25 @@ def train_cifar10(options: CifarOptions, reporter: Reporter, say: Say = to_stder
     """
     began = time.monotonic()
     job = prepare(options, began, say)
-    fitted = None
-    if job.test_set is not None:
-        fitted = _extractor(job, job.test_set, reporter)
-        if fitted is None:
-            say("time ran out while the feature extractor was trained; give the same command again to go on")
-            return None
-        say(f"feature extractor: accuracy {fitted.accuracy:.4f} on {len(job.test_set.images):,} unseen images")
-    with _fast_arithmetic(job.device):
-        views = _views(job, fitted)
+    views = _views(job)
+    with arithmetic("tf32"):  # while it is trained; what is measured later is in float32 again
         trained, recipe = _denoise(job, views, reporter)
     if trained.steps == 0:
         say("time ran out before the first step of the denoiser; give the same command again to go on")
         return None
     folder = options.out / "model"
-    replace_folder(folder, lambda new: export(job, trained, recipe, fitted, views, new))
+    replace_folder(folder, lambda new: export(job, trained, recipe, views, new))
     return folder
 
 
-def _extractor(job: Job, test_set: DataSet, reporter: Reporter) -> Fitted | None:
-    """The extractor of the folder that is trained on, or one of our own."""
-    if job.options.start is not None:
-        found = load_card(job.options.start).extractor
-        if found is not None:
-            return read_extractor(job.options.start, found.test_accuracy)
-    kept = torch.arange(len(job.train_set.images)) % HELD_OUT != HELD_OUT - 1
-    seen = part(job.train_set, kept) if not job.has_test_set else job.train_set
-    return fit_extractor(job.options, seen, test_set, job.deadline, reporter)
-
-
-def _views(job: Job, fitted: Fitted | None) -> Views:
-    extractor = None if fitted is None else fitted.network(job.device)
-    real = None if extractor is None else feature_moments(extractor, job.train_set.images)
-    options = job.options
-    column = f"fd_{options.name}"
+def _views(job: Job) -> Views:
+    options, measure = job.options, None
+    if job.measured_by is None:
+        job.say("no feature extractor, so no distances: train one of the same data first, and give it as --extractor")
+    else:
+        extractor = load_extractor(Chosen(str(job.measured_by)), None, job.device)
+        extractor.check((), job.shape)
+        measure = extractor, load_reference(None, extractor)
     return Views(
         folder=options.out,
         every=options.grid_every,
@@ -92,9 +70,7 @@ def _views(job: Job, fitted: Fitted | None) -> Views:
         shape=job.shape,
         steps=options.sampling_steps,
         images=options.quality_images,
-        column=column,
-        extractor=extractor,
-        real=real,
+        measure=measure,
     )
 
 
@@ -147,15 +123,3 @@ def _compiled(unet: nn.Module, shape: tuple[int, ...], bf16: bool, say: Say) -> 
     finally:
         unet.zero_grad(set_to_none=True)
     return predict
-
-
-@contextmanager
-def _fast_arithmetic(device: torch.device) -> Iterator[None]:
-    """TF32 on CUDA while networks are trained; what is measured later is in float32 again."""
-    before = torch.get_float32_matmul_precision()
-    if device.type == "cuda":
-        torch.set_float32_matmul_precision("high")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)

@@ -51,6 +51,17 @@ def train_on_images(given: dict[str, Any]) -> int:
     return 0
 
 
+def train_on_classes(given: dict[str, Any]) -> int:
+    """Train a feature extractor with what the command line says of `ExtractorOptions`; the exit status."""
+    from bench.training.extractor import train_extractor
+    from bench.training.options import ExtractorOptions
+
+    folder = train_extractor(ExtractorOptions(**given), _training_progress)
+    if folder is not None:
+        print(f'{folder}\nin a study: extractor = "{folder}"\nand for training: --extractor {folder}')
+    return 0
+
+
 def _show_use(folder: Path) -> None:
     card = load_card(folder)
     if card.is_generator:
@@ -59,7 +70,7 @@ def _show_use(folder: Path) -> None:
         print(f'{folder}\nin a study: model = "{folder}", metrics = ["law", "solver_error"]')
     else:
         print(f"{folder}\ntry it: run_bench.py run solvers --model {folder} --out results/solvers-trained")
-        if card.extractor is not None:
+        if card.extractor is not None or card.measured_by is not None:
             some = "--samplers ddpm,ddim,heun,dpm++2m,unipc"
             print(f"or: run_bench.py run quick --model {folder} {some} --out results/quick-trained")
 

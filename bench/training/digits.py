@@ -85,7 +85,7 @@ def train_digits(folder: Path, budget: Budget, seed: int, reporter: Reporter) ->
     card = _card(recipe, trained, accuracy)
     _write_card(out, card)
     extractor = load_extractor(None, load_model(str(out), torch.device("cpu")), torch.device("cpu"))
-    write_statistics(out / REFERENCE, extractor, to_uint8(images), features=True, about={"data": "digits"})
+    write_statistics(out / REFERENCE, extractor, to_uint8(images), about={"data": "digits"})
     _write_card(out, card)
     model, ddpm = load_model(str(out), torch.device("cpu")), SAMPLERS.make("ddpm")
     found = card_quality(model, ddpm, budget.quality_steps, seed, extractor, to_uint8(images), reporter)

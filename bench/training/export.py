@@ -1,17 +1,27 @@
-"""A trained network as a model folder: card, config, weights in shards if they are large, extractor, reference."""
+"""What trainings write: a card, a config, weights in shards if they are large."""
 
 import json
 import shutil
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from bench.datasets import DataSet
 from models.card import Card
 from models.checkpoint import write_shards
 from models.files import sha256_of
+from models.folder_card import FolderCard
+from models.recipe import Recipe
 from models.sources import CARD, CONFIG, WEIGHTS
+
+_SOURCES = {
+    "cifar10": "CIFAR-10 (A. Krizhevsky, 2009), the 50,000 training images, through torchvision",
+    "cifar10-test": "CIFAR-10 (A. Krizhevsky, 2009), the 10,000 test images, through torchvision",
+}
 
 
 def write_weights(folder: Path, state: Mapping[str, Tensor], shard_mib: float) -> None:
@@ -33,14 +43,35 @@ def write_unet(folder: Path, config: dict[str, Any], state: Mapping[str, Tensor]
     (folder / CONFIG).write_text(json.dumps({"_class_name": "UNet2DModel"} | config, indent=1) + "\n")
 
 
-def write_card(folder: Path, content: dict[str, Any]) -> None:
+def to_storage(state: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
+    """Weights on the CPU as they are stored: matrices and kernels in a dtype, vectors and counts as they are.
+
+    Variances of batch norm can be too small for half precision, and vectors take no space.
+    """
+    kept = {name: value.detach().cpu().contiguous() for name, value in state.items()}
+    return {
+        name: value.to(dtype) if value.is_floating_point() and value.ndim > 1 else value for name, value in kept.items()
+    }
+
+
+def source_of(data: DataSet, spec: str) -> str:
+    """What a card says of the data that were asked for as `spec`."""
+    return _SOURCES.get(spec, f"{len(data.images):,} images of the folder {Path(spec).resolve().name!r}")
+
+
+def settings_of(recipe: Recipe) -> dict[str, int | float | str]:
+    """A recipe as a card states it."""
+    return {name: int(value) if isinstance(value, bool) else value for name, value in asdict(recipe).items()}
+
+
+def write_card(folder: Path, content: dict[str, Any], kind: type[FolderCard] = Card) -> None:
     """The card of a folder, with the hash of every file that is there."""
     import tomli_w  # only training writes TOML
 
     present = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != CARD)
     files = {path.relative_to(folder).as_posix(): sha256_of(path) for path in present}
     card = content | {"files": files}
-    Card.model_validate(card)
+    kind.model_validate(card)
     (folder / CARD).write_text(tomli_w.dumps(card))
 
 

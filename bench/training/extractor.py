@@ -1,7 +1,12 @@
-"""Stage 1 of training on photographs: a small residual network that tells the classes apart, for its features."""
+"""`run_bench.py train extractor`: a small residual network that tells the classes of images apart, for its features.
+
+With it come the statistics of the images that it was trained on, and how far other real images are from them: what a
+perfect generator would get.
+"""
 
 import json
-from dataclasses import dataclass
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,74 +15,122 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from bench.datasets import DataSet
+from bench.environment import device_name
 from bench.quality.compact import EXTRACTOR_CONFIG, EXTRACTOR_WEIGHTS
-from bench.training.options import CifarOptions
+from bench.quality.extractor import Extractor
+from bench.quality.extractors import Chosen, load_extractor
+from bench.quality.features import extract
+from bench.quality.metrics import QualityStream
+from bench.quality.reference import REFERENCE, load_reference
+from bench.quality.reference_file import write_statistics
+from bench.training.card_quality import between, halves
+from bench.training.export import replace_folder, settings_of, source_of, to_storage, write_card
+from bench.training.job import (
+    HELD_OUT,
+    Say,
+    announce,
+    check_writing,
+    deadline_of,
+    has_test_set,
+    open_splits,
+    part,
+    to_stderr,
+)
+from bench.training.options import ExtractorOptions
 from models.classifier import make_classifier
 from models.errors import UsageError
-from models.files import read_json
-from models.train import Keeping, Numerics, Reporter, cropping_loss, train
-from models.weights import load_weights
+from models.execution import arithmetic
+from models.folder_card import ExtractorFolder
+from models.train import Keeping, Numerics, Recipe, Reporter, Trained, cropping_loss, train
 
+_COMMAND = "uv run --extra train run_bench.py train extractor"
 _PAD = 4
 _BATCH = 500
+_METRICS = ("fd", "kid", "inception_score", "precision_recall")
 
 
-@dataclass(frozen=True)
-class Fitted:
-    """A trained extractor.
-
-    Attributes:
-        config: that `make_classifier` builds it from.
-        state: its weights as they are stored, in half precision but for the norms'.
-        accuracy: on images that it was not trained on.
-    """
-
-    config: dict[str, Any]
-    state: dict[str, Tensor]
-    accuracy: float
-
-    def network(self, device: torch.device) -> nn.Module:
-        """The extractor with these weights in float32, ready to be used."""
-        network = make_classifier(self.config)
-        network.load_state_dict(self.state)
-        return network.to(device).eval().requires_grad_(False)
-
-    def write(self, folder: Path) -> None:
-        """Store it as an extractor of a model folder."""
-        (folder / EXTRACTOR_CONFIG).parent.mkdir(parents=True, exist_ok=True)
-        (folder / EXTRACTOR_CONFIG).write_text(json.dumps(self.config, indent=1) + "\n")
-        save_file(self.state, folder / EXTRACTOR_WEIGHTS)
-
-
-def fit_extractor(
-    options: CifarOptions, train_set: DataSet, test_set: DataSet, deadline: float, reporter: Reporter
-) -> Fitted | None:
-    """Train it, or go on where a training was.
+def train_extractor(options: ExtractorOptions, reporter: Reporter, say: Say = to_stderr) -> Path | None:
+    """Train a feature extractor, as far as time allows, and write its folder.
 
     Args:
-        options: its epochs and width, and where to keep it.
-        train_set: with labels.
-        test_set: with the same classes, for the accuracy.
-        deadline: as in `Keeping`.
+        options: everything about it.
         reporter: shows progress.
+        say: takes lines for people to read.
 
     Returns:
-        The extractor; None if time ran out before the end.
+        The folder, `options.out / "model"`; None if time ran out before the end: the same command goes on.
+
+    Raises:
+        UsageError: data or device cannot be used; the data have no classes to tell apart.
     """
-    if train_set.labels is None or test_set.labels is None or train_set.classes != test_set.classes:
-        raise UsageError(f"{train_set.name} has classes {train_set.classes}, {test_set.name} {test_set.classes}")
+    began = time.monotonic()
+    check_writing(options.out)
     device = options.torch_device()
-    channels, size, _ = train_set.images.shape[1:]
-    config = {
+    whole, test_set = open_splits(options.data)
+    if test_set is None or test_set.labels is None:
+        raise UsageError(
+            f"{options.data} has no classes, which an extractor learns to tell apart; expected a folder with one "
+            "subfolder a class, and two or more of them"
+        )
+    if options.features is not None and options.features > len(whole.images):
+        raise UsageError(f"features of {options.features} images are to be kept, and there are {len(whole.images)}")
+    announce(whole, device, say)
+    kept = torch.arange(len(whole.images)) % HELD_OUT != HELD_OUT - 1
+    seen = whole if has_test_set(test_set) else part(whole, kept)
+    config = _config(options, whole)
+    with arithmetic("tf32"):
+        trained, recipe = _fit(options, config, seen, test_set, device, deadline_of(options, began), reporter)
+    if trained.steps < recipe.steps:
+        say("time ran out while the extractor was trained; give the same command again to go on")
+        return None
+    state = to_storage(trained.state, torch.float16)
+    accuracy = accuracy_of(_network(config, state, device), test_set.images, test_set.labels)
+    say(f"accuracy {accuracy:.4f} on {len(test_set.images):,} unseen images")
+    card = _card(options, whole, recipe, trained, accuracy) | {"data": source_of(whole, options.data)}
+
+    def write(folder: Path) -> None:
+        (folder / EXTRACTOR_CONFIG).parent.mkdir()
+        (folder / EXTRACTOR_CONFIG).write_text(json.dumps(config, indent=1) + "\n")
+        save_file(state, folder / EXTRACTOR_WEIGHTS)
+        write_card(folder, card, ExtractorFolder)
+        extractor = load_extractor(Chosen(str(folder)), None, device)
+        about = {"data": options.called, "images_sha256": whole.sha256()}
+        write_statistics(folder / REFERENCE, extractor, whole.images, features=options.features, about=about)
+        write_card(folder, card, ExtractorFolder)
+        floors = _floors(extractor, whole, test_set, _METRICS if options.features != 0 else ("fd", "inception_score"))
+        write_card(folder, card | {"quality": floors}, ExtractorFolder)
+        say(", ".join(f"{name} {value}" for name, value in floors.items()))
+
+    replace_folder(options.out / "model", write)
+    return options.out / "model"
+
+
+def _config(options: ExtractorOptions, data: DataSet) -> dict[str, Any]:
+    channels, size, _ = data.images.shape[1:]
+    return {
         "_class_name": "ResNet9",
         "size": size,
         "channels": channels,
-        "width": options.extractor_width,
-        "classes": len(train_set.classes or ()),
+        "width": options.width,
+        "classes": len(data.classes or ()),
     }
+
+
+def _fit(
+    options: ExtractorOptions,
+    config: dict[str, Any],
+    train_set: DataSet,
+    test_set: DataSet,
+    device: torch.device,
+    deadline: float,
+    reporter: Reporter,
+) -> tuple[Trained, Recipe]:
+    """Train it, or go on where a training was, until a deadline as in `Keeping`."""
+    if train_set.labels is None or train_set.classes != test_set.classes:
+        raise UsageError(f"{train_set.name} has classes {train_set.classes}, {test_set.name} {test_set.classes}")
     torch.manual_seed(options.seed)  # the initial weights
     network = make_classifier(config).to(device).to(memory_format=torch.channels_last)
-    recipe = options.extractor_recipe(len(train_set.images))
+    recipe = options.recipe(len(train_set.images))
     numerics = Numerics(bf16=options.use_bf16(device))
     loss_of = cropping_loss(network, train_set.images, train_set.labels, recipe, numerics, _PAD)
     with reporter("feature extractor", recipe.steps) as report:
@@ -89,29 +142,14 @@ def fit_extractor(
             deadline=deadline,
             read_every=options.read_every(device),
         )
-        trained = train(network, loss_of, recipe, keep)
-    if trained.steps < recipe.steps:
-        return None
-    fitted = Fitted(config, to_storage(trained.state, torch.float16), 0.0)
-    return Fitted(config, fitted.state, accuracy_of(fitted.network(device), test_set.images, test_set.labels))
+        return train(network, loss_of, recipe, keep), recipe
 
 
-def read_extractor(folder: Path, accuracy: float) -> Fitted:
-    """The extractor of a model folder; UsageError if it cannot be read."""
-    config = read_json(folder / EXTRACTOR_CONFIG)
-    network = load_weights(make_classifier(config), folder / EXTRACTOR_WEIGHTS)
-    return Fitted(config, to_storage(network.state_dict(), torch.float16), accuracy)
-
-
-def to_storage(state: dict[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
-    """Weights on the CPU as they are stored: matrices and kernels in a dtype, vectors and counts as they are.
-
-    Variances of batch norm can be too small for half precision, and vectors take no space.
-    """
-    kept = {name: value.detach().cpu().contiguous() for name, value in state.items()}
-    return {
-        name: value.to(dtype) if value.is_floating_point() and value.ndim > 1 else value for name, value in kept.items()
-    }
+def _network(config: dict[str, Any], state: dict[str, Tensor], device: torch.device) -> nn.Module:
+    """With weights as they are stored, in float32."""
+    network = make_classifier(config)
+    network.load_state_dict(state)
+    return network.to(device).eval().requires_grad_(False)
 
 
 @torch.inference_mode()
@@ -120,3 +158,45 @@ def accuracy_of(network: nn.Module, images: Tensor, labels: Tensor) -> float:
     device = next(network.parameters()).device
     found = torch.cat([network(batch.to(device))[1].argmax(1).cpu() for batch in images.split(_BATCH)])
     return float((found == labels).double().mean())
+
+
+def _card(
+    options: ExtractorOptions, data: DataSet, recipe: Recipe, trained: Trained, accuracy: float
+) -> dict[str, Any]:
+    said = f"--epochs {options.epochs} --width {options.width} --seed {options.seed} --name {options.called}"
+    return {
+        "schema_version": 1,
+        "kind": "extractor",
+        "name": options.called,
+        "description": "A feature extractor and reference statistics of the data, without a model.",
+        "data_licence": "that of the data",
+        "training_command": f"{_COMMAND} {said}",
+        "extractor": {
+            "name": options.called,
+            "description": "ResNet9 trained on the classes of the data; its pooled activations are the features.",
+            "test_accuracy": accuracy,
+        },
+        "training": settings_of(recipe)
+        | {
+            "weights": "EMA, stored as fp16",
+            "precision": "bf16" if options.use_bf16(options.torch_device()) else "fp32",
+            "seconds": round(trained.seconds),
+            "hardware": device_name(options.torch_device()),
+            "loss": trained.loss,
+            "data_sha256": data.sha256(),
+        },
+    }
+
+
+def _floors(extractor: Extractor, whole: DataSet, test_set: DataSet, metrics: Sequence[str]) -> dict[str, Any]:
+    """What real images get: halves of the data from one another, and images that the extractor was not trained on."""
+    features = extract(extractor, whole.images).features
+    distances = [between(one, other) for one, other in halves(features)]
+    count = len(features) // 2
+    floors = {"halves_images": count, f"halves_{extractor.column(count)}": sum(distances) / len(distances)}
+    if not has_test_set(test_set):
+        return floors
+    stream = QualityStream(extractor, load_reference(None, extractor, metrics), metrics)
+    stream.add(test_set.images)
+    unseen = {f"unseen_{name}": value for name, value in stream.values().items() if value is not None}
+    return floors | {"unseen_images": len(test_set.images)} | unseen

@@ -1,5 +1,6 @@
 """What a training on small photographs begins with: the data, the device, the network, weights to start from."""
 
+import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,11 +13,14 @@ from torch import Tensor, nn
 
 from bench.datasets import DATA_SETS, DataSet, open_data
 from bench.environment import device_name
-from bench.training.options import CifarOptions, unet_config
+from bench.quality.extractors import compact_names
+from bench.training.options import CifarOptions, TrainingOptions, unet_config
+from models.description import load_card
 from models.errors import UsageError
 from models.files import read_json
+from models.registry import unknown
 from models.schedule import DiscreteVP
-from models.sources import CONFIG
+from models.sources import CONFIG, extractor_names, measuring_folder
 from models.training_loop import Start
 from models.zoo import load_model
 
@@ -25,13 +29,23 @@ Say = Callable[[str], None]
 
 _PART = ", a part"
 
+
+def to_stderr(line: str) -> None:
+    """What `say` is unless told otherwise."""
+    print(line, file=sys.stderr, flush=True)
+
+
 HELD_OUT = 10
 """Of data without a test set every tenth image is kept from the extractor."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """What both stages and the export need."""
+    """What the training of a denoiser and its export need.
+
+    Attributes:
+        measured_by: folder of the extractor that distances are measured with; None: there is none.
+    """
 
     options: CifarOptions
     train_set: DataSet
@@ -40,6 +54,7 @@ class Job:
     schedule: DiscreteVP
     config: dict[str, Any]
     start: Start | None
+    measured_by: Path | None
     deadline: float
     say: Say
 
@@ -48,21 +63,10 @@ class Job:
         channels, height, width = self.train_set.images.shape[1:]
         return channels, height, width
 
-    @property
-    def has_test_set(self) -> bool:
-        """Whether the images to test on are not among those that are trained on."""
-        return self.test_set is not None and not self.test_set.name.endswith(_PART)
-
 
 def prepare(options: CifarOptions, began: float, say: Say) -> Job:
     """Read the data and check what can be checked before anything that takes long; UsageError for what is wrong."""
-    _check_writer()
-    try:
-        options.out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=options.out):
-            pass
-    except OSError as error:
-        raise UsageError(f"cannot write to {str(options.out)!r}: {error}; choose another folder with --out") from None
+    check_writing(options.out)
     device = options.torch_device()
     train_set, test_set = open_splits(options.data)
     channels, height, width = train_set.images.shape[1:]
@@ -78,10 +82,32 @@ def prepare(options: CifarOptions, began: float, say: Say) -> Job:
             )
         if config["block_out_channels"][0] != options.width != CifarOptions.width:
             say(f"{options.start} has width {config['block_out_channels'][0]} and keeps it; --width has no part in it")
-    deadline = float("inf") if options.minutes is None else began + 60.0 * options.minutes
-    size = f"{channels} x {height} x {width}"
-    say(f"{train_set.name}: {len(train_set.images):,} images of {size}, trained on {device_name(device)}")
-    return Job(options, train_set, test_set, device, DiscreteVP.linear(), config, start, deadline, say)
+    announce(train_set, device, say)
+    measured_by, deadline = _measured_by(options), deadline_of(options, began)
+    return Job(options, train_set, test_set, device, DiscreteVP.linear(), config, start, measured_by, deadline, say)
+
+
+def announce(data: DataSet, device: torch.device, say: Say) -> None:
+    """Say what is trained on which data."""
+    size = " x ".join(map(str, data.images.shape[1:]))
+    say(f"{data.name}: {len(data.images):,} images of {size}, trained on {device_name(device)}")
+
+
+def deadline_of(options: TrainingOptions, began: float) -> float:
+    """When training has to stop, on the clock of `time.monotonic`."""
+    return float("inf") if options.minutes is None else began + 60.0 * options.minutes
+
+
+def _measured_by(options: CifarOptions) -> Path | None:
+    """The folder of the extractor that is meant: see `CifarOptions`."""
+    if options.extractor is not None:
+        if (folder := measuring_folder(options.extractor)) is None:
+            raise unknown("extractor (nor is it a folder with one)", options.extractor, compact_names())
+        return folder
+    if options.start is not None:
+        card = load_card(options.start)
+        return options.start if card.extractor is not None else measuring_folder(card.measured_by or "")
+    return measuring_folder(options.data) if options.data in extractor_names() else None
 
 
 def open_splits(spec: str) -> tuple[DataSet, DataSet | None]:
@@ -111,11 +137,23 @@ def open_splits(spec: str) -> tuple[DataSet, DataSet | None]:
     return whole, test
 
 
-def _check_writer() -> None:
-    if find_spec("tomli_w") is None:  # it is needed only at the end, which is hours away
+def check_writing(out: Path) -> None:
+    """UsageError if what a training writes could not be written at its end, which is hours away."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise UsageError(f"cannot write to {str(out)!r}: {error}; choose another folder with --out") from None
+    if find_spec("tomli_w") is None:
         raise UsageError(
             "training writes TOML, for which tomli-w comes with the extra 'train': uv run --extra train ..."
         )
+
+
+def has_test_set(test_set: DataSet | None) -> bool:
+    """Whether the images to test on are not among those of the whole."""
+    return test_set is not None and not test_set.name.endswith(_PART)
 
 
 def part(data: DataSet, which: slice | Tensor) -> DataSet:

@@ -12,7 +12,9 @@ from torchvision.utils import make_grid
 
 from bench.images import to_uint8
 from bench.noise import ImageNoise
-from bench.quality.frechet import frechet
+from bench.quality.extractor import Extractor
+from bench.quality.features import extract
+from bench.quality.reference import Reference
 from bench.quality.statistics import Moments
 from models.denoiser import Denoiser
 from models.grids import GRIDS
@@ -40,17 +42,9 @@ def draw(unet: nn.Module, schedule: DiscreteVP, shape: tuple[int, int, int], ste
     return torch.cat(drawn)
 
 
-@torch.inference_mode()
-def feature_moments(extractor: nn.Module, images: Tensor) -> Moments:
-    """Mean and scatter of the features of uint8 images (N, C, H, W), by a network on any device in float32."""
-    device = next(extractor.parameters()).device
-    batches = [extractor(batch.to(device))[0] for batch in images.split(_BATCH)]
-    return Moments.of(torch.cat(batches))
-
-
-def distance(moments: Moments, other: Moments) -> float:
-    """Frechet distance between two sets of features."""
-    return frechet(moments.mean, moments.covariance, other.mean, other.covariance)
+def distance(extractor: Extractor, reference: Reference, images: Tensor) -> float:
+    """Frechet distance of uint8 images (N, C, H, W) to a reference."""
+    return reference.target.distance(Moments.of(extract(extractor, images).features))
 
 
 def save_grid(images: Tensor, path: Path) -> None:
@@ -72,9 +66,7 @@ class Views:
         shape: (C, H, W).
         steps: that samples are drawn in.
         images: samples of which the distance is taken.
-        column: what it is called.
-        extractor: maps uint8 images to (features, logits); None: no distance.
-        real: of the data.
+        measure: the extractor and the reference that it is taken to; None: no distance.
     """
 
     folder: Path
@@ -83,9 +75,7 @@ class Views:
     shape: tuple[int, int, int]
     steps: int
     images: int
-    column: str
-    extractor: nn.Module | None = None
-    real: Moments | None = None
+    measure: tuple[Extractor, Reference] | None = None
     _rows: Path = field(init=False)
 
     def __post_init__(self) -> None:
@@ -95,17 +85,16 @@ class Views:
         """Draw from the averaged network if it is time."""
         if not self.every or step % self.every:
             return
-        measured = self.extractor is not None and self.real is not None
-        drawn = draw(unet, self.schedule, self.shape, self.steps, max(_GRID, self.images) if measured else _GRID)
+        drawn = draw(unet, self.schedule, self.shape, self.steps, max(_GRID, self.images) if self.measure else _GRID)
         save_grid(drawn[:_GRID], self.folder / f"samples-{step:08d}.png")
-        if (values := self.measure(drawn)) is not None:
+        if self.measure:
             drop_rows_after(self._rows, step - 1)  # of a run that was killed after it
             with self._rows.open("a") as file:
-                file.write(json.dumps({"step": step} | values) + "\n")
+                file.write(json.dumps({"step": step} | self.quality(drawn)) + "\n")
 
-    def measure(self, drawn: Tensor) -> dict[str, float | int] | None:
-        """The distance of samples (N, C, H, W), uint8, to the data; None without an extractor."""
-        if self.extractor is None or self.real is None:
-            return None
+    def quality(self, drawn: Tensor) -> dict[str, float | int]:
+        """The distance of samples (N, C, H, W), uint8; empty without an extractor."""
+        if self.measure is None:
+            return {}
         drawn = drawn[: self.images]
-        return {"images": len(drawn), self.column: distance(feature_moments(self.extractor, drawn), self.real)}
+        return {"images": len(drawn), self.measure[0].column(len(drawn)): distance(*self.measure, drawn)}

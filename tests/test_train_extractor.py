@@ -1,0 +1,148 @@
+"""Training an extractor makes a folder that studies measure with: network, reference, and what real images get."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from bench.datasets import open_data
+from bench.quality.extractors import Chosen, load_extractor
+from bench.quality.features import extract
+from bench.quality.reference import load_reference
+from bench.training.extractor import train_extractor
+from bench.training.options import ExtractorOptions
+from models.checkpoint import load_state, under_prefix
+from models.description import load_card, load_measuring_card
+from models.errors import UsageError
+from models.recipe import Recipe
+from models.train import Report, epoch_batch
+
+_CPU = torch.device("cpu")
+
+
+class _Killed(Exception):
+    pass
+
+
+@contextmanager
+def _silent(stage: str, steps: int) -> Iterator[Report]:
+    yield lambda step, loss: None
+
+
+@contextmanager
+def _killing(stage: str, steps: int) -> Iterator[Report]:
+    def report(step: int, loss: float) -> None:
+        if step == 120:
+            raise _Killed
+
+    yield report
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two classes of noisy images of 8 x 8: dark and bright; each image is another."""
+    folder = tmp_path_factory.mktemp("photographs")
+    draws = np.random.default_rng(0)
+    for split, count in (("train", 30), ("test", 10)):
+        for name, level in (("dark", 60), ("bright", 190)):
+            (folder / split / name).mkdir(parents=True)
+            for number in range(count):
+                pixels = np.clip(draws.normal(level, 30, (8, 8, 3)), 0, 255).astype(np.uint8)
+                Image.fromarray(pixels).save(folder / split / name / f"{number:02d}.png")
+    return folder
+
+
+def _options(out: Path, data: Path, **changed: Any) -> ExtractorOptions:
+    usual: dict[str, Any] = {"device": "cpu", "epochs": 150, "width": 4, "name": "levels", "features": 25}
+    return ExtractorOptions(out, str(data), **(usual | changed))
+
+
+@pytest.fixture(scope="module")
+def folder(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = train_extractor(_options(tmp_path_factory.mktemp("made"), photographs), _silent, lambda line: None)
+    assert made is not None
+    return made
+
+
+def test_the_card_tells_the_accuracy_and_what_real_images_get(folder: Path) -> None:
+    card = load_measuring_card(folder)
+    assert card.extractor is not None
+    assert card.extractor.name == "levels"
+    assert card.extractor.test_accuracy > 0.9  # dark and bright are easy to tell apart
+    assert (card.quality["halves_images"], card.quality["unseen_images"]) == (30, 20)
+    assert float(card.quality["halves_fd_levels"]) > 0
+    assert float(card.quality["unseen_fd_levels"]) > 0
+    assert 0 < float(card.quality["unseen_recall"]) <= 1
+
+
+def test_its_reference_is_of_all_images_and_keeps_the_features_of_some(folder: Path, photographs: Path) -> None:
+    extractor = load_extractor(Chosen(str(folder)), None, _CPU)
+    reference = load_reference(None, extractor, ["kid", "precision_recall"])
+    features = extract(extractor, open_data(str(photographs / "train")).images).features
+    torch.testing.assert_close(reference.mean, features.mean(0))
+    torch.testing.assert_close(reference.covariance, torch.cov(features.T))
+    assert (reference.count, reference.columns["reference_features"]) == (60, 25)
+    assert reference.features is not None
+    at = [int((features - row).abs().sum(1).argmin()) for row in reference.features]
+    torch.testing.assert_close(reference.features, features[at])
+    assert at == sorted(set(at))  # in order, each once
+    assert at != list(range(25))  # drawn, not the first, which are of one class
+
+
+def test_it_is_no_model(folder: Path) -> None:
+    with pytest.raises(UsageError, match="holds a feature extractor and no model"):
+        load_card(folder)
+
+
+def test_killed_and_resumed_it_is_the_same(folder: Path, photographs: Path, tmp_path: Path) -> None:
+    options = _options(tmp_path, photographs)
+    with pytest.raises(_Killed):
+        train_extractor(options, _killing, lambda line: None)
+    again = train_extractor(options, _silent, lambda line: None)
+    assert again is not None
+    name = "extractor/model.safetensors"
+    assert (again / name).read_bytes() == (folder / name).read_bytes()
+
+
+def test_out_of_time_it_says_so_and_writes_no_folder(photographs: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    assert train_extractor(_options(tmp_path, photographs, minutes=1e-9), _silent, said.append) is None
+    assert not (tmp_path / "model").exists()
+    assert any("time ran out" in line for line in said)
+
+
+def test_images_that_are_tested_on_are_not_trained_on(photographs: Path, tmp_path: Path) -> None:
+    train_extractor(_options(tmp_path, photographs / "train", epochs=1, features=0), _silent, lambda line: None)
+    card = load_measuring_card(tmp_path / "model")
+    assert card.extractor is not None
+    assert not [name for name in card.quality if "unseen" in name]  # they are in the reference
+    saved, note = load_state(tmp_path / "extractor") or ({}, {})
+    assert under_prefix("ema", saved)
+    assert note["of"]["recipe"]["batch"] == 54  # of 60 every tenth is kept for the test
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"), [({"epochs": 0}, "epochs is 0; expected at least 1"), ({"features": -1}, "features is -1")]
+)
+def test_options_that_make_no_sense_are_refused(wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        ExtractorOptions(Path(), **wrong)
+
+
+def test_more_features_than_images_are_refused(photographs: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="features of 61 images are to be kept, and there are 60"):
+        train_extractor(_options(tmp_path, photographs, epochs=1, features=61), _silent, lambda line: None)
+    assert not (tmp_path / "extractor").exists()  # said before anything is trained
+
+
+def test_every_image_comes_once_an_epoch_in_another_order() -> None:
+    recipe = Recipe(steps=30, batch=8)
+    numbers = torch.cat([epoch_batch(20, recipe, step) for step in range(10)])
+    epochs = numbers.split(20)
+    assert all(torch.equal(epoch.sort().values, torch.arange(20)) for epoch in epochs)
+    assert not torch.equal(epochs[0], epochs[1])
