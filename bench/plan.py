@@ -100,7 +100,7 @@ def _product(study: Study, block: Block) -> Iterator[tuple[Cell, int]]:
 
 
 def _schedule(study: Study, model: str) -> Schedule:
-    """A model's schedule; one that the study states is taken without a look at the model, which may have to be fetched."""
+    """A model's schedule: as the study states it, else from its files, which may have to be fetched."""
     changes = study.changes_of(model)
     if changes is not None and changes.schedule is not None:
         return changes.schedule.build()

@@ -30,7 +30,7 @@ class ExtractorChoice(Strict):
 
     Attributes:
         name: of an extractor of torch-fidelity ("inception-v3-compat", "dinov2-vit-l-14", "clip-vit-b-32", ...), or of
-            a model whose compact one is meant.
+            an embedded one ("cifar10"), a folder with one, or a model whose own is meant.
         weights: file of its weights; None: torch-fidelity downloads them.
         sha256: that the weights must have; needed for weights other than the official ones.
     """
@@ -143,7 +143,7 @@ class Study(Strict):
         model: an embedded model's name, a folder, or "hf:owner/name@revision"; its extractor and reference measure
             every cell unless the study names others, those of blocks with a model of their own too.
         checkpoint: what is to hold for that model instead of what its own files say.
-        extractor: what quality is measured with; None: the model's own compact one.
+        extractor: what quality is measured with; None: the model's own, or the one that its card names.
         reference: the real data's statistics: a file that `reference` made, an .npz of mu and sigma, or the name of a
             model, whose own is meant; None: the model's own, or that of the model that the extractor names.
         images: how many each cell generates (at least 16, which the metrics need).

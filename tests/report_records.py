@@ -45,7 +45,8 @@ def record(sampler: str = "ddim", grid: str = GRID, steps: int = 10, seed: int =
         "dtype": "fp32", "channels_last": False, "compile": False, "graph": False,
         "metrics": ["fd", "kid"], "device_name": "Example CPU @ 2.00GHz, 2 threads", "version_torch": "2.11.0",
         "extractor": "digits", "extractor_sha256": "b2" * 32, "reference": "digits", "reference_sha256": "c3" * 32,
-        "reference_count": 1797, "quantiser": "round", "sampler": sampler, "sampler_parameters": {},
+        "reference_count": 1797, "reference_features": 1797, "quantiser": "round",
+        "sampler": sampler, "sampler_parameters": {},
         "sampler_sha256": hashlib.sha256(sampler.encode()).hexdigest(), "grid": grid, "grid_parameters": {},
         "steps": steps, "seed": seed, "family": "other", "stochastic": sampler in ("ddpm", "langevin"), "device": "cpu",
         "intervals": steps, "nfe_declared": nfe, "nfe": float(nfe),
@@ -165,10 +166,10 @@ PROTOCOLS: list[dict[str, Any]] = [
 FAMILIES = ("ODE, one step", "ODE, multistep", "SDE", "Langevin", "generator")
 
 
-def many() -> list[Record]:
-    """Cells of a baseline at 1,000 steps and of 40 samplers in five families, each worse than the one before."""
+def many(samplers: int = 40) -> list[Record]:
+    """Cells of a baseline at 1,000 steps and of samplers in five families, each worse than the one before."""
     cells = [record(*BASELINE[:2], steps=1000, family="SDE", fd_digits=1.2)]
-    for n in range(40):
+    for n in range(samplers):
         distances = ((steps, (1.1 + 90 / steps**1.8) * 1.08**n) for steps in (5, 10, 20, 50, 100))
         cells += [record(f"sampler{n}", steps=steps, family=FAMILIES[n % 5], fd_digits=fd) for steps, fd in distances]
     return cells

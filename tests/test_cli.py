@@ -248,6 +248,7 @@ def _cheap_checks() -> tuple[object, ...]:
         ("samplers", "dpm++2m"),
         ("grids", "karras"),
         ("models", "digits"),
+        ("extractors", "digits"),
         ("metrics", "fd"),
         ("studies", "quick"),
     ],

@@ -48,7 +48,7 @@ def test_a_long_table_follows_its_leaderboard_whole(tmp_path: Path) -> None:
     summary = summarise([write_zoo(tmp_path / "run", many())])
     (section,) = summary.sections
     text = markdown(summary)
-    assert text.index("| ≤ 5 ") < text.index("All 201 rows:") < text.index(markdown_table(section))
+    assert text.index("| ≤ 5 ") < text.index("<summary>All 201 rows</summary>") < text.index(markdown_table(section))
     tex = latex(summary)
     parts = tex.split(r"\begin{table}")[2:]
     rows = [re.findall(r"(?m)^(?:ddpm|sampler)[^&]*&.*$", part) for part in parts]

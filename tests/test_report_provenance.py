@@ -45,7 +45,7 @@ def said(folder: Path, **changes: Any) -> str:
 
 
 def test_the_usual_is_not_said(tmp_path: Path) -> None:
-    words = ("Checkpoint", "Value range", "layer", "batches", "Extractor", "labels", "does not say")
+    words = ("Checkpoint", "Value range", "layer", "batches", "Extractor", "labels", "does not say", "use the features")
     assert not [word for word in words if word in said(tmp_path)]
 
 
@@ -60,6 +60,10 @@ def test_the_usual_is_not_said(tmp_path: Path) -> None:
             "Extractor inception: weights b2b2b2b2, which are not the official ones.",
         ),
         ({"extractor_layer": "2048", "extractor_batch": 64}, "layer 2048, features in batches of 64, 1,000 images"),
+        (
+            {"reference_features": 1000},
+            "Reference digits: KID, precision and recall use the features of 1,000 of its 1,797 images.",
+        ),
         ({"reference_count": None}, "Reference digits: it does not say how many images it is made from, nor how."),
     ],
 )

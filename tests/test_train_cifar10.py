@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from checkpoints import make
 from PIL import Image
 
 from bench.quality.extractors import load_extractor
@@ -238,6 +239,32 @@ def test_the_extractor_of_another_folder_goes_with_the_model(trained: tuple[Path
         assert (trained[0] / "model" / name).read_bytes() == (extractor / name).read_bytes()
     loaded = load_extractor(None, _load(trained[0])[0], _CPU)
     assert load_reference(None, loaded).sha256 == load_reference(str(extractor), loaded).sha256
+
+
+def test_a_folder_called_like_an_embedded_extractor_is_the_folder(
+    photographs: Path, extractor: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(extractor, tmp_path / "digits")
+    monkeypatch.chdir(tmp_path)
+    options = _options(tmp_path / "out", photographs, steps=1, extractor="./digits")
+    train_cifar10(options, _silent, lambda line: None)
+    assert set(_load(tmp_path / "out")[0].card.quality) >= {"fd_levels"}
+
+
+def test_a_checkpoint_of_diffusers_without_a_card_is_trained_further(
+    photographs: Path, extractor: Path, tmp_path: Path
+) -> None:
+    start = make(tmp_path / "ddpm", flat=True)
+    options = _options(tmp_path / "out", photographs, steps=1, start=start, extractor=str(extractor))
+    train_cifar10(options, _silent, lambda line: None)
+    model, _ = _load(tmp_path / "out")
+    assert (model.card.training["images_seen"], model.card.training["continued_from_step"]) == (4, 0)
+
+
+def test_a_training_does_not_write_over_an_extractor(photographs: Path, extractor: Path, tmp_path: Path) -> None:
+    shutil.copytree(extractor, tmp_path / "model")
+    with pytest.raises(UsageError, match="holds something else; write elsewhere with --out"):
+        train_cifar10(_options(tmp_path, photographs), _silent, lambda line: None)
 
 
 def test_an_embedded_extractor_is_only_named_by_the_model(

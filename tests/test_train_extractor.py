@@ -127,11 +127,21 @@ def test_images_that_are_tested_on_are_not_trained_on(photographs: Path, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"), [({"epochs": 0}, "epochs is 0; expected at least 1"), ({"features": -1}, "features is -1")]
+    ("wrong", "said"),
+    [({"epochs": 0}, "epochs is 0; expected at least 1"), ({"features": 3}, "features is 3; expected how many images")],
 )
 def test_options_that_make_no_sense_are_refused(wrong: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         ExtractorOptions(Path(), **wrong)
+
+
+@pytest.mark.parametrize("name", ["clip", "x_std", "a/b", " a", ""])
+def test_names_that_mean_something_else_are_refused_before_anything_is_trained(
+    photographs: Path, tmp_path: Path, name: str
+) -> None:
+    with pytest.raises(UsageError, match="means something else in a table or is no plain word"):
+        train_extractor(_options(tmp_path, photographs, name=name), _silent, lambda line: None)
+    assert not (tmp_path / "extractor").exists()
 
 
 def test_more_features_than_images_are_refused(photographs: Path, tmp_path: Path) -> None:

@@ -122,7 +122,7 @@ def run(
 
 @app.command(name="list")
 def list_(
-    what: Literal["samplers", "grids", "models", "metrics", "studies", "runs"],
+    what: Literal["samplers", "grids", "models", "extractors", "metrics", "studies", "runs"],
     /,
     *,
     steps: int | None = None,

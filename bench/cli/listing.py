@@ -1,4 +1,4 @@
-"""What there is: samplers, grids, models, metrics, studies, runs. Each kind imports what it needs when it is listed."""
+"""What there is, kind by kind. Each imports what it needs when it is listed."""
 
 import dataclasses
 import json
@@ -85,6 +85,25 @@ def _models() -> list[Row]:
     ]
 
 
+def _extractors() -> list[Row]:
+    from bench.quality.extractor import INCEPTION
+    from bench.quality.extractors import LIBRARY, compact_names
+    from models.description import load_measuring_card
+    from models.sources import measuring_folder
+
+    found: list[Row] = []
+    for name in compact_names():
+        folder = measuring_folder(name)
+        card = None if folder is None else load_measuring_card(folder)
+        if card is not None and card.extractor is not None:
+            found.append({"name": name, "distance": f"fd_{card.extractor.name}", "data": card.data})
+    weights, official = "torch-fidelity's weights, downloaded or given as a file", {INCEPTION: "fid, "}
+    return found + [
+        {"name": name, "distance": f"{official.get(name, '')}fd_{family}", "data": weights}
+        for name, family in LIBRARY.items()
+    ]
+
+
 def _metrics() -> list[Row]:
     from bench.study import METRICS
 
@@ -150,6 +169,7 @@ def _runs() -> list[Row]:
 _KINDS: dict[str, Callable[[], list[Row]]] = {
     "grids": _grids,
     "models": _models,
+    "extractors": _extractors,
     "metrics": _metrics,
     "studies": _studies,
     "runs": _runs,

@@ -27,7 +27,7 @@ def reference(
     Args:
         data: cifar10, cifar10-test, digits, or a folder of images.
         out: File to write, .safetensors (default: the cache, where a study finds it by the data set's name).
-        extractor: Of torch-fidelity, such as inception-v3-compat (the default), or a model whose compact one is meant.
+        extractor: A name of list extractors (default: inception-v3-compat), or a folder with one.
         weights: File of its weights (default: downloaded by torch-fidelity).
         sha256: That the weights must have, if they are not the official ones.
         images: Only so many of them, drawn by a fixed seed.
@@ -40,6 +40,7 @@ def reference(
     from bench.environment import pick_device
     from bench.quality.extractor import INCEPTION
     from bench.quality.reference_file import ReferenceOptions, make_reference
+    from models.sources import measuring_folder
 
     name = INCEPTION if extractor is None else extractor
     options = ReferenceOptions(data, out, name, weights, sha256, images, resize, features, batch)
@@ -50,11 +51,13 @@ def reference(
             shown.update(task, completed=done, total=total, refresh=True)
 
         path = make_reference(options, pick_device(device), advanced)
-    print(f'{path}\nin a study: extractor = "{name}", reference = "{data if out is None else path}"')
+    embedded = measuring_folder(data)  # by that name a study would find the reference there
+    found = data if out is None and (embedded is None or embedded != measuring_folder(name)) else path
+    print(f'{path}\nin a study: extractor = "{name}", reference = "{found}"')
     return 0
 
 
-train = App(name="train", help="Train a model; a killed training goes on from its checkpoint.")
+train = App(name="train", help="Train a model or a feature extractor; a killed training goes on from its checkpoint.")
 
 
 @train.default

@@ -1,5 +1,6 @@
 """The compact extractor of a model folder: a small classifier of the very data that the model was trained on."""
 
+import re
 from collections.abc import Container
 from pathlib import Path
 from typing import Any, ClassVar, cast
@@ -55,17 +56,22 @@ class CompactExtractor(FeatureExtractorBase):  # type: ignore[misc, unused-ignor
         return tuple(outputs[name] for name in self.features_list)
 
 
+def check(name: str, reserved: Container[str], where: str) -> None:
+    """UsageError, beginning with `where`, for a name that no extractor can have."""
+    if name in reserved or name.endswith(("_std", "_inf")) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise UsageError(
+            f"{where} calls its extractor {name!r}, which means something else in a table or is no plain word; call it "
+            "after its data, such as 'digits'"
+        )
+
+
 def make_compact(name: str, folder: Path, reserved: Container[str]) -> CompactExtractor:
     """A folder's extractor, entered into torch-fidelity's registry under a name (again, if it is there already).
 
     Raises:
         UsageError: the name is one of torch-fidelity's own, or would be read as another column.
     """
-    if name in reserved or name.endswith(("_std", "_inf")):
-        raise UsageError(
-            f"the card in {folder} calls its extractor {name!r}, which means something else in a table; call it after "
-            "its data, such as 'digits'"
-        )
+    check(name, reserved, f"the card in {folder}")
     made = type(f"CompactExtractor_{name}", (CompactExtractor,), {"folder": folder})
     FEATURE_EXTRACTORS_REGISTRY.pop(name, None)
     register_feature_extractor(name, made)

@@ -1,4 +1,4 @@
-"""Feature extractors, as torch-fidelity knows them: its own, and the compact ones of model folders.
+"""Feature extractors, as torch-fidelity knows them: its own, and the compact ones of folders.
 
 Compact extractors are registered with torch-fidelity, so that its own `calculate_metrics` runs on them as well, and our
 numbers can be compared with its. Layers are torch-fidelity's defaults, those of one network for all metrics (by itself
@@ -17,6 +17,7 @@ from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 from torch_fidelity.feature_extractor_dinov2 import MODEL_METADATA as DINOV2
 from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
 
+from bench.quality import compact
 from bench.quality.compact import EXTRACTOR_CONFIG, EXTRACTOR_WEIGHTS, make_compact
 from bench.quality.exact_arithmetic import exact_arithmetic
 from bench.quality.extractor import INCEPTION
@@ -32,8 +33,10 @@ from models.sources import extractor_names, measuring_folder, model_folder, zoo_
 from models.weights import shortened
 from models.zoo import Model
 
-_FAMILIES = {name: name.partition("-")[0] for name in FEATURE_EXTRACTORS_REGISTRY}
+LIBRARY = {name: name.partition("-")[0] for name in FEATURE_EXTRACTORS_REGISTRY}
 """torch-fidelity's own extractors, and what their distance is called after: inception, dinov2, clip, vgg16."""
+
+_RESERVED = {*LIBRARY, *LIBRARY.values()}
 
 _BATCH, _COMPACT_BATCH = 64, 250
 """Images an extractor sees at a time, fixed: features vary in their last digits with it. 64 is torch-fidelity's own."""
@@ -60,7 +63,7 @@ class Chosen:
 
 
 def load_extractor(choice: Choice | None, model: Model | None, device: torch.device) -> Extractor:
-    """The extractor that a study names, else the compact one of its model.
+    """The extractor that a study names, else the compact one that is its model's own or that its model names.
 
     Raises:
         UsageError: there is none, or its weights are missing, cannot be downloaded or are others than they should be.
@@ -68,15 +71,21 @@ def load_extractor(choice: Choice | None, model: Model | None, device: torch.dev
     if choice is None:
         if model is not None and model.card.extractor is not None:
             return _compact(model.folder, model.card, device)
-        if model is None or model.card.measured_by is None:
+        by = None if model is None else model.card.measured_by
+        if by is None:
             which = "no model" if model is None else f"model {model.card.name!r}"
             raise UsageError(
                 f"{which} has no feature extractor of its own, so no quality can be measured on it; name one in the "
-                f'study, such as extractor = "{INCEPTION}", name it as the model of a block in a study of a model that '
-                "has one, or leave out the metrics that need one"
+                f'study, such as extractor = "{INCEPTION}" (or {", ".join(compact_names())}), name it as the model of '
+                "a block in a study of a model that has one, or leave out the metrics that need one"
             )
-        return _embedded(model.card.measured_by, device)
-    if choice.name in _FAMILIES:
+        if by not in extractor_names():
+            raise UsageError(
+                f"the model is measured with the embedded extractor {by!r}, and there is none of that name; name one "
+                f"in the study: {', '.join(compact_names())}"
+            )
+        return _embedded(by, device)
+    if choice.name in LIBRARY:
         return _from_library(choice, device)
     if choice.weights is not None:
         raise UsageError(
@@ -92,8 +101,13 @@ def _embedded(name: str, device: torch.device) -> Extractor:
     """The extractor of an embedded folder or of a path; UsageError names the extractors that there are."""
     folder = measuring_folder(name)
     if folder is None:
-        raise unknown("extractor (nor is it a folder with one)", name, [*_FAMILIES, *compact_names()])
+        raise unknown("extractor (nor is it a folder with one)", name, [*LIBRARY, *compact_names()])
     return _compact(folder, load_measuring_card(folder), device)
+
+
+def check_name(name: str, where: str) -> None:
+    """UsageError, beginning with `where`, for a name that no compact extractor can have."""
+    compact.check(name, _RESERVED, where)
 
 
 def compact_names() -> list[str]:
@@ -104,14 +118,15 @@ def compact_names() -> list[str]:
 
 def _compact(folder: Path, card: Card | ExtractorFolder, device: torch.device) -> Extractor:
     if card.extractor is None:
-        raise UsageError(f"model {card.name!r} has no feature extractor; there is one in: {', '.join(compact_names())}")
+        there = [card.measured_by] if isinstance(card, Card) and card.measured_by else compact_names()
+        raise UsageError(f"model {card.name!r} has no feature extractor of its own; name {' or '.join(there)} instead")
     for needed in (EXTRACTOR_CONFIG, EXTRACTOR_WEIGHTS):
         if needed not in card.files:
             raise UsageError(f"the card of model {card.name!r} names an extractor, but its files lack {needed!r}")
     needed_files = {name: card.files[name] for name in (EXTRACTOR_CONFIG, EXTRACTOR_WEIGHTS)}
     verify_files(folder, card.model_copy(update={"files": needed_files}))
     name = card.extractor.name
-    module = make_compact(name, folder, {*_FAMILIES, *_FAMILIES.values()})
+    module = make_compact(name, folder, _RESERVED)
     found = _probed(module.to(device), module.image_shape, "features")
     digest = sha256_of(folder / EXTRACTOR_WEIGHTS)
     return Extractor(
@@ -145,7 +160,7 @@ def _from_library(choice: Choice, device: torch.device) -> Extractor:
         name,
         module,
         digest,
-        _FAMILIES[name],
+        LIBRARY[name],
         official,
         layer=layer,
         logits=logits,

@@ -25,6 +25,7 @@ from bench.images import QUANTISER
 from bench.quality.extractor import Extractor
 from bench.quality.frechet import Target, factor_of
 from bench.quality.reference_cache import cached_path
+from models.card import Card
 from models.description import load_measuring_card, verify_files
 from models.errors import UsageError
 from models.files import sha256_of
@@ -142,7 +143,8 @@ def _found(source: str | None, extractor: Extractor) -> Reference:
 
 
 def _command(extractor: Extractor) -> str:
-    return f"run_bench.py reference DATA --extractor {extractor.name}"
+    known = extractor.folder is None or measuring_folder(extractor.name) == extractor.folder
+    return f"run_bench.py reference DATA --extractor {extractor.name if known else extractor.folder}"
 
 
 def _of_data(source: str, extractor: Extractor) -> Reference:
@@ -158,12 +160,14 @@ def _of_data(source: str, extractor: Extractor) -> Reference:
 def _of_folder(folder: Path, extractor: Extractor) -> Reference:
     card = load_measuring_card(folder)
     if REFERENCE not in card.files:
+        by = f" (that is measured with {card.measured_by!r})" if isinstance(card, Card) and card.measured_by else ""
         raise UsageError(
-            f"the card of {card.name!r} lists no {REFERENCE}, so no quality can be measured; name a reference in "
+            f"the card of {card.name!r}{by} lists no {REFERENCE}, so no quality can be measured; name a reference in "
             "the study"
         )
     verify_files(folder, card.model_copy(update={"files": {REFERENCE: card.files[REFERENCE]}}))
-    return _from_safetensors(folder / REFERENCE, card.name, extractor)
+    path = folder / REFERENCE
+    return _from_safetensors(path, _metadata(path).get("data", card.name), extractor)
 
 
 def _from_safetensors(path: Path, name: str | None, extractor: Extractor) -> Reference:

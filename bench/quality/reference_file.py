@@ -31,7 +31,7 @@ class ReferenceOptions:
     Attributes:
         data: a name of `bench.datasets.DATA_SETS` or a folder of images.
         out: the file to write; None: the cache, where a study finds it by the data set's name.
-        extractor: of torch-fidelity, or a model whose compact one is meant.
+        extractor: of torch-fidelity, an embedded one, a folder with one, or a model whose own is meant.
         weights: file of its weights; None: torch-fidelity's official ones.
         sha256: that the weights must have; None: the official one's.
         images: how many of them, drawn without replacement by a fixed seed and kept in order; None: all.

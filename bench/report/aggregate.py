@@ -16,6 +16,7 @@ from bench.report.significance import half_width, standard_error
 _CARRIED = (
     *("dtype", "channels_last", "compile", "graph"),
     *("family", "stochastic", "device", "extractor", "reference", "reference_count", "kid_subset_size", "nfe_declared"),
+    "reference_features",
     *("sigma_start", "sigma_end", "final_denoising", "model_source", "extractor_official", "solver_images"),
 )
 
@@ -40,7 +41,7 @@ def aggregate(cells: pd.DataFrame) -> pd.DataFrame:
     rows = [_row(Group(columns, at), quality) for at in _settings(columns)]
     if not rows:
         return pd.DataFrame(columns=[*KEYS, "run", "seeds", "cells", "baseline"])
-    return _with_fronts(pd.DataFrame.from_records(rows))
+    return with_fronts(pd.DataFrame.from_records(rows))
 
 
 def _settings(columns: Columns) -> list[list[int]]:
@@ -104,8 +105,9 @@ def pareto(cost: Sequence[float], distance: Sequence[float]) -> list[bool]:
     return front
 
 
-def _with_fronts(table: pd.DataFrame) -> pd.DataFrame:
-    table[["pareto_nfe", "pareto_seconds"]] = False
+def with_fronts(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with `pareto_nfe` and `pareto_seconds`: which rows are on the fronts of their protocol."""
+    table = table.assign(pareto_nfe=False, pareto_seconds=False)
     for rows, rank in protocols(table):
         if rank is None:
             continue

@@ -8,6 +8,7 @@ import pandas as pd
 
 Row = dict[str, Any]
 Method = tuple[str, str, str, str]
+Line = tuple[str, str, str]
 
 PROTOCOL = (
     *("subject_sha256", "reference_sha256", "extractor_sha256", "extractor_layer", "extractor_batch"),
@@ -110,9 +111,14 @@ def mode_words(mode: str) -> str:
     return "" if mode == USUAL_MODE else f" in {mode}"
 
 
+def line(row: Row) -> Line:
+    """What a line of a figure connects the settings of: a sampler on a grid, with a model."""
+    return str(row["sampler"]), str(row["grid"]), str(row["model_sha256"])
+
+
 def method(row: Row) -> Method:
-    """What a line of a figure connects the settings of: a sampler on a grid, with a model, in a mode."""
-    return str(row["sampler"]), str(row["grid"]), str(row["model_sha256"]), str(row["mode"])
+    """The line of a row, in its mode."""
+    return *line(row), str(row["mode"])
 
 
 def guest(row: Row) -> bool:

@@ -9,7 +9,7 @@ from bench.report.columns import Row, flat, known, percent, setting
 DRIFT = 0.1
 """How far a row's time an evaluation may be from the median row's before the report says so."""
 
-_NAMED = 20
+_NAMED = 5
 """Such rows that are named one by one."""
 
 _REASONS = 3
@@ -32,7 +32,8 @@ def doubts(clocks: Sequence[Sequence[Row]]) -> list[str]:
     """The rows whose times are in doubt, in sentences.
 
     Times are those of the machine where an evaluation of the same network in the same mode took much more or less than
-    in the median row: samplers call it, and do not change how long it takes.
+    in the median row: samplers call it, and do not change how long it takes. Adaptive samplers are left out: they go
+    on evaluating a batch until its last image is done, which takes longer than the mean of its images' evaluations.
 
     Args:
         clocks: rows with comparable times.
@@ -63,7 +64,7 @@ def _drifts(rows: Sequence[Row]) -> list[tuple[Row, float | None]]:
         networks.setdefault((row["model_sha256"], row["mode"]), []).append(row)
     found: list[tuple[Row, float | None]] = []
     for members in networks.values():
-        times = [row["eval_ms_median"] for row in members]
+        times = [row["eval_ms_median"] if known(row.get("nfe_declared")) else np.nan for row in members]
         usual = float(np.median([time for time in times if known(time)] or [np.nan]))
         gaps = [time / usual - 1 for time in times]
         found += [(row, gap if abs(gap) > DRIFT else None) for row, gap in zip(members, gaps, strict=True)]

@@ -1,8 +1,7 @@
-"""What says which line of a quality figure is which: legend, numbers on grey lines, marks beyond the axis, footnote."""
+"""What says which line of a quality figure is which: legend, marks beyond the axis, footnote."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from textwrap import fill
 from typing import Any
 
@@ -11,41 +10,37 @@ from matplotlib.axes import Axes
 from matplotlib.container import ErrorbarContainer
 from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
-from matplotlib.patheffects import withStroke
 from matplotlib.transforms import ScaledTranslation, Transform
 from numpy.typing import NDArray
-from scipy.spatial import KDTree
 
+from bench.report.columns import Row
 from bench.report.series import BEATEN, FAMILIES, MOST, Series
-from bench.report.style import GREY, INK, SMALL, TINY, plain
+from bench.report.style import GREY, INK, SMALL, TINY, plain, wrapped
 
 Floats = NDArray[np.float64]
 
-_SIZE = np.array((4.1, 3.3))
-"""Inches of the axes, about: the layout is only known when everything is in place."""
-_CROWDED = 0.16
-"""Inches: a number this far from all other lines could not stand better."""
 _WIDTH = 126
 """Characters of a footnote's line."""
-_NAMED = 5
+_BEYOND = 5
 """Lines beyond the axis that the footnote names."""
-_NUMBERED = 60
-"""Grey lines that can have a number each: those of more could not be found in the figure."""
+_GREY = 30
+"""Grey lines that the footnote names: more would be a page of names."""
+_APART = 0.15
+"""Of the width of the axes, how far from one another marks beyond it must be to have a number each."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A series with its points on the axes, and half the widths of their 95 % intervals (0 if they have none)."""
+    """A series with the rows that have a place on the axes, their points, and half the widths of their 95 % intervals.
+
+    A width is 0 where there is no interval.
+    """
 
     series: Series
+    rows: list[Row]
     x: Floats
     y: Floats
     spread: Floats
-
-
-def wrapped(label: str) -> str:
-    """A long specification on two lines: a wide legend would take its width from the axes."""
-    return label if len(label) <= 24 else label.replace("[", "\n[", 1)
 
 
 def families(curves: Sequence[Series]) -> list[str]:
@@ -63,7 +58,8 @@ def legend(axes: Axes, curves: Sequence[Curve], title: str | None) -> None:
     entries = []
     named = families([curve.series for curve in curves if not curve.series.beaten])
     for name in named:
-        entries += [(Line2D([], [], linestyle="none"), name), *(pair for pair in lines if family[pair[1]] == name)]
+        members = [pair for pair in lines if family[pair[1]] == name]
+        entries += [(Line2D([], [], linestyle="none"), name), *members] if members else []
     entries = [*(entries or lines), *others]
     drawn = axes.legend(
         [handle for handle, _ in entries],
@@ -82,48 +78,12 @@ def legend(axes: Axes, curves: Sequence[Curve], title: str | None) -> None:
         drawn.set_title(title, FontProperties(size=TINY))
 
 
-def number_beaten(axes: Axes, curves: Sequence[Curve]) -> list[str]:
-    """A number on each grey line, where it is farthest from all others; the numbers with the names, in their order.
-
-    Where lines are too many to have numbers, none has one, and what is returned says how many they are.
-    """
-    count = sum(curve.series.beaten for curve in curves)
-    if count > _NUMBERED:
-        return [f"{count:,} lines, too many to be named; the table has them"]
-    paths = [_path(axes, curve) for curve in curves]
-    taken = np.empty((0, 2))
-    names: list[str] = []
-    for n, curve in enumerate(curves):
-        if not curve.series.beaten or not len(paths[n]):
-            continue
-        lines = np.concatenate([path for m, path in enumerate(paths) if m != n])
-        # a number is twice as wide as a line needs to be away
-        distances = np.minimum(_distances(paths[n], lines), 0.5 * _distances(paths[n], taken))
-        at = paths[n][int(np.minimum(distances, _CROWDED).argmax())]
-        names.append(f"{len(names) + 1}\N{NO-BREAK SPACE}{_whole(curve.series.label)}")
-        x, y = (at / _SIZE).tolist()
-        text = axes.text(x, y, str(len(names)), transform=axes.transAxes, fontsize=5.5, color=GREY)
-        text.set(ha="center", va="center", zorder=3.5, path_effects=[withStroke(linewidth=2.2, foreground="white")])
-        taken = np.concatenate([taken, at[None]])
-    return names
-
-
-def _distances(points: Floats, others: Floats) -> Floats:
-    """Of each point to the nearest of others; infinite if there are none."""
-    if not len(others):
-        return np.full(len(points), np.inf)
-    return np.asarray(KDTree(others).query(points)[0], dtype=np.float64)
-
-
-def _path(axes: Axes, curve: Curve) -> Floats:
-    """Points along the visible part of a line, inches from the lower left corner of the axes."""
-    low = np.log([axes.get_xlim()[0], axes.get_ylim()[0]])
-    high = np.log([axes.get_xlim()[1], axes.get_ylim()[1]])
-    at = (np.log(np.column_stack([curve.x, curve.y])) - low) / (high - low)
-    between = [np.linspace(a, b, 16) for a, b in pairwise(at)]
-    path = np.concatenate([at, *between])
-    inside = ((path > 0.02) & (path < 0.98)).all(axis=1)
-    return np.asarray(path[inside] * _SIZE)
+def beaten_names(curves: Sequence[Curve]) -> list[str]:
+    """The names of the grey lines; where they are too many for a footnote, how many they are."""
+    # the baseline alone is named beside its star
+    grey = [curve for curve in curves if curve.series.beaten and not all(row["baseline"] for row in curve.rows)]
+    names = [_whole(curve.series.label) for curve in grey]
+    return names if len(names) <= _GREY else [f"{len(names):,} lines"]
 
 
 def mark_beyond(axes: Axes, curves: Sequence[Curve]) -> list[str]:
@@ -137,7 +97,7 @@ def mark_beyond(axes: Axes, curves: Sequence[Curve]) -> list[str]:
     low, high = np.log(axes.get_xlim())
     groups: list[list[tuple[float, float, Series]]] = []
     for point in beyond:
-        if groups and np.log(point[0] / groups[-1][0][0]) < 0.1 * (high - low):
+        if groups and np.log(point[0] / groups[-1][0][0]) < _APART * (high - low):
             groups[-1].append(point)
         else:
             groups.append([point])
@@ -171,11 +131,11 @@ def footnote(axes: Axes, beaten: Sequence[str], beyond: Sequence[str], last: Seq
     """Below the axes: what grey lines are, what lies beyond the axis, and what else must be said; how many lines."""
     parts = []
     if beaten:
-        rule = f"neither its family's best nor near the Pareto front (at most {MOST} are in colour)"
-        parts.append(f"Grey: {rule}: {', '.join(beaten)}.")
+        rule = f"neither its family's best nor near the Pareto front (at most {MOST} are in colour), in the table"
+        parts.append(f"Grey: {rule}: {'; '.join(beaten)}.")
     if beyond:
-        more = f" and {len(beyond) - _NAMED} more" if len(beyond) > _NAMED else ""
-        parts.append(f"Beyond the axis (▲): {', '.join(map(_whole, beyond[:_NAMED]))}{more}.")
+        more = f" and {len(beyond) - _BEYOND} more" if len(beyond) > _BEYOND else ""
+        parts.append(f"Beyond the axis (▲): {'; '.join(map(_whole, beyond[:_BEYOND]))}{more}.")
     if last:
         parts[-1:] = [" ".join([*parts[-1:], *last])]
     lines = [line for part in parts for line in fill(part, _WIDTH, break_on_hyphens=False).splitlines()]

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pandas as pd
 
-from bench.report.columns import BUDGETS, Row, guest, known, method
+from bench.report.columns import BUDGETS, Row, guest, known, line
 from bench.report.display import ALIKE, NOTHING, Column, columns
 from bench.report.quality import of_key
 from bench.report.significance import at_floor, differ
@@ -68,7 +68,7 @@ def _ranked(section: Section) -> list[Row]:
 def _leader(rows: list[Row], budget: float, rank: str) -> Leader:
     best: dict[tuple[str, ...], Row] = {}
     for row in sorted(rows, key=lambda row: float(row[rank])):
-        best.setdefault(method(row)[:-1], row)
+        best.setdefault(line(row), row)
     first, *others = best.values()
     if not known(first[of_key(rank).ci]) and not at_floor(first, of_key(rank)):
         return Leader(budget, first, None)

@@ -195,7 +195,20 @@ def _provenance(rows: list[Row]) -> list[str]:
     lines += [
         f"Reference {each}: it does not say how many images it is made from, nor how." for each in sorted(unknown)
     ]
+    parts = dict.fromkeys(
+        (row["reference"], row["reference_features"], row["reference_count"]) for row in _of_part(rows)
+    )
+    lines += [
+        f"Reference {name}: KID, precision and recall use the features of {kept:,.0f} of its {count:,.0f} images."
+        for name, kept, count in parts
+    ]
     return lines
+
+
+def _of_part(rows: list[Row]) -> list[Row]:
+    """Those whose reference keeps the features of a part of its images."""
+    both = [row for row in rows if known(row.get("reference_features")) and known(row.get("reference_count"))]
+    return [row for row in both if row["reference_features"] < row["reference_count"]]
 
 
 def _changed(rows: list[Row]) -> list[tuple[str, str]]:

@@ -15,7 +15,14 @@ from bench.report.mode_table import below as below_modes
 from bench.report.reproduction import TITLE, below
 from bench.report.runs import Run
 from bench.report.summary import Summary
-from bench.report.tables import all_notes, html_leaderboard, html_modes, html_published, html_table
+from bench.report.tables import (
+    all_notes,
+    html_leaderboard,
+    html_mode_summary,
+    html_modes,
+    html_published,
+    html_table,
+)
 
 _TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent),
@@ -46,6 +53,8 @@ def page(summary: Summary, figures: Mapping[str, bytes], captions: Mapping[str, 
             "rows": len(section.rows),
             "notes": all_notes(section),
             "modes": Markup(html) if (html := html_modes(section, f"modes{n}")) else None,
+            "modes_summary": Markup(html) if (html := html_mode_summary(section, f"summary{n}")) else None,
+            "modes_lines": len(section.modes),
             "modes_notes": below_modes(section.modes),
         }
         for n, section in enumerate(summary.sections)

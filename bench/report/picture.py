@@ -4,18 +4,21 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from bench.report.columns import BUDGETS, PROTOCOL, Method, Row, known, method, rows_of
+from bench.report.columns import BUDGETS, PROTOCOL, Line, Row, known, line, rows_of
 from bench.report.runs import Run
-from bench.report.series import FAMILIES, MOST, outstanding
+from bench.report.series import FAMILIES, MOST, one_mode_each, outstanding
 from bench.report.summary import Summary
 
 Pixels = NDArray[np.uint8]
 
 _SMALLEST, _LARGEST = 36, 64
 """Pixels of the figure that an image is wide: small ones are enlarged by a whole factor, so that they stay sharp."""
+_ACROSS = 200
+"""Pixels of the figure that a block of images may be wide, so that five fit on a page."""
 _COLUMNS = 6
 """Step counts that have a column each."""
 
@@ -24,18 +27,20 @@ _COLUMNS = 6
 class Table:
     """The cells of one protocol and run, with the pictures that there are, by cell id.
 
-    Lines are by method, then by column: so many steps or, `by_budget`, at most so many evaluations.
+    Lines are of a sampler on a grid with a model, then by column: so many steps or, `by_budget`, at most so many
+    evaluations. They are in one `mode`, as far as they have it; None if there is no other.
     """
 
     label: str
     run: Run
     seed: int
     baseline: Row | None
-    lines: dict[Method, dict[float, Row]]
+    mode: str | None
+    lines: dict[Line, dict[float, Row]]
     by_budget: bool
     left_out: int
     pictures: dict[str, Pixels]
-    winners: set[tuple[Method, int]]
+    winners: set[tuple[Line, int]]
 
     @property
     def columns(self) -> list[float]:
@@ -46,16 +51,18 @@ def tables(summary: Summary) -> list[Table]:
     """The parts of the picture, each of one protocol and run."""
     groups = summary.cells.groupby(["run", *PROTOCOL], dropna=False, sort=False)
     # of the first seed only, as of 10,000 cells the others are most
-    parts = [rows_of(cells[cells["seed"] == cells["seed"].iloc[0]]) for _, cells in groups]
-    return [_table(rows, summary, len(parts) > 1) for rows in parts]
+    parts = [cells[cells["seed"] == cells["seed"].iloc[0]] for _, cells in groups]
+    return [_table(cells, summary, len(parts) > 1) for cells in parts]
 
 
 def _protocol(row: Row) -> tuple[str, ...]:
     return tuple(str(row[name]) for name in PROTOCOL)
 
 
-def _table(rows: list[Row], summary: Summary, named: bool) -> Table:
-    run = next(run for run in summary.runs if run.name == rows[0]["run"])
+def _table(cells: pd.DataFrame, summary: Summary, named: bool) -> Table:
+    run = next(run for run in summary.runs if run.name == cells["run"].iloc[0])
+    mode = run.mode if cells["mode"].nunique() > 1 else None
+    rows = rows_of(one_mode_each(cells, run.mode))
     baseline = next((row for row in rows if run.is_baseline(row)), None)
     columns = {row["steps"] for row in rows if row is not baseline}
     by_budget = len(columns) > _COLUMNS
@@ -66,21 +73,22 @@ def _table(rows: list[Row], summary: Summary, named: bool) -> Table:
     pictures = {row["id"]: picture for row in rows if (picture := _picture(run, row)) is not None}
     answers = [each for section in summary.sections for each in section.answers]
     winners = {
-        (method(each.winner), int(each.winner["steps"]))
+        (line(each.winner), int(each.winner["steps"]))
         for each in answers
         if each.winner and _protocol(each.winner) == _protocol(rows[0])
     }
     label = f"{run.name}: {rows[0]['model']}, {rows[0]['images']:,} images" if named else ""
-    return Table(label, run, rows[0]["seed"], baseline, shown, by_budget, len(lines) - len(shown), pictures, winners)
+    left_out = len(lines) - len(shown)
+    return Table(label, run, rows[0]["seed"], baseline, mode, shown, by_budget, left_out, pictures, winners)
 
 
-def _lines(rows: list[Row], by_budget: bool) -> dict[Method, dict[float, Row]]:
-    """Rows by method and column; of several within a budget, that of the most evaluations."""
-    lines: dict[Method, dict[float, Row]] = {}
+def _lines(rows: list[Row], by_budget: bool) -> dict[Line, dict[float, Row]]:
+    """Rows by line and column; of several within a budget, that of the most evaluations."""
+    lines: dict[Line, dict[float, Row]] = {}
     for row in sorted(rows, key=_evaluations) if by_budget else rows:
         budget = next((budget for budget in BUDGETS if _evaluations(row) <= budget), math.inf)
-        lines.setdefault(method(row), {})[budget if by_budget else int(row["steps"])] = row
-    return {each: lines[each] for each in dict.fromkeys(map(method, rows))}
+        lines.setdefault(line(row), {})[budget if by_budget else int(row["steps"])] = row
+    return {each: lines[each] for each in dict.fromkeys(map(line, rows))}
 
 
 def _evaluations(row: Row) -> float:
@@ -88,14 +96,14 @@ def _evaluations(row: Row) -> float:
     return next((float(row[name]) for name in ("nfe", "nfe_declared") if known(row.get(name))), float(row["steps"]))
 
 
-def _shown(lines: dict[Method, dict[float, Row]], rows: list[Row], summary: Summary) -> dict[Method, dict[float, Row]]:
-    """The lines that there is room for: all, or by family those that stand out."""
-    sections = [each for each in summary.sections if _protocol(each.records[0]) == _protocol(rows[0])]
-    if len(lines) <= MOST or not sections:
+def _shown(lines: dict[Line, dict[float, Row]], rows: list[Row], summary: Summary) -> dict[Line, dict[float, Row]]:
+    """The lines that there is room for: all, or by family those that stand out among the first model's."""
+    section = next((each for each in summary.sections if _protocol(each.records[0]) == _protocol(rows[0])), None)
+    if len(lines) <= MOST or section is None:
         return lines
-    standing = set[Method]().union(*map(outstanding, sections))
+    standing = outstanding(section)
     order = list(FAMILIES)
-    families = {method(row): order.index(row["family"]) if row["family"] in order else len(order) for row in rows}
+    families = {line(row): order.index(row["family"]) if row["family"] in order else len(order) for row in rows}
     found = [each for each in lines if each in standing]
     return {each: lines[each] for each in sorted(found, key=lambda each: families[each])}
 
@@ -115,9 +123,10 @@ def _picture(run: Run, row: Row) -> Pixels | None:
 
 def block(tiles: list[Pixels]) -> Pixels:
     """Images (H, W) or (H, W, 3) as a block of at most 2 x 4, enlarged or reduced to a size that can be seen."""
-    across = len(tiles) if len(tiles) <= 5 else min(4, len(tiles) // 2)
-    down = 1 if len(tiles) <= 5 else 2
-    sized = [_resized(tile) for tile in tiles[: down * across]]
+    sized = [_resized(tile) for tile in tiles[:8]]
+    across = min(4, _ACROSS // (sized[0].shape[1] + 2), len(sized) if len(sized) <= 5 else len(sized) // 2)
+    down = min(2, _ACROSS // (2 * sized[0].shape[0] + 2), len(sized) // across)
+    sized = sized[: down * across]
     height, width = sized[0].shape[:2]
     canvas = np.full((down * (height + 2) - 2, across * (width + 2) - 2, *sized[0].shape[2:]), 255, dtype=np.uint8)
     for n, tile in enumerate(sized):

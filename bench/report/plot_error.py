@@ -13,28 +13,25 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
-from matplotlib.patheffects import withStroke
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
-from matplotlib.typing import LineStyleType
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogFormatterMathtext, NullLocator
 
-from bench.report.columns import Row, known, mode_words, rows_of, with_columns
-from bench.report.labels import wrapped
-from bench.report.series import FAMILIES, MARKERS, Look
-from bench.report.style import FAINT, GREY, INK, SMALL, TEXT, TINY, log_ticks, new_figure, plain, plain_axes
+from bench.report.columns import Line, Row, known, line, rows_of, with_columns
+from bench.report.series import FAMILIES, Look, all_looks, by_family, one_mode_each
+from bench.report.style import FAINT, GREY, HALO, INK, TEXT, TINY, log_ticks, new_figure, plain, plain_axes, warning
 from bench.report.summary import Summary
-
-Line = tuple[str, str, str]
-"""A sampler, its grid and its mode."""
 
 ROUND_OFF = 1e-6
 """Errors below are float32's, not a solver's: ten roundings of numbers of order 1."""
 BEYOND = 10.0
 """How many times the median error at the fewest evaluations the axis goes up to; what lies above is marked."""
 SLOPES = (1, 2, 3, 4)
-_LINES: tuple[LineStyleType, ...] = ("-", "--", ":")
-_WIDTH, _HEIGHT = 9.6, 3.5
-"""Inches of the figure and of a row of panels: wider than a page's text, as two panels and a legend stand abreast."""
+_HEIGHT, _LINE = 3.2, 0.165
+"""Inches of a row of panels and of a line of the legend."""
+_COLUMNS = 4
+"""Of the legend."""
 
 
 @dataclass(frozen=True)
@@ -72,24 +69,27 @@ def shown_measures(summary: Summary) -> list[Measure]:
 
 
 def error_vs_nfe(summary: Summary) -> Figure:
-    """Errors against evaluations, log-log, a row of panels for each model; ValueError if none were measured."""
+    """Errors against evaluations in one mode, log-log, a row of panels for each model; ValueError if there are none."""
     measures = shown_measures(summary)
     if not measures:
         raise ValueError(f"no row has any of {', '.join(each.column for each in MEASURES)}; there is nothing to draw")
     columns = [name for each in (*MEASURES, _MEDIAN) for name in (each.column, each.floor)]
-    table = with_columns(summary.table, columns)
+    table = one_mode_each(with_columns(summary.table, columns), summary.runs[0].mode)
     measured = table[table[[each.column for each in measures]].notna().any(axis=1)]
     models = list(measured.groupby("model_sha256", sort=False))
-    looks, costs = _looks(rows_of(measured)), _costs(rows_of(measured))
-    figure = new_figure(summary, 0.5 + max(_HEIGHT * len(models), 0.5 + 0.155 * (len(looks) + len(FAMILIES))))
-    figure.set_figwidth(_WIDTH)
+    looks, costs = _looks(rows_of(measured), summary), _costs(rows_of(measured))
+    entries = len(looks) + measured["family"].nunique()
+    figure = new_figure(summary, 1.0 + _HEIGHT * len(models) + _LINE * -(-entries // _COLUMNS), warned=False)
     panels = figure.subplots(len(models), len(measures), squeeze=False, sharex=True)
     for row, (_, rows) in zip(panels, models, strict=True):
         for axes, measure in zip(row, measures, strict=True):
             _panel(axes, rows, _told(measure, rows), looks, costs)
     for axes in panels[-1]:
         axes.set_xlabel("network evaluations an image (NFE)", fontsize=TEXT, color=INK)
-    _legend(figure, looks, rows_of(measured))
+    drawn = _legend(figure, looks, rows_of(measured), by_family(summary))
+    notes = [_note(looks), *filter(None, [warning(summary)])]
+    drawn.set_title("\n".join(notes), FontProperties(size=TINY))
+    drawn.get_title().set_color(GREY)
     return figure
 
 
@@ -102,20 +102,12 @@ def _told(measure: Measure, rows: pd.DataFrame) -> Measure:
     return _MEDIAN if rows[_MEDIAN.column].median() > ROUND_OFF else measure
 
 
-def _line_of(row: Row) -> Line:
-    return str(row["sampler"]), str(row["grid"]), str(row["mode"])
-
-
-def _looks(rows: Sequence[Row]) -> dict[Line, Look]:
-    """Colour by family; marker and line by method within it."""
-    looks: dict[Line, Look] = {}
-    families = {_line_of(row): str(row["family"]) for row in rows}
-    for family in [*FAMILIES, *sorted(set(families.values()) - set(FAMILIES))]:
-        members = [line for line, of in families.items() if of == family]
-        for n, line in enumerate(members):
-            style = _LINES[n // len(MARKERS) % len(_LINES)]
-            looks[line] = Look(FAMILIES.get(family, FAMILIES["other"]), *MARKERS[n % len(MARKERS)], style)
-    return looks
+def _looks(rows: Sequence[Row], summary: Summary) -> dict[Line, Look]:
+    """How the lines of some rows are drawn, by family, in the order of the legend."""
+    families = {line(row): str(row["family"]) for row in rows}
+    order = [*FAMILIES, *sorted(set(families.values()) - set(FAMILIES))]
+    found = all_looks(summary)
+    return {each: found[each] for each in sorted(families, key=lambda each: order.index(families[each]))}
 
 
 def _panel(axes: Axes, rows: pd.DataFrame, measure: Measure, looks: dict[Line, Look], costs: Sequence[float]) -> None:
@@ -133,9 +125,10 @@ def _panel(axes: Axes, rows: pd.DataFrame, measure: Measure, looks: dict[Line, L
     if measure.slopes:
         _slopes(axes, usual)
     _floor(axes, found, measure)
-    for line, look in looks.items():
-        _draw(axes, [row for row in found if _line_of(row) == line], measure, look)
-    axes.set_ylabel(f"{measure.name} ({measure.unit}), lower is better", fontsize=SMALL, color=INK)
+    for each, look in looks.items():
+        # a line whose model is another stands in another panel
+        _draw(axes, [row for row in found if line(row) == each], measure, look)
+    axes.set_ylabel(f"{measure.name} ({measure.unit}), lower is better", fontsize=TINY + 0.5, color=INK)
 
 
 def _costs(rows: Sequence[Row]) -> list[float]:
@@ -149,7 +142,7 @@ def _usual(rows: Sequence[Row], measure: Measure) -> float:
     """The median error at the fewest evaluations of each line."""
     lines: dict[Line, Row] = {}
     for row in sorted(rows, key=lambda row: float(row["nfe"])):
-        lines.setdefault(_line_of(row), row)
+        lines.setdefault(line(row), row)
     return float(np.median([row[measure.column] for row in lines.values()]))
 
 
@@ -170,7 +163,10 @@ def _scales(axes: Axes, costs: Sequence[float], low: float, high: float) -> None
         axis.set_minor_locator(NullLocator())
         axis.grid(True, color=FAINT, linewidth=0.6)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: plain(value)))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: plain(value) if value >= 1e-3 else f"{value:.0e}"))
+    if low < 1e-4:
+        axes.yaxis.set_major_formatter(LogFormatterMathtext())
+    else:
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: plain(value)))
 
 
 def _slopes(axes: Axes, usual: float) -> None:
@@ -184,9 +180,8 @@ def _slopes(axes: Axes, usual: float) -> None:
         leaves_below = end < right
         offset, side = ((3, 3), "left") if leaves_below else ((-1, 5), "right")
         style: dict[str, Any] = {"fontsize": TINY, "color": GREY, "ha": side, "textcoords": "offset points"}
-        halo = [withStroke(linewidth=2.0, foreground="white")]
         text = axes.annotate(
-            "slope 1" if order == 1 else str(order), (end, below), offset, path_effects=halo, zorder=3.5, **style
+            "slope 1" if order == 1 else str(order), (end, below), offset, path_effects=HALO, zorder=3.5, **style
         )
         text.set_in_layout(False)
 
@@ -221,36 +216,38 @@ def _draw(axes: Axes, rows: Sequence[Row], measure: Measure, look: Look) -> None
             axes.plot(x[outside], at, marker, markersize=4.5, clip_on=False, zorder=4, **style)
 
 
-def _legend(figure: Figure, looks: dict[Line, Look], rows: Sequence[Row]) -> None:
-    """Beside the panels: the samplers by family. A grid is named unless it is that of most lines."""
-    grids = [grid for _, grid, _ in looks]
-    usual = max(dict.fromkeys(grids), key=grids.count)
-    family_of = {_line_of(row): str(row["family"]) for row in rows}
-    entries: list[tuple[Line2D, str]] = []
-    heading: list[str] = []
-    for line, look in looks.items():
-        if family_of[line] not in heading:
-            heading.append(family_of[line])
-            entries.append((Line2D([], [], linestyle="none"), family_of[line]))
+def _legend(figure: Figure, looks: dict[Line, Look], rows: Sequence[Row], coloured: bool) -> Legend:
+    """Below the panels: the samplers by family. A grid is named unless it is that of most lines."""
+    usual = _usual_grid(looks)
+    family_of = {line(row): str(row["family"]) for row in rows}
+    entries: dict[str, Line2D] = {}
+    for each, look in looks.items():
+        entries.setdefault(family_of[each], Line2D([], [], linestyle="none"))
         handle = Line2D([], [], color=look.colour, marker=look.marker, linestyle=look.line, linewidth=1.0)
         handle.set(markersize=0.75 * look.size, markeredgecolor="white", markeredgewidth=0.4)
-        grid = "" if line[1] == usual else f", {line[1]}"
-        entries.append((handle, f"{wrapped(line[0])}{grid}{mode_words(line[2])}"))
-    note = (
-        "▲ ▼ beyond the axis, ▼ perhaps 0"
-        if len(set(grids)) == 1
-        else f"grid: {usual} unless named\n▲ ▼ beyond the axis, ▼ perhaps 0"
-    )
-    entries.append((Line2D([], [], linestyle="none"), note))
+        # the same on another model looks the same
+        entries.setdefault(each[0] if each[1] == usual else f"{each[0]}, {each[1]}", handle)
     drawn = figure.legend(
-        [handle for handle, _ in entries],
-        [label for _, label in entries],
-        loc="outside right upper",
+        list(entries.values()),
+        list(entries),
+        loc="outside lower left",
+        ncols=_COLUMNS,
         fontsize=TINY,
         labelspacing=0.3,
         frameon=False,
         alignment="left",
     )
     for text in drawn.get_texts():
-        if text.get_text() in heading:
-            text.set(color=FAMILIES.get(text.get_text(), INK), fontweight="bold")
+        if text.get_text() in family_of.values():
+            text.set(color=FAMILIES.get(text.get_text(), INK) if coloured else INK, fontweight="bold")
+    return drawn
+
+
+def _usual_grid(looks: dict[Line, Look]) -> str:
+    grids = [grid for _, grid, _ in looks]
+    return max(dict.fromkeys(grids), key=grids.count)
+
+
+def _note(looks: dict[Line, Look]) -> str:
+    grid = f"Grid: {_usual_grid(looks)} unless named. " if len({grid for _, grid, _ in looks}) > 1 else ""
+    return f"{grid}▲ ▼ beyond the axis, ▼ perhaps 0."

@@ -8,11 +8,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from bench.report.columns import BUDGETS, Row, guest, known, method, percent, scientific
+from bench.report.columns import BUDGETS, Row, guest, known, line, percent, scientific
 from bench.report.display import NOTHING
 from bench.report.picture import Table, tables
 from bench.report.quality import OWN_TRUTH, fd_label, rank_columns
-from bench.report.style import DPI, FAINT, GREY, INK, SMALL, TINY, title, warning
+from bench.report.style import DPI, FAINT, GREY, INK, SMALL, TINY, title, warning, wrapped
 from bench.report.summary import Summary
 
 _EDGE, _LABEL, _GAP, _LINE, _HEAD, _NARROWEST = 0.12, 1.35, 0.14, 0.22, 0.28, 5.6
@@ -70,7 +70,7 @@ def _block(table: Table) -> tuple[float, float]:
 
 
 def _has_head(table: Table) -> bool:
-    return table.baseline is not None or table.left_out > 0
+    return table.baseline is not None or table.left_out > 0 or table.mode is not None
 
 
 def _size(table: Table) -> tuple[float, float]:
@@ -95,19 +95,19 @@ def _draw(sheet: _Sheet, table: Table, y: float) -> None:
     for n, column in enumerate(table.columns):
         sheet.text(left + n * (width + _GAP), y, _heading(table, column), fontweight="bold")
     y += 0.22
-    several, modes = (len({each[place] for each in table.lines}) > 1 for place in (1, 3))
-    for (sampler, grid, _, mode), line in table.lines.items():
+    several = len({grid for _, grid, _ in table.lines}) > 1
+    for (sampler, grid, _), cells in table.lines.items():
         name, _, parameters = sampler.partition("[")
-        row = next(iter(line.values()))
+        row = next(iter(cells.values()))
         details = [
             parameters.rstrip("]"),
             f"on {grid}" if several else "",
             f"with {row['model']}" if guest(row) else "",
-            f"in {mode}" if modes else "",
+            f"in {row['mode']}" if table.mode not in (None, row["mode"]) else "",
         ]
         _name(sheet, y, name, "\n".join(filter(None, details)))
         for n, column in enumerate(table.columns):
-            _cell(sheet, table, left + n * (width + _GAP), y, line.get(column))
+            _cell(sheet, table, left + n * (width + _GAP), y, cells.get(column))
         y += down
 
 
@@ -122,24 +122,21 @@ def _described(table: Table, row: Row) -> str:
 
 
 def _legend(table: Table) -> str:
-    lines = [f"Every block starts from the same noise (seed {table.seed})."]
+    lines = [f"All blocks are of seed {table.seed} and start from the same noise."]
     if table.winners:
         lines.append(f"Framed: the fastest setting within {percent(table.run.tolerance)} of the baseline.")
+    if table.mode is not None:
+        lines.append(f"In {table.mode} unless named; another figure compares the modes.")
     if table.left_out:
-        lines += ["Each family's best and what is near the Pareto front;", f"{table.left_out} others left out."]
+        lines.append(f"Each family's best and what is near the Pareto front; {table.left_out} others left out.")
     return "\n".join(lines)
 
 
 def _name(sheet: _Sheet, y: float, name: str, details: str) -> None:
-    name = fill(name, 20)
+    name = wrapped(name, 20)
     sheet.text(_EDGE, y, name, fontweight="bold")
     below = y + 0.16 * (1 + name.count("\n"))
-    sheet.text(_EDGE, below, "\n".join(_wrapped(line) for line in details.splitlines()), fontsize=TINY, color=GREY)
-
-
-def _wrapped(line: str) -> str:
-    """A line of details within its column; a mode may break after each of its parts."""
-    return fill(line.replace("+", "+ "), 24).replace("+ ", "+")
+    sheet.text(_EDGE, below, "\n".join(wrapped(each, 24) for each in details.splitlines()), fontsize=TINY, color=GREY)
 
 
 def _cell(sheet: _Sheet, table: Table, x: float, y: float, row: Row | None) -> None:
@@ -155,11 +152,11 @@ def _cell(sheet: _Sheet, table: Table, x: float, y: float, row: Row | None) -> N
         axes.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation="nearest", aspect="auto")
     if row is None or row["status"] != "ok":
         return
-    if (method(row), row["steps"]) in table.winners:
+    if (line(row), row["steps"]) in table.winners:
         axes.add_patch(
             Rectangle((-0.03, -0.06), 1.06, 1.12, transform=axes.transAxes, clip_on=False, fill=False, lw=1.5)
         )
     name = next((name for name in rank_columns(row) if known(row[name])), None)
     quality = "" if name is None else f", {fd_label(name) if name in OWN_TRUTH else 'FD'} {scientific(row[name])}"
-    evaluations = f"NFE {row['nfe']:,.6g}" if known(row["nfe"]) else ""
+    evaluations = f"NFE {row['nfe']:,.4g}" if known(row["nfe"]) else ""
     sheet.text(x, y + height + 0.075, f"{evaluations}{quality}", fontsize=6.5, color=GREY)

@@ -11,7 +11,7 @@ from bench.report.columns import known
 from bench.report.modes import ModeCost
 from bench.report.quality import fd_label
 from bench.report.series import COLOURS, MARKERS
-from bench.report.style import GREY, INK, SMALL, TEXT, TINY, log_axis, new_figure, panel_title, plain_axes
+from bench.report.style import GREY, INK, SMALL, TEXT, TINY, log_axis, new_figure, panel_title, plain_axes, wrapped
 from bench.report.summary import Section, Summary
 
 _HEIGHT = 3.9
@@ -81,8 +81,8 @@ def _panel(axes: Axes, section: Section) -> None:
     for line in (axes.axhline(0), axes.axvline(1)):
         line.set(color=INK, linewidth=0.9, linestyle=(0, (5, 3)), zorder=1.5)
     first = " or ".join(dict.fromkeys(str(each.first["mode"]) for each in section.modes))
-    axes.set_xlabel(f"times as fast as in {first}", fontsize=TEXT, color=INK)
-    axes.set_ylabel(f"change of {fd_label(str(section.rank))}, % (lower is better)", fontsize=SMALL, color=INK)
+    axes.set_xlabel(f"times as fast as in {first}, higher is better", fontsize=TEXT, color=INK)
+    axes.set_ylabel(f"change of {fd_label(str(section.rank))} in %, lower is better", fontsize=SMALL, color=INK)
     axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.02), fontsize=SMALL, frameon=False, alignment="left")
     _footnote(axes, points, bars)
 
@@ -110,4 +110,4 @@ def _draw(axes: Axes, points: Sequence[_Point], colour: str, look: tuple[str, fl
         style = {"markerfacecolor": face, "markeredgecolor": colour, "markersize": 0.8 * look[1]}
         axes.plot(x[chosen], y[chosen], look[0], zorder=3, **style)
     # one entry of the legend whatever points there are
-    axes.plot([], [], look[0], color=colour, markersize=0.8 * look[1], label=points[0].mode)
+    axes.plot([], [], look[0], color=colour, markersize=0.8 * look[1], label=wrapped(points[0].mode))

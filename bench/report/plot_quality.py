@@ -1,7 +1,7 @@
 """Quality against cost: what a sampler's steps buy, in network evaluations and in time."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,11 +11,24 @@ from matplotlib.figure import Figure
 
 from bench.report.answer import Answer
 from bench.report.columns import Row, known, mode_words, percent, rows_of, setting, significant
-from bench.report.labels import Curve, families, footnote, legend, mark_beyond, number_beaten, wrapped
+from bench.report.labels import Curve, beaten_names, families, footnote, legend, mark_beyond
 from bench.report.quality import fd_label, of_key
-from bench.report.series import BEATEN, Series, all_series, several, usual_grid
-from bench.report.style import GREY, INK, TEXT, TINY, empty, log_axis, new_figure, panel_title, plain_axes
+from bench.report.series import BEATEN, FEW, Series, all_series, in_one_mode, several, usual
+from bench.report.style import (
+    HALO,
+    INK,
+    TEXT,
+    TINY,
+    empty,
+    log_axis,
+    new_figure,
+    panel_title,
+    plain_axes,
+    wrapped,
+)
 from bench.report.summary import Section, Summary
+
+_GOOD, _FRONT = "#FAF0C3", "#C9C9C9"
 
 
 @dataclass(frozen=True)
@@ -37,6 +50,8 @@ _TIME = Cost("s_per_image_median", 1e3, "milliseconds an image", "pareto_seconds
 
 @dataclass(frozen=True)
 class _Panel:
+    """Rows of a section in one mode, as far as they have it, and the answer that holds for them."""
+
     section: Section
     rows: pd.DataFrame
     clock: str | None
@@ -44,19 +59,28 @@ class _Panel:
 
 
 def quality_vs_nfe(summary: Summary) -> Figure:
-    """Frechet distance against network evaluations, a panel for each protocol that has one."""
-    panels = [_Panel(each, each.rows, None, each.answers[0]) for each in measured(summary)]
+    """Frechet distance against network evaluations, a panel for each protocol that has one; in the first mode."""
+    first = summary.runs[0].mode
+    panels = [_Panel(each, in_one_mode(each.rows, first), None, each.answers[0]) for each in measured(summary)]
     return _figure(summary, panels, _NFE)
 
 
 def quality_vs_seconds(summary: Summary) -> Figure:
-    """Frechet distance against time, a panel for each protocol that has one and each device and batch."""
+    """Frechet distance against time, a panel for each protocol that has one and each device and batch.
+
+    In the mode of the fastest setting that is good enough.
+    """
     panels = [
-        _Panel(section, rows, clock, answer)
+        _Panel(section, in_one_mode(rows, answer_mode(answer, summary)), clock, answer)
         for section in measured(summary)
         for (clock, rows), answer in zip(section.clocks(), section.answers, strict=True)
     ]
     return _figure(summary, panels, _TIME)
+
+
+def answer_mode(answer: Answer, summary: Summary) -> str:
+    """The mode of the winner, or the first if there is none."""
+    return summary.runs[0].mode if answer.winner is None else str(answer.winner["mode"])
 
 
 def measured(summary: Summary) -> list[Section]:
@@ -97,8 +121,9 @@ def _draw(axes: Axes, panel: _Panel, drawn: list[Row], cost: Cost, fd: str, summ
     log_axis(axes, "x", _costs(drawn, cost, many))
     top = _top(drawn, panel, fd, many)
     log_axis(axes, "y", [min(row[fd], top) for row in drawn])
+    few = sum(len(curve.y) > 0 for curve in curves) <= FEW
     for curve in curves:
-        _line(axes, curve)
+        _line(axes, curve if few else _with_bars_on(curve, cost, panel.answer))
     _highlights(axes, panel, cost, fd)
     _references(axes, panel, fd)
     _front(axes, [row for row in drawn if row[cost.front]], cost, fd)
@@ -108,14 +133,20 @@ def _draw(axes: Axes, panel: _Panel, drawn: list[Row], cost: Cost, fd: str, summ
     legend(axes, curves, f"{left_out} not drawn: no positive\ndistance or cost" if left_out else None)
     beyond = mark_beyond(axes, curves)
     panel_title(axes, panel.section, panel.clock, raised=bool(beyond))
-    return footnote(axes, number_beaten(axes, curves), beyond, _last_words(panel, curves))
+    return footnote(axes, beaten_names(curves), beyond, _last_words(panel, curves, few))
 
 
-def _last_words(panel: _Panel, curves: Sequence[Curve]) -> list[str]:
-    usual = usual_grid(panel.rows)
-    words = [] if usual is None else [f"Grid: {usual} unless named."]
-    bars = any(curve.spread.any() for curve in curves if not curve.series.beaten)
-    return [*words, "Bars: 95 % interval of the mean, where there is one."] if bars else words
+def _last_words(panel: _Panel, curves: Sequence[Curve], few: bool) -> list[str]:
+    modes = panel.section.rows["mode"]
+    words = [f"{name.capitalize()}: {value} unless named." for name, value in usual(panel.rows).items()]
+    if modes.nunique() > 1:
+        if panel.rows["mode"].nunique() == 1:
+            words.append(f"Mode: {panel.rows['mode'].iloc[0]}.")
+        words.append("Another figure compares the modes.")
+    if any(curve.spread.any() for curve in curves if not curve.series.beaten):
+        of = "" if few else " of the Pareto front, the baseline and the answer"
+        words.append(f"Bars: 95 % interval of the mean{of}, where there is one.")
+    return words
 
 
 def _curve(series: Series, cost: Cost, fd: str) -> Curve:
@@ -123,7 +154,14 @@ def _curve(series: Series, cost: Cost, fd: str) -> Curve:
     x, y = np.array([cost.of(row) for row in rows]), np.array([row[fd] for row in rows], dtype=float)
     halves = [row[of_key(fd).ci] for row in rows]
     spread = np.array([half if known(half) else 0.0 for half in halves])
-    return Curve(series, x, y, spread)
+    return Curve(series, rows, x, y, spread)
+
+
+def _with_bars_on(curve: Curve, cost: Cost, answer: Answer) -> Curve:
+    """The curve with the intervals of what matters only: those of many lines at one cost could not be told apart."""
+    ids = [row["cells"] for row in (answer.baseline, answer.winner) if row is not None]
+    told = [bool(row[cost.front]) or row["cells"] in ids for row in curve.rows]
+    return replace(curve, spread=np.where(told, curve.spread, 0.0))
 
 
 def _costs(drawn: list[Row], cost: Cost, many: bool) -> list[float]:
@@ -160,10 +198,10 @@ def _references(axes: Axes, panel: _Panel, fd: str) -> None:
         axes.axhspan(
             level,
             level * (1 + tolerance),
-            color=GREY,
-            alpha=0.18,
+            color=_GOOD,
             linewidth=0,
-            label=f"within {percent(tolerance)} of it",
+            zorder=0.5,
+            label=f"within {percent(tolerance)} of the baseline",
         )
         axes.axhline(level, color=INK, linewidth=0.9, linestyle=(0, (5, 3)), zorder=1.5)
 
@@ -172,9 +210,7 @@ def _front(axes: Axes, front: list[Row], cost: Cost, fd: str) -> None:
     """The Pareto front as a staircase: between two settings nothing better than the left one was measured."""
     front = sorted(front, key=cost.of)
     x, y = [cost.of(row) for row in front], [row[fd] for row in front]
-    axes.step(
-        x, y, where="post", color="#C9C9C9", linewidth=3, solid_capstyle="round", zorder=1.8, label="Pareto front"
-    )
+    axes.step(x, y, where="post", color=_FRONT, linewidth=3, solid_capstyle="round", zorder=1.8, label="Pareto front")
 
 
 def _line(axes: Axes, curve: Curve) -> None:
@@ -199,10 +235,11 @@ def _line(axes: Axes, curve: Curve) -> None:
         elinewidth=0.7,
         capsize=0,
         zorder=3,
-        label=wrapped(curve.series.label),
+        # the baseline alone is named beside its star
+        label=None if all(row["baseline"] for row in curve.rows) else wrapped(curve.series.label),
     )
     for bars in drawn.lines[2]:  # pale, as those of many lines stand at the same cost
-        bars.set(alpha=0.35, zorder=2.6)
+        bars.set(alpha=0.5, zorder=2.6)
 
 
 def _highlights(axes: Axes, panel: _Panel, cost: Cost, fd: str) -> None:
@@ -211,13 +248,13 @@ def _highlights(axes: Axes, panel: _Panel, cost: Cost, fd: str) -> None:
     if answer.baseline is not None and known(answer.baseline[fd]) and answer.baseline[fd] > 0:
         x, right = cost.of(answer.baseline), axes.get_xlim()[1]
         at = ([min(x, right)], [answer.baseline[fd]])
-        label = f"baseline: {wrapped(_short(answer.baseline, panel))}"
+        label = f"baseline:\n{wrapped(_short(answer.baseline, panel))}"
         star: dict[str, Any] = {"c": INK, "edgecolors": "white", "linewidths": 0.7, "clip_on": False}
         axes.scatter(*at, marker="*", s=150, zorder=5, label=label, **star)
         if x > right:
             text = f"at {significant(x).removesuffix('.00')} \N{RIGHTWARDS ARROW}"
             style: dict[str, Any] = {"fontsize": TINY, "color": INK, "ha": "right", "textcoords": "offset points"}
-            axes.annotate(text, (right, answer.baseline[fd]), (4, 8), zorder=5, **style)
+            axes.annotate(text, (right, answer.baseline[fd]), (4, 8), zorder=5, path_effects=HALO, **style)
     if answer.winner is not None and answer.winner[fd] > 0:
         x, label = cost.of(answer.winner), f"fastest good enough:\n{wrapped(_short(answer.winner, panel))}"
         axes.scatter(

@@ -2,6 +2,7 @@
 
 import io
 import math
+import re
 from collections.abc import Sequence
 from textwrap import fill
 
@@ -9,12 +10,15 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from bench.report.columns import flat
 from bench.report.notes import small_n
 from bench.report.summary import Section, Summary
 
+HALO = [withStroke(linewidth=2.2, foreground="white")]
+"""Keeps words legible that stand on lines."""
 INK, FAINT, GREY = "#222222", "#E6E6E6", "#666666"
 TEXT, SMALL, TINY = 9.0, 8.0, 7.0
 DPI = 160
@@ -22,11 +26,11 @@ WIDTH = 7.2
 """Inches: the width of a page's text."""
 
 
-def new_figure(summary: Summary, height: float) -> Figure:
-    """A figure of a page's width with the title of the study and, where images are few, the warning."""
+def new_figure(summary: Summary, height: float, warned: bool = True) -> Figure:
+    """A figure of a page's width with the title of the study and, if it is to be warned of few images, the warning."""
     figure = Figure(figsize=(WIDTH, height), dpi=DPI, layout="constrained")
     figure.suptitle(title(summary, WIDTH), x=0.01, ha="left", fontsize=11, fontweight="bold", color=INK)
-    if note := warning(summary):
+    if warned and (note := warning(summary)):
         figure.supxlabel(note, x=0.01, ha="left", fontsize=TINY, color=GREY)
     return figure
 
@@ -41,6 +45,17 @@ def warning(summary: Summary) -> str | None:
     where = "figure" if len(summary.sections) == 1 else "panel"
     found = [note for section in summary.sections if (note := small_n(section, where))]
     return " ".join(dict.fromkeys(found)) or None
+
+
+def wrapped(label: str, width: int = 26) -> str:
+    """A label on lines of so many characters: it may break at spaces and before or after some signs too."""
+    marked = re.sub(r"(?<=[:,])(?=[^\W\d])|(?=\[)|(?<=\w\+)(?=\w)|(?<=[a-z])(?=[A-Z])", _BREAK, label)
+    lines = fill(marked, width, break_on_hyphens=False, break_long_words=False)
+    return lines.replace(_BREAK, "").replace(_BREAK.strip(), "")
+
+
+_BREAK = "\N{ZERO WIDTH SPACE} "
+"""Where a label may break although it has no space."""
 
 
 def plain_axes(axes: Axes) -> None:
@@ -69,9 +84,15 @@ def log_axis(axes: Axes, which: str, values: Sequence[float]) -> None:
     (axes.set_xscale if which == "x" else axes.set_yscale)("log")
     (axes.set_xlim if which == "x" else axes.set_ylim)(low, high)
     axis.set_major_locator(FixedLocator(log_ticks(low, high)))
-    axis.set_minor_locator(NullLocator())
+    axis.set_minor_locator(LogLocator(subs="auto"))  # without labels, they show that the axis is logarithmic
+    axis.set_minor_formatter(NullFormatter())
+    axis.set_tick_params(which="minor", color=GREY)
     axis.set_major_formatter(FuncFormatter(lambda value, _: plain(value)))
     axis.grid(True, color=FAINT, linewidth=0.6)
+
+
+_DIGITS = ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7), (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9))
+"""First digits of the ticks of a decade, from few to many."""
 
 
 def plain(value: float) -> str:
@@ -82,7 +103,7 @@ def plain(value: float) -> str:
 def log_ticks(low: float, high: float) -> list[float]:
     """Round numbers between two positive bounds, about evenly spaced on a log axis, four or more if possible."""
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    for digits in ((1.0,), (1.0, 3.0), (1.0, 2.0, 5.0), (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)):
+    for digits in _DIGITS:
         ticks = [float(f"{digit}e{decade}") for decade in decades for digit in digits]
         ticks = [tick for tick in ticks if low <= tick <= high]
         if len(ticks) >= 4:

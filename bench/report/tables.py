@@ -10,9 +10,9 @@ from bench.report.columns import flat
 from bench.report.display import Column, columns
 from bench.report.escape import latex_text, markdown_text
 from bench.report.leaderboard import NOTE, is_long, leaderboard
+from bench.report.mode_table import MANY, mode_columns, mode_summary
 from bench.report.mode_table import TITLE as MODES
 from bench.report.mode_table import below as below_modes
-from bench.report.mode_table import mode_columns
 from bench.report.notes import notes
 from bench.report.published import Comparison
 from bench.report.reproduction import TITLE, below, comparison_columns
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _PAGE = 45
 """Rows of a LaTeX table that fit on a page."""
+_FIT = r"\resizebox{\ifdim\width>\linewidth \linewidth\else \width\fi}{!}"
+"""Scales what follows to the width of the text if it is wider."""
 
 
 def all_notes(section: Section) -> list[str]:
@@ -59,13 +61,23 @@ def html_leaderboard(section: Section, identity: str) -> str | None:
 
 
 def _html(shown: list[Column], identity: str) -> str:
+    """Words are aligned to the left; what stands last and is no number is a list of names, which may take lines."""
     styler = _styler(shown, "font-weight: 700", identity)
+    left = {each.heading: "text-align: left" for each in shown if not each.number}
+    if not shown[-1].number:
+        left[shown[-1].heading] += "; white-space: normal; min-width: 12rem"
+    styler.set_table_styles({name: [{"selector": "", "props": props}] for name, props in left.items()})
     return styler.format(escape="html").format_index(escape="html", axis=1).to_html()
 
 
 def html_modes(section: Section, identity: str) -> str | None:
     """The table of what modes cost and save, if a section has several."""
     return _html(mode_columns(section.modes), identity) if section.modes else None
+
+
+def html_mode_summary(section: Section, identity: str) -> str | None:
+    """The median of each mode, where there are many lines."""
+    return _html(mode_summary(section.modes), identity) if len(section.modes) > MANY else None
 
 
 def html_published(found: Sequence[Comparison], identity: str) -> str | None:
@@ -94,14 +106,15 @@ def _latex(shown: list[Column], caption: str, remarks: Sequence[str]) -> str:
     layout = "".join("r" if each.number else wide if each is shown[-1] else "l" for each in shown)
     styler = _styler(shown, "textbf: --rwrap", "latex").format(_latex_cell).format_index(_latex_cell, axis=1)
     tabular = styler.to_latex(hrules=True, column_format=layout)
-    below = "".join(f"\\par\\footnotesize {latex_text(remark)}\n" for remark in remarks)
-    heading = f"\\begin{{table}}\n\\centering\n\\caption{{{latex_text(caption)}}}\n\\small\n"
-    return f"{heading}{tabular}{below}\\end{{table}}\n"
+    below = "".join(f"\\par\\raggedright\\footnotesize {latex_text(remark)}\n" for remark in remarks)
+    size = "\\small\n\\setlength{\\tabcolsep}{4pt}"
+    heading = f"\\begin{{table}}\n\\centering\n\\caption{{{latex_text(caption)}}}\n{size}\n"
+    return f"{heading}{_FIT}{{%\n{tabular}}}\n{below}\\end{{table}}\n"
 
 
 def latex(summary: Summary) -> str:
-    """All tables, to be read with \\input in a document that loads booktabs; the answers stand above, as comments."""
-    lines = ["% Needs \\usepackage{booktabs}. Made by sampler-bench from the records; do not edit."]
+    """All tables, to be read with \\input beside booktabs and graphicx; the answers stand above, as comments."""
+    lines = ["% Needs \\usepackage{booktabs,graphicx}. Made by sampler-bench from the records; do not edit."]
     lines += [f"% {flat(answer.sentence, 10_000)}" for answer in summary.answers]
     remarks = summary.remarks()
     if not summary.sections:
@@ -156,17 +169,35 @@ def markdown(summary: Summary) -> str:
             parts.append(f"### {markdown_text(section.label)}")
         parts += [f"**{markdown_text(each.sentence)}**" for each in section.answers]
         if is_long(section):
-            parts += [_markdown(leaderboard(section)), f"All {len(section.rows):,} rows:"]
-        parts.append(markdown_table(section))
+            whole = _folded(f"All {len(section.rows):,} rows", markdown_table(section))
+            parts += [_markdown(leaderboard(section)), whole]
+        else:
+            parts.append(markdown_table(section))
         parts.append(_list(all_notes(section)))
-        if section.modes:
-            parts += [f"### {MODES}", _markdown(mode_columns(section.modes)), _list(below_modes(section.modes))]
+        parts += _markdown_modes(section)
     if summary.published:
         parts += [f"### {TITLE}", _markdown(comparison_columns(summary.published))]
         parts.append(_list(below(summary.published)))
     if remarks := summary.remarks():
         parts.append(_list(remarks))
     return "\n\n".join(parts) + "\n"
+
+
+def _markdown_modes(section: Section) -> list[str]:
+    """What modes cost and save; where there are many lines, first the median of each mode."""
+    found = section.modes
+    if not found:
+        return []
+    parts, whole = [f"### {MODES}"], _markdown(mode_columns(found))
+    if len(found) > MANY:
+        parts += [_markdown(mode_summary(found)), "The median over settings, and the range."]
+        whole = _folded(f"All {len(found):,} lines", whole)
+    return [*parts, whole, _list(below_modes(found))]
+
+
+def _folded(heading: str, text: str) -> str:
+    """What a reader opens, where Markdown is shown as a page."""
+    return f"<details>\n<summary>{heading}</summary>\n\n{text}\n\n</details>"
 
 
 def _list(lines: Sequence[str]) -> str:

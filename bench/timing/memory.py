@@ -9,6 +9,8 @@ _SAID = (
     "CUBLAS_STATUS_ALLOC_FAILED",
     "CUDNN_STATUS_ALLOC_FAILED",
     "DEVICE_ALLOCATION_FAILED",  # the end of cuDNN 9's name
+    # torch tries cuDNN's ways to convolve in turn, and leaves out each whose workspace does not fit
+    "unable to find an engine to execute this computation",
 )
 """What stands in the plain RuntimeErrors of those who take memory past torch's allocator for GPUs."""
 

@@ -16,7 +16,7 @@ from bench.quality.extractors import Chosen, load_extractor
 from bench.quality.reference import load_reference
 from bench.training.cifar_export import export
 from bench.training.export import replace_folder
-from bench.training.job import Job, Say, prepare, to_stderr
+from bench.training.job import MODEL, Job, Say, prepare, to_stderr
 from bench.training.options import CifarOptions
 from bench.training.views import Views
 from models.execution import arithmetic
@@ -50,7 +50,7 @@ def train_cifar10(options: CifarOptions, reporter: Reporter, say: Say = to_stder
     if trained.steps == 0:
         say("time ran out before the first step of the denoiser; give the same command again to go on")
         return None
-    folder = options.out / "model"
+    folder = options.out / MODEL
     replace_folder(folder, lambda new: export(job, trained, recipe, views, new))
     return folder
 

@@ -15,7 +15,8 @@ from bench.training.export import settings_of, source_of, to_storage, write_card
 from bench.training.job import Job, has_test_set
 from bench.training.options import CifarOptions
 from bench.training.views import Views, distance, draw
-from models.description import load_card, load_measuring_card
+from models.description import describe_model, load_measuring_card
+from models.execution import arithmetic
 from models.networks import make_unet
 from models.recipe import Recipe
 from models.sources import EXTRACTORS
@@ -45,7 +46,7 @@ def export(job: Job, trained: Trained, recipe: Recipe, views: Views, folder: Pat
 
 def _measured(origin: Path, folder: Path) -> dict[str, Any]:
     """What a card says of the extractor; one that is not embedded goes with the model, its reference too."""
-    if origin.parent == EXTRACTORS:
+    if origin.parent == EXTRACTORS.resolve():
         return {"measured_by": origin.name}
     card = load_measuring_card(origin)
     assert card.extractor is not None  # it was loaded before anything was trained
@@ -60,7 +61,9 @@ def _quality(job: Job, stored: dict[str, Tensor], views: Views) -> dict[str, Any
     unet = make_unet(job.config)
     unet.load_state_dict(stored)
     unet = unet.to(job.device).to(memory_format=torch.channels_last).eval().requires_grad_(False)
-    found = views.quality(draw(unet, job.schedule, job.shape, views.steps, views.images))
+    with arithmetic("fp32"):
+        drawn = draw(unet, job.schedule, job.shape, views.steps, views.images)
+    found = views.quality(drawn)
     quality = {"sampler": "ddim", "grid": "trailing", "steps": views.steps} | found
     if views.measure is None or job.test_set is None or not has_test_set(job.test_set):
         return quality
@@ -91,7 +94,8 @@ def _card(job: Job, trained: Trained, recipe: Recipe) -> dict[str, Any]:
 
 def _training(job: Job, trained: Trained, recipe: Recipe) -> dict[str, int | float | str]:
     new = (trained.steps - trained.began) * recipe.batch
-    before = 0 if job.options.start is None else int(load_card(job.options.start).training.get("images_seen", 0))
+    start = job.options.start
+    before = 0 if start is None else int(describe_model(str(start)).training.get("images_seen", 0))
     return settings_of(recipe) | {
         "steps": trained.steps,
         "images_seen": before + new,
@@ -111,7 +115,8 @@ def _command(job: Job) -> str:
     said = f"--steps {options.steps} --batch {options.batch} --width {width} --seed {options.seed}"
     said += f" --learning-rate {options.learning_rate:g}" if options.learning_rate != CifarOptions.learning_rate else ""
     said += "" if options.warmup is None else f" --warmup {options.warmup}"
-    said += "" if options.data in DATA_SETS else f" --data {Path(options.data).name}"
+    said += "" if options.data in DATA_SETS else f" --data {Path(options.data).resolve().name}"
     said += "" if options.start is None else f" --from {options.start.name}"
+    said += "" if options.storage == CifarOptions.storage else f" --storage {options.storage}"
     said += "" if options.name is None else f" --name {options.name}"
     return f"{_COMMAND} {said}"

@@ -21,7 +21,7 @@ def train_model(name: str, out: Path | None, seed: int, steps: int | None) -> in
 
     trainings = TRAININGS | MAKERS
     if name not in trainings:
-        raise unknown("trainable model", name, [*trainings, "cifar10"])
+        raise unknown("trainable model", name, [*trainings, "cifar10", "extractor"])
     budget = Budget()
     if steps is not None:
         if steps < 1:

@@ -20,6 +20,7 @@ from models.sources import CARD, CONFIG, WEIGHTS
 
 _SOURCES = {
     "cifar10": "CIFAR-10 (A. Krizhevsky, 2009), the 50,000 training images, through torchvision",
+    "digits": "scikit-learn load_digits: the 1,797 test images of UCI's Optical Recognition of Handwritten Digits",
     "cifar10-test": "CIFAR-10 (A. Krizhevsky, 2009), the 10,000 test images, through torchvision",
 }
 

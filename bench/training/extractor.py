@@ -1,12 +1,13 @@
 """`run_bench.py train extractor`: a small residual network that tells the classes of images apart, for its features.
 
-With it come the statistics of the images that it was trained on, and how far other real images are from them: what a
-perfect generator would get.
+With it come the statistics of the same data, and how far other real images are from them: what a perfect generator
+would get.
 """
 
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,11 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from bench.datasets import DataSet
-from bench.environment import device_name
+from bench.datasets import DATA_SETS, DataSet
+from bench.environment import device_name, versions
 from bench.quality.compact import EXTRACTOR_CONFIG, EXTRACTOR_WEIGHTS
 from bench.quality.extractor import Extractor
-from bench.quality.extractors import Chosen, load_extractor
+from bench.quality.extractors import Chosen, check_name, load_extractor
 from bench.quality.features import extract
 from bench.quality.metrics import QualityStream
 from bench.quality.reference import REFERENCE, load_reference
@@ -27,6 +28,7 @@ from bench.training.card_quality import between, halves
 from bench.training.export import replace_folder, settings_of, source_of, to_storage, write_card
 from bench.training.job import (
     HELD_OUT,
+    MODEL,
     Say,
     announce,
     check_writing,
@@ -46,6 +48,8 @@ from models.train import Keeping, Numerics, Recipe, Reporter, Trained, cropping_
 _COMMAND = "uv run --extra train run_bench.py train extractor"
 _PAD = 4
 _BATCH = 500
+_LEAST = 16
+"""Images without which metrics have no meaning: as of a study."""
 _METRICS = ("fd", "kid", "inception_score", "precision_recall")
 
 
@@ -64,7 +68,8 @@ def train_extractor(options: ExtractorOptions, reporter: Reporter, say: Say = to
         UsageError: data or device cannot be used; the data have no classes to tell apart.
     """
     began = time.monotonic()
-    check_writing(options.out)
+    check_writing(options.out, ExtractorFolder)
+    check_name(options.called, f"--name {options.called!r}")
     device = options.torch_device()
     whole, test_set = open_splits(options.data)
     if test_set is None or test_set.labels is None:
@@ -84,7 +89,8 @@ def train_extractor(options: ExtractorOptions, reporter: Reporter, say: Say = to
         say("time ran out while the extractor was trained; give the same command again to go on")
         return None
     state = to_storage(trained.state, torch.float16)
-    accuracy = accuracy_of(_network(config, state, device), test_set.images, test_set.labels)
+    with arithmetic("fp32"):
+        accuracy = accuracy_of(_network(config, state, device), test_set.images, test_set.labels)
     say(f"accuracy {accuracy:.4f} on {len(test_set.images):,} unseen images")
     card = _card(options, whole, recipe, trained, accuracy) | {"data": source_of(whole, options.data)}
 
@@ -94,15 +100,16 @@ def train_extractor(options: ExtractorOptions, reporter: Reporter, say: Say = to
         save_file(state, folder / EXTRACTOR_WEIGHTS)
         write_card(folder, card, ExtractorFolder)
         extractor = load_extractor(Chosen(str(folder)), None, device)
-        about = {"data": options.called, "images_sha256": whole.sha256()}
+        about = {name: str(version) for name, version in versions().items()}
+        about |= {"data": options.called, "images_sha256": replace(whole, labels=None).sha256()}
         write_statistics(folder / REFERENCE, extractor, whole.images, features=options.features, about=about)
         write_card(folder, card, ExtractorFolder)
         floors = _floors(extractor, whole, test_set, _METRICS if options.features != 0 else ("fd", "inception_score"))
         write_card(folder, card | {"quality": floors}, ExtractorFolder)
         say(", ".join(f"{name} {value}" for name, value in floors.items()))
 
-    replace_folder(options.out / "model", write)
-    return options.out / "model"
+    replace_folder(options.out / MODEL, write)
+    return options.out / MODEL
 
 
 def _config(options: ExtractorOptions, data: DataSet) -> dict[str, Any]:
@@ -164,6 +171,8 @@ def _card(
     options: ExtractorOptions, data: DataSet, recipe: Recipe, trained: Trained, accuracy: float
 ) -> dict[str, Any]:
     said = f"--epochs {options.epochs} --width {options.width} --seed {options.seed} --name {options.called}"
+    said += "" if options.data in DATA_SETS else f" --data {Path(options.data).resolve().name}"
+    said += "" if options.features is None else f" --features {options.features}"
     return {
         "schema_version": 1,
         "kind": "extractor",
@@ -194,7 +203,7 @@ def _floors(extractor: Extractor, whole: DataSet, test_set: DataSet, metrics: Se
     distances = [between(one, other) for one, other in halves(features)]
     count = len(features) // 2
     floors = {"halves_images": count, f"halves_{extractor.column(count)}": sum(distances) / len(distances)}
-    if not has_test_set(test_set):
+    if not has_test_set(test_set) or len(test_set.images) < _LEAST:
         return floors
     stream = QualityStream(extractor, load_reference(None, extractor, metrics), metrics)
     stream.add(test_set.images)

@@ -3,7 +3,7 @@
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -15,17 +15,22 @@ from bench.datasets import DATA_SETS, DataSet, open_data
 from bench.environment import device_name
 from bench.quality.extractors import compact_names
 from bench.training.options import CifarOptions, TrainingOptions, unet_config
-from models.description import load_card
+from models.card import Card
+from models.description import describe_model, load_measuring_card
 from models.errors import UsageError
 from models.files import read_json
+from models.folder_card import FolderCard
 from models.registry import unknown
 from models.schedule import DiscreteVP
-from models.sources import CONFIG, extractor_names, measuring_folder
+from models.sources import CARD, CONFIG, extractor_names, measuring_folder
 from models.training_loop import Start
 from models.zoo import load_model
 
 Say = Callable[[str], None]
 """Takes a line for people to read."""
+
+MODEL = "model"
+"""What comes out, in the folder of a training."""
 
 _PART = ", a part"
 
@@ -66,7 +71,9 @@ class Job:
 
 def prepare(options: CifarOptions, began: float, say: Say) -> Job:
     """Read the data and check what can be checked before anything that takes long; UsageError for what is wrong."""
-    check_writing(options.out)
+    if options.start is not None:
+        options = replace(options, start=options.start.resolve())  # a path, whatever embedded names there are
+    check_writing(options.out, Card)
     device = options.torch_device()
     train_set, test_set = open_splits(options.data)
     channels, height, width = train_set.images.shape[1:]
@@ -100,14 +107,19 @@ def deadline_of(options: TrainingOptions, began: float) -> float:
 
 def _measured_by(options: CifarOptions) -> Path | None:
     """The folder of the extractor that is meant: see `CifarOptions`."""
-    if options.extractor is not None:
-        if (folder := measuring_folder(options.extractor)) is None:
-            raise unknown("extractor (nor is it a folder with one)", options.extractor, compact_names())
-        return folder
-    if options.start is not None:
-        card = load_card(options.start)
-        return options.start if card.extractor is not None else measuring_folder(card.measured_by or "")
-    return measuring_folder(options.data) if options.data in extractor_names() else None
+    named = options.extractor
+    if named is None and options.start is not None:
+        card = describe_model(str(options.start))
+        if card.extractor is not None:
+            return options.start
+        named = card.measured_by
+    if named is None and options.data in extractor_names():
+        named = options.data
+    if named is None:
+        return None
+    if (folder := measuring_folder(named)) is None:
+        raise unknown("extractor (nor is it a folder with one)", named, compact_names())
+    return folder.resolve()
 
 
 def open_splits(spec: str) -> tuple[DataSet, DataSet | None]:
@@ -137,8 +149,15 @@ def open_splits(spec: str) -> tuple[DataSet, DataSet | None]:
     return whole, test
 
 
-def check_writing(out: Path) -> None:
-    """UsageError if what a training writes could not be written at its end, which is hours away."""
+def check_writing(out: Path, kind: type[FolderCard]) -> None:
+    """UsageError if what a training writes could not be written at its end, which is hours away.
+
+    Args:
+        out: its folder.
+        kind: what it will write into `out / "model"`; something of another kind there is not overwritten.
+    """
+    if (out / MODEL / CARD).is_file() and not isinstance(load_measuring_card(out / MODEL), kind):
+        raise UsageError(f"{out / MODEL} holds something else; write elsewhere with --out")
     try:
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=out):

@@ -15,6 +15,7 @@ from models.training_loop import Start
 
 _HALVINGS = 8  # the sides of images are halved three times
 _DEVICE_READS, _CPU_READS = 20, 1
+_FEWEST = 16  # features that metrics mean anything with
 
 
 @dataclass(frozen=True)
@@ -88,8 +89,10 @@ class ExtractorOptions(TrainingOptions):
 
     def __post_init__(self) -> None:
         self._check(("epochs", "width"), ())
-        if self.features is not None and self.features < 0:
-            raise UsageError(f"features is {self.features}; expected how many images' are kept, 0 for none")
+        if self.features is not None and self.features != 0 and self.features < _FEWEST:
+            raise UsageError(
+                f"features is {self.features}; expected how many images' are kept: 0, or {_FEWEST} and more"
+            )
 
     def recipe(self, images: int) -> Recipe:
         """D. Page's (2018): one cycle of SGD with momentum, peak 0.4 at a batch of 512."""

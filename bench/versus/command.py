@@ -22,7 +22,7 @@ from bench.versus.show import content, markdown
 from models.errors import UsageError
 from models.modes import parse_mode
 
-SCHEMA = 1
+SCHEMA = 2
 LEAST_IMAGES = 16
 
 

@@ -161,14 +161,14 @@ def write_pngs(images: Tensor, folder: Path, first: int) -> None:
         picture.save(folder / f"{number:06d}.png")
 
 
-def generate(peer: Peer, folder: Path, images: int, setting: Setting) -> dict[str, float]:
+def generate(peer: Peer, folder: Path, images: int, setting: Setting, seed: int) -> dict[str, float]:
     """Fill a folder with images of diffusers'; seconds of generation, which are on the CPU then, and of the files."""
     seconds, stopwatch = {"generation": 0.0, "png": 0.0}, Stopwatch(setting.device)
-    batch = torch.empty(0)
+    batch, generator = torch.empty(0), torch.Generator(setting.device).manual_seed(seed)
 
     def draw(count: int) -> None:
         nonlocal batch
-        batch = peer.sample(count, None).cpu().permute(0, 2, 3, 1)
+        batch = peer.sample(count, generator).cpu().permute(0, 2, 3, 1)
 
     for first in range(0, images, setting.batch):
         count = min(setting.batch, images - first)

@@ -75,6 +75,11 @@ class Ours:
         cell = replace(self.cell.cell, clip=peer.clip is not None)
         return replace(self, cell=replace(self.cell, cell=cell, levels=peer.levels))
 
+    def seeded(self, seed: int) -> "Ours":
+        """The same with noise of another seed."""
+        cell, identity = replace(self.cell.cell, seed=seed), self.cell.identity | {"seed": seed}
+        return replace(self, cell=replace(self.cell, cell=cell, identity=identity))
+
     def trajectory(self, batch: int) -> Trajectory:
         """The complete `sample` call of the cell, made ready for batches of this size."""
         made = Trajectory(self.rig, self.cell, graphs_on(self.rig.device) if self.cell.mode.graph else None)

@@ -5,8 +5,14 @@ What the two sides share: the network object and its execution mode, the model's
 inference mode. What differs is what is compared: diffusers keeps its tables in float32 and works its coefficients out
 in every step, ours are float64 numbers, worked out once; its noise comes from torch's generator, ours from counters.
 
+In 16 bits the network is what is cast, on both sides: its input on the way in, its output back to float32. A pipeline
+cast as a whole (`torch_dtype=torch.bfloat16`) draws its noise and keeps its state in 16 bits too. That saves two casts
+an evaluation and is another computation: a state in bfloat16 takes images of the digits 0.9 to 2.7 grey levels from
+ours, where this side is 0.3 away.
+
 A user who wants to be fast is what is timed: a pipeline without progress bar, and the images left where they are as
-a tensor (`output_type="pt"`); timesteps stay on the CPU, as in these pipelines, where no step waits for the device.
+a tensor (`output_type="pt"`); timesteps stay on the CPU, as in these pipelines. UNet2DModel then moves each of them to
+the device, in every step that is not cast by us: that is what such a pipeline does on CUDA, too.
 """
 
 import inspect

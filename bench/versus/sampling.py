@@ -76,7 +76,7 @@ def compare(ours: Ours, pair: Pair, setting: Setting, rounds: int, advanced: Cal
             BARE: bare,
         }
         seconds = in_turns(_timed(calls, Stopwatch(setting.device)), rounds, advanced)
-        apart = None if ours.cell.sampler.stochastic else _apart(ours, peer, setting)
+        apart = pixels_apart(ours, peer, setting)
     return Sampling(
         sampler=pair.ours,
         peer=peer.name,
@@ -113,8 +113,10 @@ def _evaluations(peer: Peer, setting: Setting) -> int:
     return count
 
 
-def _apart(ours: Ours, peer: Peer, setting: Setting) -> float:
-    """How far images of the two are apart: that the same thing was timed."""
+def pixels_apart(ours: Ours, peer: Peer, setting: Setting) -> float | None:
+    """How far images of the two are apart, as `Sampling.apart` has it: that the same thing was timed."""
+    if ours.cell.sampler.stochastic:
+        return None
     shape = (setting.batch, *ours.cell.model.card.state_shape)
     # as the pipelines draw it, so that both have the same
     x = torch.randn(shape, generator=_generator(setting), device=setting.device)

@@ -1,5 +1,6 @@
 """What `versus` found, as Markdown tables and as JSON."""
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -22,7 +23,11 @@ NOTES = (
 HABIT_NOTES = (
     "Habit: diffusers' pipeline, PNG files, and torch-fidelity on the folder, as its command and as a function called "
     "in this process; ratios are to the better of the two. Real images lie in its cache; the network is loaded.",
-    "The distances are of different images, made from noise of each one's own.",
+    "Frechet distances: mean over the rounds (standard error in brackets). Every round has another seed, the same in "
+    "all modes; the two sides have noise of their own, so that a difference of few standard errors is one of noise.",
+    "Pixels apart: root mean square difference between the images of both from the same noise, in grey levels of 255.",
+    "In 16 bits the network is cast, on both sides; noise, state and steps stay float32, as they do not in a pipeline "
+    "loaded with torch_dtype.",
 )
 
 
@@ -105,9 +110,8 @@ def _ratio_row(found: EndToEnd, plain: Sequence[float], first: str) -> dict[str,
 
 
 def _parts_row(found: EndToEnd) -> dict[str, str]:
-    distance = "frechet_inception_distance"
-    ours = next((f"{value:.3f}" for name, value in found.scores.items() if name.startswith(("fd_", "fid"))), "-")
-    theirs = found.command_scores.get(distance)
+    ours = next((values for name, values in found.scores.items() if name.startswith(("fd_", "fid"))), [])
+    theirs = found.command_scores.get("frechet_inception_distance", [])
     return {
         "Mode": found.mode,
         "Pipeline, s": _seconds(found.seconds["generation"]),
@@ -115,8 +119,9 @@ def _parts_row(found: EndToEnd) -> dict[str, str]:
         "`fidelity` command, s": _seconds(found.seconds["command"]),
         "of that to start, s": _seconds(found.seconds["start"]),
         "or as a function, s": _seconds(found.seconds["in_process"]),
-        "Frechet distance, ours": ours,
-        "theirs": "-" if theirs is None else f"{theirs:.3f}",
+        "Frechet distance, ours": _score(ours),
+        "theirs": _score(theirs),
+        "Pixels apart": "-" if found.apart is None else f"{found.apart:.2g}",
     }
 
 
@@ -126,6 +131,13 @@ def _milliseconds(seconds: Sequence[float], batch: int) -> str:
 
 def _seconds(seconds: Sequence[float]) -> str:
     return f"{statistics.median(seconds):.4g}"
+
+
+def _score(values: Sequence[float]) -> str:
+    """The mean over the rounds, and its standard error where there is one."""
+    if len(values) < 2:
+        return f"{values[0]:.3f}" if values else "-"
+    return f"{statistics.mean(values):.3f} ({statistics.stdev(values) / math.sqrt(len(values)):.3f})"
 
 
 def _plain(ratios: Mapping[str, Ratio]) -> dict[str, dict[str, float]]:

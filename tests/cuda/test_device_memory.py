@@ -1,0 +1,75 @@
+"""A batch that does not fit is halved, and searches for the best batch and mode come to an end."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import device_cells
+import pytest
+import torch
+from device_cells import apart, cell_of, drawn
+
+from bench.cli.app import app
+from bench.generation import Generation
+from bench.rig import Rig
+from bench.timing.capture import CudaGraph
+from bench.timing.trajectory import Trajectory
+from models.execution import arithmetic
+
+_MIB = 2**20
+
+
+@pytest.fixture
+def scarce(cuda: torch.device) -> Iterator[None]:
+    """256 MiB more than is in use."""
+    torch.cuda.empty_cache()
+    total = torch.cuda.get_device_properties(cuda).total_memory
+    torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved(cuda) + 256 * _MIB) / total, cuda)
+    yield
+    torch.cuda.set_per_process_memory_fraction(1.0, cuda)
+    torch.cuda.empty_cache()
+
+
+@pytest.mark.usefixtures("scarce")
+@pytest.mark.parametrize("mode", ["fp32", "fp32+graph"])
+def test_a_batch_that_does_not_fit_is_halved_and_makes_the_same_images(
+    cuda: torch.device, mode: str, tmp_path: Path
+) -> None:
+    folder = device_cells.cifar_shaped(tmp_path / "model")
+    rig = Rig.load(device_cells.study_of(cuda, (mode, "fp32"), folder, images=700, batch=700))
+    cell = cell_of(rig, "ddpm", mode)
+    trajectory = Trajectory(rig, cell, CudaGraph if cell.mode.graph else None)
+    generation = Generation(trajectory, 700, 700, fixed=cell.mode.fixed_batch)
+    with torch.inference_mode(), arithmetic("fp32"):
+        images = torch.cat([batch.cpu() for batch in generation])
+        assert generation.halvings > 0
+        assert generation.batch < 700
+        assert len(images) == 700
+        trajectory.release()
+        plain = Trajectory(rig, cell_of(rig, "ddpm"), None)
+        for first in (0, 350, 692):
+            expected = drawn(plain, torch.arange(first, first + 8))
+            assert apart(images[first : first + 8], expected) < 1e-3
+    assert not trajectory.captured if mode == "fp32" else trajectory.captured
+
+
+def test_the_search_for_the_fastest_batch_ends_with_one_that_was_tried(device: torch.device) -> None:
+    rig = Rig.load(device_cells.study_of(device, images=64, batch="auto"))
+    assert rig.batch in (16, 32, 64)
+
+
+def test_tuning_measures_every_setting_and_names_one_of_each_precision(
+    device: torch.device, capsys: pytest.CaptureFixture[str]
+) -> None:
+    modes = "fp32,fp32+channels_last,bf16"
+    arguments = ["tune", "digits", "--device", str(device), "--batches", "1,32", "--modes", modes]
+    threads = ["--threads", "1"] if device.type == "cpu" else []
+    arguments += ["--seconds", "0.05", "--json", *threads]
+    assert app(arguments, exit_on_error=False, print_error=False, result_action="return_value") == 0
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    assert [(each["mode"], each["batch"]) for each in found["trials"]] == [
+        (mode, batch) for mode in modes.split(",") for batch in (32, 1)
+    ]
+    assert all(each["evaluation_s_median"] > 0.0 for each in found["trials"])
+    assert set(found["chosen"]) == {"fp32", "bf16"}
