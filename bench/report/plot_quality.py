@@ -28,6 +28,8 @@ from bench.report.style import (
 )
 from bench.report.summary import Section, Summary
 
+_ROOM = 0.1
+"""Of the width of the axes, what the words of a baseline beyond it take."""
 _GOOD, _FRONT = "#FAF0C3", "#C9C9C9"
 
 
@@ -246,7 +248,10 @@ def _highlights(axes: Axes, panel: _Panel, cost: Cost, fd: str) -> None:
     """The star of the baseline and a ring around the answer."""
     answer = panel.answer
     if answer.baseline is not None and known(answer.baseline[fd]) and answer.baseline[fd] > 0:
-        x, right = cost.of(answer.baseline), axes.get_xlim()[1]
+        x, (left, right) = cost.of(answer.baseline), axes.get_xlim()
+        if x > right:  # room for its words, beside the last marks
+            right *= (right / left) ** _ROOM
+            axes.set_xlim(right=right)
         at = ([min(x, right)], [answer.baseline[fd]])
         label = f"baseline:\n{wrapped(_short(answer.baseline, panel))}"
         star: dict[str, Any] = {"c": INK, "edgecolors": "white", "linewidths": 0.7, "clip_on": False}
