@@ -3,16 +3,14 @@
 import json
 import shutil
 import tomllib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from checkpoints import make
+from photographs import Killed, killing, silent, write_photographs
 from PIL import Image
 
 from bench.quality.extractors import load_extractor
@@ -25,42 +23,15 @@ from models.checkpoint import load_state, under_prefix
 from models.errors import UsageError
 from models.networks import IndexedUNet
 from models.sources import CARD, WEIGHTS
-from models.train import Report
 from models.zoo import Model, load_model
 
 _CPU = torch.device("cpu")
 
 
-class _Killed(Exception):
-    pass
-
-
-@contextmanager
-def _silent(stage: str, steps: int) -> Iterator[Report]:
-    yield lambda step, loss: None
-
-
-@contextmanager
-def _killing(stage: str, steps: int) -> Iterator[Report]:
-    def report(step: int, loss: float) -> None:
-        if (stage, step) == ("denoiser", 4):
-            raise _Killed
-
-    yield report
-
-
 @pytest.fixture(scope="module")
 def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two classes of noisy images of 8 x 8: dark and bright."""
-    folder = tmp_path_factory.mktemp("photographs")
-    draws = np.random.default_rng(0)
-    for split, count in (("train", 24), ("test", 8)):
-        for name, level in (("dark", 60), ("bright", 190)):
-            (folder / split / name).mkdir(parents=True)
-            for number in range(count):
-                pixels = np.clip(draws.normal(level, 30, (8, 8, 3)), 0, 255).astype(np.uint8)
-                Image.fromarray(pixels).save(folder / split / name / f"{number:02d}.png")
-    return folder
+    return write_photographs(tmp_path_factory.mktemp("photographs"), 8, train=24, test=8)
 
 
 def _options(out: Path, data: Path, **changed: Any) -> CifarOptions:
@@ -84,7 +55,7 @@ def extractor(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     options = ExtractorOptions(
         tmp_path_factory.mktemp("extractor"), str(photographs), device="cpu", epochs=60, width=8, name="levels"
     )
-    folder = train_extractor(options, _silent, lambda line: None)
+    folder = train_extractor(options, silent, lambda line: None)
     assert folder is not None
     return folder
 
@@ -93,7 +64,7 @@ def extractor(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 def trained(photographs: Path, extractor: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     """The folder of a whole training, and what it said."""
     out, said = tmp_path_factory.mktemp("trained"), list[str]()
-    train_cifar10(_options(out, photographs, grid_every=6, extractor=str(extractor)), _silent, said.append)
+    train_cifar10(_options(out, photographs, grid_every=6, extractor=str(extractor)), silent, said.append)
     return out, said
 
 
@@ -149,10 +120,10 @@ def test_killed_out_of_time_and_resumed_it_makes_the_same_model(
     trained: tuple[Path, list[str]], photographs: Path, extractor: Path, tmp_path: Path
 ) -> None:
     options = _options(tmp_path, photographs, extractor=str(extractor))
-    assert train_cifar10(replace(options, minutes=1e-9), _silent, lambda line: None) is None
-    with pytest.raises(_Killed):
-        train_cifar10(options, _killing, lambda line: None)
-    train_cifar10(options, _silent, lambda line: None)
+    assert train_cifar10(replace(options, minutes=1e-9), silent, lambda line: None) is None
+    with pytest.raises(Killed):
+        train_cifar10(options, killing(4, "denoiser"), lambda line: None)
+    train_cifar10(options, silent, lambda line: None)
     (_, state), (_, expected) = _load(tmp_path), _load(trained[0])
     assert all(torch.equal(state[name], expected[name]) for name in expected)
 
@@ -162,7 +133,7 @@ def test_a_model_is_trained_further_from_its_folder_alone(
 ) -> None:
     before = trained[0] / "model"
     options = _options(tmp_path, photographs, start=before, steps=8, batch=2, storage="fp16", width=128)
-    train_cifar10(options, _silent, lambda line: None)
+    train_cifar10(options, silent, lambda line: None)
     model, state = _load(tmp_path)
     assert (model.card.training["steps"], model.card.training["continued_from_step"]) == (8, 6)
     assert model.card.training["images_seen"] == 24 + 2 * 2
@@ -177,7 +148,7 @@ def test_weights_that_have_all_their_steps_already_are_not_trained_further(
     trained: tuple[Path, list[str]], photographs: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(UsageError, match=r"was trained for 6 steps already.*Give more"):
-        train_cifar10(_options(tmp_path, photographs, start=trained[0] / "model"), _silent)
+        train_cifar10(_options(tmp_path, photographs, start=trained[0] / "model"), silent)
 
 
 def test_without_what_writes_the_card_a_training_does_not_begin(
@@ -185,13 +156,13 @@ def test_without_what_writes_the_card_a_training_does_not_begin(
 ) -> None:
     monkeypatch.setattr("bench.training.job.find_spec", lambda name: None)
     with pytest.raises(UsageError, match="--extra train"):
-        train_cifar10(_options(tmp_path, photographs), _silent)
+        train_cifar10(_options(tmp_path, photographs), silent)
     assert not list(tmp_path.iterdir())
 
 
 def test_images_that_are_trained_on_are_not_called_unseen(photographs: Path, extractor: Path, tmp_path: Path) -> None:
     options = _options(tmp_path, photographs / "train", steps=1, extractor=str(extractor))
-    train_cifar10(options, _silent, lambda line: None)
+    train_cifar10(options, silent, lambda line: None)
     assert set(load_model(str(tmp_path / "model"), _CPU).card.quality) >= {"fd_levels", "images"}
     assert not [name for name in load_model(str(tmp_path / "model"), _CPU).card.quality if "unseen" in name]
 
@@ -210,12 +181,12 @@ def test_one_class_alone_trains_no_extractor(photographs: Path, tmp_path: Path) 
     whole, test = open_splits(str(data))
     assert (len(whole.images), test) == (24, None)
     with pytest.raises(UsageError, match="no classes, which an extractor learns to tell apart"):
-        train_extractor(ExtractorOptions(tmp_path / "out", str(data), device="cpu"), _silent, lambda line: None)
+        train_extractor(ExtractorOptions(tmp_path / "out", str(data), device="cpu"), silent, lambda line: None)
 
 
 def test_without_an_extractor_it_says_so_and_the_model_has_no_quality(photographs: Path, tmp_path: Path) -> None:
     said: list[str] = []
-    train_cifar10(_options(tmp_path, photographs, steps=1), _silent, said.append)
+    train_cifar10(_options(tmp_path, photographs, steps=1), silent, said.append)
     card = load_model(str(tmp_path / "model"), _CPU).card
     assert (card.extractor, card.measured_by, card.quality) == (None, None, {})
     assert any("no feature extractor, so no distances" in line for line in said)
@@ -230,7 +201,7 @@ def test_without_torch_compile_it_says_why_and_trains_all_the_same(
     monkeypatch.setattr(torch, "compile", refuse)
     said: list[str] = []
     options = _options(tmp_path, photographs / "train" / "dark", steps=1, compile=True)
-    assert train_cifar10(options, _silent, said.append) is not None
+    assert train_cifar10(options, silent, said.append) is not None
     assert any("RuntimeError: no compiler here" in line for line in said)
 
 
@@ -247,7 +218,7 @@ def test_a_folder_called_like_an_embedded_extractor_is_the_folder(
     shutil.copytree(extractor, tmp_path / "digits")
     monkeypatch.chdir(tmp_path)
     options = _options(tmp_path / "out", photographs, steps=1, extractor="./digits")
-    train_cifar10(options, _silent, lambda line: None)
+    train_cifar10(options, silent, lambda line: None)
     assert set(_load(tmp_path / "out")[0].card.quality) >= {"fd_levels"}
 
 
@@ -256,7 +227,7 @@ def test_a_checkpoint_of_diffusers_without_a_card_is_trained_further(
 ) -> None:
     start = make(tmp_path / "ddpm", flat=True)
     options = _options(tmp_path / "out", photographs, steps=1, start=start, extractor=str(extractor))
-    train_cifar10(options, _silent, lambda line: None)
+    train_cifar10(options, silent, lambda line: None)
     model, _ = _load(tmp_path / "out")
     assert (model.card.training["images_seen"], model.card.training["continued_from_step"]) == (4, 0)
 
@@ -264,7 +235,7 @@ def test_a_checkpoint_of_diffusers_without_a_card_is_trained_further(
 def test_a_training_does_not_write_over_an_extractor(photographs: Path, extractor: Path, tmp_path: Path) -> None:
     shutil.copytree(extractor, tmp_path / "model")
     with pytest.raises(UsageError, match="holds something else; write elsewhere with --out"):
-        train_cifar10(_options(tmp_path, photographs), _silent, lambda line: None)
+        train_cifar10(_options(tmp_path, photographs), silent, lambda line: None)
 
 
 def test_an_embedded_extractor_is_only_named_by_the_model(
@@ -273,13 +244,13 @@ def test_an_embedded_extractor_is_only_named_by_the_model(
     shutil.copytree(extractor, tmp_path / "extractors" / "photos")
     for module in ("models.sources", "bench.training.cifar_export"):
         monkeypatch.setattr(f"{module}.EXTRACTORS", tmp_path / "extractors")
-    train_cifar10(_options(tmp_path / "one", photographs, steps=1, extractor="photos"), _silent, lambda line: None)
+    train_cifar10(_options(tmp_path / "one", photographs, steps=1, extractor="photos"), silent, lambda line: None)
     model, _ = _load(tmp_path / "one")
     assert (model.card.measured_by, model.card.extractor) == ("photos", None)
     assert not list(model.folder.rglob("reference*"))
     assert load_extractor(None, model, _CPU).folder == tmp_path / "extractors" / "photos"
     options = _options(tmp_path / "two", photographs, steps=2, start=model.folder)
-    train_cifar10(options, _silent, lambda line: None)
+    train_cifar10(options, silent, lambda line: None)
     assert _load(tmp_path / "two")[0].card.measured_by == "photos"
 
 

@@ -1,14 +1,11 @@
 """Training an extractor makes a folder that studies measure with: network, reference, and what real images get."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
+from photographs import Killed, killing, silent, write_photographs
 
 from bench.datasets import open_data
 from bench.quality.extractors import Chosen, load_extractor
@@ -20,41 +17,15 @@ from models.checkpoint import load_state, under_prefix
 from models.description import load_card, load_measuring_card
 from models.errors import UsageError
 from models.recipe import Recipe
-from models.train import Report, epoch_batch
+from models.train import epoch_batch
 
 _CPU = torch.device("cpu")
-
-
-class _Killed(Exception):
-    pass
-
-
-@contextmanager
-def _silent(stage: str, steps: int) -> Iterator[Report]:
-    yield lambda step, loss: None
-
-
-@contextmanager
-def _killing(stage: str, steps: int) -> Iterator[Report]:
-    def report(step: int, loss: float) -> None:
-        if step == 120:
-            raise _Killed
-
-    yield report
 
 
 @pytest.fixture(scope="module")
 def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two classes of noisy images of 8 x 8: dark and bright; each image is another."""
-    folder = tmp_path_factory.mktemp("photographs")
-    draws = np.random.default_rng(0)
-    for split, count in (("train", 30), ("test", 10)):
-        for name, level in (("dark", 60), ("bright", 190)):
-            (folder / split / name).mkdir(parents=True)
-            for number in range(count):
-                pixels = np.clip(draws.normal(level, 30, (8, 8, 3)), 0, 255).astype(np.uint8)
-                Image.fromarray(pixels).save(folder / split / name / f"{number:02d}.png")
-    return folder
+    return write_photographs(tmp_path_factory.mktemp("photographs"), 8, train=30, test=10)
 
 
 def _options(out: Path, data: Path, **changed: Any) -> ExtractorOptions:
@@ -64,7 +35,7 @@ def _options(out: Path, data: Path, **changed: Any) -> ExtractorOptions:
 
 @pytest.fixture(scope="module")
 def folder(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = train_extractor(_options(tmp_path_factory.mktemp("made"), photographs), _silent, lambda line: None)
+    made = train_extractor(_options(tmp_path_factory.mktemp("made"), photographs), silent, lambda line: None)
     assert made is not None
     return made
 
@@ -101,9 +72,9 @@ def test_it_is_no_model(folder: Path) -> None:
 
 def test_killed_and_resumed_it_is_the_same(folder: Path, photographs: Path, tmp_path: Path) -> None:
     options = _options(tmp_path, photographs)
-    with pytest.raises(_Killed):
-        train_extractor(options, _killing, lambda line: None)
-    again = train_extractor(options, _silent, lambda line: None)
+    with pytest.raises(Killed):
+        train_extractor(options, killing(120, "feature extractor"), lambda line: None)
+    again = train_extractor(options, silent, lambda line: None)
     assert again is not None
     name = "extractor/model.safetensors"
     assert (again / name).read_bytes() == (folder / name).read_bytes()
@@ -111,13 +82,13 @@ def test_killed_and_resumed_it_is_the_same(folder: Path, photographs: Path, tmp_
 
 def test_out_of_time_it_says_so_and_writes_no_folder(photographs: Path, tmp_path: Path) -> None:
     said: list[str] = []
-    assert train_extractor(_options(tmp_path, photographs, minutes=1e-9), _silent, said.append) is None
+    assert train_extractor(_options(tmp_path, photographs, minutes=1e-9), silent, said.append) is None
     assert not (tmp_path / "model").exists()
     assert any("time ran out" in line for line in said)
 
 
 def test_images_that_are_tested_on_are_not_trained_on(photographs: Path, tmp_path: Path) -> None:
-    train_extractor(_options(tmp_path, photographs / "train", epochs=1, features=0), _silent, lambda line: None)
+    train_extractor(_options(tmp_path, photographs / "train", epochs=1, features=0), silent, lambda line: None)
     card = load_measuring_card(tmp_path / "model")
     assert card.extractor is not None
     assert not [name for name in card.quality if "unseen" in name]  # they are in the reference
@@ -140,13 +111,13 @@ def test_names_that_mean_something_else_are_refused_before_anything_is_trained(
     photographs: Path, tmp_path: Path, name: str
 ) -> None:
     with pytest.raises(UsageError, match="means something else in a table or is no plain word"):
-        train_extractor(_options(tmp_path, photographs, name=name), _silent, lambda line: None)
+        train_extractor(_options(tmp_path, photographs, name=name), silent, lambda line: None)
     assert not (tmp_path / "extractor").exists()
 
 
 def test_more_features_than_images_are_refused(photographs: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="features of 61 images are to be kept, and there are 60"):
-        train_extractor(_options(tmp_path, photographs, epochs=1, features=61), _silent, lambda line: None)
+        train_extractor(_options(tmp_path, photographs, epochs=1, features=61), silent, lambda line: None)
     assert not (tmp_path / "extractor").exists()  # said before anything is trained
 
 

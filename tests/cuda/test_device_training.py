@@ -1,54 +1,26 @@
 """Training on the device, compiled and in bf16: it goes on after a kill, and what it makes loads and samples."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import device_cells
-import numpy as np
 import pytest
 import torch
 from device_cells import drawn
-from PIL import Image
+from photographs import Killed, killing, silent, write_photographs
 
 from bench.rig import Rig
 from bench.timing.trajectory import Trajectory
 from bench.training.cifar10 import train_cifar10
 from bench.training.extractor import train_extractor
 from bench.training.options import CifarOptions, ExtractorOptions
-from models.train import Report
 from models.zoo import load_model
-
-
-class _Killed(Exception):
-    pass
-
-
-@contextmanager
-def _silent(stage: str, steps: int) -> Iterator[Report]:
-    yield lambda step, loss: None
-
-
-@contextmanager
-def _killed_at_20(stage: str, steps: int) -> Iterator[Report]:
-    def report(step: int, loss: float) -> None:
-        if step == 20:
-            raise _Killed
-
-    yield report
 
 
 @pytest.fixture(scope="module")
 def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """200 images of 32 x 32 in two classes, dark and bright."""
-    folder, draws = tmp_path_factory.mktemp("photographs"), np.random.default_rng(0)
-    for name, level in (("dark", 60), ("bright", 190)):
-        (folder / name).mkdir()
-        for number in range(100):
-            pixels = np.clip(draws.normal(level, 30, (32, 32, 3)), 0, 255).astype(np.uint8)
-            Image.fromarray(pixels).save(folder / name / f"{number:02d}.png")
-    return folder
+    return write_photographs(tmp_path_factory.mktemp("photographs"), 32, train=100) / "train"
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +28,7 @@ def extractor(device: torch.device, photographs: Path, tmp_path_factory: pytest.
     """The folder of an extractor that tells the two classes apart."""
     out = tmp_path_factory.mktemp("extractor")
     options = ExtractorOptions(out, str(photographs), device=str(device), precision="bf16", epochs=40, width=8)
-    folder = train_extractor(options, _silent, lambda line: None)
+    folder = train_extractor(options, silent, lambda line: None)
     assert folder is not None
     return folder
 
@@ -80,9 +52,9 @@ def test_a_training_that_was_killed_goes_on_and_its_model_samples(
         quality_images=64,
         extractor=str(extractor),
     )
-    with pytest.raises(_Killed):
-        train_cifar10(options, _killed_at_20, said.append)
-    assert train_cifar10(options, _silent, said.append) == tmp_path / "model"
+    with pytest.raises(Killed):
+        train_cifar10(options, killing(20, "denoiser"), said.append)
+    assert train_cifar10(options, silent, said.append) == tmp_path / "model"
     assert not [line for line in said if "torch.compile cannot be used" in line]
     rows = [json.loads(line) for line in (tmp_path / "loss.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == list(range(1, 31))
