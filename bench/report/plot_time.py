@@ -48,7 +48,7 @@ def time_split(summary: Summary) -> Figure:
         for rows, words in _clocks(section, summary)
     ]
     bars = [1 + _length(groups) for _, groups, _ in panels] or [5]
-    figure = new_figure(summary, 0.9 + sum(0.8 + _BAR * count for count in bars), warned=False)
+    figure = new_figure(summary, 0.9 + sum(0.8 + _BAR * count for count in bars))
     grid = figure.subplots(len(bars), 1, squeeze=False, height_ratios=bars)
     if not panels:
         empty(grid[0, 0], "nothing to draw: no cell succeeded")
