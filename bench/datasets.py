@@ -1,8 +1,8 @@
 """Data sets by name or by folder, whole and in memory as uint8, in an order that never changes.
 
 `cifar10` and `cifar10-test` come through torchvision, which downloads the archive where it is missing and checks the
-MD5 of every file before it reads it; `digits` through scikit-learn; anything else is a folder of images. A folder that
-is called like one of the names is written as a path, `./cifar10`.
+MD5 of every file before it reads it; `digits` through scikit-learn; anything else is a folder of images, or an .npz
+file of pixels. A folder that is called like one of the names is written as a path, `./cifar10`.
 """
 
 import hashlib
@@ -10,7 +10,9 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
+import numpy as np
 import torch
 from torch import Tensor
 from torchvision.datasets import CIFAR10
@@ -21,6 +23,7 @@ from bench.images import to_uint8
 from models.errors import UsageError
 from models.registry import unknown
 
+ARCHIVE = ".npz"
 ROOT_VARIABLE = "SAMPLER_BENCH_DATA"
 """Environment variable that names the folder where downloaded data are kept."""
 
@@ -56,7 +59,8 @@ def open_data(spec: str, *, resize: int | None = None, download: bool = True) ->
     """The data set of a name or folder.
 
     Args:
-        spec: a name of `DATA_SETS`, or the path of a folder of images, flat or with one subfolder a class.
+        spec: a name of `DATA_SETS`; the path of a folder of images, flat or with one subfolder a class; or that of an
+            .npz file, as `write_archive` writes it and guided-diffusion its samples.
         resize: of a folder's images: their shorter side is scaled to this (Pillow's bicubic filter, which averages
             where it shrinks) and the centre square cut out. None: all must have one size.
         download: whether what is missing may be downloaded.
@@ -71,9 +75,57 @@ def open_data(spec: str, *, resize: int | None = None, download: bool = True) ->
     if Path(spec).is_dir():
         images, labels, classes = read_folder(Path(spec), resize)
         return DataSet(spec, images, labels, classes, resize)
+    if Path(spec).is_file() and Path(spec).suffix == ARCHIVE:
+        if resize is not None:
+            raise UsageError(f"data set {spec!r} has one size; resize is for folders of images, leave it out")
+        return _read_archive(Path(spec))
     if Path(spec).exists() or os.sep in spec:
-        raise UsageError(f"{spec!r} is no folder of images; expected one of {', '.join(DATA_SETS)}, or a folder")
+        raise UsageError(
+            f"{spec!r} is no folder of images; expected one of {', '.join(DATA_SETS)}, a folder, or an {ARCHIVE} file"
+        )
     raise unknown("data set (nor is it a folder)", spec, DATA_SETS)
+
+
+def write_archive(path: Path, data: DataSet) -> None:
+    """Write a data set as one uncompressed .npz file, which is read in the time that its bytes take.
+
+    The arrays are `images` (N, H, W, C) uint8 and, where there are classes, `labels` (N,) int64 and `classes`.
+    """
+    arrays = {"images": data.images.movedim(1, 3).numpy()}
+    if data.labels is not None:
+        arrays |= {"labels": data.labels.numpy(), "classes": np.array(data.classes)}
+    np.savez(path, **arrays)  # type: ignore[arg-type]  # numpy's stubs take the names for those of its own options
+
+
+def _read_archive(path: Path) -> DataSet:
+    """The data set of an .npz file; guided-diffusion calls the arrays `arr_0` and `arr_1`."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            named = {"arr_0": "images", "arr_1": "labels"}
+            arrays = {named.get(name, name): file[name] for name in file.files}
+    except (OSError, ValueError, BadZipFile) as error:
+        raise UsageError(f"cannot read {str(path)!r}: {error}; expected arrays of numbers") from None
+    images, labels = arrays.get("images"), arrays.get("labels")
+    if (
+        images is None
+        or images.dtype != np.uint8
+        or images.ndim != 4
+        or images.shape[3] not in (1, 3)
+        or not len(images)
+    ):
+        found = ", ".join(f"{name} {array.dtype} {array.shape}" for name, array in arrays.items()) or "nothing"
+        raise UsageError(f"{path} holds {found}; expected images (N, H, W, C), uint8, with 1 or 3 channels")
+    pixels = torch.from_numpy(images).movedim(3, 1).contiguous()
+    if labels is None:
+        return DataSet(str(path), pixels, None, None)
+    if labels.shape != images.shape[:1] or labels.dtype.kind not in "iu" or labels.min() < 0:
+        raise UsageError(
+            f"{path}: its labels are {labels.dtype} {labels.shape}; expected ({len(images)},), 0 and above"
+        )
+    classes = tuple(map(str, arrays.get("classes", range(int(labels.max()) + 1))))
+    if labels.max() >= len(classes):
+        raise UsageError(f"{path} has a label {labels.max()}, but {len(classes)} classes")
+    return DataSet(str(path), pixels, torch.from_numpy(labels.astype(np.int64)), classes)
 
 
 def data_root() -> Path:

@@ -25,7 +25,7 @@ def reference(
     """Compute the reference statistics of a data set, once, for the studies that measure against it.
 
     Args:
-        data: cifar10, cifar10-test, digits, or a folder of images.
+        data: cifar10, cifar10-test, digits, a folder of images, or an .npz of uint8 pixels.
         out: File to write, .safetensors (default: the cache, where a study finds it by the data set's name).
         extractor: A name of list extractors (default: inception-v3-compat), or a folder with one.
         weights: File of its weights (default: downloaded by torch-fidelity).
@@ -147,7 +147,8 @@ def cifar10(
     """Train a DDPM of CIFAR-10, or of a folder of small images.
 
     Args:
-        data: cifar10 (downloaded where it is missing), or a folder of images; train/ and test/ in it are both used.
+        data: cifar10 (downloaded where it is missing), a folder of images, or an .npz of uint8 pixels; of a folder with
+            train and test in it both are used.
         out: Folder for checkpoints, curves, grids of samples and the model (default: results/train-cifar10).
         steps: Of the denoiser (default: 200,000).
         minutes: Stop after so many, with a checkpoint and a model; the same command goes on.

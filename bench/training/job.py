@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.datasets import DATA_SETS, DataSet, open_data
+from bench.datasets import ARCHIVE, DATA_SETS, DataSet, open_data
 from bench.environment import device_name
 from bench.quality.extractors import compact_names
 from bench.training.options import CifarOptions, TrainingOptions, unet_config
@@ -126,14 +126,14 @@ def open_splits(spec: str) -> tuple[DataSet, DataSet | None]:
     """The images to train on, and labelled ones to test a classifier on; None where there are no classes.
 
     Args:
-        spec: as `open_data` takes it, or a folder with `train` in it and perhaps `test`.
+        spec: as `open_data` takes it, or a folder with `train` in it and perhaps `test`, each a folder or an .npz file.
 
     Without a test set every tenth image serves as one; the first of the two still holds all.
     """
-    folder = Path(spec)
-    if spec not in DATA_SETS and (folder / "train").is_dir():
-        whole = open_data(str(folder / "train"))
-        test = open_data(str(folder / "test")) if (folder / "test").is_dir() else None
+    train, held_out = _split(Path(spec), "train"), _split(Path(spec), "test")
+    if spec not in DATA_SETS and train is not None:
+        whole = open_data(str(train))
+        test = None if held_out is None else open_data(str(held_out))
     else:
         whole = open_data(spec)
         test = open_data(f"{spec}-test") if f"{spec}-test" in DATA_SETS else None
@@ -147,6 +147,12 @@ def open_splits(spec: str) -> tuple[DataSet, DataSet | None]:
             "there must be some of each"
         )
     return whole, test
+
+
+def _split(folder: Path, name: str) -> Path | None:
+    """A part of a data set, a folder or a file in its folder; None if it is not there."""
+    archive = folder / f"{name}{ARCHIVE}"
+    return folder / name if (folder / name).is_dir() else archive if archive.is_file() else None
 
 
 def check_writing(out: Path, kind: type[FolderCard]) -> None:
