@@ -4,14 +4,18 @@ It is to a CPU what a CUDA graph is to a GPU, so that the mechanism can be teste
 again, so that whatever a sampler decides or draws in Python is decided and drawn once and for all.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map_only
+
+from bench.philox import philox
 
 
 class _Writer(TorchDispatchMode):
@@ -56,3 +60,15 @@ class Tape:
             found = [x for x in tree_flatten(func(*args, **kwargs))[0] if isinstance(x, Tensor)]
             now |= {id(old): new for old, new in zip(results, found, strict=True)}
         self._output.copy_(now.get(id(self._result), self._result))
+
+
+@contextmanager
+def noise_of_tensors() -> Iterator[None]:
+    """Inside, noise on the CPU is made by operations on tensors, which a tape sees, instead of by numpy."""
+    with patch("bench.noise._words", _words_of_tensors):
+        yield
+
+
+def _words_of_tensors(seed: int, images: Tensor, draws: range, blocks: int) -> Sequence[Tensor]:
+    block, draw = torch.arange(blocks)[None, None], torch.arange(draws.start, draws.stop)[:, None, None]
+    return philox((block, images[:, None], draw, torch.zeros_like(draw)), (seed, 0))

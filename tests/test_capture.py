@@ -1,16 +1,15 @@
 """A sampler is a pure function of tensors and floats, so that its calls can be captured once and replayed."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 import torch
-from tape import Tape
+from tape import Tape, noise_of_tensors
 from torch import Tensor
 
 from bench.noise import ImageNoise
-from bench.philox import philox
 from bench.plan import plan
 from bench.resolve import Resolved, resolve
 from bench.rig import Rig
@@ -43,15 +42,10 @@ def rig() -> Rig:
     return Rig.load(parse_study(_STUDY.replace("SAMPLER", "ddim"), "test", Overrides()))
 
 
-def _words_of_tensors(seed: int, images: Tensor, draws: range, blocks: int) -> Sequence[Tensor]:
-    """The words of noise as a GPU works them out: on a CPU numpy does, which no tape sees."""
-    block, draw = torch.arange(blocks)[None, None], torch.arange(draws.start, draws.stop)[:, None, None]
-    return philox((block, images[:, None], draw, torch.zeros_like(draw)), (seed, 0))
-
-
 @pytest.fixture(autouse=True)
-def words_of_tensors(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.noise._words", _words_of_tensors)
+def words_of_tensors() -> Iterator[None]:
+    with noise_of_tensors():
+        yield
 
 
 def _cell(rig: Rig, sampler: str) -> Resolved:

@@ -14,7 +14,6 @@ used with: counter-based noise, the same on every device and in every batch, and
 
 import argparse
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -24,6 +23,7 @@ import torch
 from torch import Tensor
 
 from bench.noise import ImageNoise
+from bench.timing.clock import Stopwatch
 from bench.versus.pairs import PAIRS, Pair, scheduler_class
 from models.denoiser import Denoiser
 from models.grids import Leading
@@ -34,6 +34,7 @@ STEPS, BATCH = 20, 64
 SIZES = {"1x8x8": (1, 8, 8), "3x32x32": (3, 32, 32)}
 LIMIT = 0.2
 """Ours takes at most this part of theirs."""
+_CPU = torch.device("cpu")
 _SCHEDULE = DiscreteVP.linear()
 _BETAS: dict[str, Any] = {"beta_schedule": "linear", "beta_start": 1e-4, "beta_end": 0.02}
 
@@ -101,22 +102,18 @@ def their_noise(pair: Pair, constant: Tensor | None) -> Iterator[None]:
         module.randn_tensor = original
 
 
-def measure(pair: Pair, size: tuple[int, ...], repeats: int, *, own_noise: bool) -> tuple[np.ndarray, np.ndarray]:
+def measure(
+    pair: Pair, size: tuple[int, ...], repeats: int, *, own_noise: bool, device: torch.device = _CPU
+) -> tuple[np.ndarray, np.ndarray]:
     """Seconds a step of ours and of theirs, (repeats,) each, alternating after two rounds of warm-up."""
-    x, constant = torch.randn(BATCH, *size), torch.randn(BATCH, *size)
-    images = torch.arange(BATCH)
+    x, constant = (torch.randn(BATCH, *size, device=device) for _ in range(2))
+    images, stopwatch = torch.arange(BATCH, device=device), Stopwatch(device)
     ours = our_sample(pair, x, lambda: ImageNoise(0, images) if own_noise else lambda like: constant)
     theirs = their_sample(pair, x)
     with torch.inference_mode(), their_noise(pair, None if own_noise else constant):
-        times = [(_seconds(ours), _seconds(theirs())) for _ in range(2 + repeats)]
+        times = [(stopwatch.seconds(ours), stopwatch.seconds(theirs())) for _ in range(2 + repeats)]
     found = np.array(times[2:]) / STEPS
     return found[:, 0], found[:, 1]
-
-
-def _seconds(sample: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    sample()
-    return time.perf_counter() - start
 
 
 def row(pair: Pair, size: str, repeats: int, *, own_noise: bool) -> str:

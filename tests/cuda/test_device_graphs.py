@@ -1,6 +1,6 @@
 """A replayed graph gives other images as a plain call does, beside other graphs, and again and again."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -8,10 +8,9 @@ import device_cells
 import pytest
 import torch
 from device_cells import FIXED, apart, cell_of, drawn
-from tape import Tape
+from tape import Tape, noise_of_tensors
 from torch import Tensor
 
-from bench.philox import philox
 from bench.rig import Rig
 from bench.timing.capture import CudaGraph, Graph
 from bench.timing.memory import release_cache
@@ -22,17 +21,13 @@ _FIRST, _OTHER = torch.arange(8), torch.arange(500, 508)
 
 
 @pytest.fixture
-def graphs(device: torch.device, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Graph]:
+def graphs(device: torch.device) -> Iterator[Callable[[], Graph]]:
     """Makes graphs of the device; on a CPU those of tests/tape.py, which see no numpy."""
     if device.type == "cuda":
-        return CudaGraph
-    monkeypatch.setattr("bench.noise._words", _words_of_tensors)
-    return Tape
-
-
-def _words_of_tensors(seed: int, images: Tensor, draws: range, blocks: int) -> Sequence[Tensor]:
-    block, draw = torch.arange(blocks)[None, None], torch.arange(draws.start, draws.stop)[:, None, None]
-    return philox((block, images[:, None], draw, torch.zeros_like(draw)), (seed, 0))
+        yield CudaGraph
+        return
+    with noise_of_tensors():
+        yield Tape
 
 
 @cache
