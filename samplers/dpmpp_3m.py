@@ -3,11 +3,11 @@
 
 One evaluation a step. The quadratic through the last three x_0 is integrated exactly in log-SNR; the first two steps,
 for which there is less history, are of first and second order (the latter algorithm 2), and so is the end: the step to
-the clean level is of first order, and with few steps the one before it of second. The authors' code, and diffusers',
-takes half of the quadratic term, which leaves it with second order; here it is whole.
+the clean level is of first order, and with few steps the order falls to 1 at any end. The code of the authors and of
+diffusers counts the second derivative of the quadratic half, which leaves a method of second order (`halved`).
 
-In the authors' code, and in diffusers', the quadratic's second derivative counts half, which leaves a method of second
-order; published figures of "3M" were made so. `halved` does the same.
+Published figures of "3M" (the tables of DPM-Solver-v3, arXiv 2310.13268, and of diff-sampler) were made with that half
+and with an order that falls at every number of steps: `dpm++3m[halved=true,lower_order_below=1000]`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class DPMpp3M(Sampler):
     Attributes:
         halved: whether the second derivative counts half, as in the authors' code.
         lower_order_below: with fewer steps than this the order falls to 1 at the end, whatever the last level; the
-            authors' 10.
+            10 of the authors' code; more than there are steps, as in published tables: always.
     """
 
     halved: bool = False
