@@ -12,11 +12,12 @@ from itertools import pairwise
 from typing import Annotated, final
 
 import numpy as np
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Gt, Le, Lt
 
 from models.errors import UsageError
 from models.registry import Registry
 from models.schedule import Level, Schedule
+from models.vp_time import VPTime
 
 
 @dataclass(frozen=True)
@@ -167,9 +168,7 @@ class Karras(Grid):
     sigma_max: Annotated[float, Gt(0)] | None = None
 
     def times(self, schedule: Schedule, count: int) -> list[float]:
-        low = math.exp(-schedule.level(schedule.t_min).logsnr) if self.sigma_min is None else self.sigma_min
-        high = math.exp(-schedule.level(1.0).logsnr) if self.sigma_max is None else self.sigma_max
-        _check_range("sigma_min", low, "sigma_max", high)
+        low, high = _sigma_range(schedule, self.sigma_min, self.sigma_max)
         roots = np.linspace(high ** (1 / self.rho), low ** (1 / self.rho), count)
         return [min(schedule.t_at(-self.rho * math.log(root)), 1.0) for root in roots]
 
@@ -183,6 +182,29 @@ class LogSNR(_Between):
         low, high = (schedule.level(t).logsnr for t in self.ends(schedule))
         _check_range("lambda(t_start)", low, "lambda(t_end)", high)
         return [min(schedule.t_at(float(logsnr)), 1.0) for logsnr in np.linspace(low, high, count)]
+
+
+@GRIDS.register("vp-time", "time_uniform")
+@dataclass(frozen=True)
+class InVPTime(Grid):
+    """Even in the rho-th root of VP time (`models.vp_time`), whatever the schedule: diff-sampler's `time_uniform`.
+
+    Attributes:
+        rho: 2 in diff-sampler's tables of DEIS; 1 is even in that time.
+        t_end: time of the lowest noisy level; the noisiest is at 1.
+        sigma_min: sigma / alpha at t_end; None: the schedule's own lowest.
+        sigma_max: sigma / alpha at time 1; None: the schedule's own highest.
+    """
+
+    rho: Annotated[float, Gt(0)] = 2.0
+    t_end: Annotated[float, Gt(0), Lt(1)] = 1e-3
+    sigma_min: Annotated[float, Gt(0)] | None = None
+    sigma_max: Annotated[float, Gt(0)] | None = None
+
+    def times(self, schedule: Schedule, count: int) -> list[float]:
+        clock = VPTime(*_sigma_range(schedule, self.sigma_min, self.sigma_max), self.t_end)
+        roots = np.linspace(1.0, self.t_end ** (1 / self.rho), count)
+        return [min(schedule.t_at(clock.level(float(root) ** self.rho).logsnr), 1.0) for root in roots]
 
 
 @GRIDS.register("explicit")
@@ -222,6 +244,14 @@ class Explicit(Grid):
         if any(sigma <= 0.0 for sigma in self.sigma):
             raise UsageError(f"expected sigma > 0, got {self.sigma}; the step to the clean level is `clean`")
         return [schedule.at_ratio(sigma).t for sigma in self.sigma] or list(self.t)
+
+
+def _sigma_range(schedule: Schedule, low: float | None, high: float | None) -> tuple[float, float]:
+    """The lowest and highest sigma / alpha of a grid: as given, else the schedule's own; UsageError if not finite."""
+    low = math.exp(-schedule.level(schedule.t_min).logsnr) if low is None else low
+    high = math.exp(-schedule.level(1.0).logsnr) if high is None else high
+    _check_range("sigma_min", low, "sigma_max", high)
+    return low, high
 
 
 def _check_range(low_name: str, low: float, high_name: str, high: float) -> None:

@@ -1,10 +1,10 @@
 """The `[schedule]` of a card: the noise schedule that a network was trained on. Each kind has parameters of its own."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from models.schedule import VE, ContinuousVP, DiscreteVP, Flow, Schedule
+from models.schedule import VE, ContinuousVP, DiscreteVP, Flow, GeometricVE, Schedule
 
 _Beta = Annotated[float, Field(gt=0, lt=1)]
 
@@ -77,21 +77,38 @@ class ContinuousBetas(Strict):
         return self
 
 
-class Exploding(Strict):
-    """EDM's and Score SDE's VE: alpha = 1, the noise levels from sigma_min to sigma_max."""
+class _Exploding(Strict):
+    """What the two VE schedules share: alpha = 1, and noise levels from sigma_min to sigma_max."""
 
-    kind: Literal["ve"]
     sigma_min: float = Field(default=0.002, gt=0)
     sigma_max: float = Field(default=80.0, gt=0)
+
+    @model_validator(mode="after")
+    def _ascends(self) -> Self:
+        if self.sigma_min >= self.sigma_max:
+            raise ValueError(f"expected sigma_min < sigma_max, got {self.sigma_min} and {self.sigma_max}")
+        return self
+
+
+class Exploding(_Exploding):
+    """EDM's VE: sigma is linear in time, sigma_max t. Score SDE's is `ve-geometric`."""
+
+    kind: Literal["ve"]
 
     def build(self) -> Schedule:
         return VE(self.sigma_min, self.sigma_max)
 
-    @model_validator(mode="after")
-    def _ascends(self) -> "Exploding":
-        if self.sigma_min >= self.sigma_max:
-            raise ValueError(f"expected sigma_min < sigma_max, got {self.sigma_min} and {self.sigma_max}")
-        return self
+
+class GeometricExploding(_Exploding):
+    """Score SDE's VE: sigma is geometric in time, sigma_min (sigma_max / sigma_min)^t."""
+
+    kind: Literal["ve-geometric"]
+    sigma_min: float = Field(default=0.01, gt=0)
+    sigma_max: float = Field(default=50.0, gt=0)
+    t_min: float = Field(default=1e-5, gt=0, lt=1)
+
+    def build(self) -> Schedule:
+        return GeometricVE(self.sigma_min, self.sigma_max, self.t_min)
 
 
 class StraightPath(Strict):
@@ -105,7 +122,14 @@ class StraightPath(Strict):
 
 
 ScheduleCard = Annotated[
-    LinearBetas | ScaledLinearBetas | CosineBetas | ExplicitBetas | ContinuousBetas | Exploding | StraightPath,
+    LinearBetas
+    | ScaledLinearBetas
+    | CosineBetas
+    | ExplicitBetas
+    | ContinuousBetas
+    | Exploding
+    | GeometricExploding
+    | StraightPath,
     Field(discriminator="kind"),
 ]
 

@@ -199,7 +199,8 @@ def _score(scheduler: Any, config: dict[str, Any], changes: Changes, origin: str
         "network": "sigma",
         "parametrisation": changes.parametrisation or "score",
         "value_range": (0.0, 1.0),  # as ScoreSdeVePipeline reads its images
-        "schedule": changes.schedule or _exploding(config),
+        "schedule": changes.schedule
+        or _exploding(config) | {"kind": "ve-geometric", "t_min": float(config["sampling_eps"])},
     }
 
 

@@ -20,7 +20,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
 from models.denoiser import Denoiser
-from models.schedule import Level
+from models.schedule import Level, Schedule
+from models.vp_time import vp_time_of
 from samplers.base import Noise, Sampler
 from samplers.coefficients import exponential_weights, ratio_weights, time_weights, weighted_sum
 from samplers.dpm_solver_2 import first_order
@@ -37,11 +38,12 @@ class DEIS(Sampler):
 
     Attributes:
         degree: r of the polynomial, which goes through r + 1 values and makes the order r + 1; 3 is the paper's tAB3.
-        variable: of the polynomial.
+        variable: of the polynomial. "t" is the schedule's own, which EDM's models have proportional to rho; "vp-t" that
+            of a VP schedule over the same noise levels (`models.vp_time`), diff-sampler's for tAB3 on EDM's models.
     """
 
     degree: Literal[1, 2, 3] = 3
-    variable: Literal["t", "rho", "log-rho"] = "t"
+    variable: Literal["t", "vp-t", "rho", "log-rho"] = "t"
 
     paper = "arXiv:2204.13902"
     family = "ODE, multistep"
@@ -67,5 +69,11 @@ class DEIS(Sampler):
     def _weights(self, model: Denoiser, t: Level, s: Level, nodes: Sequence[Level]) -> list[float]:
         if self.variable == "log-rho":
             return [s.sigma * w for w in exponential_weights(-1.0, t, s, *nodes)]
-        found = ratio_weights(t, s, *nodes) if self.variable == "rho" else time_weights(model.schedule, t, s, *nodes)
-        return [s.alpha * w for w in found]
+        if self.variable == "rho":
+            return [s.alpha * w for w in ratio_weights(t, s, *nodes)]
+        clock: Schedule = model.schedule
+        start, end, *places = t, s, *nodes
+        if self.variable == "vp-t":
+            clock = vp_time_of(model.schedule)
+            start, end, *places = (clock.at_ratio(level.ratio) for level in (t, s, *nodes))
+        return [s.alpha * w for w in time_weights(clock, start, end, *places)]

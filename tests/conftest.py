@@ -10,7 +10,7 @@ from hypothesis import settings
 from report_records import QUICK, write_run
 from torch import Tensor
 
-from models.schedule import VE, ContinuousVP, DiscreteVP, Flow, Schedule
+from models.schedule import VE, ContinuousVP, DiscreteVP, Flow, GeometricVE, Schedule
 from samplers import Noise
 
 torch.set_num_threads(1)  # the tensors here are so small that threads only wait for one another
@@ -25,6 +25,7 @@ SCHEDULES: dict[str, Schedule] = {
     "cosine": DiscreteVP.cosine(),
     "vp": ContinuousVP(),
     "ve": VE(),
+    "ve-geometric": GeometricVE(),
     "flow": Flow(),
 }
 

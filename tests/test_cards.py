@@ -17,7 +17,7 @@ from models.architectures import Maker, register_network
 from models.card import Card, Changes, make_card
 from models.denoiser import Denoiser
 from models.errors import UsageError
-from models.schedule import VE, ContinuousVP, DiscreteVP, Flow, Schedule
+from models.schedule import VE, ContinuousVP, DiscreteVP, Flow, GeometricVE, Schedule
 from models.sources import CONFIG, WEIGHTS
 from models.zoo import load_model
 
@@ -35,11 +35,12 @@ def card(**changes: Any) -> Card:
         ('kind = "betas"\nbetas = [0.1, 0.2, 0.3]', DiscreteVP([0.1, 0.2, 0.3])),
         ('kind = "vp"\nbeta_max = 15', ContinuousVP(0.1, 15.0)),
         ('kind = "ve"\nsigma_min = 0.01\nsigma_max = 50.0', VE(0.01, 50.0)),
+        ('kind = "ve-geometric"\nsigma_max = 38.0', GeometricVE(0.01, 38.0, 1e-5)),
         ('kind = "flow"\nt_min = 0.01', Flow(0.01)),
     ],
 )
 def test_each_kind_of_schedule_is_the_one_of_its_parameters(toml: str, expected: Schedule) -> None:
-    network = {"vp": "vp-continuous", "ve": "sigma", "flow": "flow"}
+    network = {"vp": "vp-continuous", "ve": "sigma", "ve-geometric": "sigma", "flow": "flow"}
     said = tomllib.loads(toml)
     made = card(schedule=said, network=network.get(said["kind"], "unet")).schedule.build()
     assert (made.t_min, made.train_steps) == (expected.t_min, expected.train_steps)
@@ -51,6 +52,7 @@ def test_each_kind_of_schedule_is_the_one_of_its_parameters(toml: str, expected:
     [
         ({"schedule": {"kind": "cosine", "train_steps": 9, "beta_end": 0.1}}, "schedule.cosine.beta_end: Extra inputs"),
         ({"schedule": {"kind": "ve", "sigma_min": 2.0, "sigma_max": 1.0}}, "expected sigma_min < sigma_max"),
+        ({"schedule": {"kind": "ve-geometric", "sigma_min": 60.0}}, "expected sigma_min < sigma_max"),
         ({"schedule": {"kind": "vp", "beta_min": 20.0}}, "expected beta_min < beta_max"),
         ({"schedule": {"kind": "betas", "betas": [0.1, 1.0]}}, "schedule.betas.betas.1: Input should be less than 1"),
         ({"schedule": {"kind": "sigmoid"}}, "'sigmoid'"),
@@ -118,6 +120,7 @@ def carded(folder: Path, unet: dict[str, Any] | None = None, **said: Any) -> Pat
         ({"network": "vp-continuous", "schedule": {"kind": "vp"}, "time_scale": 1.0}, lambda t: t),
         ({"network": "flow", "schedule": {"kind": "flow"}, "parametrisation": "flow"}, lambda t: 1000.0 * t),
         ({"network": "sigma", "schedule": {"kind": "ve", "sigma_max": 50.0}}, lambda t: 50.0 * t),
+        ({"network": "sigma", "schedule": {"kind": "ve-geometric"}}, lambda t: 0.01 * 5000.0**t),
     ],
 )
 def test_a_network_is_given_for_the_level_what_its_card_says(

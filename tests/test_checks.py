@@ -18,6 +18,7 @@ _VARIANTS = [
     "deis[degree=1]",
     "deis[degree=2]",
     "deis[variable=rho]",
+    "deis[variable=vp-t]",
     "deis[variable=log-rho]",
     "edm[s_churn=0]",
     "er-sde[noise_scale=ode]",

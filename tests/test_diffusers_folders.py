@@ -160,6 +160,9 @@ def test_a_flow_under_a_multistep_scheduler_is_the_same_flow(tmp_path: Path) -> 
 def test_a_score_network_is_given_sigma_and_gives_the_score(tmp_path: Path) -> None:
     config = {"_class_name": "ScoreSdeVeScheduler", "sigma_min": 0.01, "sigma_max": 50.0}
     model = loaded(tmp_path / "model", config, **_SCORE)
+    theirs = diffusers.ScoreSdeVeScheduler(sigma_min=0.01, sigma_max=50.0, num_train_timesteps=9)
+    sigmas = [model.schedule.level(float(t)).sigma for t in np.linspace(1.0, 1e-5, 9)]
+    np.testing.assert_allclose(sigmas, theirs.sigmas.double().numpy(), rtol=1e-5)
     assert model.card.value_range == (0.0, 1.0)  # ScoreSdeVePipeline clamps its images to it
     for sigma in (50.0, 0.5):
         x, at = sigma * images(), model.schedule.at_ratio(sigma)

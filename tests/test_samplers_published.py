@@ -8,9 +8,12 @@ from typing import Literal
 import numpy as np
 import pytest
 from nonlinear import (
+    VP,
     Array,
     assert_as_by_hand,
+    assert_same,
     each_schedule,
+    lagrange,
     no_noise,
     nonlinear,
     predicted,
@@ -18,11 +21,13 @@ from nonlinear import (
     rho,
     start,
 )
+from scipy.integrate import quad
 
-from models.grids import LogSNR
+from models.grids import InVPTime, LogSNR
 from models.schedule import VE, Level, Schedule
 from samplers import SAMPLERS
 from samplers.coefficients import ratio_weights
+from samplers.deis import DEIS
 from samplers.ipndm import ADAMS_BASHFORTH, IPNDM, published_uneven_weights
 
 
@@ -120,6 +125,45 @@ def test_ipndm_as_published_for_uneven_steps_is_that_code(schedule: Schedule, va
         return x
 
     assert_as_by_hand(IPNDM(values, "v-published"), by_hand, schedule)
+
+
+@pytest.mark.parametrize("degree", [1, 2, 3])
+def test_deis_in_vp_time_on_edms_noise_levels_is_the_published_one(degree: Literal[1, 2, 3]) -> None:
+    """Lagrange polynomials in EDM's VP time against d rho / dt, by adaptive quadrature; DEIS in t has others there."""
+    low, high = math.log1p(0.002**2), math.log1p(80**2)
+    beta_d = 2 * (low / 1e-3 - high) / (1e-3 - 1)
+    beta_min = high - beta_d / 2
+
+    def time(sigma: float) -> float:
+        return (math.sqrt(beta_min**2 + 2 * beta_d * math.log1p(sigma**2)) - beta_min) / beta_d
+
+    def slope(t: float) -> float:
+        grown = math.exp(0.5 * beta_d * t**2 + beta_min * t)
+        return 0.5 * (beta_d * t + beta_min) * grown / math.sqrt(grown - 1)
+
+    def by_hand(x: Array, levels: Sequence[Level]) -> Array:
+        past: list[tuple[float, Array]] = []
+        for t, s in pairwise(levels):
+            past = [(time(t.sigma), predicted_eps(x, t)), *past[:degree]]
+            nodes = [node for node, _ in past]
+            for j, (_, eps) in enumerate(past):
+                weight, _ = quad(lambda v, j=j, at=nodes: slope(v) * lagrange(j, at, v), time(t.sigma), time(s.sigma))
+                x = x + weight * eps
+        return x
+
+    schedule = VE()
+    levels = InVPTime(clean=False)(schedule, 7)
+    x = start() * 80
+    expected = by_hand(x.numpy(), levels)
+    found = DEIS(degree, "vp-t").sample(nonlinear(schedule=schedule), x, levels, no_noise)
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
+    assert not np.allclose(
+        DEIS(degree, "t").sample(nonlinear(schedule=schedule), x, levels, no_noise), found, rtol=1e-3
+    )
+
+
+def test_on_a_vp_schedule_deis_in_vp_time_is_deis_in_its_own() -> None:
+    assert_same(DEIS(3, "vp-t"), DEIS(3, "t"), VP, None, 1e-8)
 
 
 def test_only_up_to_two_values_are_the_published_weights_for_uneven_steps_right() -> None:

@@ -8,10 +8,11 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
+from diffusers.schedulers.scheduling_sde_ve import ScoreSdeVeScheduler
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.schedule import VE, ContinuousVP, DiscreteVP, Flow, Schedule, transition
+from models.schedule import VE, ContinuousVP, DiscreteVP, Flow, GeometricVE, Schedule, transition
 
 LINEAR = DiscreteVP.linear()
 
@@ -105,6 +106,32 @@ def test_edm_and_flow_levels_are_their_definitions() -> None:
         assert Flow().level(t)[:3] == (t, 1.0 - t, t)
 
 
+@pytest.mark.parametrize("steps", [2, 7, 1000])
+def test_geometric_ve_equals_score_sde_and_diffusers(steps: int) -> None:
+    """sigma and g^2 in Score SDE's closed form at its levels from t = 1 to 1e-5, and diffusers' list of sigmas."""
+    schedule = GeometricVE(0.01, 50.0)
+    times = np.linspace(1.0, 1e-5, steps)
+    levels = [schedule.level(float(t)) for t in times]
+    sigmas = 0.01 * (50.0 / 0.01) ** times
+    np.testing.assert_allclose([level.sigma for level in levels], sigmas, rtol=1e-13)
+    assert {(level.alpha, level.drift) for level in levels} == {(1.0, 0.0)}
+    g = sigmas * np.sqrt(2 * (np.log(50.0) - np.log(0.01)))
+    np.testing.assert_allclose([level.diffusion2 for level in levels[:-1]], g[:-1] ** 2, rtol=1e-13)
+    theirs = ScoreSdeVeScheduler(sigma_min=0.01, sigma_max=50.0, sampling_eps=1e-5)
+    theirs.set_timesteps(steps)
+    theirs.set_sigmas(steps)
+    np.testing.assert_allclose([level.sigma for level in levels], theirs.sigmas.double().numpy(), rtol=1e-5)
+
+
+def test_below_the_lowest_level_of_score_sde_sigma_falls_to_zero_without_a_jump() -> None:
+    schedule = GeometricVE(0.01, 50.0, t_min=1e-3)
+    lowest = schedule.level(1e-3)
+    assert schedule.level(math.nextafter(1e-3, 1.0)).sigma == within(1e-12, lowest.sigma)
+    assert schedule.level(5e-4).sigma == within(1e-14, lowest.sigma / 2)
+    # Euler's step on the probability flow from there to t = 0 ends at E[x_0 | x], score = (x_0 - x) / sigma^2
+    assert 0.5 * lowest.diffusion2 * lowest.t == within(1e-13, lowest.sigma**2)
+
+
 def test_the_lowest_time_of_edm_has_sigma_min() -> None:
     schedule = VE(sigma_min=0.002, sigma_max=80.0)
     assert schedule.level(schedule.t_min).sigma == within(1e-14, 0.002)
@@ -180,6 +207,8 @@ def test_impossible_ranges_are_refused(low: float, high: float) -> None:
         ContinuousVP(beta_min=low, beta_max=high)
     with pytest.raises(ValueError, match="sigma_min"):
         VE(sigma_min=low, sigma_max=high)
+    with pytest.raises(ValueError, match="sigma_min"):
+        GeometricVE(sigma_min=low, sigma_max=high)
 
 
 def test_the_network_gets_exactly_the_index_it_was_trained_on() -> None:
