@@ -62,6 +62,7 @@ class Expectation:
     tolerance: float
     images: int
     source: str
+    open_points: tuple[str, ...]
 
 
 def plan(study: Study) -> list[Cell]:
@@ -83,8 +84,8 @@ def expectations(study: Study) -> list[Expectation]:
     for block in study.block:
         if (known := block.published) is not None:
             for cell, n in _product(study, block):
-                value = known.values[n]
-                found.append(Expectation(cell, known.column, value, known.tolerance, known.images, known.source))
+                words = (known.source, tuple(known.open_points))
+                found.append(Expectation(cell, known.column, known.values[n], known.tolerance, known.images, *words))
     return found
 
 

@@ -40,6 +40,10 @@ class ExtractorChoice(Strict):
     sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
 
 
+OpenPoints = list[Annotated[str, Field(pattern=r"\S")]]
+"""Where a protocol is not known, or not the published one, a sentence each; reports print them under the values."""
+
+
 class Published(Strict):
     """Published values that a block's cells are compared with.
 
@@ -49,6 +53,7 @@ class Published(Strict):
         column: which of ours they are to equal.
         images: that they were computed from.
         tolerance: relative; careful implementations of the same solver on the same checkpoint differ by up to 4 %.
+        open_points: of the protocol of these values, beside the study's.
     """
 
     source: str
@@ -56,6 +61,7 @@ class Published(Strict):
     column: str = "fid"
     images: int = Field(default=50_000, ge=1)
     tolerance: float = Field(default=0.04, gt=0)
+    open_points: OpenPoints = Field(default=[])
 
 
 class Timing(Strict):
@@ -160,6 +166,7 @@ class Study(Strict):
         solver_images: how many of the images the solver error is measured on.
         tolerance: how much worse than the baseline is still good enough, as a fraction of the baseline's distance.
         baseline: what the answer compares with.
+        open_points: of the protocol of all published values.
         block: the products.
     """
 
@@ -182,6 +189,7 @@ class Study(Strict):
     solver_images: int = Field(default=256, ge=1)
     tolerance: float = Field(default=0.1, ge=0)
     baseline: Baseline
+    open_points: OpenPoints = Field(default=[])
     block: list[Block] = Field(min_length=1)
 
     @field_validator("extractor", mode="before")

@@ -1,6 +1,8 @@
 """Published values are compared with what was measured by their protocol, and with nothing else."""
 
+import html
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from bench.record import Record, RunFolder
 from bench.report import summarise, write_report
 from bench.report.page import page
 from bench.report.published import Comparison, count
+from bench.report.reproduction import below
 
 SOURCE = "arXiv:2010.02502, table 1"
 
@@ -143,6 +146,40 @@ def test_every_output_shows_the_table_and_counts(paper_table: Path) -> None:
     assert table["verdict"].tolist() == ["within", "outside", "not comparable"]
     assert table["difference"].tolist()[:2] == pytest.approx([13.50 / 13.36 - 1, 7.80 / 6.84 - 1])
     assert table["reason"].tolist()[2] == "fd_digits instead of fid"
+
+
+ALL = "The checkpoint's average may be another."
+ONE = "Its x_0 is clamped at 99.5 % of |x_0|; ours is not."
+
+
+def test_every_output_names_what_is_open_about_a_protocol_once_and_where(tmp_path: Path) -> None:
+    """A point of the study is about all of its values, a block's about its source, which is named with it."""
+    cells = [paper(steps) for steps in (10, 20, 50)]
+    entries = [entry(each, source="A") for each in cells[:2]] + [entry(cells[2], source="B", open_points=[ONE])]
+    run = write_run(tmp_path / "run", cells, entries, open_points=[ALL])
+    found = summarise([run]).published
+    assert [each.open_points for each in found] == [(ALL,), (ALL,), (ALL, ONE)]
+    assert below(found)[2:] == [f"Open: {ALL}", f"Open (B): {ONE}"]
+    write_report([run], ["md", "latex", "csv"])
+    shown = [(run / name).read_text() for name in ("table.md", "table.tex")]
+    shown += [html.unescape(page(summarise([run]), {}, {})), " ".join(terminal([run]).split())]
+    for text in shown:
+        written = text.partition("<h2>Study:")[0]  # a page has the study itself below
+        # as LaTeX and Markdown escape it, or not
+        plain = re.sub(r"\\text\w+\{\}|[\\${}]", "", written)
+        assert plain.count("average may be another") == 1
+        assert plain.count("clamped at 99.5 % of") == 1
+        assert "Open (B):" in plain
+    assert pd.read_csv(run / "published.csv")["open_points"].tolist() == [ALL, ALL, f"{ALL}; {ONE}"]
+
+
+def test_a_point_about_another_runs_values_names_its_sources(tmp_path: Path) -> None:
+    one, other = paper(10), paper(20)
+    runs = [
+        write_run(tmp_path / "a", [one], [entry(one, source="A")], open_points=[ALL]),
+        write_run(tmp_path / "b", [other], [entry(other, source="B")]),
+    ]
+    assert below(summarise(runs).published)[2:] == [f"Open (A): {ALL}"]
 
 
 def test_the_table_of_a_paper_fits_80_columns(paper_table: Path) -> None:

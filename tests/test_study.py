@@ -258,6 +258,20 @@ def test_an_extractor_may_be_just_its_name() -> None:
     assert (study.extractor.name, study.extractor.weights, study.extractor.sha256) == ("digits", None, None)
 
 
+def test_open_points_of_a_protocol_are_kept_with_the_values_that_they_are_about() -> None:
+    points = 'open_points = ["The ends are not stated.", "Nor is the order."]'
+    text = _GOOD.replace("batch = 50", 'batch = 50\nopen_points = ["Of all."]')
+    study = _parse(text + _ONE + _PUBLISHED.replace(" }", f", {points} }}"))
+    assert study.open_points == ["Of all."]
+    assert {each.open_points for each in expectations(study)} == {("The ends are not stated.", "Nor is the order.")}
+
+
+@pytest.mark.parametrize("said", ['[""]', '["  "]', '"a sentence"', "[1]"])
+def test_open_points_that_say_nothing_are_refused(said: str) -> None:
+    with pytest.raises(UsageError, match="open_points"):
+        _parse(_GOOD.replace("batch = 50", f"batch = 50\nopen_points = {said}"))
+
+
 @pytest.mark.parametrize("name", [name for name in study_names() if name.startswith("reproduce-")])
 def test_every_cell_of_a_reproduction_but_a_baseline_has_a_published_value(name: str) -> None:
     study = load_study(name)

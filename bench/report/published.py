@@ -39,6 +39,7 @@ class Comparison:
         images: that the row was computed from.
         verdict: only "within" and "outside" say anything about the value.
         reason: why there is no such verdict; else None.
+        open_points: where the protocol is not known, or not the source's, as the study says.
     """
 
     run: str
@@ -60,6 +61,7 @@ class Comparison:
     images: int | None
     verdict: Verdict
     reason: str | None
+    open_points: tuple[str, ...]
 
     @property
     def difference(self) -> float | None:
@@ -83,8 +85,8 @@ def compare_published(run: Run, cells: pd.DataFrame, table: pd.DataFrame) -> lis
     not, is another row.
 
     Args:
-        run: with the entries of its manifest: cell, column, value, tolerance, images, source; and, for cells that are
-            not recorded yet, sampler, grid and steps where the manifest says them.
+        run: with the entries of its manifest: cell, column, value, tolerance, images, source, open points if there are
+            any; and, for cells that are not recorded yet, sampler, grid and steps where the manifest says them.
         cells: all records.
         table: the aggregated rows.
     """
@@ -136,6 +138,7 @@ def _comparison(run: Run, entry: dict[str, Any], record: Row | None, row: Row | 
         images=None if row is None else int(row["images"]),
         verdict=verdict,
         reason=reason,
+        open_points=tuple(dict.fromkeys([*run.study.get("open_points", ()), *entry.get("open_points", ())])),
     )
 
 
@@ -164,8 +167,21 @@ def count(found: Sequence[Comparison]) -> str:
     return f"Published values: {', '.join(part for part in parts if not part.startswith('0 ') or part is parts[0])}."
 
 
+def open_points(found: Sequence[Comparison]) -> list[str]:
+    """A sentence for each open point, with the sources that it is about unless it is about all."""
+    about: dict[str, list[str]] = {}
+    for each in found:
+        for point in each.open_points:
+            about.setdefault(flat(point, 1000), []).append(each.source)
+    lines = []
+    for point, sources in about.items():
+        named = "" if len(sources) == len(found) else f" ({'; '.join(dict.fromkeys(sources))})"
+        lines.append(f"Open{named}: {point}")
+    return lines
+
+
 def frame(found: Sequence[Comparison]) -> pd.DataFrame:
     """All that is known of each published value, a row each."""
-    rows = [vars(each) | {"difference": each.difference} for each in found]
+    rows = [vars(each) | {"open_points": "; ".join(each.open_points), "difference": each.difference} for each in found]
     names = [*Comparison.__dataclass_fields__, "difference"]
     return pd.DataFrame(rows, columns=names).astype({"steps": "Int64", "seeds": "Int64", "images": "Int64"})

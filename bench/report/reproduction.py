@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from bench.report.columns import known
 from bench.report.display import NOTHING, Column
-from bench.report.published import Comparison, count
+from bench.report.published import Comparison, count, open_points
 
 TITLE = "Published against measured"
 
@@ -15,8 +15,8 @@ NOTE = (
 
 
 def below(found: Sequence[Comparison]) -> list[str]:
-    """The sentences under the table: the count first."""
-    return [count(found), NOTE]
+    """The sentences under the table: the count first, and what is open about the protocols last."""
+    return [count(found), NOTE, *open_points(found)]
 
 
 def comparison_columns(found: Sequence[Comparison]) -> list[Column]:
