@@ -19,6 +19,7 @@ from samplers.base import Noise, StepSampler
 from samplers.ddpm import DDPM
 from samplers.euler_maruyama import EulerMaruyama
 from samplers.langevin import StepSize, langevin_step
+from samplers.pf_euler import ProbabilityFlowEuler
 from samplers.registry import register
 from samplers.reverse_diffusion import ReverseDiffusion
 
@@ -30,6 +31,7 @@ PREDICTORS: dict[str, StepSampler] = {
     "ancestral-large": DDPM("fixed_large"),
     "reverse-diffusion": ReverseDiffusion(),
     "euler-maruyama": EulerMaruyama(),
+    "probability-flow": ProbabilityFlowEuler(),
 }
 
 
@@ -45,7 +47,9 @@ class PredictorCorrector(StepSampler):
         step_size: of the corrector, as `langevin` has it: "norms", of each image alone, is that of algorithms 4 and 5.
     """
 
-    predictor: Literal["ancestral", "ancestral-large", "reverse-diffusion", "euler-maruyama"] = "reverse-diffusion"
+    predictor: Literal["ancestral", "ancestral-large", "reverse-diffusion", "euler-maruyama", "probability-flow"] = (
+        "reverse-diffusion"
+    )
     snr: Annotated[float, Gt(0)] = 0.16
     corrections: Annotated[int, Ge(1)] = 1
     step_size: StepSize = "level"

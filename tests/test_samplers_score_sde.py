@@ -73,12 +73,18 @@ def test_reverse_diffusion_is_equation_46_of_score_sde(schedule: Schedule, noise
     assert_as_by_hand(ReverseDiffusion(), by_hand, schedule, noise)
 
 
-Predictor = Literal["ancestral", "ancestral-large", "reverse-diffusion", "euler-maruyama"]
+def probability_flow(x: Array, t: Level, s: Level, draw: Draw) -> Array:
+    """Euler's step on eq. 13, which draws nothing."""
+    return np.asarray(x - (t.drift * x - t.diffusion2 * predicted_score(x, t) / 2) * (t.t - s.t))
+
+
+Predictor = Literal["ancestral", "ancestral-large", "reverse-diffusion", "euler-maruyama", "probability-flow"]
 PREDICTORS: dict[Predictor, Callable[[Array, Level, Level, Draw], Array]] = {
     "ancestral": ancestral(large=False),
     "ancestral-large": ancestral(large=True),
     "reverse-diffusion": reverse_diffusion,
     "euler-maruyama": euler_maruyama,
+    "probability-flow": probability_flow,
 }
 
 
