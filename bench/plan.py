@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import product
 
-from bench.study import Block, Study
+from bench.study import Block, Clipping, Study
 from models.description import describe_model
 from models.errors import UsageError
 from models.grids import GRIDS, Grid
@@ -23,7 +23,7 @@ class Cell:
     Attributes:
         model: as the study spells it.
         main: whether that is the study's main model.
-        clip: whether predictions of x_0 are clamped to the range on the model's card.
+        clip: whether predictions of x_0 are clamped, as `bench.study` has it.
         mode: how the network is executed, as `models.modes` spells it.
     """
 
@@ -33,7 +33,7 @@ class Cell:
     seed: int
     model: str
     main: bool = True
-    clip: bool = True
+    clip: Clipping = True
     mode: str = _USUAL
 
     def __str__(self) -> str:
@@ -140,7 +140,7 @@ def most_steps(sampler: Sampler, grid: Grid, schedule: Schedule, budget: int) ->
 
 
 def _cell(
-    sampler: str, grid: str, steps: int, seed: int, study: Study, model: str, mode: str, clip: bool | None = None
+    sampler: str, grid: str, steps: int, seed: int, study: Study, model: str, mode: str, clip: Clipping | None = None
 ) -> Cell:
     if not 0 <= seed < 2**64:
         raise UsageError(f"seed {seed} lies outside 0 ... 2^64 - 1")

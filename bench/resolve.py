@@ -11,11 +11,15 @@ from bench.placement import place
 from bench.plan import Cell
 from bench.rig import Rig
 from bench.sources import architecture_sha256, code_sha256, sampler_sha256
+from models.denoiser import Clip
 from models.grids import GRIDS
 from models.modes import Mode
 from models.schedule import Level
 from models.zoo import Model
 from samplers import Sampler
+
+DYNAMIC_QUANTILE = 0.995
+"""Of an image's pixels, that dynamic thresholding keeps: the value of DPM-Solver's code and of diffusers."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +50,9 @@ class Resolved:
         return self.cell.seed
 
     @property
-    def clip(self) -> bool:
-        """Whether predictions of x_0 are clamped to the card's range."""
-        return self.cell.clip
+    def clip(self) -> Clip | None:
+        """What predictions of x_0 are clamped to."""
+        return _clip(self.cell, self.model)
 
 
 def resolve(cell: Cell, rig: Rig) -> Resolved:
@@ -62,7 +66,7 @@ def resolve(cell: Cell, rig: Rig) -> Resolved:
         "architecture_sha256": architecture_sha256(model),
         "value_range": list(model.card.value_range),
         "labels": _label_rule(rig, model),
-        "clip": model.card.clip if cell.clip else None,
+        "clip": _clip(cell, model),
         "mode": str(mode),
         "dtype": mode.precision,
         "channels_last": mode.channels_last,
@@ -78,6 +82,13 @@ def resolve(cell: Cell, rig: Rig) -> Resolved:
         "seed": cell.seed,
     }
     return Resolved(cell, model, sampler, levels, identity)
+
+
+def _clip(cell: Cell, model: Model) -> Clip | None:
+    if cell.clip == "dynamic":
+        low, high = model.card.clip or model.card.value_range
+        return low, high, DYNAMIC_QUANTILE
+    return model.card.clip if cell.clip else None
 
 
 def _shared(rig: Rig) -> dict[str, Any]:

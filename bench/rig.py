@@ -19,7 +19,7 @@ from bench.quality.reference import Reference, load_reference
 from bench.study import Study
 from bench.timing.batch_size import fastest_batch
 from bench.timing.clock import Stopwatch
-from models.denoiser import ClipRange, Denoiser
+from models.denoiser import Clip, Denoiser
 from models.errors import UsageError
 from models.execution import arithmetic
 from models.modes import Mode, parse_mode
@@ -111,7 +111,7 @@ class Rig:
             )
         return {**self.extractor.columns, **self.reference.columns, **PARAMETERS}
 
-    def denoiser(self, model: Model, seed: int, numbers: Tensor, clip: ClipRange | None) -> Denoiser:
+    def denoiser(self, model: Model, seed: int, numbers: Tensor, clip: Clip | None) -> Denoiser:
         """A model as samplers see it, for images (N,) of a seed."""
         labels = self.labels(model, seed, numbers)
         return Denoiser(model.network, model.card.parametrisation, model.schedule, clip, labels)

@@ -99,6 +99,10 @@ Batch = Annotated[int | str, BeforeValidator(_batch)]
 Modes = Annotated[list[str], Field(min_length=1), AfterValidator(_canonical)]
 
 
+Clipping = bool | Literal["dynamic"]
+"""Whether predictions of x_0 are clamped to the model's range, and "dynamic": by dynamic thresholding (Imagen)."""
+
+
 class Block(Strict):
     """A product of samplers, grids and either steps or evaluations, on the study's model or on one of its own.
 
@@ -121,7 +125,7 @@ class Block(Strict):
     evaluations: list[int] | None = Field(default=None, min_length=1)
     seeds: list[int] | None = None
     modes: Modes | None = None
-    clip: bool | None = None
+    clip: Clipping | None = None
     published: Published | None = None
 
     @model_validator(mode="after")
@@ -161,7 +165,8 @@ class Study(Strict):
         threads: of the CPU; None: as many as torch takes.
         modes: how the network is executed, such as "bf16+compile" (`models.modes`), the first that of the baseline; a
             block may have its own.
-        clip: whether predictions of x_0 are clamped to the range on the model's card.
+        clip: whether predictions of x_0 are clamped to the range on the model's card; "dynamic": by dynamic
+            thresholding to the 99.5 % quantile of each image, to that range or, if the card has none, its value range.
         metrics: of `METRICS`.
         solver_images: how many of the images the solver error is measured on.
         tolerance: how much worse than the baseline is still good enough, as a fraction of the baseline's distance.
@@ -184,7 +189,7 @@ class Study(Strict):
     device: str = "auto"
     threads: int | None = Field(default=None, ge=1)
     modes: Modes = Field(default=["fp32"])
-    clip: bool = True
+    clip: Clipping = True
     metrics: list[Metric] = Field(default=list(DEFAULT_METRICS), min_length=1)
     solver_images: int = Field(default=256, ge=1)
     tolerance: float = Field(default=0.1, ge=0)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 Parametrisation = Literal["epsilon", "sample", "v_prediction", "score", "flow"]
 ClipRange = tuple[float, float]
+Clip = ClipRange | tuple[float, float, float]
+"""What predictions of x_0 are clamped to: (low, high), or (low, high, quantile) for dynamic thresholding."""
 
 
 class _Affine(NamedTuple):
@@ -68,6 +70,21 @@ def _combine(x: Tensor, output: Tensor, x_factor: float, output_factor: float) -
     return (x * x_factor).add_(output, alpha=output_factor)
 
 
+def _clamped(x0: Tensor, clip: Clip) -> Tensor:
+    """x_0 within a range; with a quantile by dynamic thresholding (Imagen, arXiv 2205.11487, section 2.3).
+
+    Then each image is clamped to that quantile of its own distances from the middle of the range, if that is beyond the
+    range, and scaled back into it.
+    """
+    low, high, *share = clip
+    if not share:
+        return x0.clamp(low, high)
+    middle, half = (high + low) / 2, (high - low) / 2
+    centred = (x0 - middle) / half
+    beyond = centred.abs().flatten(1).quantile(share[0], dim=1).clamp(min=1.0).view(-1, *[1] * (x0.dim() - 1))
+    return (centred / beyond).clamp(-1.0, 1.0) * half + middle
+
+
 class Prediction:
     """What one network evaluation says about a state x at a level, in every parametrisation, computed when asked for.
 
@@ -75,7 +92,7 @@ class Prediction:
     consistent (diffusers calls this `use_clipped_model_output`).
     """
 
-    def __init__(self, x: Tensor, at: Level, output: Tensor, affine: _Affine, clip: ClipRange | None) -> None:
+    def __init__(self, x: Tensor, at: Level, output: Tensor, affine: _Affine, clip: Clip | None) -> None:
         self._x, self._at, self._output, self._affine, self._clip = x, at, output, affine, clip
         # kept by hand: before Python 3.12 a cached_property takes a lock, which is half the time of a small kernel
         self._x0: Tensor | None = None
@@ -86,7 +103,7 @@ class Prediction:
         """The expected clean data, (N, C, H, W)."""
         if self._x0 is None:
             x0 = _combine(self._x, self._output, self._affine.x0_x, self._affine.x0_out)
-            self._x0 = x0 if self._clip is None else x0.clamp(*self._clip)
+            self._x0 = x0 if self._clip is None else _clamped(x0, self._clip)
         return self._x0
 
     @property
@@ -142,7 +159,7 @@ class Denoiser:
         network: called with the state and the level, and with the labels if there are any.
         parametrisation: what its output means.
         schedule: the noise schedule that its levels lie on.
-        clip: range that predictions of x_0 are clamped to, or None.
+        clip: what predictions of x_0 are clamped to, or None.
         labels: (N,) int64, the class of each image of the batch, for a class-conditional network; it may only be asked
             about as many images then, in that order. See `rows`.
 
@@ -155,7 +172,7 @@ class Denoiser:
         network: Callable[..., Tensor],  # a Network, or with labels a ConditionalNetwork
         parametrisation: Parametrisation,
         schedule: Schedule,
-        clip: ClipRange | None = None,
+        clip: Clip | None = None,
         labels: Tensor | None = None,
     ) -> None:
         if labels is not None:

@@ -113,6 +113,12 @@ def test_the_third_order_multistep_solver_is_the_published_one_and_unipc_has_bot
     assert all(each.lower_order_below > 25 for each in made)  # type: ignore[attr-defined]
 
 
+def test_only_the_data_predictions_of_diff_sampler_are_clamped_dynamically() -> None:
+    clips = {each.source: each.cell.clip for each in expectations(load_study("reproduce-edm"))}
+    clamped = ("diff-sampler, DPM-Solver++(3M)", "diff-sampler, UniPC-3")
+    assert clips == {source: "dynamic" if source in clamped else False for source in clips}
+
+
 RATIOS = {  # arXiv 2011.13456, table 5, VP
     "ancestral with corrector": 0.01,
     "reverse diffusion with corrector": 0.01,

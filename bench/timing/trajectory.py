@@ -143,7 +143,7 @@ class Trajectory:
 
     def _sample(self, start: Start, levels: Sequence[Level] | None = None, *, clocked: bool = True) -> Tensor:
         cell = self._resolved
-        card, clip = cell.model.card, cell.model.card.clip if cell.clip else None
+        card, clip = cell.model.card, cell.clip
         network = self.network if clocked and self.network is not None else cell.model.network
         model = Denoiser(network, card.parametrisation, cell.model.schedule, clip, start.labels)
         noise = ImageNoise(cell.seed, start.numbers, first=1)  # draw 0 is the state that it starts from

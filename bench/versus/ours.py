@@ -89,8 +89,7 @@ class Ours:
     def from_noise(self, x: Tensor) -> Tensor:
         """Images in 0 ... 1 of a deterministic sampler from standard normal noise (N, C, H, W)."""
         card, schedule, levels = self.cell.model.card, self.cell.model.schedule, self.cell.levels
-        clip = card.clip if self.cell.clip else None
-        model = Denoiser(self.cell.model.network, card.parametrisation, schedule, clip)
+        model = Denoiser(self.cell.model.network, card.parametrisation, schedule, self.cell.clip)
         images = self.cell.sampler.sample(model, x * schedule.prior_std(levels[0]), levels, _no_noise)
         return (images / 2 + 0.5).clamp(0, 1)
 
