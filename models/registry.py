@@ -166,7 +166,6 @@ class Registry(Generic[T]):
             # through JSON, so that what is accepted here is exactly what can be stored and read back
             text = json.dumps(parameters, allow_nan=False)
             made: T = _validator(cls).validate_json(text, strict=True, extra="forbid")
-            return made
         except TypeError as error:  # an abstract method that a plugin has not written
             raise UsageError(f"{self.kind} {name!r} cannot be made: {error}") from None
         except ValidationError as error:
@@ -174,6 +173,10 @@ class Registry(Generic[T]):
             raise UsageError(f"{self.kind} {name!r}: {explain(error)}. It takes: {fields}.") from None
         except ValueError as error:
             raise UsageError(f"cannot read {spec!r}: {error}") from None
+        for key, given in parameters.items():
+            if _converted(given, getattr(made, key)):
+                raise UsageError(f"{self.kind} {name!r}: {key}: expected a whole number, got {json.dumps(given)}")
+        return made
 
     def name_of(self, instance: T) -> str:
         """The registered name of an instance's class."""
@@ -191,6 +194,11 @@ class Registry(Generic[T]):
         }
         inside = ",".join(f"{key}={_bare(value)}" for key, value in changed.items())
         return self.name_of(instance) + (f"[{inside}]" if inside else "")
+
+
+def _converted(given: Any, value: Any) -> bool:
+    """Whether a whole number was made of something else: of a `Literal`'s members pydantic takes 2.0 and true too."""
+    return type(value) is int and type(given) is not int
 
 
 @lru_cache(maxsize=1024)

@@ -1,11 +1,14 @@
 """The command line: the answer on stdout, one clear line for bad input, and the right exit status."""
 
 import json
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cyclopts import App
 
 from bench.cli import app
 from bench.study_file import STUDIES
@@ -47,6 +50,40 @@ def _plugin(folder: Path, name: str, order: int | None = 1, body: str = _DDIM) -
     return path
 
 
+def _integer_options(command: App, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Every option of whole numbers of a command and of those below it, beside the command and what it has to have."""
+    if command.default_command is not None:
+        arguments = command.assemble_argument_collection()
+        required = ["samplers" for argument in arguments if argument.required]
+        for argument in arguments:
+            if re.search(r"\bint\b", str(argument.hint)):
+                yield (*path, *required), argument.name
+    for name in command:
+        if not name.startswith("-"):
+            yield from _integer_options(command[name], (*path, name))
+
+
+_INTEGERS = list(_integer_options(app.app))
+
+
+def test_options_of_whole_numbers_are_found_in_all_commands() -> None:
+    found = {(*command[:1], option) for command, option in _INTEGERS}
+    some = [("run", "--evaluations"), ("reference", "--features"), ("train", "--grid-every"), ("tune", "--batches")]
+    assert {*some, ("--images",), ("list", "--steps"), ("versus", "--repeats")} <= found
+    assert len(_INTEGERS) > 30
+
+
+@pytest.mark.parametrize(("command", "option"), _INTEGERS)
+def test_no_option_of_whole_numbers_rounds(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: tuple[str, ...], option: str
+) -> None:
+    for given in ("50.000", "17.5", "1e3", "0x10", ""):
+        assert _main(monkeypatch, *command, f"{option}={given}") == 2
+        said = capsys.readouterr().err
+        assert f"{option}: {given!r}; expected" in said
+        assert "whole number" in said
+
+
 _SMALL = ("--images", 32, "--batch", 16, "--steps", "2", "--device", "cpu")
 
 
@@ -83,7 +120,7 @@ def test_a_run_ends_with_table_answer_and_files(
         (("run", "quik"), "unknown study 'quik'. Did you mean 'quick'?"),
         (("run", "quick", "--samplers", "dim"), "unknown sampler 'dim'. Did you mean 'ddim'?"),
         (("run", "quick", "--grids", "karas"), "unknown grid 'karas'. Did you mean 'karras'?"),
-        (("run", "quick", "--steps", "5,x"), "--steps '5,x': expected whole numbers"),
+        (("run", "quick", "--steps", "5,x"), "--steps: '5,x'; expected whole numbers separated by commas"),
         (("run", "quick", "--steps", "0"), "cannot place 0 steps; expected 1 to 1000"),
         (("run", "quick", "--steps", "2000"), "cannot place 2000 steps; expected 1 to 1000"),
         (("run", "quick", "--images", "many"), "many"),
@@ -92,7 +129,7 @@ def test_a_run_ends_with_table_answer_and_files(
         (("run", "quick", "--precision", "fp8"), "--precision 'fp8': expected one of fp32, tf32, bf16, fp16"),
         (("run", "quick", "--modes", "fp32,eager"), "cannot read the execution mode 'eager'"),
         (("run", "quick", "--modes", "tf32"), "mode tf32: TensorFloat-32 needs a CUDA device, and this one is cpu"),
-        (("run", "quick", "--batch", "many"), "--batch 'many': expected a number of images, or auto"),
+        (("run", "quick", "--batch", "many"), "--batch: 'many'; expected a whole number, such as 20, or auto"),
         (("run", "quick", "--threads", "0"), "threads: Input should be greater than or equal to 1"),
         (("run", "quick", "--model", "digit"), "unknown model 'digit'. Did you mean 'digits'?"),
         (("run", "quick", "--out", "/proc/none"), "cannot write to the run folder '/proc/none'"),

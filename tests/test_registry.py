@@ -41,6 +41,20 @@ def test_a_wrong_specification_says_what_is_wrong_and_what_there_is(spec: str, s
     assert said in str(error.value)
 
 
+def test_a_whole_number_is_made_of_nothing_else() -> None:
+    wanted = [
+        f"{name}[{field.name}={given}]"
+        for name in SAMPLERS.names()
+        for field in dataclasses.fields(SAMPLERS.get(name))  # type: ignore[arg-type]
+        if type(field.default) is int
+        for given in (f"{field.default}.0", f"{field.default}.4", "true")
+    ]
+    assert {"unipc[solver_order=3.0]", "unipc[solver_order=true]", "restart[iterations=2.4]"} <= set(wanted)
+    for spec in wanted:
+        with pytest.raises(UsageError, match=r"whole number|valid integer|Input should be 1, 2"):
+            SAMPLERS.make(spec)
+
+
 def test_a_class_of_another_module_keeps_the_ranges_of_what_it_is_derived_from(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -10,7 +10,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from bench.cli.making import reference, train
 from bench.cli.tune import tune
-from bench.cli.values import integers
+from bench.cli.values import exact
 from bench.cli.versus import versus
 from models.errors import UsageError
 
@@ -23,7 +23,7 @@ app = App(
     help_format="markdown",
     version=lambda: version("sampler-bench"),
     suppress_keyboard_interrupt=False,
-    default_parameter=Parameter(negative=()),
+    default_parameter=Parameter(negative=(), converter=exact),
 )
 
 app.command(reference)
@@ -36,7 +36,7 @@ app.command(versus)
 def quick(
     *,
     images: int | None = None,
-    batch: str | None = None,
+    batch: int | Literal["auto"] | None = None,
     out: Path | None = None,
     force: bool = False,
 ) -> int:
@@ -58,11 +58,11 @@ def run(
     *,
     samplers: str | None = None,
     grids: str | None = None,
-    steps: str | None = None,
-    evaluations: str | None = None,
+    steps: list[int] | None = None,
+    evaluations: list[int] | None = None,
     model: str | None = None,
     images: int | None = None,
-    batch: str | None = None,
+    batch: int | Literal["auto"] | None = None,
     seed: int | None = None,
     device: str | None = None,
     threads: int | None = None,
@@ -106,11 +106,11 @@ def run(
     overrides = Overrides(
         samplers=split_outside_brackets(samplers) if samplers is not None else None,
         grids=split_outside_brackets(grids) if grids is not None else None,
-        steps=integers("--steps", steps),
-        evaluations=integers("--evaluations", evaluations),
+        steps=steps,
+        evaluations=evaluations,
         model=model,
         images=images,
-        batch=_batch(batch),
+        batch=batch,
         seed=seed,
         device=device,
         threads=threads,
@@ -227,15 +227,6 @@ def main() -> None:
         print("interrupted; what is finished is kept, the same command (without --force) goes on", file=sys.stderr)
         status = INTERRUPTED
     sys.exit(status or 0)
-
-
-def _batch(text: str | None) -> int | str | None:
-    if text is None or text == "auto":
-        return text
-    try:
-        return int(text)
-    except ValueError:
-        raise UsageError(f"--batch {text!r}: expected a number of images, or auto") from None
 
 
 def _load_plugins(files: list[Path] | None) -> None:

@@ -3,11 +3,11 @@
 import json
 import math
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from bench.cli.values import integers
 from models.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,9 +22,9 @@ def tune(
     /,
     *,
     device: str = "auto",
-    batches: str = "1,64,256",
+    batches: tuple[int, ...] = (1, 64, 256),
     modes: str | None = None,
-    threads: str | None = None,
+    threads: list[int] | None = None,
     seconds: float = 2.0,
     as_json: Annotated[bool, Parameter(name="--json")] = False,
 ) -> int:
@@ -70,7 +70,7 @@ def tune(
     if disturbed := verdict([], [monitor.stop()], None if found.type == "cpu" else []):
         print(f"note: {disturbed} meanwhile; measure again on an idle machine", file=sys.stderr)
     if not trials:
-        raise UsageError(f"--batches {batches}: not even the smallest fits into the memory; give smaller ones")
+        raise UsageError(f"--batches {_joined(batches)}: not even the smallest fits into the memory; give smaller ones")
     chosen = _chosen(trials)
     if as_json:
         print(json.dumps(_content(model, processor_name(found), trials, chosen), indent=1))
@@ -85,27 +85,30 @@ def options(trial: "Trial") -> str:
     return f"--modes {trial.mode}{count} --batch {trial.batch}"
 
 
-def _positive(option: str, text: str) -> list[int]:
-    found = integers(option, text) or []
-    if any(value < 1 for value in found):
-        raise UsageError(f"{option} {text!r}: expected numbers from 1 on")
-    return list(dict.fromkeys(found))
+def _positive(option: str, given: Sequence[int]) -> list[int]:
+    if any(value < 1 for value in given):
+        raise UsageError(f"{option} {_joined(given)}: expected numbers from 1 on")
+    return list(dict.fromkeys(given))
 
 
-def _threads(text: str | None, device: "torch.device") -> list[int | None]:
+def _joined(given: Sequence[int]) -> str:
+    return ",".join(map(str, given))
+
+
+def _threads(given: list[int] | None, device: "torch.device") -> list[int | None]:
     """The numbers of threads to try; None where the CPU does not compute."""
     from bench.timing.host_load import allowed_processors
     from bench.timing.tuning import usual_threads
 
     if device.type != "cpu":
-        if text is not None:
+        if given is not None:
             raise UsageError(
-                f"--threads {text}: {device} computes, not the CPU; leave --threads out, or say --device cpu"
+                f"--threads {_joined(given)}: {device} computes, not the CPU; leave --threads out, or say --device cpu"
             )
         return [None]
-    if text is None:
+    if given is None:
         return list(usual_threads())
-    found, processors = _positive("--threads", text), len(allowed_processors())
+    found, processors = _positive("--threads", given), len(allowed_processors())
     if max(found) > processors:
         print(f"note: {max(found)} threads are more than the {processors} processors there are", file=sys.stderr)
     return list(found)

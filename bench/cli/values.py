@@ -1,13 +1,30 @@
-"""Lists of values as the command line takes them."""
+"""Whole numbers as the command line takes them: as they are written, or not at all."""
 
-from models.errors import UsageError
+from collections.abc import Sequence
+from typing import Any, get_args, get_origin
+
+from cyclopts import CoercionError, Token, convert
 
 
-def integers(option: str, text: str | None) -> list[int] | None:
-    """Whole numbers separated by commas; None if the option was not given. UsageError names it."""
-    if text is None:
-        return None
+def exact(type_: Any, tokens: Sequence[Token]) -> Any:
+    """The value of an option: cyclopts's own, but for whole numbers, of which that rounds 17.5 to 18.
+
+    Args:
+        type_: of the option; lists of whole numbers are separated by commas, and a word may stand instead of a number.
+        tokens: what was given.
+
+    Raises:
+        CoercionError: something else than a whole number was given for one.
+    """
+    inner = get_args(type_)
+    if int not in (type_, *inner):
+        return convert(type_, tokens)
+    several, words = get_origin(type_) in (list, tuple), [word for each in inner for word in get_args(each)]
+    given = [part for token in tokens for part in (token.value.split(",") if several else [token.value])]
     try:
-        return [int(part) for part in text.split(",")]
+        found = [part if part in words else int(part) for part in given]
     except ValueError:
-        raise UsageError(f"{option} {text!r}: expected whole numbers separated by commas, such as 5,10,20") from None
+        wanted = "whole numbers separated by commas, such as 5,10,20" if several else "a whole number, such as 20"
+        said = ",".join(token.value for token in tokens)
+        raise CoercionError(msg=f"{said!r}; expected {', or '.join([wanted, *words])}", token=tokens[0]) from None
+    return list(found) if several else found[0]
