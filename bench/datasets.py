@@ -8,7 +8,7 @@ file of pixels. A folder that is called like one of the names is written as a pa
 import hashlib
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -34,10 +34,11 @@ class DataSet:
 
     Attributes:
         name: what was asked for: a name, or the folder's path.
-        images: (N, C, H, W) uint8 on the CPU; C is 1 where every file is grey, else 3.
+        images: (N, C, H, W) uint8 on the CPU; C is 1 where every image is grey, else 3.
         labels: (N,) int64, 0 ... len(classes) - 1; None: the images have no classes.
         classes: their names, in the order of the labels.
         resize: the side that images were scaled and cropped to; None: they are as they were stored.
+        remarks: what of a folder was left out, in words.
     """
 
     name: str
@@ -45,6 +46,19 @@ class DataSet:
     labels: Tensor | None
     classes: tuple[str, ...] | None
     resize: int | None = None
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def words(self) -> list[str]:
+        """What it is, in lines for people to read."""
+        size = " x ".join(map(str, self.images.shape[1:]))
+        return [f"{self.name}: {len(self.images):,} images of {size}", *self.remarks]
+
+    def with_channels(self, channels: int) -> "DataSet":
+        """The same images with three equal channels instead of one, where three are wanted."""
+        if (channels, self.images.shape[1]) != (3, 1):
+            return self
+        return replace(self, images=self.images.expand(-1, 3, -1, -1).contiguous())
 
     def sha256(self) -> str:
         """Hexadecimal sha256 of shape, pixels and labels: the same for the same data wherever they are stored."""
@@ -73,8 +87,8 @@ def open_data(spec: str, *, resize: int | None = None, download: bool = True) ->
             raise UsageError(f"data set {spec!r} has one size; resize is for folders of images, leave it out")
         return DATA_SETS[spec](download)
     if Path(spec).is_dir():
-        images, labels, classes = read_folder(Path(spec), resize)
-        return DataSet(spec, images, labels, classes, resize)
+        found = read_folder(Path(spec), resize)
+        return DataSet(spec, found.images, found.labels, found.classes, resize, found.remarks)
     if Path(spec).is_file() and Path(spec).suffix == ARCHIVE:
         if resize is not None:
             raise UsageError(f"data set {spec!r} has one size; resize is for folders of images, leave it out")

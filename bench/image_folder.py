@@ -1,124 +1,196 @@
 """A folder of image files as one uint8 tensor.
 
 Files are ordered by name, classes as torchvision's `ImageFolder` orders them: by the sorted names of the subfolders.
-Where every file is grey the images have one channel, otherwise all have three, and grey ones repeat it. Transparency
-is dropped, and an orientation noted in a file's EXIF data is not applied, as in torchvision's and torch-fidelity's own
-loaders. Files with more than 8 bits a channel are refused: each library rounds them differently.
+Where every picture is grey (its channels are equal, whatever the file calls them) the images have one channel,
+otherwise all have three. Names that begin with a dot are passed over at every depth, and so are those under which
+systems keep thumbnails and waste. `Images.remarks` says so, as it does of all else that was left out.
 """
 
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
 from torch import Tensor
-from torchvision.datasets.folder import IMG_EXTENSIONS, has_file_allowed_extension, make_dataset
 
+from bench.image_file import COLOUR, ENLARGED, SUFFIXES, TRANSPARENT, TURNED, UNREADABLE, read_image
 from models.errors import UsageError
 
-_GREY = ("1", "L", "LA")
-_COLOUR = ("P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
-_SPLITS = {"train", "test", "val", "valid", "validation"}
-_UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # of Pillow: broken PNGs, SyntaxError
-_NAMED = 3  # faulty files that an error names; it counts them all
+_SPLITS = {"train", "training", "test", "testing", "val", "valid", "validation"}
+_SYSTEMS = {"@eadir", "@recycle", "#recycle", "$recycle.bin", "__macosx", "thumbs.db", "desktop.ini"}
+_NAMED = 3  # files that a message names; it counts them all
+_TOLD = {
+    COLOUR: "all images have three channels, because of colours in",
+    TRANSPARENT: "transparency is dropped from",
+    TURNED: "an orientation in EXIF data is not applied to",
+    ENLARGED: "enlarged, since they are smaller than the side asked for:",
+}
 
 
-def read_folder(folder: Path, resize: int | None = None) -> tuple[Tensor, Tensor | None, tuple[str, ...] | None]:
+@dataclass(frozen=True)
+class Images:
+    """What a folder holds.
+
+    Attributes:
+        images: (N, C, H, W) uint8; C is 1 where all are grey, else 3.
+        labels: (N,) int64, 0 ... len(classes) - 1; None for a flat folder.
+        classes: their names; None for a flat folder.
+        remarks: what was left out, dropped or made larger, in words.
+    """
+
+    images: Tensor
+    labels: Tensor | None
+    classes: tuple[str, ...] | None
+    remarks: tuple[str, ...]
+
+
+def read_folder(folder: Path, resize: int | None = None) -> Images:
     """Every image of a folder.
 
     Args:
         folder: holds image files, or one subfolder of them a class.
         resize: side that images are scaled and cropped to, or None where all must have one size.
 
-    Returns:
-        images (N, C, H, W) uint8; labels (N,) int64 and the names of the classes, or None and None for a flat folder.
-
     Raises:
-        UsageError: no images, or images beside subfolders of images; a file that cannot be read or has another size.
+        UsageError: no images, or images beside subfolders of images; a file that cannot be read, has another size, more
+            than 8 bits a channel or several pictures; a link to no file.
     """
     if resize is not None and resize < 1:
         raise UsageError(f"resize must be at least 1 pixel, got {resize}")
-    files, labels, classes = _list(folder)
-    return _read(files, resize), labels, classes
+    seen, hidden = walk(folder)
+    if broken := [path for path in seen if path.is_symlink() and not path.exists()]:
+        raise UsageError(
+            f"{len(broken)} links in {folder} lead nowhere ({_names(folder, broken)}); mend or remove them"
+        )
+    files, others = [path for path in seen if _is_image(path)], [path for path in seen if not _is_image(path)]
+    left_out = _left_out(folder, others, hidden)
+    labels, classes = _classes(folder, files, left_out)
+    images, remarks = _read(folder, files, resize)
+    return Images(images, labels, classes, (*left_out, *remarks))
 
 
-def _list(folder: Path) -> tuple[list[Path], Tensor | None, tuple[str, ...] | None]:
-    files = sorted(path for path in folder.iterdir() if path.is_file() and _is_image(path.name))
-    subfolders = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    filled = [path.name for path in subfolders if _holds_images(path)]
-    if files and filled:
+def walk(folder: Path) -> tuple[list[Path], list[Path]]:
+    """The files below a folder by class, folder and name, links to nothing too, and what is passed over of images and
+    folders.
+
+    Raises:
+        UsageError: a folder that cannot be read, or a link to one that the link is in, whose files would count twice.
+    """
+    found: list[Path] = []
+    hidden: list[Path] = []
+    for root, folders, names in os.walk(folder, followlinks=True, onerror=_refuse):
+        here = Path(root)
+        hidden += [here / name for name in folders + names if _is_hidden(name) and (name in folders or _is_image(name))]
+        folders[:] = [name for name in folders if not _is_hidden(name)]
+        found += [here / name for name in names if not _is_hidden(name)]
+        for link in (here / name for name in folders if (here / name).is_symlink()):
+            if link.resolve() in {each.resolve() for each in (here, *here.parents)}:
+                raise UsageError(f"{link} is a link to a folder that it is in, {link.resolve()}; remove it")
+    return sorted(found, key=lambda path: _order(folder, path)), sorted(hidden)
+
+
+def _order(folder: Path, path: Path) -> tuple[str, str, str]:
+    first, *rest = path.relative_to(folder).parts
+    return first if rest else "", str(path.parent), path.name
+
+
+def _refuse(error: OSError) -> NoReturn:
+    raise UsageError(f"cannot read all of the folder: {error}")
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name.lower() in _SYSTEMS
+
+
+def _is_image(path: Path | str) -> bool:
+    return Path(path).suffix.lower() in SUFFIXES
+
+
+def _left_out(folder: Path, others: Sequence[Path], hidden: Sequence[Path]) -> list[str]:
+    """A remark on files that are not read, if there are any."""
+    by_suffix = sorted(others, key=lambda path: path.suffix.lower())
+    groups = {suffix or "no suffix": list(each) for suffix, each in groupby(by_suffix, lambda p: p.suffix.lower())}
+    groups |= {"hidden": list(hidden)} if hidden else {}
+    said = [f"{len(paths)} {kind} ({_names(folder, paths)})" for kind, paths in groups.items()]
+    return [f"left out of {folder}: {', '.join(said)}"] if said else []
+
+
+def _names(folder: Path, paths: Sequence[Path]) -> str:
+    more = ", ..." if len(paths) > _NAMED else ""
+    return ", ".join(str(path.relative_to(folder)) for path in paths[:_NAMED]) + more
+
+
+def _classes(
+    folder: Path, files: Sequence[Path], left_out: Sequence[str]
+) -> tuple[Tensor | None, tuple[str, ...] | None]:
+    """Labels and names of the classes, None and None for a flat folder; UsageError for what is no one data set."""
+    parts = [path.relative_to(folder).parts for path in files]
+    filled = tuple(sorted({part[0] for part in parts if len(part) > 1}))
+    if filled and len(filled) < len({part[0] for part in parts}):
         raise UsageError(f"{folder} holds images and also subfolders of images ({filled[0]!r}); expected one or other")
-    if files:
-        return files, None, None
+    why = "".join(f" ({each})" for each in left_out)
+    if not files:
+        raise UsageError(f"{folder} holds no images{why}; expected files that end in {', '.join(SUFFIXES)}")
     if not filled:
-        raise UsageError(f"{folder} holds no images; expected files that end in {', '.join(IMG_EXTENSIONS)}")
-    if _SPLITS.issuperset(filled):
+        return None, None
+    if {name.lower() for name in filled} <= _SPLITS:
         raise UsageError(f"{folder} holds whole sets ({', '.join(filled)}); name one, such as {folder / filled[0]}")
-    if len(filled) < len(subfolders):
-        empty = next(path for path in subfolders if path.name not in filled)
-        raise UsageError(f"{empty} holds no images, but is a class beside {filled[0]!r}; fill or remove it")
-    found = make_dataset(folder, {name: label for label, name in enumerate(filled)}, extensions=IMG_EXTENSIONS)
-    return [Path(path) for path, _ in found], torch.tensor([label for _, label in found]), tuple(filled)
+    for path in sorted(folder.iterdir()):
+        if path.is_dir() and not _is_hidden(path.name) and path.name not in filled:
+            raise UsageError(f"{path} holds no images{why}, but is a class beside {filled[0]!r}; fill or remove it")
+    number = {name: label for label, name in enumerate(filled)}
+    return torch.tensor([number[part[0]] for part in parts]), filled
 
 
-def _is_image(name: str) -> bool:
-    return has_file_allowed_extension(name, IMG_EXTENSIONS) and not name.startswith(".")
-
-
-def _holds_images(folder: Path) -> bool:
-    return any(_is_image(name) for _, _, names in os.walk(folder, followlinks=True) for name in names)
-
-
-def _read(files: Sequence[Path], resize: int | None) -> Tensor:
+def _read(folder: Path, files: Sequence[Path], resize: int | None) -> tuple[Tensor, list[str]]:
+    """The images (N, C, H, W) of files, and remarks on them."""
     expected = _first_shape(files, resize)
     images = np.empty((len(files), 3, *expected[:2]), dtype=np.uint8)
 
-    def fill(at: int) -> tuple[bool, str]:
-        """Whether the image is grey, and what is wrong with it, if anything."""
+    def fill(at: int) -> frozenset[str] | str:
+        """The traits of an image, or what is wrong with it."""
         try:
-            pixels, grey = _decode(files[at], resize)
-        except _UNREADABLE as error:
-            return True, f"{files[at]}: {error}"
-        if pixels.shape != expected:
-            return True, f"{files[at]} is {_size(pixels.shape)}, others are {_size(expected)}"
-        images[at] = pixels.transpose(2, 0, 1)
-        return grey, ""
+            picture = read_image(files[at], resize)
+        except UNREADABLE as error:
+            return f"{files[at]}: {error}"
+        if picture.pixels.shape != expected:
+            return f"{files[at]} is {_size(picture.pixels.shape)}, others are {_size(expected)}"
+        images[at] = picture.pixels.transpose(2, 0, 1)
+        return picture.traits
 
     with ThreadPoolExecutor() as pool:
         outcomes = list(pool.map(fill, range(len(files))))
-    if faults := [fault for _, fault in outcomes if fault]:
+    if faults := [outcome for outcome in outcomes if isinstance(outcome, str)]:
         more = f"; and {len(faults) - _NAMED} more" if len(faults) > _NAMED else ""
         raise UsageError(
             f"{len(faults)} of {len(files)} images cannot be used: {'; '.join(faults[:_NAMED])}{more}. "
             "Repair or remove them; where only sizes differ, give resize"
         )
-    all_grey = all(grey for grey, _ in outcomes)
-    return torch.from_numpy(images[:, :1].copy() if all_grey else images)
+    having = {trait: [file for file, has in zip(files, outcomes, strict=True) if trait in has] for trait in _TOLD}
+    coloured = bool(having[COLOUR])
+    if 2 * len(having[COLOUR]) >= len(files):  # a folder of colours with some grey ones is as it should be
+        del having[COLOUR]
+    remarks = [
+        f"{folder}: {_TOLD[trait]} {len(some)} of {len(files)} ({_names(folder, some)})"
+        for trait, some in having.items()
+        if some
+    ]
+    return torch.from_numpy(images if coloured else images[:, :1].copy()), remarks
 
 
 def _first_shape(files: Sequence[Path], resize: int | None) -> tuple[int, ...]:
     """The shape of the first image that can be read, which the others have to have."""
     for path in files:
         try:
-            return _decode(path, resize)[0].shape
-        except _UNREADABLE as error:  # the file is named below, with all others, if one can be read
+            return tuple(read_image(path, resize).pixels.shape)
+        except UNREADABLE as error:  # the file is named below, with all others, if one can be read
             last = error
     raise UsageError(f"none of the {len(files)} image files like {files[-1]} can be read: {last}")
-
-
-def _decode(path: Path, resize: int | None) -> tuple[np.ndarray, bool]:
-    """The pixels (H, W, 3) uint8 of a file, and whether it is grey."""
-    with Image.open(path) as image:
-        if image.mode not in _GREY + _COLOUR:
-            raise ValueError(f"its pixels are of Pillow's mode {image.mode!r}; expected 8 bits a channel")
-        grey = image.mode in _GREY
-        pixels = image.convert("RGB")
-    if resize is not None:
-        pixels = ImageOps.fit(pixels, (resize, resize), Image.Resampling.BICUBIC)
-    return np.asarray(pixels), grey
 
 
 def _size(shape: tuple[int, ...]) -> str:

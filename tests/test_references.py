@@ -13,6 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from bench.cli.app import app
 from bench.datasets import ROOT_VARIABLE, open_data
 from bench.quality.extractor import Extractor
 from bench.quality.extractors import load_extractor
@@ -207,6 +208,48 @@ def test_statistics_of_a_data_set_are_made_once_by_command_and_then_found_by_nam
     Image.fromarray(images[21][0].numpy()).save(Path(data) / "another.png")
     with pytest.raises(UsageError, match="there are no statistics of data set"):
         load_reference(data, extractor)
+
+
+def test_the_command_says_how_many_images_it_used_and_what_it_left_out(
+    extractor: Extractor, images: Tensor, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = _folder(tmp_path / "mine", images[:20])
+    before = cached_path(str(data), extractor)
+    (data / ".@__thumb").mkdir()
+    Image.fromarray(images[30][0].numpy()).save(data / ".@__thumb" / "000.png")
+    assert cached_path(str(data), extractor) == before  # what is not looked at changes nothing
+    for number in range(4):
+        Image.fromarray(images[40][0].numpy()).save(data / f"{number}.gif")
+    app(["reference", str(data), "--extractor", "digits"], result_action="return_value")
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"{data}: 20 images of 1 x 8 x 8" in said
+    assert f"left out of {data}: 4 .gif (0.gif, 1.gif, 2.gif, ...), 1 hidden (.@__thumb)" in said
+    assert load_reference(str(data), extractor).count == 20
+
+
+def test_statistics_are_made_again_when_a_linked_class_changes(
+    extractor: Extractor, images: Tensor, tmp_path: Path
+) -> None:
+    _folder(tmp_path / "elsewhere", images[:2])
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "zero").symlink_to(tmp_path / "elsewhere")
+    before = cached_path(str(tmp_path / "mine"), extractor)
+    Image.fromarray(images[3][0].numpy()).save(tmp_path / "elsewhere" / "another.png")
+    assert cached_path(str(tmp_path / "mine"), extractor) != before
+
+
+def test_a_stray_colour_is_named_before_grey_images_are_refused(
+    extractor: Extractor, images: Tensor, tmp_path: Path
+) -> None:
+    data, said = _folder(tmp_path / "mine", images[:20]), list[str]()
+    Image.fromarray(images[20, 0, :, :, None].numpy().repeat(3, 2)).save(data / "as-rgb.png")
+    options = ReferenceOptions(str(data), tmp_path / "r.safetensors", "digits")
+    assert load_reference(str(make_reference(options, _CPU, _quiet)), extractor).count == 21
+    Image.new("RGB", (8, 8), "red").save(data / "stray.png")
+    with pytest.raises(UsageError, match=r"takes images of shape \(1, 8, 8\), but these are \(3, 8, 8\)"):
+        make_reference(options, _CPU, _quiet, said.append)
+    assert said[0] == f"{data}: 22 images of 3 x 8 x 8"
+    assert "because of colours in 1 of 22 (stray.png)" in said[1]
 
 
 def test_a_name_means_the_model_whose_extractor_it_is_and_else_the_data_set(extractor: Extractor) -> None:

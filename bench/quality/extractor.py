@@ -66,6 +66,11 @@ class Extractor:
         device: torch.device = next(self.module.parameters()).device
         return device
 
+    @property
+    def sees_colours(self) -> bool:
+        """Whether it takes three channels, as which grey images are given to it."""
+        return self.image_shape is None or self.image_shape[0] == 3
+
     def column(self, images: int) -> str:
         """Name of the Frechet distance of so many images: fid, or fd_<family>."""
         is_fid = self.name == INCEPTION and self.official and images >= FID_IMAGES
@@ -78,7 +83,8 @@ class Extractor:
                 f"extractor {self.name!r} has no classes, so it gives no inception_score; it gives fd, fd_infinity, "
                 f"kid and precision_recall. Leave inception_score out of the study's metrics, or take {INCEPTION}"
             )
-        if self.image_shape is not None and tuple(shape) != self.image_shape:
+        in_colour = (3, *shape[1:]) if shape[0] == 1 and self.sees_colours else tuple(shape)
+        if self.image_shape not in (None, in_colour):
             raise UsageError(
                 f"extractor {self.name!r} takes images of shape {self.image_shape}, but these are {tuple(shape)}; name "
                 f"another one in the study, such as extractor = {INCEPTION!r}"
@@ -92,7 +98,7 @@ class Extractor:
         Grey images are given to a network of colours as three equal channels, which is what torch-fidelity makes of
         grey files. NaN and Inf are for the caller to look for: that would wait for the device here.
         """
-        if self.image_shape is None and images.shape[1] == 1:
+        if images.shape[1] == 1 and self.sees_colours:
             images = images.expand(-1, 3, -1, -1)
         with torch.inference_mode(), exact_arithmetic(self.device):
             outputs: dict[str, Tensor] = self.module.convert_features_tuple_to_dict(self.module(images.to(self.device)))

@@ -4,8 +4,12 @@ import hashlib
 from pathlib import Path
 
 from bench.datasets import DATA_SETS, data_root
+from bench.image_folder import walk
 from bench.images import QUANTISER
 from bench.quality.extractor import Extractor
+
+_READING = 2
+"""How folders are read; statistics of earlier numbers may be of other images."""
 
 
 def cached_path(data: str, extractor: Extractor) -> Path:
@@ -23,6 +27,6 @@ def cached_path(data: str, extractor: Extractor) -> Path:
 
 
 def _listing(folder: Path) -> str:
-    """Names, sizes and times of all files below a folder, which are read far sooner than the images themselves."""
-    files = sorted(path for path in folder.resolve().rglob("*") if path.is_file())
-    return repr([(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files])
+    """Names, sizes and times of all files that are looked at, which are read far sooner than the images themselves."""
+    files = [path for path in walk(folder.resolve())[0] if path.is_file()]
+    return repr([(_READING, str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files])

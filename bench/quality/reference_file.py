@@ -52,13 +52,19 @@ class ReferenceOptions:
     batch: int | None = None
 
 
-def make_reference(options: ReferenceOptions, device: torch.device, advanced: Callable[[int, int], None]) -> Path:
+def make_reference(
+    options: ReferenceOptions,
+    device: torch.device,
+    advanced: Callable[[int, int], None],
+    say: Callable[[str], None] = print,
+) -> Path:
     """Compute and store the statistics of a data set.
 
     Args:
         options: of what, and where to.
         device: the extractor runs on.
         advanced: told images done and images in all.
+        say: told of which images they are, and what was left out.
 
     Returns:
         The file.
@@ -76,6 +82,8 @@ def make_reference(options: ReferenceOptions, device: torch.device, advanced: Ca
         extractor = dataclasses.replace(extractor, batch=options.batch)
     out = cached_path(options.data, extractor) if options.out is None else options.out
     data = _part(open_data(options.data, resize=options.resize), options.images)
+    for line in data.words:
+        say(line)
     extractor.check((), data.images.shape[1:])
     about = {name: str(version) for name, version in versions().items()}
     about |= {"data": data.name, "images_sha256": data.sha256(), "resize": str(options.resize or "none")}

@@ -72,6 +72,7 @@ def train_extractor(options: ExtractorOptions, reporter: Reporter, say: Say = to
     check_name(options.called, f"--name {options.called!r}")
     device = options.torch_device()
     whole, test_set = open_splits(options.data)
+    announce(whole, test_set, device, say)
     if test_set is None or test_set.labels is None:
         raise UsageError(
             f"{options.data} has no classes, which an extractor learns to tell apart; expected a folder with one "
@@ -79,7 +80,6 @@ def train_extractor(options: ExtractorOptions, reporter: Reporter, say: Say = to
         )
     if options.features is not None and options.features > len(whole.images):
         raise UsageError(f"features of {options.features} images are to be kept, and there are {len(whole.images)}")
-    announce(whole, device, say)
     kept = torch.arange(len(whole.images)) % HELD_OUT != HELD_OUT - 1
     seen = whole if has_test_set(test_set) else part(whole, kept)
     config = _config(options, whole)

@@ -76,10 +76,13 @@ def prepare(options: CifarOptions, began: float, say: Say) -> Job:
     check_writing(options.out, Card)
     device = options.torch_device()
     train_set, test_set = open_splits(options.data)
+    announce(train_set, test_set, device, say)
     channels, height, width = train_set.images.shape[1:]
     config, start = unet_config(options.width, (channels, height, width)), None
     if options.start is not None:
         config, start = _start(options.start)
+        train_set = train_set.with_channels(config.get("in_channels", channels))
+        channels = train_set.images.shape[1]
         if (config.get("in_channels"), config.get("sample_size")) != (channels, height):
             raise UsageError(f"{options.start} is a model of other images than {options.data} holds; start from none")
         if start.step >= options.steps:
@@ -89,15 +92,15 @@ def prepare(options: CifarOptions, began: float, say: Say) -> Job:
             )
         if config["block_out_channels"][0] != options.width != CifarOptions.width:
             say(f"{options.start} has width {config['block_out_channels'][0]} and keeps it; --width has no part in it")
-    announce(train_set, device, say)
     measured_by, deadline = _measured_by(options), deadline_of(options, began)
     return Job(options, train_set, test_set, device, DiscreteVP.linear(), config, start, measured_by, deadline, say)
 
 
-def announce(data: DataSet, device: torch.device, say: Say) -> None:
-    """Say what is trained on which data."""
-    size = " x ".join(map(str, data.images.shape[1:]))
-    say(f"{data.name}: {len(data.images):,} images of {size}, trained on {device_name(device)}")
+def announce(data: DataSet, test_set: DataSet | None, device: torch.device, say: Say) -> None:
+    """Say what is trained on which data, and what of those is left out."""
+    for line in (*data.words, *(test_set.words if test_set is not None and has_test_set(test_set) else ())):
+        say(line)
+    say(f"trained on {device_name(device)}")
 
 
 def deadline_of(options: TrainingOptions, began: float) -> float:
@@ -132,19 +135,22 @@ def open_splits(spec: str) -> tuple[DataSet, DataSet | None]:
     """
     train, held_out = _split(Path(spec), "train"), _split(Path(spec), "test")
     if spec not in DATA_SETS and train is not None:
-        whole = open_data(str(train))
+        whole = _beside_others(open_data(str(train)), train, held_out)
         test = None if held_out is None else open_data(str(held_out))
     else:
         whole = open_data(spec)
         test = open_data(f"{spec}-test") if f"{spec}-test" in DATA_SETS else None
     if whole.labels is None or len(whole.classes or ()) < 2:  # one class teaches an extractor nothing
-        return whole, None
-    test = test or part(whole, slice(HELD_OUT - 1, None, HELD_OUT))
+        unused = () if test is None else (f"{test.name} has no part in it, as {whole.name} has no classes",)
+        return replace(whole, remarks=(*whole.remarks, *unused)), None
+    test = part(whole, slice(HELD_OUT - 1, None, HELD_OUT)) if test is None else test
+    test = test.with_channels(whole.images.shape[1])
     if test.images.shape[1:] != whole.images.shape[1:] or not len(test.images):
+        why = "".join(f". {remark}" for remark in test.remarks)
         raise UsageError(
             f"images of {test.name} have shape {tuple(test.images.shape)}, those of {whole.name} "
             f"{tuple(whole.images.shape)}, each (count, channels, height, width); all but the count must agree, and "
-            "there must be some of each"
+            f"there must be some of each{why}"
         )
     return whole, test
 
@@ -153,6 +159,14 @@ def _split(folder: Path, name: str) -> Path | None:
     """A part of a data set, a folder or a file in its folder; None if it is not there."""
     archive = folder / f"{name}{ARCHIVE}"
     return folder / name if (folder / name).is_dir() else archive if archive.is_file() else None
+
+
+def _beside_others(train_set: DataSet, train: Path, test: Path | None) -> DataSet:
+    """The images to train on with a remark on what lies beside them and those to test on."""
+    names = (path.name for path in train.parent.iterdir() if path not in (train, test))
+    others = sorted(name for name in names if not name.startswith("."))
+    said = (f"left out of {train.parent}: {', '.join(others)}",) if others else ()
+    return replace(train_set, remarks=(*train_set.remarks, *said))
 
 
 def check_writing(out: Path, kind: type[FolderCard]) -> None:
