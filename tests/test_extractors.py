@@ -206,6 +206,16 @@ def test_a_models_name_means_its_compact_extractor() -> None:
         _load("digits", sha256="0" * 64)
 
 
+def test_grey_images_are_three_equal_channels_to_a_compact_extractor_of_colours() -> None:
+    extractor, grey = _load("cifar10"), torch.arange(2 * 32 * 32).reshape(2, 1, 32, 32).remainder(251).byte()
+    extractor.check(["fd"], grey.shape[1:])
+    for layer, found in extractor(grey).items():
+        assert torch.equal(found, extractor(grey.expand(-1, 3, -1, -1))[layer])
+    for shape in ((2, 32, 32), (1, 16, 16)):
+        with pytest.raises(UsageError, match=r"takes images of shape \(3, 32, 32\), but these are"):
+            extractor.check(["fd"], shape)
+
+
 def test_an_extractor_that_gives_nan_is_refused_before_anything_is_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
     plain = CompactExtractor.forward
     monkeypatch.setattr(

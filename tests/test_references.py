@@ -19,7 +19,7 @@ from bench.quality.extractor import Extractor
 from bench.quality.extractors import load_extractor
 from bench.quality.features import extract
 from bench.quality.metrics import QualityStream
-from bench.quality.reference import load_reference
+from bench.quality.reference import LEAST_FEATURES, load_reference
 from bench.quality.reference_cache import cached_path
 from bench.quality.reference_file import ReferenceOptions, make_reference, write_statistics
 from models.errors import UsageError
@@ -146,6 +146,21 @@ def test_metrics_that_compare_features_are_refused_with_statistics_alone(
     assert load_reference(str(path), extractor, ["fd", "fd_infinity", "inception_score"]).features is None
     with pytest.raises(UsageError, match="leave kid and precision_recall out of the study's metrics"):
         load_reference(str(path), extractor, ["fd", "kid", "precision_recall"])
+
+
+@pytest.mark.parametrize(("metric", "least"), LEAST_FEATURES.items())
+def test_features_of_fewer_images_than_a_metric_needs_are_refused_before_sampling_and_as_many_are_enough(
+    extractor: Extractor, images: Tensor, tmp_path: Path, metric: str, least: int
+) -> None:
+    path = tmp_path / "r.safetensors"
+    write_statistics(path, extractor, images, features=least - 1, about={})
+    assert load_reference(str(path), extractor, ["fd"]).count == 400
+    with pytest.raises(UsageError, match=f"{metric} .*holds the features of {least - 1} images, and {least} are the"):
+        load_reference(str(path), extractor, ["fd", metric])
+    write_statistics(path, extractor, images, features=least, about={})
+    stream = QualityStream(extractor, load_reference(str(path), extractor, [metric]), [metric])
+    stream.add(images[:16])
+    assert stream.values()
 
 
 @pytest.mark.parametrize(

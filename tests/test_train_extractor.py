@@ -1,11 +1,13 @@
 """Training an extractor makes a folder that studies measure with: network, reference, and what real images get."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from photographs import Killed, killing, silent, write_photographs
+from PIL import Image
 
 from bench.datasets import open_data
 from bench.quality.extractors import Chosen, load_extractor
@@ -19,6 +21,7 @@ from models.errors import UsageError
 from models.recipe import Recipe
 from models.train import epoch_batch
 
+_COUNTS = {"train": 60, "test": 20}
 _CPU = torch.device("cpu")
 
 
@@ -119,6 +122,28 @@ def test_more_features_than_images_are_refused(photographs: Path, tmp_path: Path
     with pytest.raises(UsageError, match="features of 61 images are to be kept, and there are 60"):
         train_extractor(_options(tmp_path, photographs, epochs=1, features=61), silent, lambda line: None)
     assert not (tmp_path / "extractor").exists()  # said before anything is trained
+
+
+def test_fewer_images_than_metrics_need_are_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    data = write_photographs(tmp_path / "data", 8, train=1, test=10)
+    with pytest.raises(UsageError, match="holds 2 images; 4 are the least that metrics need"):
+        train_extractor(_options(tmp_path / "out", data, features=None), silent, lambda line: None)
+    assert not (tmp_path / "out" / "extractor").exists()
+
+
+def test_the_file_that_makes_grey_images_three_channels_is_named(photographs: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(photographs, data)
+    for path in data.rglob("*.png"):
+        Image.open(path).convert("L").convert("RGB").save(path)
+    said: list[str] = []
+    options = {"minutes": 1e-9, "features": None}
+    train_extractor(_options(tmp_path / "grey", data, **options), silent, said.append)
+    assert said[:2] == [f"{data / split}: {count} images of 1 x 8 x 8" for split, count in _COUNTS.items()]
+    shutil.copy(photographs / "train" / "dark" / "000.png", data / "train" / "dark" / "stray.png")
+    train_extractor(_options(tmp_path / "colour", data, **options), silent, said.append)
+    assert f"{data / 'train'}: 61 images of 3 x 8 x 8" in said
+    assert any("because of colours in 1 of 61 (dark/stray.png)" in line for line in said)
 
 
 def test_every_image_comes_once_an_epoch_in_another_order() -> None:

@@ -34,7 +34,9 @@ from models.sources import extractor_names, measuring_folder, zoo_names
 from models.weights import load_tensors
 
 REFERENCE = "reference.safetensors"
-_NEED_FEATURES = ("kid", "precision_recall")
+LEAST_FEATURES = {"kid": 2, "precision_recall": 4}
+"""Images whose features the metrics need that compare them one by one: a subset of two, and an image with three others.
+"""
 _UNREADABLE = (
     *(OSError, ValueError, EOFError, AttributeError, NotImplementedError, zipfile.BadZipFile, zlib.error),
     *(lzma.LZMAError, tokenize.TokenError, SyntaxError, MemoryError),
@@ -109,15 +111,23 @@ def load_reference(source: str | None, extractor: Extractor, metrics: Sequence[s
             f"reference {found.name!r} has {len(found.mean)} features, but extractor {extractor.name!r} gives "
             f"{extractor.features}; make one with: {_command(extractor)}"
         )
-    lacking = [metric for metric in _NEED_FEATURES if metric in metrics and found.features is None]
-    if lacking:
-        raise UsageError(
-            f"reference {found.name!r} holds only mean and covariance, but {' and '.join(lacking)} compare features "
-            f"one by one; leave {' and '.join(lacking)} out of the study's metrics, or make a reference with features: "
-            f"{_command(extractor)}"
-        )
+    _check_features(found, extractor, metrics)
     assert found.target  # fails here, before anything is sampled
     return found
+
+
+def _check_features(found: Reference, extractor: Extractor, metrics: Sequence[str]) -> None:
+    """UsageError if a reference has not the features that the metrics compare one by one."""
+    kept = 0 if found.features is None else len(found.features)
+    needed = {metric: least for metric, least in LEAST_FEATURES.items() if metric in metrics and kept < least}
+    if not needed:
+        return
+    lacking, name = " and ".join(needed), found.name
+    held = f"the features of {kept} images, and {max(needed.values())} are the least" if kept else "none"
+    raise UsageError(
+        f"{lacking} compare features one by one, of which reference {name!r} holds {held}; leave {lacking} out of the "
+        f"study's metrics, or make a reference with features of more images: {_command(extractor)}"
+    )
 
 
 def _found(source: str | None, extractor: Extractor) -> Reference:

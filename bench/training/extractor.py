@@ -22,7 +22,7 @@ from bench.quality.extractor import Extractor
 from bench.quality.extractors import Chosen, check_name, load_extractor
 from bench.quality.features import extract
 from bench.quality.metrics import QualityStream
-from bench.quality.reference import REFERENCE, load_reference
+from bench.quality.reference import LEAST_FEATURES, REFERENCE, load_reference
 from bench.quality.reference_file import write_statistics
 from bench.training.card_quality import between, halves
 from bench.training.export import replace_folder, settings_of, source_of, to_storage, write_card
@@ -78,6 +78,8 @@ def train_extractor(options: ExtractorOptions, reporter: Reporter, say: Say = to
             f"{options.data} has no classes, which an extractor learns to tell apart; expected a folder with one "
             "subfolder a class, and two or more of them"
         )
+    if options.features != 0 and len(whole.images) < (least := max(LEAST_FEATURES.values())):
+        raise UsageError(f"{whole.name} holds {len(whole.images)} images; {least} are the least that metrics need")
     if options.features is not None and options.features > len(whole.images):
         raise UsageError(f"features of {options.features} images are to be kept, and there are {len(whole.images)}")
     kept = torch.arange(len(whole.images)) % HELD_OUT != HELD_OUT - 1
