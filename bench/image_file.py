@@ -5,6 +5,7 @@ torch-fidelity's own loaders; whoever reads a folder is told. Files with more th
 each library rounds them differently, and so are those of several pictures, of which one would be taken.
 """
 
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,8 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 SUFFIXES = (*IMG_EXTENSIONS, ".jfif", ".jpe", ".jif")
 """Of the files that are read: torchvision's, and what JPEG files are called beside."""
 
-UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
-"""What `read_image` raises: of Pillow's for broken PNGs, SyntaxError."""
+UNREADABLE = (OSError, EOFError, SyntaxError, TypeError, ValueError, struct.error, Image.DecompressionBombError)
+"""What `read_image` raises: Pillow for a broken PNG SyntaxError, for a broken TIFF TypeError."""
 
 _FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # whatever a file is called: of others no depth is known
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
@@ -48,7 +49,7 @@ def read_image(path: Path, resize: int | None) -> Picture:
         resize: side that it is scaled and cropped to (Pillow's bicubic filter), or None.
 
     Raises:
-        OSError, SyntaxError, ValueError, Image.DecompressionBombError: it cannot be used; says why.
+        one of `UNREADABLE`: it cannot be used; says why.
     """
     if not path.is_file():
         raise ValueError("is a pipe, a socket or a device")

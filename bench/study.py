@@ -187,7 +187,7 @@ class Study(Strict):
     seeds: list[int] = Field(default=[0], min_length=1)
     label: int | None = Field(default=None, ge=0)
     device: str = "auto"
-    threads: int | None = Field(default=None, ge=1)
+    threads: int | None = Field(default=None, ge=1, le=65_536)
     modes: Modes = Field(default=["fp32"])
     clip: Clipping = True
     metrics: list[Metric] = Field(default=list(DEFAULT_METRICS), min_length=1)

@@ -153,6 +153,8 @@ def test_a_run_ends_with_table_answer_and_files(
         (("compare", "nowhere", "nowhere"), "'nowhere' is not a run folder"),
         (("train", "digit"), "unknown trainable model 'digit'. Did you mean 'digits'?"),
         (("train", "digits", "--steps", "0"), "--steps 0: expected at least 1"),
+        (("train", "digits", "--seed", "-1"), "--seed -1: expected 0 ... 2^32 - 1"),
+        (("run", "quick", "--threads", f"{2**70}"), "threads: Input should be less than or equal to 65536"),
     ],
 )
 def test_bad_input_ends_with_status_2_and_one_message(

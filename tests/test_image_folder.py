@@ -309,3 +309,13 @@ def test_what_lies_beside_the_splits_is_said(tmp_path: Path) -> None:
     said = "\n".join(whole.remarks)
     assert f"left out of {tmp_path}: val" in said
     assert f"{tmp_path / 'test'} has no part in it, as {tmp_path / 'train'} has no classes" in said
+
+
+def test_damage_beside_the_pixels_is_passed_over_and_that_of_a_second_picture_is_not(tmp_path: Path) -> None:
+    _picture(4).save(tmp_path / "a.jpg", exif=b"Exif\0\0garbage")
+    assert len(open_data(str(tmp_path)).images) == 1
+    first = _tiff(8)
+    content = first[:130] + struct.pack("<I", len(first)) + first[134:]  # where the second is
+    (tmp_path / "b.tif").write_bytes(content + struct.pack("<HHHIII", 1, 999, 3, 1, 0, 0))
+    with pytest.raises(UsageError, match=r"1 of 2 images .*b.tif: Missing dimensions"):
+        open_data(str(tmp_path))

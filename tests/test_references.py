@@ -288,6 +288,7 @@ def test_a_name_means_the_model_whose_extractor_it_is_and_else_the_data_set(extr
         (ReferenceOptions("digits", extractor="digits", images=100), "give a file with -o"),
         (ReferenceOptions("digits", Path("r.npz"), "digits"), "a reference is a .safetensors file"),
         (ReferenceOptions("digits", Path("r.safetensors"), "digits", images=1), "2 are the least"),
+        (ReferenceOptions("digits", Path("r.safetensors"), "digits", batch=0), "a batch of 0 images; expected 1"),
         (ReferenceOptions("digits", Path("/dev/null/r.safetensors"), "digits"), "cannot write"),
     ],
 )

@@ -77,6 +77,8 @@ def make_reference(
         raise UsageError("statistics of a part or of resized images are not those of the data set; give a file with -o")
     if options.out is not None and options.out.suffix != ".safetensors":
         raise UsageError(f"cannot write {str(options.out)!r}: a reference is a .safetensors file; call it so")
+    if options.batch is not None and options.batch < 1:
+        raise UsageError(f"a batch of {options.batch} images; expected 1 or more")
     extractor = load_extractor(Chosen(options.extractor, options.weights, options.sha256), None, device)
     if options.batch is not None:
         extractor = dataclasses.replace(extractor, batch=options.batch)

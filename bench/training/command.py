@@ -22,6 +22,8 @@ def train_model(name: str, out: Path | None, seed: int, steps: int | None) -> in
     trainings = TRAININGS | MAKERS
     if name not in trainings:
         raise unknown("trainable model", name, [*trainings, "cifar10", "extractor"])
+    if not 0 <= seed < 2**32:
+        raise UsageError(f"--seed {seed}: expected 0 ... 2^32 - 1")
     budget = Budget()
     if steps is not None:
         if steps < 1:
