@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from zipfile import BadZipFile
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from models.errors import UsageError
 from models.registry import unknown
 
 ARCHIVE = ".npz"
+_OF_ARCHIVES = ("images", "labels", "classes")
 ROOT_VARIABLE = "SAMPLER_BENCH_DATA"
 """Environment variable that names the folder where downloaded data are kept."""
 
@@ -120,6 +121,8 @@ def _read_archive(path: Path) -> DataSet:
     except (OSError, ValueError, BadZipFile) as error:
         raise UsageError(f"cannot read {str(path)!r}: {error}; expected arrays of numbers") from None
     images, labels = arrays.get("images"), arrays.get("labels")
+    others = [f"{name} {array.dtype} {array.shape}" for name, array in arrays.items() if name not in _OF_ARCHIVES]
+    remarks = (f"left out of {path}: {', '.join(others)}",) if others else ()
     if (
         images is None
         or images.dtype != np.uint8
@@ -129,9 +132,10 @@ def _read_archive(path: Path) -> DataSet:
     ):
         found = ", ".join(f"{name} {array.dtype} {array.shape}" for name, array in arrays.items()) or "nothing"
         raise UsageError(f"{path} holds {found}; expected images (N, H, W, C), uint8, with 1 or 3 channels")
+    images = images[..., :1] if (images == images[..., :1]).all() else images  # grey, as of a folder
     pixels = torch.from_numpy(images).movedim(3, 1).contiguous()
     if labels is None:
-        return DataSet(str(path), pixels, None, None)
+        return DataSet(str(path), pixels, None, None, remarks=remarks)
     if labels.shape != images.shape[:1] or labels.dtype.kind not in "iu" or labels.min() < 0:
         raise UsageError(
             f"{path}: its labels are {labels.dtype} {labels.shape}; expected ({len(images)},), 0 and above"
@@ -139,7 +143,16 @@ def _read_archive(path: Path) -> DataSet:
     classes = tuple(map(str, arrays.get("classes", range(int(labels.max()) + 1))))
     if labels.max() >= len(classes):
         raise UsageError(f"{path} has a label {labels.max()}, but {len(classes)} classes")
-    return DataSet(str(path), pixels, torch.from_numpy(labels.astype(np.int64)), classes)
+    return DataSet(str(path), pixels, torch.from_numpy(labels.astype(np.int64)), classes, remarks=remarks)
+
+
+def holds_images(path: Path) -> bool:
+    """Whether an .npz file is a data set, and not statistics of one."""
+    try:
+        with ZipFile(path) as file:
+            return not {"images.npy", "arr_0.npy"}.isdisjoint(file.namelist())
+    except (OSError, BadZipFile):
+        return False
 
 
 def data_root() -> Path:

@@ -1,5 +1,6 @@
 """Data sets in one .npz file: what is written is read again, and what is none is refused with what was found."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,10 @@ import pytest
 import torch
 from photographs import write_photographs
 
-from bench.datasets import open_data, write_archive
+from bench.datasets import ROOT_VARIABLE, open_data, write_archive
+from bench.quality.extractors import Chosen, load_extractor
+from bench.quality.reference import load_reference
+from bench.quality.reference_file import ReferenceOptions, make_reference
 from bench.training.job import open_splits
 from models.errors import UsageError
 
@@ -74,3 +78,33 @@ def test_an_archive_that_is_cut_off_is_refused(tmp_path: Path) -> None:
     (tmp_path / "data.npz").write_bytes(content[: len(content) // 2])
     with pytest.raises(UsageError, match="cannot read"):
         open_data(str(tmp_path / "data.npz"))
+
+
+def test_pixels_are_those_that_a_folder_would_give_and_other_arrays_are_named(tmp_path: Path) -> None:
+    grey = np.random.default_rng(0).integers(0, 256, (6, 4, 4, 1), dtype=np.uint8)
+    np.savez(tmp_path / "data.npz", images=grey.repeat(3, axis=3), label=np.zeros(6, np.int64))
+    data = open_data(str(tmp_path / "data.npz"))
+    assert torch.equal(data.images, torch.from_numpy(grey).movedim(3, 1))
+    assert data.remarks == (f"left out of {tmp_path / 'data.npz'}: label int64 (6,)",)
+
+
+def test_of_two_sets_to_train_on_one_is_said_to_be_left_out(tmp_path: Path) -> None:
+    folder = write_photographs(tmp_path, 8, train=5)
+    write_archive(folder / "train.npz", open_data(str(folder / "train")))
+    whole, _ = open_splits(str(folder))
+    assert whole.remarks == (f"left out of {folder}: train.npz",)
+
+
+def test_statistics_of_an_archive_are_made_once_and_found_by_its_path_until_it_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(ROOT_VARIABLE, str(tmp_path / "cache"))
+    cpu, path = torch.device("cpu"), tmp_path / "data.npz"
+    digits = open_data("digits")
+    write_archive(path, replace(digits, images=digits.images[:20], labels=None))
+    extractor = load_extractor(Chosen("digits"), None, cpu)
+    make_reference(ReferenceOptions(str(path), extractor="digits"), cpu, lambda done, total: None)
+    assert load_reference(str(path), extractor).count == 20
+    write_archive(path, replace(digits, images=digits.images[:30], labels=None))
+    with pytest.raises(UsageError, match="there are no statistics of data set"):
+        load_reference(str(path), extractor)

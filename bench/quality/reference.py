@@ -20,7 +20,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from bench.datasets import DATA_SETS
+from bench.datasets import DATA_SETS, holds_images
 from bench.images import QUANTISER
 from bench.quality.extractor import Extractor
 from bench.quality.frechet import Target, factor_of
@@ -142,6 +142,8 @@ def _found(source: str | None, extractor: Extractor) -> Reference:
     if path.suffix in (".npz", ".safetensors"):
         if not path.is_file():
             raise UsageError(f"no reference file {source!r}; {_command(extractor)} -o {source} makes one")
+        if path.suffix == ".npz" and holds_images(path):
+            return _of_data(source, extractor)
         return _from_npz(path) if path.suffix == ".npz" else _from_safetensors(path, None, extractor)
     folder = measuring_folder(source)
     if folder is not None and (folder == extractor.folder or source not in DATA_SETS):

@@ -16,7 +16,7 @@ def cached_path(data: str, extractor: Extractor) -> Path:
     """The file of a data set's statistics by an extractor, whether it is there or not.
 
     Args:
-        data: a name of `DATA_SETS`, or a folder: when a file in that comes, goes or changes, so does the path.
+        data: a name of `DATA_SETS`, a folder or a file: when a file in that comes, goes or changes, so does the path.
         extractor: by its weights and layer.
     """
     content = data if data in DATA_SETS else _listing(Path(data))
@@ -28,5 +28,5 @@ def cached_path(data: str, extractor: Extractor) -> Path:
 
 def _listing(folder: Path) -> str:
     """Names, sizes and times of all files that are looked at, which are read far sooner than the images themselves."""
-    files = [path for path in walk(folder.resolve())[0] if path.is_file()]
+    files = [path for path in walk(folder.resolve())[0] if path.is_file()] if folder.is_dir() else [folder.resolve()]
     return repr([(_READING, str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files])
