@@ -5,6 +5,7 @@ How a scheduler walks (spacing, order, Karras sigmas, shifts) is no property of 
 and the grid's. Defaults are the scheduler class's own, because files leave out what was default when they were written.
 """
 
+import inspect
 import math
 from collections.abc import Callable
 from typing import Any
@@ -61,9 +62,18 @@ def read_scheduler(config: dict[str, Any], changes: Changes, origin: str) -> dic
     except Exception as error:  # diffusers' classes check their arguments each in its own way
         raise UsageError(f"{origin} is no configuration of diffusers' {name}: {error}") from None
     found = dict(scheduler.config)
+    _check_flags(type(scheduler), found, origin)
     if config.get("predict_epsilon") is False and "prediction_type" not in config:
         found["prediction_type"] = "sample"  # what it was called before diffusers 0.10, which ignores it today
     return _READERS[name](scheduler, found, changes, origin)
+
+
+def _check_flags(scheduler: type, config: dict[str, Any], origin: str) -> None:
+    """UsageError for flags that are none: Python takes the word "false" for true."""
+    defaults = {each.name: each.default for each in inspect.signature(scheduler).parameters.values()}
+    for key, value in config.items():
+        if isinstance(defaults.get(key), bool) and not isinstance(value, bool | None):
+            raise UsageError(f"{origin}: {key} {value!r}; expected true or false")
 
 
 def _prediction(config: dict[str, Any], changes: Changes, origin: str) -> str:

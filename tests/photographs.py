@@ -1,4 +1,5 @@
-"""Photographs to train on, of two classes that are easy to tell apart, and progress that nobody looks at."""
+"""Pictures of noise, photographs to train on, of two classes that are easy to tell apart, and progress that nobody
+looks at."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,6 +9,8 @@ import numpy as np
 from PIL import Image
 
 from models.train import Report, Reporter
+
+_DRAWS = np.random.default_rng(0)
 
 
 class Killed(Exception):
@@ -44,3 +47,15 @@ def write_photographs(folder: Path, size: int, **counts: int) -> Path:
                 pixels = np.clip(draws.normal(level, 30, (size, size, 3)), 0, 255).astype(np.uint8)
                 Image.fromarray(pixels).save(folder / split / name / f"{number:03d}.png")
     return folder
+
+
+def picture(size: int = 6, channels: int = 3) -> Image.Image:
+    """Another square of noise at each call."""
+    shape = (size, size, channels) if channels > 1 else (size, size)
+    return Image.fromarray(_DRAWS.integers(0, 256, shape, dtype=np.uint8))
+
+
+def write_picture(path: Path, size: int = 6, channels: int = 3) -> None:
+    """Write such a square, in a folder that need not be there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture(size, channels).save(path, "JPEG" if path.suffix in (".jfif", ".jpe") else None)

@@ -1,14 +1,11 @@
 """The command line: the answer on stdout, one clear line for bad input, and the right exit status."""
 
 import json
-import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cyclopts import App
 
 from bench.cli import app
 from bench.study_file import STUDIES
@@ -48,40 +45,6 @@ def _plugin(folder: Path, name: str, order: int | None = 1, body: str = _DDIM) -
     path = folder / f"{name.replace('-', '_')}.py"
     path.write_text(_PLUGIN.format(name=name, order=order, body=body))
     return path
-
-
-def _integer_options(command: App, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Every option of whole numbers of a command and of those below it, beside the command and what it has to have."""
-    if command.default_command is not None:
-        arguments = command.assemble_argument_collection()
-        required = ["samplers" for argument in arguments if argument.required]
-        for argument in arguments:
-            if re.search(r"\bint\b", str(argument.hint)):
-                yield (*path, *required), argument.name
-    for name in command:
-        if not name.startswith("-"):
-            yield from _integer_options(command[name], (*path, name))
-
-
-_INTEGERS = list(_integer_options(app.app))
-
-
-def test_options_of_whole_numbers_are_found_in_all_commands() -> None:
-    found = {(*command[:1], option) for command, option in _INTEGERS}
-    some = [("run", "--evaluations"), ("reference", "--features"), ("train", "--grid-every"), ("tune", "--batches")]
-    assert {*some, ("--images",), ("list", "--steps"), ("versus", "--repeats")} <= found
-    assert len(_INTEGERS) > 30
-
-
-@pytest.mark.parametrize(("command", "option"), _INTEGERS)
-def test_no_option_of_whole_numbers_rounds(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: tuple[str, ...], option: str
-) -> None:
-    for given in ("50.000", "17.5", "1e3", "0x10", ""):
-        assert _main(monkeypatch, *command, f"{option}={given}") == 2
-        said = capsys.readouterr().err
-        assert f"{option}: {given!r}; expected" in said
-        assert "whole number" in said
 
 
 _SMALL = ("--images", 32, "--batch", 16, "--steps", "2", "--device", "cpu")

@@ -126,6 +126,8 @@ def test_what_a_configuration_says_and_cannot_be_represented_is_refused_without_
             "sigma_data 'half'; expected a finite number above",
         ),
         (DDPM | {"clip_sample_range": [1.0]}, "clip_sample_range [1.0]; expected a finite number above zero"),
+        (DDPM | {"clip_sample": "false"}, "clip_sample 'false'; expected true or false"),
+        ({"_class_name": "FlowMatchEulerDiscreteScheduler", "invert_sigmas": 0}, "invert_sigmas 0; expected true or"),
         ({"_class_name": ["DDPMScheduler"]}, "unknown scheduler"),
         ({"_class_name": "FlowMatchEulerDiscreteScheduler", "invert_sigmas": True}, "invert_sigmas, a path that runs"),
         ({"_class_name": "DPMSolverMultistepScheduler", "use_flow_sigmas": True}, "expected 'flow_prediction'"),

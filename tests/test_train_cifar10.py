@@ -1,6 +1,7 @@
 """Training on photographs makes a model folder that loads, stops and goes on anywhere, and trains models further."""
 
 import json
+import re
 import shutil
 import tomllib
 from dataclasses import replace
@@ -149,6 +150,17 @@ def test_weights_that_have_all_their_steps_already_are_not_trained_further(
 ) -> None:
     with pytest.raises(UsageError, match=r"was trained for 6 steps already.*Give more"):
         train_cifar10(_options(tmp_path, photographs, start=trained[0] / "model"), silent)
+
+
+@pytest.mark.parametrize(("name", "value"), [("steps", "2.5"), ("images_seen", "'many'"), ("loss", "'low'")])
+def test_numbers_of_a_card_are_not_rounded_when_its_model_is_trained_further(
+    trained: tuple[Path, list[str]], photographs: Path, tmp_path: Path, name: str, value: str
+) -> None:
+    shutil.copytree(trained[0] / "model", tmp_path / "before")
+    card = tmp_path / "before" / "card.toml"
+    card.write_text(re.sub(rf"^{name} = .*$", f"{name} = {value}", card.read_text(), flags=re.MULTILINE))
+    with pytest.raises(UsageError, match=f"card's training.{name} is {value}; expected a"):
+        train_cifar10(_options(tmp_path / "out", photographs, start=tmp_path / "before", steps=8), silent)
 
 
 def test_without_what_writes_the_card_a_training_does_not_begin(

@@ -208,5 +208,9 @@ def _start(folder: Path) -> tuple[dict[str, Any], Start]:
         raise UsageError(f"{folder} is not a U-Net that predicts eps on discrete levels, so it cannot be trained on")
     card = model.card.training
     config = {key: value for key, value in read_json(model.folder / CONFIG).items() if not key.startswith("_")}
+    for name, kind in (("steps", int), ("images_seen", int), ("seconds", int | float), ("loss", int | float)):
+        if not isinstance(card.get(name, 0), kind):
+            wanted = "a whole number" if kind is int else "a number"
+            raise UsageError(f"{folder}: the card's training.{name} is {card[name]!r}; expected {wanted}")
     steps, seconds, loss = (float(card.get(name, 0)) for name in ("steps", "seconds", "loss"))
     return config, Start(unet.state_dict(), int(steps), seconds, loss, model.sha256)
