@@ -236,8 +236,9 @@ def test_the_command_says_how_many_images_it_used_and_what_it_left_out(
     for number in range(4):
         Image.fromarray(images[40][0].numpy()).save(data / f"{number}.gif")
     app(["reference", str(data), "--extractor", "digits"], result_action="return_value")
-    said = " ".join(capsys.readouterr().err.split())
-    assert f"{data}: 20 images of 1 x 8 x 8" in said
+    out, err = capsys.readouterr()
+    said = " ".join(err.split())
+    assert f"\nof {data}: 20 images of 1 x 8 x 8\n" in out
     assert f"left out of {data}: 4 .gif (0.gif, 1.gif, 2.gif, ...), 1 hidden (.@__thumb)" in said
     assert load_reference(str(data), extractor).count == 20
 

@@ -50,13 +50,16 @@ def reference(
         def advanced(done: int, total: int) -> None:
             shown.update(task, completed=done, total=total, refresh=True)
 
+        said: list[str] = []
+
         def say(line: str) -> None:
+            said.append(line)
             shown.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
         path = make_reference(options, pick_device(device), advanced, say)
     embedded = measuring_folder(data)  # by that name a study would find the reference there
     found = data if out is None and (embedded is None or embedded != measuring_folder(name)) else path
-    print(f'{path}\nin a study: extractor = "{name}", reference = "{found}"')
+    print(f'{path}\nof {said[0]}\nin a study: extractor = "{name}", reference = "{found}"')
     return 0
 
 

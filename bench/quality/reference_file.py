@@ -64,7 +64,7 @@ def make_reference(
         options: of what, and where to.
         device: the extractor runs on.
         advanced: told images done and images in all.
-        say: told of which images they are, and what was left out.
+        say: told how many images they are, and then what was left out.
 
     Returns:
         The file.
