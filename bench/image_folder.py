@@ -171,16 +171,21 @@ def _read(folder: Path, files: Sequence[Path], resize: int | None) -> tuple[Tens
             f"{len(faults)} of {len(files)} images cannot be used: {'; '.join(faults[:_NAMED])}{more}. "
             "Repair or remove them; where only sizes differ, give resize"
         )
-    having = {trait: [file for file, has in zip(files, outcomes, strict=True) if trait in has] for trait in _TOLD}
-    coloured = bool(having[COLOUR])
+    traits = [outcome for outcome in outcomes if not isinstance(outcome, str)]
+    coloured = any(COLOUR in each for each in traits)
+    return torch.from_numpy(images if coloured else images[:, :1].copy()), _remarks(folder, files, traits)
+
+
+def _remarks(folder: Path, files: Sequence[Path], traits: Sequence[frozenset[str]]) -> list[str]:
+    """What was dropped or enlarged, and which colours are out of line."""
+    having = {trait: [file for file, has in zip(files, traits, strict=True) if trait in has] for trait in _TOLD}
     if 2 * len(having[COLOUR]) >= len(files):  # a folder of colours with some grey ones is as it should be
         del having[COLOUR]
-    remarks = [
+    return [
         f"{folder}: {_TOLD[trait]} {len(some)} of {len(files)} ({_names(folder, some)})"
         for trait, some in having.items()
         if some
     ]
-    return torch.from_numpy(images if coloured else images[:, :1].copy()), remarks
 
 
 def _first_shape(files: Sequence[Path], resize: int | None) -> tuple[int, ...]:
