@@ -17,6 +17,7 @@ from bench import exact
 from bench.conformance import SHAPE, Check, Nonconforming, NotApplicable, Result, require, run_check, sample
 from bench.law_checks import converges, keeps_precision, reaches_gaussian, reaches_mixture, reaches_point
 from bench.noise import ImageNoise
+from bench.repeat_checks import repeats_at_ends
 from models.denoiser import Denoiser
 from models.grids import GRIDS
 from models.schedule import DiscreteVP
@@ -127,6 +128,7 @@ CHECKS: tuple[Check, ...] = (
     Check("leaves its input untouched", _leaves_input),
     Check("leaves global random states untouched", _leaves_random_state),
     Check("gives the same images for the same seed", _repeats),
+    Check("gives the same images whatever ran before, with parameters at the ends of their ranges", repeats_at_ends),
     Check("makes an image independent of its batch", _independent_of_batch),
     Check("evaluates the network as often as it declares", _counts),
     Check("has parameters that survive JSON", _round_trips),

@@ -47,7 +47,7 @@ def split_outside_brackets(text: str) -> list[str]:
 
 
 def _not_a_number(constant: str) -> float:
-    raise UsageError(f"{constant} is no value for a parameter; expected a finite number")
+    raise UsageError(f"{constant} is no value for a parameter; expected a finite number, or the word inf for no limit")
 
 
 def parse_spec(spec: str) -> tuple[str, dict[str, Any]]:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from annotated_types import Ge, Gt
 
@@ -35,17 +35,21 @@ class EDM(Sampler):
 
     Attributes:
         s_churn: how much noise is put in over all steps; a step multiplies the noise level by at most sqrt(2).
-        s_min, s_max: range of sigma / alpha in which it is.
+        s_min, s_max: range of sigma / alpha in which it is; "inf", which JSON can hold, for no upper end.
         s_noise: standard deviation of the noise put in; slightly above 1 makes up for the network's loss of detail.
     """
 
     s_churn: Annotated[float, Ge(0)] = 30.0
     s_min: Annotated[float, Ge(0)] = 0.01
-    s_max: Annotated[float, Gt(0)] = 1.0
+    s_max: Annotated[float, Gt(0)] | Literal["inf"] = 1.0
     s_noise: Annotated[float, Gt(0)] = 1.007
 
     paper = "arXiv:2206.00364"
     family = "SDE"
+
+    def __post_init__(self) -> None:
+        if self.s_max == math.inf:
+            object.__setattr__(self, "s_max", "inf")
 
     @property
     def order(self) -> int | None:
@@ -62,9 +66,9 @@ class EDM(Sampler):
         gamma = min(self.s_churn / (len(levels) - 1), math.sqrt(2.0) - 1.0)
         for t, s in pairwise(levels):
             hat = t
-            if gamma > 0.0 and self.s_min <= t.ratio <= self.s_max:
+            if gamma > 0.0 and self.s_min <= t.ratio <= float(self.s_max):
                 hat = _churned(model.schedule, t, gamma)
-            if hat is not t:
+            if hat.ratio > t.ratio:
                 x = renoise(x, t, hat, self.s_noise, noise)
             x = Heun().step(model, x, hat, s, noise)
         return x
@@ -72,7 +76,7 @@ class EDM(Sampler):
 
 @lru_cache(16_384)
 def _churned(schedule: Schedule, t: Level, gamma: float) -> Level:
-    """The level with 1 + gamma times the noise of t, or the noisiest one; t itself if nothing lies above it."""
+    """The level with 1 + gamma times the noise of t, or the noisiest one; t if nothing lies above it."""
     return max(t, schedule.at_ratio((1.0 + gamma) * t.ratio), key=lambda level: level.ratio)
 
 

@@ -54,7 +54,7 @@ class RK45(Sampler):
         import torch  # here there are tensors already; to list and plan samplers nothing needs it
 
         last = levels[-2] if levels[-1].is_clean else levels[-1]
-        if last is not levels[0]:
+        if last != levels[0]:
             x = torch.cat(
                 [self._solve(model.rows(slice(i, i + 1)), x[i : i + 1], levels[0], last) for i in range(len(x))]
             )
