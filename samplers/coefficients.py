@@ -9,7 +9,7 @@ integrating the Lagrange polynomials). Each is computed once for the same levels
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,22 @@ if TYPE_CHECKING:
 
 _KEPT = 16_384
 """Steps whose weights are kept: a few grids of a thousand steps."""
+
+
+def orders_left(levels: Sequence[Level], done: int, below: int) -> int | None:
+    """The highest order of the step after `done` ones where the order falls to 1 at the end, or None for any.
+
+    So that no value is extrapolated over the last steps, which are the longest in log-SNR on grids even in time. The
+    step to the lowest noisy level is the one of order 1, as in the authors' code of DPM-Solver++, UniPC and SA-Solver,
+    which know a clean level, whose step is x_0 itself, only as an evaluation after the last step.
+
+    Args:
+        levels: of the grid.
+        done: steps made.
+        below: the number of steps from which on the order does not fall.
+    """
+    steps = len(levels) - 1
+    return max(steps - levels[-1].is_clean - done, 1) if steps < below else None
 
 
 def weighted_sum(*terms: tuple[float, Tensor]) -> Tensor:

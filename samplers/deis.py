@@ -9,7 +9,9 @@ good to 1e-4 at worst, which moves coefficients by 1e-4 to 8e-4. The step to the
 extrapolated, is of first order.
 
 In rho it is the linear multistep method with variable steps (`sample_lms` of k-diffusion, and iPNDM with the right
-weights for uneven steps); in log rho, the multistep DPM-Solver for the noise prediction.
+weights for uneven steps). In log rho, degree 1 is the multistep DPM-Solver-2 for the noise prediction as its authors'
+code has it under `solver_type` "taylor"; their default, "dpmsolver", takes half of the difference instead of its
+integral, and their multistep DPM-Solver-3 half of the second derivative, so neither is a case of this.
 """
 
 from __future__ import annotations

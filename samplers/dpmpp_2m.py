@@ -2,8 +2,13 @@
 (arXiv 2211.01095), algorithm 2.
 
 A second-order multistep exponential integrator in log-SNR for the data prediction: one evaluation a step, the previous
-x_0 reused. The first step has no history and the step to the clean level an infinite length in log-SNR; both are first
-order, the latter being x_0 itself.
+x_0 reused. It is the form with half of the difference of the last two x_0, the authors' `solver_type` "dpmsolver" and
+diffusers' "midpoint"; their "taylor" and "heun" integrate it exactly.
+
+The first step has no history and the step to the clean level an infinite length in log-SNR; both are of first order,
+the latter being x_0 itself. k-diffusion's `sample_dpmpp_2m` leaves it at that. The authors' code (`lower_order_final`)
+ends at a noisy level and takes the step there with first order if there are fewer than 10. diffusers does so in the
+last step of all if there are fewer than 15, which on a grid to the clean level changes nothing.
 """
 
 from __future__ import annotations
@@ -12,12 +17,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from annotated_types import Ge
 
 from models.denoiser import Denoiser
 from models.schedule import Level
 from samplers.base import Noise, Sampler
-from samplers.coefficients import weighted_sum
+from samplers.coefficients import orders_left, weighted_sum
 from samplers.registry import register
 
 if TYPE_CHECKING:
@@ -27,7 +34,17 @@ if TYPE_CHECKING:
 @register("dpm++2m")
 @dataclass(frozen=True)
 class DPMpp2M(Sampler):
-    """DPM-Solver++(2M)."""
+    """DPM-Solver++(2M).
+
+    Attributes:
+        lower_order_below: with fewer steps than this the step to the lowest noisy level is of first order; 0: never,
+            as k-diffusion; 10: as the authors' code. The default is the best of the three over the grids trailing,
+            leading, linspace, logsnr and karras at 5 to 20 evaluations: solver error on the digits 0.098 for 0.141 of
+            0 (geometric means), FD from 8 evaluations on 0.50 for 0.51. On trailing alone, whose last step is short,
+            0 is better (0.081 for 0.088), and so is the FD of 0 at 5 and 6 evaluations.
+    """
+
+    lower_order_below: Annotated[int, Ge(0)] = 100
 
     paper = "arXiv:2211.01095"
     family = "ODE, multistep"
@@ -39,9 +56,10 @@ class DPMpp2M(Sampler):
 
     def sample(self, model: Denoiser, x: Tensor, levels: Sequence[Level], noise: Noise) -> Tensor:
         past: list[tuple[Level, Tensor]] = []  # the latest first
-        for t, s in pairwise(levels):
+        for done, (t, s) in enumerate(pairwise(levels)):
             past = [(t, model(x, t).x0), *past[:1]]
-            x = second_order(x, s, past[:1] if s.is_clean else past)
+            order = 1 if s.is_clean else orders_left(levels, done, self.lower_order_below)
+            x = second_order(x, s, past[:order])
         return x
 
 

@@ -2,6 +2,10 @@
 Equations (arXiv 2011.13456), eq. 6 and section 4.1.
 
 dx = (f x - g^2 score) dt + g dw, run backwards in steps of the grid. The last step to the clean level adds no noise.
+
+The authors' code walks N levels, evenly from t = 1 to eps = 1e-3, with dt = 1/N, where they are (1 - eps) / (N - 1)
+apart; it makes such a step from the last of them, too, and returns the mean of that (`denoise`), so that the end is at
+no level of the schedule. For VE its noise is geometric in t, so that g differs from that of EDM's linear one.
 """
 
 from __future__ import annotations

@@ -12,6 +12,9 @@ of the grid's own step:
 - "norms": h = 2 a (r |z| / |score|)^2 (algorithms 4 and 5). The norms are those of each image alone; the authors' code
   takes their mean over the batch, which makes an image depend on its neighbours.
 
+Their code has beta, unlike the score, at the index t (N - 1) of the trained chain, cut to an integer. Its corrector
+alone, without a predictor, returns the last state with its noise, as `clean=false` does here: there is no mean to take.
+
 "norms" ties the step to its own noise and to the state, so it does not leave the marginal as it is, however small r: in
 d dimensions it widens a Gaussian by (1 + 2/d)^2, 6 % of the variance at d = 64 and 0.1 % at d = 3072. Hence "level".
 """

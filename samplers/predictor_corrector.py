@@ -2,7 +2,14 @@
 (arXiv 2011.13456), algorithms 1 to 5.
 
 As in the authors' code, at each level the corrector runs first, a few Langevin steps towards that level's marginal,
-then the predictor goes to the next level; nothing follows the last predictor, which adds no noise (`denoise`).
+then the predictor goes to the next level; nothing follows the last predictor, which adds no noise to go to the clean
+level.
+
+What the authors' code does otherwise: beta and sigma of the predictors, and the corrector's 1 - beta, are those of the
+trained chain at the index t (N - 1) cut to an integer, while the score is that at t; the ancestral predictor too takes
+beta_i there and not the variance between two levels of the grid. Its last predictor starts at eps (1e-3, for VE 1e-5)
+and its mean is returned (`denoise`), without noise but at no level of the schedule. The corrector's step size comes
+from norms averaged over the batch, and "norms", not "level", is what its published figures were made with.
 """
 
 from __future__ import annotations

@@ -2,7 +2,11 @@
 Equations (arXiv 2011.13456), appendix E, eq. 46.
 
 The reverse SDE is discretised like the forward chain itself, x_t = r x_s + sqrt(v) z: backwards
-x_s = x_t - (r - 1) x_t + v score + sqrt(v) z. The last step adds no noise.
+x_s = x_t - (r - 1) x_t + v score + sqrt(v) z. The last step to the clean level adds no noise.
+
+The authors' code takes r and v of the chain of all N trained steps (VP: beta_i, VE: sigma_i^2 - sigma_(i-1)^2) at the
+index t (N - 1) cut to an integer, while the score is that at t itself; here both are those of the grid's own levels. It
+walks N levels evenly from t = 1 to eps = 1e-3 and returns the mean of a further step from the last (`denoise`).
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from annotated_types import Ge
 from models.denoiser import Denoiser
 from models.schedule import Level
 from samplers.base import Noise, Sampler
-from samplers.coefficients import exponential_weights, weighted_sum
+from samplers.coefficients import exponential_weights, orders_left, weighted_sum
 from samplers.registry import register
 
 if TYPE_CHECKING:
@@ -40,11 +40,17 @@ class UniPC(Sampler):
         variant: B(h) = h ("bh1") or e^h - 1 ("bh2", the authors' choice), h being negative for the data prediction.
         lower_order_below: with fewer steps than this p falls to 1 towards the end. The authors' code does so at any
             number of steps; with many, one first-order step at the end would be most of the error.
+        first_order_to: where p gets to 1: in the step to the lowest "noisy" level, as in the authors' code, or only in
+            the step to the "clean" one, as in diffusers. The default is the better one over the grids trailing,
+            leading, linspace, logsnr and karras at 5 to 20 evaluations: solver error on the digits 0.098 for 0.174
+            (bh1: 0.108 for 0.322; geometric means), FD 0.71 for 0.80. On trailing alone, whose last step is short,
+            "clean" is better (0.080 for 0.083, FD 0.55 for 0.70).
     """
 
     solver_order: Literal[1, 2, 3] = 3
     variant: Literal["bh1", "bh2"] = "bh2"
     lower_order_below: Annotated[int, Ge(0)] = 100
+    first_order_to: Literal["noisy", "clean"] = "noisy"
 
     paper = "arXiv:2302.04867"
     family = "ODE, multistep"
@@ -61,9 +67,7 @@ class UniPC(Sampler):
         steps = len(levels) - 1
         past: list[_Value] = [(levels[0], model(x, levels[0]).x0)]  # the latest first
         for done, (t, s) in enumerate(pairwise(levels)):
-            order = min(self.solver_order, len(past))
-            if steps < self.lower_order_below:
-                order = min(order, steps - done)
+            order = min(self.solver_order, len(past), self._most(levels, done))
             predicted = _first_order(x, past[0][1], t, s) if s.is_clean else self._predict(x, s, past[:order])
             if done + 1 == steps:
                 return predicted
@@ -71,6 +75,12 @@ class UniPC(Sampler):
             x = self._correct(x, new, past[:order])
             past = [new, *past[: self.solver_order - 1]]
         raise ValueError("expected at least two levels")
+
+    def _most(self, levels: Sequence[Level], done: int) -> int:
+        """The highest order of the step after `done` ones."""
+        if self.first_order_to == "clean" and len(levels) - 1 < self.lower_order_below:
+            return len(levels) - 1 - done
+        return orders_left(levels, done, self.lower_order_below) or self.solver_order
 
     def _predict(self, x: Tensor, s: Level, past: Sequence[_Value]) -> Tensor:
         """UniP-p from the latest level to s."""

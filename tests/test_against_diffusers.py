@@ -153,13 +153,14 @@ AGREE: list[tuple[str, str, Theirs]] = [
     ("edm[s_churn=2,s_min=0.05,s_max=50,s_noise=1.003]", TO_DATA, karras_ve(s_churn=2.0)),
     ("dpm-solver-2", TO_NOISE, dpm_solver_2()),
     ("dpm++2s", TO_DATA, Stepped(DPMSolverSinglestepScheduler, {"solver_order": 2})),
-    ("dpm++2m", TO_DATA, multistep(solver_order=2)),
+    ("dpm++2m[lower_order_below=0]", TO_DATA, multistep(solver_order=2)),
+    ("dpm++2m", TO_NOISE, multistep(solver_order=2, euler_at_final=True, final_sigmas_type="sigma_min")),
     ("sde-dpm++2m", TO_DATA, multistep(algorithm_type="sde-dpmsolver++", lower_order_final=False)),
     ("deis[degree=1,variable=log-rho]", TO_NOISE, deis(1)),
     ("deis[degree=2,variable=log-rho]", TO_NOISE, deis(2)),
     ("deis[degree=3,variable=rho]", TO_NOISE, Stepped(LMSDiscreteScheduler, scaled=True)),
     *((f"unipc[solver_order={p},variant=bh1]", TO_NOISE, unipc(p, "bh1", "sigma_min")) for p in (1, 2, 3)),
-    *((f"unipc[solver_order={p},variant=bh2]", TO_DATA, unipc(p, "bh2", "zero")) for p in (1, 2, 3)),
+    *((f"unipc[solver_order={p},first_order_to=clean]", TO_DATA, unipc(p, "bh2", "zero")) for p in (1, 2, 3)),
     ("pndm", "leading", Stepped(PNDMScheduler, place=as_table)),
     ("ipndm", TO_DATA, ipndm()),
     (
@@ -177,7 +178,7 @@ CLIPPED: list[tuple[str, str, Theirs]] = [
     ("ddpm[variance=fixed_large]", TO_DATA, ddpm("fixed_large", clip=True)),
     ("heun", TO_DATA, heun(clip=True)),
     # it has no clipping, but thresholding to a maximum of 1 is one to -1 ... 1
-    ("dpm++2m", TO_DATA, multistep(solver_order=2, thresholding=True, sample_max_value=1.0)),
+    ("dpm++2m[lower_order_below=0]", TO_DATA, multistep(solver_order=2, thresholding=True, sample_max_value=1.0)),
 ]
 
 

@@ -149,14 +149,15 @@ def short_step(nodes: int) -> Moment:
 
 @each_steps
 @pytest.mark.parametrize("tau", [0.0, 1.0])
-@pytest.mark.parametrize(("predictor", "corrector"), [(2, 2), (3, 3), (3, 4)])
+@pytest.mark.parametrize(("predictor", "corrector", "below"), [(2, 2, 0), (3, 3, 0), (3, 4, 0), (2, 2, 99), (3, 4, 99)])
 def test_diffusers_adds_a_term_to_sa_solver_where_two_values_are_used(
-    predictor: int, corrector: int, tau: float, steps: int, noise: NoiseOf, monkeypatch: pytest.MonkeyPatch
+    predictor: int, corrector: int, below: int, tau: float, steps: int, noise: NoiseOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Higher orders have it in their first steps. `lower_order_final` has no counterpart in the paper."""
+    """Higher orders have it in their first steps, and in the last ones where the order falls."""
     orders = {"predictor_order": predictor, "corrector_order": corrector}
-    theirs = Stepped(SASolverScheduler, {**orders, "tau_func": lambda t: tau, "lower_order_final": False})
-    ours = f"sa-solver[predictor_order={predictor},corrector_order={corrector},tau={tau},t_min=0,t_max=1]"
+    theirs = Stepped(SASolverScheduler, {**orders, "tau_func": lambda t: tau, "lower_order_final": below > 0})
+    ours = f"predictor_order={predictor},corrector_order={corrector},tau={tau},t_min=0,t_max=1"
+    ours = f"sa-solver[{ours},lower_order_below={below}]"
     assert difference(ours, TO_NOISE, steps, theirs, noise, EXACT) > 1e-4
     with_moments(monkeypatch, sa_solver, short_step)
     assert difference(ours, TO_NOISE, steps, theirs, noise, EXACT) < 1e-10
@@ -174,7 +175,7 @@ def test_sa_solver_is_exact_where_x_0_is_linear_in_log_snr_and_with_the_added_te
     decay = math.exp(t.logsnr - s.logsnr)
     integral = (0.2 + 0.1 * (s.logsnr - 1.0)) - decay * (0.2 + 0.1 * (t.logsnr - 1.0))
     exact = s.sigma / t.sigma * x + s.alpha * integral
-    sampler = SAMPLERS.make("sa-solver[tau=0]")
+    sampler = SAMPLERS.make("sa-solver[tau=0,lower_order_below=0]")
     assert float((sampler.sample(model, x, levels, noise(2)) - exact).abs().max()) < 1e-13
     with_moments(monkeypatch, sa_solver, short_step)
     assert float((sampler.sample(model, x, levels, noise(2)) - exact).abs().max()) > 1e-2

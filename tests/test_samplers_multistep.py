@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import pairwise
 from typing import Literal
 
@@ -21,12 +21,37 @@ from nonlinear import (
 
 from models.schedule import Level, Schedule
 from samplers.deis import DEIS
+from samplers.dpmpp_2m import DPMpp2M
 from samplers.dpmpp_3m import DPMpp3M
 from samplers.ipndm import IPNDM
 from samplers.pndm import PNDM
 from samplers.unipc import UniPC
 
 # multistep methods
+
+
+def dpmpp_2m(x: Array, levels: Sequence[Level], lower_order_below: int) -> Array:
+    """Algorithm 2 of arXiv 2211.01095; below some number of steps the last one between noisy levels is of order 1."""
+    past: list[tuple[float, Array]] = []
+    steps = len(levels) - 1
+    last = steps - 2 if levels[-1].is_clean else steps - 1
+    for i, (t, s) in enumerate(pairwise(levels)):
+        past.insert(0, (lam(t), predicted(x, t)))
+        if s.is_clean:
+            return past[0][1]
+        h = lam(s) - lam(t)
+        d = past[0][1]
+        if i > 0 and not (i == last and steps < lower_order_below):
+            r = (past[0][0] - past[1][0]) / h
+            d = (1 + 1 / (2 * r)) * d - 1 / (2 * r) * past[1][1]
+        x = s.sigma / t.sigma * x - s.alpha * (math.exp(-h) - 1) * d
+    return x
+
+
+@each_schedule
+@pytest.mark.parametrize("below", [0, 4, 100])
+def test_dpmpp_2m_is_algorithm_2_and_ends_with_first_order_below_some_steps(schedule: Schedule, below: int) -> None:
+    assert_as_by_hand(DPMpp2M(below), lambda x, levels, _: dpmpp_2m(x, levels, below), schedule)
 
 
 def dpmpp_3m(x: Array, levels: Sequence[Level], lower_order_below: int, halved: bool) -> Array:
@@ -97,13 +122,15 @@ def unipc_step(
     return np.asarray(base - s.alpha * b_h * sum(rho * d for rho, d in zip(rhos, d1s, strict=True)))
 
 
-def unipc(x: Array, levels: Sequence[Level], order: int, variant: str, lower_order_below: int) -> Array:
+def unipc(x: Array, levels: Sequence[Level], order: int, variant: str, lower_order_below: int, to: str) -> Array:
+    """The authors' code counts the steps between noisy levels only, diffusers' all."""
     steps = len(levels) - 1
+    last = steps - 1 if to == "noisy" and levels[-1].is_clean else steps
     past: list[tuple[float, Array]] = [(lam(levels[0]), predicted(x, levels[0]))]
     for i, (t, s) in enumerate(pairwise(levels)):
         if s.is_clean:
             return past[0][1]
-        p = min(order, i + 1, steps - i if steps < lower_order_below else order)
+        p = min(order, i + 1, last - i if steps < lower_order_below else order)
         predicted_x = unipc_step(x, s, past, t, p, variant, None)
         if i == steps - 1:
             return predicted_x
@@ -119,9 +146,29 @@ def unipc(x: Array, levels: Sequence[Level], order: int, variant: str, lower_ord
 def test_unipc_is_the_solution_of_its_linear_system(
     schedule: Schedule, order: Literal[1, 2, 3], variant: Literal["bh1", "bh2"]
 ) -> None:
-    for below in (0, 100):
-        sampler = UniPC(order, variant, below)
-        assert_as_by_hand(sampler, lambda x, levels, _, b=below: unipc(x, levels, order, variant, b), schedule)  # type: ignore[misc]
+    for below, to in ((0, "noisy"), (100, "noisy"), (100, "clean"), (4, "noisy")):
+        sampler = UniPC(order, variant, below, to)  # type: ignore[arg-type]
+        by_hand = partial(unipc, order=order, variant=variant, lower_order_below=below, to=to)
+        assert_as_by_hand(sampler, lambda x, levels, _, by=by_hand: by(x, levels), schedule)  # type: ignore[misc]
+
+
+def dpm_solver_2_taylor(x: Array, levels: Sequence[Level]) -> Array:
+    """The multistep DPM-Solver-2 for the noise prediction (arXiv 2206.00927) with the linear term's exact integral."""
+    past: list[tuple[float, Array]] = []
+    for t, s in pairwise(levels):
+        past.insert(0, (lam(t), predicted_eps(x, t)))
+        eps = past[0][1]
+        x = transfer(x, eps, t, s)
+        if len(past) > 1 and not s.is_clean:
+            h, slope = lam(s) - lam(t), (eps - past[1][1]) / (past[0][0] - past[1][0])
+            x = x - s.sigma * (math.expm1(h) - h) * slope
+    return x
+
+
+@each_schedule
+def test_deis_of_degree_1_in_log_rho_is_the_multistep_dpm_solver_2_of_type_taylor(schedule: Schedule) -> None:
+    sampler = DEIS(degree=1, variable="log-rho")
+    assert_as_by_hand(sampler, lambda x, levels, _: dpm_solver_2_taylor(x, levels), schedule)
 
 
 def adams_bashforth(

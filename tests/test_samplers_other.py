@@ -152,6 +152,7 @@ COUNTS: dict[str, Callable[[int, bool], int]] = {
     "restart[sigma_max=100,restart_steps=3,iterations=2]": lambda n, clean: 2 * n - clean + (12 if n > clean else 0),
     "reverse-diffusion": lambda n, clean: n,
     "sa-solver": lambda n, clean: n,
+    "sa-solver[evaluate_end=true]": lambda n, clean: n + (n > clean),
     "sde-dpm++2m": lambda n, clean: n,
     "unipc": lambda n, clean: n,
 }

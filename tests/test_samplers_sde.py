@@ -82,27 +82,40 @@ def sa_step(x: Array, t: Level, s: Level, tau: float, z: Array | float, values: 
 @each_schedule
 @pytest.mark.parametrize(("predictor", "corrector"), [(1, 1), (2, 2), (3, 4), (4, 1), (1, 4)])
 @pytest.mark.parametrize("tau", [0.0, 0.7, 1.0])
-def test_sa_solver_is_algorithm_1_of_its_paper(
-    schedule: Schedule, predictor: Literal[1, 2, 3, 4], corrector: Literal[1, 2, 3, 4], tau: float, noise: NoiseOf
+@pytest.mark.parametrize(("below", "more"), [(0, False), (100, False), (5, True)])
+def test_sa_solver_is_algorithm_1_of_its_paper_with_the_endings_of_its_authors(
+    schedule: Schedule,
+    predictor: Literal[1, 2, 3, 4],
+    corrector: Literal[1, 2, 3, 4],
+    tau: float,
+    below: int,
+    more: bool,
+    noise: NoiseOf,
 ) -> None:
-    """Predict, evaluate, correct, with one draw a step; noise only in steps that start in 0.2 ... 0.7."""
+    """Predict, evaluate, correct, with one draw a step; noise only in steps that start in 0.2 ... 0.7.
+
+    Where orders fall, they are 1 and 2 in the last step between noisy levels. With `more`, the authors' `more_steps`,
+    that step is corrected too, and x_0 is evaluated once more at its end.
+    """
 
     def by_hand(x: Array, levels: Sequence[Level], draw: Draw) -> Array:
+        noisy = [level for level in levels if not level.is_clean]
         past: Past = [(lam(levels[0]), predicted(x, levels[0]))]
-        for i, (t, s) in enumerate(pairwise(levels)):
-            if s.is_clean:
-                return past[0][1]
+        for i, (t, s) in enumerate(pairwise(noisy)):
+            left = len(noisy) - 1 - i if len(levels) - 1 < below else 4
             scale = tau if 0.2 <= t.t <= 0.7 else 0.0
             z = draw() if scale > 0 else 0.0
-            ahead = sa_step(x, t, s, scale, z, past[:predictor])
-            if i == len(levels) - 2:
+            ahead = sa_step(x, t, s, scale, z, past[: min(predictor, left)])
+            if s is levels[-1] and not more:
                 return ahead
             new = (lam(s), predicted(ahead, s))
-            x = sa_step(x, t, s, scale, z, [new, *past[: corrector - 1]])
+            x = sa_step(x, t, s, scale, z, [new, *past[: min(corrector, left + 1) - 1]])
             past = [new, *past]
-        return x
+        if not levels[-1].is_clean:
+            return x
+        return predicted(x, noisy[-1]) if more else past[0][1]
 
-    sampler = SASolver(predictor, corrector, tau, 0.2, 0.7)
+    sampler = SASolver(predictor, corrector, tau, 0.2, 0.7, below, more)
     assert_as_by_hand(sampler, by_hand, schedule, noise if tau else None, 1e-9)
 
 
