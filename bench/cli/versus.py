@@ -6,7 +6,7 @@ from pathlib import Path
 def versus(
     *,
     model: str = "digits",
-    samplers: str = "ddim,ddpm,heun,dpm++2m,unipc",
+    samplers: str = "ddim,ddpm,heun,dpm++2m[lower_order_below=0],unipc[first_order_to=clean]",
     steps: int = 20,
     batch: int = 256,
     repeats: int = 10,
