@@ -2,9 +2,9 @@
 (arXiv 2211.01095), the third-order multistep solver.
 
 One evaluation a step. The quadratic through the last three x_0 is integrated exactly in log-SNR; the first two steps,
-for which there is less history, are of first and second order (the latter algorithm 2), and so is the end: the step to
-the clean level is of first order, and with few steps the order falls to 1 at any end. The code of the authors and of
-diffusers counts the second derivative of the quadratic half, which leaves a method of second order (`halved`).
+for which there is less history, are of first and second order (the latter algorithm 2), and so is the end
+(`lower_order_below`); the step to the clean level is x_0 itself. The code of the authors and of diffusers counts the
+second derivative of the quadratic half, which leaves a method of second order (`halved`).
 
 Published figures of "3M" (the tables of DPM-Solver-v3, arXiv 2310.13268, and of diff-sampler) were made with that half
 and with an order that falls at every number of steps: `dpm++3m[halved=true,lower_order_below=1000]`.
@@ -24,7 +24,7 @@ from annotated_types import Ge
 from models.denoiser import Denoiser
 from models.schedule import Level
 from samplers.base import Noise, Sampler
-from samplers.coefficients import exponential_weights, weighted_sum
+from samplers.coefficients import exponential_weights, orders_left, weighted_sum
 from samplers.dpmpp_2m import second_order
 from samplers.registry import register
 
@@ -39,12 +39,14 @@ class DPMpp3M(Sampler):
 
     Attributes:
         halved: whether the second derivative counts half, as in the authors' code.
-        lower_order_below: with fewer steps than this the order falls to 1 at the end, whatever the last level; the
-            10 of the authors' code; more than there are steps, as in published tables: always.
+        lower_order_below: with fewer steps than this the order falls to 1 on the step to the lowest noisy level; 0:
+            never; 10: as the authors' code. The default is the best over the grids trailing, leading, linspace, logsnr
+            and karras at 5 to 20 evaluations: solver error on the digits 0.103 for 0.176 of 10 (geometric means), FD
+            0.76 for 1.51. On trailing alone, whose last step is short, 10 is slightly better from 10 evaluations on.
     """
 
     halved: bool = False
-    lower_order_below: Annotated[int, Ge(0)] = 10
+    lower_order_below: Annotated[int, Ge(0)] = 100
 
     paper = "arXiv:2211.01095"
     family = "ODE, multistep"
@@ -58,13 +60,12 @@ class DPMpp3M(Sampler):
         return len(levels) - 1
 
     def sample(self, model: Denoiser, x: Tensor, levels: Sequence[Level], noise: Noise) -> Tensor:
-        steps = len(levels) - 1
         past: list[tuple[Level, Tensor]] = []  # the latest first
         for done, (t, s) in enumerate(pairwise(levels)):
             past = [(t, model(x, t).x0), *past[:2]]
-            order = min(len(past), steps - done) if steps < self.lower_order_below else len(past)
-            if s.is_clean or order < 3:
-                x = second_order(x, s, past[: 1 if s.is_clean else order])
+            order = 1 if s.is_clean else orders_left(levels, done, self.lower_order_below)
+            if len(past[:order]) < 3:
+                x = second_order(x, s, past[:order])
             else:
                 weights = (_halved if self.halved else exponential_weights)(1.0, t, s, *(level for level, _ in past))
                 data = ((s.alpha * w, x0) for w, (_, x0) in zip(weights, past, strict=True))

@@ -88,7 +88,7 @@ def test_dpmpp_3m_is_of_third_order_and_that_of_diffusers_of_second(noise: Noise
     for steps in (80, 160, 320):
         levels = LogSNR(clean=False, t_end=0.1)(schedule, steps)
         exact = law.flow(x, levels[0], levels[-1])
-        ours = SAMPLERS.make("dpm++3m").sample(model, x, levels, noise(2))
+        ours = SAMPLERS.make("dpm++3m[lower_order_below=0]").sample(model, x, levels, noise(2))
         errors["ours"].append(float((ours - exact).abs().max()))
         errors["theirs"].append(float((diffusers_on(model, x, levels) - exact).abs().max()))
     orders = {who: [math.log2(a / b) for a, b in pairwise(found)] for who, found in errors.items()}

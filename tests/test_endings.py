@@ -26,6 +26,8 @@ def error(spec: str, steps: int, grid: str = _TIME_UNIFORM) -> float:
     ("spec", "without", "steps", "at_most", "at_least"),
     [
         ("dpm++2m", "lower_order_below=0", 9, 0.13, 0.24),
+        ("dpm++3m", "lower_order_below=0", 9, 0.12, 0.6),
+        ("dpm++3m", "lower_order_below=10", 11, 0.08, 0.35),
         ("unipc[variant=bh1]", "lower_order_below=0", 9, 0.1, 0.6),
         ("unipc[variant=bh1]", "first_order_to=clean", 9, 0.1, 1.4),
         ("unipc", "first_order_to=clean", 9, 0.12, 0.3),
@@ -42,7 +44,7 @@ def test_by_default_the_last_step_between_noisy_levels_is_of_first_order(
     assert error(changed, steps) > at_least
 
 
-@pytest.mark.parametrize("spec", ["dpm++2m", "unipc", "unipc[variant=bh1]", "sa-solver[tau=0]"])
+@pytest.mark.parametrize("spec", ["dpm++2m", "dpm++3m", "unipc", "unipc[variant=bh1]", "sa-solver[tau=0]"])
 @pytest.mark.parametrize("steps", [6, 11, 21])
 def test_a_step_to_the_clean_level_does_not_move_the_ending(spec: str, steps: int) -> None:
     """It is x_0 itself: with it and without a method loses as much, as in the authors' code."""
