@@ -1,6 +1,8 @@
 """From a cell to what is run: its model, sampler and levels, and its identity, all that decides its result."""
 
 import dataclasses
+import hashlib
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +12,7 @@ from bench.images import QUANTISER
 from bench.placement import place
 from bench.plan import Cell
 from bench.rig import Rig
-from bench.sources import architecture_sha256, code_sha256, sampler_sha256
+from bench.sources import architecture_sha256, code_sha256, extractor_code_sha256, sampler_sha256
 from models.denoiser import Clip
 from models.grids import GRIDS
 from models.modes import Mode
@@ -79,6 +81,7 @@ def resolve(cell: Cell, rig: Rig) -> Resolved:
         "grid": cell.grid,
         "grid_parameters": dataclasses.asdict(GRIDS.make(cell.grid)),
         "steps": cell.steps,
+        "levels_sha256": _levels_sha256(levels),
         "seed": cell.seed,
     }
     return Resolved(cell, model, sampler, levels, identity)
@@ -105,7 +108,13 @@ def _shared(rig: Rig) -> dict[str, Any]:
         **rig.protocol,
         "quantiser": QUANTISER,
         "code_sha256": code_sha256(),
+        "extractor_code_sha256": None if rig.extractor is None else extractor_code_sha256(rig.extractor.module),
     }
+
+
+def _levels_sha256(levels: Sequence[Level]) -> str:
+    """Of the numbers that are sampled at, to the last bit: whatever code or library moves them."""
+    return hashlib.sha256(b"".join(struct.pack(f"<{len(level)}d", *level) for level in levels)).hexdigest()
 
 
 def _label_rule(rig: Rig, model: Model) -> str | None:

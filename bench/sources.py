@@ -1,82 +1,114 @@
-"""The code that a cell's result comes from, as a hash: when it changes, the cell is measured again.
+"""The code that a cell's result comes from, as hashes: when it changes, the cell is measured again.
 
 Files are read once a process: what runs is what was imported, whatever happens to the files afterwards.
 """
 
-import hashlib
 import inspect
 import sys
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
+from bench.closure import (
+    Module,
+    data_of,
+    digest_of,
+    in_tree,
+    is_installed,
+    is_standard,
+    module_file,
+    modules_of,
+    versions_of,
+)
 from models.architectures import maker_of
 from models.card import DIFFUSERS
+from models.errors import UsageError
 from models.zoo import Model
 from samplers import Sampler, base, registry
 
-# what measures, and what a model is made of; the sampler's own code is hashed apart
-_BENCH = (
-    *("cell", "generation", "images", "labels", "noise", "noise_kernel", "philox", "resolve", "rig", "score"),
-    *("solution", "sources"),
-)
-_MODELS = (
-    *("analytic", "building", "classifier", "denoiser", "execution", "grids", "modes", "networks", "resnet"),
-    *("schedule", "vae"),
-)
-_ROOT = Path(__file__).parent
-_CODE = (
-    *(_ROOT / f"{name}.py" for name in _BENCH),
-    *sorted((_ROOT / "quality").glob("*.py")),
-    *sorted((_ROOT / "timing").glob("*.py")),
-    *(_ROOT.parent / "models" / f"{name}.py" for name in _MODELS),
-    Path(inspect.getfile(base)),
-)
-_APART = (base.__name__, registry.__name__)
+_MEASURES = ("bench.cell", "bench.timing.rounds", "bench.timing.work", base.__name__)
+"""What makes, scores and times images: its code, and all that it imports but for the samplers, all cells share."""
+
+_ROOT = Path(__file__).parents[1]
+_APART = (registry.__name__, registry.__name__.partition(".")[0])
+_LOOKED_UP = {"SAMPLERS", "samplers"}
+"""Words of a plugin that takes samplers of the tree by name: it may use any of them."""
 
 
 @cache
 def code_sha256() -> str:
     """Of the code that all cells share."""
-    return _hash_of([path.read_text() for path in _CODE])
+    return digest_of(_shared(), _ROOT)
+
+
+@cache
+def _shared() -> frozenset[Path]:
+    found = modules_of(_MEASURES, lambda name, path: in_tree(name) and name.partition(".")[0] != "samplers")
+    return frozenset(module.path for module in found)
 
 
 @cache
 def sampler_sha256(cls: type[Sampler]) -> str:
-    """Of the files that a sampler's class and its base classes stand in, and of those that they use."""
-    own = [each.__module__ for each in cls.__mro__ if issubclass(each, Sampler) and each.__module__ not in _APART]
-    return _hash_of(_texts(own))
+    """Of the modules that a sampler's class and its base classes stand in, and of all that `_code_sha256` adds."""
+    own = [each for each in cls.__mro__ if issubclass(each, Sampler) and each.__module__ != base.__name__]
+    unread = [_text_of(each) for each in own if module_file(each.__module__) is None]
+    return _code_sha256(tuple(dict.fromkeys(each.__module__ for each in own)), tuple(unread))
 
 
 def architecture_sha256(model: Model) -> str | None:
-    """Of the files of a network that a plugin brings; None for one of diffusers', whose version is recorded."""
+    """Of the code of a network that a plugin brings; None for one of diffusers', whose version is recorded."""
     name = model.card.architecture
-    return None if name == DIFFUSERS else _module_sha256(maker_of(name).__module__)
+    if name == DIFFUSERS:
+        return None
+    maker: Callable[..., Any] = maker_of(name)
+    while isinstance(maker, partial):
+        maker = maker.func
+    return _code_sha256((inspect.unwrap(maker).__module__,))
+
+
+def extractor_code_sha256(module: object) -> str | None:
+    """Of the code of an extractor that a plugin brings; None for one of ours or of the library, whose version is
+    recorded.
+    """
+    name = type(module).__module__
+    path = module_file(name)
+    return None if in_tree(name) or path is None or is_installed(path) else _code_sha256((name,))
 
 
 @cache
-def _module_sha256(name: str) -> str:
-    return _hash_of(_texts([name]))
+def _code_sha256(roots: tuple[str, ...], words: tuple[str, ...] = ()) -> str:
+    """Of modules, of those that they import and that are no one else's, of the data files that they name, and of the
+    versions of the packages that they import; see `bench.closure`.
+    """
+    modules = _modules(roots)
+    if any(not module.in_tree and _LOOKED_UP & module.symbols for module in modules):
+        tree = (name for name in sys.modules if name.startswith("samplers.") and name not in _APART)
+        modules = _modules((*roots, *sorted(tree)))
+    files = {module.path for module in modules} - _shared()
+    first = module_file(roots[0])
+    folder = _ROOT if first is None or in_tree(roots[0]) else first.parent
+    return digest_of(files | data_of(modules), folder, [*words, *versions_of(modules)])
 
 
-def _texts(names: list[str]) -> list[str]:
-    """The text of modules, and of those of the same packages, or of `samplers`, that they take something from."""
-    packages = {name.partition(".")[0] for name in names} | {"samplers"}
-    waiting, found = list(names), dict[str, str]()
-    while waiting:
-        name = waiting.pop()
-        module = sys.modules.get(name)
-        if name not in found and module is not None:
-            found[name] = _text(module)
-            taken = {getattr(value, "__module__", None) or "" for value in vars(module).values()}
-            waiting += sorted(each for each in taken if each.partition(".")[0] in packages and each not in _APART)
-    return [found[name] for name in sorted(found)]
+def _modules(roots: tuple[str, ...]) -> list[Module]:
+    packages = {root.partition(".")[0] for root in roots}
+
+    def follows(name: str, path: Path) -> bool:
+        if in_tree(name):
+            return name not in _APART and path not in _shared()
+        return name.partition(".")[0] in packages or not is_installed(path)
+
+    read = [root for root in roots if (path := module_file(root)) is None or not is_standard(path)]
+    return modules_of(read, follows)
 
 
-def _text(module: ModuleType) -> str:
-    path = getattr(module, "__file__", None)
-    return Path(path).read_text() if path and path.endswith(".py") else ""
-
-
-def _hash_of(texts: list[str]) -> str:
-    return hashlib.sha256("\0".join(texts).encode()).hexdigest()
+def _text_of(cls: type[Sampler]) -> str:
+    """The text of a class that no file has, as of a notebook's; UsageError if nothing has it."""
+    try:
+        return inspect.getsource(cls)
+    except (OSError, TypeError):
+        raise UsageError(
+            f"the code of sampler {cls.__qualname__} is in no file, so that nobody can tell when it changes; write it "
+            "into one, and give that with --plugin"
+        ) from None

@@ -21,6 +21,7 @@ from torch import nn
 from models.card import DIFFUSERS
 from models.errors import UsageError
 from models.networks import Conditioned, call_unet, make_unet
+from models.registry import origin as origin_of
 from models.registry import unknown
 from models.weights import shortened
 
@@ -29,18 +30,14 @@ Maker = Callable[[dict[str, Any]], nn.Module]
 _makers: dict[str, Maker] = {DIFFUSERS: make_unet}
 
 
-def _origin(maker: Maker) -> str:
-    return f"{getattr(maker, '__module__', '?')}.{getattr(maker, '__qualname__', repr(maker))}"
-
-
 def register_network(name: str) -> Callable[[Maker], Maker]:
     """Decorator that enters a function from a config to a module under a name; UsageError if it is taken."""
 
     def enter(maker: Maker) -> Maker:
         known = _makers.get(name)
-        if known is not None and _origin(known) != _origin(maker):  # a plugin file may be executed again
+        if known is not None and origin_of(known) != origin_of(maker):  # a plugin file may be executed again
             raise UsageError(
-                f"two networks are called {name!r}: {_origin(known)} and {_origin(maker)}; rename one of them"
+                f"two networks are called {name!r}: {origin_of(known)} and {origin_of(maker)}; rename one of them"
             )
         _makers[name] = maker
         return maker
@@ -80,7 +77,7 @@ def make_network(name: str, config: dict[str, Any], origin: str) -> nn.Module:
         ) from None
     if not isinstance(module, nn.Module):
         raise UsageError(
-            f"architecture {name!r} ({_origin(_makers[name])}) gave a {type(module).__name__}, no nn.Module"
+            f"architecture {name!r} ({origin_of(_makers[name])}) gave a {type(module).__name__}, no nn.Module"
         )
     return module
 

@@ -10,6 +10,7 @@ adapters for the classes of another library: nothing of it is imported before.
 import dataclasses
 import difflib
 import json
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,6 +21,9 @@ from pydantic import TypeAdapter, ValidationError
 from models.errors import UsageError
 
 T = TypeVar("T")
+
+PLUGIN = "sampler_bench_plugin_"
+"""What the names of the modules of plugin files begin with."""
 
 
 def unknown(kind: str, given: str, known: Iterable[str]) -> UsageError:
@@ -207,9 +211,11 @@ def _validator(cls: type[T]) -> TypeAdapter[T]:
     return TypeAdapter(cls)
 
 
-def origin(cls: type) -> str:
-    """Where a class comes from, for messages and listings: module.Class."""
-    return f"{cls.__module__}.{cls.__qualname__}"
+def origin(made: Any) -> str:
+    """Where a class or function comes from, for messages and listings: module.Name, or "Name in FILE" of a plugin."""
+    module = getattr(made, "__module__", None) or "?"
+    name = getattr(made, "__qualname__", None) or repr(made)
+    return f"{name} in {sys.modules[module].__file__}" if module.startswith(PLUGIN) else f"{module}.{name}"
 
 
 def explain(error: ValidationError) -> str:

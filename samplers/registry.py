@@ -2,13 +2,15 @@
 schedulers of diffusers, which is imported only when one of them is asked for.
 """
 
+import hashlib
 import importlib.util
+import os
 import sys
 from importlib.metadata import entry_points
 from pathlib import Path
 
 from models.errors import UsageError
-from models.registry import Family, Registry
+from models.registry import PLUGIN, Family, Registry
 from samplers.base import Sampler
 from samplers.diffusers_schedulers import SCHEDULERS
 
@@ -33,7 +35,9 @@ def load_file(path: Path) -> None:
     """Import a plugin file, whose samplers register themselves; UsageError if it is missing or raises."""
     if not path.is_file():
         raise UsageError(f"no plugin file {str(path)!r}; expected a Python file that registers a sampler")
-    module_name = f"sampler_bench_plugin_{path.stem}"
+    # files of one name in two folders are two modules
+    place = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:16]
+    module_name = f"{PLUGIN}{path.stem}_{place}"
     spec = importlib.util.spec_from_file_location(module_name, path)
     if spec is None or spec.loader is None:
         raise UsageError(f"{str(path)!r} is not a Python file; expected NAME.py")
