@@ -2,7 +2,8 @@
 
 `results/<run>/study.json` holds the resolved study and the identities of its cells, `cells/<id>.json` a record each and
 `cells/<id>.png` the first images of that cell. A record is written to a temporary file, flushed to disk and renamed, so
-that whatever kills a run leaves whole records or none.
+that whatever kills a run leaves whole records or none. What makes no sense (`bench.record_schema`) is broken, and never
+counts; what a newer version wrote is refused.
 """
 
 from __future__ import annotations
@@ -10,16 +11,18 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.record_schema import SCHEMA as SCHEMA
+from bench.record_schema import CellRecord, Manifest, fault
 from models.errors import UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SCHEMA = 1
+_DIGEST = "sha256_of_the_rest"
 
 Record = dict[str, Any]
 """Flat columns, units in their names, None for what was not measured; lists only for raw times."""
@@ -42,15 +45,54 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     os.replace(temporary, path)
 
 
+def _sealed(content: dict[str, Any]) -> dict[str, Any]:
+    """With a digest, which tells a file that is damaged."""
+    return content | {_DIGEST: _digest(content)}
+
+
+def _opened(path: Path) -> Any:
+    """The content of a file with a digest, or of one that an older version wrote without.
+
+    Raises:
+        OSError: there is no such file, or it cannot be read.
+        ValueError: it is no JSON, or not what was written.
+        NewerRun: a newer version has written it.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        _refuse_newer(path, content)
+        if isinstance(content, dict):
+            digest = _digest(content)
+            if content.pop(_DIGEST, digest) != digest:
+                raise ValueError("it is not what was written: its digest is another")
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    return content
+
+
+def _digest(content: dict[str, Any]) -> str:
+    said = {key: value for key, value in content.items() if key != _DIGEST}
+    # half a character has no bytes, and no place in a file: a ValueError
+    return hashlib.sha256(json.dumps(said, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+class NewerRun(UsageError):
+    """A file that a newer version wrote."""
+
+
 class RunFolder:
     """A folder of records.
 
     Args:
         path: the folder; `create` makes it.
+
+    Attributes:
+        broken: why a file is no record, of each that was read and is not, by the cell's id.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.broken: dict[str, str] = {}
         self.cells = path / "cells"
         self._manifest = path / "study.json"
 
@@ -79,27 +121,43 @@ class RunFolder:
         that "auto" stands for.
         """
         content = {"schema": SCHEMA, "study": study, "cells": cells, "published": list(published), "batch": batch}
-        write_json(self._manifest, content)
+        write_json(self._manifest, _sealed(content))
 
     def manifest(self) -> dict[str, Any]:
         """The resolved study and its cells; UsageError if this is no run folder."""
         try:
-            content: dict[str, Any] = json.loads(self._manifest.read_text())
+            content = _opened(self._manifest)
         except (FileNotFoundError, NotADirectoryError):
             raise UsageError(f"{str(self.path)!r} is not a run folder: it has no study.json") from None
+        except NewerRun:
+            raise
         except (ValueError, OSError) as error:
             raise UsageError(f"{self._manifest} is damaged: {error}; run the study again") from None
-        if not isinstance(content, dict) or content.get("schema") != SCHEMA:
-            found = content.get("schema") if isinstance(content, dict) else type(content).__name__
-            raise UsageError(f"{self._manifest} has schema {found}; this version reads {SCHEMA}")
-        if not isinstance(content.get("study"), dict) or not isinstance(content.get("cells"), list):
-            raise UsageError(f"{self._manifest} is damaged: it lacks the study or its cells; run the study again")
-        return content
+        wrong = fault(Manifest, content)
+        if wrong is not None or content.get("schema") != SCHEMA:
+            reason = wrong or f"it has schema {content.get('schema')!r}; this version reads {SCHEMA}"
+            raise UsageError(f"{self._manifest} is damaged: {reason}; run the study again")
+        return dict(content)
+
+    def refuse_newer(self) -> None:
+        """NewerRun if a newer version has written this run; a folder without one, or with a damaged one, is fine."""
+        try:
+            self.manifest()
+        except NewerRun:
+            raise
+        except UsageError:
+            return
 
     def batch(self, images: int, device: str) -> int | None:
-        """What the last run found "auto" to stand for, if it was of as many images on this device; else None."""
+        """What the last run found "auto" to stand for, if it was of as many images on this device; else None.
+
+        Raises:
+            NewerRun: it was one of a newer version.
+        """
         try:
             manifest = self.manifest()
+        except NewerRun:
+            raise
         except UsageError:
             return None
         study, found = manifest["study"], manifest.get("batch")
@@ -110,29 +168,41 @@ class RunFolder:
         """Where the first images of a cell are."""
         return self.cells / f"{cell}.png"
 
-    def read(self, cell: str, set_aside: bool = False) -> Record | None:
-        """The record of a cell, or None if there is none or it is broken.
+    def read(self, cell: str, identity: Mapping[str, Any] | None = None) -> Record | None:
+        """The record of a cell, or None if there is none or it is broken, which `broken` then says.
 
         Args:
             cell: its id.
-            set_aside: whether to rename a broken file to `<id>.broken`, as a run does that will write it again.
+            identity: columns that it has to have; None: whatever it says.
+
+        Raises:
+            NewerRun: a newer version has written it.
         """
         path = self.cells / f"{cell}.json"
         try:
-            record = json.loads(path.read_text())
-            if record["id"] != cell or record["schema"] != SCHEMA or record["status"] not in ("ok", "failed"):
-                raise ValueError("not the record of this cell")
+            record = _opened(path)
+            if (reason := fault_of(record, cell, identity)) is None:
+                return dict(record)
         except FileNotFoundError:
             return None
-        except (ValueError, KeyError, TypeError):
-            if set_aside:
-                os.replace(path, path.with_suffix(".broken"))
-            return None
-        return dict(record)
+        except NewerRun:
+            raise
+        except (ValueError, OSError) as error:
+            reason = str(error)
+        self.broken[cell] = reason
+        return None
+
+    def set_aside(self) -> None:
+        """Rename the broken files that were read to `<id>.broken`, as a run does that will write them again."""
+        for cell in self.broken:
+            path = self.cells / f"{cell}.json"
+            os.replace(path, path.with_suffix(".broken"))
 
     def write(self, record: Record) -> None:
-        """Commit a record."""
-        write_json(self.cells / f"{record['id']}.json", record)
+        """Commit a record; ValueError for one that would not be read back."""
+        if (reason := fault_of(record, record["id"])) is not None:
+            raise ValueError(f"not the record of a cell: {reason}")
+        write_json(self.cells / f"{record['id']}.json", _sealed(record))
 
     def load(self) -> pd.DataFrame:
         """The records of the manifest's cells that are there, a row each, in the order of the study."""
@@ -140,3 +210,23 @@ class RunFolder:
 
         records = [record for cell in self.manifest()["cells"] if (record := self.read(cell)) is not None]
         return pd.DataFrame.from_records(records)
+
+
+def fault_of(record: object, cell: str, identity: Mapping[str, Any] | None = None) -> str | None:
+    """Why some content is not the record of a cell, in a line; None if it is."""
+    if not isinstance(record, dict):
+        return f"it is a {type(record).__name__}, no record"
+    expected = {"schema": SCHEMA, "id": cell} | json.loads(json.dumps(dict(identity or {})))
+    for key, right in expected.items():
+        if key not in record or record[key] != right:
+            return f"its {key} is {record.get(key)!r}; expected {right!r}"
+    return fault(CellRecord, record)
+
+
+def _refuse_newer(path: Path, content: object) -> None:
+    schema = content.get("schema") if isinstance(content, dict) else None
+    if isinstance(schema, int) and schema > SCHEMA:
+        raise NewerRun(
+            f"{path} has schema {schema}, but this version reads {SCHEMA}: a newer version has written it. Upgrade "
+            "sampler-bench, or choose another folder with --out"
+        )

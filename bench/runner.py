@@ -16,7 +16,7 @@ from bench.environment import describe
 from bench.images import save_preview
 from bench.placement import grid_ends
 from bench.plan import Cell, Expectation, expectations, plan
-from bench.record import SCHEMA, Record, RunFolder, cell_id
+from bench.record import SCHEMA, Record, RunFolder, cell_id, fault_of
 from bench.resolve import Resolved, resolve
 from bench.rig import Rig
 from bench.solution import Solutions
@@ -71,16 +71,19 @@ def run_study(study: Study, rig: Rig, folder: RunFolder, force: bool, progress: 
         progress: told how far the run is.
 
     Raises:
-        UsageError: a cell whose sampler, grid and model do not fit together, before anything is written.
+        UsageError: a cell whose sampler, grid and model do not fit together, or a run that a newer version wrote,
+            before anything is written.
     """
+    folder.refuse_newer()
     resolved = [(cell, resolve(cell, rig)) for cell in plan(study)]
     names = {cell: cell_id(each.identity) for cell, each in resolved}
     # where a model has no range to clip to, a clipped cell and one that is not are the same
     cells = {names[cell]: each for cell, each in resolved}
+    read = {name: folder.read(name, each.identity) for name, each in cells.items()}
     folder.create()
+    folder.set_aside()
     published = [_published(names[each.cell], each) for each in expectations(study)]
     folder.write_manifest(study.model_dump(mode="json"), list(cells), published, rig.batch)
-    read = {name: folder.read(name, set_aside=True) for name in cells}
     found = {name: record for name, record in read.items() if record is not None and record["status"] == "ok"}
     run = _Run(rig, folder, force, progress, cells, found)
     return run.all()
@@ -151,7 +154,10 @@ class _Run:
                 solutions = Solutions(self._folder.path / "solutions")
                 advanced = self._progress.advanced
                 found = measure(resolved, rig, self._graphs, solutions, lambda images: advanced(images * expected))
-            record |= {"stochastic": resolved.sampler.stochastic, **found.columns}
+            complete = record | {"stochastic": resolved.sampler.stochastic, **found.columns}
+            if (wrong := fault_of(complete | self._environment, name)) is not None:
+                raise ValueError(f"what was measured makes no sense: {wrong}")
+            record = complete
             save_preview(found.preview, self._folder.preview(name))
             log.unlink(missing_ok=True)
         except OSError:
@@ -186,7 +192,7 @@ class _Run:
         first = {self._cells[name].cell.setting: name for name in reversed(good)}
         settings = []
         for name in reversed(first.values()):
-            times = Times.of_record(good[name], good[name]["generation_batch"], rule.batches)
+            times = Times.of_record(good[name], good[name].get("generation_batch") or rig.batch, rule.batches)
             settings.append(Setting(self._cells[name], good[name], times))
         if not self._warm and any(setting.times.rounds < rule.repeats for setting in settings):
             rig.warm_up()  # nothing was generated: every image was there already

@@ -37,6 +37,8 @@ def run_and_report(name: str, overrides: Overrides, out: Path | None, *, force: 
         return _dry_run(rig)
     with bar() as shown:
         outcome = run_study(study, rig, folder, force, _CellProgress(shown))
+    for cell, reason in folder.broken.items():
+        errors.print(f"{cell}.json was no record ({reason}); it was measured again", markup=False)
     errors.print(f"{outcome.measured} cells measured, {outcome.kept} kept from before, {outcome.failed} failed")
     if outcome.untimed:
         errors.print(f"the timing of {outcome.untimed} settings failed; run the study again to go on")
@@ -76,6 +78,8 @@ def report_runs(runs: Sequence[Path], formats: Sequence[str] | None, out: Path |
     if not console.is_terminal:
         console.width = 120  # a log has no edge to wrap at
     console.print(report.terminal_table(summary))
+    for line in summary.broken():
+        errors.print(line, style="red", markup=False, soft_wrap=True)
     for answer in summary.answers:
         console.print(answer.sentence, soft_wrap=True, markup=False)
     for path in written:
@@ -86,6 +90,8 @@ def report_runs(runs: Sequence[Path], formats: Sequence[str] | None, out: Path |
 def compare_runs(run_a: Path, run_b: Path) -> int:
     """Print two runs side by side; the exit status."""
     frame = report.compare(run_a, run_b)
+    for line in frame.attrs["broken"]:
+        errors.print(line, style="red", markup=False, soft_wrap=True)
     print(frame.to_markdown(index=False) if len(frame) else "the two runs have no cell in common")
     return 0
 

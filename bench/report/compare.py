@@ -26,12 +26,13 @@ def compare(run_a: Path, run_b: Path) -> pd.DataFrame:
         "differ" or "not distinguishable" with the p value of Welch's t-test, not corrected for many comparisons, or
         "not tested" where one has no interval; `comparable`, whether both can be compared, with `quality_comparable`
         and `time_comparable` apart, and the `reason` why not. A ratio, difference or test that would compare what
-        cannot be compared is missing.
+        cannot be compared is missing. Its `attrs["broken"]` are sentences on files that are no records.
 
     Raises:
         UsageError: one of them is no run folder.
     """
-    first, second = rows_of(summarise([run_a]).table), rows_of(summarise([run_b]).table)
+    summaries = [summarise([run]) for run in (run_a, run_b)]
+    first, second = (rows_of(each.table) for each in summaries)
     quality = quality_columns(dict.fromkeys(key for row in first + second for key in row))
     partners: dict[tuple[object, ...], list[Row]] = {}
     for b in second:
@@ -42,7 +43,9 @@ def compare(run_a: Path, run_b: Path) -> pd.DataFrame:
     settings = set(map(_setting, first))
     pairs += [(None, b) for b in second if _setting(b) not in settings]
     columns = [*SETTING, *_measured_columns(quality), "comparable", "quality_comparable", "time_comparable", "reason"]
-    return pd.DataFrame([_joined(a, b, quality) for a, b in pairs], columns=columns)
+    frame = pd.DataFrame([_joined(a, b, quality) for a, b in pairs], columns=columns)
+    frame.attrs["broken"] = [line for each in summaries for line in each.broken()]
+    return frame
 
 
 def _measured_columns(quality: list[Quality]) -> list[str]:

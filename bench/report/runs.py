@@ -35,6 +35,7 @@ class Run:
         baseline: sampler, grid and steps of the baseline, in the records' spelling; it runs on the main model.
         mode: the study's first, which is the baseline's and which others are compared with.
         published: what has been published about its cells, as the manifest has it.
+        broken: why the files of some of its cells are no records, by file.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Run:
     baseline: tuple[str, str, int]
     mode: str
     published: list[dict[str, Any]]
+    broken: dict[str, str]
 
     @property
     def tolerance(self) -> float:
@@ -63,7 +65,8 @@ def load(path: Path, name: str) -> tuple[Run, pd.DataFrame]:
     records = _completed(folder.load())
     first = rows_of(records[records["id"] == cells[0]]) if cells else []
     baseline = _baseline(study["baseline"], first)
-    run = Run(name, folder, study, len(cells), baseline, _first_mode(study), manifest.get("published", []))
+    broken = {f"{folder.cells / cell}.json": reason for cell, reason in folder.broken.items()}
+    run = Run(name, folder, study, len(cells), baseline, _first_mode(study), manifest.get("published", []), broken)
     flags = [run.is_baseline(row) for row in rows_of(records[list(_NAMED)])]
     return run, records.assign(run=name, baseline=pd.Series(flags, dtype=bool))
 

@@ -106,17 +106,24 @@ class Summary:
             several = len(self.sections) > 1
             pairs = [(section, each) for section in self.sections for each in section.answers]
             return [_scoped(each, section.label) if several else each for section, each in pairs]
-        missing = sum(run.planned for run in self.runs) - len(self.cells)
-        sentence = f"No answer: no cell has a result ({len(self.failed)} failed, {missing} not measured yet)."
+        sentence = f"No answer: no cell has a result ({len(self.failed)} failed, {self._missing} not measured yet)."
         return [Answer(sentence, None, None, None, self.runs[0].tolerance)]
 
+    @property
+    def _missing(self) -> int:
+        return sum(run.planned - len(run.broken) for run in self.runs) - len(self.cells)
+
+    def broken(self) -> list[str]:
+        """The files that are no records, in sentences: they count for nothing."""
+        found = {file: reason for run in self.runs for file, reason in run.broken.items()}
+        return [f"Broken: {file} is no record: {flat(each)}; run the study again." for file, each in found.items()]
+
     def remarks(self) -> list[str]:
-        """What a reader must know about single cells: failures, missing cells, and notes of the records."""
+        """What a reader must know about single cells: broken, failed and missing ones, and notes of the records."""
         named = len(self.runs) > 1
-        lines = [f"Failed: {_cell(row, named)}: {flat(row['error'])}" for row in self.failed]
-        missing = sum(run.planned for run in self.runs) - len(self.cells)
-        if missing > 0:
-            lines.append(f"Not measured yet: {missing} cells; run the study again to go on.")
+        lines = self.broken() + [f"Failed: {_cell(row, named)}: {flat(row['error'])}" for row in self.failed]
+        if self._missing > 0:
+            lines.append(f"Not measured yet: {self._missing} cells; run the study again to go on.")
         noted: dict[tuple[str, ...], list[Row]] = {}
         for row in rows_of(self.cells[self.cells["note"].notna()]):
             noted.setdefault((row["run"], *method(row), row["note"]), []).append(row)

@@ -108,8 +108,20 @@ def _csv(frame: pd.DataFrame) -> bytes:
 def _parquet(frame: pd.DataFrame) -> bytes:
     buffer = io.BytesIO()
     # a record's parameters may be {}, which Parquet has no type for
-    _as_json(frame, (dict,)).to_parquet(buffer, index=False)
+    plain = _as_json(frame, (dict,))
+    plain.assign(**{name: _of_one_type(plain[name]) for name in plain.columns}).to_parquet(buffer, index=False)
     return buffer.getvalue()
+
+
+def _of_one_type(column: "pd.Series[Any]") -> "pd.Series[Any]":
+    """A column that Parquet can hold: as JSON, where records have values of several types in it."""
+    import pyarrow
+
+    try:
+        pyarrow.array(column, from_pandas=True)
+    except (pyarrow.ArrowException, OverflowError):
+        return column.map(json.dumps)
+    return column
 
 
 def _as_json(frame: pd.DataFrame, kinds: tuple[type, ...]) -> pd.DataFrame:

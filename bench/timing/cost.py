@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
+from pydantic import TypeAdapter, ValidationError
 
 from bench.timing.bootstrap import median_interval, round_medians
 from bench.timing.clock import Timed
@@ -12,6 +13,7 @@ from bench.timing.monitor import Watch, summed, verdict
 
 Columns = dict[str, Any]
 
+_WATCHES = TypeAdapter(list[Watch])
 _SWEEP = ("sweep_batches", "sweep_latency_s", "best_batch", "best_throughput_img_per_s")
 
 
@@ -47,24 +49,27 @@ class Times:
     def of_record(cls, record: Columns, batch: int, others: Sequence[int] = ()) -> "Times":
         """What an earlier run measured of a record, copied.
 
-        Nothing if it is of another batch, or lacks one of the further batches: all of a setting's times are of the same
-        rounds.
+        Nothing if it is of another batch, lacks one of the further batches (all of a setting's times are of the same
+        rounds), or its watches cannot be read.
         """
         rounds = record.get("timing_rounds")
         if not rounds or record["timed_batch"] != batch:
             return cls(batch)
-        sweep = dict(zip(record["sweep_batches"] or [], record["sweep_latency_s"] or [], strict=True))
+        sweep = dict(zip(record.get("sweep_batches") or [], record.get("sweep_latency_s") or [], strict=True))
         if not {*others} <= {*sweep, batch}:
             return cls(batch)
-        watches = [Watch(**{**watch, "throttled": tuple(watch["throttled"])}) for watch in record["timing_watches"]]
+        try:
+            watches = _WATCHES.validate_python(record["timing_watches"])
+        except ValidationError:
+            return cls(batch)
         return cls(
             batch,
             rounds,
             record["first_call_s"],
             [*record["latency_s"]],
-            [*(record["network_s"] or [])],
-            [*(record["device_s"] or [])],
-            record["peak_mem_mib"],
+            [*(record.get("network_s") or [])],
+            [*(record.get("device_s") or [])],
+            record.get("peak_mem_mib"),
             watches,
             {size: [*times] for size, times in sweep.items() if size != batch},
             [*record["timing_calls"]],

@@ -1,0 +1,232 @@
+"""What records and manifests have to say, and what makes sense: whatever else a file holds, it is broken.
+
+A record may have columns that are not listed here: plain JSON, at most a list of lists or of tables deep.
+"""
+
+from typing import Annotated, Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+
+SCHEMA = 1
+
+_LONGEST = 300  # characters of a reason
+
+Count = Annotated[int, Field(ge=0, lt=2**53)]
+Number = Annotated[int, Field(ge=1, lt=2**53)]
+Finite = Annotated[float, Field(ge=-1e15, le=1e15)]
+Measure = Annotated[float, Field(ge=0.0, le=1e15)]
+Distance = Annotated[float, Field(ge=-1e-6, le=1e15)]  # round-off may take a Frechet distance below zero
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Seconds = Annotated[float, Field(ge=1e-9, le=1e9)]
+Range = Annotated[list[Finite], Field(min_length=2, max_length=2)]
+Name = Annotated[str, Field(min_length=1, max_length=10_000)]
+
+_Plain = None | bool | Annotated[int, Field(ge=-(2**63), lt=2**63)] | float | str
+_Table = dict[str, _Plain | list[_Plain]]
+Value = _Plain | list[_Plain | list[_Plain] | _Table] | _Table
+
+
+class Schema(BaseModel):
+    """Of a file, strictly: no text for a number, no NaN; more columns are allowed."""
+
+    model_config = ConfigDict(strict=True, extra="allow", allow_inf_nan=False)
+    __pydantic_extra__: dict[str, Value]
+
+
+class CellRecord(Schema):
+    """A record: what every one says, and of what is known to be there in some, what it can be."""
+
+    id: Name
+    status: Annotated[str, Field(pattern="^(ok|failed)$")]
+    sampler: Name
+    grid: Name
+    steps: Number
+    seed: Annotated[int, Field(ge=0, lt=2**64)]
+    model: Name
+    model_sha256: Name
+    images: Number
+    batch: Number | Annotated[str, Field(pattern="^auto$")]
+    dtype: Name
+    device_name: Name
+    nfe: Measure | None = None
+    nfe_declared: Count | None = None
+
+    error: str | None = None
+    note: str | None = None
+    family: Name | None = None
+    mode: Name | None = None
+    device: Name | None = None
+    subject_sha256: Name | None = None
+    sampler_sha256: Name | None = None
+    code_sha256: Name | None = None
+    version_torch: Name | None = None
+    quantiser: Name | None = None
+    extractor: Name | None = None
+    extractor_sha256: Name | None = None
+    extractor_layer: Name | None = None
+    extractor_batch: Number | None = None
+    reference: Name | None = None
+    reference_sha256: Name | None = None
+    reference_count: Number | None = None
+    reference_features: Count | None = None
+    model_source: Name | None = None
+    value_range: Range | None = None
+    clip: Range | bool | None = None
+
+    latency_s: list[Seconds] | None = None
+    network_s: list[Measure] | None = None
+    device_s: list[Measure] | None = None
+    timed_batch: Number | None = None
+    timing_rounds: Count | None = None
+    timing_calls: list[Number] | None = None
+    timing_watches: list[_Table] | None = None
+    timing_valid: bool | None = None
+    timing_note: str | None = None
+    first_call_s: Measure | None = None
+    compile_s: Measure | None = None
+    peak_mem_mib: Measure | None = None
+    energy_j_per_image: Measure | None = None
+    sweep_batches: list[Number] | None = None
+    sweep_latency_s: list[list[Seconds]] | None = None
+    latency_1_s_median: Seconds | None = None
+    best_batch: Number | None = None
+    best_throughput_img_per_s: Measure | None = None
+    gflop_per_evaluation: Measure | None = None
+    arithmetic_fraction: Measure | None = None
+    threads: Count | None = None
+    generation_batch: Number | None = None
+    preview_count: Count | None = None
+    stochastic: bool | None = None
+    captured: bool | None = None
+    channels_last: bool | None = None
+    compile: bool | None = None
+    graph: bool | None = None
+    final_denoising: bool | None = None
+    sigma_start: Measure | None = None
+    sigma_end: Measure | None = None
+
+    kid_mean: Finite | None = None
+    kid_std: Measure | None = None
+    kid_subset_size: Number | None = None
+    inception_score: Measure | None = None
+    inception_score_std: Measure | None = None
+    precision: Share | None = None
+    recall: Share | None = None
+    law_fd: Distance | None = None
+    law_fd_floor: Measure | None = None
+    law_nearest_rmse: Measure | None = None
+    law_occupancy: Finite | None = None
+    law_occupancy_floor_std: Measure | None = None
+    solver_rmse: Measure | None = None
+    solver_rmse_median: Measure | None = None
+    solver_rmse_reference: Measure | None = None
+    solver_images: Number | None = None
+
+    _WITH_ROUNDS: ClassVar = ("timed_batch", "latency_s", "timing_calls", "timing_watches", "first_call_s")
+
+    @model_validator(mode="after")
+    def _belongs_together(self) -> "CellRecord":
+        if self.status == "ok" and self.nfe is None:
+            raise ValueError("nfe: a cell with a result has a number of evaluations")
+        if self.latency_s == [] and self.timing_rounds:
+            raise ValueError("latency_s: empty after rounds of timing")
+        for name, value in (self.__pydantic_extra__ or {}).items():
+            if name == "fid" or name.startswith(("fd_", "fid_")):
+                _check_distance(name, value)
+        calls, rounds = self.timing_calls, self.timing_rounds
+        if calls is not None and sum(calls) != len(self.latency_s or ()):
+            raise ValueError("timing_calls: expected the calls of the rounds of latency_s")
+        if rounds and (missing := [name for name in self._WITH_ROUNDS if getattr(self, name) is None]):
+            raise ValueError(f"{', '.join(missing)}: missing after rounds of timing")
+        if rounds and not rounds == len(calls or ()) == len(self.timing_watches or ()):
+            raise ValueError("timing_rounds: expected timing_calls and timing_watches of each")
+        if len(self.sweep_batches or ()) != len(self.sweep_latency_s or ()):
+            raise ValueError("sweep_latency_s: expected times of each of sweep_batches")
+        return self
+
+
+_DISTANCE: TypeAdapter[Any] = TypeAdapter(Distance | None, config=ConfigDict(allow_inf_nan=False))
+_ERROR: TypeAdapter[Any] = TypeAdapter(Measure | None, config=ConfigDict(allow_inf_nan=False))
+_ANY: TypeAdapter[Any] = TypeAdapter(Finite | None, config=ConfigDict(allow_inf_nan=False))
+
+
+def _check_distance(name: str, value: object) -> None:
+    """ValueError unless a Frechet distance, or what is known of one, by its name, is a number that it can be."""
+    ends = {"_std": _ERROR, "_ci": _ERROR, "_inf": _ANY}  # extrapolated, it may be negative near zero
+    kind = next((kind for end, kind in ends.items() if name.endswith(end)), _DISTANCE)
+    try:
+        kind.validate_python(value, strict=True)
+    except ValidationError as error:
+        raise ValueError(f"{name}: {error.errors(include_url=False)[0]['msg']}, got {value!r}") from None
+
+
+class Baseline(Schema):
+    """A study's baseline."""
+
+    sampler: Name
+    grid: Name
+    steps: Number
+
+
+class StudyRecord(BaseModel):
+    """What the report takes of a resolved study; the rest of it is for people."""
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+
+    title: str
+    tolerance: Measure
+    baseline: Baseline
+    modes: Annotated[list[Name], Field(min_length=1)] | None = None
+    precision: Name | None = None
+
+
+class PublishedRecord(Schema):
+    """A published value and its cell."""
+
+    cell: Name
+    column: Name
+    value: Finite
+    tolerance: Measure
+    images: Number
+    source: Name
+    sampler: Name | None = None
+    grid: Name | None = None
+    steps: Number | None = None
+    model: Name | None = None
+
+
+class Manifest(BaseModel):
+    """A run's study, and its cells in order."""
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+
+    study: StudyRecord
+    cells: list[Annotated[str, Field(pattern="^[A-Za-z0-9_-]{1,64}$")]]
+    published: list[PublishedRecord] = []
+    batch: Number | None = None
+
+    @model_validator(mode="after")
+    def _once(self) -> "Manifest":
+        if len(set(self.cells)) < len(self.cells):
+            raise ValueError("cells: expected each once")
+        return self
+
+
+def fault(kind: type[BaseModel], content: object) -> str | None:
+    """Why some content is no record or manifest, in a line (the first reason); None if it is one."""
+    try:
+        kind.model_validate(content)
+    except ValidationError as error:
+        found = error.errors(include_url=False)
+        alike = [each for each in found if each["loc"][:1] == found[0]["loc"][:1]]
+        # of a column that may be of several types, what is wrong with the right one
+        first = next((each for each in alike if not each["type"].endswith("_type")), found[0])
+        said = f"{first['loc'][0]}: {first['msg']}" if first["loc"] else first["msg"]
+    except RecursionError:
+        return "it is nested too deeply"
+    else:
+        return None
+    given = (
+        "" if first["type"] == "missing" or isinstance(first["input"], (dict, list)) else f", got {first['input']!r}"
+    )
+    return f"{said.replace('Value error, ', '')}{given}"[:_LONGEST]
