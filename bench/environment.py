@@ -84,14 +84,24 @@ def _version(package: str) -> str | None:
 
 
 def _git() -> dict[str, str | bool | None]:
+    """Commit and state of the repository that tracks this package; None if none does.
+
+    A repository around it, such as that of a project whose environment the package is installed into, says nothing of
+    the package.
+    """
+
+    file, own = Path(__file__), {name: each for name, each in os.environ.items() if not name.startswith("GIT_")}
+
     def ask(*arguments: str) -> str | None:
         try:
             done = subprocess.run(
-                ["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, check=True, timeout=10
+                ["git", *arguments], cwd=file.parent, env=own, capture_output=True, text=True, check=True, timeout=10
             )
         except (OSError, subprocess.SubprocessError):
             return None
         return done.stdout.strip()
 
+    if ask("ls-files", "--error-unmatch", file.name) is None:
+        return {"git_commit": None, "git_dirty": None}
     status = ask("status", "--porcelain", "--untracked-files=no")
     return {"git_commit": ask("rev-parse", "HEAD"), "git_dirty": None if status is None else bool(status)}

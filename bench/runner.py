@@ -146,7 +146,9 @@ class _Run:
         record |= {**resolved.identity, "device": rig.device.type, "intervals": len(resolved.levels) - 1}
         record |= grid_ends(resolved.sampler, resolved.levels)
         record |= {"load_average_1min": os.getloadavg()[0]}  # above this process's own threads: others disturbed it
-        record |= {"model_source": resolved.model.source, "model_variance": resolved.model.card.variance}
+        model = resolved.model
+        record |= {"model_source": model.source, "model_variance": model.card.variance}
+        record |= {"model_weights_sha256": model.weights_sha256}  # what a study may pin
         log = self._folder.cells / f"{name}.traceback.txt"
         try:
             with torch.inference_mode():

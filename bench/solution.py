@@ -16,7 +16,6 @@ level than that is part of its error.
 import hashlib
 import json
 import math
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -26,13 +25,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from bench.noise import ImageNoise
 from models.denoiser import Denoiser
+from models.errors import UsageError
 from models.schedule import Level, Schedule
+from models.sealed import load_sealed, save_sealed
 from samplers import Sampler
 
 STEPS = 250
@@ -228,32 +227,15 @@ def _solved(problem: Problem) -> Solution:
     return Solution(images, math.sqrt(difference2 / images.numel()))
 
 
-def _digest(images: Tensor, metadata: Mapping[str, str]) -> str:
-    """Of all that a file says: its error, and what it solves, as well as the images."""
-    said = "\0".join((metadata["problem"], metadata["error"]))
-    return hashlib.sha256(said.encode() + images.numpy().tobytes()).hexdigest()
-
-
 def _write(path: Path, solution: Solution, key: str) -> None:
-    """Atomically, as records are written: a temporary file beside it, flushed to disk, renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    metadata = {"problem": key, "error": solution.error.hex()}
-    metadata["sha256"] = _digest(solution.images, metadata)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    with temporary.open("wb") as file:
-        file.write(save({"images": solution.images}, metadata))
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    save_sealed(path, {"images": solution.images}, {"problem": key, "error": solution.error.hex()})
 
 
 def _read(path: Path, key: str) -> Solution | None:
-    """A problem's stored solution; None if there is none, or it is another: safetensors finds no flipped bit."""
+    """A problem's stored solution; None if there is none, it is damaged, or it is another's."""
     try:
-        with safe_open(path, framework="pt") as file:
-            images, metadata = file.get_tensor("images"), file.metadata() or {}
-        if metadata["problem"] != key or metadata["sha256"] != _digest(images, metadata):
-            return None
-        return Solution(images, float.fromhex(metadata["error"]))
-    except (OSError, SafetensorError, KeyError, ValueError):
+        tensors, said, sealed = load_sealed(path)
+        return Solution(tensors["images"], float.fromhex(said["error"])) if sealed and said["problem"] == key else None
+    except (UsageError, KeyError, ValueError):
         return None

@@ -20,6 +20,7 @@ from torch import Tensor
 from models.errors import UsageError
 
 STATE = "state.json"
+_DIGEST = "sha256"
 _MIB = 2**20
 _HEADER = 128  # bytes that a tensor takes at most in the header of its file, besides its name
 
@@ -78,6 +79,7 @@ def save_state(folder: Path, tensors: Mapping[str, Tensor], note: dict[str, Any]
     folder.mkdir(parents=True, exist_ok=True)
     shards = write_shards(folder, tensors, f"step-{note['step']:08d}", shard_mib)
     content = note | {"shards": {file: _sha256(folder / file) for file in shards}}
+    content |= {_DIGEST: _digest(content)}
     temporary = folder / f"{STATE}.tmp"
     temporary.write_text(json.dumps(content, indent=1) + "\n")
     _flush(temporary)
@@ -97,11 +99,14 @@ def load_state(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     tensors: dict[str, Tensor] = {}
     try:
         note: dict[str, Any] = json.loads((folder / STATE).read_text())
+        # checkpoints of older versions have none
+        if (said := note.pop(_DIGEST, None)) not in (None, _digest(note)):
+            raise ValueError(f"{STATE} holds something else than was written, which had sha256 {said}")
         for file, expected in note.pop("shards").items():
             if (actual := _sha256(folder / file)) != expected:
                 raise ValueError(f"{file} has sha256 {actual}, expected {expected}")
             tensors |= load_file(folder / file)
-    except (OSError, ValueError, KeyError, AttributeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, SafetensorError) as error:
         raise UsageError(f"cannot read the checkpoint {folder}: {error}. Remove it to start afresh") from None
     return tensors, note
 
@@ -132,6 +137,10 @@ def under_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor
 
 def _strangers(folder: Path, ours: set[str]) -> Iterator[Path]:
     return (path for path in list(folder.glob("step-*.safetensors")) if path.name not in ours)
+
+
+def _digest(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _sha256(path: Path) -> str:

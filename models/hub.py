@@ -4,12 +4,13 @@ Configurations come first and weights only once it is clear that they can be use
 commit, and everything after that is fetched from that commit.
 """
 
+import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from models.errors import UsageError
-from models.files import INDEX, sha256_of
+from models.files import sha256_of
 
 PREFIX = "hf:"
 CONFIGS = [
@@ -20,7 +21,8 @@ CONFIGS = [
     "unet/config.json",
     "scheduler/scheduler_config.json",
 ]
-_LFS = re.compile("[0-9a-f]{64}")  # the cache names large files by their sha256
+_LFS = re.compile("[0-9a-f]{64}")  # the cache names large files by their sha256,
+_GIT = re.compile("[0-9a-f]{40}")  # and others by git's hash of them
 
 
 @dataclass(frozen=True)
@@ -75,14 +77,25 @@ def fetch_weights(hub: HubFolder, patterns: list[str], fallback: list[str]) -> N
 
 
 def verify_cached(folder: Path, names: list[str]) -> None:
-    """Compare large files of a snapshot with the hash that the cache names them by; UsageError if one differs."""
+    """Compare files of a snapshot with the hash that the cache names them by; UsageError if one differs."""
     for name in names:
         blob = (folder / name).resolve()
-        if _LFS.fullmatch(blob.name) and not name.endswith(INDEX) and sha256_of(blob) != blob.name:
+        if _LFS.fullmatch(blob.name):
+            kind, found = "sha256", sha256_of(blob)
+        elif _GIT.fullmatch(blob.name):
+            kind, found = "git hash", _git_hash(blob)
+        else:
+            continue
+        if found != blob.name:
             raise UsageError(
-                f"{folder / name} is damaged: its sha256 is not the hub's, {blob.name}. Delete {blob}, and "
+                f"{folder / name} is damaged: its {kind} is {found} and not the hub's, {blob.name}. Delete {blob}, and "
                 "it is downloaded again"
             )
+
+
+def _git_hash(path: Path) -> str:
+    content = path.read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 
 def _snapshot(repository: str, revision: str | None, patterns: list[str]) -> Path:

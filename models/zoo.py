@@ -39,6 +39,7 @@ class Model:
             with a third argument of labels if the card has classes, to the output that its parametrisation names.
         schedule: the noise schedule.
         sha256: hash of the card's content that matters and of all weights; changes when any result could.
+        weights_sha256: hash of the weights alone, as a study may pin it (`Changes.weights_sha256`); None: not known.
         source: the name of an embedded model, the folder as it was given, or hf:owner/name@commit.
         mode: how the network is executed.
     """
@@ -49,6 +50,7 @@ class Model:
     schedule: Schedule
     sha256: str
     source: str
+    weights_sha256: str | None = None
     mode: Mode = field(default_factory=Mode)
 
 
@@ -75,9 +77,10 @@ def load_model(
     check_mode(mode, card, device)
     load = _load_with_card if source.has_card else _load_as_diffusers
     card, network, weights = load(source, card, device, mode)
-    _check_weights(spec, card, weights, changes)
+    found = _weights_sha256(card, weights)
+    _check_weights(spec, found, changes)
     digest = hashlib.sha256(json.dumps(card.digest_content(), sort_keys=True).encode()).hexdigest()
-    return Model(card, source.folder, network, card.schedule.build(), digest, source.origin, mode)
+    return Model(card, source.folder, network, card.schedule.build(), digest, source.origin, found, mode)
 
 
 def _load_with_card(source: Source, card: Card, device: torch.device, mode: Mode) -> tuple[Card, Network, list[str]]:
@@ -99,18 +102,19 @@ def _load_as_diffusers(source: Source, card: Card, device: torch.device, mode: M
         fetch_weights(source.hub, layout.weight_patterns("safetensors"), layout.weight_patterns("bin"))
     weights = weight_files(folder, layout)
     if source.hub is not None:
-        verify_cached(folder, weights)
+        verify_cached(folder, [layout.path(CONFIG), *filter(None, [layout.scheduler]), *weights])
     files = {name: sha256_of(folder / name) for name in (layout.path(CONFIG), *weights)}
     card = card.model_copy(update={"files": files})
     module = load_unet(folder, layout, weights).to(device)
     return card, wrap(module, card, mode), weights
 
 
-def _check_weights(spec: str, card: Card, names: list[str], changes: Changes | None) -> None:
-    if changes is None or changes.weights_sha256 is None:
-        return
-    found = joint_sha256([card.files[name] for name in sorted(names) if name != CONFIG and not name.endswith(".json")])
-    if found != changes.weights_sha256:
+def _weights_sha256(card: Card, names: list[str]) -> str:
+    return joint_sha256([card.files[name] for name in sorted(names) if name != CONFIG and not name.endswith(".json")])
+
+
+def _check_weights(spec: str, found: str, changes: Changes | None) -> None:
+    if changes is not None and changes.weights_sha256 not in (None, found):
         raise UsageError(
             f"the weights of {spec!r} have sha256 {found}, but the study's weights_sha256 is {changes.weights_sha256}: "
             "other weights, or a damaged file. Get those that it was written for, or correct the study"

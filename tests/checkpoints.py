@@ -1,5 +1,6 @@
 """Stand-ins for published checkpoints: tiny networks in exactly the files that diffusers and the hub use."""
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -110,7 +111,7 @@ def images(seed: int = 1, count: int = 3, dtype: torch.dtype = torch.float32) ->
 def into_cache(cache: Path, folder: Path, repository: str, commit: str = COMMIT, revision: str = "main") -> Path:
     """Lay a folder out as huggingface_hub's cache holds a repository of these files; the snapshot.
 
-    Large files are blobs named by their sha256, as those in LFS are.
+    Large files are blobs named by their sha256, as those in LFS are, and others by git's hash.
     """
     root = cache / f"models--{repository.replace('/', '--')}"
     (root / "refs").mkdir(parents=True, exist_ok=True)
@@ -118,13 +119,19 @@ def into_cache(cache: Path, folder: Path, repository: str, commit: str = COMMIT,
     snapshot = root / "snapshots" / commit
     for path in (each for each in folder.rglob("*") if each.is_file()):
         large = path.name == WEIGHTS
-        blob = root / "blobs" / (sha256_of(path) if large else sha256_of(path)[:40])
+        blob = root / "blobs" / (sha256_of(path) if large else git_hash(path))
         blob.parent.mkdir(exist_ok=True)
         shutil.copy(path, blob)
         link = snapshot / path.relative_to(folder)
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to(blob)
     return snapshot
+
+
+def git_hash(path: Path) -> str:
+    """What git calls the content of a file."""
+    content = path.read_bytes()
+    return hashlib.sha1(f"blob {len(content)}\0".encode() + content).hexdigest()
 
 
 def folder_of(folder: Path, files: dict[str, Path], **said: Any) -> Path:

@@ -13,7 +13,8 @@ from huggingface_hub import constants, errors
 from models.card import Changes
 from models.description import describe_model
 from models.errors import UsageError
-from models.sources import CARD, WEIGHTS, ZOO
+from models.files import sha256_of
+from models.sources import CARD, CONFIG, WEIGHTS, ZOO
 from models.zoo import load_model
 
 _NAME = "owner/ddpm-cifar10"
@@ -58,14 +59,44 @@ def test_a_repository_with_a_card_is_a_model_folder(cache: Path) -> None:
     assert model.source == f"hf:owner/digits@{COMMIT}"
 
 
-def test_a_large_file_that_is_not_what_the_cache_names_it_by_is_refused(cache: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        (f"unet/{WEIGHTS}", "sha256"),
+        (f"unet/{CONFIG}", "git hash"),
+        ("scheduler/scheduler_config.json", "git hash"),
+    ],
+)
+def test_a_file_that_is_not_what_the_cache_names_it_by_is_refused(
+    cache: Path, tmp_path: Path, name: str, kind: str
+) -> None:
     snapshot = into_cache(cache, make(tmp_path / "model"), _NAME)
-    blob = (snapshot / "unet" / WEIGHTS).resolve()
+    load_model(_SPEC, CPU)
+    blob = (snapshot / name).resolve()
     content = bytearray(blob.read_bytes())
-    content[-1] ^= 1
+    if kind == "sha256":
+        content[-1] ^= 1
+    else:
+        content += b" "
     blob.write_bytes(content)
-    with pytest.raises(UsageError, match=f"is damaged: its sha256 is not the hub's, {blob.name}. Delete "):
+    with pytest.raises(
+        UsageError, match=f"is damaged: its {kind} is [0-9a-f]+ and not the hub's, {blob.name}. Delete {blob}"
+    ):
         load_model(_SPEC, CPU)
+
+
+@pytest.mark.parametrize("origin", ["hub", "folder"])
+def test_weights_are_recorded_by_the_hash_of_their_file_which_a_study_may_pin(
+    cache: Path, tmp_path: Path, origin: str
+) -> None:
+    folder = make(tmp_path / "model")
+    into_cache(cache, folder, _NAME)
+    spec = _SPEC if origin == "hub" else str(folder)
+    found = load_model(spec, CPU).weights_sha256
+    assert found == sha256_of(folder / "unet" / WEIGHTS)
+    load_model(spec, CPU, Changes(weights_sha256=found))
+    with pytest.raises(UsageError, match=f"have sha256 {found}, but the study's weights_sha256 is {'0' * 64}"):
+        load_model(spec, CPU, Changes(weights_sha256="0" * 64))
 
 
 def test_what_is_not_cached_says_how_to_get_it(cache: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """A reference is used only if it belongs to the extractor, is a Gaussian's, and has what the metrics need."""
 
 import dataclasses
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from bench.cli.app import app
@@ -23,6 +24,8 @@ from bench.quality.reference import LEAST_FEATURES, load_reference
 from bench.quality.reference_cache import cached_path
 from bench.quality.reference_file import ReferenceOptions, make_reference, write_statistics
 from models.errors import UsageError
+from models.sealed import load_sealed, save_sealed
+from models.sources import ZOO
 from models.zoo import load_model
 
 _CPU = torch.device("cpu")
@@ -138,6 +141,42 @@ def test_files_that_cannot_be_read_are_named(extractor: Extractor, tmp_path: Pat
         load_reference("none.npz", extractor)
 
 
+@pytest.mark.parametrize("place", ["mean", "covariance", "features", "count"])
+def test_a_reference_with_a_bit_flipped_is_refused(
+    extractor: Extractor, images: Tensor, tmp_path: Path, place: str
+) -> None:
+    path = tmp_path / "r.safetensors"
+    write_statistics(path, extractor, images, about={})
+    assert load_reference(str(path), extractor).note is None
+    content = bytearray(path.read_bytes())
+    if place == "count":
+        at = content.index(b'"count":"400"') + len('"count":"')
+    else:
+        wanted = load_file(path)[place].numpy().tobytes()
+        at = content.index(wanted) + len(wanted) // 2
+    content[at] ^= 1  # the count becomes 500
+    path.write_bytes(content)
+    with pytest.raises(UsageError, match=r"r.safetensors is damaged: what it holds has sha256 \w{64}, but \w{64} was"):
+        load_reference(str(path), extractor)
+
+
+def test_a_reference_without_a_digest_says_so_in_every_row_unless_a_card_vouches_for_it(
+    extractor: Extractor, tmp_path: Path
+) -> None:
+    embedded = ZOO / "digits" / "reference.safetensors"
+    path = tmp_path / "r.safetensors"
+    path.write_bytes(embedded.read_bytes())
+    assert "has no digest" in (load_reference(str(path), extractor).note or "")
+    assert load_reference(str(embedded), extractor).note is None
+    shutil.copytree(ZOO / "digits", tmp_path / "digits")
+    damaged = tmp_path / "digits" / "reference.safetensors"
+    content = bytearray(damaged.read_bytes())
+    content[-1] ^= 1
+    damaged.write_bytes(content)
+    with pytest.raises(UsageError, match="but the card of 'digits' says"):
+        load_reference(str(damaged), extractor)
+
+
 def test_metrics_that_compare_features_are_refused_with_statistics_alone(
     extractor: Extractor, images: Tensor, tmp_path: Path
 ) -> None:
@@ -172,9 +211,8 @@ def test_a_file_made_otherwise_is_refused(
 ) -> None:
     path = tmp_path / "r.safetensors"
     write_statistics(path, extractor, images, about={})
-    with safe_open(path, framework="pt") as file:
-        metadata = dict(file.metadata())
-    save_file(load_file(path), path, metadata | {key: value})
+    tensors, metadata, _ = load_sealed(path)
+    save_sealed(path, tensors, metadata | {key: value})
     with pytest.raises(UsageError, match=r"was made with|says it is of 7 images"):
         load_reference(str(path), extractor)
 

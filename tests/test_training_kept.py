@@ -203,7 +203,7 @@ def test_a_full_disk_is_an_error_of_the_system(tmp_path: Path, monkeypatch: pyte
         write_shards(tmp_path, {"a": torch.zeros(3)}, "w", 1.0)
 
 
-@pytest.mark.parametrize("damage", ["flip", "remove", "no json"])
+@pytest.mark.parametrize("damage", ["flip", "remove", "no json", "list", "digit"])
 def test_a_damaged_state_is_refused(tmp_path: Path, damage: str) -> None:
     save_state(tmp_path, {"a": torch.zeros(30)}, {"step": 1}, 1.0)
     path = next(tmp_path.glob("*.safetensors"))
@@ -211,10 +211,22 @@ def test_a_damaged_state_is_refused(tmp_path: Path, damage: str) -> None:
         path.write_bytes(path.read_bytes()[:-1] + b"\1")
     elif damage == "remove":
         path.unlink()
+    elif damage == "digit":
+        (tmp_path / STATE).write_text((tmp_path / STATE).read_text().replace('"step": 1', '"step": 7'))
     else:
-        (tmp_path / STATE).write_text("{")
+        (tmp_path / STATE).write_text({"no json": "{", "list": "[]"}[damage])
     with pytest.raises(UsageError, match=r"cannot read the checkpoint .*Remove it to start afresh"):
         load_state(tmp_path)
+
+
+def test_a_state_of_an_older_version_which_has_no_digest_is_read(tmp_path: Path) -> None:
+    save_state(tmp_path, {"a": torch.ones(3)}, {"step": 1}, 1.0)
+    content = json.loads((tmp_path / STATE).read_text())
+    del content["sha256"]
+    (tmp_path / STATE).write_text(json.dumps(content))
+    found = load_state(tmp_path)
+    assert found is not None
+    assert found[1] == {"step": 1}
 
 
 if __name__ == "__main__":  # the process that is killed: between the shards of step 8 and their commit

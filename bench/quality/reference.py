@@ -17,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from bench.datasets import DATA_SETS, holds_images
@@ -30,13 +29,14 @@ from models.description import load_measuring_card, verify_files
 from models.errors import UsageError
 from models.files import sha256_of
 from models.registry import unknown
-from models.sources import extractor_names, measuring_folder, zoo_names
-from models.weights import load_tensors
+from models.sealed import load_sealed
+from models.sources import CARD, extractor_names, measuring_folder, zoo_names
 
 REFERENCE = "reference.safetensors"
 LEAST_FEATURES = {"kid": 2, "precision_recall": 4}
 """Images whose features the metrics need that compare them one by one: a subset of two, and an image with three others.
 """
+_AGAIN = "damage to it cannot be told; make it again"
 _UNREADABLE = (
     *(OSError, ValueError, EOFError, AttributeError, NotImplementedError, zipfile.BadZipFile, zlib.error),
     *(lzma.LZMAError, tokenize.TokenError, SyntaxError, MemoryError),
@@ -142,9 +142,9 @@ def _found(source: str | None, extractor: Extractor) -> Reference:
     if path.suffix in (".npz", ".safetensors"):
         if not path.is_file():
             raise UsageError(f"no reference file {source!r}; {_command(extractor)} -o {source} makes one")
-        if path.suffix == ".npz" and holds_images(path):
-            return _of_data(source, extractor)
-        return _from_npz(path) if path.suffix == ".npz" else _from_safetensors(path, None, extractor)
+        if path.suffix == ".npz":
+            return _of_data(source, extractor) if holds_images(path) else _from_npz(path)
+        return _from_safetensors(path, extractor, vouched=_is_of_a_card(path))
     folder = measuring_folder(source)
     if folder is not None and (folder == extractor.folder or source not in DATA_SETS):
         return _of_folder(folder, extractor)
@@ -166,7 +166,7 @@ def _of_data(source: str, extractor: Extractor) -> Reference:
             f"there are no statistics of data set {source!r} by extractor {extractor.name!r} yet, and they take long; "
             f"make them once with: {_command(extractor).replace('DATA', source)}"
         )
-    return _from_safetensors(cached, source, extractor)
+    return _from_safetensors(cached, extractor, source)
 
 
 def _of_folder(folder: Path, extractor: Extractor) -> Reference:
@@ -178,19 +178,39 @@ def _of_folder(folder: Path, extractor: Extractor) -> Reference:
             "the study"
         )
     verify_files(folder, card.model_copy(update={"files": {REFERENCE: card.files[REFERENCE]}}))
-    path = folder / REFERENCE
-    return _from_safetensors(path, _metadata(path).get("data", card.name), extractor)
+    return _from_safetensors(folder / REFERENCE, extractor, otherwise=card.name, vouched=True)
 
 
-def _from_safetensors(path: Path, name: str | None, extractor: Extractor) -> Reference:
-    tensors = load_tensors(path)
+def _is_of_a_card(path: Path) -> bool:
+    """Whether the card of a file's folder lists it, which then has been compared with its hash."""
+    if not (path.parent / CARD).is_file():
+        return False
+    card = load_measuring_card(path.parent)
+    listed = {name: digest for name, digest in card.files.items() if name == path.name}
+    verify_files(path.parent, card.model_copy(update={"files": listed}))
+    return bool(listed)
+
+
+def _from_safetensors(
+    path: Path, extractor: Extractor, name: str | None = None, otherwise: str | None = None, *, vouched: bool = False
+) -> Reference:
+    """What `run_bench.py reference` or a training wrote.
+
+    Args:
+        path: of the file.
+        extractor: that it has to be made with.
+        name: of the data set; None: as the file says, and `otherwise` where it does not.
+        otherwise: None: as the file is called.
+        vouched: whether its hash was compared with a card's, so that it needs no digest of its own.
+    """
+    tensors, said, sealed = load_sealed(path)
     missing = {"mean", "covariance"} - set(tensors)
     if missing:
         raise UsageError(f"{path} lacks {', '.join(sorted(missing))}; make it again with: {_command(extractor)}")
     features = tensors.get("features")
     _check(path, tensors["mean"], tensors["covariance"], features)
     # files made before layers were recorded hold the only one that there was
-    metadata = {"extractor_layer": extractor.layer} | _metadata(path)
+    metadata = {"extractor_layer": extractor.layer} | said
     expected = {"extractor_sha256": extractor.sha256, "extractor_layer": extractor.layer, "quantiser": QUANTISER}
     if any(metadata.get(key) != value for key, value in expected.items()):
         raise UsageError(f"{path} was made with {metadata}, but the extractor and quantiser here are {expected}")
@@ -203,15 +223,9 @@ def _from_safetensors(path: Path, name: str | None, extractor: Extractor) -> Ref
         )
     kept = None if features is None else features.to(extractor.dtype)
     mean, covariance = tensors["mean"].double(), tensors["covariance"].double()
-    return Reference(name or metadata.get("data", path.stem), mean, covariance, int(count), kept, sha256_of(path))
-
-
-def _metadata(path: Path) -> dict[str, str]:
-    try:
-        with safe_open(path, framework="pt") as file:
-            return dict(file.metadata() or {})
-    except (SafetensorError, OSError) as error:
-        raise UsageError(f"cannot read {path} as safetensors: {error}") from None
+    name = name or metadata.get("data", otherwise or path.stem)
+    note = None if sealed or vouched else f"reference {path.name} has no digest, as older versions wrote it: {_AGAIN}"
+    return Reference(name, mean, covariance, int(count), kept, sha256_of(path), note)
 
 
 def _from_npz(path: Path) -> Reference:

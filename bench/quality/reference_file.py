@@ -1,13 +1,11 @@
 """Makes reference statistics: what `run_bench.py reference DATA` does."""
 
 import dataclasses
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from bench.datasets import DataSet, open_data
@@ -20,6 +18,7 @@ from bench.quality.features import Extraction, Outputs, Rows
 from bench.quality.reference_cache import cached_path
 from bench.quality.statistics import Moments
 from models.errors import UsageError
+from models.sealed import save_sealed
 
 _SUBSET_SEED = 0
 
@@ -137,14 +136,8 @@ def write_statistics(
     tensors = {"mean": moments.mean.cpu(), "covariance": moments.covariance.cpu()}
     tensors |= {"features": rows.all()} if kept.any() else {}
     metadata = {key: str(value) for key, value in extractor.columns.items()} | {"quantiser": QUANTISER}
-    _save(path, tensors, metadata | dict(about) | {"count": str(moments.count)})
-
-
-def _save(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
-        save_file(tensors, temporary, metadata)
-        os.replace(temporary, path)
+        save_sealed(path, tensors, metadata | dict(about) | {"count": str(moments.count)})
     except OSError as error:
         raise UsageError(f"cannot write {str(path)!r}: {error}") from None
 
