@@ -200,7 +200,7 @@ class RunFolder:
 
     def write(self, record: Record) -> None:
         """Commit a record; ValueError for one that would not be read back."""
-        if (reason := fault_of(record, record["id"])) is not None:
+        if (reason := fault_once_written(record)) is not None:
             raise ValueError(f"not the record of a cell: {reason}")
         write_json(self.cells / f"{record['id']}.json", _sealed(record))
 
@@ -221,6 +221,14 @@ def fault_of(record: object, cell: str, identity: Mapping[str, Any] | None = Non
         if key not in record or record[key] != right:
             return f"its {key} is {record.get(key)!r}; expected {right!r}"
     return fault(CellRecord, record)
+
+
+def fault_once_written(record: Record) -> str | None:
+    """Why a record would not be read back, in a line; None if it would."""
+    try:
+        return fault_of(json.loads(json.dumps(record)), record["id"])
+    except (TypeError, ValueError, RecursionError) as error:
+        return str(error)
 
 
 def _refuse_newer(path: Path, content: object) -> None:

@@ -1,6 +1,6 @@
 """What records and manifests have to say, and what makes sense: whatever else a file holds, it is broken.
 
-A record may have columns that are not listed here: plain JSON, at most a list of lists or of tables deep.
+A record may have columns that are not listed here: plain JSON, at most three lists or tables deep.
 """
 
 from typing import Annotated, Any, ClassVar
@@ -22,8 +22,10 @@ Range = Annotated[list[Finite], Field(min_length=2, max_length=2)]
 Name = Annotated[str, Field(min_length=1, max_length=10_000)]
 
 _Plain = None | bool | Annotated[int, Field(ge=-(2**63), lt=2**63)] | float | str
-_Table = dict[str, _Plain | list[_Plain]]
-Value = _Plain | list[_Plain | list[_Plain] | _Table] | _Table
+_Flat = _Plain | list[_Plain] | dict[str, _Plain]
+_Table = dict[str, _Flat]
+_Deep = _Plain | list[_Flat] | _Table
+Value = _Plain | list[_Deep] | dict[str, _Deep]
 
 
 class Schema(BaseModel):

@@ -16,7 +16,7 @@ from bench.environment import describe
 from bench.images import save_preview
 from bench.placement import grid_ends
 from bench.plan import Cell, Expectation, expectations, plan
-from bench.record import SCHEMA, Record, RunFolder, cell_id, fault_of
+from bench.record import SCHEMA, Record, RunFolder, cell_id, fault_once_written
 from bench.resolve import Resolved, resolve
 from bench.rig import Rig
 from bench.solution import Solutions
@@ -157,7 +157,7 @@ class _Run:
                 advanced = self._progress.advanced
                 found = measure(resolved, rig, self._graphs, solutions, lambda images: advanced(images * expected))
             complete = record | {"stochastic": resolved.sampler.stochastic, **found.columns}
-            if (wrong := fault_of(complete | self._environment, name)) is not None:
+            if (wrong := fault_once_written(complete | self._environment)) is not None:
                 raise ValueError(f"what was measured makes no sense: {wrong}")
             record = complete
             save_preview(found.preview, self._folder.preview(name))

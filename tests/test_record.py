@@ -103,7 +103,7 @@ _ODD = {
     "half a character": {"sampler": "\ud800"},
     "another status": {"status": "fine"},
     "another kind": {"stochastic": "no"},
-    "tables in tables": {"anything": {"a": {"b": {"c": 1}}}},
+    "tables in tables": {"anything": {"a": {"b": {"c": {"d": 1}}}}},
     "NaN in what nobody knows": {"anything": [float("nan")]},
     "calls of other rounds": {"timing_calls": [1, 2]},
     "rounds without times": {"timing_rounds": 3, "latency_s": None},

@@ -10,7 +10,7 @@ import pytest
 from report_records import BASELINE, failed, in_mode, record, row_of, terminal, untimed, write_run
 from scipy import stats
 
-from bench.record import Record
+from bench.record import Record, RunFolder
 from bench.report import compare, summarise, write_report
 from bench.report.columns import method
 from bench.report.display import DOUBTFUL, columns
@@ -52,7 +52,7 @@ def test_a_record_from_before_there_were_modes_has_its_precision_for_one(tmp_pat
     old = [{key: value for key, value in each.items() if key not in mode} for each in (record(*BASELINE), record())]
     run = write_run(tmp_path / "run", [each | {"dtype": "bf16"} for each in old])
     manifest = run / "study.json"
-    content = json.loads(manifest.read_text())
+    content = RunFolder(run).manifest()
     del content["study"]["modes"]
     manifest.write_text(json.dumps(content | {"study": content["study"] | {"precision": "bf16"}}))
     summary = summarise([run])
