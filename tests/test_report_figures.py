@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from report_records import BASELINE, SAMPLERS, failed, plain_text, record, texts, write_preview, write_run
 
+from bench.record import RunFolder
 from bench.report import summarise
 from bench.report.display import NOTHING
-from bench.report.picture import block
+from bench.report.picture import block, tables
 from bench.report.plots import FIGURES
 from bench.report.style import log_ticks, plain
 
@@ -81,6 +82,22 @@ def test_the_picture_is_of_the_first_seed_only(tmp_path: Path) -> None:
     figure = FIGURES["images"](summarise([run]))
     (shown,) = [axes.get_images()[0].get_array() for axes in figure.axes if axes.get_images()]
     assert np.asarray(shown)[0, 0] == 0
+
+
+def test_a_picture_that_cannot_be_read_is_left_out(tmp_path: Path) -> None:
+    each = record(steps=5)
+    run = write_run(tmp_path / "run", [each])
+    write_preview(run, each, strip(10, (8, 8)))
+    path, summary = RunFolder(run).preview(each["id"]), summarise([run])
+    content = path.read_bytes()
+    assert tables(summary)[0].pictures
+    flipped = [content[:at] + bytes([content[at] ^ 0x15]) + content[at + 1 :] for at in range(len(content) - 16)]
+    for damaged in (b"", content[: len(content) // 2], content[8:]):
+        path.write_bytes(damaged)
+        assert not tables(summary)[0].pictures
+    for damaged in flipped:  # of a pixel, Pillow may not find it
+        path.write_bytes(damaged)
+        assert set(tables(summary)[0].pictures) <= {each["id"]}
 
 
 def test_a_block_keeps_pixels_sharp_and_in_order() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from quiet import Quiet
+from report_records import study as manifest_study
 from torch import Tensor
 
 from bench.plan import plan
@@ -264,5 +265,5 @@ def test_auto_stands_for_what_it_did_before_on_as_many_images_only(tmp_path: Pat
         ("auto", 100, "cuda", None),
         (64, 100, "cpu", None),
     ):
-        folder.write_manifest(study(batch=batch, images=images, device=device), [], batch=64)
+        folder.write_manifest(manifest_study(batch=batch, images=images, device=device), [], batch=64)
         assert folder.batch(100, "cpu") == found

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from bench.noise import ImageNoise
 from bench.plan import Cell
-from bench.record import Record, RunFolder
+from bench.record import SCHEMA, NewerRun, Record, RunFolder
 from bench.rig import Rig
 from bench.runner import Outcome, run_study
 from bench.study import Study
@@ -90,10 +90,11 @@ class _Odd(Sampler):
     stochastic = False
 
     def nfe(self, levels: Sequence[Level]) -> int:
-        return 1
+        return {"negative": -1, "text": "1"}.get(self.how, 1)  # type: ignore[return-value]
 
     def sample(self, model: Denoiser, x: Tensor, levels: Sequence[Level], noise: Noise) -> Tensor:
-        results = {"nan": x / 0.0 * 0.0, "shape": x[:1], "dtype": x.double(), "undercounts": model(x, levels[0]).x0}
+        results = dict.fromkeys(("negative", "text"), x)
+        results |= {"nan": x / 0.0 * 0.0, "shape": x[:1], "dtype": x.double(), "undercounts": model(x, levels[0]).x0}
         if self.how == "undercounts":
             model(x, levels[0])
         if self.how not in results:
@@ -139,14 +140,24 @@ def test_quality_is_the_same_whatever_the_batch(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(frames[0][_QUALITY], frames[1][_QUALITY], rtol=1e-3)
 
 
-def test_a_broken_record_is_measured_again_and_the_others_are_kept(tmp_path: Path) -> None:
+def test_a_broken_record_is_measured_again_and_the_others_are_kept_and_a_newer_one_is_refused(tmp_path: Path) -> None:
+    """One is cut short, one has a digit changed, one says nothing wrong but is of another cell."""
     _, _, frame = _run(_study(), tmp_path)
-    victim = tmp_path / "cells" / f"{frame['id'][2]}.json"
-    victim.write_text(victim.read_text()[:100])
+    cut, digit, other = (tmp_path / "cells" / f"{name}.json" for name in frame["id"][:3])
+    cut.write_text(cut.read_text()[:100])
+    digit.write_text(digit.read_text().replace('"fd_digits": ', '"fd_digits": 1'))
+    record = json.loads(other.read_text()) | {"steps": 7}
+    other.write_text(json.dumps({key: value for key, value in record.items() if not key.startswith("sha256_of")}))
     outcome, _, again = _run(_study(), tmp_path)
-    assert (outcome.measured, outcome.kept) == (1, 4)
+    assert (outcome.measured, outcome.kept) == (3, 2)
     pd.testing.assert_frame_equal(frame[_QUALITY], again[_QUALITY])
-    assert victim.with_suffix(".broken").exists()
+    assert all(path.with_suffix(".broken").exists() for path in (cut, digit, other))
+    for path in (cut, tmp_path / "study.json"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"schema": SCHEMA + 1}))
+        before = {each: each.read_bytes() for each in tmp_path.rglob("*.*") if each.is_file()}
+        with pytest.raises(NewerRun, match="a newer version has written it"):
+            _run(_study(), tmp_path)
+        assert {each: each.read_bytes() for each in tmp_path.rglob("*.*") if each.is_file()} == before
 
 
 @pytest.mark.usefixtures("odd")
@@ -157,6 +168,8 @@ def test_a_broken_record_is_measured_again_and_the_others_are_kept(tmp_path: Pat
         ("nan", "BadSamples: 16 of 16 images of a batch hold NaN or Inf"),
         ("shape", "BadSamples: expected torch.float32 of shape (16, 1, 8, 8)"),
         ("dtype", "the sampler returned torch.float64"),
+        ("negative", "what was measured makes no sense: nfe_declared: Input should be greater than or equal to 0"),
+        ("text", "what was measured makes no sense: nfe_declared: Input should be a valid integer, got '1'"),
     ],
 )
 def test_a_cell_that_fails_is_recorded_and_the_others_go_on(tmp_path: Path, how: str, said: str) -> None:

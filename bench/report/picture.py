@@ -115,7 +115,7 @@ def _picture(run: Run, row: Row) -> Pixels | None:
     try:
         with Image.open(run.folder.preview(row["id"])) as file:
             strip = np.asarray(file if file.mode in ("L", "RGB") else file.convert("RGB"))
-    except OSError:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):  # of Pillow: broken PNGs, SyntaxError
         return None
     count = int(row["preview_count"])
     return None if count < 1 or strip.shape[1] % count else block(np.split(strip, count, axis=1))
