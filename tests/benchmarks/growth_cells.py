@@ -101,7 +101,8 @@ def _numbers(sampler: str, grid: str, steps: int, seed: int, template: dict[str,
     draw = random.Random(f"{sampler} {grid} {steps} {seed}")
     distance = (0.3 + 20.0 / steps**1.5) * draw.uniform(0.9, 1.1)
     times = [0.005 * steps * draw.uniform(0.99, 1.02) for _ in range(5)]
-    timed: dict[str, Any] = {name: None for name in template if "latency_s" in name or name.startswith("network_s")}
+    of_times = ("latency_s", "network_s", "timing_", "sweep_")
+    timed: dict[str, Any] = {name: None for name in template if name.startswith(of_times) or "latency_s" in name}
     if seed == 0:
         timed = {"latency_s": times, "network_s": [0.97 * each for each in times], "latency_s_median": sorted(times)[2]}
     return {"fd_digits": distance, "kid_mean": distance / 50, "nfe": float(steps), "nfe_declared": steps} | timed

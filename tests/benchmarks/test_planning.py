@@ -40,8 +40,18 @@ def full_record(n: int) -> Record:
     numbers = {f"metric_{each}": 1.0 / (n + each + 1) for each in range(40)}
     words: Record = {f"version_{each}": f"{each}.{n % 7}" for each in range(20)} | {"status": "ok", "note": None}
     hashes = {f"sha256_{each}": f"{n % 25:064x}" for each in range(6)}
-    times = {"latency_s": _TIMES, "network_s": _TIMES, "sweep_latency_s": [_TIMES[:5]] * 5}
-    return {"schema": SCHEMA, "id": f"{n:016x}", "seed": n % 5, **words, **hashes, **numbers, **times}
+    times: Record = {"latency_s": _TIMES, "network_s": _TIMES, "sweep_latency_s": [_TIMES[:5]] * 5}
+    cell: Record = {
+        "sampler": "ddim",
+        "grid": "trailing",
+        "steps": n + 1,
+        "seed": n % 5,
+        "model": "digits",
+        "nfe": 10.0,
+    }
+    cell |= {"model_sha256": "a", "images": 1000, "batch": 100, "dtype": "fp32", "device_name": "a processor"}
+    times["sweep_batches"] = [1, 4, 16, 64, 256]
+    return {"schema": SCHEMA, "id": f"{n:016x}", **cell, **words, **hashes, **numbers, **times}
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +61,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     made.create()
     for n in range(CELLS):
         (made.cells / f"{n:016x}.json").write_text(json.dumps(full_record(n), indent=1))  # waits for no disk
-    made.write_manifest({"title": "Many cells"}, [f"{n:016x}" for n in range(CELLS)])
+    made.write_manifest(many("steps").model_dump(mode="json"), [f"{n:016x}" for n in range(CELLS)])
     return made
 
 
