@@ -9,6 +9,7 @@ from torch import Tensor
 
 from bench.generation import Generation
 from bench.images import to_uint8
+from bench.purity.unchanged import ProcessState, unchanged
 from bench.resolve import Resolved
 from bench.rig import PLAIN, Rig
 from bench.score import Score
@@ -41,7 +42,9 @@ class Measurement:
 def measure(
     resolved: Resolved, rig: Rig, graphs: Callable[[], Graph], solutions: Solutions, advanced: Callable[[int], None]
 ) -> Measurement:
-    """Generate and score the images of a cell; BadSamples and whatever the sampler raises go through.
+    """Generate and score the images of a cell; BadSamples, Impure and whatever the sampler raises go through.
+
+    What the sampler changed of what cells share is put back before anything is worked out of its images.
 
     Args:
         resolved: the cell.
@@ -50,23 +53,27 @@ def measure(
         solutions: where reference solutions of the probability flow are kept.
         advanced: told how many images are done.
     """
-    model, sampler = resolved.model, resolved.sampler
-    with arithmetic(resolved.mode.precision):
+    model, sampler, name = resolved.model, resolved.sampler, resolved.cell.sampler
+    with arithmetic(resolved.mode.precision), unchanged(name, rig.weights):
         trajectory = Trajectory(rig, resolved, graphs if resolved.mode.graph else None)
         generation = Generation(trajectory, rig.study.images, rig.batch, fixed=resolved.mode.fixed_batch)
-        score, kept = Score(rig, model), list[Tensor]()
+        score, kept, first = Score(rig, model), list[Tensor](), 0.0
         for samples in generation:
+            first = first or trajectory.evaluations / generation.drawn
             pixels = to_uint8(samples, model.card.value_range)
             kept = kept or [pixels[:PREVIEW]]
             score.add(samples, pixels)
             advanced(len(samples))
         trajectory.release()
+    with unchanged(name, ProcessState()):
+        declared = sampler.nfe(list(resolved.levels))
     quality, remarks = score.columns(resolved.seed)
     quality |= _solver_error(resolved, rig, solutions, score, generation.batch)
-    declared, nfe = sampler.nfe(resolved.levels), trajectory.evaluations / generation.drawn
+    nfe = trajectory.evaluations / generation.drawn
     counts = {
         "nfe": nfe,
         "nfe_declared": declared,
+        "nfe_first_batch": first if declared is None else None,
         "captured": trajectory.captured,
         "generation_batch": generation.batch,
         "batch_halvings": generation.halvings,

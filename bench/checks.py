@@ -7,16 +7,15 @@ registered sampler.
 
 import dataclasses
 import json
-import random
 from typing import Any
 
-import numpy as np
 import torch
 
 from bench import exact
-from bench.conformance import SHAPE, Check, Nonconforming, NotApplicable, Result, require, run_check, sample
+from bench.conformance import SHAPE, Check, Nonconforming, NotApplicable, Result, call, require, run_check, sample
 from bench.law_checks import converges, keeps_precision, reaches_gaussian, reaches_mixture, reaches_point
 from bench.noise import ImageNoise
+from bench.purity.checks import PURITY_CHECKS
 from bench.repeat_checks import repeats_at_ends
 from models.denoiser import Denoiser
 from models.grids import GRIDS
@@ -32,7 +31,7 @@ def _keeps_shape(sampler: Sampler) -> str:
         levels = GRIDS.make("trailing")(schedule, 5)
         law = exact.gaussian(dtype)
         x = torch.randn(3, *SHAPE, dtype=dtype, generator=torch.Generator().manual_seed(0))
-        result = sampler.sample(Denoiser(law, "sample", schedule), x, levels, ImageNoise(0, torch.arange(3)))
+        result, _ = call(sampler, Denoiser(law, "sample", schedule), x, levels, ImageNoise(0, torch.arange(3)))
         given = (x.shape, x.dtype, x.device)
         got = (result.shape, result.dtype, result.device)
         require(given == got, f"given {given}, returned {got}")
@@ -45,25 +44,6 @@ def _leaves_input(sampler: Sampler) -> str:
     change = float((run.x - run.start).abs().max())
     require(change == 0.0, f"the initial state changed by up to {change:.3g}")
     return "the initial state is unchanged"
-
-
-def _numpy_state() -> str:
-    state: Any = np.random.get_state(legacy=False)
-    return repr((state["state"]["key"].tobytes(), state["state"]["pos"], state["has_gauss"], state["gauss"]))
-
-
-def _leaves_random_state(sampler: Sampler) -> str:
-    before = (torch.get_rng_state(), _numpy_state(), random.getstate())
-    sample(sampler, exact.gaussian())
-    torch_same = torch.equal(before[0], torch.get_rng_state())
-    numpy_same = before[1] == _numpy_state()
-    moved = [
-        name
-        for name, same in (("torch", torch_same), ("numpy", numpy_same), ("random", before[2] == random.getstate()))
-        if not same
-    ]
-    require(not moved, f"draws from the global generator of {', '.join(moved)}; use the noise argument")
-    return "torch, numpy and random untouched"
 
 
 def _repeats(sampler: Sampler) -> str:
@@ -89,12 +69,12 @@ def _counts(sampler: Sampler) -> str:
     few = () if sampler.places_steps else ((1, "trailing"), (2, "trailing"), (9, "logsnr[clean=false]"))
     for steps, grid in (*few, (10, "trailing"), (20, "trailing")):
         run = sample(sampler, exact.gaussian(), steps, grid=grid)
-        measured = run.model.evaluations / len(run.x)
         declared = sampler.nfe(GRIDS.make(grid)(DiscreteVP.linear(), steps))
         if declared is None:
             raise NotApplicable("it declares no number of evaluations: they are known once they are made")
-        require(measured == declared, f"{steps} steps on {grid}: declares {declared} evaluations, makes {measured:g}")
-        found.append(f"{measured:g} at {steps}")
+        made = run.evaluations
+        require(made == declared, f"{steps} steps on {grid}: declares {declared} evaluations, makes {made:g}")
+        found.append(f"{made:g} at {steps}")
     return "evaluations as declared: " + ", ".join(found)
 
 
@@ -126,7 +106,7 @@ def _declares_noise(sampler: Sampler) -> str:
 CHECKS: tuple[Check, ...] = (
     Check("keeps shape, dtype and device, and stays finite", _keeps_shape),
     Check("leaves its input untouched", _leaves_input),
-    Check("leaves global random states untouched", _leaves_random_state),
+    *PURITY_CHECKS,
     Check("gives the same images for the same seed", _repeats),
     Check("gives the same images whatever ran before, with parameters at the ends of their ranges", repeats_at_ends),
     Check("makes an image independent of its batch", _independent_of_batch),

@@ -1,6 +1,6 @@
 """What a conformance check is, and how a sampler is run for one: on a network in closed form, in float64."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -8,11 +8,14 @@ import torch
 from torch import Tensor
 
 from bench.noise import ImageNoise
+from bench.purity.aspect import Change
+from bench.purity.unchanged import ProcessState, other_random_states
+from bench.purity.weights import KeptWeights
 from models.denoiser import Denoiser
 from models.grids import GRIDS
-from models.networks import Network
-from models.schedule import DiscreteVP, Schedule
-from samplers import Sampler
+from models.networks import Network, counted
+from models.schedule import DiscreteVP, Level, Schedule
+from samplers import Noise, Sampler
 
 SHAPE = (1, 8, 8)
 
@@ -60,12 +63,13 @@ def require(holds: bool, message: str) -> None:
 
 @dataclass(frozen=True)
 class _Run:
-    """One `sample` call on a law in closed form."""
+    """One `sample` call on a law in closed form: its evaluations of an image, and what of others' it changed."""
 
     x: Tensor
     start: Tensor
     result: Tensor
-    model: Denoiser
+    evaluations: float
+    changed: Sequence[Change]
     noise: "_CountingNoise"
 
 
@@ -78,6 +82,32 @@ class _CountingNoise:
     def __call__(self, like: Tensor) -> Tensor:
         self.draws += 1
         return self._source(like)
+
+
+def call(
+    sampler: Sampler,
+    model: Denoiser,
+    x: Tensor,
+    levels: Sequence[Level],
+    noise: Noise,
+    networks: Mapping[str, object] | None = None,
+) -> tuple[Tensor, list[Change]]:
+    """One `sample` call: its result, and what it changed of what all samplers share, which is put back.
+
+    The global generators of random numbers are in states that no earlier call has left, so that neither drawing from
+    them nor seeding them looks like having left them alone.
+
+    Args:
+        sampler, model, x, levels, noise: as `Sampler.sample` takes them.
+        networks: whose weights are watched too, by what they are called.
+    """
+    with torch.inference_mode(), other_random_states():
+        kept = (ProcessState(), KeptWeights(networks or {}))
+        try:
+            result = sampler.sample(model, x, levels, noise)
+        finally:
+            changed = [change for each in kept for change in each.put_back()]
+    return result, changed
 
 
 def sample(
@@ -94,8 +124,7 @@ def sample(
     noise = _CountingNoise(0, numbers)
     x = noise(torch.empty(len(numbers), *SHAPE, dtype=torch.float64)) * schedule.prior_std(levels[0])
     noise.draws = 0
-    model = Denoiser(network, "sample", schedule)
+    evaluate, evaluated = counted(network)
     start = x.clone()
-    with torch.inference_mode():
-        result = sampler.sample(model, x, levels, noise)
-    return _Run(x, start, result, model, noise)
+    result, changed = call(sampler, Denoiser(evaluate, "sample", schedule), x, levels, noise, {"of the law": network})
+    return _Run(x, start, result, evaluated() / len(x), changed, noise)

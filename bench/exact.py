@@ -12,6 +12,7 @@ import torch
 from scipy.integrate import solve_ivp
 from torch import Tensor
 
+from bench.conformance import call
 from bench.noise import ImageNoise
 from models.analytic import FiniteData, Gaussian, GaussianMixture
 from models.denoiser import Denoiser
@@ -143,8 +144,7 @@ def convergence(sampler: Sampler, steps: Sequence[int] = _STEPS) -> Convergence:
     errors = []
     for count in steps:
         model, source = Denoiser(_smooth_mixture(), "sample", _SMOOTH), ImageNoise(0, torch.arange(_STARTS))
-        with torch.inference_mode():
-            result = sampler.sample(model, x, GRIDS.make(_GRID)(_SMOOTH, count), source)
+        result, _ = call(sampler, model, x, GRIDS.make(_GRID)(_SMOOTH, count), source)
         errors.append(float((result - solution).square().mean().sqrt()))
     return Convergence(steps, errors)
 

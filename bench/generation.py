@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from bench.images import SampleCheck
+from bench.purity.unchanged import ProcessState, unchanged
 from bench.timing.memory import is_out_of_memory, release_cache
 from bench.timing.trajectory import Trajectory
 
@@ -41,6 +42,7 @@ class Generation:
             torch.OutOfMemoryError: a single image does not fit.
             BadSamples: what the sampler returned is no image; on a GPU NaN and Inf are told at the end, so that nothing
                 waits for the device before.
+            Impure: a call changed the state of the process.
         """
         done = 0
         while done < self._images:
@@ -62,13 +64,14 @@ class Generation:
             return None
 
     def _draw(self, done: int) -> Tensor:
-        if self._captured != self.batch:
-            self._trajectory.capture(torch.arange(self.batch, device=self._trajectory.device))
-            self._captured = self.batch
         left = self._images - done
         end = done + (self.batch if self._fixed else min(self.batch, left))
         numbers = torch.arange(done, end, device=self._trajectory.device)  # a copy to a GPU would wait for it
-        samples = self._trajectory(self._trajectory.start(numbers))
+        with unchanged(self._trajectory.sampler, ProcessState()):
+            if self._captured != self.batch:
+                self._trajectory.capture(torch.arange(self.batch, device=self._trajectory.device))
+                self._captured = self.batch
+            samples = self._trajectory(self._trajectory.start(numbers))
         self._check.add(samples, (len(numbers), *self._trajectory.shape), torch.float32)
         self.drawn += len(numbers)
         return samples[:left]

@@ -18,7 +18,7 @@ from pydantic import TypeAdapter
 from torch import Tensor
 
 from bench import exact
-from bench.conformance import SHAPE, Nonconforming, require
+from bench.conformance import SHAPE, Nonconforming, call, require
 from bench.noise import ImageNoise
 from models.denoiser import Denoiser
 from models.errors import UsageError
@@ -109,8 +109,7 @@ def _repeats(sampler: Sampler, change: str) -> None:
 def _call(sampler: Sampler, schedule: Schedule, levels: Sequence[Level], images: int) -> Tensor:
     noise = ImageNoise(0, torch.arange(images))
     x = noise(torch.empty(images, *SHAPE, dtype=torch.float64)) * schedule.prior_std(levels[0])
-    with torch.inference_mode():
-        return sampler.sample(Denoiser(_network(), "sample", schedule), x, levels, noise)
+    return call(sampler, Denoiser(_network(), "sample", schedule), x, levels, noise)[0]
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 from bench.environment import pick_device
 from bench.labels import draw_labels
 from bench.plan import Cell, plan
+from bench.purity.weights import KeptWeights
 from bench.quality.extractor import Extractor
 from bench.quality.extractors import load_extractor
 from bench.quality.metrics import PARAMETERS
@@ -94,6 +95,14 @@ class Rig:
     def model_of(self, cell: Cell) -> Model:
         """The model of a cell, in its mode."""
         return self.models[cell.model, parse_mode(cell.mode)]
+
+    @cached_property
+    def weights(self) -> KeptWeights:
+        """All networks as they are when this is first asked for: before anything is sampled."""
+        networks: dict[str, object] = {"of the extractor": self.extractor}
+        for (name, mode), each in self.models.items():
+            networks[f"of {name} in {mode}"] = {"network": each.network, "schedule": each.schedule}
+        return KeptWeights(networks)
 
     @property
     def protocol(self) -> dict[str, Any]:

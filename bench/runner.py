@@ -16,6 +16,7 @@ from bench.environment import describe
 from bench.images import save_preview
 from bench.placement import grid_ends
 from bench.plan import Cell, Expectation, expectations, plan
+from bench.purity.unchanged import ProcessState
 from bench.record import SCHEMA, Record, RunFolder, cell_id, fault_once_written
 from bench.resolve import Resolved, resolve
 from bench.rig import Rig
@@ -105,12 +106,15 @@ class _Run:
         self._found, self._kept = found, {} if force else found
         self._compile_s: dict[int, float | None] = {}
         self._warm = False
+        before = ProcessState()
+        self._expected = {name: _expected(each) for name, each in cells.items()}
+        before.put_back()  # whoever changes it here does so again when its cell is measured, and is named there
         self._environment = describe(rig.device)
         self._graphs = graphs_on(rig.device)
 
     def all(self) -> Outcome:
         """Both parts."""
-        waiting = [each for name, each in self._cells.items() if name not in self._kept]
+        waiting = [name for name in self._cells if name not in self._kept]
         self._progress.planned(len(waiting), self._evaluations(waiting))
         self._warm = bool(waiting)
         if self._warm:
@@ -129,19 +133,19 @@ class _Run:
         outcome.untimed = self._time(good)
         return outcome
 
-    def _evaluations(self, waiting: list[Resolved]) -> int:
+    def _evaluations(self, waiting: list[str]) -> int:
         """Image evaluations of what waits to be measured, and of the rounds that settings lack, of one call each."""
         study = self._rig.study
         rounds, first = study.timing.repeats, dict[Cell, int]()
         for name, each in self._cells.items():
             there = self._kept.get(name, {}).get("timing_rounds") or 0
-            first.setdefault(each.cell.setting, max(0, rounds - there) * _expected(each))
+            first.setdefault(each.cell.setting, max(0, rounds - there) * self._expected[name])
         images = sum({self._rig.batch, *study.timing.batches})
-        return study.images * sum(map(_expected, waiting)) + images * sum(first.values())
+        return study.images * sum(self._expected[name] for name in waiting) + images * sum(first.values())
 
     def _measured(self, name: str, resolved: Resolved) -> Record:
         """The record of a cell, measured now; its preview is written before it."""
-        rig, expected = self._rig, _expected(resolved)
+        rig, expected = self._rig, self._expected[name]
         record: Record = {"schema": SCHEMA, "id": name, "status": "ok", "error": None, "note": None}
         record |= {**resolved.identity, "device": rig.device.type, "intervals": len(resolved.levels) - 1}
         record |= grid_ends(resolved.sampler, resolved.levels)
@@ -201,7 +205,7 @@ class _Run:
 
         def done(setting: Setting, images: int) -> None:
             self._folder.write(setting.columns)
-            self._progress.advanced(images * _expected(setting.resolved))
+            self._progress.advanced(images * self._expected[setting.columns["id"]])
             if setting.failed or setting.times.rounds >= rule.repeats:
                 self._progress.timed(setting.resolved.cell, setting.columns)
 

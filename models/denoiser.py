@@ -1,4 +1,4 @@
-"""The network as samplers see it: the one place where parametrisations are converted and evaluations are counted.
+"""The network as samplers see it: the one place where parametrisations are converted.
 
 Networks are trained to predict eps, x_0, the velocity v, the score or a flow's velocity. All are affine in one another
 given x_t = alpha x_0 + sigma eps, so a sampler asks for whichever its paper uses and never knows which one the network
@@ -138,13 +138,6 @@ class Prediction:
         return _combine(self.eps, self.x0, self._at.alpha, -self._at.sigma)
 
 
-class _Count:
-    """Images evaluated, by a denoiser and by all denoisers of some of its images."""
-
-    def __init__(self) -> None:
-        self.images = 0
-
-
 def _check_labels(labels: Tensor) -> None:
     import torch  # only here by name: cards and samplers, which only describe, import this module without it
 
@@ -153,7 +146,7 @@ def _check_labels(labels: Tensor) -> None:
 
 
 class Denoiser:
-    """Wraps a network and counts every image that goes through it.
+    """Wraps a network. Its evaluations are counted where the network is: see `models.networks.counted`.
 
     Args:
         network: called with the state and the level, and with the labels if there are any.
@@ -183,28 +176,14 @@ class Denoiser:
         self._affine = PARAMETRISATIONS[parametrisation]
         self._clip = clip
         self._labels = labels
-        self._count = _Count()
-
-    @property
-    def evaluations(self) -> int:
-        """Images evaluated so far; over a `sample` call and divided by its batch this is the number of function
-        evaluations (NFE) an image, however the sampler splits or doubles its batch.
-        """
-        return self._count.images
-
-    @evaluations.setter
-    def evaluations(self, images: int) -> None:
-        self._count.images = images
 
     def rows(self, images: slice) -> Denoiser:
-        """A denoiser of those images of the batch, with their labels, which counts into the same counter.
+        """A denoiser of those images of the batch, with their labels.
 
         For samplers that split their batch: `model.rows(slice(2, 3))(x[2:3], at)`.
         """
         labels = None if self._labels is None else self._labels[images]
-        part = Denoiser(self._network, self._parametrisation, self.schedule, self._clip, labels)
-        part._count = self._count
-        return part
+        return Denoiser(self._network, self._parametrisation, self.schedule, self._clip, labels)
 
     def __call__(self, x: Tensor, at: Level) -> Prediction:
         """Evaluate the network once on x (N, C, H, W) at a noisy level.
@@ -224,5 +203,4 @@ class Denoiser:
                 f"the denoiser has labels of {len(self._labels)} images, but was asked about {x.shape[0]}; a sampler "
                 "that splits its batch asks model.rows(slice) for a denoiser of those images"
             )
-        self._count.images += x.shape[0]
         return self._network(x, at) if self._labels is None else self._network(x, at, self._labels)

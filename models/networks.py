@@ -79,6 +79,22 @@ class ConditionedNetwork:
         return _run(self.module, x, self.condition(at), labels)
 
 
+def counted(network: Callable[..., Tensor]) -> tuple[Callable[..., Tensor], Callable[[], int]]:
+    """The network, and what says how many images it has evaluated since.
+
+    Whoever samples is given the first alone. It has no attribute that holds the count or the network, so that neither
+    can be set or gone round by whoever has it, and a denoiser's own network counts as well as the denoiser.
+    """
+    images = 0
+
+    def evaluate(x: Tensor, at: Level, *labels: Tensor) -> Tensor:
+        nonlocal images
+        images += x.shape[0]
+        return network(x, at, *labels)
+
+    return evaluate, lambda: images
+
+
 class FirstHalf:
     """A network that predicts a mean and a variance (arXiv 2102.09672), of which the mean alone is used.
 

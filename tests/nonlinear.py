@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from models.denoiser import ClipRange, Denoiser
+from models.networks import counted
 from models.schedule import VE, ContinuousVP, DiscreteVP, Flow, Level, Schedule
 from samplers import Noise, Sampler
 
@@ -64,7 +65,13 @@ def lagrange(j: int, nodes: Sequence[float], at: float) -> float:
 
 
 def nonlinear(clip: ClipRange | None = None, schedule: Schedule = VP) -> Denoiser:
-    return Denoiser(lambda x, at: torch.from_numpy(predicted(x, at)).to(x.dtype), "sample", schedule, clip)
+    return counted_nonlinear(clip, schedule)[0]
+
+
+def counted_nonlinear(clip: ClipRange | None = None, schedule: Schedule = VP) -> tuple[Denoiser, Callable[[], int]]:
+    """The denoiser, and how many images it has evaluated."""
+    network, evaluated = counted(lambda x, at: torch.from_numpy(predicted(x, at)).to(x.dtype))
+    return Denoiser(network, "sample", schedule, clip), evaluated
 
 
 def no_noise(like: Tensor) -> Tensor:
@@ -97,12 +104,12 @@ def assert_as_by_hand(
     for levels in of_every_length(schedule):
         x = start() * max(levels[0].sigma, 1.0)
         source, same = (no_noise, no_noise) if noise_of is None else (noise_of(1), noise_of(1))
-        model = nonlinear(schedule=schedule)
+        model, evaluated = counted_nonlinear(schedule=schedule)
         found = sampler.sample(model, x, levels, source)
         expected = by_hand(x.numpy(), levels, partial(_drawn, same, x))
         case = f"{len(levels) - 1} steps to sigma = {levels[-1].sigma:.3g}"
         np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance, err_msg=case)
-        assert sampler.nfe(levels) in (None, model.evaluations / len(x)), case
+        assert sampler.nfe(levels) in (None, evaluated() / len(x)), case
 
 
 def assert_same(one: Sampler, other: Sampler, schedule: Schedule, noise_of: NoiseOf | None, tolerance: float) -> None:

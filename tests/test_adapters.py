@@ -25,7 +25,7 @@ from bench.study_file import Overrides, parse_study
 from models.denoiser import Denoiser
 from models.errors import UsageError
 from models.grids import GRIDS
-from models.networks import IndexedUNet
+from models.networks import IndexedUNet, counted
 from models.schedule import VE, DiscreteVP, Level
 from models.zoo import Model, load_model
 from samplers import SAMPLERS, Noise, Sampler
@@ -64,13 +64,14 @@ class _Run(NamedTuple):
 
 def run(sampler: Sampler, numbers: Tensor, steps: int = 8) -> _Run:
     """A sampler on Gaussian data."""
-    noise, model = _Counting(numbers), Denoiser(exact.gaussian(), "sample", LINEAR)
+    network, evaluated = counted(exact.gaussian())
+    noise, model = _Counting(numbers), Denoiser(network, "sample", LINEAR)
     x = noise(torch.empty(len(numbers), 1, 8, 8, dtype=torch.float64))
     start = x.clone()
     with torch.inference_mode():
         result = sampler.sample(model, x, levels_of(steps), noise)
     assert torch.equal(x, start)
-    return _Run(result, model.evaluations / len(numbers), noise.draws)
+    return _Run(result, evaluated() / len(numbers), noise.draws)
 
 
 @pytest.mark.parametrize("name", SCHEDULERS)

@@ -8,6 +8,7 @@ from bench.rig import Rig
 from bench.solution import STEPS, evaluations, solve
 from bench.study_file import Overrides, parse_study
 from models.denoiser import Denoiser
+from models.networks import counted
 
 _STUDY = """
 name = "test"
@@ -60,11 +61,11 @@ def test_without_metrics_on_features_there_is_nothing_to_extract() -> None:
 
 def test_the_evaluations_of_a_reference_solution_are_those_that_it_makes() -> None:
     rig = Rig.load(parse_study(_STUDY.replace('["fd"]', '["solver_error"]'), "test", Overrides()))
-    model = Denoiser(rig.subject.network, rig.subject.card.parametrisation, rig.subject.schedule)
     first, clean, noisy = (rig.subject.schedule.level(t) for t in (1.0, 0.0, 0.5))
     for last in (clean, noisy):
-        model.evaluations = 0
+        network, evaluated = counted(rig.subject.network)
+        model = Denoiser(network, rig.subject.card.parametrisation, rig.subject.schedule)
         with torch.inference_mode():
             for steps in (STEPS, STEPS // 2):
                 solve(model, torch.zeros(1, 1, 8, 8), first, last, steps)
-        assert model.evaluations == evaluations(last)
+        assert evaluated() == evaluations(last)

@@ -17,6 +17,7 @@ from bench.study_file import Overrides, parse_study
 from models.denoiser import Denoiser
 from models.errors import UsageError
 from models.grids import GRIDS
+from models.networks import counted
 from models.schedule import DiscreteVP, Level
 from samplers import SAMPLERS
 
@@ -109,9 +110,10 @@ def test_every_sampler_runs_on_labels_and_an_image_keeps_its_own_in_any_batch(na
         def network(x: Tensor, at: Level, labels: Tensor) -> Tensor:
             return (x.sin() + labels[:, None, None, None]) / 5.0
 
-        model, noise = Denoiser(network, "sample", schedule, None, labels), ImageNoise(7, numbers)
+        evaluate, evaluated = counted(network)
+        model, noise = Denoiser(evaluate, "sample", schedule, None, labels), ImageNoise(7, numbers)
         result = sampler.sample(model, noise(torch.empty(len(numbers), 1, 2, 2, dtype=torch.float64)), levels, noise)
-        return result, model.evaluations / len(numbers)
+        return result, evaluated() / len(numbers)
 
     alone = [drawn(torch.tensor([number])) for number in range(4)]
     together, evaluations = drawn(torch.arange(4))

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 import pytest
 import torch
-from nonlinear import VP, NoiseOf, nonlinear, predicted, start
+from nonlinear import VP, NoiseOf, counted_nonlinear, nonlinear, predicted, start
 from torch import Tensor
 
 from models.denoiser import Denoiser
@@ -39,18 +39,18 @@ def test_langevin_steps_have_the_step_size_of_each_image_alone(
                 score[image] *= h
                 z[image] *= math.sqrt(2.0 * h)
             state = state + score + z
-    model = nonlinear()
+    model, evaluated = counted_nonlinear()
     sampler = Langevin(0.2, corrections, step_size)
     found = sampler.sample(model, x, levels, noise(3))
     np.testing.assert_allclose(found, predicted(state, levels[1]), rtol=1e-9, atol=1e-11)
-    assert model.evaluations / 4 == sampler.nfe(levels) == 2 * corrections + 1
+    assert evaluated() / 4 == sampler.nfe(levels) == 2 * corrections + 1
 
 
 def test_langevin_without_the_clean_level_returns_the_noisy_state(noise: NoiseOf) -> None:
     levels = [VE().level(t) for t in (0.5, 0.3, 0.1)]
-    model, sampler = nonlinear(), Langevin(corrections=3)
+    (model, evaluated), sampler = counted_nonlinear(), Langevin(corrections=3)
     noisy = sampler.sample(model, start(), levels, noise(3))
-    assert model.evaluations / 4 == sampler.nfe(levels) == 9  # the last noisy level is corrected at as well
+    assert evaluated() / 4 == sampler.nfe(levels) == 9  # the last noisy level is corrected at as well
     denoised = sampler.sample(nonlinear(), start(), [*levels, VE().level(0.0)], noise(3))
     np.testing.assert_allclose(predicted(noisy, levels[2]), denoised, rtol=1e-12)
 

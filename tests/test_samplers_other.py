@@ -12,6 +12,7 @@ from nonlinear import (
     Array,
     NoiseOf,
     constant_noise,
+    counted_nonlinear,
     each_schedule,
     no_noise,
     nonlinear,
@@ -65,10 +66,10 @@ def test_the_error_of_rk45_falls_with_its_tolerance() -> None:
     exact = solved(x.numpy(), levels[0], levels[-1], VP, 1e-12)
     errors, evaluations = [], []
     for tolerance in (1e-2, 1e-4, 1e-6, 1e-8):
-        model = nonlinear()
+        model, evaluated = counted_nonlinear()
         found = RK45(tolerance, tolerance).sample(model, x, levels, no_noise)
         errors.append(float(np.abs(found.numpy() - exact).max()))
-        evaluations.append(model.evaluations)
+        evaluations.append(evaluated())
         assert errors[-1] < 20 * tolerance
     assert all(finer < coarser / 10 for coarser, finer in pairwise(errors))
     assert all(more > fewer for fewer, more in pairwise(evaluations))
@@ -118,10 +119,10 @@ def test_an_exact_generator_is_sampled_exactly(sampler: Consistency | OneStep, n
 
 def test_one_step_is_the_x_0_of_the_first_level_and_nothing_more() -> None:
     for levels in of_every_length(VP):
-        model = nonlinear()
+        model, evaluated = counted_nonlinear()
         found = OneStep().sample(model, start(), levels, no_noise)
         np.testing.assert_allclose(found, predicted(start(), levels[0]), rtol=1e-14)
-        assert model.evaluations == len(start())
+        assert evaluated() == len(start())
 
 
 # evaluations
@@ -167,6 +168,6 @@ def test_the_evaluations_of_every_registered_sampler_are_counted_here() -> None:
 def test_evaluations_are_those_of_the_paper(spec: str, steps: int) -> None:
     sampler = SAMPLERS.make(spec)
     for clean in (True, False):
-        levels, model = Leading(clean=clean)(VP, steps), nonlinear()
+        levels, (model, evaluated) = Leading(clean=clean)(VP, steps), counted_nonlinear()
         sampler.sample(model, start(), levels, constant_noise(0.5))
-        assert model.evaluations / len(start()) == sampler.nfe(levels) == COUNTS[spec](steps, clean)
+        assert evaluated() / len(start()) == sampler.nfe(levels) == COUNTS[spec](steps, clean)

@@ -14,6 +14,7 @@ from torch import Tensor
 from bench import exact, solution
 from bench.noise import ImageNoise
 from bench.solution import Problem, Solutions, has_solver_error, solve
+from models import networks
 from models.denoiser import Denoiser
 from models.grids import GRIDS
 from models.schedule import DiscreteVP, Flow, Level, Schedule
@@ -121,9 +122,10 @@ def test_a_better_solver_is_nearer_to_the_solution_and_the_columns_say_how_near(
 def test_a_start_at_the_lowest_level_leaves_the_posterior_mean() -> None:
     law, schedule = exact.gaussian(), DiscreteVP.linear()
     x, lowest = noise(3), schedule.level(schedule.t_min)
-    model = Denoiser(law, "sample", schedule)
+    network, evaluated = networks.counted(law)
+    model = Denoiser(network, "sample", schedule)
     assert torch.equal(solve(model, x, lowest, schedule.level(0.0)), law(x, lowest))
-    assert model.evaluations == len(x)
+    assert evaluated() == len(x)
 
 
 def test_the_network_sees_its_own_precision_and_as_many_states_as_stated() -> None:
@@ -133,12 +135,13 @@ def test_the_network_sees_its_own_precision_and_as_many_states_as_stated() -> No
         seen.add(x.dtype)
         return torch.zeros_like(x)
 
-    model = Denoiser(network, "sample", DiscreteVP.linear())
+    evaluate, evaluated = networks.counted(network)
+    model = Denoiser(evaluate, "sample", DiscreteVP.linear())
     x = noise(2).float()
     kept = x.clone()
     found = solve(model, x, model.schedule.level(1.0), model.schedule.level(0.0), 10)
     assert (seen, found.dtype) == ({torch.float32}, torch.float64)
-    assert model.evaluations == 2 * (4 * 10 + 1)
+    assert evaluated() == 2 * (4 * 10 + 1)
     assert torch.equal(x, kept)
 
 

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from bench.timing.clock import Stopwatch, TimedNetwork
 from models.denoiser import Denoiser
+from models.networks import counted
 from models.schedule import DiscreteVP, Level
 
 
@@ -33,7 +34,8 @@ def _timed_network(clock: _Clock, seconds: float) -> TimedNetwork:
 def test_network_and_sampler_time_are_told_apart() -> None:
     clock = _Clock()
     network = _timed_network(clock, 2.0)
-    model = Denoiser(network, "epsilon", DiscreteVP.linear())
+    evaluate, evaluated = counted(network)
+    model = Denoiser(evaluate, "epsilon", DiscreteVP.linear())
 
     def call() -> Tensor:
         x = torch.zeros(4, 1, 8, 8)
@@ -45,7 +47,7 @@ def test_network_and_sampler_time_are_told_apart() -> None:
     timed = Stopwatch(_CPU, clock).time(call, network)
     assert timed.seconds == 3 * 2.5
     assert timed.network_seconds == 3 * 2.0
-    assert model.evaluations == 3 * 4
+    assert evaluated() == 3 * 4
 
 
 def test_every_call_is_timed_on_its_own() -> None:

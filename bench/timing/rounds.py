@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import torch
 
+from bench.purity.unchanged import ProcessState, unchanged
 from bench.resolve import Resolved
 from bench.rig import Rig
 from bench.timing.capture import Graph
@@ -24,6 +25,16 @@ from models.execution import arithmetic
 
 _MOST = 50
 """Calls in a round of a setting: a median of more is no better known than the machine is steady."""
+
+_ADAPTIVE = 0.05
+"""By how much the evaluations of steps that nobody declares may differ from those of the same images when they were
+made: what chooses its steps by their error may choose one more where round-off is another."""
+_OTHER_BATCH = 0.5
+"""The same at another batch size, which has other images."""
+
+
+class WrongCount(RuntimeError):
+    """A timed call evaluates the network less or more than the calls that made the images did."""
 
 
 @dataclass
@@ -83,9 +94,13 @@ class Rounds:
 
     def _visit(self, setting: Setting) -> int:
         """A round of one setting; the images drawn. A failure ends its timing in this run and stands in its record."""
-        times = setting.times
+        times, cell = setting.times, setting.resolved
         try:
-            with torch.inference_mode(), arithmetic(setting.resolved.mode.precision):
+            with (
+                torch.inference_mode(),
+                arithmetic(cell.mode.precision),
+                unchanged(cell.cell.sampler, ProcessState(), self._rig.weights),
+            ):
                 images = self._main(setting)
                 for batch in self._rule.batches:
                     if batch != times.batch and times.others.get(batch) != []:
@@ -110,6 +125,8 @@ class Rounds:
         latencies = setting.times.others.setdefault(batch, [])
         try:
             calls = self._timed(setting, batch).calls
+        except WrongCount:
+            raise
         except Exception as error:
             latencies.clear()
             setting.columns["sweep_note"] = f"batch {batch}: {type(error).__name__}: {error}"
@@ -130,7 +147,24 @@ class Rounds:
         share = self._rule.seconds / self._rule.repeats
         self._monitor.start()
         while not calls or (sum(call.seconds for call in calls) < share and len(calls) < _MOST):
+            before = trajectory.evaluations
             calls.append(self._stopwatch.time(lambda: trajectory(start), network))
+            _require_count(setting, batch, (trajectory.evaluations - before) / batch)
         watch = self._monitor.stop()
         trajectory.release()
         return _Round(ready, calls, watch)
+
+
+def _require_count(setting: Setting, batch: int, made: float) -> None:
+    """WrongCount unless a timed call makes as many evaluations an image as its record has.
+
+    Exactly as many where the sampler declares a number, since then it is that of every image.
+    """
+    nfe, first, slack = setting.columns["nfe"], setting.columns.get("nfe_first_batch"), 0.0
+    if first is not None:
+        nfe, slack = (first, _ADAPTIVE) if batch == setting.times.batch else (nfe, _OTHER_BATCH)
+    if abs(made - nfe) > slack * nfe:
+        raise WrongCount(
+            f"{setting.resolved.cell.sampler} made {made:g} evaluations an image in a timed call of {batch} images, "
+            f"but {nfe:g} when the images were made"
+        )

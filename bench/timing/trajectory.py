@@ -12,6 +12,7 @@ from bench.rig import Rig
 from bench.timing.capture import Captured, Graph, NotCapturable, no_synchronisation
 from bench.timing.clock import TimedNetwork
 from models.denoiser import Denoiser
+from models.networks import counted
 from models.schedule import Level
 
 _ALIKE = 1e-3
@@ -59,7 +60,7 @@ class Trajectory:
     ) -> None:
         self._rig, self._resolved, self._graph = rig, resolved, graph
         self._replayed: Captured | None = None
-        self._in_last_sample = 0
+        self._in_last_sample = self._in_capture = 0
         self.network = TimedNetwork(resolved.model.network, rig.device) if clocked else None
         self.evaluations = 0
         self.captured: bool | None = None
@@ -69,6 +70,11 @@ class Trajectory:
     def device(self) -> torch.device:
         """Where images are made."""
         return self._rig.device
+
+    @property
+    def sampler(self) -> str:
+        """What is sampled with, as the study calls it."""
+        return self._resolved.cell.sampler
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -85,8 +91,11 @@ class Trajectory:
 
     def __call__(self, start: Start) -> Tensor:
         """The images, (N, C, H, W) in the network's value range, as the sampler returned them."""
-        result = self._sample(start) if self._replayed is None else self._replayed(*start.tensors)
-        self.evaluations += self._in_last_sample  # a replay makes those of the call that was captured
+        if self._replayed is not None:
+            self.evaluations += self._in_capture
+            return self._replayed(*start.tensors)
+        result = self._sample(start)
+        self.evaluations += self._in_last_sample
         return result
 
     def prepare(self, numbers: Tensor) -> None:
@@ -110,7 +119,9 @@ class Trajectory:
         try:
             with no_synchronisation(self._rig.device):
                 self._sample(start)
-            self._replayed = self._verified(Captured(self._captured_sample, start.tensors, self._graph()), numbers)
+            captured = Captured(self._captured_sample, start.tensors, self._graph())
+            self._in_capture = self._in_last_sample  # what is evaluated in every replay
+            self._replayed = self._verified(captured, numbers)
         except NotCapturable as refusal:
             self.refusal = f"could not be captured in a graph, so that it ran eagerly: {refusal}"
         self.captured = self._replayed is not None
@@ -135,6 +146,10 @@ class Trajectory:
             raise NotCapturable(
                 f"replayed images are {distance:.2g} of the value range away from those of a plain call"
             )
+        if self._in_capture != self._in_last_sample:
+            raise NotCapturable(
+                f"{self._in_capture} images were evaluated in the capture, {self._in_last_sample} in a plain call"
+            )
         return captured
 
     def _captured_sample(self, *tensors: Tensor) -> Tensor:
@@ -144,9 +159,9 @@ class Trajectory:
     def _sample(self, start: Start, levels: Sequence[Level] | None = None, *, clocked: bool = True) -> Tensor:
         cell = self._resolved
         card, clip = cell.model.card, cell.clip
-        network = self.network if clocked and self.network is not None else cell.model.network
+        network, evaluated = counted(self.network if clocked and self.network is not None else cell.model.network)
         model = Denoiser(network, card.parametrisation, cell.model.schedule, clip, start.labels)
         noise = ImageNoise(cell.seed, start.numbers, first=1)  # draw 0 is the state that it starts from
-        result = cell.sampler.sample(model, start.x, levels or cell.levels, noise)
-        self._in_last_sample = model.evaluations
+        result = cell.sampler.sample(model, start.x, list(levels or cell.levels), noise)  # a list of its own
+        self._in_last_sample = evaluated()
         return result

@@ -27,6 +27,7 @@ from bench.timing.clock import Stopwatch
 from bench.versus.pairs import PAIRS, Pair, scheduler_class
 from models.denoiser import Denoiser
 from models.grids import Leading
+from models.networks import counted
 from models.schedule import DiscreteVP
 from samplers import SAMPLERS, Noise
 
@@ -44,7 +45,8 @@ def our_sample(pair: Pair, x: Tensor, noise: Callable[[], Noise]) -> Callable[[]
     sampler = SAMPLERS.make(pair.ours)
     levels = Leading(clean=pair.clean)(_SCHEDULE, STEPS)
     output = torch.zeros_like(x)
-    model = Denoiser(lambda x, at: output, "epsilon", _SCHEDULE)
+    network, _ = counted(lambda x, at: output)  # as samplers are given it
+    model = Denoiser(network, "epsilon", _SCHEDULE)
     return lambda: sampler.sample(model, x, levels, noise())
 
 

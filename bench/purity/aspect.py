@@ -1,0 +1,47 @@
+"""One global thing that a sampler could change: how it is read, and how it is put back."""
+
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+Kind = Literal["random", "torch", "autograd", "process", "weights"]
+
+
+def from_to(before: object, after: object) -> str:
+    """Both values."""
+    return f" from {before} to {after}"
+
+
+def untold(before: object, after: object) -> str:
+    """Nothing, of values that say nothing."""
+    return ""
+
+
+def names(before: dict[Any, object], after: dict[Any, object]) -> str:
+    """The keys whose values differ, without the values: an environment holds secrets."""
+    changed = {key for key in {*before, *after} if before.get(key) != after.get(key)}
+    return f" ({', '.join(sorted(map(str, changed)))})"
+
+
+class Aspect(NamedTuple):
+    """One thing.
+
+    Attributes:
+        name: in words that follow "changed".
+        kind: what sort of thing it is.
+        read: its value, to be compared by ==.
+        write: makes it such a value again.
+        told: what is said of the value before and the one after.
+    """
+
+    name: str
+    kind: Kind
+    read: Callable[[], Any]
+    write: Callable[[Any], object]
+    told: Callable[[Any, Any], str] = from_to
+
+
+class Change(NamedTuple):
+    """What was changed, in words that follow "changed", and what sort of thing it is."""
+
+    kind: Kind
+    words: str

@@ -1,0 +1,176 @@
+"""Of networks: their weights, bit for bit, and what else of them decides on what they give.
+
+They are compared with a copy in the host's memory rather than by a checksum: that is exact, takes less time than any
+hash, and the copy is needed to put them back.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from functools import partial
+from types import FunctionType, MethodType
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bench.purity.aspect import Change
+
+_TABLES = (
+    *("_parameters", "_buffers", "_modules", "_forward_hooks", "_forward_pre_hooks", "_forward_hooks_with_kwargs"),
+    *("_forward_pre_hooks_with_kwargs", "_forward_hooks_always_called"),
+)
+_STEPS = {f".{name}." for name in ("_parameters", "_buffers", "_modules")}
+
+
+class _Module(NamedTuple):
+    """What a module calls: by table the entries, its own `forward` if an instance has one, and its mode."""
+
+    name: str
+    module: nn.Module
+    training: bool
+    forward: object
+    tables: dict[str, dict[str, object]]
+
+
+class _Tensor(NamedTuple):
+    """A tensor, where it was, and what it held, in the host's memory."""
+
+    name: str
+    tensor: Tensor
+    device: torch.device
+    copy: Tensor
+
+
+class KeptWeights:
+    """Networks as they are when this is made.
+
+    Modules with their parameters, buffers, hooks and modes, and all tensors and arrays that objects hold.
+
+    Args:
+        networks: anything that can be evaluated, or that is part of that, by what it is called in words.
+    """
+
+    def __init__(self, networks: Mapping[str, object]) -> None:
+        self._tensors = list[_Tensor]()
+        self._arrays = list[tuple[str, np.ndarray[Any, Any], np.ndarray[Any, Any]]]()
+        self._modules = list[_Module]()
+        with torch.inference_mode(mode=False), torch.no_grad():  # plain tensors, whatever mode this is made in
+            for name, found in _reached(networks):
+                if isinstance(found, Tensor):
+                    copy = found.detach().to("cpu", copy=True)
+                    self._tensors.append(_Tensor(name, found, found.device, copy))
+                elif isinstance(found, np.ndarray):
+                    self._arrays.append((name, found, found.copy()))
+                elif isinstance(found, nn.Module):
+                    self._modules.append(_kept(name, found))
+
+    def put_back(self) -> list[Change]:
+        """Make them as they were; what was not."""
+        changed = [word for each in self._modules for word in _put_module_back(each)]
+        moved = [each.name for each in self._tensors if _put_tensor_back(*each[1:])]
+        moved += [name for name, array, copy in self._arrays if _put_array_back(array, copy)]
+        if moved:
+            more = f" and {len(moved) - 1} more" if len(moved) > 1 else ""
+            changed.append(f"the weights {moved[0]}{more}")
+        return [Change("weights", words) for words in changed]
+
+
+def _reached(networks: Mapping[str, object]) -> Iterator[tuple[str, object]]:
+    """Everything that some objects hold, at any depth, each once and by its name."""
+    seen, waiting = set[int](), deque(networks.items())
+    while waiting:
+        name, found = waiting.popleft()  # what lies nearest first: names are short
+        if id(found) not in seen:
+            seen.add(id(found))
+            yield name, found
+            waiting += [(_joined(name, key), part) for key, part in _parts(found)]
+
+
+def _joined(name: str, key: object) -> str:
+    joined = f"{name}.{key}."
+    for step in _STEPS:
+        joined = joined.replace(step, ".")
+    return joined[:-1]
+
+
+def _parts(found: object) -> Iterable[tuple[object, object]]:
+    """What an object is made of; of torch's own objects only what modules are made of."""
+    if isinstance(found, Mapping):
+        return found.items()
+    if isinstance(found, list | tuple):
+        return enumerate(found)
+    if isinstance(found, partial):
+        return enumerate((found.func, *found.args, *found.keywords.values()))
+    if isinstance(found, MethodType):
+        return [("self", found.__self__)]
+    if isinstance(found, FunctionType) and not _is_foreign(str(found.__module__)):
+        return _closure(found)
+    if isinstance(found, nn.Module) or not (isinstance(found, type) or _is_foreign(type(found).__module__)):
+        return list(getattr(found, "__dict__", {}).items())
+    return ()
+
+
+def _is_foreign(module: str) -> bool:
+    return module.partition(".")[0] in ("torch", "builtins", "numpy")
+
+
+def _closure(function: FunctionType) -> Iterator[tuple[str, object]]:
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        with suppress(ValueError):  # not filled yet
+            yield name, cell.cell_contents
+
+
+def _kept(name: str, module: nn.Module) -> _Module:
+    tables = {table: dict(vars(module)[table]) for table in _TABLES if table in vars(module)}
+    return _Module(name, module, module.training, vars(module).get("forward"), tables)
+
+
+def _put_module_back(kept: _Module) -> Iterator[str]:
+    own = vars(kept.module)
+    if kept.module.training != kept.training:
+        kept.module.training = kept.training
+        yield f"the training mode of {kept.name} from {kept.training} to {not kept.training}"
+    if own.get("forward") is not kept.forward:
+        own.pop("forward")
+        own |= {} if kept.forward is None else {"forward": kept.forward}
+        yield f"the forward of {kept.name}"
+    for table, entries in kept.tables.items():
+        now = own[table]
+        if (now or entries) and _identities(now) != _identities(entries):
+            now.clear()
+            now.update(entries)
+            yield f"the {table.strip('_').replace('_', ' ')} of {kept.name}"
+
+
+def _identities(entries: Mapping[str, object]) -> dict[str, int]:
+    return {key: id(entry) for key, entry in entries.items()}
+
+
+def _put_tensor_back(tensor: Tensor, device: torch.device, copy: Tensor) -> bool:
+    """Whether it had changed."""
+    alike = (tensor.dtype, tensor.shape, tensor.device) == (copy.dtype, copy.shape, device)
+    if alike and _equal(tensor, copy.to(device)):
+        return False
+    if alike:
+        with torch.inference_mode():  # in which tensors of either kind can be written to
+            tensor.copy_(copy)
+    else:
+        with torch.inference_mode(mode=False), torch.no_grad():
+            tensor.data = copy.to(device, copy=True)
+    return True
+
+
+def _equal(a: Tensor, b: Tensor) -> bool:
+    """NaN is equal to itself."""
+    return torch.equal(a, b) or bool(((a == b) | ((a != a) & (b != b))).all())
+
+
+def _put_array_back(array: np.ndarray[Any, Any], copy: np.ndarray[Any, Any]) -> bool:
+    """Whether it had changed."""
+    if array.tobytes() == copy.tobytes():
+        return False
+    array.flags.writeable = True
+    array[...] = copy
+    return True
