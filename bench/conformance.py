@@ -126,5 +126,5 @@ def sample(
     noise.draws = 0
     evaluate, evaluated = counted(network)
     start = x.clone()
-    result, changed = call(sampler, Denoiser(evaluate, "sample", schedule), x, levels, noise, {"of the law": network})
+    result, changed = call(sampler, Denoiser(evaluate, "sample", schedule), x, levels, noise, {"the law": network})
     return _Run(x, start, result, evaluated() / len(x), changed, noise)

@@ -99,9 +99,9 @@ class Rig:
     @cached_property
     def weights(self) -> KeptWeights:
         """All networks as they are when this is first asked for: before anything is sampled."""
-        networks: dict[str, object] = {"of the extractor": self.extractor}
+        networks: dict[str, object] = {"the extractor": self.extractor}
         for (name, mode), each in self.models.items():
-            networks[f"of {name} in {mode}"] = {"network": each.network, "schedule": each.schedule}
+            networks[f"{name} in {mode}"] = {"network": each.network, "schedule": each.schedule}
         return KeptWeights(networks)
 
     @property

@@ -169,7 +169,8 @@ class _Run:
         except OSError:
             raise  # a full disk is no sampler's failure
         except Exception as error:  # whatever a sampler raises is that cell's result
-            record |= {"status": "failed", "error": f"{type(error).__name__}: {error}"}
+            notes = getattr(error, "__notes__", [])  # of what the sampler changed before
+            record |= {"status": "failed", "error": "; ".join([f"{type(error).__name__}: {error}", *notes])}
             log.write_text(traceback.format_exc())
         return record | self._environment | {"finished": datetime.now(UTC).isoformat(timespec="seconds")}
 

@@ -53,15 +53,17 @@ def _default_device() -> torch.device | None:
     return torch.get_default_device() if overrides._get_current_function_mode_stack() else None
 
 
-def _modes() -> tuple[object, ...]:
+def _modes() -> tuple[Sequence[Any], Sequence[Any]]:
     """Of functions and of their dispatch, that were entered and not left."""
-    return (*overrides._get_current_function_mode_stack(), *dispatch._get_current_dispatch_mode_stack())
+    return overrides._get_current_function_mode_stack(), dispatch._get_current_dispatch_mode_stack()
 
 
-def _set_modes(state: Sequence[object]) -> None:
-    for mode in reversed(_modes()):
-        if mode not in state:
-            mode.__exit__(None, None, None)  # type: ignore[attr-defined]
+def _set_modes(state: tuple[Sequence[Any], Sequence[Any]]) -> None:
+    for stack, now, before in zip((overrides, dispatch), _modes(), state, strict=True):
+        for _ in now:  # not by leaving them: some can only be left by whoever entered them
+            stack._pop_mode()
+        for mode in before:
+            stack._push_mode(mode)
 
 
 def _deterministic() -> tuple[bool, bool, bool]:

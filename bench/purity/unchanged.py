@@ -40,7 +40,7 @@ class ProcessState:
             words = aspect.name + aspect.told(before, after)
             try:
                 aspect.write(before)
-            except (RuntimeError, OSError) as error:  # some things torch sets once only; a folder may be gone
+            except Exception as error:  # some things torch sets once only; a folder may be gone
                 words += f" (which cannot be put back: {error})"
             changes.append(Change(aspect.kind, words))
         return changes

@@ -68,18 +68,23 @@ class KeptWeights:
 
     def put_back(self) -> list[Change]:
         """Make them as they were; what was not."""
-        changed = [word for each in self._modules for word in _put_module_back(each)]
+        changed = dict[str, list[str]]()
+        for module in self._modules:
+            for what in _put_module_back(module):
+                changed.setdefault(what, []).append(module.name)
         moved = [each.name for each in self._tensors if _put_tensor_back(*each[1:])]
         moved += [name for name, array, copy in self._arrays if _put_array_back(array, copy)]
-        if moved:
-            more = f" and {len(moved) - 1} more" if len(moved) > 1 else ""
-            changed.append(f"the weights {moved[0]}{more}")
-        return [Change("weights", words) for words in changed]
+        changed |= {"weights": moved} if moved else {}
+        return [Change("weights", f"the {what} of {_several(names)}") for what, names in changed.items()]
+
+
+def _several(names: list[str]) -> str:
+    return f"{names[0]} and {len(names) - 1} more" if len(names) > 1 else names[0]
 
 
 def _reached(networks: Mapping[str, object]) -> Iterator[tuple[str, object]]:
     """Everything that some objects hold, at any depth, each once and by its name."""
-    seen, waiting = set[int](), deque(networks.items())
+    seen, waiting = set[int](), deque((f"{name}:", network) for name, network in networks.items())
     while waiting:
         name, found = waiting.popleft()  # what lies nearest first: names are short
         if id(found) not in seen:
@@ -92,7 +97,7 @@ def _joined(name: str, key: object) -> str:
     joined = f"{name}.{key}."
     for step in _STEPS:
         joined = joined.replace(step, ".")
-    return joined[:-1]
+    return joined[:-1].replace(":.", ": ")
 
 
 def _parts(found: object) -> Iterable[tuple[object, object]]:
@@ -128,20 +133,21 @@ def _kept(name: str, module: nn.Module) -> _Module:
 
 
 def _put_module_back(kept: _Module) -> Iterator[str]:
+    """What had changed."""
     own = vars(kept.module)
     if kept.module.training != kept.training:
         kept.module.training = kept.training
-        yield f"the training mode of {kept.name} from {kept.training} to {not kept.training}"
+        yield f"training mode ({kept.training} to {not kept.training})"
     if own.get("forward") is not kept.forward:
         own.pop("forward")
         own |= {} if kept.forward is None else {"forward": kept.forward}
-        yield f"the forward of {kept.name}"
+        yield "forward"
     for table, entries in kept.tables.items():
         now = own[table]
         if (now or entries) and _identities(now) != _identities(entries):
             now.clear()
             now.update(entries)
-            yield f"the {table.strip('_').replace('_', ' ')} of {kept.name}"
+            yield table.strip("_").replace("_", " ")
 
 
 def _identities(entries: Mapping[str, object]) -> dict[str, int]:

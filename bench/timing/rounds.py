@@ -107,7 +107,8 @@ class Rounds:
                         images += self._other(setting, batch)
         except Exception as error:  # whatever a sampler raises at the second try
             setting.failed = True
-            note = f"timing failed: {type(error).__name__}: {error}"
+            notes = getattr(error, "__notes__", [])  # of what the sampler changed before
+            note = "; ".join([f"timing failed: {type(error).__name__}: {error}", *notes])
             setting.columns |= {"timing_valid": False, "timing_note": note}
             return 0
         times.rounds += 1

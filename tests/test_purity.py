@@ -1,0 +1,246 @@
+"""What a sampler changes of what all share is put back, its own cell fails by name, and no other row moves."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from poison import CALLS, PROCESS, WEIGHTS, Poison
+from quiet import Quiet
+from torch import Tensor, nn
+
+from bench.checks import CHECKS, run_check
+from bench.purity.unchanged import Impure, ProcessState, other_random_states, unchanged
+from bench.purity.weights import KeptWeights
+from bench.record import RunFolder
+from bench.rig import Rig
+from bench.runner import Outcome, run_study
+from bench.study_file import Overrides, parse_study
+from models.denoiser import Denoiser
+from models.schedule import Level
+from models.zoo import load_model
+from samplers import SAMPLERS, Noise, Sampler, register
+from samplers.ddim import DDIM
+
+_KINDS = {
+    "random": "leaves global random states untouched",
+    "torch": "leaves the settings of torch untouched",
+    "autograd": "leaves the modes of autograd untouched",
+    "process": "leaves the process untouched",
+    "weights": "leaves the network untouched",
+}
+_SAID = {how: (said, kind) for how, (_, said, kind) in PROCESS.items()}
+_SAID |= {how: (said, "weights") for how, (_, said) in WEIGHTS.items()}
+_STUDY = """
+name = "test"
+title = "Test"
+model = "MODEL"
+metrics = METRICS
+images = 16
+batch = 8
+timing = { repeats = REPEATS, seconds = 0.0 }
+device = "cpu"
+baseline = { sampler = "ddpm", grid = "trailing", steps = 3 }
+[[block]]
+samplers = [SAMPLERS]
+grids = ["trailing"]
+steps = [3]
+"""
+
+
+@pytest.fixture(autouse=True)
+def poison() -> Iterator[None]:
+    """Registers it, and puts back what a test leaves."""
+    before = ProcessState()
+    register("poison")(Poison)
+    register("hoards")(Hoards)
+    CALLS.clear()
+    _HOARD.clear()
+    yield
+    del SAMPLERS._classes["poison"], SAMPLERS._classes["hoards"]
+    before.put_back()
+
+
+def _run(
+    path: Path, samplers: Sequence[str], model: str = "digits-mixture", repeats: int = 0
+) -> tuple[Outcome, pd.DataFrame]:
+    names = ", ".join(f'"{name}"' for name in samplers)
+    text = _STUDY.replace("SAMPLERS", names).replace("MODEL", model).replace("REPEATS", str(repeats))
+    metrics = '["law", "solver_error"]' if model == "digits-mixture" else '["fd"]'
+    text = text.replace("METRICS", metrics)
+    study, folder = parse_study(text, "test", Overrides()), RunFolder(path)
+    outcome = run_study(study, Rig.load(study), folder, force=False, progress=Quiet())
+    return outcome, folder.load().set_index("sampler")
+
+
+def _quality(frame: pd.DataFrame) -> pd.DataFrame:
+    found = frame[[name for name in frame if str(name).startswith(("fd_", "law_", "solver_", "nfe"))]]
+    assert found.notna().all().sum() > 2
+    return found
+
+
+def test_what_samplers_leave_behind_moves_no_other_row_and_fails_their_own_by_name(tmp_path: Path) -> None:
+    good = ["ddim", "heun", "ddpm[variance=fixed_large]", "dpm++2m"]
+    poisons = [f"poison[how={how}]" for how in PROCESS]
+    mixed = [good[0], *poisons[:9], good[1], *poisons[9:18], good[2], *poisons[18:], good[3]]
+    alone = _run(tmp_path / "alone", good)[1]
+    before = ProcessState()
+    outcome, frame = _run(tmp_path / "mixed", mixed)
+    assert before.put_back() == []
+    assert (outcome.measured, outcome.failed) == (5, len(poisons))
+    pd.testing.assert_frame_equal(
+        _quality(frame.loc[alone.index]), _quality(alone), check_exact=True, check_dtype=False
+    )
+    for how in PROCESS:
+        error = str(frame.loc[f"poison[how={how}]", "error"])
+        assert error.startswith(f"Impure: poison[how={how}] changed ")
+        assert _SAID[how][0] in error
+        assert "secret" not in error
+
+
+def test_a_sampler_that_changes_the_weights_fails_and_the_next_one_has_them_as_they_were(tmp_path: Path) -> None:
+    hows = ("weights", "half", "train", "hook")
+    poisons = [f"poison[how={how}]" for how in hows]
+    _, frame = _run(tmp_path / "mixed", [*poisons, "heun"], "digits")
+    _, alone = _run(tmp_path / "alone", ["heun"], "digits")
+    pd.testing.assert_frame_equal(
+        _quality(frame.loc[alone.index]), _quality(alone), check_exact=True, check_dtype=False
+    )
+    for how in hows:
+        said = WEIGHTS[how][1]
+        assert f" changed the {said} of digits in fp32: network.unet" in str(frame.loc[f"poison[how={how}]", "error"])
+
+
+def test_what_a_timed_call_changes_fails_the_timing_of_its_setting_and_of_no_other(tmp_path: Path) -> None:
+    late = ["poison[how=threads,after=5]", "poison[how=weights,after=5]"]  # two calls for images, two or three a round
+    outcome, frame = _run(tmp_path, ["ddim", *late, "heun"], "digits", repeats=3)
+    assert (outcome.failed, outcome.untimed) == (0, 2)
+    for name, said in zip(late, ("the number of threads from 1 to 2", "the weights of digits"), strict=True):
+        assert not frame.loc[name, "timing_valid"]
+        assert f"timing failed: Impure: {name} changed {said}" in str(frame.loc[name, "timing_note"])
+    assert (frame.loc[["ddpm", "ddim", "heun"], "timing_rounds"] == 3).all()
+    assert torch.get_num_threads() == 1
+
+
+@dataclass(frozen=True)
+class Hoards(Sampler):
+    """DDIM that keeps every result by the state that it started from."""
+
+    claims: bool = False
+    paper = "none"
+    order = 1
+    stochastic = False
+
+    def nfe(self, levels: Sequence[Level]) -> int:
+        return len(levels) - 1
+
+    def sample(self, model: Denoiser, x: Tensor, levels: Sequence[Level], noise: Noise) -> Tensor:
+        key = (len(levels), x.numpy().tobytes())
+        if key not in _HOARD:
+            _HOARD[key] = DDIM().sample(model, x, levels, noise)
+        if self.claims:
+            anything: Any = model
+            anything.evaluations = len(x) * (len(levels) - 1)
+        return _HOARD[key].clone()
+
+
+_HOARD: dict[tuple[int, bytes], Tensor] = {}
+
+
+@pytest.mark.parametrize("spec", ["hoards", "hoards[claims=true]"])
+def test_a_sampler_that_keeps_its_results_has_images_and_no_time(tmp_path: Path, spec: str) -> None:
+    outcome, frame = _run(tmp_path, [spec, "ddim"], repeats=3)
+    assert (outcome.measured, outcome.failed, outcome.untimed) == (3, 0, 1)
+    row = frame.loc[spec]
+    assert row["nfe"] == 3
+    assert not row["timing_valid"]
+    assert f"timing failed: WrongCount: {spec} made 0 evaluations an image in a timed call" in row["timing_note"]
+    assert frame.loc["ddim", "timing_rounds"] == 3
+
+
+@pytest.mark.parametrize("how", _SAID)
+def test_the_suite_finds_what_a_sampler_leaves_behind(how: str) -> None:
+    said, kind = _SAID[how]
+    (check,) = (check for check in CHECKS if check.name == _KINDS[kind])
+    before = ProcessState()
+    result = run_check(check, Poison(how=how))
+    assert result.outcome == "failed"
+    assert said in result.detail
+    assert before.put_back() == []
+
+
+def test_a_global_random_state_that_an_earlier_check_has_left_is_no_alibi() -> None:
+    """Seeding changes nothing where the state is that of the same seed already."""
+    torch.manual_seed(0)
+    for check in CHECKS[:3]:
+        result = run_check(check, Poison(how="seed"))
+        assert (result.outcome == "failed") == (check.name == _KINDS["random"])
+    expected = torch.rand(1)
+    torch.manual_seed(0)
+    assert torch.equal(torch.rand(1), expected)
+
+
+def test_no_call_of_the_suite_finds_random_states_that_another_has_left() -> None:
+    seen = set()
+    for _ in range(3):
+        with other_random_states():
+            seen.add((float(torch.rand(1)), float(np.random.rand())))
+    assert len(seen) == 3
+
+
+def test_what_is_changed_before_an_exception_is_put_back_and_told_beside_it() -> None:
+    def breaks() -> None:
+        with unchanged("mine", ProcessState()):
+            torch.set_default_dtype(torch.float64)
+            raise ValueError("a sampler broke")
+
+    with pytest.raises(ValueError, match="a sampler broke") as found:
+        breaks()
+    assert torch.get_default_dtype() == torch.float32
+    said = "mine changed the default dtype from torch.float32 to torch.float64; it was put back"
+    assert found.value.__notes__ == [said]
+
+
+def test_what_is_put_back_is_told_all_at_once() -> None:
+    network = nn.Linear(2, 2)
+
+    def changes() -> None:
+        with unchanged("mine", ProcessState(), KeptWeights({"it": network})):
+            torch.set_grad_enabled(False)
+            network.weight.mul_(2.0)
+            network.bias.fill_(0.0)
+
+    said = "mine changed grad mode from True to False, and the weights of it: weight and 1 more; it was put back"
+    with pytest.raises(Impure, match=said):
+        changes()
+
+
+@pytest.mark.parametrize("how", WEIGHTS)
+def test_a_network_is_put_back_bit_for_bit(how: str) -> None:
+    model = load_model("digits", torch.device("cpu"))
+    x, at = torch.linspace(-1, 1, 128).reshape(2, 1, 8, 8), model.schedule.level(0.5)
+    with torch.inference_mode():
+        expected, kept = model.network(x, at), KeptWeights({"it": model.network})
+        WEIGHTS[how][0](model.network.unet)  # type: ignore[attr-defined]
+        (change,) = kept.put_back()
+        assert change.words.startswith(f"the {WEIGHTS[how][1]} of it: unet")
+        assert torch.equal(model.network(x, at), expected)
+        assert kept.put_back() == []
+    assert not any(parameter.is_inference() for parameter in model.network.unet.parameters())  # type: ignore[attr-defined]
+
+
+def test_laws_and_tables_of_schedules_are_put_back_too() -> None:
+    model = load_model("digits-mixture", torch.device("cpu"))
+    kept = KeptWeights({"it": {"network": model.network, "schedule": model.schedule}})
+    means, table = model.network.means, model.schedule._log_alpha  # type: ignore[attr-defined]
+    expected = (means.clone(), table.copy())
+    means.mul_(2.0)
+    table[3] = 0.0
+    (change,) = kept.put_back()
+    assert change.words == "the weights of it: network.means and 1 more"
+    assert torch.equal(means, expected[0])
+    assert np.array_equal(table, expected[1])
