@@ -67,8 +67,11 @@ class Generation:
         left = self._images - done
         end = done + (self.batch if self._fixed else min(self.batch, left))
         numbers = torch.arange(done, end, device=self._trajectory.device)  # a copy to a GPU would wait for it
+        anew = self._captured != self.batch
+        if anew:
+            self._trajectory.compile(self.batch)
         with unchanged(self._trajectory.sampler, ProcessState()):
-            if self._captured != self.batch:
+            if anew:
                 self._trajectory.capture(torch.arange(self.batch, device=self._trajectory.device))
                 self._captured = self.batch
             samples = self._trajectory(self._trajectory.start(numbers))

@@ -153,10 +153,10 @@ class Rig:
                 times.append(stopwatch.seconds(evaluate))
         return statistics.median(times[1:]) / (batch or self.batch)  # the first makes its choice of kernels
 
-    def first_evaluation_s(self, model: Model) -> float:
+    def first_evaluation_s(self, model: Model, batch: int | None = None) -> float:
         """Time of the next network evaluation of a full batch: the first one of a compiled network compiles it."""
         with torch.inference_mode(), arithmetic(model.mode.precision):
-            return Stopwatch(self.device).seconds(self._evaluation(model, self.batch))
+            return Stopwatch(self.device).seconds(self._evaluation(model, batch or self.batch))
 
     def _evaluation(self, model: Model, batch: int) -> Callable[[], Tensor]:
         """One evaluation of a batch."""

@@ -110,11 +110,7 @@ PROCESS: dict[str, tuple[Callable[[], Any], str, str]] = {
     "denormal": (lambda: torch.set_flush_denormal(True), "whether denormal numbers become zero", "process"),
     "numpy-errors": (lambda: np.seterr(all="raise"), "what numpy does on errors", "process"),
     "collection": (gc.disable, "garbage collection", "process"),
-    "recursion": (
-        lambda: sys.setrecursionlimit(sys.getrecursionlimit() + 1),
-        "the limit of recursion from",
-        "process",
-    ),
+    "switching": (lambda: sys.setswitchinterval(0.5), "the interval of switching threads from", "process"),
 }  # fmt: skip
 
 

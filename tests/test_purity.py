@@ -1,9 +1,9 @@
 """What a sampler changes of what all share is put back, its own cell fails by name, and no other row moves."""
 
+import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,12 +19,12 @@ from bench.purity.weights import KeptWeights
 from bench.record import RunFolder
 from bench.rig import Rig
 from bench.runner import Outcome, run_study
+from bench.study import Study
 from bench.study_file import Overrides, parse_study
-from models.denoiser import Denoiser
+from models.modes import Mode
 from models.schedule import Level
 from models.zoo import load_model
-from samplers import SAMPLERS, Noise, Sampler, register
-from samplers.ddim import DDIM
+from samplers import SAMPLERS, register
 
 _KINDS = {
     "random": "leaves global random states untouched",
@@ -42,7 +42,7 @@ model = "MODEL"
 metrics = METRICS
 images = 16
 batch = 8
-timing = { repeats = REPEATS, seconds = 0.0 }
+timing = { TIMING, seconds = 0.0 }
 device = "cpu"
 baseline = { sampler = "ddpm", grid = "trailing", steps = 3 }
 [[block]]
@@ -57,22 +57,24 @@ def poison() -> Iterator[None]:
     """Registers it, and puts back what a test leaves."""
     before = ProcessState()
     register("poison")(Poison)
-    register("hoards")(Hoards)
     CALLS.clear()
-    _HOARD.clear()
     yield
-    del SAMPLERS._classes["poison"], SAMPLERS._classes["hoards"]
+    del SAMPLERS._classes["poison"]
     before.put_back()
+
+
+def _study(samplers: Sequence[str], model: str, timing: str) -> Study:
+    names = ", ".join(f'"{name}"' for name in samplers)
+    text = _STUDY.replace("SAMPLERS", names).replace("MODEL", model).replace("TIMING", timing)
+    metrics = '["law", "solver_error"]' if model == "digits-mixture" else '["fd"]'
+    text = text.replace("METRICS", metrics)
+    return parse_study(text, "test", Overrides())
 
 
 def _run(
     path: Path, samplers: Sequence[str], model: str = "digits-mixture", repeats: int = 0
 ) -> tuple[Outcome, pd.DataFrame]:
-    names = ", ".join(f'"{name}"' for name in samplers)
-    text = _STUDY.replace("SAMPLERS", names).replace("MODEL", model).replace("REPEATS", str(repeats))
-    metrics = '["law", "solver_error"]' if model == "digits-mixture" else '["fd"]'
-    text = text.replace("METRICS", metrics)
-    study, folder = parse_study(text, "test", Overrides()), RunFolder(path)
+    study, folder = _study(samplers, model, f"repeats = {repeats}"), RunFolder(path)
     outcome = run_study(study, Rig.load(study), folder, force=False, progress=Quiet())
     return outcome, folder.load().set_index("sampler")
 
@@ -126,42 +128,6 @@ def test_what_a_timed_call_changes_fails_the_timing_of_its_setting_and_of_no_oth
     assert torch.get_num_threads() == 1
 
 
-@dataclass(frozen=True)
-class Hoards(Sampler):
-    """DDIM that keeps every result by the state that it started from."""
-
-    claims: bool = False
-    paper = "none"
-    order = 1
-    stochastic = False
-
-    def nfe(self, levels: Sequence[Level]) -> int:
-        return len(levels) - 1
-
-    def sample(self, model: Denoiser, x: Tensor, levels: Sequence[Level], noise: Noise) -> Tensor:
-        key = (len(levels), x.numpy().tobytes())
-        if key not in _HOARD:
-            _HOARD[key] = DDIM().sample(model, x, levels, noise)
-        if self.claims:
-            anything: Any = model
-            anything.evaluations = len(x) * (len(levels) - 1)
-        return _HOARD[key].clone()
-
-
-_HOARD: dict[tuple[int, bytes], Tensor] = {}
-
-
-@pytest.mark.parametrize("spec", ["hoards", "hoards[claims=true]"])
-def test_a_sampler_that_keeps_its_results_has_images_and_no_time(tmp_path: Path, spec: str) -> None:
-    outcome, frame = _run(tmp_path, [spec, "ddim"], repeats=3)
-    assert (outcome.measured, outcome.failed, outcome.untimed) == (3, 0, 1)
-    row = frame.loc[spec]
-    assert row["nfe"] == 3
-    assert not row["timing_valid"]
-    assert f"timing failed: WrongCount: {spec} made 0 evaluations an image in a timed call" in row["timing_note"]
-    assert frame.loc["ddim", "timing_rounds"] == 3
-
-
 @pytest.mark.parametrize("how", _SAID)
 def test_the_suite_finds_what_a_sampler_leaves_behind(how: str) -> None:
     said, kind = _SAID[how]
@@ -190,6 +156,29 @@ def test_no_call_of_the_suite_finds_random_states_that_another_has_left() -> Non
         with other_random_states():
             seen.add((float(torch.rand(1)), float(np.random.rand())))
     assert len(seen) == 3
+
+
+def test_compiling_the_network_is_no_sampler_s_doing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What stands for a compiled network changes the process at the first evaluation of every size of batch."""
+    seen = set[int]()
+
+    def compiles(self: Rig, model: object, batch: int | None = None) -> float:
+        seen.add(batch or self.batch)
+        return 0.0
+
+    def evaluates(x: Tensor, at: Level) -> Tensor:
+        if len(x) not in seen:
+            os.environ["COMPILED"] = str(len(x))
+        return 0.5 * x
+
+    monkeypatch.setattr(Rig, "first_evaluation_s", compiles)
+    study = _study(["ddim"], "digits", "repeats = 1, batches = [2]")
+    rig, folder = Rig.load(study), RunFolder(tmp_path)
+    compiled = {key: replace(each, network=evaluates, mode=Mode(compile=True)) for key, each in rig.models.items()}
+    rig = replace(rig, models=compiled, subject=next(iter(compiled.values())))
+    outcome = run_study(study, rig, folder, force=False, progress=Quiet())
+    assert outcome == Outcome(measured=2)
+    assert seen == {8, 2}
 
 
 def test_what_is_changed_before_an_exception_is_put_back_and_told_beside_it() -> None:

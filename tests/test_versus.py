@@ -15,12 +15,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hoards import Hoards
 from PIL import Image
 
 from bench.images import to_uint8
 from bench.quality.metrics import QualityStream
 from bench.study import Metric
 from bench.timing.clock import Stopwatch
+from bench.timing.rounds import WrongCount
 from bench.versus import end_to_end, habit, sampling
 from bench.versus.command import VersusOptions, versus
 from bench.versus.habit import Fidelity, generate
@@ -30,6 +32,7 @@ from bench.versus.peers import Setting, make_peer
 from bench.versus.ratios import Ratio, balanced_orders, in_turns
 from models.errors import UsageError
 from models.modes import Mode
+from samplers import SAMPLERS
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning", "ignore::DeprecationWarning")
 
@@ -65,6 +68,13 @@ def test_both_sides_make_the_same_images_of_the_same_noise_in_as_many_evaluation
     assert (found.apart is None) == pair.draws
     if found.apart is not None and pair.ours not in _OTHERWISE:
         assert found.apart < 0.05  # of 255 grey levels
+
+
+def test_every_timed_call_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SAMPLERS, "_classes", {**SAMPLERS._classes, "hoards": Hoards})
+    (ours,) = Ours.load("digits", ["hoards"], Mode(), _SETTING, ["solver_error"], 16)
+    with pytest.raises(WrongCount, match="hoards evaluates the network less or more when it is called again"):
+        sampling.compare(ours, Pair("hoards", "DDIMScheduler"), _SETTING, 2, lambda: None)
 
 
 def test_in_16_bits_the_peer_evaluates_the_very_network_of_ours_on_a_float32_state(cells: dict[str, Ours]) -> None:

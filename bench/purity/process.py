@@ -142,7 +142,6 @@ PROCESS = (
     Aspect("what numpy does on errors", "process", lambda: dict(np.geterr()), _set_numpy_errors),
     Aspect("whether denormal numbers become zero", "process", _flushes_denormals, torch.set_flush_denormal),
     Aspect("garbage collection", "process", _collection, _set_collection),
-    Aspect("the limit of recursion", "process", sys.getrecursionlimit, sys.setrecursionlimit),
     Aspect("the interval of switching threads", "process", sys.getswitchinterval, sys.setswitchinterval),
     Aspect("the processors of this process", "process", _processors, _set_processors),
 )

@@ -24,7 +24,7 @@ class Times:
     Attributes:
         batch: images of a call.
         rounds: in which it was timed so far.
-        first_call_s: of making ready for the first of them: first calls, compilation, capture.
+        first_call_s: of making ready for the first of them: first calls, capture.
         latency_s: of every call, by the host's clock.
         network_s: the part of each inside the network; empty where it cannot be told apart.
         device_s: of every call by CUDA events; empty on a CPU.

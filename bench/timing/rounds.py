@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import torch
 
-from bench.purity.unchanged import ProcessState, unchanged
+from bench.purity.unchanged import Impure, ProcessState, unchanged
 from bench.resolve import Resolved
 from bench.rig import Rig
 from bench.timing.capture import Graph
@@ -94,13 +94,9 @@ class Rounds:
 
     def _visit(self, setting: Setting) -> int:
         """A round of one setting; the images drawn. A failure ends its timing in this run and stands in its record."""
-        times, cell = setting.times, setting.resolved
+        times = setting.times
         try:
-            with (
-                torch.inference_mode(),
-                arithmetic(cell.mode.precision),
-                unchanged(cell.cell.sampler, ProcessState(), self._rig.weights),
-            ):
+            with torch.inference_mode(), arithmetic(setting.resolved.mode.precision):
                 images = self._main(setting)
                 for batch in self._rule.batches:
                     if batch != times.batch and times.others.get(batch) != []:
@@ -126,7 +122,7 @@ class Rounds:
         latencies = setting.times.others.setdefault(batch, [])
         try:
             calls = self._timed(setting, batch).calls
-        except WrongCount:
+        except (WrongCount, Impure):
             raise
         except Exception as error:
             latencies.clear()
@@ -139,6 +135,11 @@ class Rounds:
     def _timed(self, setting: Setting, batch: int) -> "_Round":
         graphs = self._graphs if setting.resolved.mode.graph else None
         trajectory = Trajectory(self._rig, setting.resolved, graphs, clocked=True)
+        trajectory.compile(batch)
+        with unchanged(trajectory.sampler, ProcessState(), self._rig.weights):
+            return self._round(setting, trajectory, batch)
+
+    def _round(self, setting: Setting, trajectory: Trajectory, batch: int) -> "_Round":
         numbers = torch.arange(batch)
         ready = self._stopwatch.time(lambda: trajectory.prepare(numbers), None)
         if trajectory.captured != setting.columns.get("captured"):  # else replays and eager calls would be mixed
@@ -150,13 +151,13 @@ class Rounds:
         while not calls or (sum(call.seconds for call in calls) < share and len(calls) < _MOST):
             before = trajectory.evaluations
             calls.append(self._stopwatch.time(lambda: trajectory(start), network))
-            _require_count(setting, batch, (trajectory.evaluations - before) / batch)
+            require_count(setting, batch, (trajectory.evaluations - before) / batch)
         watch = self._monitor.stop()
         trajectory.release()
         return _Round(ready, calls, watch)
 
 
-def _require_count(setting: Setting, batch: int, made: float) -> None:
+def require_count(setting: Setting, batch: int, made: float) -> None:
     """WrongCount unless a timed call makes as many evaluations an image as its record has.
 
     Exactly as many where the sampler declares a number, since then it is that of every image.

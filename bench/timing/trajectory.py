@@ -98,6 +98,14 @@ class Trajectory:
         self.evaluations += self._in_last_sample
         return result
 
+    def compile(self, batch: int) -> None:
+        """Have the network compiled for batches of this size, if it is compiled at all.
+
+        Outside of any sampler's call: what compiling changes in the process is no sampler's doing.
+        """
+        if self._resolved.mode.compile:
+            self._rig.first_evaluation_s(self._resolved.model, batch)
+
     def prepare(self, numbers: Tensor) -> None:
         """Make ready to time batches of this size: allocations, choices of kernels, and the capture if there is one."""
         if self._graph is None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from bench.timing.clock import Stopwatch
+from bench.timing.rounds import WrongCount
 from bench.versus.ours import Ours
 from bench.versus.pairs import Pair
 from bench.versus.peers import Peer, Setting, make_peer
@@ -56,6 +57,7 @@ def compare(ours: Ours, pair: Pair, setting: Setting, rounds: int, advanced: Cal
 
     Raises:
         UsageError: a model that diffusers cannot sample, or steps that its scheduler cannot place.
+        WrongCount: a timed call of ours made other evaluations than the one before them all.
     """
     peer = make_peer(pair, ours.cell.model, setting)
     ours, mode = ours.like(peer), ours.cell.mode
@@ -76,6 +78,8 @@ def compare(ours: Ours, pair: Pair, setting: Setting, rounds: int, advanced: Cal
             BARE: bare,
         }
         seconds = in_turns(_timed(calls, Stopwatch(setting.device)), rounds, advanced)
+        if trajectory.evaluations != (1 + rounds) * evaluations * setting.batch:
+            raise WrongCount(f"{pair.ours} evaluates the network less or more when it is called again")
         apart = pixels_apart(ours, peer, setting)
     return Sampling(
         sampler=pair.ours,

@@ -1,0 +1,151 @@
+"""Evaluations are counted at the network, in every call that is timed: none is faster for having evaluated less."""
+
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+from hoards import HOARD, GoesRound, Hoards
+from quiet import Quiet
+from tape import Tape
+
+from bench.checks import CHECKS, run_check
+from bench.cli import run
+from bench.plan import plan
+from bench.record import RunFolder
+from bench.resolve import resolve
+from bench.rig import Rig
+from bench.runner import Outcome, run_study
+from bench.study_file import Overrides, parse_study
+from bench.timing.clock import Stopwatch
+from bench.timing.cost import Times
+from bench.timing.monitor import monitor_of
+from bench.timing.rounds import Rounds, Setting, WrongCount, require_count
+from models.modes import Mode
+from samplers import SAMPLERS, Sampler, register
+
+_STUDY = """
+name = "test"
+title = "Test"
+model = "digits-mixture"
+metrics = ["law"]
+images = 20
+batch = 8
+timing = { repeats = 3, seconds = 0.0 }
+device = "cpu"
+baseline = { sampler = "ddpm", grid = "trailing", steps = 3 }
+[[block]]
+samplers = ["SAMPLER", "ddim"]
+grids = ["trailing"]
+steps = [3]
+"""
+_COUNT = "evaluates the network as often as it declares"
+_CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def hoards(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SAMPLERS, "_classes", dict(SAMPLERS._classes))
+    register("hoards")(Hoards)
+    register("goes-round")(GoesRound)
+    HOARD.clear()
+
+
+def _run(path: Path, sampler: str, timing: str = "repeats = 3") -> tuple[Outcome, pd.DataFrame]:
+    text = _STUDY.replace("SAMPLER", sampler).replace("repeats = 3", timing)
+    study, folder = parse_study(text, "test", Overrides()), RunFolder(path)
+    outcome = run_study(study, Rig.load(study), folder, force=False, progress=Quiet())
+    return outcome, folder.load().set_index("sampler")
+
+
+@pytest.mark.parametrize("spec", ["hoards", "hoards[claims=true]", "hoards[declares=false]"])
+def test_a_sampler_that_keeps_its_results_has_images_and_no_time(tmp_path: Path, spec: str) -> None:
+    outcome, frame = _run(tmp_path, spec)
+    assert outcome == Outcome(measured=3, untimed=1)
+    row = frame.loc[spec]
+    assert row["nfe"] == 3
+    assert not row["timing_valid"]
+    said = f"timing failed: WrongCount: {spec} made 0 evaluations an image in a timed call of 8 images, but 3 when"
+    assert said in row["timing_note"]
+    assert frame.loc["ddim", "timing_rounds"] == 3
+    assert pd.isna(row["latency_s_median"])
+
+
+def test_a_sampler_that_keeps_results_of_some_batches_only_has_no_time_either(tmp_path: Path) -> None:
+    outcome, frame = _run(tmp_path, "hoards[batches=2]", "batches = [2], repeats = 3")
+    assert outcome == Outcome(measured=3, untimed=1)
+    said = "WrongCount: hoards[batches=2] made 0 evaluations an image in a timed call of 2 images"
+    assert said in frame.loc["hoards[batches=2]", "timing_note"]  # type: ignore[operator]
+
+
+def test_adaptive_steps_are_compared_with_what_the_same_images_took(tmp_path: Path) -> None:
+    spec = "rk45"
+    outcome, frame = _run(tmp_path, spec, "batches = [3], repeats = 2")
+    assert outcome == Outcome(measured=3)
+    assert frame.loc[spec, "timing_rounds"] == 2
+    first = frame["nfe_first_batch"]
+    assert float(first[spec]) == float(frame["nfe"][spec])  # every image takes as many here
+    assert first[["ddpm", "ddim"]].isna().all()
+
+
+@pytest.mark.parametrize(
+    ("first", "batch", "made", "fits"),
+    [
+        (None, 8, 40.0, True),
+        (None, 2, 40.0, True),
+        (None, 8, 40.125, False),
+        (50.0, 8, 50.0, True),
+        (50.0, 8, 48.0, True),  # one step more or less, by round-off
+        (50.0, 8, 40.0, False),
+        (50.0, 2, 30.0, True),  # other images
+        (50.0, 2, 10.0, False),
+    ],
+)
+def test_counts_differ_as_far_as_steps_are_chosen(first: float | None, batch: int, made: float, fits: bool) -> None:
+    cell: Any = SimpleNamespace(cell=SimpleNamespace(sampler="mine"))
+    setting = Setting(cell, {"nfe": 40.0, "nfe_first_batch": first}, Times(8))
+    with nullcontext() if fits else pytest.raises(WrongCount, match=f"mine made {made:g} evaluations an image"):
+        require_count(setting, batch, made)
+
+
+def test_a_run_with_a_timing_that_failed_has_exit_status_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "report_runs", lambda *_: 0)
+    study = tmp_path / "study.toml"
+    for sampler, status in (("hoards", 1), ("ddim[eta=0.5]", 0)):
+        study.write_text(_STUDY.replace("SAMPLER", sampler))
+        assert run.run_and_report(str(study), Overrides(), tmp_path / sampler, force=False, dry_run=False) == status
+
+
+@pytest.mark.parametrize(
+    ("sampler", "made"), [(GoesRound(), 3), (Hoards(claims=True, blind=True), 0)], ids=["goes-round", "claims"]
+)
+def test_the_suite_counts_at_the_network_and_believes_no_attribute(sampler: Sampler, made: int) -> None:
+    (check,) = (check for check in CHECKS if check.name == _COUNT)
+    run_check(check, sampler)  # it keeps results now
+    result = run_check(check, sampler)
+    assert result.outcome == "failed"
+    assert f"1 steps on trailing: declares 1 evaluations, makes {made}" in result.detail
+
+
+def test_a_run_counts_what_goes_round_the_denoiser(tmp_path: Path) -> None:
+    _, frame = _run(tmp_path, "goes-round", "repeats = 0")
+    assert frame.loc["goes-round", "nfe"] == 9
+    assert frame.loc["goes-round", "note"] == "the sampler declares 3 evaluations an image, but made 9"
+
+
+@pytest.mark.parametrize(("spec", "failed"), [("ddim", False), ("hoards[blind=true]", True)])
+def test_evaluations_of_a_replay_are_those_that_were_captured(spec: str, failed: bool) -> None:
+    """What is kept from the calls before the capture is not in it; a call that is not captured keeps it as well."""
+    rig = Rig.load(parse_study(_STUDY.replace("SAMPLER", "ddim"), "test", Overrides()))
+    cell = resolve(replace(plan(rig.study)[0], sampler=spec), rig)
+    cell = replace(cell, model=replace(cell.model, mode=Mode(graph=True)))
+    setting = Setting(cell, {"nfe": 3.0, "captured": True}, Times(8))
+    work: Any = lambda resolved: (None, None)  # noqa: E731
+    Rounds(rig, Tape, monitor_of(_CPU), Stopwatch(_CPU), work).run([setting], lambda *_: None)
+    assert setting.failed == failed
+    if failed:
+        assert "made 0 evaluations an image in a timed call of 8 images" in setting.columns["timing_note"]
