@@ -14,6 +14,7 @@ from quiet import Quiet
 from torch import Tensor, nn
 
 from bench.checks import CHECKS, run_check
+from bench.cli import app
 from bench.purity.unchanged import Impure, ProcessState, other_random_states, unchanged
 from bench.purity.weights import KeptWeights
 from bench.record import RunFolder
@@ -156,6 +157,20 @@ def test_no_call_of_the_suite_finds_random_states_that_another_has_left() -> Non
         with other_random_states():
             seen.add((float(torch.rand(1)), float(np.random.rand())))
     assert len(seen) == 3
+
+
+def test_what_a_plugin_file_changes_on_import_is_put_back_and_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "careless.py"
+    path.write_text("import torch\ntorch.set_default_dtype(torch.float64)\ntorch.set_num_threads(2)\n")
+    app._load_plugins([path])
+    assert (torch.get_default_dtype(), torch.get_num_threads()) == (torch.float32, 1)
+    said = capsys.readouterr().err.splitlines()
+    assert said == [
+        f"note: plugin '{path}' changed the default dtype from torch.float32 to torch.float64; it was put back",
+        f"note: plugin '{path}' changed the number of threads from 1 to 2; it was put back",
+    ]
 
 
 def test_compiling_the_network_is_no_sampler_s_doing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -231,7 +231,11 @@ def main() -> None:
 
 def _load_plugins(files: list[Path] | None) -> None:
     if files:
+        from bench.purity.unchanged import AUTOGRAD, TORCH, ProcessState
         from samplers.registry import load_file
 
         for file in files:
+            before = ProcessState((*TORCH, *AUTOGRAD))
             load_file(file)
+            for change in before.put_back():  # or all samplers would be run by it, and only where this file is named
+                print(f"note: plugin {str(file)!r} changed {change.words}; it was put back", file=sys.stderr)

@@ -9,6 +9,8 @@ from bench.purity.aspect import Aspect, Change
 from bench.purity.process import PROCESS, RANDOM, reseed
 from bench.purity.torch_settings import AUTOGRAD, TORCH
 
+__all__ = ["AUTOGRAD", "TORCH", "Impure", "Kept", "ProcessState", "other_random_states", "unchanged"]
+
 ASPECTS: Sequence[Aspect] = (*TORCH, *AUTOGRAD, *RANDOM, *PROCESS)
 _seeds = count(0x5EED_0001, 7919)  # a sampler that seeds takes small ones
 
@@ -25,10 +27,14 @@ class Kept(Protocol):
 
 
 class ProcessState:
-    """All aspects of the process and of torch, as they are when this is made; which takes about 0.2 ms."""
+    """Aspects of the process and of torch, as they are when this is made; which takes about 0.2 ms.
 
-    def __init__(self) -> None:
-        self._before = [(aspect, aspect.read()) for aspect in ASPECTS]
+    Args:
+        aspects: which ones.
+    """
+
+    def __init__(self, aspects: Sequence[Aspect] = ASPECTS) -> None:
+        self._before = [(aspect, aspect.read()) for aspect in aspects]
 
     def put_back(self) -> list[Change]:
         """Make everything as it was; what was not."""
