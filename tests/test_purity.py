@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from bench.checks import CHECKS, run_check
 from bench.cli import app
-from bench.purity.unchanged import Impure, ProcessState, other_random_states, unchanged
+from bench.purity.aspect import Aspect
+from bench.purity.unchanged import TORCH, Impure, ProcessState, other_random_states, unchanged
 from bench.purity.weights import KeptWeights
 from bench.record import RunFolder
 from bench.rig import Rig
@@ -207,6 +208,28 @@ def test_what_is_changed_before_an_exception_is_put_back_and_told_beside_it() ->
     assert torch.get_default_dtype() == torch.float32
     said = "mine changed the default dtype from torch.float32 to torch.float64; it was put back"
     assert found.value.__notes__ == [said]
+
+
+def test_what_cannot_be_put_back_is_said_to_be_so_and_stops_nothing_else_from_it() -> None:
+    """As the number of interop threads, which torch sets once in a process."""
+    value = [2]
+
+    def refuses(_: object) -> None:
+        raise RuntimeError("once only")
+
+    once = Aspect("a thing", "torch", lambda: value[0], refuses)
+
+    def changes() -> None:
+        with unchanged("mine", ProcessState((once, *TORCH))):
+            value[0] = 3
+            torch.set_default_dtype(torch.float64)
+
+    said = (
+        r"mine changed a thing from 2 to 3 \(which cannot be put back: once only\), and the default dtype from [^;]*$"
+    )
+    with pytest.raises(Impure, match=said):
+        changes()
+    assert torch.get_default_dtype() == torch.float32
 
 
 def test_what_is_put_back_is_told_all_at_once() -> None:

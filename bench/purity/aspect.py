@@ -41,7 +41,8 @@ class Aspect(NamedTuple):
 
 
 class Change(NamedTuple):
-    """What was changed, in words that follow "changed", and what sort of thing it is."""
+    """What was changed, in words that follow "changed", what sort of thing it is, and whether it was put back."""
 
     kind: Kind
     words: str
+    undone: bool = True

@@ -27,7 +27,7 @@ class Kept(Protocol):
 
 
 class ProcessState:
-    """Aspects of the process and of torch, as they are when this is made; which takes about 0.2 ms.
+    """Aspects of the process and of torch, as they are when this is made; which takes less than a millisecond.
 
     Args:
         aspects: which ones.
@@ -43,12 +43,12 @@ class ProcessState:
             after = aspect.read()
             if after == before:
                 continue
-            words = aspect.name + aspect.told(before, after)
+            words, undone = aspect.name + aspect.told(before, after), True
             try:
                 aspect.write(before)
             except Exception as error:  # some things torch sets once only; a folder may be gone
-                words += f" (which cannot be put back: {error})"
-            changes.append(Change(aspect.kind, words))
+                words, undone = f"{words} (which cannot be put back: {error})", False
+            changes.append(Change(aspect.kind, words, undone))
         return changes
 
 
@@ -66,15 +66,18 @@ def unchanged(sampler: str, *kept: Kept) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if words := _words(kept):
-            error.add_note(f"{sampler} changed {words}; it was put back")
+        if said := _said(kept):
+            error.add_note(f"{sampler} changed {said}")
         raise
-    if words := _words(kept):
-        raise Impure(f"{sampler} changed {words}; it was put back, but a sampler has to leave it as it was")
+    if said := _said(kept):
+        raise Impure(f"{sampler} changed {said}: a sampler has to leave it as it was")
 
 
-def _words(kept: Sequence[Kept]) -> str:
-    return ", and ".join(change.words for each in kept for change in each.put_back())
+def _said(kept: Sequence[Kept]) -> str:
+    """What was changed, and put back now; empty if nothing was."""
+    changes = [change for each in kept for change in each.put_back()]
+    words = ", and ".join(change.words for change in changes)
+    return f"{words}; it was put back" if changes and all(change.undone for change in changes) else words
 
 
 @contextmanager
