@@ -8,7 +8,7 @@ from models.card import Card
 from models.errors import UsageError
 from models.grids import GRIDS
 from models.schedule import Level, Schedule
-from models.schedule_cards import ScheduleCard
+from models.schedule_cards import DISCRETE, ScheduleCard
 from samplers import SAMPLERS, Sampler
 
 
@@ -22,7 +22,7 @@ def place(cell: Cell, card: Card, main: Card) -> tuple[Sampler, list[Level]]:
 
     Raises:
         UsageError: images of another shape than the main model's, a sampler that needs another kind of model, or a
-            grid that cannot be placed on the model's schedule.
+            grid that cannot be placed on the model's schedule or starts where the sampler cannot.
     """
     if card.shape != main.shape:
         raise UsageError(
@@ -36,10 +36,21 @@ def place(cell: Cell, card: Card, main: Card) -> tuple[Sampler, list[Level]]:
             f"{cell}: {cell.sampler} needs a denoiser, but model {card.name!r} is a generator, which has no noise "
             "levels to walk down; sample it with one-step"
         )
+    if sampler.takes_betas and card.schedule.kind not in DISCRETE:
+        raise UsageError(
+            f"{cell}: {cell.sampler} needs betas, so a discrete variance-preserving schedule; that of model "
+            f"{card.name!r} is of kind {card.schedule.kind!r}, which has none. Leave this sampler out"
+        )
     try:
-        return sampler, list(_levels(card.schedule, cell.grid, cell.steps))
+        levels = list(_levels(card.schedule, cell.grid, cell.steps))
     except UsageError as error:
         raise UsageError(f"{cell}: {error}") from None
+    if levels[0].alpha == 0.0 and not (sampler.starts_at_noise or sampler.places_steps):
+        raise UsageError(
+            f"{cell}: the grid starts at t = {levels[0].t:g}, where alpha is 0 and log(alpha / sigma) is -inf; "
+            f"{cell.sampler} cannot start there. Leave out the grid's t_start, or give one below, such as t_start=0.99"
+        )
+    return sampler, levels
 
 
 @lru_cache(maxsize=4096)

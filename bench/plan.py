@@ -8,7 +8,7 @@ from itertools import product
 from bench.study import Block, Clipping, Study
 from models.description import describe_model
 from models.errors import UsageError
-from models.grids import GRIDS, Grid
+from models.grids import GRIDS, Grid, TooManySteps
 from models.modes import Mode
 from models.schedule import Schedule
 from samplers import SAMPLERS, Sampler
@@ -120,13 +120,16 @@ def most_steps(sampler: Sampler, grid: Grid, schedule: Schedule, budget: int) ->
     """The most steps on a grid whose declared evaluations an image stay within a budget.
 
     Raises:
-        UsageError: the sampler does not declare its evaluations, or one step takes more than the budget.
+        UsageError: the sampler does not declare its evaluations, one step takes more than the budget, or the grid
+            cannot be placed on the schedule at all.
     """
 
     def evaluations(steps: int) -> int:
         try:
             levels = grid(schedule, steps)
-        except UsageError:  # more steps than the schedule has
+        except TooManySteps:
+            if steps == 1:
+                raise
             return budget + 1
         declared = sampler.nfe(levels)
         if declared is None:

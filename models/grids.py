@@ -20,6 +20,10 @@ from models.schedule import Level, Schedule
 from models.vp_time import VPTime
 
 
+class TooManySteps(UsageError):
+    """A schedule does not have as many levels as a grid of so many steps needs; fewer steps may do."""
+
+
 @dataclass(frozen=True)
 class Grid(ABC):
     """A rule that places steps.
@@ -32,24 +36,25 @@ class Grid(ABC):
 
     @abstractmethod
     def times(self, schedule: Schedule, count: int) -> list[float]:
-        """`count` noisy times of the schedule in (0, 1], descending."""
+        """`count` noisy times of the schedule in (0, 1], descending; the first is its t_max unless told otherwise."""
 
     @final
     def __call__(self, schedule: Schedule, steps: int) -> list[Level]:
         """The levels of a grid of `steps` steps: descending, `steps + 1` of them.
 
         Raises:
-            UsageError: fewer steps than 1, more noisy levels than the network was trained on, or times that do not
-                descend.
+            TooManySteps: more noisy levels than the network was trained on, or than there are between the grid's ends.
+            UsageError: fewer steps than 1, or times that do not descend.
         """
         count = steps if self.clean else steps + 1
         most = schedule.train_steps
         if steps < 1 or (most is not None and count > most):
             allowed = "at least 1" if most is None else f"1 to {most - (not self.clean)} (trained on {most} levels)"
-            raise UsageError(f"cannot place {steps} steps; expected {allowed}")
+            raise TooManySteps(f"cannot place {steps} steps; expected {allowed}")
         times = self.times(schedule, count)
         if any(later >= earlier for earlier, later in pairwise(times)):
-            raise UsageError(f"grid times must descend, got {times}")
+            repeats = all(later <= earlier for earlier, later in pairwise(times))
+            raise (TooManySteps if repeats else UsageError)(f"grid times must descend, got {times}")
         if most is not None and times[-1] < schedule.t_min * (1.0 - 1e-9):
             raise UsageError(f"the grid goes down to t = {times[-1]:.3g}, below 1/{most}, the lowest level of training")
         return [schedule.level(time) for time in ([*times, 0.0] if self.clean else times)]
@@ -65,17 +70,27 @@ class Leading(Grid):
 
     def times(self, schedule: Schedule, count: int) -> list[float]:
         total = schedule.train_steps
-        stride = 1.0 / count if total is None else (total // count) / total
+        if total is None:  # of very many steps, as many as there is room for
+            stride = min(1.0 / count, (schedule.t_max - schedule.t_min) / max(count - 1, 1))
+        else:
+            stride = (total // count) / total
         return [schedule.nearest(min(schedule.t_min + n * stride, 1.0)) for n in reversed(range(count))]
 
 
 @GRIDS.register("trailing")
 @dataclass(frozen=True)
 class Trailing(Grid):
-    """Indices T - 1, T - 1 - T/N, ..., rounded (arXiv 2305.08891, table 2). It starts at the noisiest level."""
+    """Indices T - 1, T - 1 - T/N, ..., rounded (arXiv 2305.08891, table 2). It starts at the noisiest level.
+
+    Attributes:
+        t_start: noisiest time; None: the schedule's own. At 1 it is the even grid of rectified flow's Euler.
+    """
+
+    t_start: Annotated[float, Gt(0), Le(1)] | None = None
 
     def times(self, schedule: Schedule, count: int) -> list[float]:
-        return [schedule.nearest(n / count) for n in range(count, 0, -1)]
+        start = schedule.t_max if self.t_start is None else self.t_start
+        return [schedule.nearest(start * (n / count)) for n in range(count, 0, -1)]
 
 
 @GRIDS.register("native")
@@ -89,19 +104,20 @@ class _Between(Grid):
     """A grid that runs from one time to another, both included.
 
     Attributes:
-        t_start: noisiest time.
+        t_start: noisiest time; None: the schedule's own, which is 1 but for flows.
         t_end: lowest noisy time; None: the schedule's own (1/T of a discrete one).
     """
 
-    t_start: Annotated[float, Gt(0), Le(1)] = 1.0
+    t_start: Annotated[float, Gt(0), Le(1)] | None = None
     t_end: Annotated[float, Gt(0), Le(1)] | None = None
 
     def ends(self, schedule: Schedule) -> tuple[float, float]:
         """(t_start, t_end) on a schedule; UsageError if they do not descend."""
+        start = schedule.t_max if self.t_start is None else self.t_start
         end = schedule.t_min if self.t_end is None else self.t_end
-        if end >= self.t_start:
-            raise UsageError(f"expected t_end < t_start, got t_end={end!r} and t_start={self.t_start!r}")
-        return self.t_start, end
+        if end >= start:
+            raise UsageError(f"expected t_end < t_start, got t_end={end!r} and t_start={start!r}")
+        return start, end
 
 
 @GRIDS.register("linspace")
@@ -133,7 +149,7 @@ class Power(_Between):
     def times(self, schedule: Schedule, count: int) -> list[float]:
         start, end = self.ends(schedule)
         roots = np.linspace(start ** (1 / self.exponent), end ** (1 / self.exponent), count)
-        return [min(float(root) ** self.exponent, 1.0) for root in roots]
+        return [min(float(root) ** self.exponent, start) for root in roots]
 
 
 @GRIDS.register("quad")
@@ -141,13 +157,16 @@ class Power(_Between):
 class Quad(Grid):
     """Squares of an even spacing over 0 ... 0.8 T, cut to integers: DDIM's quadratic grid (arXiv 2010.02502, app. D.2).
 
-    At 50 steps it visits index 0 twice, so 49 remain.
+    At 50 steps it visits index 0 twice, so 49 remain. In continuous time it runs over 0 ... 0.8 too; on a flow, where a
+    fifth of the data is still seen at 0.8, to the schedule's t_max.
     """
 
     def times(self, schedule: Schedule, count: int) -> list[float]:
         total = schedule.train_steps
         if total is None:
-            return [schedule.t_min + float(root) ** 2 for root in np.linspace(0.0, math.sqrt(0.8), count)[::-1]]
+            # sigma / alpha at 0.8 is 25 on Score SDE's VP, 64 on EDM's VE and 4 on a flow: no pure noise to start from
+            reach = 0.8 if schedule.level(0.8).ratio > 10.0 else schedule.t_max - schedule.t_min
+            return [schedule.t_min + float(root) ** 2 for root in np.linspace(0.0, math.sqrt(reach), count)[::-1]]
         indices = [int(root**2) for root in np.linspace(0.0, math.sqrt(0.8 * total), count)[::-1]]
         return [(index + 1) / total for index in sorted(set(indices), reverse=True)]
 
@@ -247,10 +266,12 @@ class Explicit(Grid):
 
 
 def _sigma_range(schedule: Schedule, low: float | None, high: float | None) -> tuple[float, float]:
-    """The lowest and highest sigma / alpha of a grid: as given, else the schedule's own; UsageError if not finite."""
+    """The lowest and highest sigma / alpha of a grid: as given, else the schedule's own; UsageError if not on it."""
     low = math.exp(-schedule.level(schedule.t_min).logsnr) if low is None else low
-    high = math.exp(-schedule.level(1.0).logsnr) if high is None else high
+    high = math.exp(-schedule.level(schedule.t_max).logsnr) if high is None else high
     _check_range("sigma_min", low, "sigma_max", high)
+    if high > (highest := schedule.level(1.0).ratio) * (1.0 + 1e-9):
+        raise UsageError(f"sigma_max={high!r} lies above the schedule's noisiest level, sigma / alpha = {highest:.6g}")
     return low, high
 
 

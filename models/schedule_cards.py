@@ -112,13 +112,20 @@ class GeometricExploding(_Exploding):
 
 
 class StraightPath(Strict):
-    """Rectified flow's: alpha = 1 - t, sigma = t."""
+    """Rectified flow's: alpha = 1 - t, sigma = t; grids run from t_max to t_min unless they are told otherwise."""
 
     kind: Literal["flow"]
     t_min: float = Field(default=1e-3, gt=0, lt=1)
+    t_max: float = Field(default=0.99, gt=0, le=1)
 
     def build(self) -> Schedule:
-        return Flow(self.t_min)
+        return Flow(self.t_min, self.t_max)
+
+    @model_validator(mode="after")
+    def _ascends(self) -> "StraightPath":
+        if self.t_min >= self.t_max:
+            raise ValueError(f"expected t_min < t_max, got {self.t_min} and {self.t_max}")
+        return self
 
 
 ScheduleCard = Annotated[

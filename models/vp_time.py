@@ -41,4 +41,4 @@ class VPTime(ContinuousVP):
 @lru_cache(64)
 def vp_time_of(schedule: Schedule) -> VPTime:
     """The VP time that spans a schedule's own noise levels."""
-    return VPTime(schedule.level(schedule.t_min).ratio, schedule.level(1.0).ratio)
+    return VPTime(schedule.level(schedule.t_min).ratio, schedule.level(schedule.t_max).ratio)

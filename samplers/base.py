@@ -38,6 +38,9 @@ class Sampler(ABC):
             that of a "generator" (a distilled or consistency network, the decoder of an autoencoder).
         places_steps: whether it places its steps itself and takes from the grid only how many there are; its rows then
             have the grid "native".
+        starts_at_noise: whether it can start where alpha is 0 and log(alpha / sigma) -inf, as at a flow's t = 1;
+            if not, grids that start there are refused.
+        takes_betas: whether it only runs on discrete variance-preserving schedules, which have betas.
         caveat: what whoever reads its rows must know, such as a known defect of a library; None if nothing.
     """
 
@@ -45,6 +48,8 @@ class Sampler(ABC):
     family: ClassVar[Family] = "other"
     needs: ClassVar[Literal["denoiser", "generator"]] = "denoiser"
     places_steps: ClassVar[bool] = False
+    takes_betas: ClassVar[bool] = False
+    starts_at_noise: bool = False
     caveat: str | None = None
 
     @property

@@ -28,6 +28,7 @@ class Consistency(StepSampler):
 
     paper = "arXiv:2303.01469"
     family = "generator"
+    starts_at_noise = True
     needs = "generator"
     order = None
     stochastic = True

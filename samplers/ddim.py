@@ -35,6 +35,7 @@ class DDIM(StepSampler):
 
     paper = "arXiv:2010.02502"
     family = "ODE, one step"
+    starts_at_noise = True
 
     @property
     def order(self) -> int | None:

@@ -35,6 +35,7 @@ class DDPM(StepSampler):
 
     paper = "arXiv:2006.11239"
     family = "SDE"
+    starts_at_noise = True
     order = None
     stochastic = True
 

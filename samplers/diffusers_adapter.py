@@ -87,6 +87,7 @@ class DiffusersSampler(Sampler):
 
     family = "library"
     places_steps = True
+    takes_betas = True
     order = None  # what it converges to is not ours to declare
 
     _scheduler: ClassVar[Any]

@@ -48,6 +48,7 @@ class DPMpp2M(Sampler):
 
     paper = "arXiv:2211.01095"
     family = "ODE, multistep"
+    starts_at_noise = True
     order = 2
     stochastic = False
 

@@ -58,6 +58,7 @@ class Langevin(Sampler):
 
     paper = "arXiv:1907.05600"
     family = "Langevin"
+    starts_at_noise = True
     order = None
     stochastic = True
 

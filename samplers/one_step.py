@@ -27,6 +27,7 @@ class OneStep(Sampler):
 
     paper = "arXiv:2303.01469"
     family = "generator"
+    starts_at_noise = True
     needs = "generator"
     order = None
     stochastic = False

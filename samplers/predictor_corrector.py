@@ -66,6 +66,10 @@ class PredictorCorrector(StepSampler):
     order = None
     stochastic = True
 
+    @property
+    def starts_at_noise(self) -> bool:  # type: ignore[override]
+        return PREDICTORS[self.predictor].starts_at_noise
+
     def nfe(self, levels: Sequence[Level]) -> int:
         return (1 + self.corrections) * (len(levels) - 1)
 

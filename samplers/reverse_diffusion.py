@@ -33,6 +33,7 @@ class ReverseDiffusion(StepSampler):
 
     paper = "arXiv:2011.13456"
     family = "SDE"
+    starts_at_noise = True
     order = None
     stochastic = True
 

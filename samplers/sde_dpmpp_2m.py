@@ -32,6 +32,7 @@ class SDEDPMpp2M(Sampler):
 
     paper = "arXiv:2211.01095"
     family = "SDE"
+    starts_at_noise = True
     order = None
     stochastic = True
 
