@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from bench.generation import Generation
-from bench.images import to_uint8
+from bench.images import preview_kind, preview_size, to_uint8
 from bench.purity.unchanged import ProcessState, unchanged
 from bench.resolve import Resolved
 from bench.rig import PLAIN, Rig
@@ -22,8 +22,6 @@ _FLOW_DEPENDS_ON = (
     *("model_sha256", "architecture_sha256", "clip", "labels"),
     *("device_name", "version_torch", "code_sha256"),
 )
-PREVIEW = 10
-"""Images of every cell that are kept for the picture."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,7 @@ class Measurement:
 
     Attributes:
         columns: counts and quality, ready for the record.
-        preview: the first images, uint8 (PREVIEW, C, H, W).
+        preview: the first images, uint8 (N, C, H, W).
     """
 
     columns: dict[str, Any]
@@ -57,11 +55,13 @@ def measure(
     with arithmetic(resolved.mode.precision), unchanged(name, rig.weights):
         trajectory = Trajectory(rig, resolved, graphs if resolved.mode.graph else None)
         generation = Generation(trajectory, rig.study.images, rig.batch, fixed=resolved.mode.fixed_batch)
-        score, kept, first = Score(rig, model), list[Tensor](), 0.0
+        score, kept, first, wanted = Score(rig, model), list[Tensor](), 0.0, preview_size(model.card.shape)
         for samples in generation:
             first = first or trajectory.evaluations / generation.drawn
             pixels = to_uint8(samples, model.card.value_range)
-            kept = kept or [pixels[:PREVIEW]]
+            if wanted > 0:
+                kept.append(pixels[:wanted].clone())
+                wanted -= len(kept[-1])
             score.add(samples, pixels)
             advanced(len(samples))
         trajectory.release()
@@ -69,7 +69,7 @@ def measure(
         declared = sampler.nfe(list(resolved.levels))
     quality, remarks = score.columns(resolved.seed)
     quality |= _solver_error(resolved, rig, solutions, score, generation.batch)
-    nfe = trajectory.evaluations / generation.drawn
+    preview, nfe = torch.cat(kept), trajectory.evaluations / generation.drawn
     counts = {
         "nfe": nfe,
         "nfe_declared": declared,
@@ -77,11 +77,12 @@ def measure(
         "captured": trajectory.captured,
         "generation_batch": generation.batch,
         "batch_halvings": generation.halvings,
-        "preview_count": len(kept[0]),
+        "preview_count": len(preview),
+        "preview_kind": preview_kind(model.card.shape),
     }
     refusals = [] if trajectory.refusal is None else [trajectory.refusal]
     note = "; ".join([*_remarks(resolved, declared, nfe), *refusals, *remarks]) or None
-    return Measurement(quality | counts | {"note": note}, kept[0])
+    return Measurement(quality | counts | {"note": note}, preview)
 
 
 def _solver_error(resolved: Resolved, rig: Rig, solutions: Solutions, score: Score, batch: int) -> dict[str, Any]:

@@ -1,11 +1,14 @@
 """From a network's value range to uint8 images, once, by rounding; and the preview that a record keeps."""
 
+import math
 import os
 from pathlib import Path
+from typing import Literal
 
 import torch
 from PIL import Image
 from torch import Tensor
+from torchvision.utils import make_grid
 
 QUANTISER = "round"
 """Name of the rule below, recorded with every row: values are rounded, not cut."""
@@ -63,9 +66,49 @@ def to_uint8(samples: Tensor, value_range: tuple[float, float] = (-1.0, 1.0)) ->
     return ((samples.clamp(low, high) - low) * (255.0 / (high - low))).round().to(torch.uint8)
 
 
+PreviewKind = Literal["pictures", "maps", "points"]
+
+_PICTURES, _POINTS, _MAPS = 10, 2000, 16
+"""Samples that a preview holds: pictures, or points of a scatter plot; and channels that are shown as maps."""
+
+
+def preview_kind(shape: tuple[int, ...]) -> PreviewKind:
+    """How samples of a shape (C, H, W) are shown: as pictures of 1 or 3 channels, as a grey map a channel, or, where
+    they have a single place or two numbers in all, as points.
+    """
+    channels, height, width = shape
+    if height * width == 1 or channels * height * width == 2:
+        return "points"
+    return "pictures" if channels in (1, 3) else "maps"
+
+
+def preview_size(shape: tuple[int, ...]) -> int:
+    """Samples of a shape (C, H, W) that a preview holds."""
+    return _POINTS if preview_kind(shape) == "points" else _PICTURES
+
+
 def save_preview(images: Tensor, path: Path) -> None:
-    """Write uint8 images (N, C, H, W), C = 1 or 3, side by side as one PNG, atomically."""
-    strip = torch.cat(list(images.cpu()), dim=2).movedim(0, 2)  # (H, N * W, C)
+    """Write uint8 samples (N, C, H, W) as one PNG, atomically: pictures side by side, with several channels as maps in
+    rows, or of points the first two coordinates, one of each a row.
+    """
+    strip = _strip(images.cpu())
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    Image.fromarray(strip.squeeze(2).numpy()).save(temporary, format="PNG")
+    Image.fromarray(strip.numpy()).save(temporary, format="PNG")
     os.replace(temporary, path)
+
+
+def _strip(images: Tensor) -> Tensor:
+    """(H, W) or (H, W, 3)."""
+    kind = preview_kind(tuple(images.shape[1:]))
+    if kind == "points":
+        return images.flatten(1)[:, :2].T.contiguous()
+    tiles = images if kind == "pictures" else torch.stack([_maps(image) for image in images])
+    return torch.cat(list(tiles), dim=2).movedim(0, 2).squeeze(2)
+
+
+def _maps(image: Tensor) -> Tensor:
+    """The channels of an image (C, H, W) as grey maps beside and below one another, a white line between: (1, ., .)."""
+    shown = image[:_MAPS, None]
+    across = math.ceil(math.sqrt(len(shown)))
+    grid: Tensor = make_grid(shown, nrow=across, padding=1, pad_value=255)
+    return grid[:1, 1:-1, 1:-1]

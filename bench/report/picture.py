@@ -2,13 +2,14 @@
 
 import math
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from bench.report.columns import BUDGETS, PROTOCOL, Line, Row, known, line, rows_of
+from bench.report.columns import BUDGETS, PROTOCOL, Line, Row, known, known_text, line, rows_of
 from bench.report.runs import Run
 from bench.report.series import FAMILIES, MOST, one_mode_each, outstanding
 from bench.report.summary import Summary
@@ -19,6 +20,10 @@ _SMALLEST, _LARGEST = 36, 64
 """Pixels of the figure that an image is wide: small ones are enlarged by a whole factor, so that they stay sharp."""
 _ACROSS = 200
 """Pixels of the figure that a block of images may be wide, so that five fit on a page."""
+_APART = 8
+"""Pixels of the figure between images of several maps."""
+_PLANE, _FRAME = 160, 200
+"""Pixels of the figure that a scatter plot is wide and high, and the grey of its frame."""
 _COLUMNS = 6
 """Step counts that have a column each."""
 
@@ -28,7 +33,8 @@ class Table:
     """The cells of one protocol and run, with the pictures that there are, by cell id.
 
     Lines are of a sampler on a grid with a model, then by column: so many steps or, `by_budget`, at most so many
-    evaluations. They are in one `mode`, as far as they have it; None if there is no other.
+    evaluations. They are in one `mode`, as far as they have it; None if there is no other. The `kind` of the pictures
+    is the records' word: "pictures", "maps" or "points".
     """
 
     label: str
@@ -40,6 +46,7 @@ class Table:
     by_budget: bool
     left_out: int
     pictures: dict[str, Pixels]
+    kind: str
     winners: set[tuple[Line, int]]
 
     @property
@@ -79,7 +86,8 @@ def _table(cells: pd.DataFrame, summary: Summary, named: bool) -> Table:
     }
     label = f"{run.name}: {rows[0]['model']}, {rows[0]['images']:,} images" if named else ""
     left_out = len(lines) - len(shown)
-    return Table(label, run, rows[0]["seed"], baseline, mode, shown, by_budget, left_out, pictures, winners)
+    kind = next((row["preview_kind"] for row in rows if known_text(row.get("preview_kind"))), "pictures")
+    return Table(label, run, rows[0]["seed"], baseline, mode, shown, by_budget, left_out, pictures, kind, winners)
 
 
 def _lines(rows: list[Row], by_budget: bool) -> dict[Line, dict[float, Row]]:
@@ -118,7 +126,34 @@ def _picture(run: Run, row: Row) -> Pixels | None:
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):  # of Pillow: broken PNGs, SyntaxError
         return None
     count = int(row["preview_count"])
-    return None if count < 1 or strip.shape[1] % count else block(np.split(strip, count, axis=1))
+    if count < 1 or strip.shape[1] % count:
+        return None
+    if row.get("preview_kind") == "points":
+        return scatter(strip)
+    tiles = np.split(strip, count, axis=1)
+    return _maps(tiles) if row.get("preview_kind") == "maps" else block(tiles)
+
+
+def _maps(tiles: list[Pixels]) -> Pixels:
+    """Up to four images of several maps each, wider apart than those, in a square."""
+    shown = tiles[: 4 if len(tiles) > 3 else 1]
+    framed = [np.pad(_resized(tile, _ACROSS // 3, _ACROSS // 2), _APART // 2, constant_values=255) for tile in shown]
+    return np.vstack([np.hstack(framed[n : n + 2]) for n in range(0, len(framed), 2)])
+
+
+def scatter(points: Pixels) -> Pixels:
+    """A scatter plot (H, W) of samples whose first two coordinates are the rows of (2, N), 0 ... 255 over the value
+    range, the second upwards; of a single coordinate (1, N), with the number of the sample upwards.
+    """
+    across = points[0].astype(np.float64)
+    up = points[1] if len(points) > 1 else np.linspace(0.0, 255.0, len(across))
+    places = [np.rint(each * ((_PLANE - 6) / 255.0)).astype(int) + 2 for each in (across, 255.0 - up)]
+    darkness = np.zeros((_PLANE, _PLANE))
+    for down, right in product((0, 1), (0, 1)):  # a point is 2 x 2 pixels
+        np.add.at(darkness, (places[1] + down, places[0] + right), 1.0)
+    canvas = np.rint(255.0 * 0.6**darkness).astype(np.uint8)  # where points lie upon one another it is darker
+    canvas[[0, -1]] = canvas[:, [0, -1]] = _FRAME
+    return canvas
 
 
 def block(tiles: list[Pixels]) -> Pixels:
@@ -135,10 +170,10 @@ def block(tiles: list[Pixels]) -> Pixels:
     return canvas
 
 
-def _resized(tile: Pixels) -> Pixels:
+def _resized(tile: Pixels, smallest: int = _SMALLEST, largest: int = _LARGEST) -> Pixels:
     width = tile.shape[1]
-    if width > _LARGEST:
-        size = (_LARGEST, max(1, round(tile.shape[0] * _LARGEST / width)))
+    if width > largest:
+        size = (largest, max(1, round(tile.shape[0] * largest / width)))
         return np.asarray(Image.fromarray(tile).resize(size, Image.Resampling.BOX))
-    factor = -(-_SMALLEST // width)
+    factor = -(-smallest // width)
     return tile.repeat(factor, axis=0).repeat(factor, axis=1)

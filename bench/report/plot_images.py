@@ -19,6 +19,15 @@ _EDGE, _LABEL, _GAP, _LINE, _HEAD, _NARROWEST = 0.12, 1.35, 0.14, 0.22, 0.28, 5.
 """Inches: the margin, the column of names, between blocks, a line of text, a heading, a figure."""
 _LETTERS = 16
 """Of the legend, that an inch has room for."""
+_TINY_LETTER = 0.048
+"""Inches that a letter below a block takes."""
+
+
+_KINDS = {
+    "maps": ["Channels side by side, grey over the range of values."],
+    "points": ["Each point is a sample, its first two coordinates over the range of values."],
+}
+"""What the legend says of samples that are no pictures."""
 
 
 class _Sheet:
@@ -69,14 +78,20 @@ def _block(table: Table) -> tuple[float, float]:
     return width / DPI, height / DPI
 
 
+def _pitch(table: Table) -> float:
+    """Inches from a column to the next: a block's width, or that of the longest line below one."""
+    longest = max((len(_caption(row)) for cells in table.lines.values() for row in cells.values()), default=0)
+    return max(_block(table)[0] + _GAP, longest * _TINY_LETTER + _EDGE)
+
+
 def _has_head(table: Table) -> bool:
-    return table.baseline is not None or table.left_out > 0 or table.mode is not None
+    return table.baseline is not None or table.left_out > 0 or table.mode is not None or table.kind in _KINDS
 
 
 def _size(table: Table) -> tuple[float, float]:
     width, height = _block(table)
     rows = len(table.lines) + _has_head(table)
-    across = 2 * _EDGE + _LABEL + len(table.columns) * (width + _GAP)
+    across = 2 * _EDGE + _LABEL + len(table.columns) * _pitch(table)
     if _has_head(table):
         longest = max(map(len, _legend(table).splitlines()))
         across = max(across, 2 * _EDGE + _LABEL + width + 2 * _GAP + longest / _LETTERS)
@@ -85,7 +100,7 @@ def _size(table: Table) -> tuple[float, float]:
 
 def _draw(sheet: _Sheet, table: Table, y: float) -> None:
     width, height = _block(table)
-    left, down = _EDGE + _LABEL, height + _LINE + _GAP
+    left, down, pitch = _EDGE + _LABEL, height + _LINE + _GAP, _pitch(table)
     if table.baseline is not None:
         _name(sheet, y, "baseline", _described(table, table.baseline))
         _cell(sheet, table, left, y, table.baseline)
@@ -93,7 +108,7 @@ def _draw(sheet: _Sheet, table: Table, y: float) -> None:
         sheet.text(left + width + 2 * _GAP, y, _legend(table), fontsize=SMALL, color=GREY, linespacing=1.5)
         y += down
     for n, column in enumerate(table.columns):
-        sheet.text(left + n * (width + _GAP), y, _heading(table, column), fontweight="bold")
+        sheet.text(left + n * pitch, y, _heading(table, column), fontweight="bold")
     y += 0.22
     several = len({grid for _, grid, _ in table.lines}) > 1
     for (sampler, grid, _), cells in table.lines.items():
@@ -107,7 +122,7 @@ def _draw(sheet: _Sheet, table: Table, y: float) -> None:
         ]
         _name(sheet, y, name, "\n".join(filter(None, details)))
         for n, column in enumerate(table.columns):
-            _cell(sheet, table, left + n * (width + _GAP), y, cells.get(column))
+            _cell(sheet, table, left + n * pitch, y, cells.get(column))
         y += down
 
 
@@ -122,7 +137,7 @@ def _described(table: Table, row: Row) -> str:
 
 
 def _legend(table: Table) -> str:
-    lines = [f"All blocks are of seed {table.seed} and start from the same noise."]
+    lines = [f"All blocks are of seed {table.seed} and start from the same noise.", *_KINDS.get(table.kind, ())]
     if table.winners:
         lines.append(f"Framed: the fastest setting within {percent(table.run.tolerance)} of the baseline.")
     if table.mode is not None:
@@ -156,7 +171,14 @@ def _cell(sheet: _Sheet, table: Table, x: float, y: float, row: Row | None) -> N
         axes.add_patch(
             Rectangle((-0.03, -0.06), 1.06, 1.12, transform=axes.transAxes, clip_on=False, fill=False, lw=1.5)
         )
+    sheet.text(x, y + height + 0.075, _caption(row), fontsize=6.5, color=GREY)
+
+
+def _caption(row: Row) -> str:
+    """What stands below a block: evaluations, and the distance that is ranked by."""
+    if row["status"] != "ok":
+        return ""
     name = next((name for name in rank_columns(row) if known(row[name])), None)
     quality = "" if name is None else f", {fd_label(name) if name in OWN_TRUTH else 'FD'} {scientific(row[name])}"
     evaluations = f"NFE {row['nfe']:,.4g}" if known(row["nfe"]) else ""
-    sheet.text(x, y + height + 0.075, f"{evaluations}{quality}", fontsize=6.5, color=GREY)
+    return f"{evaluations}{quality}"
