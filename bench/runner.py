@@ -5,6 +5,7 @@ Whatever is recorded already is skipped, in either part.
 
 import os
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -13,6 +14,7 @@ import torch
 
 from bench.cell import measure
 from bench.environment import describe
+from bench.first_look import first_look
 from bench.images import save_preview
 from bench.placement import grid_ends
 from bench.plan import Cell, Expectation, expectations, plan
@@ -57,7 +59,14 @@ class Progress(Protocol):
         """The record of a setting that has been timed in all its rounds."""
 
 
-def run_study(study: Study, rig: Rig, folder: RunFolder, force: bool, progress: Progress) -> Outcome:
+def run_study(
+    study: Study,
+    rig: Rig,
+    folder: RunFolder,
+    force: bool,
+    progress: Progress,
+    warn: Callable[[str], None] = lambda _: None,
+) -> Outcome:
     """Measure every cell of a study that has no good record yet, and time every setting that is not timed yet.
 
     A cell that fails is recorded with its error, never counts as a result, is tried again by the next run, and does not
@@ -70,6 +79,7 @@ def run_study(study: Study, rig: Rig, folder: RunFolder, force: bool, progress: 
         folder: where records go; created.
         force: measure again what is recorded.
         progress: told how far the run is.
+        warn: told, before the first cell, what is wrong with the models.
 
     Raises:
         UsageError: a cell whose sampler, grid and model do not fit together, or a run that a newer version wrote,
@@ -85,6 +95,7 @@ def run_study(study: Study, rig: Rig, folder: RunFolder, force: bool, progress: 
     folder.set_aside()
     published = [_published(names[each.cell], each) for each in expectations(study)]
     folder.write_manifest(study.model_dump(mode="json"), list(cells), published, rig.batch)
+    first_look(rig, folder.path, warn)
     found = {name: record for name, record in read.items() if record is not None and record["status"] == "ok"}
     run = _Run(rig, folder, force, progress, cells, found)
     return run.all()

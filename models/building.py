@@ -32,7 +32,7 @@ from models.weights import load_tensors, load_weights, shortened
 
 POINTS = "points.safetensors"
 MIXTURE = "mixture.safetensors"
-_TIME_SCALES = {"flow": 1000.0, "vp-continuous": 999.0}
+TIME_SCALES = {"flow": 1000.0, "vp-continuous": 999.0}
 
 
 def needed_files(folder: Path, card: Card) -> list[str]:
@@ -97,7 +97,7 @@ def _conditioned(module: Conditioned, card: Card, schedule: Schedule) -> Conditi
         return ConditionedNetwork(module, lambda at: at.ratio)
     if isinstance(schedule, DiscreteVP):
         return ConditionedNetwork(module, lambda at: schedule.index(at.t))
-    scale = card.time_scale or _TIME_SCALES[card.network]
+    scale = card.time_scale or TIME_SCALES[card.network]
     return ConditionedNetwork(module, lambda at: scale * at.t)
 
 

@@ -53,8 +53,11 @@ def noise() -> Callable[[int], Noise]:
 
 @pytest.fixture(autouse=True)
 def cold(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No warm-up of the machine before a run: no test looks at how long anything takes."""
+    """No warm-up of the machine before a run, as no test looks at how long anything takes; and no first look, which has
+    tests of its own.
+    """
     monkeypatch.setattr("bench.rig.Rig.warm_up", lambda rig: None)
+    monkeypatch.setattr("bench.runner.first_look", lambda rig, folder, warn: None)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
+from bench.cli.check_model import check_model
 from bench.cli.making import reference, train
 from bench.cli.tune import tune
 from bench.cli.values import exact
@@ -26,6 +27,7 @@ app = App(
     default_parameter=Parameter(negative=(), converter=exact),
 )
 
+app.command(check_model)
 app.command(reference)
 app.command(train)
 app.command(tune)

@@ -36,7 +36,8 @@ def run_and_report(name: str, overrides: Overrides, out: Path | None, *, force: 
     if dry_run:
         return _dry_run(rig)
     with bar() as shown:
-        outcome = run_study(study, rig, folder, force, _CellProgress(shown))
+        progress = _CellProgress(shown)
+        outcome = run_study(study, rig, folder, force, progress, progress.warn)
     for cell, reason in folder.broken.items():
         errors.print(f"{cell}.json was no record ({reason}); it was measured again", markup=False)
     errors.print(f"{outcome.measured} cells measured, {outcome.kept} kept from before, {outcome.failed} failed")
@@ -129,6 +130,9 @@ class _CellProgress:
             quality = next((name for name in record if name.startswith("fd_")), None)
         shown = "" if quality is None else f"{quality} {significant(record[quality])}, "
         self._bar.console.print(f"{cell}: {shown}{record['nfe']:g} evaluations", markup=False)
+
+    def warn(self, text: str) -> None:
+        self._bar.console.print(text, style="red", markup=False)
 
     def timed(self, cell: Cell, record: Record) -> None:
         doubt = "" if record["timing_valid"] else f" ({record['timing_note']})"

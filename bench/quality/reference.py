@@ -154,6 +154,12 @@ def _found(source: str | None, extractor: Extractor) -> Reference:
     raise unknown("reference (nor is it a file or folder)", source, known)
 
 
+def data_of(folder: Path) -> str | None:
+    """What data the reference in a folder with a card is of, by its own word or the card's; None: there is none."""
+    card = load_measuring_card(folder)
+    return _metadata(folder / REFERENCE).get("data", card.name) if (folder / REFERENCE).is_file() else None
+
+
 def _command(extractor: Extractor) -> str:
     known = extractor.folder is None or measuring_folder(extractor.name) == extractor.folder
     return f"run_bench.py reference DATA --extractor {extractor.name if known else extractor.folder}"

@@ -1,7 +1,8 @@
 """The answer of a study in one sentence: the fastest setting that is still good enough."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from bench.look import Floors
 from bench.report.columns import Row, known, percent, scientific, setting, significant
 from bench.report.doubts import invalid
 from bench.report.quality import of_key
@@ -28,7 +29,7 @@ class Answer:
     tolerance: float
 
 
-def answer(rows: list[Row], fd: str | None, tolerance: float, gap: str) -> Answer:
+def answer(rows: list[Row], fd: str | None, tolerance: float, gap: str, floors: Floors | None = None) -> Answer:
     """The answer among rows whose quality and times are comparable.
 
     Args:
@@ -36,7 +37,29 @@ def answer(rows: list[Row], fd: str | None, tolerance: float, gap: str) -> Answe
         fd: the distance that they are ranked by; None if none was measured.
         tolerance: see `Answer`.
         gap: what to say of the baseline if it is not among the rows.
+        floors: what the distance is to be seen beside, if that was measured.
     """
+    found = _answer(rows, fd, tolerance, gap)
+    return replace(found, sentence=f"{found.sentence}{_near_noise(found.baseline, fd, floors)}")
+
+
+def _near_noise(baseline: Row | None, fd: str | None, floors: Floors | None) -> str:
+    """A warning if the baseline is nearer to noise than to real images, by the root of the distance, a square."""
+    if baseline is None or fd is None or floors is None or floors.column != fd or not known(baseline[fd]):
+        return ""
+    value, noise, real = (max(each or 0.0, 0.0) ** 0.5 for each in (baseline[fd], floors.noise, floors.real))
+    if value < 0.5 * (noise + real):
+        return ""
+    where = "farther from real images than" if value > noise else "nearer to"
+    beside = "" if floors.real is None else f"; two halves of the real images {scientific(floors.real)}"
+    return (
+        f" Beware: the baseline is {where} pure noise ({scientific(floors.noise)}{beside}), so that whatever is as "
+        "good as it may be no good at all: check-model tells whether the model is what its card says."
+    )
+
+
+def _answer(rows: list[Row], fd: str | None, tolerance: float, gap: str) -> Answer:
+    """The answer, whatever the baseline is worth."""
     baseline = next((row for row in rows if row["baseline"]), None)
     if baseline is None:
         return Answer(f"No answer: {gap}.", None, None, None, tolerance)

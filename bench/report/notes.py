@@ -30,6 +30,7 @@ def notes(section: Section, where: str = "table") -> list[str]:
         *_timing_notes(section.records),
         interval_note(section),
         _alike_note(section),
+        *floors_notes(section),
         *_quality_notes(section),
         *_provenance(section.records),
     ]
@@ -152,6 +153,18 @@ def _quality_notes(section: Section) -> list[str]:
         floor = _floor(rows, shown["law_occupancy"])
         lines.append(f"Occupancy: how unevenly the points of the data are reached, chi-squared{floor}.")
     return lines
+
+
+def floors_notes(section: Section) -> list[str]:
+    """What the distances are to be seen beside; nothing of runs that did not measure it."""
+    floors = section.floors
+    if floors is None:
+        return []
+    noise = f"pure noise has {scientific(floors.noise)}"
+    if floors.real is None or floors.real_images is None:
+        return [f"FD to be seen beside: {noise}."]
+    real = f"two halves of the reference ({floors.real_images:,} images each) {scientific(floors.real)}"
+    return [f"FD to be seen beside: {noise}, {real}."]
 
 
 def _name(quality: Quality) -> str:

@@ -1,11 +1,12 @@
 """A run folder as the report reads it: its study, and its records with what older ones lack."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from bench.look import Floors, read_look
 from bench.record import RunFolder
 from bench.report.columns import (
     COMPACT_BATCH,
@@ -36,6 +37,8 @@ class Run:
         mode: the study's first, which is the baseline's and which others are compared with.
         published: what has been published about its cells, as the manifest has it.
         broken: why the files of some of its cells are no records, by file.
+        floors: what its distances are to be seen beside; none in runs that did not measure them.
+        warnings: what was found wrong with its models before the first cell.
     """
 
     name: str
@@ -46,6 +49,8 @@ class Run:
     mode: str
     published: list[dict[str, Any]]
     broken: dict[str, str]
+    floors: list[Floors] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     @property
     def tolerance(self) -> float:
@@ -66,7 +71,8 @@ def load(path: Path, name: str) -> tuple[Run, pd.DataFrame]:
     first = rows_of(records[records["id"] == cells[0]]) if cells else []
     baseline = _baseline(study["baseline"], first)
     broken = {f"{folder.cells / cell}.json": reason for cell, reason in folder.broken.items()}
-    run = Run(name, folder, study, len(cells), baseline, _first_mode(study), manifest.get("published", []), broken)
+    known = (manifest.get("published", []), broken, *read_look(path))
+    run = Run(name, folder, study, len(cells), baseline, _first_mode(study), *known)
     flags = [run.is_baseline(row) for row in rows_of(records[list(_NAMED)])]
     return run, records.assign(run=name, baseline=pd.Series(flags, dtype=bool))
 

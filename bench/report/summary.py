@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from bench.look import Floors
 from bench.report.aggregate import aggregate, protocols
 from bench.report.answer import Answer, answer
 from bench.report.columns import (
@@ -41,6 +42,7 @@ class Section:
         rank: name of the distance that they are ranked by; None if there is none.
         answers: one for each device and batch, in the order of `clocks`.
         modes: what those of their modes that are not the study's first cost and save.
+        floors: what their Frechet distance is to be seen beside; None where no run measured it.
     """
 
     label: str
@@ -48,6 +50,7 @@ class Section:
     rank: str | None
     answers: list[Answer]
     modes: list[ModeCost]
+    floors: Floors | None = None
 
     @property
     def fd(self) -> str | None:
@@ -121,7 +124,9 @@ class Summary:
     def remarks(self) -> list[str]:
         """What a reader must know about single cells: broken, failed and missing ones, and notes of the records."""
         named = len(self.runs) > 1
-        lines = self.broken() + [f"Failed: {_cell(row, named)}: {flat(row['error'])}" for row in self.failed]
+        lines = self.broken()
+        lines += [f"{flat(text)}." for text in dict.fromkeys(text for run in self.runs for text in run.warnings)]
+        lines += [f"Failed: {_cell(row, named)}: {flat(row['error'])}" for row in self.failed]
         if self._missing > 0:
             lines.append(f"Not measured yet: {self._missing} cells; run the study again to go on.")
         noted: dict[tuple[str, ...], list[Row]] = {}
@@ -162,7 +167,7 @@ def _section(rows: pd.DataFrame, rank: str | None, runs: list[Run], cells: pd.Da
     rows = rows.assign(model=distinct_models(rows))
     found = rows_of(rows)
     costs = mode_costs(found, cells, rank, {run.name: run.mode for run in runs})
-    section = Section(protocol_label(found, rank), rows, rank, [], costs)
+    section = Section(protocol_label(found, rank), rows, rank, [], costs, _floors(found[0], rank, runs))
     clocks = section.clocks()
     answers = [_answer(section, rows_of(group), runs, failed) for _, group in clocks]
     if len(answers) > 1:
@@ -170,10 +175,17 @@ def _section(rows: pd.DataFrame, rank: str | None, runs: list[Run], cells: pd.Da
     return replace(section, answers=answers)
 
 
+def _floors(row: Row, rank: str | None, runs: list[Run]) -> Floors | None:
+    """Those of the protocol that a row belongs to."""
+    key = (rank, row["extractor_sha256"], row["reference_sha256"])
+    known = (each for run in runs for each in run.floors)
+    return next((each for each in known if (each.column, each.extractor_sha256, each.reference_sha256) == key), None)
+
+
 def _answer(section: Section, rows: list[Row], runs: list[Run], failed: list[Row]) -> Answer:
     """The answer among the rows of a clock."""
     run = next(run for run in runs if f"{rows[0]['run']} + ".startswith(f"{run.name} + "))
-    return answer(rows, section.rank, run.tolerance, _gap(run, failed, section, rows))
+    return answer(rows, section.rank, run.tolerance, _gap(run, failed, section, rows), section.floors)
 
 
 def _clock(rows: pd.DataFrame) -> str:

@@ -1,15 +1,13 @@
 """The quality that a model's card reports: its Frechet distance to real data, beside the least that can be expected."""
 
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor
 
+from bench.floors import between, halves
 from bench.images import to_uint8
 from bench.noise import ImageNoise
 from bench.quality.extractor import Extractor
 from bench.quality.features import extract
-from bench.quality.frechet import frechet
 from bench.quality.statistics import Moments
 from models.denoiser import Denoiser
 from models.grids import GRIDS
@@ -61,16 +59,3 @@ def _draw(model: Model, sampler: Sampler, steps: int, seed: int, count: int, rep
             drawn.append(to_uint8(sampler.sample(denoiser, x, levels, source)))
             report(done + 1, 0.0)
     return torch.cat(drawn)
-
-
-def halves(features: Tensor) -> Iterator[tuple[Moments, Moments]]:
-    """Ten ways to halve the rows (N, F), always the same; of an odd number one row is left out."""
-    count = len(features) // 2
-    for split in range(10):
-        order = torch.randperm(len(features), generator=torch.Generator().manual_seed(split))
-        yield Moments.of(features[order[:count]]), Moments.of(features[order[count : 2 * count]])
-
-
-def between(one: Moments, other: Moments) -> float:
-    """Frechet distance between two sets of features."""
-    return frechet(one.mean, one.covariance, other.mean, other.covariance)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from bench.datasets import DATA_SETS, DataSet
 from bench.environment import device_name, versions
+from bench.floors import between, halves
 from bench.quality.compact import EXTRACTOR_CONFIG, EXTRACTOR_WEIGHTS
 from bench.quality.extractor import Extractor
 from bench.quality.extractors import Chosen, check_name, load_extractor
@@ -24,7 +25,6 @@ from bench.quality.features import extract
 from bench.quality.metrics import QualityStream
 from bench.quality.reference import LEAST_FEATURES, REFERENCE, load_reference
 from bench.quality.reference_file import write_statistics
-from bench.training.card_quality import between, halves
 from bench.training.export import replace_folder, settings_of, source_of, to_storage, write_card
 from bench.training.job import (
     HELD_OUT,

@@ -1,0 +1,179 @@
+"""The command that tells whether a model is what its card says."""
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+if TYPE_CHECKING:
+    from rich.table import Table
+    from torch import Tensor
+
+    from bench.model_check import Check
+    from models.zoo import Model
+
+_OUTPUTS = {"epsilon": "eps", "sample": "x_0", "v_prediction": "v", "score": "score", "flow": "flow"}
+_OUTPUTS |= {"-v_prediction": "-v", "-flow": "-flow"}
+
+
+def check_model(
+    model: str,
+    /,
+    *,
+    data: str | None = None,
+    resize: int | None = None,
+    images: int = 64,
+    device: str = "auto",
+    as_json: Annotated[bool, Parameter(name="--json")] = False,
+    plugin: list[Path] | None = None,
+) -> int:
+    """Tell whether a model is what its card says. Exit status 1 if it is not.
+
+    Real images are noised, and what the network makes of them is read in every parametrisation, value range and
+    schedule; its samples are drawn; and its output is tried for what it depends on.
+
+    Args:
+        model: Embedded model, model folder, or hf:owner/name.
+        data: Folder of images, or a data set such as cifar10 (default: what the model's reference is of, if it is
+            there; else the network's own samples, which tell less).
+        resize: Side that the images of a folder are scaled and cropped to.
+        images: Images that are noised.
+        device: auto, cpu, cuda, cuda:1, ...
+        as_json: As JSON on stdout.
+        plugin: Python file that registers networks; may be given several times.
+    """
+    from rich.console import Console
+
+    from bench.environment import pick_device
+    from bench.first_look import remember
+    from bench.model_check import FULL
+    from bench.model_check import check_model as check
+    from models.errors import UsageError
+    from models.zoo import load_model
+    from samplers.registry import load_file
+
+    if images < 2:
+        raise UsageError(f"--images {images}: expected at least 2")
+    for file in plugin or []:
+        load_file(file)
+    where = pick_device(device)
+    loaded = load_model(model, where)
+    origin, pixels, labels = _images(loaded, data, resize, images)
+    depth = dataclasses.replace(FULL, images=images)
+    found = check(loaded, where, origin, pixels, labels, depth)
+    if origin is not None:
+        remember(found)
+    if as_json:
+        print(json.dumps(_plain(dataclasses.asdict(found)), indent=1, allow_nan=False))
+    else:
+        console = Console(highlight=False, soft_wrap=True)
+        if found.curves:
+            console.print(_table(found))
+        for each in found.verdicts:
+            mark = "[green]right[/]" if each.good else "[red]WRONG[/]"
+            console.print(f"{mark}  ", end="")
+            console.print(each.text, markup=False)
+        print(f"{found.model}: {found.images} images of {found.data}, {found.evaluations:,} evaluations of an image")
+    return 1 if found.bad else 0
+
+
+def _images(
+    model: "Model", data: str | None, resize: int | None, count: int
+) -> "tuple[str | None, Tensor | None, Tensor | None]":
+    """Where images come from, (N, C, H, W) uint8, and their classes; all None if there are none."""
+    from bench.datasets import DATA_SETS, open_data
+    from models.errors import UsageError
+
+    card = model.card
+    if data is None and resize is not None:
+        raise UsageError(f"--resize {resize} goes with --data")
+    if data is None and card.is_exact:
+        return _exact(model, count)
+    given, data = data, data or _offered(model)
+    if data is None:
+        return None, None, None
+    try:
+        found = open_data(data, resize=resize, download=data not in DATA_SETS or given is not None)
+    except UsageError:
+        if given is not None:
+            raise
+        return None, None, None
+    if found.images.shape[1:] != card.shape:
+        if given is None:
+            return None, None, None
+        raise UsageError(
+            f"the images of {data!r} have shape {tuple(found.images.shape[1:])}, those of model {card.name!r} "
+            f"{card.shape}; give images of that shape, or --resize {card.shape[1]}"
+        )
+    chosen = slice(None, None, max(1, len(found.images) // count))
+    pixels = found.images[chosen][:count]
+    if len(pixels) < 2:
+        raise UsageError(f"{data!r} holds {len(pixels)} image; expected at least 2")
+    alike = found.labels is not None and found.classes is not None and card.classes == len(found.classes)
+    return data, pixels, found.labels[chosen][:count] if alike and found.labels is not None else None
+
+
+def _offered(model: "Model") -> str | None:
+    """The data set that a model's reference is of, if that is one by name."""
+    from bench.datasets import DATA_SETS
+    from bench.quality.reference import data_of
+    from models.sources import measuring_folder
+
+    named = None if model.card.measured_by is None else measuring_folder(model.card.measured_by)
+    for folder in (model.folder, named):
+        if folder is not None and (folder / "card.toml").is_file() and (data := data_of(folder)) in DATA_SETS:
+            return data
+    return None
+
+
+def _exact(model: "Model", count: int) -> "tuple[str, Tensor, None]":
+    """Exact samples of a law in closed form."""
+    from typing import cast
+
+    import torch
+
+    from bench.images import to_uint8
+    from models.analytic import Law
+
+    law, generator = cast(Law, model.network), torch.Generator().manual_seed(0)
+    size = math.prod(model.card.shape)
+    chance = torch.rand(count, generator=generator, dtype=torch.float64)
+    normal = torch.randn(count, size, generator=generator, dtype=torch.float64)
+    drawn = law.draw(chance.to(law.mean.device), normal.to(law.mean.device))
+    return "its own law", to_uint8(drawn.float(), model.card.value_range), None
+
+
+def _table(found: "Check") -> "Table":
+    """RMSE of x_0 by level: of the best linear guess, and of the network in every meaning of its output."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    from bench.report.columns import significant
+
+    title = f"{found.model}: RMSE of x_0; the card says {_OUTPUTS[found.said]}"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    for heading in ("t", "alpha / sigma", "linear guess", *(_OUTPUTS[each] for each in found.curves)):
+        table.add_column(heading, justify="right")
+    said = found.curves[found.said]
+    for n, level in enumerate(said.levels):
+        errors = [curve.errors[n] for curve in found.curves.values()]
+        shown = [significant(each) if math.isfinite(each) else "-" for each in errors]
+        ends = (f"{level.t:.3f}", significant(1.0 / level.ratio), significant(said.guesses[n]))
+        table.add_row(*ends, *shown)
+    score = (f"{curve.score:.2f}" if math.isfinite(curve.score) else "-" for curve in found.curves.values())
+    table.add_row("", "", "of the guess", *score, style="bold")
+    return table
+
+
+def _plain(value: object) -> object:
+    """What JSON can hold: null for what is not finite, and levels by name."""
+    if isinstance(value, dict):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return _plain(value._asdict())
+    return [_plain(each) for each in value] if isinstance(value, (list, tuple)) else value

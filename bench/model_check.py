@@ -1,0 +1,245 @@
+"""Whether a model is what its card says: what it predicts, of what images, on what schedule, and what it ignores.
+
+A card that is wrong gives plausible numbers: on the digits `v_prediction` for a network that predicts eps changes the
+solver error by a fifth. What the network makes of noised images tells (`bench.model_fit`), and its samples do.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench.images import to_uint8
+from bench.labels import draw_labels
+from bench.model_fit import MEANINGS, Curve, Fit, Reading, evaluate, levels_at, outputs
+from bench.noise import ImageNoise
+from models.denoiser import Denoiser
+from models.grids import GRIDS
+from models.zoo import Model
+from samplers import SAMPLERS
+
+SEED = 2**62 + 1
+"""Of a check's samples, which no study's seed block has."""
+OWN_SAMPLES = "its own samples"
+"""Where images come from if there are no real ones."""
+
+_LOGSNRS = tuple(float(each) for each in np.linspace(3.0, -3.0, 9))
+"""log(alpha / sigma): from a twentieth of the data's scale to twenty times that."""
+_FAR = 1.0
+"""Widths of the value range that 1 in 1,000 sampled values may lie outside."""
+_IGNORED = 1e-3
+"""Change of the output, as a part of it, below which it does not depend on what was changed."""
+
+
+@dataclass(frozen=True)
+class Depth:
+    """How far a check goes: levels, images, steps of their sampling, and whether other schedules and ranges are tried.
+
+    `FULL` is that of the command; `BRIEF` that of a run's start, about 300 evaluations of an image.
+    """
+
+    logsnrs: Sequence[float] = _LOGSNRS
+    images: int = 64
+    steps: int = 20
+    others: bool = True
+
+
+FULL = Depth()
+BRIEF = Depth(_LOGSNRS[::2], images=16, steps=10, others=False)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One finding in words, and whether the model may be used as it is."""
+
+    good: bool
+    text: str
+
+
+@dataclass(frozen=True)
+class Check:
+    """What was found.
+
+    Attributes:
+        model, model_sha256: what was checked.
+        data: where the images come from.
+        images: how many.
+        evaluations: images that went through the network.
+        said: what the card says that it predicts.
+        curves: the error of x_0 by level, for each meaning of the output, as the card has everything else.
+        samples: lowest and highest value of its samples; None if they hold NaN or Inf.
+        verdicts: the words.
+    """
+
+    model: str
+    model_sha256: str
+    data: str
+    images: int
+    evaluations: int
+    said: str
+    curves: dict[str, Curve]
+    samples: tuple[float, float] | None
+    verdicts: list[Verdict]
+
+    @property
+    def bad(self) -> list[str]:
+        """What is wrong."""
+        return [each.text for each in self.verdicts if not each.good]
+
+
+def check_model(
+    model: Model,
+    device: torch.device,
+    data: str | None = None,
+    images: Tensor | None = None,
+    labels: Tensor | None = None,
+    depth: Depth = FULL,
+) -> Check:
+    """Check a model in plain float32.
+
+    Args:
+        model: what is checked.
+        device: that it is on.
+        data: where the images come from; None: there are none, and its own samples take their place.
+        images: (N, C, H, W) uint8, of the card's shape.
+        labels: (N,) int64, their classes; None: drawn evenly, for a class-conditional model.
+        depth: how far to go.
+    """
+    card = model.card
+    drawn, drawn_labels, spent = _samples(model, depth, device)
+    verdicts = [_range_verdict(model, drawn), *_clip_verdict(model)]
+    if images is None:
+        images, labels = to_uint8(drawn.nan_to_num(), card.value_range), drawn_labels
+    elif not card.is_generator:
+        verdicts += _spread_verdict(model, drawn, images)
+    images = images.to(device)
+    if card.classes is None:
+        labels = None
+    elif labels is None:
+        labels = draw_labels(SEED, torch.arange(len(images), device=device), card.classes)
+    labels = None if labels is None else labels.to(device)
+    fit, curves = Fit(model, images, labels, depth.logsnrs), dict[str, Curve]()
+    if not card.is_generator:
+        curves = {each: fit.curve(Reading(each, fit.said.values)) for each in outputs(card)}
+        verdicts += _reading_verdicts(model, fit, data is not None, depth)
+    found, more = _inputs(model, images, labels)
+    ends = (float(drawn.min()), float(drawn.max())) if bool(drawn.isfinite().all()) else None
+    spent += fit.evaluations + more
+    return Check(
+        card.name,
+        model.sha256,
+        OWN_SAMPLES if data is None else data,
+        len(images),
+        spent,
+        card.parametrisation,
+        curves,
+        ends,
+        [*verdicts, *found],
+    )
+
+
+def _samples(model: Model, depth: Depth, device: torch.device) -> tuple[Tensor, Tensor | None, int]:
+    """Samples as the card has everything, (N, C, H, W), their classes, and the evaluations that they took."""
+    generator = model.card.is_generator
+    levels = GRIDS.make("trailing")(model.schedule, depth.steps)
+    numbers = torch.arange(depth.images, device=device)
+    classes = model.card.classes
+    labels = None if classes is None else draw_labels(SEED, numbers, classes)
+    denoiser = Denoiser(model.network, model.card.parametrisation, model.schedule, model.card.clip, labels)
+    source = ImageNoise(SEED, numbers)
+    x = source(torch.empty((len(numbers), *model.card.state_shape), device=device))
+    x = x * model.schedule.prior_std(levels[0])
+    with torch.inference_mode():
+        found = SAMPLERS.make("one-step" if generator else "ddim").sample(denoiser, x, levels, source)
+    return found.float(), labels, denoiser.evaluations
+
+
+def _range_verdict(model: Model, drawn: Tensor) -> Verdict:
+    low, high = model.card.value_range
+    said = f"[{low:g}, {high:g}]"
+    if not bool(drawn.isfinite().all()):
+        return Verdict(False, f"its samples hold NaN or Inf{_no_clip(model)}")
+    beyond = torch.maximum(low - drawn, drawn - high).flatten() / (high - low)
+    usual = float(beyond.kthvalue(max(1, math.ceil(0.999 * len(beyond)))).values)
+    reached = f"{float(drawn.min()):,.4g} ... {float(drawn.max()):,.4g}"
+    if usual > _FAR:
+        return Verdict(False, f"its samples reach {reached}, the range of its images is {said}{_no_clip(model)}")
+    return Verdict(True, f"its samples lie in {reached}, the range of its images is {said}")
+
+
+def _no_clip(model: Model) -> str:
+    return ": no clip on the card?" if model.card.clip is None else ""
+
+
+def _spread_verdict(model: Model, drawn: Tensor, images: Tensor) -> list[Verdict]:
+    """Whether samples scatter as the images do: by a factor of 2, which only what is broken misses."""
+    low, high = model.card.value_range
+    real = float((low + (high - low) * images.float() / 255.0).std())
+    found = float(drawn.clamp(low - (high - low), high + (high - low)).nan_to_num().std())
+    good = 0.5 * real < found < 2.0 * real
+    more = "" if good else ": it does not sample such images"
+    return [Verdict(good, f"its samples have standard deviation {found:.3g}, the images {real:.3g}{more}")]
+
+
+def _clip_verdict(model: Model) -> list[Verdict]:
+    """Both are the range of x_0."""
+    clip, values = model.card.clip, model.card.value_range
+    if clip is None or clip == values:
+        return []
+    words = (
+        f"x_0 is clipped to [{clip[0]:g}, {clip[1]:g}], but the range of its images is [{values[0]:g}, {values[1]:g}]"
+    )
+    return [Verdict(False, words)]
+
+
+def _reading_verdicts(model: Model, fit: Fit, real: bool, depth: Depth) -> list[Verdict]:
+    """What the network is, beside what the card says, as far as images tell that are `real`, or its own samples."""
+    said = fit.said
+    reading, curve = fit.best(("output", "values", "schedule", "time") if depth.others and real else ("output",))
+    if curve.score >= 1.0:
+        what = "such images" if real else "its own samples"
+        why = f"in every way it is read, the nearest {curve.score:.2f} times" if real else f"{curve.score:.2f} times"
+        text = f"its error on {what} is above the best linear guess's ({why}): weights, network, card or data are wrong"
+        return [Verdict(False, text)]
+    again = "" if reading == said else " once it is read so"
+    share = Verdict(True, f"its error is {curve.score:.2f} of the best linear guess's{again}")
+    return [*_differences(model, said, reading), share]
+
+
+def _differences(model: Model, said: Reading, found: Reading) -> list[Verdict]:
+    """What it predicts, and in what else a reading differs from the card's."""
+    meaning, card = MEANINGS[found.output], MEANINGS[said.output]
+    verdicts = [Verdict(True, f"this network predicts {meaning}, as the card says")]
+    if found.output != said.output:
+        verdicts = [Verdict(False, f"this network predicts {meaning}, the card says {card}")]
+    if found.values != said.values:
+        ranges = [f"[{low:g}, {high:g}]" for low, high in (found.values, said.values)]
+        verdicts.append(Verdict(False, f"its images lie in {ranges[0]}, the card's value_range is {ranges[1]}"))
+    if found.schedule != said.schedule:
+        kind = model.card.schedule.kind
+        verdicts.append(Verdict(False, f"it was trained on {found.schedule}; the card's schedule is of kind {kind!r}"))
+    if found.time != said.time:
+        verdicts.append(Verdict(False, f"it is to be given {found.time}"))
+    return verdicts
+
+
+def _inputs(model: Model, images: Tensor, labels: Tensor | None) -> tuple[list[Verdict], int]:
+    """Whether the output depends on the state, the level and the class; and the evaluations that it took to see."""
+    card, network = model.card, model.network
+    noisy, clear = (levels_at(model.schedule, [each])[0] for each in (-1.0, 1.0))
+    noise = ImageNoise(SEED, torch.arange(len(images), device=images.device))
+    x = noise(torch.empty((len(images), *card.state_shape), device=images.device))
+    output = evaluate(network, x, noisy, labels)
+    tried = [("the state", evaluate(network, noise(x), noisy, labels))]
+    if card.network != "decoder":
+        tried.append(("the noise level", evaluate(network, x, clear, labels)))
+    if labels is not None and card.classes is not None and card.classes > 1:
+        tried.append(("the class", evaluate(network, x, noisy, (labels + 1) % card.classes)))
+    size = float(output.square().mean().sqrt())
+    ignored = [what for what, other in tried if not float((other - output).square().mean().sqrt()) > _IGNORED * size]
+    names = " and ".join(what for what, _ in tried)
+    verdicts = [Verdict(False, f"its output ignores {what}") for what in ignored]
+    return verdicts or [Verdict(True, f"its output depends on {names}")], (1 + len(tried)) * len(images)

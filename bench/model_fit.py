@@ -1,0 +1,197 @@
+"""Which parametrisation, value range and schedule a network's predictions fit, whatever its card says.
+
+Images are noised to levels even in log(alpha / sigma), and the error of the x_0 that the network predicts there is
+divided by the error of the best linear guess for data of that mean and variance, Wiener's filter: with data variance v
+its error is sqrt(v sigma^2 / (alpha^2 v + sigma^2)), which no network that learned anything exceeds. A network that is
+read as it was trained stays below 1 at nearly all levels, one that is read wrongly is above at most of them. Between
+two readings only what they change differs: images, noise and log(alpha / sigma) are the same.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from bench.noise import ImageNoise
+from models.building import TIME_SCALES
+from models.card import Card
+from models.denoiser import PARAMETRISATIONS, ClipRange
+from models.networks import Network
+from models.schedule import DiscreteVP, Level, Schedule
+from models.schedule_cards import DISCRETE
+from models.zoo import Model
+
+MEANINGS = {
+    "epsilon": "eps",
+    "sample": "x_0",
+    "v_prediction": "v",
+    "score": "the score",
+    "flow": "a flow's velocity eps - x_0",
+    "-v_prediction": "-v",
+    "-flow": "x_0 - eps, a flow's velocity the other way round",
+}
+"""What a network's output may be: the parametrisations of cards, and the signs that other codes have."""
+
+_BETTER = 0.9
+"""Part of the error that another reading must leave at most to be believed."""
+_NOISE_SEED = 2**62
+"""Of the noise of checks, which no study's seed block has."""
+_RANGES: tuple[ClipRange, ...] = ((-1.0, 1.0), (0.0, 1.0), (-0.5, 0.5), (0.0, 255.0))
+_AS_SAID = "as the card says"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a network is taken to be.
+
+    Attributes:
+        output: what it predicts, of `MEANINGS`.
+        values: the range of its images.
+        schedule: name of the schedule that it was trained on.
+        time: name of the time that it is given.
+    """
+
+    output: str
+    values: ClipRange
+    schedule: str = _AS_SAID
+    time: str = _AS_SAID
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Errors of x_0, RMS a pixel, in the values of a reading: of the network and of the best linear guess, by level."""
+
+    levels: Sequence[Level]
+    errors: Sequence[float]
+    guesses: Sequence[float]
+
+    @property
+    def score(self) -> float:
+        """Geometric mean over levels of the network's error over the guess's; inf if it is not finite."""
+        ratios = [error / guess for error, guess in zip(self.errors, self.guesses, strict=True)]
+        if not ratios or not all(math.isfinite(ratio) for ratio in ratios):
+            return math.inf
+        return math.exp(sum(math.log(max(ratio, 1e-12)) for ratio in ratios) / len(ratios))
+
+
+class Fit:
+    """Tries readings of a model on images.
+
+    Args:
+        model: in float32.
+        images: (N, C, H, W) uint8, on the model's device.
+        labels: (N,) int64, for a class-conditional network.
+        logsnrs: log(alpha / sigma) of the levels.
+
+    Attributes:
+        evaluations: images that went through the network so far.
+        said: the reading that the card gives.
+    """
+
+    def __init__(self, model: Model, images: Tensor, labels: Tensor | None, logsnrs: Sequence[float]) -> None:
+        self._network, self._card, self._images, self._labels = model.network, model.card, images, labels
+        self._logsnrs, self.evaluations = logsnrs, 0
+        self._schedules, self._times = _schedules(model.card), _times(model.card)
+        self._outputs: dict[Reading, list[tuple[Level, Tensor, Tensor]]] = {}
+        self.said = Reading(model.card.parametrisation, model.card.value_range)
+
+    def curve(self, reading: Reading) -> Curve:
+        """The errors of the network, read so."""
+        low, high = reading.values
+        x0 = low + (high - low) * self._images.float() / 255.0
+        variance = float(x0.var())
+        levels, errors, guesses = list[Level](), list[float](), list[float]()
+        for at, x, output in self._evaluated(replace(reading, output="")):
+            sign = -1.0 if reading.output.startswith("-") else 1.0
+            affine = next(make(at) for name, make in PARAMETRISATIONS.items() if name == reading.output.lstrip("-"))
+            found = affine.x0_x * x + sign * affine.x0_out * output
+            levels.append(at)
+            errors.append(float((found.double() - x0).square().mean().sqrt()))
+            guesses.append(math.sqrt(variance / (at.alpha**2 * variance + at.sigma**2)) * at.sigma)
+        return Curve(levels, errors, guesses)
+
+    def best(self, axes: Sequence[str]) -> tuple[Reading, Curve]:
+        """The reading that fits best, changed from the card's one thing at a time as long as that is clearly better.
+
+        Args:
+            axes: of "output", "values", "schedule" and "time": what may be changed.
+        """
+        reading, curve = self.said, self.curve(self.said)
+        while True:
+            tried = [(each, self.curve(each)) for axis in axes for each in self._others(reading, axis)]
+            found = min(tried, key=lambda pair: pair[1].score, default=(reading, curve))
+            if not found[1].score < _BETTER * curve.score:
+                return reading, curve
+            reading, curve = found
+
+    def _others(self, reading: Reading, axis: str) -> Iterator[Reading]:
+        known: dict[str, Sequence[object]] = {
+            "output": list(outputs(self._card)),
+            "values": _RANGES,
+            "schedule": list(self._schedules),
+            "time": list(self._times),
+        }
+        found = (replace(reading, **{axis: value}) for value in known[axis])  # type: ignore[arg-type]
+        return (each for each in found if each != reading)
+
+    def _evaluated(self, reading: Reading) -> list[tuple[Level, Tensor, Tensor]]:
+        """Level, state and output, once for all meanings of the output."""
+        if reading not in self._outputs:
+            schedule, given = self._schedules[reading.schedule], self._times[reading.time]
+            low, high = reading.values
+            x0 = low + (high - low) * self._images.float() / 255.0
+            eps = ImageNoise(_NOISE_SEED, torch.arange(len(x0), device=x0.device))(x0)
+            found = []
+            for at in levels_at(schedule, self._logsnrs):
+                x = at.alpha * x0 + at.sigma * eps
+                found.append((at, x, evaluate(self._network, x, given(at), self._labels)))
+                self.evaluations += len(x)
+            self._outputs[reading] = found
+        return self._outputs[reading]
+
+
+def outputs(card: Card) -> Sequence[str]:
+    """What the output of a card's network may be; of preconditioned ones nothing but x_0."""
+    return ("sample",) if card.network in ("edm", "consistency") else tuple(MEANINGS)
+
+
+def evaluate(network: Network, x: Tensor, at: Level, labels: Tensor | None) -> Tensor:
+    """The network's own output, as float32, with labels if there are any."""
+    call: Callable[..., Tensor] = network
+    with torch.inference_mode():
+        return (call(x, at) if labels is None else call(x, at, labels)).float()
+
+
+def levels_at(schedule: Schedule, logsnrs: Sequence[float]) -> list[Level]:
+    """The schedule's trained levels nearest to each log(alpha / sigma) that lies between its ends."""
+    low, high = (schedule.level(t).logsnr for t in (schedule.t_max, schedule.t_min))
+    times = [schedule.nearest(schedule.t_at(each)) for each in logsnrs if low <= each <= high]
+    return [schedule.level(t) for t in dict.fromkeys(times) if t > 0.0]
+
+
+def _schedules(card: Card) -> dict[str, Schedule]:
+    """The card's schedule, and those of as many indices that networks are trained on, where the index is all it sees."""
+    own = card.schedule.build()
+    found: dict[str, Schedule] = {_AS_SAID: own}
+    if card.network == "unet" and card.schedule.kind in DISCRETE and own.train_steps is not None:
+        total, scale = own.train_steps, 1000.0 / own.train_steps
+        made = {
+            "linear betas, 0.0001 to 0.02": DiscreteVP.linear(total, min(1e-4 * scale, 0.5), min(0.02 * scale, 0.5)),
+            "scaled linear betas, 0.00085 to 0.012": DiscreteVP.scaled_linear(total),
+            "cosine betas": DiscreteVP.cosine(total),
+        }
+        same = own.level(0.5)
+        found |= {name: each for name, each in made.items() if abs(each.level(0.5).alpha - same.alpha) > 1e-3}
+    return found
+
+
+def _times(card: Card) -> dict[str, Callable[[Level], Level]]:
+    """What a network in continuous time may be given for a level instead of what the card says."""
+    found: dict[str, Callable[[Level], Level]] = {_AS_SAID: lambda at: at}
+    if card.network in TIME_SCALES and (scale := card.time_scale or TIME_SCALES[card.network]) != 1.0:
+        found[f"t itself, not {scale:g} t"] = lambda at: at._replace(t=at.t / scale)
+    if card.network in TIME_SCALES:
+        found["a time that runs from noise at 0 to data at 1"] = lambda at: at._replace(t=1.0 - at.t)
+    return found
