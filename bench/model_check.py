@@ -189,10 +189,8 @@ def _clip_verdict(model: Model) -> list[Verdict]:
     clip, values = model.card.clip, model.card.value_range
     if clip is None or clip == values:
         return []
-    words = (
-        f"x_0 is clipped to [{clip[0]:g}, {clip[1]:g}], but the range of its images is [{values[0]:g}, {values[1]:g}]"
-    )
-    return [Verdict(False, words)]
+    said, images = (f"[{low:g}, {high:g}]" for low, high in (clip, values))
+    return [Verdict(False, f"x_0 is clipped to {said}, but the card's value_range is {images}")]
 
 
 def _reading_verdicts(model: Model, fit: Fit, real: bool, depth: Depth) -> list[Verdict]:

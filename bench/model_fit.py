@@ -172,7 +172,7 @@ def levels_at(schedule: Schedule, logsnrs: Sequence[float]) -> list[Level]:
 
 
 def _schedules(card: Card) -> dict[str, Schedule]:
-    """The card's schedule, and those of as many indices that networks are trained on, where the index is all it sees."""
+    """The card's schedule and, where the index is all that the network sees, those that networks are trained on."""
     own = card.schedule.build()
     found: dict[str, Schedule] = {_AS_SAID: own}
     if card.network == "unet" and card.schedule.kind in DISCRETE and own.train_steps is not None:

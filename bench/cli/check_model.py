@@ -155,16 +155,18 @@ def _table(found: "Check") -> "Table":
 
     title = f"{found.model}: RMSE of x_0; the card says {_OUTPUTS[found.said]}"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
-    for heading in ("t", "alpha / sigma", "linear guess", *(_OUTPUTS[each] for each in found.curves)):
-        table.add_column(heading, justify="right")
-    said = found.curves[found.said]
+    said, best = found.curves[found.said], min(found.curves, key=lambda each: found.curves[each].score)
+    # the other signs only where one of them is what the network has
+    curves = {each: curve for each, curve in found.curves.items() if not each.startswith("-") or each == best}
+    for heading in ("t", "alpha/sigma", "guess", *(_OUTPUTS[each] for each in curves)):
+        table.add_column(heading, justify="right", no_wrap=True)
     for n, level in enumerate(said.levels):
-        errors = [curve.errors[n] for curve in found.curves.values()]
+        errors = [curve.errors[n] for curve in curves.values()]
         shown = [significant(each) if math.isfinite(each) else "-" for each in errors]
         ends = (f"{level.t:.3f}", significant(1.0 / level.ratio), significant(said.guesses[n]))
         table.add_row(*ends, *shown)
-    score = (f"{curve.score:.2f}" if math.isfinite(curve.score) else "-" for curve in found.curves.values())
-    table.add_row("", "", "of the guess", *score, style="bold")
+    score = (f"{curve.score:.2f}" if math.isfinite(curve.score) else "-" for curve in curves.values())
+    table.add_row("", "", "of it", *score, style="bold")
     return table
 
 
