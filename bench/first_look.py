@@ -10,8 +10,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from bench.datasets import data_root
 from bench.floors import measure_floors
 from bench.look import FIRST_LOOK, SCHEMA, read_first_look, read_json, warning
@@ -19,6 +17,7 @@ from bench.model_check import BRIEF, Check, check_model
 from bench.record import write_json
 from bench.rig import PLAIN, Rig
 from models.errors import UsageError
+from models.execution import arithmetic
 from models.zoo import Model, load_model
 
 
@@ -65,7 +64,7 @@ def _looked(rig: Rig, name: str, subject: Model) -> dict[str, Any]:
         plain = rig.models.get((name, PLAIN))
         if plain is None:  # a compiled one would be compiled again for so few images
             plain = load_model(name, rig.device, rig.study.changes_of(name), PLAIN)
-        with torch.random.fork_rng(devices=[]):
+        with arithmetic(PLAIN.precision):
             return _content(check_model(plain, rig.device, depth=BRIEF))
     except (UsageError, RuntimeError, MemoryError, ArithmeticError, TypeError, ValueError, IndexError) as error:
         return {"data": None, "evaluations": 0, "wrong": [f"it could not be looked at ({error})"]}
@@ -83,4 +82,7 @@ def _floors(rig: Rig, there: list[dict[str, Any]]) -> dict[str, Any] | None:
     }
     if any(key.items() <= each.items() for each in there):
         return None
-    return asdict(measure_floors(extractor, reference, rig.subject.card.shape, rig.study.images))
+    try:
+        return asdict(measure_floors(extractor, reference, rig.subject.card.shape, rig.study.images))
+    except (RuntimeError, MemoryError, ArithmeticError):  # cells that need the same will say why
+        return None

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from bench.images import to_uint8
 from bench.labels import draw_labels
-from bench.model_fit import MEANINGS, Curve, Fit, Reading, evaluate, levels_at, outputs
+from bench.model_fit import MEANINGS, Curve, Fit, Reading, evaluate, outputs
 from bench.noise import ImageNoise
 from models.denoiser import Denoiser
 from models.grids import GRIDS
@@ -227,7 +227,7 @@ def _differences(model: Model, said: Reading, found: Reading) -> list[Verdict]:
 def _inputs(model: Model, images: Tensor, labels: Tensor | None) -> tuple[list[Verdict], int]:
     """Whether the output depends on the state, the level and the class; and the evaluations that it took to see."""
     card, network = model.card, model.network
-    noisy, clear = (levels_at(model.schedule, [each])[0] for each in (-1.0, 1.0))
+    noisy, clear = (model.schedule.level(model.schedule.nearest(model.schedule.t_at(each))) for each in (-1.0, 1.0))
     noise = ImageNoise(SEED, torch.arange(len(images), device=images.device))
     x = noise(torch.empty((len(images), *card.state_shape), device=images.device))
     output = evaluate(network, x, noisy, labels)

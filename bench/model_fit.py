@@ -36,6 +36,8 @@ MEANINGS = {
 
 _BETTER = 0.9
 """Part of the error that another reading must leave at most to be believed."""
+_LEAST = 0.05
+"""Part of the linear guess's error below which a network, exact then, is as good as any other."""
 _NOISE_SEED = 2**62
 """Of the noise of checks, which no study's seed block has."""
 _RANGES: tuple[ClipRange, ...] = ((-1.0, 1.0), (0.0, 1.0), (-0.5, 0.5), (0.0, 255.0))
@@ -61,8 +63,15 @@ class Reading:
 
 @dataclass(frozen=True)
 class Curve:
-    """Errors of x_0, RMS a pixel, in the values of a reading: of the network and of the best linear guess, by level."""
+    """Errors of x_0, RMS a pixel, in the values of a reading: of the network and of the best linear guess.
 
+    Attributes:
+        logsnrs: that levels were asked for at, which a schedule may not all have.
+        levels: the nearest of the schedule.
+        errors, guesses: at these.
+    """
+
+    logsnrs: Sequence[float]
     levels: Sequence[Level]
     errors: Sequence[float]
     guesses: Sequence[float]
@@ -70,10 +79,19 @@ class Curve:
     @property
     def score(self) -> float:
         """Geometric mean over levels of the network's error over the guess's; inf if it is not finite."""
-        ratios = [error / guess for error, guess in zip(self.errors, self.guesses, strict=True)]
+        return self.score_at(self.logsnrs)
+
+    def score_at(self, logsnrs: Sequence[float]) -> float:
+        """The same over some of the levels only."""
+        pairs = zip(self.logsnrs, self.errors, self.guesses, strict=True)
+        ratios = [error / guess if guess > 0.0 else math.inf for at, error, guess in pairs if at in logsnrs]
         if not ratios or not all(math.isfinite(ratio) for ratio in ratios):
             return math.inf
-        return math.exp(sum(math.log(max(ratio, 1e-12)) for ratio in ratios) / len(ratios))
+        return math.exp(sum(math.log(max(ratio, _LEAST)) for ratio in ratios) / len(ratios))
+
+
+_Evaluated = tuple[float, Level, Tensor, Tensor]
+"""log(alpha / sigma), level, state and output."""
 
 
 class Fit:
@@ -94,7 +112,7 @@ class Fit:
         self._network, self._card, self._images, self._labels = model.network, model.card, images, labels
         self._logsnrs, self.evaluations = logsnrs, 0
         self._schedules, self._times = _schedules(model.card), _times(model.card)
-        self._outputs: dict[Reading, list[tuple[Level, Tensor, Tensor]]] = {}
+        self._outputs: dict[Reading, list[_Evaluated]] = {}
         self.said = Reading(model.card.parametrisation, model.card.value_range)
 
     def curve(self, reading: Reading) -> Curve:
@@ -102,15 +120,16 @@ class Fit:
         low, high = reading.values
         x0 = low + (high - low) * self._images.float() / 255.0
         variance = float(x0.var())
-        levels, errors, guesses = list[Level](), list[float](), list[float]()
-        for at, x, output in self._evaluated(replace(reading, output="")):
+        asked, levels, errors, guesses = list[float](), list[Level](), list[float](), list[float]()
+        for logsnr, at, x, output in self._evaluated(replace(reading, output="")):
             sign = -1.0 if reading.output.startswith("-") else 1.0
             affine = next(make(at) for name, make in PARAMETRISATIONS.items() if name == reading.output.lstrip("-"))
             found = affine.x0_x * x + sign * affine.x0_out * output
+            asked.append(logsnr)
             levels.append(at)
             errors.append(float((found.double() - x0).square().mean().sqrt()))
             guesses.append(math.sqrt(variance / (at.alpha**2 * variance + at.sigma**2)) * at.sigma)
-        return Curve(levels, errors, guesses)
+        return Curve(asked, levels, errors, guesses)
 
     def best(self, axes: Sequence[str]) -> tuple[Reading, Curve]:
         """The reading that fits best, changed from the card's one thing at a time as long as that is clearly better.
@@ -121,10 +140,10 @@ class Fit:
         reading, curve = self.said, self.curve(self.said)
         while True:
             tried = [(each, self.curve(each)) for axis in axes for each in self._others(reading, axis)]
-            found = min(tried, key=lambda pair: pair[1].score, default=(reading, curve))
-            if not found[1].score < _BETTER * curve.score:
+            gains = [each.score_at(curve.logsnrs) / max(curve.score_at(each.logsnrs), _LEAST) for _, each in tried]
+            if not gains or not min(gains) < _BETTER:
                 return reading, curve
-            reading, curve = found
+            reading, curve = tried[gains.index(min(gains))]
 
     def _others(self, reading: Reading, axis: str) -> Iterator[Reading]:
         known: dict[str, Sequence[object]] = {
@@ -136,17 +155,17 @@ class Fit:
         found = (replace(reading, **{axis: value}) for value in known[axis])  # type: ignore[arg-type]
         return (each for each in found if each != reading)
 
-    def _evaluated(self, reading: Reading) -> list[tuple[Level, Tensor, Tensor]]:
-        """Level, state and output, once for all meanings of the output."""
+    def _evaluated(self, reading: Reading) -> list[_Evaluated]:
+        """By level, once for all meanings of the output."""
         if reading not in self._outputs:
             schedule, given = self._schedules[reading.schedule], self._times[reading.time]
             low, high = reading.values
             x0 = low + (high - low) * self._images.float() / 255.0
             eps = ImageNoise(_NOISE_SEED, torch.arange(len(x0), device=x0.device))(x0)
             found = []
-            for at in levels_at(schedule, self._logsnrs):
+            for logsnr, at in levels_at(schedule, self._logsnrs).items():
                 x = at.alpha * x0 + at.sigma * eps
-                found.append((at, x, evaluate(self._network, x, given(at), self._labels)))
+                found.append((logsnr, at, x, evaluate(self._network, x, given(at), self._labels)))
                 self.evaluations += len(x)
             self._outputs[reading] = found
         return self._outputs[reading]
@@ -164,11 +183,11 @@ def evaluate(network: Network, x: Tensor, at: Level, labels: Tensor | None) -> T
         return (call(x, at) if labels is None else call(x, at, labels)).float()
 
 
-def levels_at(schedule: Schedule, logsnrs: Sequence[float]) -> list[Level]:
-    """The schedule's trained levels nearest to each log(alpha / sigma) that lies between its ends."""
+def levels_at(schedule: Schedule, logsnrs: Sequence[float]) -> dict[float, Level]:
+    """The schedule's trained level nearest to each log(alpha / sigma) that lies between its ends."""
     low, high = (schedule.level(t).logsnr for t in (schedule.t_max, schedule.t_min))
-    times = [schedule.nearest(schedule.t_at(each)) for each in logsnrs if low <= each <= high]
-    return [schedule.level(t) for t in dict.fromkeys(times) if t > 0.0]
+    times = {each: schedule.nearest(schedule.t_at(each)) for each in logsnrs if low <= each <= high}
+    return {each: schedule.level(t) for each, t in times.items() if t > 0.0}
 
 
 def _schedules(card: Card) -> dict[str, Schedule]:

@@ -52,6 +52,8 @@ def check_model(
     from bench.model_check import FULL
     from bench.model_check import check_model as check
     from models.errors import UsageError
+    from models.execution import arithmetic
+    from models.modes import Mode
     from models.zoo import load_model
     from samplers.registry import load_file
 
@@ -63,7 +65,8 @@ def check_model(
     loaded = load_model(model, where)
     origin, pixels, labels = _images(loaded, data, resize, images)
     depth = dataclasses.replace(FULL, images=images)
-    found = check(loaded, where, origin, pixels, labels, depth)
+    with arithmetic(Mode().precision):
+        found = check(loaded, where, origin, pixels, labels, depth)
     if origin is not None:
         remember(found)
     if as_json:
