@@ -1,13 +1,13 @@
 """What a run shows of samples that are no pictures: channels as maps, numbers as points; and no cell fails for it."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from checkpoints import folder_of
 from PIL import Image
+from quiet import Quiet
 from report_records import plain_text
 from safetensors.torch import save_file
 
@@ -38,16 +38,6 @@ steps = [4, 8]
 """
 
 
-class _Silent:
-    def planned(self, *_: Any) -> None: ...
-
-    def advanced(self, *_: Any) -> None: ...
-
-    def finished(self, *_: Any) -> None: ...
-
-    def timed(self, *_: Any) -> None: ...
-
-
 def run_of_shape(folder: Path, shape: tuple[int, int, int]) -> Path:
     """A run folder of a small study on four exact points of this shape, each channel of each brighter than the last."""
     model = folder / "model"
@@ -59,7 +49,7 @@ def run_of_shape(folder: Path, shape: tuple[int, int, int]) -> Path:
     folder_of(model, files, shape=list(shape), network="finite-data", parametrisation="sample")
     study = parse_study(_STUDY.format(model=model), "test", Overrides())
     run = RunFolder(folder / "run")
-    assert run_study(study, Rig.load(study), run, False, _Silent()).failed == 0
+    assert run_study(study, Rig.load(study), run, False, Quiet()).failed == 0
     return run.path
 
 
