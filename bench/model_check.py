@@ -18,6 +18,7 @@ from bench.model_fit import MEANINGS, Curve, Fit, Reading, evaluate, outputs
 from bench.noise import ImageNoise
 from models.denoiser import Denoiser
 from models.grids import GRIDS
+from models.schedule import Level, Schedule
 from models.zoo import Model
 from samplers import SAMPLERS
 
@@ -144,7 +145,7 @@ def check_model(
 def _samples(model: Model, depth: Depth, device: torch.device) -> tuple[Tensor, Tensor | None, int]:
     """Samples as the card has everything, (N, C, H, W), their classes, and the evaluations that they took."""
     generator = model.card.is_generator
-    levels = GRIDS.make("trailing")(model.schedule, depth.steps)
+    levels = GRIDS.make("trailing")(model.schedule, min(depth.steps, model.schedule.train_steps or depth.steps))
     numbers = torch.arange(depth.images, device=device)
     classes = model.card.classes
     labels = None if classes is None else draw_labels(SEED, numbers, classes)
@@ -197,6 +198,8 @@ def _reading_verdicts(model: Model, fit: Fit, real: bool, depth: Depth) -> list[
     """What the network is, beside what the card says, as far as images tell that are `real`, or its own samples."""
     said = fit.said
     reading, curve = fit.best(("output", "values", "schedule", "time") if depth.others and real else ("output",))
+    if not curve.levels:
+        return [Verdict(True, "its schedule has no level where data and noise are both seen, to try it at")]
     if curve.score >= 1.0:
         what = "such images" if real else "its own samples"
         why = f"in every way it is read, the nearest {curve.score:.2f} times" if real else f"{curve.score:.2f} times"
@@ -224,15 +227,21 @@ def _differences(model: Model, said: Reading, found: Reading) -> list[Verdict]:
     return verdicts
 
 
+def _level(schedule: Schedule, logsnr: float) -> Level:
+    """The trained level nearest to a log(alpha / sigma), or the schedule's end."""
+    t = schedule.nearest(min(max(schedule.t_at(logsnr), schedule.t_min), schedule.t_max))
+    return schedule.level(max(t, schedule.t_min))
+
+
 def _inputs(model: Model, images: Tensor, labels: Tensor | None) -> tuple[list[Verdict], int]:
     """Whether the output depends on the state, the level and the class; and the evaluations that it took to see."""
     card, network = model.card, model.network
-    noisy, clear = (model.schedule.level(model.schedule.nearest(model.schedule.t_at(each))) for each in (-1.0, 1.0))
+    noisy, clear = (_level(model.schedule, each) for each in (-1.0, 1.0))
     noise = ImageNoise(SEED, torch.arange(len(images), device=images.device))
     x = noise(torch.empty((len(images), *card.state_shape), device=images.device))
     output = evaluate(network, x, noisy, labels)
     tried = [("the state", evaluate(network, noise(x), noisy, labels))]
-    if card.network != "decoder":
+    if card.network != "decoder" and noisy != clear:
         tried.append(("the noise level", evaluate(network, x, clear, labels)))
     if labels is not None and card.classes is not None and card.classes > 1:
         tried.append(("the class", evaluate(network, x, noisy, (labels + 1) % card.classes)))

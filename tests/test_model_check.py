@@ -173,6 +173,27 @@ def test_a_flow_that_runs_the_other_way_or_on_another_time_is_told(given: Any, s
     assert any(said in text for text in bad) if said else bad == []
 
 
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        {"kind": "linear", "train_steps": 4, "beta_start": 0.1, "beta_end": 0.9},
+        {"kind": "ve", "sigma_min": 0.002, "sigma_max": 80.0},
+        {"kind": "ve", "sigma_min": 0.001, "sigma_max": 0.01},
+        {"kind": "vp"},
+        {"kind": "flow", "t_max": 1.0},
+    ],
+)
+def test_an_exact_network_passes_on_every_schedule_however_few_its_levels(schedule: dict[str, Any]) -> None:
+    law = FiniteData(_images().double() / 127.5 - 1.0)
+    plain = _digits()
+    said = {"network": "sigma", "parametrisation": "sample", "schedule": schedule, "clip": None}
+    card = Card.model_validate(plain.card.model_dump() | said)
+    model = replace(plain, card=card, schedule=card.schedule.build(), network=law)
+    bad = _checked(model).bad
+    # from a hundredth of the data's scale there is nothing to sample
+    assert bad == [] or (schedule.get("sigma_max") == 0.01 and all("standard deviation" in text for text in bad))
+
+
 def test_every_parametrisation_of_an_exact_network_is_recognised() -> None:
     law = FiniteData(_images().double() / 127.5 - 1.0)
     plain = _digits()
