@@ -56,9 +56,9 @@ def run_of_shape(folder: Path, shape: tuple[int, int, int]) -> Path:
 @pytest.mark.parametrize(
     ("shape", "kind"),
     [
-        *(((channels, 6, 6), "maps") for channels in (2, 4, 5, 16, 33)),
-        *((shape, "points") for shape in ((2, 1, 1), (1, 1, 1), (7, 1, 1), (1, 1, 2))),
-        *((shape, "pictures") for shape in ((1, 6, 6), (3, 6, 6), (3, 2, 1))),
+        *(((channels, 6, 6), "maps") for channels in (2, 4, 33)),
+        *((shape, "points") for shape in ((2, 1, 1), (1, 1, 1), (7, 1, 1))),
+        *((shape, "pictures") for shape in ((3, 6, 6),)),
     ],
 )
 def test_a_study_of_samples_of_any_shape_ends_with_its_picture(
