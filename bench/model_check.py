@@ -18,6 +18,7 @@ from bench.model_fit import MEANINGS, Curve, Fit, Reading, evaluate, outputs
 from bench.noise import ImageNoise
 from models.denoiser import Denoiser
 from models.grids import GRIDS
+from models.networks import counted
 from models.schedule import Level, Schedule
 from models.zoo import Model
 from samplers import SAMPLERS
@@ -149,13 +150,14 @@ def _samples(model: Model, depth: Depth, device: torch.device) -> tuple[Tensor, 
     numbers = torch.arange(depth.images, device=device)
     classes = model.card.classes
     labels = None if classes is None else draw_labels(SEED, numbers, classes)
-    denoiser = Denoiser(model.network, model.card.parametrisation, model.schedule, model.card.clip, labels)
+    network, evaluated = counted(model.network)
+    denoiser = Denoiser(network, model.card.parametrisation, model.schedule, model.card.clip, labels)
     source = ImageNoise(SEED, numbers)
     x = source(torch.empty((len(numbers), *model.card.state_shape), device=device))
     x = x * model.schedule.prior_std(levels[0])
     with torch.inference_mode():
         found = SAMPLERS.make("one-step" if generator else "ddim").sample(denoiser, x, levels, source)
-    return found.float(), labels, denoiser.evaluations
+    return found.float(), labels, evaluated()
 
 
 def _range_verdict(model: Model, drawn: Tensor) -> Verdict:

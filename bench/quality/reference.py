@@ -157,7 +157,7 @@ def _found(source: str | None, extractor: Extractor) -> Reference:
 def data_of(folder: Path) -> str | None:
     """What data the reference in a folder with a card is of, by its own word or the card's; None: there is none."""
     card = load_measuring_card(folder)
-    return _metadata(folder / REFERENCE).get("data", card.name) if (folder / REFERENCE).is_file() else None
+    return load_sealed(folder / REFERENCE)[1].get("data", card.name) if (folder / REFERENCE).is_file() else None
 
 
 def _command(extractor: Extractor) -> str:
