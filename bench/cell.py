@@ -15,7 +15,7 @@ from bench.rig import PLAIN, Rig
 from bench.score import Score
 from bench.solution import Problem, Solutions, has_solver_error
 from bench.timing.capture import Graph
-from bench.timing.trajectory import Trajectory
+from bench.timing.trajectory import Trajectory, WrongCount
 from models.execution import arithmetic
 
 _FLOW_DEPENDS_ON = (
@@ -40,7 +40,7 @@ class Measurement:
 def measure(
     resolved: Resolved, rig: Rig, graphs: Callable[[], Graph], solutions: Solutions, advanced: Callable[[int], None]
 ) -> Measurement:
-    """Generate and score the images of a cell; BadSamples, Impure and whatever the sampler raises go through.
+    """Generate and score the images of a cell; BadSamples, Impure, WrongCount and what the sampler raises go through.
 
     What the sampler changed of what cells share is put back before anything is worked out of its images.
 
@@ -67,9 +67,11 @@ def measure(
         trajectory.release()
     with unchanged(name, ProcessState()):
         declared = sampler.nfe(list(resolved.levels))
+    nfe = trajectory.evaluations / generation.drawn
+    _require_evaluations(name, nfe, declared)
     quality, remarks = score.columns(resolved.seed)
     quality |= _solver_error(resolved, rig, solutions, score, generation.batch)
-    preview, nfe = torch.cat(kept), trajectory.evaluations / generation.drawn
+    preview = torch.cat(kept)
     counts = {
         "nfe": nfe,
         "nfe_declared": declared,
@@ -83,6 +85,19 @@ def measure(
     refusals = [] if trajectory.refusal is None else [trajectory.refusal]
     note = "; ".join([*_remarks(resolved, declared, nfe), *refusals, *remarks]) or None
     return Measurement(quality | counts | {"note": note}, preview)
+
+
+def _require_evaluations(name: str, nfe: float, declared: int | None) -> None:
+    """WrongCount for fewer evaluations than declared, or none: some images then come from those of another call.
+
+    More are no fault: the cell is charged with what it made.
+    """
+    least = declared if isinstance(declared, int) else 1
+    if nfe < least:
+        raise WrongCount(
+            f"{name} made {nfe:g} evaluations an image, of which there have to be {least} or more: it keeps what the "
+            "network has said of other images, or declares what it does not make"
+        )
 
 
 def _solver_error(resolved: Resolved, rig: Rig, solutions: Solutions, score: Score, batch: int) -> dict[str, Any]:

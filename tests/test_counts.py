@@ -24,7 +24,8 @@ from bench.study_file import Overrides, parse_study
 from bench.timing.clock import Stopwatch
 from bench.timing.cost import Times
 from bench.timing.monitor import monitor_of
-from bench.timing.rounds import Rounds, Setting, WrongCount, require_count
+from bench.timing.rounds import Rounds, Setting, require_count
+from bench.timing.trajectory import WrongCount
 from models.modes import Mode
 from samplers import SAMPLERS, Sampler, register
 
@@ -90,6 +91,18 @@ def test_adaptive_steps_are_compared_with_what_the_same_images_took(tmp_path: Pa
     first = frame["nfe_first_batch"]
     assert float(first[spec]) == float(frame["nfe"][spec])  # every image takes as many here
     assert first[["ddpm", "ddim"]].isna().all()
+
+
+@pytest.mark.parametrize("spec", ["hoards[blind=true]", "hoards[declares=false,blind=true]"])
+def test_images_that_come_out_of_another_cell_fail_theirs(tmp_path: Path, spec: str) -> None:
+    """Else they would lead every ranking by evaluations, with none at all."""
+    assert _run(tmp_path / "first", "hoards", "repeats = 0")[0] == Outcome(measured=3)
+    HOARD.update({(levels, images, b""): kept for (levels, images, _), kept in list(HOARD.items())})
+    outcome, frame = _run(tmp_path / "second", spec)
+    assert outcome == Outcome(measured=2, failed=1)
+    least = 1 if "declares" in spec else 3
+    said = f"WrongCount: {spec} made 0 evaluations an image, of which there have to be {least} or more"
+    assert str(frame.loc[spec, "error"]).startswith(said)
 
 
 @pytest.mark.parametrize(

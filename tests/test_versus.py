@@ -22,7 +22,7 @@ from bench.images import to_uint8
 from bench.quality.metrics import QualityStream
 from bench.study import Metric
 from bench.timing.clock import Stopwatch
-from bench.timing.rounds import WrongCount
+from bench.timing.trajectory import WrongCount
 from bench.versus import end_to_end, habit, sampling
 from bench.versus.command import VersusOptions, versus
 from bench.versus.habit import Fidelity, generate

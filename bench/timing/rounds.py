@@ -20,7 +20,7 @@ from bench.timing.clock import Stopwatch, Timed
 from bench.timing.cost import Columns, Times
 from bench.timing.memory import release_cache
 from bench.timing.monitor import Monitor, Watch
-from bench.timing.trajectory import Trajectory
+from bench.timing.trajectory import Trajectory, WrongCount
 from models.execution import arithmetic
 
 _MOST = 50
@@ -31,10 +31,6 @@ _ADAPTIVE = 0.05
 made: what chooses its steps by their error may choose one more where round-off is another."""
 _OTHER_BATCH = 0.5
 """The same at another batch size, which has other images."""
-
-
-class WrongCount(RuntimeError):
-    """A timed call evaluates the network less or more than the calls that made the images did."""
 
 
 @dataclass

@@ -20,6 +20,10 @@ _ALIKE = 1e-3
 range: kernels may be chosen otherwise in a graph, but an image of other noise is a hundred times as far away."""
 
 
+class WrongCount(RuntimeError):
+    """Calls evaluate the network less or more often than they have to."""
+
+
 class Start(NamedTuple):
     """What images are made from.
 

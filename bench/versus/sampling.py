@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from bench.timing.clock import Stopwatch
-from bench.timing.rounds import WrongCount
+from bench.timing.trajectory import WrongCount
 from bench.versus.ours import Ours
 from bench.versus.pairs import Pair
 from bench.versus.peers import Peer, Setting, make_peer
