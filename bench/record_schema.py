@@ -73,7 +73,7 @@ class CellRecord(Schema):
     reference_features: Count | None = None
     model_source: Name | None = None
     value_range: Range | None = None
-    clip: Range | bool | None = None
+    clip: Annotated[list[Finite], Field(min_length=2, max_length=3)] | bool | None = None
 
     latency_s: list[Seconds] | None = None
     network_s: list[Measure] | None = None

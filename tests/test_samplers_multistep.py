@@ -60,10 +60,9 @@ def dpmpp_3m(x: Array, levels: Sequence[Level], lower_order_below: int, halved: 
     steps = len(levels) - 1
     for i, (t, s) in enumerate(pairwise(levels)):
         past.insert(0, (lam(t), predicted(x, t)))
-        order = min(3, i + 1, steps - i if steps < lower_order_below else 3)
         if s.is_clean:
-            x = past[0][1]
-            continue
+            return past[0][1]
+        order = min(3, i + 1, steps - levels[-1].is_clean - i if steps < lower_order_below else 3)
         h = lam(s) - lam(t)
         phi_1 = math.exp(-h) - 1
         phi_2 = phi_1 / h + 1
