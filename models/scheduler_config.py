@@ -86,8 +86,8 @@ def _prediction(config: dict[str, Any], changes: Changes, origin: str) -> str:
 def _clip(config: dict[str, Any], changes: Changes, origin: str) -> tuple[float, float] | None:
     if changes.clip is None and config.get("thresholding"):
         raise UsageError(
-            f"{origin}: dynamic thresholding of x_0 is not supported: it is an error floor of its own. Give a range "
-            "to clip to, or clip = false, in the study's [checkpoint] table"
+            f"{origin}: dynamic thresholding of x_0, which is an error floor of its own, has to be asked for: give "
+            'checkpoint = { clip = [-1.0, 1.0] } in the study, and clip = "dynamic" to have it; or clip = false'
         )
     if not config.get("clip_sample"):
         return None

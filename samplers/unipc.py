@@ -43,8 +43,8 @@ class UniPC(Sampler):
         first_order_to: where p gets to 1: in the step to the lowest "noisy" level, as in the authors' code, or only in
             the step to the "clean" one, as in diffusers. The default is the better one over the grids trailing,
             leading, linspace, logsnr and karras at 5 to 20 evaluations: solver error on the digits 0.098 for 0.174
-            (bh1: 0.108 for 0.322; geometric means), FD 0.71 for 0.80. On trailing alone, whose last step is short,
-            "clean" is better (0.080 for 0.083, FD 0.55 for 0.70).
+            (bh1: 0.108 for 0.322; geometric means), on the exact mixture 0.083 for 0.111, FD 0.71 for 0.80. On
+            trailing alone, whose last step is short, "clean" is better (0.080 for 0.083, FD 0.55 for 0.70).
     """
 
     solver_order: Literal[1, 2, 3] = 3

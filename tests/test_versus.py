@@ -40,7 +40,7 @@ _SETTING = Setting(4, 2, torch.device("cpu"))
 _USABLE = [pair for pair in PAIRS if pair.betas]
 _OTHERWISE = {
     "dpm-solver-3",
-    "dpm++3m",
+    "dpm++3m[halved=true,lower_order_below=0]",
     "pndm[variant=S]",
     "deis[degree=2,variable=log-rho]",
     "deis[degree=3,variable=rho]",

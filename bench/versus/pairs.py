@@ -45,7 +45,7 @@ PAIRS = [
     Pair("dpm-solver-3", _SINGLE, {"solver_order": 3} | _NOISE_PREDICTION, clean=False),
     Pair("dpm++2s", _SINGLE, {"solver_order": 2}),
     Pair("dpm++2m[lower_order_below=0]", _MULTI, {"solver_order": 2}),
-    Pair("dpm++3m", _MULTI, {"solver_order": 3}),
+    Pair("dpm++3m[halved=true,lower_order_below=0]", _MULTI, {"solver_order": 3}),
     Pair("sde-dpm++2m", _MULTI, {"algorithm_type": "sde-dpmsolver++"}, draws=True),
     Pair("deis[degree=2,variable=log-rho]", "DEISMultistepScheduler", {"solver_order": 3}, clean=False),
     Pair("deis[degree=3,variable=rho]", "LMSDiscreteScheduler"),
