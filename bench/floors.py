@@ -32,7 +32,7 @@ def measure_floors(extractor: Extractor, reference: Reference, shape: tuple[int,
     real, half = None, None
     if reference.features is not None and len(reference.features) >= 4:
         half = len(reference.features) // 2
-        # wide features come from large references, whose halves are more alike and whose distances take seconds
+        # the distance of wide features takes seconds
         splits = 10 if reference.features.shape[1] <= 256 else 2
         real = sum(between(one, other) for one, other in halves(reference.features, splits)) / splits
     column = extractor.column(images)

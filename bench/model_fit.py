@@ -140,7 +140,8 @@ class Fit:
         reading, curve = self.said, self.curve(self.said)
         while True:
             tried = [(each, self.curve(each)) for axis in axes for each in self._others(reading, axis)]
-            gains = [each.score_at(curve.logsnrs) / max(curve.score_at(each.logsnrs), _LEAST) for _, each in tried]
+            ratios = (each.score_at(curve.logsnrs) / max(curve.score_at(each.logsnrs), _LEAST) for _, each in tried)
+            gains = [math.inf if math.isnan(ratio) else ratio for ratio in ratios]  # both readings may be infinite
             if not gains or not min(gains) < _BETTER:
                 return reading, curve
             reading, curve = tried[gains.index(min(gains))]

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from bench.environment import pick_device
 from bench.labels import draw_labels
+from bench.noise import ImageNoise
 from bench.plan import Cell, plan
 from bench.purity.weights import KeptWeights
 from bench.quality.extractor import Extractor
@@ -139,8 +140,12 @@ class Rig:
         glibc gives every block above a threshold back to the system when it is freed, so that a network's activations
         cost page faults in each evaluation (10 % of its time on the digits), until one larger block has been freed:
         its size, at most 32 MiB, is the new threshold. Else the first metrics would do it, after the first cell.
+
+        Noise is drawn once, so that what Triton sets in the process where it compiles a kernel is no sampler's doing.
         """
         torch.ones(31 * 2**20, dtype=torch.uint8)
+        like = torch.empty((1, *self.subject.card.state_shape), device=self.device)
+        ImageNoise(0, torch.arange(1, device=self.device))(like)
         if not self.plainest.mode.compile:
             self.seconds_an_evaluation(self.plainest, seconds)
 

@@ -157,8 +157,8 @@ class Power(_Between):
 class Quad(Grid):
     """Squares of an even spacing over 0 ... 0.8 T, cut to integers: DDIM's quadratic grid (arXiv 2010.02502, app. D.2).
 
-    At 50 steps it visits index 0 twice, so 49 remain. In continuous time it runs over 0 ... 0.8 too; on a flow, where a
-    fifth of the data is still seen at 0.8, to the schedule's t_max.
+    At 50 steps it visits index 0 twice, so 49 remain. In continuous time it runs over 0 ... 0.8 too, but to the
+    schedule's t_max where sigma / alpha at 0.8 is at most 10, so that data are still seen: on a flow, for one.
     """
 
     def times(self, schedule: Schedule, count: int) -> list[float]:

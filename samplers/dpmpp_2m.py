@@ -38,10 +38,10 @@ class DPMpp2M(Sampler):
 
     Attributes:
         lower_order_below: with fewer steps than this the step to the lowest noisy level is of first order; 0: never,
-            as k-diffusion; 10: as the authors' code. The default is the best of the three over the grids trailing,
-            leading, linspace, logsnr and karras at 5 to 20 evaluations: solver error on the digits 0.098 for 0.141 of
-            0 (geometric means), on the exact mixture 0.092 for 0.099, FD from 8 evaluations on 0.50 for 0.51. On
-            trailing alone, whose last step is short, 0 is better (0.081 for 0.088), and so is its FD at 5 and 6.
+            as k-diffusion; 10: as the authors' code. The default is better than 0 over the grids trailing, leading,
+            linspace, logsnr and karras at 5 to 20 evaluations: solver error on the digits 0.098 for 0.141 (geometric
+            means), on the exact mixture 0.092 for 0.099, FD from 8 evaluations on 0.50 for 0.51. On trailing alone,
+            whose last step is short, 0 is better (0.081 for 0.088), and so is its FD at 5 and 6 evaluations.
     """
 
     lower_order_below: Annotated[int, Ge(0)] = 100

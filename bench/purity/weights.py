@@ -1,6 +1,6 @@
 """Of networks: their weights, bit for bit, and what else of them decides on what they give.
 
-They are compared with a copy in the host's memory rather than by a checksum: that is exact, takes less time than any
+They are compared with a copy on the same device rather than by a checksum: that is exact, takes less time than any
 hash, and the copy is needed to put them back.
 """
 
@@ -35,11 +35,10 @@ class _Module(NamedTuple):
 
 
 class _Tensor(NamedTuple):
-    """A tensor, where it was, and what it held, in the host's memory."""
+    """A tensor, and what it held."""
 
     name: str
     tensor: Tensor
-    device: torch.device
     copy: Tensor
 
 
@@ -59,8 +58,8 @@ class KeptWeights:
         with torch.inference_mode(mode=False), torch.no_grad():  # plain tensors, whatever mode this is made in
             for name, found in _reached(networks):
                 if isinstance(found, Tensor):
-                    copy = found.detach().to("cpu", copy=True)
-                    self._tensors.append(_Tensor(name, found, found.device, copy))
+                    copy = found.detach().clone()
+                    self._tensors.append(_Tensor(name, found, copy))
                 elif isinstance(found, np.ndarray):
                     self._arrays.append((name, found, found.copy()))
                 elif isinstance(found, nn.Module):
@@ -154,17 +153,17 @@ def _identities(entries: Mapping[str, object]) -> dict[str, int]:
     return {key: id(entry) for key, entry in entries.items()}
 
 
-def _put_tensor_back(tensor: Tensor, device: torch.device, copy: Tensor) -> bool:
+def _put_tensor_back(tensor: Tensor, copy: Tensor) -> bool:
     """Whether it had changed."""
-    alike = (tensor.dtype, tensor.shape, tensor.device) == (copy.dtype, copy.shape, device)
-    if alike and _equal(tensor, copy.to(device)):
+    alike = (tensor.dtype, tensor.shape, tensor.device) == (copy.dtype, copy.shape, copy.device)
+    if alike and _equal(tensor, copy):
         return False
     if alike:
         with torch.inference_mode():  # in which tensors of either kind can be written to
             tensor.copy_(copy)
     else:
         with torch.inference_mode(mode=False), torch.no_grad():
-            tensor.data = copy.to(device, copy=True)
+            tensor.data = copy.clone()
     return True
 
 

@@ -137,7 +137,30 @@ def test_a_summary_says_what_is_wrong_and_is_short_enough_to_be_seen(tmp_path: P
     assert "the last words" in said
     assert "== study: nothing was found" in said
     (tmp_path / "study.json").write_text(json.dumps({"errors": [{"what": "x", "error": "y" * 400}] * 100}))
-    assert len(summary(tmp_path, ("contact", "study"))) <= MOST
+    long = summary(tmp_path, ("contact", "study"))
+    assert len(long) <= MOST
+    assert "BAD line 7" in long
+
+
+def test_a_summary_shows_numbers_that_are_not_finite_and_findings_that_are_damaged(tmp_path: Path) -> None:
+    job = Job("contact", tmp_path, tmp_path, None, True, 60.0)
+    job.append("lines", {"what": "a distance", "ok": False, "measured": float("nan"), "bound": 1e-4})
+    (tmp_path / "speed.json").write_text('{"modes": [')
+    said = summary(tmp_path, ("contact", "speed"))
+    assert "BAD a distance: nan (at most 0.0001)" in said
+    assert "== speed: nothing was found" in said
+
+
+def test_a_stage_whose_folder_cannot_be_packed_stops_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(program: Program, stage: Stage) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(Program, "_pack", full)
+    program = _program(tmp_path, {"packs": "", "next": ""}, parts=1)
+    program.run(["packs", "next"])
+    for name in ("packs", "next"):
+        found = json.loads((tmp_path / "out" / f"{name}.json").read_text())
+        assert (found["ended"], found["left_out"]) == ("done", "not packed: OSError: no space left")
 
 
 def test_a_stage_that_does_not_exist_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,7 +1,6 @@
 """Runs the stages, each in a process of its own that is ended when its time is up, and packs what they leave."""
 
 import argparse
-import json
 import os
 import signal
 import subprocess
@@ -13,13 +12,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from bench.record import write_json
 
 from .job import Job, age_s, share_caches
-from .stages import DATA, MAIN, STAGES, Stage
-from .summary import summary
+from .stages import ARCHIVES, DATA, MAIN, STAGES, Stage
+from .summary import read_findings, summary
 
 _PART = 15 * 2**20
 _GRACE_S = 2.0
@@ -75,8 +73,10 @@ def _check(parser: argparse.ArgumentParser, given: argparse.Namespace) -> None:
 
     if not torch.cuda.is_available():
         parser.error("there is no CUDA device; --rehearse runs all of it on a CPU")
-    if "train" in given.only and given.data is None and not (given.work / DATA).is_dir():
-        parser.error("--data is missing: the folder of cifar10-jpeg-{train,test}.tar.xz")
+    if "train" in given.only and not (given.work / DATA).is_dir():
+        missing = [name for name in ARCHIVES.values() if given.data is None or not (given.data / name).is_file()]
+        if missing:
+            parser.error(f"--data {given.data}: {' and '.join(missing)} not found there")
 
 
 def _run_stage(given: argparse.Namespace) -> int:
@@ -126,23 +126,26 @@ class Program:
         for number, stage in enumerate(wanted):
             if number or stage.name != MAIN[0]:  # the first stage alone runs beside them
                 for each in beside:
-                    self._finish(each, self.work)
+                    self._finish(each)
                 beside = []
             good &= self._whole(stage)
         for each in beside:
-            self._finish(each, self.work)
+            self._finish(each)
         print(summary(self.out, tuple(stage.name for stage in wanted)), flush=True)
         return 0 if good else 1
 
     def _whole(self, stage: Stage) -> bool:
         """Run a stage, keep how it ended, pack its folder; whether nothing went wrong."""
         running = self._start(stage, self.out)
-        ended = self._finish(running, self.out)
+        ended = self._finish(running)
         findings = self.out / f"{stage.name}.json"
-        found: dict[str, Any] = json.loads(findings.read_text()) if findings.exists() else {}
+        found = read_findings(findings)
         found |= {"ended": ended, "stage_s": time.monotonic() - running.began, "log": _end_of(running.log)}
-        if stage.parts and (left_out := self._pack(stage)):
-            found["left_out"] = left_out
+        try:
+            left_out = self._pack(stage) if stage.parts else None
+        except Exception as error:  # a full disk, a file that is gone: the next stage is run all the same
+            left_out = f"not packed: {type(error).__name__}: {error}"
+        found |= {} if left_out is None else {"left_out": left_out}
         write_json(findings, found)
         print(f"-- {stage.name}: {ended} after {found['stage_s']:.1f} s", flush=True)
         lines = found.get("lines", [])
@@ -164,7 +167,7 @@ class Program:
         box = stage.rehearsal_s if self.rehearse else stage.box_s
         return self.seconds if stage is self.stages[-1] and not self.rehearse else box
 
-    def _finish(self, running: _Running, out: Path) -> str:
+    def _finish(self, running: _Running) -> str:
         """Wait until a process ends or its time is up; how it ended."""
         try:
             status = running.process.wait(max(0.0, running.ends - time.monotonic()))

@@ -19,14 +19,14 @@ from bench.training.cifar10 import _compiled, begin_at_zero
 from bench.training.options import unet_config
 from bench.versus.ours import Ours
 from bench.versus.peers import Setting
+from models.execution import arithmetic
 from models.modes import parse_mode
 from models.networks import make_unet
 
 from .job import Job
-from .stages import DATA
+from .stages import ARCHIVES, DATA
 
 COMPILED = "bf16+channels_last+compile"
-_NAMES = {"train": "cifar10-jpeg-train.tar.xz", "test": "cifar10-jpeg-test.tar.xz"}
 _SIZE = 32
 
 
@@ -37,7 +37,7 @@ def data(job: Job) -> None:
         return
     began, new = time.monotonic(), folder.with_name(f"{DATA}.new")
     new.mkdir(parents=True, exist_ok=True)
-    for split, name in _NAMES.items():
+    for split, name in ARCHIVES.items():
         found = _stand_in(job, split) if job.data is None else unpacked(job.data / name, split)
         write_archive(new / f"{split}.npz", found)
         print(f"{split}: {len(found.images):,} images of {len(found.classes or ())} classes", flush=True)
@@ -82,7 +82,8 @@ def warm_training(job: Job) -> None:
     shape = (3, _SIZE, _SIZE)
     unet = begin_at_zero(make_unet(unet_config(width, shape))).to(job.device).to(memory_format=torch.channels_last)
     began = time.monotonic()
-    compiled = _compiled(unet, (batch, *shape), True, print)
+    with arithmetic("tf32"):  # as trainings have it: the compiler keeps what it made by that, too
+        compiled = _compiled(unet, (batch, *shape), True, print)
     job.put(seconds=time.monotonic() - began, compiled=compiled is not None)
 
 
@@ -114,6 +115,6 @@ def warm_speed(job: Job) -> None:
     for batch in compiled_batches(job):
         began, setting = time.monotonic(), Setting(2, batch, job.device)
         cell = Ours.load(ddpm(job), ["ddim"], parse_mode(COMPILED), setting, ["solver_error"], 16)[0]
-        with torch.inference_mode():
+        with torch.inference_mode(), arithmetic(parse_mode(COMPILED).precision):
             cell.bare(batch, 1)()
         job.append("compiled", {"batch": batch, "seconds": time.monotonic() - began})

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 DATA = "cifar10-jpeg75"
 """The folder of the decoded photographs, whose name the card of the model repeats."""
 
+ARCHIVES = {"train": "cifar10-jpeg-train.tar.xz", "test": "cifar10-jpeg-test.tar.xz"}
+
 
 @dataclass(frozen=True)
 class Stage:

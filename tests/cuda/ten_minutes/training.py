@@ -20,13 +20,13 @@ from .job import Job
 from .prepare import data_folder, training_shape
 
 _SHIPPED = ZOO / "cifar10"
-_GRID, _STEPS = 64, 50
+_GRID, _STEPS = 64, 20
 
 
 def run(job: Job) -> None:
     """Train, export, draw a grid; a second call goes on from the checkpoint of the first."""
     width, batch = training_shape(job)
-    export_s = 15.0 if job.rehearse else 45.0
+    export_s = 15.0 if job.rehearse else 60.0
     options = CifarOptions(
         out=job.work / "train",
         data=str(data_folder(job)),
@@ -44,7 +44,7 @@ def run(job: Job) -> None:
         storage="fp16",
         extractor="cifar10",
         sampling_steps=2 if job.rehearse else _STEPS,
-        quality_images=16 if job.rehearse else 2_000,
+        quality_images=16 if job.rehearse else 1_000,
         name="cifar10",
     )
     folder = train_cifar10(options, _every_hundred, lambda line: print(line, flush=True))
