@@ -4,85 +4,138 @@ It is kept in `first-look.json` of the run folder, which the report reads; a fol
 model that `check-model` has checked on real images is not looked at again: that check's words are taken over.
 """
 
-import json
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
-from bench.datasets import data_root
+from bench.datasets import ROOT_VARIABLE, data_root
 from bench.floors import measure_floors
-from bench.look import FIRST_LOOK, SCHEMA, read_first_look, read_json, warning
+from bench.look import FIRST_LOOK, Floors, Look, ModelLook, read_kept, read_look, write_kept
 from bench.model_check import BRIEF, Check, check_model
-from bench.record import write_json
+from bench.record import NewerRun
 from bench.rig import PLAIN, Rig
-from models.errors import UsageError
+from bench.sources import architecture_sha256
 from models.execution import arithmetic
+from models.weights import shortened
 from models.zoo import Model, load_model
 
+Tell = Callable[[str], None]
 
-def first_look(rig: Rig, folder: Path, warn: Callable[[str], None]) -> None:
+_INSTEAD = f"choose another folder for data with {ROOT_VARIABLE}"
+
+
+def first_look(rig: Rig, folder: Path, warn: Tell) -> None:
     """Look at what has not been looked at yet, keep it in the folder, and tell what is wrong with the models.
 
-    Nothing that is found, or goes wrong, stops a run.
+    Nothing that is found, or goes wrong, stops a run; but NewerRun if a newer version has written the folder's look.
     """
-    found = read_first_look(folder)
-    before = json.dumps(found)
+    before, damage = read_look(folder)
+    if damage is not None:
+        warn(f"{damage}; it is written again")
+    # models that this run does not have, such as one whose card was wrong, are none of its report's business
+    found = Look(models=_models(rig, before.models, warn), floors=[*before.floors, *_floors(rig, before.floors)])
+    for text in found.warnings:
+        warn(text)
+    if found == before and damage is None:
+        return
+    try:
+        write_kept(folder / FIRST_LOOK, found)
+    except (OSError, ValueError) as error:
+        warn(f"{folder / FIRST_LOOK} could not be written: {error}")
+
+
+def remember(model: Model, check: Check) -> None:
+    """Keep a check on real images for the runs that follow, by the hashes of weights, card and a plugin's network."""
+    path = _path(model)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_kept(path, _kept(model, check))
+
+
+def refuse_newer_check(model: Model) -> None:
+    """NewerRun if a newer version has checked a model, whose words are not to be lost."""
+    read_kept(_path(model), ModelLook, _INSTEAD)
+
+
+def _path(model: Model) -> Path:
+    code = architecture_sha256(model)
+    return data_root() / "checks" / f"{model.sha256}{'' if code is None else f'-{code[:16]}'}.json"
+
+
+def _kept(model: Model, check: Check) -> ModelLook:
+    return ModelLook(
+        model=model.card.name,
+        model_sha256=model.sha256,
+        architecture_sha256=architecture_sha256(model),
+        data=check.data,
+        evaluations=check.evaluations,
+        wrong=check.bad,
+    )
+
+
+def _models(rig: Rig, before: Sequence[ModelLook], warn: Tell) -> list[ModelLook]:
+    """What is wrong with each of the rig's models, once, whatever it is called."""
+    found: dict[tuple[str, str | None], ModelLook] = {}
     for name in dict.fromkeys(name for name, _ in rig.models):
         subject = next(model for (each, _), model in rig.models.items() if each == name)
-        if subject.sha256 not in found["models"] and not subject.card.is_exact:
-            found["models"][subject.sha256] = {"model": subject.card.name, **_looked(rig, name, subject)}
-        for text in found["models"].get(subject.sha256, {}).get("wrong", []):
-            warn(warning(subject.card.name, text))
-    if (floors := _floors(rig, found["floors"])) is not None:
-        found["floors"].append(floors)
-    if json.dumps(found) != before:
-        write_json(folder / FIRST_LOOK, found)
+        if (look := _looked(rig, name, subject, before, warn)) is not None:
+            study = None if rig.study.changes_of(name) is None else rig.study.name
+            found.setdefault(look.key, look.model_copy(update={"model": subject.card.name, "study": study}))
+    return list(found.values())
 
 
-def remember(check: Check) -> None:
-    """Keep a check on real images for the runs that follow, by the hash of weights and card."""
-    path = _recorded(check.model_sha256)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, {"schema": SCHEMA, **_content(check)})
-
-
-def _recorded(sha256: str) -> Path:
-    return data_root() / "checks" / f"{sha256}.json"
-
-
-def _content(check: Check) -> dict[str, Any]:
-    return {"data": check.data, "evaluations": check.evaluations, "wrong": check.bad}
-
-
-def _looked(rig: Rig, name: str, subject: Model) -> dict[str, Any]:
-    """The recorded check of a model; if there is none, a brief one."""
-    recorded = read_json(_recorded(subject.sha256))
-    if recorded.get("schema") == SCHEMA and isinstance(recorded.get("wrong"), list):
-        return {key: recorded.get(key) for key in ("data", "evaluations", "wrong")}
+def _looked(rig: Rig, name: str, subject: Model, before: Sequence[ModelLook], warn: Tell) -> ModelLook | None:
+    """The recorded check of a model, or what a run before found, or a brief look; None for one that needs none."""
     try:
-        plain = rig.models.get((name, PLAIN))
-        if plain is None:  # a compiled one would be compiled again for so few images
-            plain = load_model(name, rig.device, rig.study.changes_of(name), PLAIN)
-        with arithmetic(PLAIN.precision):
-            return _content(check_model(plain, rig.device, depth=BRIEF))
-    except (UsageError, RuntimeError, MemoryError, ArithmeticError, TypeError, ValueError, IndexError) as error:
-        return {"data": None, "evaluations": 0, "wrong": [f"it could not be looked at ({error})"]}
+        if (recorded := _recorded(subject, warn)) is not None:
+            return recorded
+        if subject.card.is_exact:
+            return None
+        key = (subject.sha256, architecture_sha256(subject))
+        done = next((each for each in before if each.key == key and each.evaluations), None)
+        return done or _brief(rig, name, subject)
+    except Exception as error:  # whatever a stranger's network raises
+        # half a character has no place in a file
+        said = shortened(f"{type(error).__name__}: {error}").encode(errors="replace").decode()
+        return ModelLook(
+            model=subject.card.name,
+            model_sha256=subject.sha256,
+            architecture_sha256=None,
+            data=None,
+            evaluations=0,
+            wrong=[f"it could not be looked at ({said})"],
+        )
 
 
-def _floors(rig: Rig, there: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """The floors of the study's distance, unless they are there or it measures none."""
+def _recorded(model: Model, warn: Tell) -> ModelLook | None:
+    """What check-model found, if it was asked."""
+    path = _path(model)
+    try:
+        found, damage = read_kept(path, ModelLook, _INSTEAD)
+    except NewerRun as error:  # it is only read, and others' files stop no run
+        found, damage = None, str(error)
+    if found is not None and found.key != (model.sha256, architecture_sha256(model)):
+        found, damage = None, f"{path} is damaged: it is the check of another model"
+    if damage is not None:
+        warn(f"{damage}; what check-model found of {model.card.name} is not taken over")
+    return found
+
+
+def _brief(rig: Rig, name: str, subject: Model) -> ModelLook:
+    plain = rig.models.get((name, PLAIN))
+    if plain is None:  # a compiled one would be compiled again for so few images
+        plain = load_model(name, rig.device, rig.study.changes_of(name), PLAIN)
+    with arithmetic(PLAIN.precision):
+        return _kept(subject, check_model(plain, rig.device, depth=BRIEF))
+
+
+def _floors(rig: Rig, there: Sequence[Floors]) -> list[Floors]:
+    """The floors of the study's distance; none if they are there, it measures none, or they cannot be had."""
     extractor, reference = rig.extractor, rig.reference
     if extractor is None or reference is None or not {"fd", "fd_infinity"} & set(rig.study.metrics):
-        return None
-    key = {
-        "column": extractor.column(rig.study.images),
-        "extractor_sha256": extractor.sha256,
-        "reference_sha256": reference.sha256,
-    }
-    if any(key.items() <= each.items() for each in there):
-        return None
+        return []
+    key = (extractor.column(rig.study.images), extractor.sha256, reference.sha256)
+    if any((each.column, each.extractor_sha256, each.reference_sha256) == key for each in there):
+        return []
     try:
-        return asdict(measure_floors(extractor, reference, rig.subject.card.shape, rig.study.images))
-    except (RuntimeError, MemoryError, ArithmeticError):  # cells that need the same will say why
-        return None
+        return [measure_floors(extractor, reference, rig.subject.card.shape, rig.study.images)]
+    except Exception:  # whatever a stranger's extractor raises: cells that need the same will say why
+        return []

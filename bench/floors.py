@@ -35,8 +35,15 @@ def measure_floors(extractor: Extractor, reference: Reference, shape: tuple[int,
         # the distance of wide features takes seconds
         splits = 10 if reference.features.shape[1] <= 256 else 2
         real = sum(between(one, other) for one, other in halves(reference.features, splits)) / splits
-    column = extractor.column(images)
-    return Floors(column, extractor.sha256, reference.sha256, noise, count, real, half)
+    return Floors(
+        column=extractor.column(images),
+        extractor_sha256=extractor.sha256,
+        reference_sha256=reference.sha256,
+        noise=noise,
+        noise_images=count,
+        real=real,
+        real_images=half,
+    )
 
 
 def halves(features: Tensor, splits: int = 10) -> Iterator[tuple[Moments, Moments]]:

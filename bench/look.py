@@ -1,19 +1,23 @@
-"""The file of what a run looked at before its first cell: floors of its distance, and what is wrong with its models.
+"""What is kept of checks of models: a run's, `first-look.json` in its folder, with its floors, and check-model's.
 
-Nothing here needs torch, so that reports read it at once. A folder without the file, or a damaged one, has nothing.
+They are sealed as records are. A folder without a look, or with a damaged one, has nothing; what a newer version wrote
+is refused. Nothing here needs torch, so that reports read it at once.
 """
 
-import json
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
+
+from pydantic import BaseModel, Field
+
+from bench.record import NewerRun, read_sealed, write_sealed
+from bench.record_schema import Count, Distance, Name, Number, fault
+from models.schedule_cards import Strict
 
 FIRST_LOOK = "first-look.json"
 SCHEMA = 1
 
 
-@dataclass(frozen=True)
-class Floors:
+class Floors(Strict):
     """Frechet distances by one extractor and reference that others are to be seen beside.
 
     Attributes:
@@ -25,46 +29,92 @@ class Floors:
         real_images: in each half.
     """
 
-    column: str
-    extractor_sha256: str
-    reference_sha256: str
-    noise: float
-    noise_images: int
-    real: float | None
-    real_images: int | None
+    column: Name
+    extractor_sha256: Name
+    reference_sha256: Name
+    noise: Distance
+    noise_images: Number
+    real: Distance | None
+    real_images: Number | None
 
 
-def warning(model: str, text: str) -> str:
-    """A finding in words that say what to do."""
-    return f"Model {model}: {text}; see check-model"
+class ModelLook(Strict):
+    """What is wrong with a model.
+
+    Attributes:
+        model: its name.
+        model_sha256, architecture_sha256: of weights and card, and of a plugin's code of the network.
+        data: where the images come from; None: it could not be looked at.
+        evaluations: images that went through the network; 0: it could not be looked at.
+        wrong: the words.
+        study: whose changes of the card it was checked with; None: there are none.
+    """
+
+    model: Name
+    model_sha256: Name
+    architecture_sha256: Name | None
+    data: Name | None
+    evaluations: Count
+    wrong: list[str]
+    study: Name | None = None
+
+    @property
+    def key(self) -> tuple[str, str | None]:
+        """What determines it."""
+        return self.model_sha256, self.architecture_sha256
+
+    @property
+    def warnings(self) -> list[str]:
+        """The words, with what to do."""
+        command = "check-model" if self.study is None else f"check-model --study {self.study} (its name or file)"
+        return [f"Model {self.model}: {text}; see {command}" for text in self.wrong]
 
 
-def read_look(folder: Path) -> tuple[list[Floors], list[str]]:
-    """The floors that a run folder has, and what is wrong with its models, in words; nothing if it has no look."""
-    found = read_first_look(folder)
-    floors = []
-    for each in found["floors"]:
-        try:
-            floors.append(Floors(**each))
-        except TypeError:
-            continue
-    models = [each for each in found["models"].values() if isinstance(each, dict)]
-    return floors, [warning(str(each.get("model")), str(text)) for each in models for text in each.get("wrong") or []]
+class Look(Strict):
+    """What a run looked at before its first cell."""
+
+    models: list[ModelLook] = Field(default=[])
+    floors: list[Floors] = Field(default=[])
+
+    @property
+    def warnings(self) -> list[str]:
+        """What is wrong with the models."""
+        return [text for each in self.models for text in each.warnings]
 
 
-def read_first_look(folder: Path) -> dict[str, Any]:
-    """The whole content: `models` by hash, and `floors`."""
-    found = read_json(folder / FIRST_LOOK)
-    whole = found.get("schema") == SCHEMA and isinstance(found.get("models"), dict)
-    if whole and isinstance(found.get("floors"), list):
-        return found
-    return {"schema": SCHEMA, "models": {}, "floors": []}
+Kept = TypeVar("Kept", bound=BaseModel)
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """The content of a JSON file; empty where there is none, or it is damaged."""
+def read_look(folder: Path) -> tuple[Look, str | None]:
+    """What a run folder has, if only nothing; and what is damaged, if it is. NewerRun for one of a newer version."""
+    found, damage = read_kept(folder / FIRST_LOOK, Look, "choose another folder with --out")
+    return found or Look(), damage
+
+
+def read_kept(path: Path, kind: type[Kept], instead: str) -> tuple[Kept | None, str | None]:
+    """The content of a file, None if there is none or it is damaged; and how it is damaged, in words, if it is.
+
+    Args:
+        path: the file.
+        kind: of its content.
+        instead: what to do about one of a newer version but to upgrade.
+
+    Raises:
+        NewerRun: a newer version has written it.
+    """
     try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
+        content = read_sealed(path, SCHEMA, instead)
+    except (FileNotFoundError, NotADirectoryError):
+        return None, None
+    except NewerRun:
+        raise
+    except (ValueError, OSError) as error:
+        return None, f"{path} is damaged: {error}"
+    schema = content.pop("schema", None) if isinstance(content, dict) else SCHEMA
+    reason = f"it has schema {schema!r}; expected {SCHEMA}" if schema != SCHEMA else fault(kind, content)
+    return (kind.model_validate(content), None) if reason is None else (None, f"{path} is damaged: {reason}")
+
+
+def write_kept(path: Path, kept: BaseModel) -> None:
+    """Write what `read_kept` reads."""
+    write_sealed(path, {"schema": SCHEMA} | kept.model_dump())

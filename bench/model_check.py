@@ -110,37 +110,47 @@ def check_model(
         labels: (N,) int64, their classes; None: drawn evenly, for a class-conditional model.
         depth: how far to go.
     """
-    card = model.card
-    drawn, drawn_labels, spent = _samples(model, depth, device)
+    drawn, classes, spent = _samples(model, depth, device)
     verdicts = [_range_verdict(model, drawn), *_clip_verdict(model)]
     if images is None:
-        images, labels = to_uint8(drawn.nan_to_num(), card.value_range), drawn_labels
-    elif not card.is_generator:
+        images, labels = to_uint8(drawn.nan_to_num(), model.card.value_range), classes
+    elif not model.card.is_generator:
         verdicts += _spread_verdict(model, drawn, images)
     images = images.to(device)
-    if card.classes is None:
-        labels = None
-    elif labels is None:
-        labels = draw_labels(SEED, torch.arange(len(images), device=device), card.classes)
-    labels = None if labels is None else labels.to(device)
-    fit, curves = Fit(model, images, labels, depth.logsnrs), dict[str, Curve]()
-    if not card.is_generator:
-        curves = {each: fit.curve(Reading(each, fit.said.values)) for each in outputs(card)}
-        verdicts += _reading_verdicts(model, fit, data is not None, depth)
-    found, more = _inputs(model, images, labels)
-    ends = (float(drawn.min()), float(drawn.max())) if bool(drawn.isfinite().all()) else None
-    spent += fit.evaluations + more
+    labels = _classes(model, labels, len(images), device)
+    curves, readings, read = _readings(model, images, labels, data is not None, depth)
+    inputs, tried = _inputs(model, images, labels)
     return Check(
-        card.name,
-        model.sha256,
-        OWN_SAMPLES if data is None else data,
-        len(images),
-        spent,
-        card.parametrisation,
-        curves,
-        ends,
-        [*verdicts, *found],
+        model=model.card.name,
+        model_sha256=model.sha256,
+        data=OWN_SAMPLES if data is None else data,
+        images=len(images),
+        evaluations=spent + read + tried,
+        said=model.card.parametrisation,
+        curves=curves,
+        samples=(float(drawn.min()), float(drawn.max())) if bool(drawn.isfinite().all()) else None,
+        verdicts=[*verdicts, *readings, *inputs],
     )
+
+
+def _classes(model: Model, labels: Tensor | None, images: int, device: torch.device) -> Tensor | None:
+    """The classes of images, (N,) int64: drawn evenly where none are given; None for a model without classes."""
+    if model.card.classes is None:
+        return None
+    if labels is None:
+        return draw_labels(SEED, torch.arange(images, device=device), model.card.classes)
+    return labels.to(device)
+
+
+def _readings(
+    model: Model, images: Tensor, labels: Tensor | None, real: bool, depth: Depth
+) -> tuple[dict[str, Curve], list[Verdict], int]:
+    """Errors in every meaning of the output, what they say, and the evaluations that it took; none of a generator."""
+    if model.card.is_generator:
+        return {}, [], 0
+    fit = Fit(model, images, labels, depth.logsnrs)
+    curves = {each: fit.curve(Reading(each, fit.said.values)) for each in outputs(model.card)}
+    return curves, _reading_verdicts(model, fit, real, depth), fit.evaluations
 
 
 def _samples(model: Model, depth: Depth, device: torch.device) -> tuple[Tensor, Tensor | None, int]:

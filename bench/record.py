@@ -45,13 +45,21 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     os.replace(temporary, path)
 
 
-def _sealed(content: dict[str, Any]) -> dict[str, Any]:
-    """With a digest, which tells a file that is damaged."""
-    return content | {_DIGEST: _digest(content)}
+def write_sealed(path: Path, content: dict[str, Any]) -> None:
+    """Write atomically, with a digest, which tells a file that is damaged. ValueError for NaN or half a character."""
+    write_json(path, content | {_DIGEST: _digest(content)})
 
 
-def _opened(path: Path) -> Any:
+_ELSEWHERE = "choose another folder with --out"
+
+
+def read_sealed(path: Path, schema: int = SCHEMA, instead: str = _ELSEWHERE) -> Any:
     """The content of a file with a digest, or of one that an older version wrote without.
+
+    Args:
+        path: the file.
+        schema: the newest that this version reads.
+        instead: what to do about a newer one but to upgrade.
 
     Raises:
         OSError: there is no such file, or it cannot be read.
@@ -60,7 +68,7 @@ def _opened(path: Path) -> Any:
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        _refuse_newer(path, content)
+        _refuse_newer(path, content, schema, instead)
         if isinstance(content, dict):
             digest = _digest(content)
             if content.pop(_DIGEST, digest) != digest:
@@ -121,12 +129,12 @@ class RunFolder:
         that "auto" stands for.
         """
         content = {"schema": SCHEMA, "study": study, "cells": cells, "published": list(published), "batch": batch}
-        write_json(self._manifest, _sealed(content))
+        write_sealed(self._manifest, content)
 
     def manifest(self) -> dict[str, Any]:
         """The resolved study and its cells; UsageError if this is no run folder."""
         try:
-            content = _opened(self._manifest)
+            content = read_sealed(self._manifest)
         except (FileNotFoundError, NotADirectoryError):
             raise UsageError(f"{str(self.path)!r} is not a run folder: it has no study.json") from None
         except NewerRun:
@@ -180,7 +188,7 @@ class RunFolder:
         """
         path = self.cells / f"{cell}.json"
         try:
-            record = _opened(path)
+            record = read_sealed(path)
             if (reason := fault_of(record, cell, identity)) is None:
                 return dict(record)
         except FileNotFoundError:
@@ -202,7 +210,7 @@ class RunFolder:
         """Commit a record; ValueError for one that would not be read back."""
         if (reason := fault_once_written(record)) is not None:
             raise ValueError(f"not the record of a cell: {reason}")
-        write_json(self.cells / f"{record['id']}.json", _sealed(record))
+        write_sealed(self.cells / f"{record['id']}.json", record)
 
     def load(self) -> pd.DataFrame:
         """The records of the manifest's cells that are there, a row each, in the order of the study."""
@@ -231,10 +239,10 @@ def fault_once_written(record: Record) -> str | None:
         return str(error)
 
 
-def _refuse_newer(path: Path, content: object) -> None:
+def _refuse_newer(path: Path, content: object, newest: int, instead: str) -> None:
     schema = content.get("schema") if isinstance(content, dict) else None
-    if isinstance(schema, int) and schema > SCHEMA:
+    if isinstance(schema, int) and schema > newest:
         raise NewerRun(
-            f"{path} has schema {schema}, but this version reads {SCHEMA}: a newer version has written it. Upgrade "
-            "sampler-bench, or choose another folder with --out"
+            f"{path} has schema {schema}, but this version reads {newest}: a newer version has written it. Upgrade "
+            f"sampler-bench, or {instead}"
         )

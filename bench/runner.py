@@ -16,6 +16,7 @@ from bench.cell import measure
 from bench.environment import describe
 from bench.first_look import first_look
 from bench.images import save_preview
+from bench.look import read_look
 from bench.placement import grid_ends
 from bench.plan import Cell, Expectation, expectations, plan
 from bench.purity.unchanged import ProcessState
@@ -86,6 +87,7 @@ def run_study(
             before anything is written.
     """
     folder.refuse_newer()
+    read_look(folder.path)  # and so is the look of a newer version
     resolved = [(cell, resolve(cell, rig)) for cell in plan(study)]
     names = {cell: cell_id(each.identity) for cell, each in resolved}
     # where a model has no range to clip to, a clipped cell and one that is not are the same

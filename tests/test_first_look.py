@@ -1,28 +1,31 @@
-"""What a run looks at before its first cell: kept, told, printed in the report, and seen beside every distance."""
+"""What a run looks at before its first cell: kept, told, and printed in the report."""
 
-import json
+import shutil
 import tomllib
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from quiet import Quiet
-from report_records import BASELINE, record, terminal, timed, write_run
+from report_records import BASELINE, record, write_run
 
 from bench.cli.check_model import check_model as command
-from bench.first_look import first_look
+from bench.first_look import first_look, remember
 from bench.floors import measure_floors
-from bench.look import FIRST_LOOK, Floors, read_look
-from bench.model_check import check_model
-from bench.record import RunFolder
+from bench.look import FIRST_LOOK, Look, read_look
+from bench.model_check import Verdict, check_model
+from bench.record import NewerRun, RunFolder
 from bench.report import summarise, write_report
 from bench.rig import Rig
 from bench.runner import run_study
 from bench.study import Study
 from bench.study_file import Overrides, parse_study
+from models.errors import UsageError
 from models.sources import CARD, ZOO
+from models.zoo import load_model
 
 _STUDY = """
 name = "look"
@@ -40,6 +43,7 @@ samplers = ["ddim"]
 grids = ["trailing"]
 steps = [2]
 """
+_WORDS = "Model digits: this network predicts eps, the card says v"
 _WRONG = 'checkpoint = { parametrisation = "v_prediction" }'
 
 
@@ -70,9 +74,9 @@ def _run(study: Study, folder: Path) -> list[str]:
 
 
 def test_a_run_of_a_wrong_card_warns_keeps_that_and_prints_it_in_its_report(tmp_path: Path, looks: list[Any]) -> None:
-    words = "Model digits: this network predicts eps, the card says v; see check-model"
+    words = f"{_WORDS}; see check-model --study look (its name or file)"
     assert words in _run(_study(_WRONG), tmp_path / "run")
-    assert read_look(tmp_path / "run")[1] == [words]
+    assert words in read_look(tmp_path / "run")[0].warnings
     write_report([tmp_path / "run"], ("md", "latex", "html"))
     for name in ("table.md", "table.tex", "index.html"):
         assert "this network predicts eps, the card says v" in (tmp_path / "run" / name).read_text()
@@ -85,43 +89,173 @@ def test_a_run_looks_once_whatever_its_cells_and_again_only_at_another_model(tmp
     assert len(looks) == 1
     assert _run(_study(_WRONG), tmp_path / "run") != []
     assert len(looks) == 2
-    content = json.loads((tmp_path / "run" / FIRST_LOOK).read_text())
-    assert len(content["models"]) == 2
-    assert len(content["floors"]) == 1
+    look, damage = read_look(tmp_path / "run")
+    assert (len(look.models), len(look.floors), damage) == (1, 1, None)
+
+
+def _edited(folder: Path) -> Path:
+    """A model folder of the digits that says v."""
+    from test_several_models import _edited
+
+    return _edited(folder, 'parametrisation = "epsilon"', 'parametrisation = "v_prediction"')
+
+
+def test_a_card_that_was_mended_is_no_longer_accused(tmp_path: Path, looks: list[Any]) -> None:
+    wrong = _edited(tmp_path / "wrong")
+    study = _study().model_copy(update={"model": str(wrong)})
+    assert any("the card says v; see check-model" in text for text in _run(study, tmp_path / "run"))
+    shutil.copy(ZOO / "digits" / CARD, wrong / CARD)
+    assert _run(study, tmp_path / "run") == []
+    assert read_look(tmp_path / "run")[0].warnings == []
+    write_report([tmp_path / "run"], ("md",))
+    assert "the card says v" not in (tmp_path / "run" / "table.md").read_text()
+
+
+def test_a_later_check_on_real_images_replaces_what_a_brief_look_found(
+    tmp_path: Path, looks: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert _run(_study(), tmp_path / "run") == []
+    model = load_model("digits", torch.device("cpu"))
+    remember(model, replace(looks[0], data="real images", verdicts=[Verdict(False, "it is another")]))
+    assert _run(_study(), tmp_path / "run") == ["Model digits: it is another; see check-model"]
+    assert [each.data for each in read_look(tmp_path / "run")[0].models] == ["real images"]
+    assert len(looks) == 1
+
+
+def test_a_look_at_a_plugin_s_network_is_made_again_when_its_code_changes(
+    tmp_path: Path, looks: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for code, made in (("a1" * 32, 1), ("a1" * 32, 1), ("b2" * 32, 2)):
+        monkeypatch.setattr("bench.first_look.architecture_sha256", lambda model, code=code: code)
+        _run(_study(), tmp_path / "run")
+        assert len(looks) == made
+    (model,) = read_look(tmp_path / "run")[0].models
+    assert model.architecture_sha256 == "b2" * 32
+    subject = load_model("digits", torch.device("cpu"))
+    remember(subject, looks[0])
+    monkeypatch.setattr("bench.first_look.architecture_sha256", lambda model: "c3" * 32)
+    _run(_study(), tmp_path / "run")
+    assert len(looks) == 3  # what check-model said was of other code
 
 
 def test_a_model_that_was_checked_is_not_looked_at_again_and_its_faults_are_taken_over(
     tmp_path: Path, looks: list[Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from test_several_models import _edited
-
-    wrong = _edited(tmp_path / "wrong", 'parametrisation = "epsilon"', 'parametrisation = "v_prediction"')
+    wrong = _edited(tmp_path / "wrong")
     assert command(str(wrong), images=5) == 1
     study = _study().model_copy(update={"model": str(wrong)})
     assert any("this network predicts eps, the card says v" in text for text in _run(study, tmp_path / "run"))
     assert looks == []
 
 
-def test_a_look_that_fails_is_told_and_stops_nothing(
-    tmp_path: Path, looks: list[Any], monkeypatch: pytest.MonkeyPatch
+def test_what_a_study_changes_is_checked_by_the_command_and_taken_over_by_its_run(
+    tmp_path: Path, looks: list[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "look.toml"
+    file.write_text(_STUDY.replace("CHECKPOINT", _WRONG))
+    assert command(study=str(file), images=5) == 1
+    assert "this network predicts eps, the card says v" in capsys.readouterr().out
+    assert f"{_WORDS}; see check-model --study look (its name or file)" in _run(_study(_WRONG), tmp_path / "run")
+    assert looks == []
+    for given in ({}, {"study": str(file), "model": "digits"}):
+        with pytest.raises(UsageError, match="expected either a model or --study"):
+            command(given.get("model"), study=given.get("study"))
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, AttributeError, KeyError, AssertionError, NotImplementedError])
+def test_a_look_that_fails_is_told_stops_nothing_and_is_tried_again(
+    tmp_path: Path, looks: list[Any], monkeypatch: pytest.MonkeyPatch, kind: type[Exception]
 ) -> None:
     def broken(*_: Any, **__: Any) -> None:
-        raise RuntimeError("no room")
+        raise kind("no room \ud800")
 
-    monkeypatch.setattr("bench.first_look.check_model", broken)
-    monkeypatch.setattr("bench.first_look.measure_floors", broken)
-    assert _run(_study(), tmp_path / "run") == ["Model digits: it could not be looked at (no room); see check-model"]
-    assert len(RunFolder(tmp_path / "run").load()) == 2
+    rig, run = Rig.load(_study()), tmp_path / "run"
+    run.mkdir()
+    said: list[str] = []
+    with monkeypatch.context() as patch:
+        patch.setattr("bench.first_look.check_model", broken)
+        patch.setattr("bench.first_look.measure_floors", broken)
+        first_look(rig, run, said.append)
+    (text,) = said
+    assert text.startswith(f"Model digits: it could not be looked at ({kind.__name__}: ")
+    assert "no room" in text
+    assert read_look(run) == (Look(models=read_look(run)[0].models), None)
+    assert read_look(run)[0].warnings == said
+    first_look(rig, run, said.append)
+    assert len(said) == 1
+    assert (len(looks), read_look(run)[0].warnings, len(read_look(run)[0].floors)) == (1, [], 1)
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{", '{"schema": 9}', '{"schema": 1, "models": [], "floors": 3}'])
-def test_a_folder_without_a_look_or_with_a_damaged_one_reports_all_the_same(tmp_path: Path, content: str) -> None:
-    run = write_run(tmp_path / "run", [record(*BASELINE), record("ddim")])
-    before = terminal([run])
-    (run / FIRST_LOOK).write_text(content)
-    assert read_look(run) == ([], [])
-    assert terminal([run]) == before
-    assert "to be seen beside" not in before
+def test_a_folder_that_a_look_cannot_be_written_to_stops_nothing(tmp_path: Path, looks: list[Any]) -> None:
+    said: list[str] = []
+    first_look(Rig.load(_study()), tmp_path / "away", said.append)
+    assert len(said) == 1
+    assert "first-look.json could not be written" in said[0]
+
+
+def test_a_look_with_a_digit_changed_is_damaged_and_the_next_run_writes_it_again(
+    tmp_path: Path, looks: list[Any]
+) -> None:
+    assert _run(_study(), tmp_path / "run") == []
+    path = tmp_path / "run" / FIRST_LOOK
+    good = path.read_text()
+    path.write_text(good.replace('"evaluations": 288', '"evaluations": 289'))
+    (text,) = _run(_study(), tmp_path / "run")
+    assert text == f"{path} is damaged: it is not what was written: its digest is another; it is written again"
+    assert path.read_text() == good
+
+
+def test_a_look_of_a_newer_version_is_refused_and_left_as_it_is(tmp_path: Path, looks: list[Any]) -> None:
+    run = write_run(tmp_path / "run", [record(*BASELINE)])
+    (run / FIRST_LOOK).write_text('{"schema": 9}')
+    before = (run / "study.json").read_text()
+    for use in (lambda: summarise([run]), lambda: _run(_study(), run)):
+        with pytest.raises(NewerRun, match=r"first-look.json has schema 9, but this version reads 1: .* with --out"):
+            use()
+    assert (run / FIRST_LOOK).read_text() == '{"schema": 9}'
+    assert (run / "study.json").read_text() == before
+
+
+_DAMAGES: dict[str, Callable[[str], str]] = {
+    "a digit": lambda text: text.replace('"evaluations": ', '"evaluations": 1'),
+    "a number": lambda text: '{"schema": 1, "wrong": 3}',
+    "deep": lambda text: "[" * 100_000,
+    "newer": lambda text: '{"schema": 9}',
+}
+
+
+@pytest.mark.parametrize("damage", _DAMAGES.values(), ids=_DAMAGES)
+def test_a_damaged_or_newer_check_is_told_and_the_run_looks_itself(
+    tmp_path: Path, looks: list[Any], damage: Callable[[str], str]
+) -> None:
+    assert command("digits", images=5) == 0
+    (path,) = (tmp_path / "cache" / "checks").iterdir()
+    path.write_text(damage(path.read_text()))
+    rig, run = Rig.load(_study()), tmp_path / "run"
+    run.mkdir()
+    said: list[str] = []
+    first_look(rig, run, said.append)
+    (text,) = said
+    assert text.startswith(str(path))
+    assert text.endswith("; what check-model found of digits is not taken over")
+    assert len(looks) == 1
+    if "schema 9" in text:
+        with pytest.raises(NewerRun, match="choose another folder for data with SAMPLER_BENCH_DATA"):
+            command("digits", images=5)
+        assert path.read_text() == '{"schema": 9}'
+
+
+def test_the_check_of_another_model_under_a_model_s_name_is_not_believed(tmp_path: Path, looks: list[Any]) -> None:
+    cpu = torch.device("cpu")
+    assert command("digits", images=5) == 0
+    (path,) = (tmp_path / "cache" / "checks").iterdir()
+    wrong = load_model("digits", cpu, _study(_WRONG).changes_of("digits"))
+    path.rename(path.with_name(path.name.replace(load_model("digits", cpu).sha256, wrong.sha256)))
+    (tmp_path / "run").mkdir()
+    said: list[str] = []
+    first_look(Rig.load(_study(_WRONG)), tmp_path / "run", said.append)
+    assert "is damaged: it is the check of another model" in said[0]
+    assert any(_WORDS in text for text in said)
 
 
 def test_the_floors_are_the_distances_of_noise_and_of_the_halves_of_the_real_features() -> None:
@@ -139,59 +273,3 @@ def test_the_floors_are_the_distances_of_noise_and_of_the_halves_of_the_real_fea
     assert found.noise == pytest.approx(expected, rel=0.05)  # of other noise
     card = tomllib.loads((ZOO / "digits" / CARD).read_text())
     assert found.real == pytest.approx(card["quality"]["fd_digits_floor"], rel=1e-9)  # measured when it was trained
-
-
-def _with_floors(run: Path, **changes: Any) -> Path:
-    floors = Floors("fd_digits", "b2" * 32, "c3" * 32, 40.0, 1000, 0.5, 898)
-    content = {"schema": 1, "models": {}, "floors": [asdict(floors) | changes]}
-    (run / FIRST_LOOK).write_text(json.dumps(content))
-    return run
-
-
-def _of_distance(folder: Path, baseline: float, other: float) -> Path:
-    cells = [
-        record(*BASELINE, fd_digits=baseline, latency_s=[2.0], network_s=[1.0]),
-        timed("ddim", 20, other, 0.2),
-    ]
-    return write_run(folder, cells)
-
-
-def test_every_table_of_distances_says_what_noise_and_real_images_have(tmp_path: Path) -> None:
-    run = _with_floors(_of_distance(tmp_path / "run", 1.2, 1.25))
-    words = "FD to be seen beside: pure noise has 40.0, two halves of the reference (898 images each) 0.500."
-    write_report([run], ("md", "latex", "html"))
-    assert words in " ".join(terminal([run], width=400).split())
-    for name in ("table.md", "table.tex", "index.html"):
-        assert "pure noise has 40.0" in (run / name).read_text()
-    alone = _with_floors(_of_distance(tmp_path / "alone", 1.2, 1.25), real=None, real_images=None)
-    assert "beside: pure noise has 40.0." in " ".join(terminal([alone], width=400).split())
-
-
-@pytest.mark.parametrize(
-    ("baseline", "said"),
-    [
-        (286.0, "Beware: the baseline is farther from real images than pure noise (40.0; two halves of the real"),
-        (30.0, "Beware: the baseline is nearer to pure noise (40.0; two halves of the real images 0.500)"),
-        (5.0, None),
-    ],
-)
-def test_an_answer_whose_baseline_is_worth_no_more_than_noise_says_so(
-    tmp_path: Path, baseline: float, said: str | None
-) -> None:
-    run = _with_floors(_of_distance(tmp_path / "run", baseline, 1.05 * baseline))
-    (answer,) = summarise([run]).answers
-    assert "within 10 %" in answer.sentence
-    assert answer.winner is not None
-    assert ("Beware" in answer.sentence) == (said is not None)
-    assert said is None or said in answer.sentence
-
-
-def test_floors_of_another_reference_or_extractor_are_no_floors(tmp_path: Path) -> None:
-    for name, changes in {
-        "reference": {"reference_sha256": "d4" * 32},
-        "extractor": {"extractor_sha256": "d4" * 32},
-        "column": {"column": "fid"},
-    }.items():
-        run = _with_floors(_of_distance(tmp_path / name, 286.0, 287.0), **changes)
-        assert "Beware" not in summarise([run]).answers[0].sentence
-        assert "to be seen beside" not in terminal([run])

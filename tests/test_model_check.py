@@ -255,8 +255,12 @@ def test_images_of_a_folder_are_taken_and_must_have_the_card_s_shape(
     folder.mkdir()
     for number, image in enumerate(_images(8)):
         Image.fromarray(image[0].numpy()).save(folder / f"{number}.png")
+    (folder / "notes.txt").write_text("none")
     assert command("digits", data=str(folder)) == 0
-    assert f"8 images of {folder}" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert f"8 images of {folder}" in said.out
+    assert f"{folder}: 8 images of 1 x 8 x 8" in said.err
+    assert "notes.txt" in said.err  # which was left out
     for number in range(8):
         Image.fromarray(np.zeros((16, 16), dtype=np.uint8)).save(folder / f"{number}.png")
     with pytest.raises(UsageError, match=r"have shape \(1, 16, 16\), those of model 'digits' \(1, 8, 8\).*--resize 8"):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 if TYPE_CHECKING:
+    import torch
     from rich.table import Table
     from torch import Tensor
 
@@ -20,9 +21,10 @@ _OUTPUTS |= {"-v_prediction": "-v", "-flow": "-flow"}
 
 
 def check_model(
-    model: str,
+    model: str | None = None,
     /,
     *,
+    study: str | None = None,
     data: str | None = None,
     resize: int | None = None,
     images: int = 64,
@@ -37,6 +39,8 @@ def check_model(
 
     Args:
         model: Embedded model, model folder, or hf:owner/name.
+        study: Instead of a model: name or file of a study, whose model is checked with what the study changes of its
+            card.
         data: Folder of images, or a data set such as cifar10 (default: what the model's reference is of, if it is
             there; else the network's own samples, which tell less).
         resize: Side that the images of a folder are scaled and cropped to.
@@ -45,16 +49,8 @@ def check_model(
         as_json: As JSON on stdout.
         plugin: Python file that registers networks; may be given several times.
     """
-    from rich.console import Console
-
     from bench.environment import pick_device
-    from bench.first_look import remember
-    from bench.model_check import FULL
-    from bench.model_check import check_model as check
     from models.errors import UsageError
-    from models.execution import arithmetic
-    from models.modes import Mode
-    from models.zoo import load_model
     from samplers.registry import load_file
 
     if images < 2:
@@ -62,31 +58,69 @@ def check_model(
     for file in plugin or []:
         load_file(file)
     where = pick_device(device)
-    loaded = load_model(model, where)
-    origin, pixels, labels = _images(loaded, data, resize, images)
-    depth = dataclasses.replace(FULL, images=images)
-    with arithmetic(Mode().precision):
-        found = check(loaded, where, origin, pixels, labels, depth)
-    if origin is not None:
-        remember(found)
+    found = _checked(_loaded(model, study, where), where, data, resize, images)
     if as_json:
         print(json.dumps(_plain(dataclasses.asdict(found)), indent=1, allow_nan=False))
     else:
-        console = Console(highlight=False, soft_wrap=True)
-        if found.curves:
-            console.print(_table(found))
-        for each in found.verdicts:
-            mark = "[green]right[/]" if each.good else "[red]WRONG[/]"
-            console.print(f"{mark}  ", end="")
-            console.print(each.text, markup=False)
-        print(f"{found.model}: {found.images} images of {found.data}, {found.evaluations:,} evaluations of an image")
+        _print(found)
     return 1 if found.bad else 0
+
+
+def _loaded(model: str | None, study: str | None, device: "torch.device") -> "Model":
+    """A model as its card has it, or that of a study with the study's changes."""
+    from bench.study_file import load_study
+    from models.errors import UsageError
+    from models.zoo import load_model
+
+    if model is not None and study is None:
+        return load_model(model, device)
+    if model is not None or study is None:
+        given = "neither" if model is None else f"model {model!r} and --study {study}"
+        raise UsageError(f"expected either a model or --study, got {given}; a study says itself what its model is")
+    chosen = load_study(study)
+    return load_model(chosen.model, device, chosen.changes_of(chosen.model))
+
+
+def _checked(model: "Model", device: "torch.device", data: str | None, resize: int | None, images: int) -> "Check":
+    """Check a model, which is on the device, and keep what real images say."""
+    from bench.cli.progress import errors
+    from bench.first_look import refuse_newer_check, remember
+    from bench.model_check import FULL, check_model
+    from models.execution import arithmetic
+    from models.modes import Mode
+
+    origin, pixels, labels = _images(model, data, resize, images)
+    if origin is not None:
+        refuse_newer_check(model)
+    with arithmetic(Mode().precision):
+        found = check_model(model, device, origin, pixels, labels, dataclasses.replace(FULL, images=images))
+    if origin is not None:
+        try:
+            remember(model, found)
+        except OSError as error:
+            errors.print(f"runs will not know of this check, it could not be kept: {error}", markup=False)
+    return found
+
+
+def _print(found: "Check") -> None:
+    """The table of errors, and the verdicts."""
+    from rich.console import Console
+
+    console = Console(highlight=False, soft_wrap=True)
+    if found.curves:
+        console.print(_table(found))
+    for each in found.verdicts:
+        mark = "[green]right[/]" if each.good else "[red]WRONG[/]"
+        console.print(f"{mark}  ", end="")
+        console.print(each.text, markup=False)
+    print(f"{found.model}: {found.images} images of {found.data}, {found.evaluations:,} evaluations of an image")
 
 
 def _images(
     model: "Model", data: str | None, resize: int | None, count: int
 ) -> "tuple[str | None, Tensor | None, Tensor | None]":
     """Where images come from, (N, C, H, W) uint8, and their classes; all None if there are none."""
+    from bench.cli.progress import errors
     from bench.datasets import DATA_SETS, open_data
     from models.errors import UsageError
 
@@ -111,6 +145,8 @@ def _images(
             f"the images of {data!r} have shape {tuple(found.images.shape[1:])}, those of model {card.name!r} "
             f"{card.shape}; give images of that shape, or --resize {card.shape[1]}"
         )
+    for line in found.words:  # what of a folder was left out, too
+        errors.print(line, markup=False)
     chosen = slice(None, None, max(1, len(found.images) // count))
     pixels = found.images[chosen][:count]
     if len(pixels) < 2:

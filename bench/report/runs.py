@@ -39,6 +39,7 @@ class Run:
         broken: why the files of some of its cells are no records, by file.
         floors: what its distances are to be seen beside; none in runs that did not measure them.
         warnings: what was found wrong with its models before the first cell.
+        damage: of the file that holds floors and warnings, in words; None: it has none.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Run:
     broken: dict[str, str]
     floors: list[Floors] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    damage: str | None = None
 
     @property
     def tolerance(self) -> float:
@@ -71,7 +73,8 @@ def load(path: Path, name: str) -> tuple[Run, pd.DataFrame]:
     first = rows_of(records[records["id"] == cells[0]]) if cells else []
     baseline = _baseline(study["baseline"], first)
     broken = {f"{folder.cells / cell}.json": reason for cell, reason in folder.broken.items()}
-    known = (manifest.get("published", []), broken, *read_look(path))
+    look, damage = read_look(path)
+    known = (manifest.get("published", []), broken, look.floors, look.warnings, damage)
     run = Run(name, folder, study, len(cells), baseline, _first_mode(study), *known)
     flags = [run.is_baseline(row) for row in rows_of(records[list(_NAMED)])]
     return run, records.assign(run=name, baseline=pd.Series(flags, dtype=bool))

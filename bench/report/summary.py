@@ -117,9 +117,11 @@ class Summary:
         return sum(run.planned - len(run.broken) for run in self.runs) - len(self.cells)
 
     def broken(self) -> list[str]:
-        """The files that are no records, in sentences: they count for nothing."""
+        """The files that are no records, or a damaged first look, in sentences: they count for nothing."""
         found = {file: reason for run in self.runs for file, reason in run.broken.items()}
-        return [f"Broken: {file} is no record: {flat(each)}; run the study again." for file, each in found.items()]
+        records = [f"{file} is no record: {flat(each)}" for file, each in found.items()]
+        looks = [flat(run.damage) for run in self.runs if run.damage is not None]
+        return [f"Broken: {each}; run the study again." for each in records + looks]
 
     def remarks(self) -> list[str]:
         """What a reader must know about single cells: broken, failed and missing ones, and notes of the records."""
