@@ -20,6 +20,7 @@ Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Seconds = Annotated[float, Field(ge=1e-9, le=1e9)]
 Range = Annotated[list[Finite], Field(min_length=2, max_length=2)]
 Name = Annotated[str, Field(min_length=1, max_length=10_000)]
+Clip = Annotated[list[Finite], Field(min_length=2, max_length=3)] | bool
 
 _Plain = None | bool | Annotated[int, Field(ge=-(2**63), lt=2**63)] | float | str
 _Flat = _Plain | list[_Plain] | dict[str, _Plain]
@@ -67,13 +68,15 @@ class CellRecord(Schema):
     extractor_sha256: Name | None = None
     extractor_layer: Name | None = None
     extractor_batch: Number | None = None
+    extractor_official: bool | None = None
     reference: Name | None = None
     reference_sha256: Name | None = None
     reference_count: Number | None = None
     reference_features: Count | None = None
     model_source: Name | None = None
     value_range: Range | None = None
-    clip: Annotated[list[Finite], Field(min_length=2, max_length=3)] | bool | None = None
+    clip: Clip | None = None
+    labels: Name | list[_Plain] | None = None
 
     latency_s: list[Seconds] | None = None
     network_s: list[Measure] | None = None
@@ -98,6 +101,7 @@ class CellRecord(Schema):
     threads: Count | None = None
     generation_batch: Number | None = None
     preview_count: Count | None = None
+    preview_kind: Name | None = None
     stochastic: bool | None = None
     captured: bool | None = None
     channels_last: bool | None = None
@@ -170,16 +174,20 @@ class Baseline(Schema):
     steps: Number
 
 
-class StudyRecord(BaseModel):
-    """What the report takes of a resolved study; the rest of it is for people."""
+class Block(Schema):
+    """A product of a study, which is for people."""
 
-    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+
+class StudyRecord(Schema):
+    """What the report takes of a resolved study; the rest of it is for people."""
 
     title: str
     tolerance: Measure
     baseline: Baseline
     modes: Annotated[list[Name], Field(min_length=1)] | None = None
     precision: Name | None = None
+    open_points: list[Name] = []
+    block: list[Block] = []
 
 
 class PublishedRecord(Schema):
@@ -195,6 +203,9 @@ class PublishedRecord(Schema):
     grid: Name | None = None
     steps: Number | None = None
     model: Name | None = None
+    mode: Name | None = None
+    clip: Clip | None = None
+    open_points: list[Name] = []
 
 
 class Manifest(BaseModel):

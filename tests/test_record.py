@@ -2,6 +2,7 @@
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from report_records import BASELINE, QUICK, record, study, terminal, write_run
 
 from bench.record import SCHEMA, NewerRun, Record, RunFolder, cell_id, fault_of
 from bench.report import compare, summarise
+from bench.report.page import page
 from bench.report.tables import markdown
 from models.errors import UsageError
 
@@ -147,7 +149,10 @@ _JSON = some.recursive(
     lambda inner: some.lists(inner, max_size=3) | some.dictionaries(some.text(max_size=4), inner, max_size=3),
     max_leaves=6,
 )
-_MORE = ("fid", "fd_", "fd_x_inf", "law_fd", "run", "baseline", "timing_watches", "captured", "anything")
+_MORE = (
+    *("fid", "fd_", "fd_x_inf", "law_fd", "run", "baseline", "timing_watches", "captured", "anything"),
+    *("labels", "clip", "preview_kind", "extractor_official", "model_source", "cpus", "version_x"),
+)
 
 
 @settings(max_examples=20)
@@ -202,6 +207,7 @@ def test_what_a_newer_version_wrote_is_refused_and_stays(tmp_path: Path) -> None
         RunFolder(run).batch(16, "cpu")
 
 
+_PUBLISHED = {"cell": "a", "column": "fid", "value": 3.0, "tolerance": 0.04, "images": 50_000, "source": "a"}
 _STUDIES = {
     "a list": [],
     "a study that is a list": {"study": []},
@@ -218,9 +224,17 @@ _STUDIES = {
     "a cell twice": {"cells": ["a", "a"]},
     "a path as a cell": {"cells": ["../../../etc/passwd"]},
     "odd published values": {"published": [{"cell": "a"}]},
-    "a published value as text": {
-        "published": [{"cell": "a", "column": "fid", "value": "3", "tolerance": 0.04, "images": 50_000, "source": "a"}]
-    },
+    "a published value as text": {"published": [_PUBLISHED | {"value": "3"}]},
+    "open points as a number": {"study": study() | {"open_points": 5}},
+    "open points that are none": {"study": study() | {"open_points": None}},
+    "blocks that are none": {"study": study() | {"block": None}},
+    "blocks as a table": {"study": study() | {"block": {"a": 1}}},
+    "a block as text": {"study": study() | {"block": ["ddim"]}},
+    "a study nested too deeply": {"study": study() | {"anything": json.loads("[" * 90 + "]" * 90)}},
+    "published open points as a number": {"published": [_PUBLISHED | {"open_points": 5}]},
+    "an open point that is a table": {"published": [_PUBLISHED | {"open_points": [{}]}]},
+    "a published mode as a list": {"published": [_PUBLISHED | {"mode": ["fp32"]}]},
+    "a published clip as a table": {"published": [_PUBLISHED | {"clip": {}}]},
     "no batch": {"batch": 0},
     "half a character": {"study": study() | {"title": "\ud800"}},
 }
@@ -236,6 +250,38 @@ def test_an_odd_study_is_refused_as_damaged(tmp_path: Path, odd: object) -> None
     path.write_text(json.dumps(content))
     with pytest.raises(UsageError, match=r"study\.json is damaged: .*; run the study again"):
         summarise([run])
+
+
+_ENTRY = {"cell": record(*BASELINE)["id"], "column": "fd_digits", "value": 3.0, "tolerance": 0.04, "images": 1000}
+_ENTRY |= {"source": "a paper", "clip": None, "mode": "fp32", "open_points": ["a point"]}
+
+
+@settings(max_examples=30)
+@given(
+    some.sampled_from([("study", key) for key in (*study(), "open_points", "precision", "anything")])
+    | some.sampled_from([("published", key) for key in (*_ENTRY, "sampler", "grid", "steps", "model")]),
+    _JSON | some.sampled_from([*record(*BASELINE)]),
+)
+def test_no_value_of_any_key_of_a_study_ends_a_report_in_a_traceback(
+    tmp_path_factory: pytest.TempPathFactory, place: tuple[str, str], value: object
+) -> None:
+    run = write_run(tmp_path_factory.mktemp("odd") / "run", [record(*BASELINE), record("heun")])
+    content = json.loads((run / "study.json").read_text()) | {"published": [dict(_ENTRY)]}
+    del content["sha256_of_the_rest"]
+    part = content["study"] if place[0] == "study" else content["published"][0]
+    part[place[1]] = value
+    (run / "study.json").write_text(json.dumps(content))
+    with suppress(UsageError):
+        summary = summarise([run])
+        assert page(summary, {}, {})
+        assert markdown(summary)
+
+
+@pytest.mark.parametrize("column", ["sampler", "nfe", "seeds", "baseline", "timing_note", "none"])
+def test_a_published_value_of_any_column_has_a_row(tmp_path: Path, column: str) -> None:
+    run = write_run(tmp_path / "run", [record(*BASELINE)], [_ENTRY | {"column": column}])
+    (found,) = summarise([run]).published
+    assert (found.measured is None) == (column not in ("nfe", "seeds"))
 
 
 def test_a_study_with_a_digit_changed_is_damaged(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from report_records import plain_text, record, write_run
+from report_records import BASELINE, own_truth, plain_text, record, write_run
 
 from bench.record import Record
 from bench.report.plot_error import error_vs_nfe, shown_measures
@@ -91,6 +91,13 @@ def test_a_run_without_such_errors_has_nothing_to_draw(quick: Path) -> None:
     assert shown_measures(summary) == []
     with pytest.raises(ValueError, match="nothing to draw"):
         error_vs_nfe(summary)
+
+
+def test_an_error_is_drawn_where_no_other_was_measured(tmp_path: Path) -> None:
+    cells = [own_truth(*BASELINE[::2], 0.1, None), own_truth("heun", 10, 0.05, None)]
+    solver = ("solver_rmse", "solver_rmse_reference", "solver_images")
+    run = write_run(tmp_path / "run", [{k: v for k, v in each.items() if k not in solver} for each in cells])
+    assert error_vs_nfe(summarise([run])).axes
 
 
 def test_without_an_exact_law_there_is_one_column_of_panels(tmp_path: Path) -> None:

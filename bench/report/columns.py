@@ -66,7 +66,8 @@ def rows_of(frame: pd.DataFrame) -> list[Row]:
 
 def with_columns(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     """The frame with those of the named columns that it lacks added, empty."""
-    return frame.reindex(columns=[*frame.columns, *(name for name in names if name not in frame.columns)])
+    lacking = dict.fromkeys(name for name in names if name not in frame.columns)
+    return frame.reindex(columns=[*frame.columns, *lacking])
 
 
 def significant(value: float, digits: int = 3) -> str:

@@ -116,8 +116,8 @@ def _comparison(run: Run, entry: dict[str, Any], record: Row | None, row: Row | 
     known_by = row or record or entry
     verdict, reason = _verdict(entry, record, row)
     comparable = row is not None and verdict in ("within", "outside")
-    measured = float(row[entry["column"]]) if row is not None and comparable else None
-    ci = float(row[of_key(entry["column"]).ci]) if row is not None and comparable else None
+    measured = _number(row, entry["column"]) if row is not None and comparable else None
+    ci = _number(row, of_key(entry["column"]).ci) if row is not None and comparable else None
     return Comparison(
         run=run.name,
         source=str(entry["source"]),
@@ -134,7 +134,7 @@ def _comparison(run: Run, entry: dict[str, Any], record: Row | None, row: Row | 
         published_images=int(entry["images"]),
         tolerance=float(entry["tolerance"]),
         measured=measured,
-        ci=ci if known(ci) else None,
+        ci=ci,
         images=None if row is None else int(row["images"]),
         verdict=verdict,
         reason=reason,
@@ -149,14 +149,21 @@ def _verdict(entry: dict[str, Any], record: Row | None, row: Row | None) -> tupl
     column, reasons = entry["column"], list[str]()
     if row["images"] != entry["images"]:
         reasons.append(f"{row['images']:,} images instead of {entry['images']:,}")
-    if not known(row.get(column)):
+    measured = _number(row, column)
+    if measured is None:
         others = [name for name in fd_columns(row) if known(row[name])]
         reasons.append(f"{others[0]} instead of {column}" if others else f"{column} was not measured")
-    if reasons:
+    if reasons or measured is None:
         return "not comparable", ", ".join(reasons)
-    gap, allowed = abs(row[column] - entry["value"]), entry["tolerance"] * abs(entry["value"])
+    gap, allowed = abs(measured - entry["value"]), entry["tolerance"] * abs(entry["value"])
     # a published value is a decimal: one exactly at the edge is within, whatever its binary neighbour
     return ("within" if gap <= allowed * (1 + 1e-9) else "outside"), None
+
+
+def _number(row: Row, column: str) -> float | None:
+    """What a row has in a column, whatever a study names; None if that is no number."""
+    value = row.get(column)
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) and known(value) else None
 
 
 def count(found: Sequence[Comparison]) -> str:
