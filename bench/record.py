@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.record_schema import SCHEMA as SCHEMA
 from bench.record_schema import CellRecord, Manifest, fault
+from models.digest import json_sha256
 from models.errors import UsageError
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 
 def write_sealed(path: Path, content: dict[str, Any]) -> None:
     """Write atomically, with a digest, which tells a file that is damaged. ValueError for NaN or half a character."""
-    write_json(path, content | {_DIGEST: _digest(content)})
+    write_json(path, content | {_DIGEST: json_sha256(content, _DIGEST)})
 
 
 _ELSEWHERE = "choose another folder with --out"
@@ -70,18 +71,12 @@ def read_sealed(path: Path, schema: int = SCHEMA, instead: str = _ELSEWHERE) -> 
         content = json.loads(path.read_text(encoding="utf-8"))
         _refuse_newer(path, content, schema, instead)
         if isinstance(content, dict):
-            digest = _digest(content)
+            digest = json_sha256(content, _DIGEST)
             if content.pop(_DIGEST, digest) != digest:
                 raise ValueError("it is not what was written: its digest is another")
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     return content
-
-
-def _digest(content: dict[str, Any]) -> str:
-    said = {key: value for key, value in content.items() if key != _DIGEST}
-    # half a character has no bytes, and no place in a file: a ValueError
-    return hashlib.sha256(json.dumps(said, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
 class NewerRun(UsageError):

@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from models.digest import json_sha256
 from models.errors import UsageError
 
 STATE = "state.json"
@@ -79,7 +80,7 @@ def save_state(folder: Path, tensors: Mapping[str, Tensor], note: dict[str, Any]
     folder.mkdir(parents=True, exist_ok=True)
     shards = write_shards(folder, tensors, f"step-{note['step']:08d}", shard_mib)
     content = note | {"shards": {file: _sha256(folder / file) for file in shards}}
-    content |= {_DIGEST: _digest(content)}
+    content |= {_DIGEST: json_sha256(content, _DIGEST)}
     temporary = folder / f"{STATE}.tmp"
     temporary.write_text(json.dumps(content, indent=1) + "\n")
     _flush(temporary)
@@ -100,7 +101,7 @@ def load_state(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     try:
         note: dict[str, Any] = json.loads((folder / STATE).read_text())
         # checkpoints of older versions have none
-        if (said := note.pop(_DIGEST, None)) not in (None, _digest(note)):
+        if (said := note.pop(_DIGEST, None)) not in (None, json_sha256(note, _DIGEST)):
             raise ValueError(f"{STATE} holds something else than was written, which had sha256 {said}")
         for file, expected in note.pop("shards").items():
             if (actual := _sha256(folder / file)) != expected:
@@ -137,10 +138,6 @@ def under_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor
 
 def _strangers(folder: Path, ours: set[str]) -> Iterator[Path]:
     return (path for path in list(folder.glob("step-*.safetensors")) if path.name not in ours)
-
-
-def _digest(content: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _sha256(path: Path) -> str:
