@@ -11,7 +11,7 @@ from report_records import QUICK, write_run
 from torch import Tensor
 
 from models.schedule import VE, ContinuousVP, DiscreteVP, Flow, GeometricVE, Schedule
-from samplers import Noise
+from samplers import SAMPLERS, Noise
 
 torch.set_num_threads(1)  # the tensors here are so small that threads only wait for one another
 os.environ["OMP_NUM_THREADS"] = "1"  # and those of the processes that tests start would wait for other tests' as well
@@ -58,6 +58,13 @@ def cold(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     monkeypatch.setattr("bench.rig.Rig.warm_up", lambda rig: None)
     monkeypatch.setattr("bench.runner.first_look", lambda rig, folder, warn: None)
+
+
+@pytest.fixture(autouse=True)
+def registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test registers, itself or through a plugin, is gone after it."""
+    for names in ("_classes", "_aliases"):
+        monkeypatch.setattr(SAMPLERS, names, dict(getattr(SAMPLERS, names)))
 
 
 @pytest.fixture

@@ -17,12 +17,6 @@ _ROOT = Path(__file__).parent.parent
 _TEMPLATE = _ROOT / "bench" / "cli" / "templates" / "sampler.py"
 
 
-@pytest.fixture(autouse=True)
-def apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a test registers is gone after it."""
-    monkeypatch.setattr(SAMPLERS, "_classes", dict(SAMPLERS._classes))
-
-
 def _main(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
     monkeypatch.setattr(sys, "argv", ["run_bench.py", *map(str, arguments)])
     with pytest.raises(SystemExit) as end:

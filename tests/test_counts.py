@@ -27,7 +27,7 @@ from bench.timing.monitor import monitor_of
 from bench.timing.rounds import Rounds, Setting, require_count
 from bench.timing.trajectory import WrongCount
 from models.modes import Mode
-from samplers import SAMPLERS, Sampler, register
+from samplers import Sampler, register
 
 _STUDY = """
 name = "test"
@@ -49,8 +49,7 @@ _CPU = torch.device("cpu")
 
 
 @pytest.fixture(autouse=True)
-def hoards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(SAMPLERS, "_classes", dict(SAMPLERS._classes))
+def hoards(registered: None) -> None:
     register("hoards")(Hoards)
     register("goes-round")(GoesRound)
     HOARD.clear()

@@ -66,8 +66,7 @@ class HasEverything(_Plain):
 
 
 @pytest.fixture(autouse=True)
-def strangers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(SAMPLERS, "_classes", dict(SAMPLERS._classes))
+def strangers(registered: None) -> None:
     for cls in (Adaptive, RaisesAtOrder, RaisesAtNfe, NeedsAParameter, HasEverything):
         SAMPLERS.register(f"test-{cls.__name__.lower()}")(cls)
 

@@ -2,7 +2,7 @@
 
 import math
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -247,10 +247,8 @@ class IsNotFrozen(StepSampler):
 
 
 @pytest.fixture
-def not_frozen() -> Iterator[None]:
+def not_frozen(registered: None) -> None:
     SAMPLERS.register("not-frozen")(IsNotFrozen)
-    yield
-    SAMPLERS._classes.pop("not-frozen")
 
 
 _SHAPE = "keeps shape, dtype and device, and stays finite"
