@@ -19,6 +19,7 @@ import samplers.diffusers_schedulers as known
 from bench import exact
 from bench.noise import ImageNoise
 from bench.record import RunFolder
+from bench.repeat_checks import repeats_at_ends
 from bench.rig import Rig
 from bench.runner import run_study
 from bench.study_file import Overrides, parse_study
@@ -72,6 +73,12 @@ def run(sampler: Sampler, numbers: Tensor, steps: int = 8) -> _Run:
         result = sampler.sample(model, x, levels_of(steps), noise)
     assert torch.equal(x, start)
     return _Run(result, evaluated() / len(numbers), noise.draws)
+
+
+@pytest.mark.parametrize("name", ["DDIMScheduler", "DPMSolverMultistepScheduler", "EulerDiscreteScheduler"])
+def test_a_scheduler_that_was_made_before_gives_the_same_images(name: str) -> None:
+    """The adapter keeps one for a schedule, and schedulers keep what they have seen."""
+    assert repeats_at_ends(SAMPLERS.make(f"diffusers:{name}")).startswith("bit for bit")
 
 
 @pytest.mark.parametrize("name", SCHEDULERS)
