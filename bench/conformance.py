@@ -9,7 +9,7 @@ from torch import Tensor
 
 from bench.noise import ImageNoise
 from bench.purity.aspect import Change
-from bench.purity.unchanged import ProcessState, other_random_states
+from bench.purity.unchanged import Impure, ProcessState, other_random_states, unchanged
 from bench.purity.weights import KeptWeights
 from models.denoiser import Denoiser
 from models.grids import GRIDS
@@ -45,12 +45,13 @@ class Result:
 
 
 def run_check(check: Check, sampler: Sampler) -> Result:
-    """Run one check; whatever the sampler raises is a failure."""
+    """Run one check; whatever the sampler raises is a failure, and so is what it changes outside of its calls."""
     try:
-        return Result("passed", check.run(sampler))
+        with unchanged("it", ProcessState()):
+            return Result("passed", check.run(sampler))
     except NotApplicable as reason:
         return Result("skipped", str(reason))
-    except Nonconforming as failure:
+    except (Nonconforming, Impure) as failure:
         return Result("failed", str(failure))
     except Exception as error:
         return Result("failed", f"raised {type(error).__name__}: {error}")

@@ -7,6 +7,7 @@ import torch
 
 from bench.placement import place
 from bench.plan import Cell, plan
+from bench.purity.unchanged import put_back
 from bench.rig import PLAIN, Rig
 from bench.solution import evaluations, has_solver_error
 from bench.timing.clock import Stopwatch
@@ -44,8 +45,9 @@ def estimate(rig: Rig) -> Estimate:
     study, cells, solutions = rig.study, list[tuple[Cell, int | None]](), dict[tuple[object, ...], int]()
     for cell in plan(study):
         card = rig.model_of(cell).card
-        sampler, levels = place(cell, card, rig.subject.card)
-        cells.append((cell, sampler.nfe(levels)))
+        with put_back(cell.sampler):
+            sampler, levels = place(cell, card, rig.subject.card)
+            cells.append((cell, sampler.nfe(levels)))
         if "solver_error" in study.metrics and has_solver_error(sampler, card.is_generator):
             problem = (cell.model, cell.clip, cell.seed, levels[0], levels[-1])  # solved once for all its cells
             solutions[problem] = min(study.solver_images, study.images) * evaluations(levels[-1])

@@ -11,7 +11,7 @@ from models.errors import UsageError
 from models.grids import GRIDS, Grid, TooManySteps
 from models.modes import Mode
 from models.schedule import Schedule
-from samplers import SAMPLERS, Sampler
+from samplers import SAMPLERS, Sampler, registry
 
 _USUAL = str(Mode())
 
@@ -136,7 +136,8 @@ def most_steps(sampler: Sampler, grid: Grid, schedule: Schedule, budget: int) ->
             raise UsageError(f"{SAMPLERS.spec_of(sampler)} cannot say its evaluations before; give its block steps")
         return declared
 
-    found = bisect_right(range(1, budget + 1), budget, key=evaluations)
+    with registry.around(SAMPLERS.spec_of(sampler)):
+        found = bisect_right(range(1, budget + 1), budget, key=evaluations)
     if found == 0:
         raise UsageError(f"{SAMPLERS.spec_of(sampler)} takes more than {budget} evaluations in a single step")
     return found

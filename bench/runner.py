@@ -19,7 +19,7 @@ from bench.images import save_preview
 from bench.look import read_look
 from bench.placement import grid_ends
 from bench.plan import Cell, Expectation, expectations, plan
-from bench.purity.unchanged import ProcessState
+from bench.purity.unchanged import ProcessState, put_back
 from bench.record import SCHEMA, Record, RunFolder, cell_id, fault_once_written
 from bench.resolve import Resolved, resolve
 from bench.rig import Rig
@@ -88,15 +88,17 @@ def run_study(
     """
     folder.refuse_newer()
     read_look(folder.path)  # and so is the look of a newer version
-    resolved = [(cell, resolve(cell, rig)) for cell in plan(study)]
+    with put_back(f"planning the study {study.name!r}"):
+        resolved = [(cell, resolve(cell, rig)) for cell in plan(study)]
+        published = expectations(study)
     names = {cell: cell_id(each.identity) for cell, each in resolved}
     # where a model has no range to clip to, a clipped cell and one that is not are the same
     cells = {names[cell]: each for cell, each in resolved}
     read = {name: folder.read(name, each.identity) for name, each in cells.items()}
     folder.create()
     folder.set_aside()
-    published = [_published(names[each.cell], each) for each in expectations(study)]
-    folder.write_manifest(study.model_dump(mode="json"), list(cells), published, rig.batch)
+    entries = [_published(names[each.cell], each) for each in published]
+    folder.write_manifest(study.model_dump(mode="json"), list(cells), entries, rig.batch)
     first_look(rig, folder.path, warn)
     found = {name: record for name, record in read.items() if record is not None and record["status"] == "ok"}
     run = _Run(rig, folder, force, progress, cells, found)

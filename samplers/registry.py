@@ -6,6 +6,9 @@ import hashlib
 import importlib.util
 import os
 import sys
+import warnings
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -16,6 +19,12 @@ from samplers.diffusers_schedulers import SCHEDULERS
 
 ENTRY_POINTS = "sampler_bench.samplers"
 
+around: Callable[[str], AbstractContextManager[object]] = nullcontext
+"""What the import of an installed plugin, and the question how many evaluations a sampler makes, stand in, by a name.
+
+`bench.purity.unchanged` puts there what puts back what they change; here nothing needs torch, and nothing is run.
+"""
+
 
 def load_installed() -> dict[str, str]:
     """Import the plugins of installed packages; the reasons of those that cannot be, by entry-point name.
@@ -25,7 +34,8 @@ def load_installed() -> dict[str, str]:
     failed: dict[str, str] = {}
     for point in entry_points(group=ENTRY_POINTS):
         try:
-            point.load()
+            with around(f"the plugin {point.value!r}"):
+                point.load()
         except (Exception, SystemExit) as error:  # whatever a stranger's module raises on import
             failed[point.name] = f"{point.value}: {type(error).__name__}: {error}"
     return failed
@@ -52,9 +62,10 @@ def load_file(path: Path) -> None:
 
 
 def _diffusers_class(name: str) -> type[Sampler]:
-    from samplers.diffusers_adapter import sampler_class  # seconds of import: only where a scheduler is asked for
+    with warnings.catch_warnings():  # the import of the library sets filters for all
+        from samplers.diffusers_adapter import sampler_class  # which takes seconds: only where a scheduler is asked for
 
-    return sampler_class(name)
+        return sampler_class(name)
 
 
 SAMPLERS: Registry[Sampler] = Registry("sampler", Sampler, discover=load_installed)

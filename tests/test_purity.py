@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,8 @@ from torch import Tensor, nn
 
 from bench.checks import CHECKS, run_check
 from bench.cli import app
+from bench.cli.run import run_and_report
+from bench.estimate import estimate
 from bench.purity.aspect import Aspect
 from bench.purity.unchanged import TORCH, Impure, ProcessState, other_random_states, unchanged
 from bench.purity.weights import KeptWeights
@@ -26,7 +29,8 @@ from bench.study_file import Overrides, parse_study
 from models.modes import Mode
 from models.schedule import Level
 from models.zoo import load_model
-from samplers import SAMPLERS, register
+from samplers import SAMPLERS, register, registry
+from samplers.registry import load_file
 
 _KINDS = {
     "random": "leaves global random states untouched",
@@ -55,13 +59,12 @@ steps = [3]
 
 
 @pytest.fixture(autouse=True)
-def poison() -> Iterator[None]:
+def poison(registered: None) -> Iterator[None]:
     """Registers it, and puts back what a test leaves."""
     before = ProcessState()
     register("poison")(Poison)
     CALLS.clear()
     yield
-    del SAMPLERS._classes["poison"]
     before.put_back()
 
 
@@ -172,6 +175,105 @@ def test_what_a_plugin_file_changes_on_import_is_put_back_and_told(
         f"note: plugin '{path}' changed the default dtype from torch.float32 to torch.float64; it was put back",
         f"note: plugin '{path}' changed the number of threads from 1 to 2; it was put back",
     ]
+
+
+_CARELESS = """
+import os
+import random
+from dataclasses import dataclass
+import torch
+from samplers import register
+from samplers.ddim import DDIM
+torch.set_num_threads(2)
+random.seed(0)
+os.environ["LEFT_BEHIND"] = "a secret"
+
+@register("NAME")
+@dataclass(frozen=True)
+class Careless(DDIM):
+    def nfe(self, levels):
+        torch.set_default_dtype(torch.float64)
+        os.environ["LEFT_BEHIND"] = "a secret"
+        return super().nfe(levels)
+"""
+_IMPORTED = (
+    "the number of threads from 1 to 2",
+    "the global generator of random",
+    "environment variables (LEFT_BEHIND)",
+)
+_ASKED = ("the default dtype from torch.float32 to torch.float64", "environment variables (LEFT_BEHIND)")
+
+
+def _careless(folder: Path, name: str) -> Path:
+    path = folder / "careless.py"
+    path.write_text(_CARELESS.replace("NAME", name))
+    return path
+
+
+def _notes(who: str, changed: Sequence[str]) -> list[str]:
+    return [f"note: {who} changed {each}; it was put back" for each in changed]
+
+
+def _left(before: ProcessState) -> list[str]:
+    """What was changed, but for the precision of the network's own arithmetic, which every run sets."""
+    words = [change.words for change in before.put_back()]
+    return [each for each in words if not each.startswith("the precision of float32")]
+
+
+class _Point(NamedTuple):
+    """An entry point of a package that is one file."""
+
+    name: str
+    value: str
+
+    def load(self) -> None:
+        load_file(Path(self.value))
+
+
+@pytest.mark.parametrize("installed", [False, True])
+def test_all_that_a_plugin_changes_when_it_is_imported_or_asked_for_its_evaluations_is_put_back_and_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], installed: bool
+) -> None:
+    name = f"test-careless-{installed}"
+    path, study = _careless(tmp_path, name), tmp_path / "study.toml"
+    text = _STUDY.replace("steps = [3]\n", "evaluations = [3]\n").replace("TIMING", "repeats = 0")
+    text = text.replace("METRICS", '["law"]').replace("MODEL", "digits-mixture").replace("SAMPLERS", f'"{name}"')
+    study.write_text(text)
+    before = ProcessState()
+    if installed:
+        monkeypatch.setattr(registry, "entry_points", lambda group: [_Point(name, str(path))])
+    else:
+        app._load_plugins([path])
+    status = run_and_report(str(study), Overrides(), tmp_path / "run", force=False, dry_run=False)
+    assert _left(before) == []
+    assert status == 1
+    error = RunFolder(tmp_path / "run").load().set_index("sampler").loc[name, "error"]
+    assert str(error).startswith(f"Impure: {name} changed {_ASKED[0]}, and {_ASKED[1]}")
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")]
+    who = f"the plugin {str(path)!r}" if installed else f"plugin {str(path)!r}"
+    assert said == [*_notes(who, _IMPORTED), *_notes(name, _ASKED)]
+
+
+def test_what_is_changed_when_a_study_is_estimated_is_put_back_and_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = "test-careless-estimate"
+    app._load_plugins([_careless(tmp_path, name)])
+    before = ProcessState()
+    found = estimate(Rig.load(_study([name], "digits-mixture", "repeats = 0")))
+    assert [nfe for _, nfe in found.cells] == [3, 3]
+    assert _left(before) == []
+    assert capsys.readouterr().err.splitlines()[len(_IMPORTED) :] == _notes(name, _ASKED)
+
+
+def test_the_suite_finds_what_a_sampler_changes_when_it_is_asked_for_its_evaluations(tmp_path: Path) -> None:
+    name = "test-careless-check"
+    app._load_plugins([_careless(tmp_path, name)])
+    before = ProcessState()
+    (result,) = (run_check(check, SAMPLERS.make(name)) for check in CHECKS if "as it declares" in check.name)
+    assert result.outcome == "failed"
+    assert result.detail.startswith(f"it changed {_ASKED[0]}")
+    assert before.put_back() == []
 
 
 def test_compiling_the_network_is_no_sampler_s_doing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -233,11 +233,9 @@ def main() -> None:
 
 def _load_plugins(files: list[Path] | None) -> None:
     if files:
-        from bench.purity.unchanged import AUTOGRAD, TORCH, ProcessState
+        from bench.purity.unchanged import put_back
         from samplers.registry import load_file
 
         for file in files:
-            before = ProcessState((*TORCH, *AUTOGRAD))
-            load_file(file)
-            for change in before.put_back():  # or all samplers would be run by it, and only where this file is named
-                print(f"note: plugin {str(file)!r} changed {change.words}; it was put back", file=sys.stderr)
+            with put_back(f"plugin {str(file)!r}"):  # or all samplers would be run by what it changes
+                load_file(file)

@@ -13,6 +13,7 @@ from rich.markup import escape
 
 from bench.checks import CHECKS, Check, Result, run_check
 from bench.cli.sampler_list import source
+from bench.purity.unchanged import put_back
 from models.errors import UsageError
 from samplers import SAMPLERS, Sampler
 from samplers.registry import load_installed
@@ -56,7 +57,8 @@ def check_sampler(name: str, plot: Path | None, *, as_json: bool) -> int:
     """Run the conformance suite on a sampler and print what passed and failed; the exit status."""
     if plot is not None and plot.suffix not in (".png", ".pdf"):
         raise UsageError(f"--plot {str(plot)!r}: expected a file that ends in .png or .pdf")
-    sampler = SAMPLERS.make(name)
+    with put_back(name):
+        sampler = SAMPLERS.make(name)
     console = Console(highlight=False, quiet=as_json)
     results: dict[str, Result] = {}
     for check in CHECKS:

@@ -50,13 +50,15 @@ def check_model(
         plugin: Python file that registers networks; may be given several times.
     """
     from bench.environment import pick_device
+    from bench.purity.unchanged import put_back
     from models.errors import UsageError
     from samplers.registry import load_file
 
     if images < 2:
         raise UsageError(f"--images {images}: expected at least 2")
     for file in plugin or []:
-        load_file(file)
+        with put_back(f"plugin {str(file)!r}"):
+            load_file(file)
     where = pick_device(device)
     found = _checked(_loaded(model, study, where), where, data, resize, images)
     if as_json:

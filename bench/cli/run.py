@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 
 def run_and_report(name: str, overrides: Overrides, out: Path | None, *, force: bool, dry_run: bool) -> int:
     """Run a study and write its report; the exit status."""
-    study = load_study(name, overrides)
+    from bench.purity.unchanged import put_back
+
+    with put_back(f"planning the study {name!r}"):
+        study = load_study(name, overrides)
     with errors.status(f"loading model {study.model!r} ..."):
         from bench.rig import Rig
         from bench.runner import run_study

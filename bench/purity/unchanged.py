@@ -1,15 +1,21 @@
-"""Looks at what samplers share before they run, puts it back after, and names the one that changed it."""
+"""Looks at what samplers share before they run, puts it back after, and names the one that changed it.
 
+Once this is imported, that holds for the import of installed plugins too (`samplers.registry.around`).
+"""
+
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from itertools import count
 from typing import Protocol
 
 from bench.purity.aspect import Aspect, Change
 from bench.purity.process import PROCESS, RANDOM, reseed
 from bench.purity.torch_settings import AUTOGRAD, TORCH
+from samplers import registry
 
-__all__ = ["AUTOGRAD", "TORCH", "Impure", "Kept", "ProcessState", "other_random_states", "unchanged"]
+__all__ = ["TORCH", "Impure", "Kept", "ProcessState", "other_random_states", "put_back", "unchanged"]
 
 ASPECTS: Sequence[Aspect] = (*TORCH, *AUTOGRAD, *RANDOM, *PROCESS)
 _seeds = count(0x5EED_0001, 7919)  # a sampler that seeds takes small ones
@@ -71,6 +77,30 @@ def unchanged(sampler: str, *kept: Kept) -> Iterator[None]:
         raise
     if said := _said(kept):
         raise Impure(f"{sampler} changed {said}: a sampler has to leave it as it was")
+
+
+@contextmanager
+def put_back(who: str) -> Iterator[None]:
+    """Put back what is changed inside by something that has no cell to fail, and tell it on stderr.
+
+    Args:
+        who: in words that "changed" follows.
+    """
+    before = ProcessState()
+    try:
+        yield
+    finally:
+        for change in before.put_back():
+            _tell(f"note: {who} changed {change.words}{'; it was put back' if change.undone else ''}")
+
+
+registry.around = put_back
+
+
+@cache
+def _tell(line: str) -> None:
+    """Once in a process: a study is planned several times."""
+    print(line, file=sys.stderr)
 
 
 def _said(kept: Sequence[Kept]) -> str:
