@@ -47,7 +47,7 @@ def estimate(rig: Rig) -> Estimate:
         card = rig.model_of(cell).card
         with put_back(cell.sampler):
             sampler, levels = place(cell, card, rig.subject.card)
-            cells.append((cell, sampler.nfe(levels)))
+            cells.append((cell, sampler.nfe(list(levels))))
         if "solver_error" in study.metrics and has_solver_error(sampler, card.is_generator):
             problem = (cell.model, cell.clip, cell.seed, levels[0], levels[-1])  # solved once for all its cells
             solutions[problem] = min(study.solver_images, study.images) * evaluations(levels[-1])

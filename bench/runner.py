@@ -241,7 +241,7 @@ def _expected(resolved: Resolved) -> int:
     """Evaluations an image, for the time estimate; a sampler that cannot say counts as one a step."""
     one_a_step = len(resolved.levels) - 1
     try:
-        declared: object = resolved.sampler.nfe(resolved.levels)
+        declared: object = resolved.sampler.nfe(list(resolved.levels))
     except Exception:  # whatever a plugin raises: its cell fails when it is measured
         return one_a_step
     return declared if isinstance(declared, int) and declared > 0 else one_a_step
