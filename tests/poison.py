@@ -5,7 +5,6 @@ import os
 import random
 import signal
 import sys
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -106,7 +105,6 @@ PROCESS: dict[str, tuple[Callable[[], Any], str, str]] = {
     ),
     "unset": (lambda: os.environ.pop("OMP_NUM_THREADS"), "environment variables (OMP_NUM_THREADS)", "process"),
     "signal": (lambda: signal.signal(signal.SIGTERM, signal.SIG_IGN), "signal handlers (SIGTERM)", "process"),
-    "warnings": (lambda: warnings.simplefilter("error"), "the filters of warnings", "process"),
     "denormal": (lambda: torch.set_flush_denormal(True), "whether denormal numbers become zero", "process"),
     "numpy-errors": (lambda: np.seterr(all="raise"), "what numpy does on errors", "process"),
     "collection": (gc.disable, "garbage collection", "process"),

@@ -1,6 +1,7 @@
 """What a sampler changes of what all share is put back, its own cell fails by name, and no other row moves."""
 
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -297,6 +298,14 @@ def test_compiling_the_network_is_no_sampler_s_doing(tmp_path: Path, monkeypatch
     outcome = run_study(study, rig, folder, force=False, progress=Quiet())
     assert outcome == Outcome(measured=2)
     assert seen == {8, 2}
+
+
+def test_filters_of_warnings_which_a_first_import_sets_are_put_back_and_accuse_nobody() -> None:
+    """As scipy does where `rk45` imports it in its first call."""
+    before = list(warnings.filters)
+    with unchanged("mine", ProcessState()):
+        warnings.simplefilter("error")
+    assert list(warnings.filters) == before
 
 
 def test_what_is_changed_before_an_exception_is_put_back_and_told_beside_it() -> None:

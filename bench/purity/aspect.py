@@ -31,6 +31,7 @@ class Aspect(NamedTuple):
         read: its value, to be compared by ==.
         write: makes it such a value again.
         told: what is said of the value before and the one after.
+        accuses: whether who changed it has done wrong; what the first import of a library changes is only put back.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Aspect(NamedTuple):
     read: Callable[[], Any]
     write: Callable[[Any], object]
     told: Callable[[Any, Any], str] = from_to
+    accuses: bool = True
 
 
 class Change(NamedTuple):

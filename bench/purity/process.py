@@ -138,7 +138,8 @@ PROCESS = (
     Aspect("the working directory", "process", _folder, _set_folder),
     Aspect("environment variables", "process", _environment, _set_environment, names),
     Aspect("signal handlers", "process", _handlers, _set_handlers, names),
-    Aspect("the filters of warnings", "process", lambda: tuple(warnings.filters), _set_filters, untold),
+    # scipy, for one, sets some where it is first imported, which may be inside a call
+    Aspect("the filters of warnings", "process", lambda: tuple(warnings.filters), _set_filters, untold, accuses=False),
     Aspect("what numpy does on errors", "process", lambda: dict(np.geterr()), _set_numpy_errors),
     Aspect("whether denormal numbers become zero", "process", _flushes_denormals, torch.set_flush_denormal),
     Aspect("garbage collection", "process", _collection, _set_collection),

@@ -54,7 +54,8 @@ class ProcessState:
                 aspect.write(before)
             except Exception as error:  # some things torch sets once only; a folder may be gone
                 words, undone = f"{words} (which cannot be put back: {error})", False
-            changes.append(Change(aspect.kind, words, undone))
+            if aspect.accuses:
+                changes.append(Change(aspect.kind, words, undone))
         return changes
 
 
