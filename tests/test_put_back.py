@@ -1,0 +1,98 @@
+"""What is changed inside of a guard is put back and told: settings, exceptions' notes, weights bit for bit."""
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from poison import WEIGHTS
+from torch import nn
+
+from bench.purity.aspect import Aspect
+from bench.purity.unchanged import TORCH, Impure, ProcessState, unchanged
+from bench.purity.weights import KeptWeights
+from models.zoo import load_model
+
+
+def test_filters_of_warnings_which_a_first_import_sets_are_put_back_and_accuse_nobody() -> None:
+    """As scipy does where `rk45` imports it in its first call."""
+    before = list(warnings.filters)
+    with unchanged("mine", ProcessState()):
+        warnings.simplefilter("error")
+    assert list(warnings.filters) == before
+
+
+def test_what_is_changed_before_an_exception_is_put_back_and_told_beside_it() -> None:
+    def breaks() -> None:
+        with unchanged("mine", ProcessState()):
+            torch.set_default_dtype(torch.float64)
+            raise ValueError("a sampler broke")
+
+    with pytest.raises(ValueError, match="a sampler broke") as found:
+        breaks()
+    assert torch.get_default_dtype() == torch.float32
+    said = "mine changed the default dtype from torch.float32 to torch.float64; it was put back"
+    assert found.value.__notes__ == [said]
+
+
+def test_what_cannot_be_put_back_is_said_to_be_so_and_stops_nothing_else_from_it() -> None:
+    """As the number of interop threads, which torch sets once in a process."""
+    value = [2]
+
+    def refuses(_: object) -> None:
+        raise RuntimeError("once only")
+
+    once = Aspect("a thing", "torch", lambda: value[0], refuses)
+
+    def changes() -> None:
+        with unchanged("mine", ProcessState((once, *TORCH))):
+            value[0] = 3
+            torch.set_default_dtype(torch.float64)
+
+    said = (
+        r"mine changed a thing from 2 to 3 \(which cannot be put back: once only\), and the default dtype from [^;]*$"
+    )
+    with pytest.raises(Impure, match=said):
+        changes()
+    assert torch.get_default_dtype() == torch.float32
+
+
+def test_what_is_put_back_is_told_all_at_once() -> None:
+    network = nn.Linear(2, 2)
+
+    def changes() -> None:
+        with unchanged("mine", ProcessState(), KeptWeights({"it": network})):
+            torch.set_grad_enabled(False)
+            network.weight.mul_(2.0)
+            network.bias.fill_(0.0)
+
+    said = "mine changed grad mode from True to False, and the weights of it: weight and 1 more; it was put back"
+    with pytest.raises(Impure, match=said):
+        changes()
+
+
+@pytest.mark.parametrize("how", WEIGHTS)
+def test_a_network_is_put_back_bit_for_bit(how: str) -> None:
+    model = load_model("digits", torch.device("cpu"))
+    x, at = torch.linspace(-1, 1, 128).reshape(2, 1, 8, 8), model.schedule.level(0.5)
+    with torch.inference_mode():
+        expected, kept = model.network(x, at), KeptWeights({"it": model.network})
+        WEIGHTS[how][0](model.network.unet)  # type: ignore[attr-defined]
+        (change,) = kept.put_back()
+        assert change.words.startswith(f"the {WEIGHTS[how][1]} of it: unet")
+        assert torch.equal(model.network(x, at), expected)
+        assert kept.put_back() == []
+    assert not any(parameter.is_inference() for parameter in model.network.unet.parameters())  # type: ignore[attr-defined]
+
+
+def test_laws_and_tables_of_schedules_are_put_back_too() -> None:
+    model = load_model("digits-mixture", torch.device("cpu"))
+    kept = KeptWeights({"it": {"network": model.network, "schedule": model.schedule}})
+    means, table = model.network.means, model.schedule._log_alpha  # type: ignore[attr-defined]
+    expected = (means.clone(), table.copy())
+    means.mul_(2.0)
+    table[3] = 0.0
+    (change,) = kept.put_back()
+    assert change.words == "the weights of it: network.means and 1 more"
+    assert torch.equal(means, expected[0])
+    assert np.array_equal(table, expected[1])
