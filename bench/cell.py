@@ -131,4 +131,6 @@ def _remarks(resolved: Resolved, declared: int | None, nfe: float) -> list[str]:
         remarks.append(f"the sampler declares {declared} evaluations an image, but made {nfe:g}")
     if sampler.needs == "generator" and not resolved.model.card.is_generator:
         remarks.append("a denoiser's x_0 is a posterior mean, not a sample")
+    if resolved.model.card.round_time:
+        remarks.append("the network is told the nearest whole index of every level (round_time)")
     return remarks + ([sampler.caveat] if sampler.caveat else [])

@@ -10,7 +10,8 @@ it registers a function from the content of config.json to a module, and a card 
         return SongUNet(**config)
 
 The module is called as `module(x, condition)`, or `module(x, condition, labels)` by a card with classes: x
-(N, C, H, W), condition (N,) float32 or better, whose meaning the card's `network` says, and labels (N,) int64.
+(N, C, H, W), condition (N,) float32 or better (int64 where the card says `round_time`), whose meaning the card's
+`network` says, and labels (N,) int64.
 """
 
 from collections.abc import Callable

@@ -1,5 +1,6 @@
 """From a card and its files to a network: the trained ones, the decoders, and the laws in closed form."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from models.networks import (
     IndexedUNet,
     LevelBlind,
     Network,
+    index_of,
 )
 from models.schedule import DiscreteVP, Schedule
 from models.sources import CONFIG, WEIGHTS
@@ -69,7 +71,7 @@ def build_network(folder: Path, card: Card, device: torch.device, mode: Mode) ->
     module = make_network(card.architecture, config, str(folder / CONFIG))
     if card.architecture == DIFFUSERS:
         check_config(config, card, folder / CONFIG)
-    load_weights(module, folder / weights_name(card), card.state_key)
+    load_weights(module, folder / weights_name(card), card.state_key, card.ignore)
     if card.architecture != DIFFUSERS:
         # before anything is compiled, which takes long
         _try(wrap(module.to(device), card, replace(mode, compile=False)), card, device, f"{folder} in mode {mode}")
@@ -80,7 +82,7 @@ def wrap(module: nn.Module, card: Card, mode: Mode) -> ConditionalNetwork:
     """The module in an execution mode, with what the card says that it is given for the level."""
     schedule, call = card.schedule.build(), in_mode(as_called(card.architecture, prepared(module, mode)), mode)
     if card.network == "unet" and card.architecture == DIFFUSERS and isinstance(schedule, DiscreteVP):
-        network: ConditionalNetwork = IndexedUNet(module, schedule, call)
+        network: ConditionalNetwork = IndexedUNet(module, schedule, call, rounded=card.round_time)
     else:
         network = _conditioned(call, card, schedule)
     return FirstHalf(network, card.shape[0]) if card.learns_variance else network
@@ -96,7 +98,7 @@ def _conditioned(module: Conditioned, card: Card, schedule: Schedule) -> Conditi
     if card.network == "sigma":
         return ConditionedNetwork(module, lambda at: at.ratio)
     if isinstance(schedule, DiscreteVP):
-        return ConditionedNetwork(module, lambda at: schedule.index(at.t))
+        return ConditionedNetwork(module, index_of(schedule, rounded=card.round_time))
     scale = card.time_scale or TIME_SCALES[card.network]
     return ConditionedNetwork(module, lambda at: scale * at.t)
 
@@ -113,11 +115,25 @@ def _try(network: ConditionalNetwork, card: Card, device: torch.device, origin: 
         given = "a state and a condition" if labels is None else "a state, a condition and labels"
         raise UsageError(
             f"{origin}: architecture {card.architecture!r} failed on {given} of one image: {type(error).__name__}: "
-            f"{shortened(str(error))}"
+            f"{shortened(str(error))}{_if_whole(card, str(error))}"
         ) from None
     if not isinstance(found, Tensor) or found.shape != x.shape:
         shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
         raise UsageError(f"{origin}: architecture {card.architecture!r} gave {shape}; expected {tuple(x.shape)}")
+
+
+_WANTS_WHOLE = re.compile("indices must be|'indices' to have|index tensor|int64 for index", re.IGNORECASE)
+"""In what torch says of a table that is asked at 499.5: by indexing, embedding, one_hot and gather."""
+
+
+def _if_whole(card: Card, said: str) -> str:
+    """What to do about a network that fails on a fractional index, as what it said tells."""
+    if card.network != "unet" or card.round_time or not _WANTS_WHOLE.search(said):
+        return ""
+    return (
+        ". Samplers ask between the trained levels too: for a network with a table of whole times say round_time = "
+        "true on its card, or in the study's [checkpoint] table"
+    )
 
 
 def _decoder(folder: Path, card: Card) -> nn.Module:
@@ -131,7 +147,7 @@ def _decoder(folder: Path, card: Card) -> nn.Module:
             f"{folder}: {CONFIG} has noise and images of shapes {shapes}, but the card's are "
             f"{(card.state_shape, card.shape)}"
         )
-    return load_weights(decoder, folder / weights_name(card), card.state_key)
+    return load_weights(decoder, folder / weights_name(card), card.state_key, card.ignore)
 
 
 def _finite_data(path: Path, card: Card, device: torch.device) -> FiniteData:

@@ -30,7 +30,11 @@ _PARAMETERS: dict[str, tuple[NetworkKind, ...]] = {
     "sigma_data": ("edm", "consistency"),
     "time_scale": ("flow", "vp-continuous"),
     "raw_prediction": ("edm",),
+    "round_time": ("unet",),
 }
+Variance = Literal["fixed_small", "fixed_small_log", "fixed_large", "fixed_large_log", "learned", "learned_range"]
+"""The variance of a reverse step, in diffusers' words."""
+
 _Side = Annotated[int, Field(ge=1)]
 _Pair = Annotated[tuple[float, float], Field(strict=False)]
 
@@ -55,13 +59,19 @@ class Card(FolderCard):
         noise_shape: (C, H, W) of a decoder's noise; None: the image's.
         sigma_data: standard deviation of the data in the preconditioning; None: 0.5.
         time_scale: what the time is multiplied by; None: 1000 for "flow", 999 for "vp-continuous".
+        round_time: whether a "unet" is given whole indices (int64), those nearest to its levels, as a network with a
+            table of its trained times takes them. Samplers that ask between the trained levels, and the exact solution
+            that their error is measured against, then see a staircase in time: another model, as records say.
         raw_prediction: what an "edm" network's own output is called in diffusers: "v_prediction" has the other sign.
         value_range: (low, high) of the network's images, which black and white are mapped to.
         classes: labels are 0 ... classes - 1; None: the network takes none.
         variance: the variance of a reverse step that the checkpoint was trained with, in diffusers' words, where it
             says so; the output of a "learned" one has 2 C channels, of which the first C are used.
         weights: the file of weights; None: as diffusers calls it, in one file or in several with an index.
-        state_key: what of the file of weights is the state dict, such as "ema"; None: all of it.
+        state_key: what of the weights is the state dict, such as "ema", "ema.model" or "models.0": names in containers
+            and numbers in lists, with dots between them, or what the names of tensors begin with; None: all of it.
+        ignore: glob patterns of tensors in it that the network does not have and that have no part in what it computes,
+            such as "n_averaged" or "loss.*"; each has to match one.
         extractor: the compact extractor in the same folder.
         measured_by: instead of one of its own, the embedded extractor (`models/extractors`) that is meant where a study
             names none.
@@ -74,6 +84,7 @@ class Card(FolderCard):
     parametrisation: Parametrisation
     sigma_data: float | None = Field(default=None, gt=0)
     time_scale: float | None = Field(default=None, gt=0)
+    round_time: bool = False
     raw_prediction: Literal["epsilon", "v_prediction"] | None = None
     clip: ClipRange | None = Field(default=None, strict=False)
     value_range: _Pair = (-1.0, 1.0)
@@ -82,6 +93,7 @@ class Card(FolderCard):
     schedule: ScheduleCard
     weights: str | None = None
     state_key: str | None = None
+    ignore: tuple[str, ...] = Field(default=(), strict=False)
     extractor: ExtractorCard | None = None
     measured_by: str | None = None
 
@@ -113,7 +125,7 @@ class Card(FolderCard):
                 f"not {self.schedule.kind}"
             )
         for name, kinds in _PARAMETERS.items():
-            if getattr(self, name) is not None and self.network not in kinds:
+            if getattr(self, name) not in (None, False) and self.network not in kinds:
                 raise ValueError(f"{name} belongs to networks of kind {' and '.join(kinds)}, not to {self.network!r}")
         return self
 
@@ -143,7 +155,7 @@ class Card(FolderCard):
         """
         content = self.model_dump(mode="json", include={"shape", "parametrisation", "clip", "schedule", "files"})
         newer = {"network", "noise_shape", "architecture", "sigma_data", "time_scale", "raw_prediction"}
-        newer |= {"value_range", "classes", "variance", "weights", "state_key"}
+        newer |= {"value_range", "classes", "variance", "weights", "state_key", "round_time"}
         return content | self.model_dump(mode="json", include=newer, exclude_defaults=True)
 
 
@@ -156,6 +168,9 @@ class Changes(Strict):
         value_range: (low, high) of the network's images.
         schedule: the noise schedule that it was trained on.
         classes: labels are 0 ... classes - 1.
+        variance: of a reverse step, as diffusers calls it; of a network that has learned it, which gives 2 C channels,
+            only the first C are used.
+        round_time: whether the network is given whole indices.
         weights_sha256: hash that the weights must have: of the file, or of several the hash of their hashes' digits,
             one after the other in the order of their names.
     """
@@ -165,6 +180,8 @@ class Changes(Strict):
     value_range: _Pair | None = None
     schedule: ScheduleCard | None = None
     classes: int | None = Field(default=None, ge=1)
+    variance: Variance | None = None
+    round_time: bool | None = None
     weights_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
 
     def applied(self, card: dict[str, Any]) -> dict[str, Any]:

@@ -142,11 +142,10 @@ def check_config(config: dict[str, Any], card: Card, path: Path) -> None:
     expected = card.shape[0] * (2 if card.learns_variance else 1)
     if channels != (card.shape[0], expected):
         why = f", with a variance that is {card.variance!r}" if card.learns_variance else ""
-        learnt = " Twice as many out belong to a network that predicts its variance too: variance = 'learned_range'."
-        hint = learnt if channels[1] == 2 * card.shape[0] else ""
+        hint = _about_variance(card, channels[1])
         raise UsageError(
             f"{path.parent}: {path.name} has in/out channels {channels}, but the card's shape is {card.shape}{why}: "
-            f"expected {(card.shape[0], expected)}.{hint}"
+            f"expected {(card.shape[0], expected)}{hint}"
         )
     embeds = _classes(config, path)
     if embeds is None and card.classes is not None:
@@ -155,6 +154,19 @@ def check_config(config: dict[str, Any], card: Card, path: Path) -> None:
         raise UsageError(f"{path}: the network has {embeds} classes, but the card none: add classes = {embeds}")
     if embeds is not None and card.classes is not None and card.classes > embeds:
         raise UsageError(f"{path}: the network has {embeds} classes, but the card has {card.classes}")
+
+
+def _about_variance(card: Card, channels: int) -> str:
+    """What to say about a number of channels that comes from another variance than the card's."""
+    where = "on the card, or in the study's [checkpoint] table"
+    if channels == 2 * card.shape[0]:
+        return (
+            ". Twice as many out belong to a network that predicts its variance too. Its mean alone is used here: say "
+            f"variance = 'learned_range' {where}"
+        )
+    if channels == card.shape[0]:
+        return f". A network of as many out predicts no variance: say variance = 'fixed_large' {where}"
+    return ""
 
 
 def weight_files(folder: Path, layout: Layout) -> list[str]:

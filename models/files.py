@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import tarfile
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 from models.errors import UsageError
 
 INDEX = ".index.json"
-_STATE_DICTS = (".pt", ".pth", ".bin", ".ckpt")
+_STATE_DICTS = (".pt", ".pth", ".bin", ".ckpt", ".tar")
 _PROGRAMS = {
     ".pkl": "a pickle, and reading one runs whatever code is in it",
     ".pickle": "a pickle, and reading one runs whatever code is in it",
@@ -19,6 +20,7 @@ _PROGRAMS = {
     ".msgpack": "made by another framework",
     ".h5": "made by another framework",
 }
+_TOLD = 3  # files of an archive that a message names
 _LFS_POINTER = b"version https://git-lfs"
 
 
@@ -58,17 +60,45 @@ def how_to_convert(path: Path) -> str:
 
 def refuse_programs(path: Path) -> None:
     """UsageError for a file that would have to be executed, that no reader here knows, or that is not there yet."""
-    if path.suffix in _PROGRAMS:
-        raise UsageError(f"{path} is {_PROGRAMS[path.suffix]}: it is not read. {how_to_convert(path)}")
-    if path.suffix not in (".safetensors", *_STATE_DICTS) and not path.name.endswith(INDEX):
+    suffix = path.suffix.lower()
+    if suffix in _PROGRAMS:
+        raise UsageError(f"{path} is {_PROGRAMS[suffix]}: it is not read. {how_to_convert(path)}")
+    if suffix not in (".safetensors", *_STATE_DICTS) and not path.name.endswith(INDEX):
         known = ", ".join((".safetensors", f".safetensors{INDEX}", *_STATE_DICTS))
         raise UsageError(f"{path} is no file of weights that is known here; expected one of {known}")
     if path.is_file() and _starts_with(path, _LFS_POINTER):
         raise UsageError(f"{path} is a pointer of git LFS, not the file: run git lfs pull where it was cloned")
-    if path.suffix in _STATE_DICTS and zipfile.is_zipfile(path):
+    if suffix in _STATE_DICTS and path.is_file():
+        _refuse_archives(path)
+
+
+def _refuse_archives(path: Path) -> None:
+    """UsageError for a program in a zip archive, which torch.save writes too, and for a tar archive of whatever files.
+
+    What is called .tar in PyTorch is none: it is what torch.save writes into files of any name.
+    """
+    if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             if any(name.endswith("/constants.pkl") or "/code/" in name for name in archive.namelist()):
                 raise UsageError(f"{path} is a TorchScript archive, a program: it is not run. {how_to_convert(path)}")
+    elif names := _in_tar(path):
+        if {"pickle", "storages", "tensors"} <= set(names):
+            raise UsageError(
+                f"{path} is what torch.save wrote in PyTorch's first releases, which torch reads only by running the "
+                f"pickle in it: it is not read. {how_to_convert(path)}"
+            )
+        raise UsageError(
+            f"{path} is an archive of files ({', '.join(names[:_TOLD])}): unpack it, and name the file of weights in it"
+        )
+
+
+def _in_tar(path: Path) -> list[str]:
+    """The names in a tar archive, packed or not; none of what is no such archive, or damaged."""
+    try:
+        with tarfile.open(path) as files:
+            return files.getnames()
+    except (tarfile.TarError, OSError, EOFError):
+        return []
 
 
 def _starts_with(path: Path, start: bytes) -> bool:

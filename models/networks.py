@@ -41,8 +41,22 @@ def call_unet(unet: nn.Module) -> Conditioned:
 
 def _run(module: Conditioned, x: Tensor, condition: float, labels: Tensor | None) -> Tensor:
     # a fill on the device: no copy to wait for, and diffusers would cut a Python float to an integer index
-    at = torch.full((x.shape[0],), condition, dtype=torch.float32 if x.dtype.itemsize < 4 else x.dtype, device=x.device)
+    dtype = torch.float32 if x.dtype.itemsize < 4 else x.dtype
+    dtype = torch.int64 if isinstance(condition, int) else dtype
+    at = torch.full((x.shape[0],), condition, dtype=dtype, device=x.device)
     return module(x, at) if labels is None else module(x, at, labels)
+
+
+def index_of(schedule: DiscreteVP, *, rounded: bool) -> Callable[[Level], float]:
+    """What a network trained on discrete levels is given: the index, between indices a fraction, or the nearest one.
+
+    Rounded it is an int, for a table of the trained times. Then the network is the same in the whole neighbourhood of
+    an index, so that what a sampler asks between indices is answered for the nearest, and the probability flow is that
+    of a staircase: solvers lose their order on steps as short as the indices lie apart.
+    """
+    if rounded:
+        return lambda at: schedule.nearest_index(at.t)
+    return lambda at: schedule.index(at.t)
 
 
 class IndexedUNet:
@@ -52,12 +66,15 @@ class IndexedUNet:
         unet: its weights and configuration.
         schedule: the levels it was trained on.
         call: how it is called, where that is not `call_unet(unet)`: in an execution mode.
+        rounded: whether it is given the nearest index instead, as an integer.
     """
 
-    def __init__(self, unet: nn.Module, schedule: DiscreteVP, call: Conditioned | None = None) -> None:
+    def __init__(
+        self, unet: nn.Module, schedule: DiscreteVP, call: Conditioned | None = None, *, rounded: bool = False
+    ) -> None:
         self.unet = unet
         self.schedule = schedule
-        self._call = ConditionedNetwork(call or call_unet(unet), lambda at: schedule.index(at.t))
+        self._call = ConditionedNetwork(call or call_unet(unet), index_of(schedule, rounded=rounded))
 
     def __call__(self, x: Tensor, at: Level, labels: Tensor | None = None) -> Tensor:
         return self._call(x, at, labels)
@@ -68,7 +85,7 @@ class ConditionedNetwork:
 
     Args:
         module: called with the state, that number (N,) and the labels.
-        condition: the number of a level.
+        condition: the number of a level; an int reaches the module as int64.
     """
 
     def __init__(self, module: Conditioned, condition: Callable[[Level], float]) -> None:

@@ -168,6 +168,10 @@ class DiscreteVP(_VP):
         """The (fractional) index that a network trained on T levels is given at time t."""
         return t * self.train_steps - 1.0
 
+    def nearest_index(self, t: float) -> int:
+        """The index of the trained level nearest to time t > 0 (halves to even), for networks that know no others."""
+        return max(0, round(self.index(self.nearest(t))))
+
     def log_alpha(self, t: float) -> float:
         return float(np.interp(t, self._t, self._log_alpha))
 

@@ -145,6 +145,8 @@ def folder_of(folder: Path, files: dict[str, Path], **said: Any) -> Path:
 def _toml(value: Any) -> str:
     if isinstance(value, dict):
         return "{ " + ", ".join(f"{key} = {_toml(inner)}" for key, inner in value.items()) + " }"
+    if isinstance(value, bool):
+        return str(value).lower()
     return repr(value).replace("(", "[").replace(")", "]")
 
 

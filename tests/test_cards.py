@@ -4,6 +4,7 @@ import math
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from checkpoints import CARDED, CIFAR10, CPU, folder_of, images, network, write,
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from bench.cell import _remarks
 from models import architectures
 from models.architectures import Maker, register_network
 from models.card import Card, Changes, make_card
@@ -20,6 +22,7 @@ from models.errors import UsageError
 from models.schedule import VE, ContinuousVP, DiscreteVP, Flow, GeometricVE, Schedule
 from models.sources import CONFIG, WEIGHTS
 from models.zoo import load_model
+from samplers import SAMPLERS
 
 
 def card(**changes: Any) -> Card:
@@ -61,6 +64,10 @@ def test_each_kind_of_schedule_is_the_one_of_its_parameters(toml: str, expected:
         ({"network": "edm"}, "network 'edm' gives x_0: parametrisation is 'sample', not 'epsilon'"),
         ({"sigma_data": 0.5}, "sigma_data belongs to networks of kind edm and consistency, not to 'unet'"),
         ({"time_scale": 1000.0}, "time_scale belongs to networks of kind flow and vp-continuous, not to 'unet'"),
+        (
+            {"network": "flow", "schedule": {"kind": "flow"}, "parametrisation": "flow", "round_time": True},
+            "round_time belongs to networks of kind unet, not to 'flow'",
+        ),
         ({"network": "finite-data", "parametrisation": "sample", "classes": 3}, "takes no labels; leave out classes"),
         ({"value_range": [1.0, -1.0]}, "value_range: expected [low, high] with low < high"),
         ({"classes": 0}, "classes: Input should be greater than or equal to 1"),
@@ -90,6 +97,7 @@ def test_a_card_that_contradicts_itself_is_refused(changes: dict[str, Any], said
         {"weights": "ema.pt"},
         {"state_key": "ema"},
         {"architecture": "SongUNet"},
+        {"round_time": True},
         {"network": "edm", "parametrisation": "sample"},
         {"schedule": {"kind": "cosine", "train_steps": 1000}},
         {"files": {"a": "0" * 64}},
@@ -180,6 +188,18 @@ class Plugin(nn.Module):
         return torch.cat([found, found], 1) if self.wide else found
 
 
+class Table(nn.Module):
+    """A network with a table of the times that it was trained at, and none between them."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self.table = nn.Embedding(times, 1)
+
+    def forward(self, x: Tensor, index: Tensor) -> Tensor:
+        found: Tensor = x + self.table(index)[:, :, None, None]
+        return found
+
+
 @pytest.fixture
 def plugin(monkeypatch: pytest.MonkeyPatch) -> Maker:
     monkeypatch.setattr(architectures, "_makers", dict(architectures._makers))
@@ -219,6 +239,54 @@ def test_a_plugin_s_network_that_fails_or_gives_another_shape_is_refused_before_
         load_model(str(plugged(tmp_path / "d", {"gain": 1.0, "most": 4}, classes=5)), CPU)
     learned = plugged(tmp_path / "c", {"gain": 1.0, "wide": True}, variance="learned_range")
     assert load_model(str(learned), CPU).network(images(), DiscreteVP.linear().level(0.5)).shape == (3, 3, 8, 8)
+
+
+def tabled(folder: Path, **said: Any) -> Path:
+    """A network of ten times whose table holds 0, 100, ... 900, and the count of an average beside it."""
+    folder.mkdir()
+    write(folder / CONFIG, {"times": 10})
+    state = {"module.table.weight": 100.0 * torch.arange(10.0)[:, None], "n_averaged": torch.tensor(7)}
+    torch.save([{"ema": state}], folder / "last.pth.tar")
+    files = {name: folder / name for name in (CONFIG, "last.pth.tar")}
+    said |= {"schedule": {"kind": "linear", "train_steps": 10}, "weights": "last.pth.tar", "state_key": "0.ema"}
+    return folder_of(folder, files, architecture="Table", **said)
+
+
+@pytest.mark.filterwarnings("ignore:.*DistributedDataParallel")
+@pytest.mark.usefixtures("plugin")
+def test_a_network_with_a_table_of_whole_times_says_what_it_needs_and_is_asked_at_the_nearest(tmp_path: Path) -> None:
+    register_network("Table")(lambda config: Table(**config))
+    with (
+        pytest.warns(UserWarning, match="without the 'module' of DistributedDataParallel"),
+        pytest.raises(UsageError, match=r"1 not the network's \(n_averaged\)\. .*ignore = \[\"n_averaged\"\]"),
+    ):
+        load_model(str(tabled(tmp_path / "a")), CPU)
+    with pytest.raises(UsageError, match=r"failed on a state .*round_time = true on its card, or in the study's"):
+        load_model(str(tabled(tmp_path / "b", ignore=["n_*"])), CPU)
+    on_card = load_model(str(tabled(tmp_path / "c", ignore=["n_*"], round_time=True)), CPU)
+    in_study = load_model(str(tmp_path / "b"), CPU, Changes(round_time=True))
+    assert on_card.sha256 == in_study.sha256
+    for t, index in ((1.0, 9), (0.5, 4), (0.449, 3), (0.451, 4), (0.45, 3), (0.55, 5), (0.02, 0)):  # halves to even
+        for model in (on_card, in_study):
+            found = model.network(torch.zeros(2, 3, 8, 8), model.schedule.level(t))
+            assert (found == 100.0 * index).all(), (t, index, found[0, 0, 0, 0])
+
+
+def test_a_row_says_that_its_network_is_told_whole_times() -> None:
+    for rounded in (True, False):
+        resolved: Any = SimpleNamespace(
+            sampler=SAMPLERS.make("ddim"), model=SimpleNamespace(card=card(round_time=rounded))
+        )
+        said = _remarks(resolved, 10, 10.0)
+        assert said == (["the network is told the nearest whole index of every level (round_time)"] if rounded else [])
+
+
+def test_a_table_of_diffusers_is_asked_at_the_nearest_time_too(tmp_path: Path) -> None:
+    table = {"time_embedding_type": "learned", "num_train_timesteps": 1000}
+    model = load_model(str(carded(tmp_path / "mine", table, round_time=True)), CPU)
+    for t, index in ((0.5, 499), (0.50049, 499), (0.50051, 500)):
+        expected = network(**table)(images(), torch.tensor(index)).sample
+        torch.testing.assert_close(model.network(images(), model.schedule.level(t)), expected, rtol=0.0, atol=0.0)
 
 
 def test_two_networks_of_one_name_are_refused_but_a_plugin_may_be_read_twice(

@@ -49,8 +49,8 @@ def _as_bin(content: Callable[[Any], Any]) -> Callable[[Path], None]:
     ("change", "said"),
     [
         (_cut_short, "damaged, cut short"),
-        (_state(lambda state: state.pop("conv_in.bias")), "'missing_keys': ['conv_in.bias']"),
-        (_state(lambda state: state.update(more=torch.zeros(1))), "'unexpected_keys': ['more']"),
+        (_state(lambda state: state.pop("conv_in.bias")), "1 missing (conv_in.bias)"),
+        (_state(lambda state: state.update(more=torch.zeros(1))), "1 not the network's (more)"),
         (
             _state(lambda state: state["conv_in.bias"].fill_(torch.nan)),
             "conv_in.bias has weights that are NaN or infinite",
@@ -58,7 +58,10 @@ def _as_bin(content: Callable[[Any], Any]) -> Callable[[Path], None]:
         (_state(lambda state: state["conv_out.bias"].fill_(torch.inf)), "conv_out.bias has weights that are NaN or"),
         (_set(_CONFIG, block_out_channels=[8, 32]), "cannot load the UNet2DModel"),
         (_as_bin(lambda unet: unet), "would run code: it is not read"),
-        (_as_bin(lambda unet: {"ema": unet.state_dict()}), "is no state dict; it holds ema (OrderedDict)"),
+        (
+            _as_bin(lambda unet: {"ema": unet.state_dict()}),
+            'is no state dict; it holds ema (OrderedDict). State dicts in it are "ema"',
+        ),
         (lambda folder: (folder / _UNET).unlink(), "has no weights: expected diffusion_pytorch_model.safetensors"),
         (lambda folder: (folder / _UNET).rename(folder / "unet/w.fp16.safetensors"), "there is: config.json, w.fp16"),
     ],
@@ -82,7 +85,10 @@ def test_weights_that_are_not_the_network_s_are_refused(
             _set(_CONFIG, out_channels=4),
             "has in/out channels (3, 4), but the card's shape is (3, 8, 8): expected (3, 3)",
         ),
-        (_set(_SCHEDULER, variance_type="learned"), "with a variance that is 'learned': expected (3, 6)"),
+        (
+            _set(_SCHEDULER, variance_type="learned"),
+            "with a variance that is 'learned': expected (3, 6). A network of as many out predicts no variance: say",
+        ),
         (_set(_CONFIG, sample_size=None), "sample_size None; expected the height and width"),
         (_set(_CONFIG, class_embed_type="timestep"), "class_embed_type 'timestep' is conditioning on something else"),
         (
@@ -160,6 +166,37 @@ def test_what_the_study_says_is_taken_instead(
     assert getattr(changed.card, field) == expected
     if not scheduler:
         assert changed.sha256 != load_model(folder, CPU).sha256
+
+
+def test_a_variance_that_a_message_tells_to_give_is_taken_by_the_study_and_by_a_card(tmp_path: Path) -> None:
+    wide, plain = make(tmp_path / "wide", out_channels=6), make(tmp_path / "plain", DDPM | {"variance_type": "learned"})
+    for folder, variance, network_of in (
+        (wide, "learned_range", {"out_channels": 6}),
+        (plain, "fixed_large", {}),
+    ):
+        with pytest.raises(UsageError, match=rf"say variance = '{variance}' on the card, or in the study's"):
+            describe_model(str(folder))
+        model = load_model(str(folder), CPU, Changes.model_validate({"variance": variance}))
+        assert model.card.variance == variance
+        torch.testing.assert_close(_output(model), network(**network_of)(images(), 499).sample[:, :3])
+
+
+@pytest.mark.parametrize(("prefix", "safe"), [("module.", False), ("_orig_mod.", True)])
+def test_weights_that_a_wrapped_network_wrote_are_read_and_nothing_is_said_but_that(
+    tmp_path: Path, prefix: str, safe: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = make(tmp_path / "model")
+    expected = _output(load_model(str(folder), CPU))
+    state = {f"{prefix}{name}": tensor for name, tensor in load_file(folder / _UNET).items()}
+    (folder / _UNET).unlink()
+    if safe:
+        save_file(state, folder / _UNET)
+    else:
+        torch.save(state, folder / "unet/diffusion_pytorch_model.bin")
+    with pytest.warns(UserWarning, match=f"without the '{prefix[:-1]}' of"):
+        model = load_model(str(folder), CPU)
+    assert not caplog.records  # diffusers logs a page of names that it does not know
+    torch.testing.assert_close(_output(model), expected, rtol=0.0, atol=0.0)
 
 
 def test_a_schedule_that_the_study_gives_replaces_one_with_zero_terminal_snr(tmp_path: Path) -> None:
