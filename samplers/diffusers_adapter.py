@@ -157,6 +157,13 @@ class DiffusersSampler(Sampler):
                 f"diffusers' {type(self).__name__} places {steps} steps at timesteps {first:g} to {last:g}, outside "
                 f"{schedule.train_steps - 1} to 0; choose other steps, timestep_spacing or steps_offset"
             )
+        if scheduler.timesteps[1:2].tolist() == [first]:
+            # it takes the second of the two for the place where it begins, and is out of steps before the last
+            raise UsageError(
+                f"diffusers' {type(self).__name__} places {steps} steps with its first timestep, {first:g}, twice, as "
+                "two of its noise levels lie nearer to that than to any other, and cannot take the last step then; "
+                "choose fewer steps, or leave out use_karras_sigmas and its like"
+            )
         return scheduler
 
 

@@ -199,6 +199,20 @@ def test_steps_that_a_scheduler_cannot_place_are_a_usage_error(spec: str, steps:
     assert said in str(error.value)
 
 
+MULTISTEP = [name for name in SCHEDULERS if name.startswith(("DEIS", "DPMSolver", "SASolver", "UniPC"))]
+
+
+@pytest.mark.parametrize("name", MULTISTEP)
+def test_a_first_timestep_that_is_placed_twice_is_said(name: str) -> None:
+    """diffusers begins at the second of the two, and ends in an IndexError or an AssertionError without a word."""
+    sampler, schedule = SAMPLERS.make(f"diffusers:{name}[use_karras_sigmas=true]"), DiscreteVP.cosine()
+    model, x = Denoiser(exact.gaussian(), "sample", schedule), torch.ones(1, 1, 8, 8, dtype=torch.float64)
+    few, many = (GRIDS.make("native")(schedule, steps) for steps in (5, 50))
+    assert bool(sampler.sample(model, x, few, ImageNoise(0, torch.arange(1))).isfinite().all())
+    with pytest.raises(UsageError, match="places 50 steps with its first timestep, 999, twice"):
+        sampler.sample(model, x, many, ImageNoise(0, torch.arange(1)))
+
+
 def test_a_schedule_without_betas_is_a_usage_error() -> None:
     model = Denoiser(exact.gaussian(), "sample", VE())
     with pytest.raises(UsageError, match="needs betas, so a discrete variance-preserving schedule; this model has VE"):
