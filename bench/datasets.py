@@ -18,7 +18,7 @@ from torch import Tensor
 from torchvision.datasets import CIFAR10
 from torchvision.datasets.utils import check_integrity
 
-from bench.image_folder import read_folder
+from bench.image_folder import SPLITS, read_folder
 from bench.images import to_uint8
 from models.errors import UsageError
 from models.registry import unknown
@@ -90,7 +90,7 @@ def open_data(spec: str, *, resize: int | None = None, download: bool = True) ->
     if Path(spec).is_dir():
         found = read_folder(Path(spec), resize)
         return DataSet(spec, found.images, found.labels, found.classes, resize, found.remarks)
-    if Path(spec).is_file() and Path(spec).suffix == ARCHIVE:
+    if is_archive(Path(spec)):
         if resize is not None:
             raise UsageError(f"data set {spec!r} has one size; resize is for folders of images, leave it out")
         return _read_archive(Path(spec))
@@ -99,6 +99,23 @@ def open_data(spec: str, *, resize: int | None = None, download: bool = True) ->
             f"{spec!r} is no folder of images; expected one of {', '.join(DATA_SETS)}, a folder, or an {ARCHIVE} file"
         )
     raise unknown("data set (nor is it a folder)", spec, DATA_SETS)
+
+
+def is_archive(path: Path) -> bool:
+    """Whether a path is that of an .npz file, however its suffix is written."""
+    return path.is_file() and path.suffix.lower() == ARCHIVE
+
+
+def name_of(spec: str) -> str:
+    """What the data of a name or path are called: a folder or file, but for one that is called after a part, `test`.
+
+    "letters/train" and "letters/test.npz" are both letters.
+    """
+    path = Path(spec).resolve()
+    path = path.with_suffix("") if is_archive(path) else path
+    while path.name.lower() in SPLITS and path.parent.name:
+        path = path.parent
+    return path.name
 
 
 def write_archive(path: Path, data: DataSet) -> None:

@@ -21,7 +21,9 @@ from torch import Tensor
 from bench.image_file import COLOUR, ENLARGED, SUFFIXES, TRANSPARENT, TURNED, UNREADABLE, read_image
 from models.errors import UsageError
 
-_SPLITS = {"train", "training", "test", "testing", "val", "valid", "validation"}
+SPLITS = {"train", "training", "test", "testing", "val", "valid", "validation"}
+"""What the parts of a data set are called."""
+
 _SYSTEMS = {"@eadir", "@recycle", "#recycle", "$recycle.bin", "__macosx", "thumbs.db", "desktop.ini"}
 _NAMED = 3  # files that a message names; it counts them all
 _TOLD = {
@@ -138,7 +140,7 @@ def _classes(
         raise UsageError(f"{folder} holds no images{why}; expected files that end in {', '.join(SUFFIXES)}")
     if not filled:
         return None, None
-    if {name.lower() for name in filled} <= _SPLITS:
+    if {name.lower() for name in filled} <= SPLITS:
         raise UsageError(f"{folder} holds whole sets ({', '.join(filled)}); name one, such as {folder / filled[0]}")
     for path in sorted(folder.iterdir()):
         if path.is_dir() and not _is_hidden(path.name) and path.name not in filled:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from photographs import write_photographs
 
-from bench.datasets import ROOT_VARIABLE, open_data, write_archive
+from bench.datasets import ROOT_VARIABLE, name_of, open_data, write_archive
 from bench.quality.extractors import Chosen, load_extractor
 from bench.quality.reference import load_reference
 from bench.quality.reference_file import ReferenceOptions, make_reference
@@ -41,6 +41,36 @@ def test_samples_as_guided_diffusion_writes_them_are_read(tmp_path: Path) -> Non
     assert labelled.labels is not None
     assert labelled.labels.tolist() == [2, 0, 2, 1, 0, 0]
     assert labelled.classes == ("0", "1", "2")
+
+
+def test_capitals_in_the_suffix_of_an_archive_change_nothing(tmp_path: Path) -> None:
+    folder = write_photographs(tmp_path / "folder", 8, train=5, test=2)
+    for name in ("train", "test"):
+        write_archive(tmp_path / f"{name}.npz", open_data(str(folder / name)))
+        (tmp_path / f"{name}.npz").rename(tmp_path / f"{name}.NPZ")
+    assert open_data(str(tmp_path / "train.NPZ")).sha256() == open_data(str(folder / "train")).sha256()
+    whole, test = open_splits(str(tmp_path))
+    assert test is not None
+    assert (len(whole.images), len(test.images)) == (10, 4)
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("letters", "letters"),
+        ("letters/train", "letters"),
+        ("letters/images/Test", "images"),
+        ("letters/test/train", "letters"),
+        ("letters/train.npz", "letters"),
+        ("letters.NPZ", "letters"),
+        ("letters.v2", "letters.v2"),
+    ],
+)
+def test_data_are_called_after_their_folder_or_file_and_not_after_a_part(tmp_path: Path, path: str, name: str) -> None:
+    if path.lower().endswith(".npz"):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).touch()
+    assert name_of(str(tmp_path / path)) == name
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """What is read of an image file: all of its picture, or nothing and the reason."""
 
 import struct
+import subprocess
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -111,6 +112,32 @@ def test_files_of_another_format_than_those_that_are_known_are_refused_by_name(t
     write_picture(tmp_path / "b.png")
     picture().save(tmp_path / "a.png", "GIF")
     with pytest.raises(UsageError, match=r"1 of 2 images .*a.png: is none of BMP, JPEG, PNG, PPM, TIFF, WEBP"):
+        open_data(str(tmp_path))
+
+
+def _eps() -> bytes:
+    return b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 4 4\n%%EndComments\nshowpage\n"
+
+
+_NOT_MEANT = {
+    "avif": b"\0\0\0\x1cftypavif" + bytes(60),
+    "dds": b"DDS " + struct.pack("<I", 124) + bytes(20),
+    "jpeg 2000": b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(40),
+    "jpeg 2000 codestream": b"\xff\x4f\xff\x51" + bytes(30),
+    "eps": _eps(),
+    "dos eps": b"\xc5\xd0\xd3\xc6" + struct.pack("<II", 32, len(_eps())) + bytes(20) + _eps(),
+}
+
+
+@pytest.mark.parametrize("content", _NOT_MEANT.values(), ids=_NOT_MEANT)
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_a_damaged_file_of_a_format_that_is_not_meant_is_listed_and_runs_nothing(
+    tmp_path: Path, content: bytes, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subprocess, "Popen", None)  # Ghostscript, which Pillow reads EPS by
+    write_picture(tmp_path / "b.png")
+    (tmp_path / f"a{suffix}").write_bytes(content)
+    with pytest.raises(UsageError, match=rf"1 of 2 images .*a{suffix}: is none of BMP, JPEG, PNG, PPM, TIFF, WEBP"):
         open_data(str(tmp_path))
 
 

@@ -138,6 +138,45 @@ def test_files_that_cannot_be_read_are_named(extractor: Extractor, tmp_path: Pat
         load_reference("none.npz", extractor)
 
 
+def test_capitals_in_a_suffix_change_nothing(extractor: Extractor, images: Tensor, tmp_path: Path) -> None:
+    for name in ("STATS.NPZ", "STATS.SAFETENSORS", "PIXELS.NPZ"):
+        path = tmp_path / name
+        if name == "STATS.NPZ":
+            with path.open("wb") as file:
+                np.savez(file, **_statistics(extractor, images[:100]))  # type: ignore[arg-type]
+        elif name == "STATS.SAFETENSORS":
+            write_statistics(path, extractor, images[:100], about={})
+        else:
+            with path.open("wb") as file:
+                np.savez(file, images=images[:100].movedim(1, 3).numpy())
+            make_reference(ReferenceOptions(str(path), extractor="digits"), _CPU, _quiet)
+        torch.testing.assert_close(
+            load_reference(str(path), extractor).mean, extract(extractor, images[:100]).features.mean(0)
+        )
+
+
+def test_a_file_that_is_no_reference_is_called_so_and_not_missing(extractor: Extractor, tmp_path: Path) -> None:
+    (tmp_path / "stats.txt").write_text("mu and sigma")
+    with pytest.raises(UsageError, match=r"stats.txt' is there, but no reference: expected the .safetensors file"):
+        load_reference(str(tmp_path / "stats.txt"), extractor)
+    with pytest.raises(UsageError, match=r"unknown reference \(nor is it a file or folder\)"):
+        load_reference(str(tmp_path / "none.txt"), extractor)
+    (tmp_path / "images.npz").mkdir()
+    (tmp_path / "images.npz" / "a.png").touch()
+    with pytest.raises(UsageError, match="there are no statistics of data set"):
+        load_reference(str(tmp_path / "images.npz"), extractor)
+
+
+def test_what_is_said_to_make_a_missing_reference_is_a_command_that_may_be_given(
+    extractor: Extractor, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=r"no reference file .*none.npz'; .* -o (\S+) makes one") as error:
+        load_reference(str(tmp_path / "none.npz"), extractor)
+    out = Path(str(error.value).split(" -o ")[1].split()[0])
+    make_reference(ReferenceOptions("digits", out, "digits", images=20), _CPU, _quiet)
+    assert load_reference(str(out), extractor).count == 20
+
+
 @pytest.mark.parametrize("place", ["mean", "covariance", "features", "count"])
 def test_a_reference_with_a_bit_flipped_is_refused(
     extractor: Extractor, images: Tensor, tmp_path: Path, place: str

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.datasets import DATA_SETS, holds_images
+from bench.datasets import ARCHIVE, DATA_SETS, holds_images, is_archive
 from bench.images import QUANTISER
 from bench.quality.extractor import Extractor
 from bench.quality.frechet import Target, factor_of
@@ -139,10 +139,11 @@ def _found(source: str | None, extractor: Extractor) -> Reference:
             )
         return _of_folder(extractor.folder, extractor)
     path = Path(source).expanduser()
-    if path.suffix in (".npz", ".safetensors"):
+    if path.suffix.lower() in (ARCHIVE, ".safetensors") and not path.is_dir():
         if not path.is_file():
-            raise UsageError(f"no reference file {source!r}; {_command(extractor)} -o {source} makes one")
-        if path.suffix == ".npz":
+            made = Path(source).with_suffix(".safetensors")  # which `reference` writes, and no .npz
+            raise UsageError(f"no reference file {source!r}; {_command(extractor)} -o {made} makes one")
+        if is_archive(path):
             return _of_data(source, extractor) if holds_images(path) else _from_npz(path)
         return _from_safetensors(path, extractor, vouched=_is_of_a_card(path))
     folder = measuring_folder(source)
@@ -150,6 +151,11 @@ def _found(source: str | None, extractor: Extractor) -> Reference:
         return _of_folder(folder, extractor)
     if source in DATA_SETS or path.is_dir():
         return _of_data(source, extractor)
+    if path.exists():
+        raise UsageError(
+            f"{source!r} is there, but no reference: expected the .safetensors file that this writes, an {ARCHIVE} of "
+            f"mu and sigma or of images, or a folder: {_command(extractor)} -o FILE"
+        )
     known = dict.fromkeys([*zoo_names(), *extractor_names(), *DATA_SETS])
     raise unknown("reference (nor is it a file or folder)", source, known)
 

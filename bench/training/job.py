@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.datasets import ARCHIVE, DATA_SETS, DataSet, open_data
+from bench.datasets import DATA_SETS, DataSet, is_archive, open_data
 from bench.environment import device_name
 from bench.quality.extractors import compact_names
 from bench.training.options import CifarOptions, TrainingOptions, unet_config
@@ -157,8 +157,10 @@ def open_splits(spec: str) -> tuple[DataSet, DataSet | None]:
 
 def _split(folder: Path, name: str) -> Path | None:
     """A part of a data set, a folder or a file in its folder; None if it is not there."""
-    archive = folder / f"{name}{ARCHIVE}"
-    return folder / name if (folder / name).is_dir() else archive if archive.is_file() else None
+    if (folder / name).is_dir():
+        return folder / name
+    there = sorted(folder.iterdir()) if folder.is_dir() else ()
+    return next((path for path in there if is_archive(path) and path.stem == name), None)
 
 
 def _beside_others(train_set: DataSet, train: Path, test: Path | None) -> DataSet:
