@@ -6,15 +6,16 @@ from typing import Any
 
 import pytest
 import torch
-from photographs import Killed, killing, silent, write_photographs
+from photographs import Killed, killing, picture, silent, write_photographs
 from PIL import Image
 
+from bench.cli.app import app
 from bench.datasets import open_data
 from bench.quality.extractors import Chosen, load_extractor
 from bench.quality.features import extract
 from bench.quality.reference import load_reference
-from bench.training.extractor import train_extractor
-from bench.training.options import ExtractorOptions
+from bench.training.extractor import doubt_of, train_extractor
+from bench.training.options import CifarOptions, ExtractorOptions
 from models.checkpoint import load_state, under_prefix
 from models.description import load_card, load_measuring_card
 from models.errors import UsageError
@@ -129,6 +130,77 @@ def test_fewer_images_than_metrics_need_are_refused_before_anything_is_trained(t
     with pytest.raises(UsageError, match="holds 2 images; 4 are the least that metrics need"):
         train_extractor(_options(tmp_path / "out", data, features=None), silent, lambda line: None)
     assert not (tmp_path / "out" / "extractor").exists()
+
+
+def test_oblong_pictures_are_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    for number, name in enumerate("ab" * 5):
+        path = tmp_path / "data" / name / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture().resize((12, 8)).save(path)
+    with pytest.raises(UsageError, match="images of 12 x 8 pixels; the extractor takes squares"):
+        train_extractor(_options(tmp_path / "out", tmp_path / "data", features=0), silent, lambda line: None)
+    assert not (tmp_path / "out" / "extractor").exists()
+
+
+def test_an_extractor_that_tells_nothing_apart_is_called_so(photographs: Path, tmp_path: Path) -> None:
+    data, said = tmp_path / "data", list[str]()
+    for split, count in (("train", 10), ("test", 10)):  # the classes are two halves of one
+        for name in ("a", "b"):
+            (data / split / name).mkdir(parents=True)
+        for number in range(count):
+            shutil.copy(photographs / "train" / "dark" / f"{number:03d}.png", data / split / "ab"[number % 2])
+    train_extractor(_options(tmp_path / "out", data, epochs=1, features=0), silent, said.append)
+    assert any(line.startswith("warning: to name the most frequent class every time gives 0.5000") for line in said)
+
+
+def test_what_an_extractor_is_worth_is_told_by_what_guessing_gives(tmp_path: Path) -> None:
+    options = ExtractorOptions(tmp_path)
+    even, uneven = torch.arange(1000) % 10, (torch.arange(1000) >= 900).long()
+    assert doubt_of(0.4, even, options) is None
+    assert "gives 0.1000" in (doubt_of(0.3, even, options) or "")
+    assert "gives 0.9000" in (doubt_of(0.91, uneven, options) or "")  # although nine of ten are right
+    assert doubt_of(0.95, uneven, options) is None
+    assert "gives 0.5000" in (doubt_of(0.75, torch.tensor([0, 1, 0, 1]), options) or "")  # three of four, by chance
+    assert "--no-flips" in (doubt_of(0.3, even, options) or "")
+    assert "--no-flips" not in (doubt_of(0.3, even, ExtractorOptions(tmp_path, flips=False)) or "")
+
+
+def test_without_flips_no_image_is_mirrored_and_the_card_says_so(photographs: Path, tmp_path: Path) -> None:
+    assert ExtractorOptions(tmp_path).recipe(60).flips
+    assert CifarOptions(tmp_path).denoiser_recipe(None).flips
+    assert not CifarOptions(tmp_path, flips=False).denoiser_recipe(None).flips
+    made = train_extractor(
+        _options(tmp_path, photographs, epochs=1, features=0, flips=False), silent, lambda line: None
+    )
+    assert made is not None
+    card = load_measuring_card(made)
+    assert card.training["flips"] == 0
+    assert card.training_command.endswith("--no-flips")
+
+
+@pytest.mark.parametrize(("command", "trainer"), [("extractor", "train_on_classes"), ("cifar10", "train_on_images")])
+def test_the_command_line_takes_no_flips_and_flips_unless_told_so(
+    command: str, trainer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = list[dict[str, Any]]()
+    monkeypatch.setattr(f"bench.training.command.{trainer}", given.append)
+    for more in ((), ("--no-flips",), ("--flips",)):
+        app(["train", command, *more], result_action="return_value")
+    assert [each["flips"] for each in given] == [True, False, True]
+
+
+def test_an_extractor_is_called_after_its_data_and_not_after_a_part_of_it(photographs: Path, tmp_path: Path) -> None:
+    shutil.copytree(photographs / "test", tmp_path / "letters" / "test")
+    options = _options(tmp_path / "out", tmp_path / "letters" / "test", name=None, epochs=1, features=0)
+    made = train_extractor(options, silent, lambda line: None)
+    assert made is not None
+    card = load_measuring_card(made)
+    assert card.extractor is not None
+    assert (card.name, card.extractor.name) == ("letters", "letters")
+    (tmp_path / "letters").rename(tmp_path / "my letters")
+    data = str(tmp_path / "my letters")
+    with pytest.raises(UsageError, match=r"--name is not given, and .* calls its extractor 'my letters'"):
+        train_extractor(ExtractorOptions(tmp_path, data, device="cpu"), silent, lambda line: None)
 
 
 def test_the_file_that_makes_grey_images_three_channels_is_named(photographs: Path, tmp_path: Path) -> None:

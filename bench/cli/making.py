@@ -95,6 +95,7 @@ def extractor(
     seed: int = 0,
     name: str | None = None,
     features: int | None = None,
+    flips: Annotated[bool, Parameter(name="--flips", negative="--no-flips")] = True,
 ) -> int:
     """Train a feature extractor on the classes of CIFAR-10 or of a folder of small images, and take their statistics.
 
@@ -113,6 +114,8 @@ def extractor(
         seed: Of everything random.
         name: Distances are called fd_NAME (default: after the data).
         features: Keep the features of so many images, which KID, precision and recall need (default: all; 0: none).
+        flips: Mirror half of the images left to right in training. The default is that of photographs, which show the
+            same either way; digits, letters and whatever else is another thing in a mirror need --no-flips.
     """
     given = _given(locals(), RESULTS / "train-extractor")
     from bench.training.command import train_on_classes
@@ -149,6 +152,7 @@ def cifar10(
     extractor: str | None = None,
     quality_images: int | None = None,
     name: str | None = None,
+    flips: Annotated[bool, Parameter(name="--flips", negative="--no-flips")] = True,
 ) -> int:
     """Train a DDPM of CIFAR-10, or of a folder of small images.
 
@@ -178,6 +182,8 @@ def cifar10(
             further, or the embedded one of the data).
         quality_images: Samples that Frechet distances are taken of (default: 2,000).
         name: Of the model (default: after the data).
+        flips: Mirror half of the images left to right in training. The default is that of photographs, which show the
+            same either way; digits, letters and whatever else is another thing in a mirror need --no-flips.
     """
     given = _given(locals(), RESULTS / "train-cifar10")
     from bench.training.command import train_on_images

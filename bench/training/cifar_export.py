@@ -119,4 +119,5 @@ def _command(job: Job) -> str:
     said += "" if options.start is None else f" --from {options.start.name}"
     said += "" if options.storage == CifarOptions.storage else f" --storage {options.storage}"
     said += "" if options.name is None else f" --name {options.name}"
+    said += "" if options.flips else " --no-flips"
     return f"{_COMMAND} {said}"

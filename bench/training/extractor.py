@@ -38,7 +38,7 @@ from bench.training.job import (
     part,
     to_stderr,
 )
-from bench.training.options import ExtractorOptions
+from bench.training.options import ExtractorOptions, side_of
 from models.classifier import make_classifier
 from models.errors import UsageError
 from models.execution import arithmetic
@@ -50,6 +50,8 @@ _PAD = 4
 _BATCH = 500
 _LEAST = 16
 """Images without which metrics have no meaning: as of a study."""
+_FAINT = 0.25
+"""Of the way from guessing to no error at all: less says little of what images show."""
 _METRICS = ("fd", "kid", "inception_score", "precision_recall")
 
 
@@ -69,7 +71,8 @@ def train_extractor(options: ExtractorOptions, reporter: Reporter, say: Say = to
     """
     began = time.monotonic()
     check_writing(options.out, ExtractorFolder)
-    check_name(options.called, f"--name {options.called!r}")
+    unnamed = f"--name is not given, and {options.data!r}"
+    check_name(options.called, unnamed if options.name is None else f"--name {options.name!r}")
     device = options.torch_device()
     whole, test_set = open_splits(options.data)
     announce(whole, test_set, device, say)
@@ -94,6 +97,8 @@ def train_extractor(options: ExtractorOptions, reporter: Reporter, say: Say = to
     with arithmetic("fp32"):
         accuracy = accuracy_of(_network(config, state, device), test_set.images, test_set.labels)
     say(f"accuracy {accuracy:.4f} on {len(test_set.images):,} unseen images")
+    if (doubt := doubt_of(accuracy, test_set.labels, options)) is not None:
+        say(f"warning: {doubt}")
     card = _card(options, whole, recipe, trained, accuracy) | {"data": source_of(whole, options.data)}
 
     def write(folder: Path) -> None:
@@ -115,11 +120,11 @@ def train_extractor(options: ExtractorOptions, reporter: Reporter, say: Say = to
 
 
 def _config(options: ExtractorOptions, data: DataSet) -> dict[str, Any]:
-    channels, size, _ = data.images.shape[1:]
+    shape = tuple(data.images.shape[1:])
     return {
         "_class_name": "ResNet9",
-        "size": size,
-        "channels": channels,
+        "size": side_of(shape, "the extractor"),
+        "channels": shape[0],
         "width": options.width,
         "classes": len(data.classes or ()),
     }
@@ -169,12 +174,33 @@ def accuracy_of(network: nn.Module, images: Tensor, labels: Tensor) -> float:
     return float((found == labels).double().mean())
 
 
+def doubt_of(accuracy: float, labels: Tensor, options: ExtractorOptions) -> str | None:
+    """Why an extractor's features are worth nothing, in words; None: its accuracy says no such thing.
+
+    Args:
+        accuracy: on unseen images.
+        labels: (N,) of these.
+        options: that it was trained with.
+    """
+    guessed = float(labels.bincount().max()) / len(labels)
+    spread = (guessed * (1.0 - guessed) / len(labels)) ** 0.5
+    if accuracy > guessed + max(_FAINT * (1.0 - guessed), 3.0 * spread):
+        return None
+    flips = ", with --no-flips if a mirrored image is of another class or none" if options.flips else ""
+    return (
+        f"to name the most frequent class every time gives {guessed:.4f}, so this extractor has learned next to "
+        f"nothing: distances in its features tell little of images. Train it for more --epochs{flips}, or on more "
+        "images"
+    )
+
+
 def _card(
     options: ExtractorOptions, data: DataSet, recipe: Recipe, trained: Trained, accuracy: float
 ) -> dict[str, Any]:
     said = f"--epochs {options.epochs} --width {options.width} --seed {options.seed} --name {options.called}"
     said += "" if options.data in DATA_SETS else f" --data {Path(options.data).resolve().name}"
     said += "" if options.features is None else f" --features {options.features}"
+    said += "" if options.flips else " --no-flips"
     return {
         "schema_version": 1,
         "kind": "extractor",

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import torch
 
+from bench.datasets import name_of
 from bench.environment import pick_device
 from models.errors import UsageError
 from models.recipe import Recipe, warmup_of
@@ -31,7 +32,8 @@ class TrainingOptions:
         precision: of the networks while they are trained; None: bf16 on CUDA, else fp32.
         shard_mib: the most that a file of a checkpoint or of a model's weights may have.
         seed: of everything random.
-        name: of the result; None: that of the data.
+        name: of the result; None: that of the data (`bench.datasets.name_of`).
+        flips: whether half of the images that are trained on are mirrored left to right.
     """
 
     out: Path
@@ -42,6 +44,7 @@ class TrainingOptions:
     shard_mib: float = 15.0
     seed: int = 0
     name: str | None = None
+    flips: bool = True
 
     def _check(self, at_least_one: Iterable[str], positive: Iterable[str]) -> None:
         for name in at_least_one:
@@ -57,7 +60,7 @@ class TrainingOptions:
     @property
     def called(self) -> str:
         """The name of the result."""
-        return Path(self.data).resolve().name if self.name is None else self.name
+        return name_of(self.data) if self.name is None else self.name
 
     def torch_device(self) -> torch.device:
         """The device of that name."""
@@ -109,7 +112,7 @@ class ExtractorOptions(TrainingOptions):
             optimiser="sgd",
             weight_decay=5e-4,
             clip_norm=0.0,
-            flips=True,
+            flips=self.flips,
         )
 
 
@@ -177,22 +180,37 @@ class CifarOptions(TrainingOptions):
             seed=self.seed,
             checkpoint_every=self.checkpoint_every,
             decay="constant",
-            flips=True,
+            flips=self.flips,
         )
+
+
+def side_of(shape: tuple[int, ...], what: str, multiple_of: int = 1) -> int:
+    """The side of square images.
+
+    Args:
+        shape: (C, H, W) of the images to train on.
+        what: the network that takes no others, for the message.
+        multiple_of: what the side has to be divisible by.
+
+    Raises:
+        UsageError: they are no such squares.
+    """
+    _, height, width = shape
+    if height != width or height % multiple_of:
+        sides = f" whose side is a multiple of {multiple_of}" if multiple_of > 1 else ""
+        raise UsageError(
+            f"images of {width} x {height} pixels; {what} takes squares{sides}. Give a folder of such images"
+        )
+    return height
 
 
 def unet_config(width: int, shape: tuple[int, int, int]) -> dict[str, Any]:
     """DDPM's U-Net of a width for images (C, H, W), as diffusers' google/ddpm-cifar10-32 has it at 128."""
-    channels, height, image_width = shape
-    if height != image_width or height % _HALVINGS:
-        raise UsageError(
-            f"images of {image_width} x {height} pixels; the U-Net takes squares whose side is a multiple of "
-            f"{_HALVINGS}. Give a folder of such images"
-        )
+    side = side_of(shape, "the U-Net", _HALVINGS)
     return {
-        "sample_size": height,
-        "in_channels": channels,
-        "out_channels": channels,
+        "sample_size": side,
+        "in_channels": shape[0],
+        "out_channels": shape[0],
         "block_out_channels": [width, 2 * width, 2 * width, 2 * width],
         "layers_per_block": 2,
         "down_block_types": ["DownBlock2D", "AttnDownBlock2D", "DownBlock2D", "DownBlock2D"],
