@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from bench import exact
+from bench.escape import figure_text
 from bench.report.style import DPI, FAINT, GREY, INK, SMALL, TEXT, log_ticks, plain_axes, render
 from samplers import SAMPLERS, Sampler
 
@@ -47,7 +48,7 @@ def draw(name: str, sampler: Sampler, path: Path) -> exact.Convergence:
 def _figure(name: str, order: int, found: exact.Convergence) -> Figure:
     figure = Figure(figsize=(5.2, 3.9), dpi=DPI, layout="constrained")
     axes = figure.subplots()
-    title = fill(name, 52, break_on_hyphens=False)
+    title = figure_text(fill(name, 52, break_on_hyphens=False))
     axes.set_title(title, loc="left", fontsize=TEXT + 1, fontweight="bold", color=INK)
     axes.set_xscale("log")
     axes.set_yscale("log")

@@ -133,7 +133,8 @@ def terminal(runs: Sequence[Path], width: int = 200) -> str:
 
 
 def texts(figure: Figure) -> str:
-    return " ".join(text.get_text() for text in figure.findobj(Text) if isinstance(text, Text))
+    """What stands in a figure; a dollar is escaped there."""
+    return " ".join(text.get_text().replace(r"\$", "$") for text in figure.findobj(Text) if isinstance(text, Text))
 
 
 def plain_text(figure: Figure) -> str:

@@ -72,7 +72,7 @@ def test_special_characters_survive_in_every_rendering(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", cells, title="T & <T>_%")
     summary = summarise([run])
     (section,) = summary.sections
-    assert r"a\_b\|\<i\>&%#{}^\~$\\\*\`\[x\](y)" in markdown_table(section)
+    assert r"a\_b\|\<i\>&%#{}^\~\$\\\*\`\[x\](y)" in markdown_table(section)
     assert all(re.sub(r"\\.", "", line).count("|") == 12 for line in markdown_table(section).splitlines())
     special = r"a\_b\textbar{}\textless{}i\textgreater{}\&\%\#\{\}\textasciicircum{}\textasciitilde{}\$"
     assert special + r"\textbackslash{}{*}`{[}x](y)" in latex_table(section, "t")

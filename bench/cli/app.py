@@ -13,6 +13,7 @@ from bench.cli.making import reference, train
 from bench.cli.tune import tune
 from bench.cli.values import exact
 from bench.cli.versus import versus
+from bench.escape import terminal_text
 from models.errors import UsageError
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
@@ -220,10 +221,10 @@ def main() -> None:
     try:
         status = app(sys.argv[1:], exit_on_error=False, print_error=False, result_action="return_value")
     except (UsageError, CycloptsError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {terminal_text(str(error))}", file=sys.stderr)
         status = USAGE
     except OSError as error:
-        print(f"error: {error}; what is finished is kept", file=sys.stderr)
+        print(f"error: {terminal_text(str(error))}; what is finished is kept", file=sys.stderr)
         status = USAGE
     except KeyboardInterrupt:
         print("interrupted; what is finished is kept, the same command (without --force) goes on", file=sys.stderr)

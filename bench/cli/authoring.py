@@ -8,11 +8,12 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
 from bench.checks import CHECKS, Check, Result, run_check
+from bench.cli.progress import errors, output
 from bench.cli.sampler_list import source
+from bench.escape import terminal_text
 from bench.purity.unchanged import put_back
 from models.errors import UsageError
 from samplers import SAMPLERS, Sampler
@@ -22,7 +23,6 @@ _TEMPLATE = Path(__file__).parent / "templates" / "sampler.py"
 _NAME, _CLASS = "my-sampler", "MySampler"  # as the template has them
 _USABLE = re.compile(r"[a-z0-9][a-z0-9+_-]{0,39}")
 _MARKS = {"passed": "[green]pass[/]", "failed": "[red]FAIL[/]", "skipped": "[dim]n/a [/]"}
-_errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def new_sampler(name: str, out: Path | None) -> int:
@@ -46,8 +46,9 @@ def new_sampler(name: str, out: Path | None) -> int:
             file.write(_filled(name))
     except FileExistsError:
         raise UsageError(f"{str(path)!r} exists already and is left as it is; give another file with --out") from None
-    plugin = f"--plugin {shlex.quote(str(path))}"
-    print(f"{path}\nfill in the capitals, put your method in step(), and see whether it is right and how good it is:")
+    plugin = f"--plugin {terminal_text(shlex.quote(str(path)))}"
+    print(terminal_text(str(path)))
+    print("fill in the capitals, put your method in step(), and see whether it is right and how good it is:")
     print(f"  run_bench.py check {name} {plugin}")
     print(f"  run_bench.py run quick --samplers {name},ddim {plugin} --out results/{name}")
     return 0
@@ -59,17 +60,18 @@ def check_sampler(name: str, plot: Path | None, *, as_json: bool) -> int:
         raise UsageError(f"--plot {str(plot)!r}: expected a file that ends in .png or .pdf")
     with put_back(name):
         sampler = SAMPLERS.make(name)
-    console = Console(highlight=False, quiet=as_json)
+    console = output(quiet=as_json)
     results: dict[str, Result] = {}
     for check in CHECKS:
         result = results[check.name] = _run(check, sampler)
-        console.print(f"{_MARKS[result.outcome]}  {check.name}: {escape(result.detail)}", soft_wrap=True)
+        said = Text.from_markup(_MARKS[result.outcome]).append(f"  {check.name}: {terminal_text(result.detail)}")
+        console.print(said, soft_wrap=True)
     failed = sum(result.outcome == "failed" for result in results.values())
     verdict = f"{failed} of {len(CHECKS)} checks failed" if failed else "conforms"
-    console.print(f"{name}: {verdict}", markup=False, soft_wrap=True)
+    console.print(terminal_text(f"{name}: {verdict}"), markup=False, soft_wrap=True)
     drawn = {} if plot is None else _plot(name, sampler, plot)
     if plot is not None:
-        console.print(drawn["no_plot"] or drawn["plot"], markup=False, soft_wrap=True)
+        console.print(terminal_text(drawn["no_plot"] or drawn["plot"]), markup=False, soft_wrap=True)
     if as_json:
         checks = [{"name": key, "outcome": each.outcome, "detail": each.detail} for key, each in results.items()]
         about = {"sampler": SAMPLERS.spec_of(sampler), "source": source(type(sampler)), "conforms": not failed}
@@ -78,7 +80,7 @@ def check_sampler(name: str, plot: Path | None, *, as_json: bool) -> int:
 
 
 def _run(check: Check, sampler: Sampler) -> Result:
-    with _errors.status(f"{check.name} ..."):
+    with errors.status(f"{check.name} ..."):
         return run_check(check, sampler)
 
 
@@ -87,7 +89,7 @@ def _plot(name: str, sampler: Sampler, path: Path) -> dict[str, Any]:
     from bench.convergence import NothingToDraw, draw
 
     try:
-        with _errors.status("drawing its convergence ..."):
+        with errors.status("drawing its convergence ..."):
             found = draw(name, sampler, path)
     except NothingToDraw as reason:
         return {"plot": None, "no_plot": f"no plot: {reason}", "convergence": None}

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from bench.escape import terminal_text
+
 if TYPE_CHECKING:
     import torch
     from rich.table import Table
@@ -100,22 +102,24 @@ def _checked(model: "Model", device: "torch.device", data: str | None, resize: i
         try:
             remember(model, found)
         except OSError as error:
-            errors.print(f"runs will not know of this check, it could not be kept: {error}", markup=False)
+            said = terminal_text(f"runs will not know of this check, it could not be kept: {error}")
+            errors.print(said, markup=False)
     return found
 
 
 def _print(found: "Check") -> None:
     """The table of errors, and the verdicts."""
-    from rich.console import Console
+    from bench.cli.progress import output
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = output(soft_wrap=True)
     if found.curves:
         console.print(_table(found))
     for each in found.verdicts:
         mark = "[green]right[/]" if each.good else "[red]WRONG[/]"
         console.print(f"{mark}  ", end="")
-        console.print(each.text, markup=False)
-    print(f"{found.model}: {found.images} images of {found.data}, {found.evaluations:,} evaluations of an image")
+        console.print(terminal_text(each.text), markup=False)
+    said = f"{found.model}: {found.images} images of {found.data}, {found.evaluations:,} evaluations of an image"
+    print(terminal_text(said))
 
 
 def _images(
@@ -148,7 +152,7 @@ def _images(
             f"{card.shape}; give images of that shape, or --resize {card.shape[1]}"
         )
     for line in found.words:  # what of a folder was left out, too
-        errors.print(line, markup=False)
+        errors.print(terminal_text(line), markup=False)
     chosen = slice(None, None, max(1, len(found.images) // count))
     pixels = found.images[chosen][:count]
     if len(pixels) < 2:
@@ -191,11 +195,12 @@ def _table(found: "Check") -> "Table":
     """RMSE of x_0 by level: of the best linear guess, and of the network in every meaning of its output."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
+    from rich.text import Text
 
     from bench.report.columns import significant
 
     title = f"{found.model}: RMSE of x_0; the card says {_OUTPUTS[found.said]}"
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    table = Table(title=Text(terminal_text(title), "table.title"), title_justify="left", box=SIMPLE_HEAD)
     said, best = found.curves[found.said], min(found.curves, key=lambda each: found.curves[each].score)
     # the other signs only where one of them is what the network has
     curves = {each: curve for each, curve in found.curves.items() if not each.startswith("-") or each == best}

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from bench.cli.progress import output
+from bench.escape import terminal_text
 from models.errors import UsageError
 
 Row = dict[str, Any]
@@ -39,8 +40,8 @@ def show(what: str, found: list[Row]) -> None:
     for column in found[0] if found else ():
         table.add_column(column.replace("_", " "), overflow="fold")
     for row in found:
-        table.add_row(*(Text("" if value is None else str(value)) for value in row.values()))
-    Console().print(table if found else f"no {what}")
+        table.add_row(*(Text("" if value is None else terminal_text(str(value))) for value in row.values()))
+    output().print(table if found else f"no {what}")
 
 
 def _summary(cls: type) -> str:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 from bench.cli.listing import RESULTS
+from bench.escape import terminal_text
 
 
 def reference(
@@ -54,12 +55,12 @@ def reference(
 
         def say(line: str) -> None:
             said.append(line)
-            shown.console.print(line, markup=False, highlight=False, soft_wrap=True)
+            shown.console.print(terminal_text(line), markup=False, highlight=False, soft_wrap=True)
 
         path = make_reference(options, pick_device(device), advanced, say)
     embedded = measuring_folder(data)  # by that name a study would find the reference there
     found = data if out is None and (embedded is None or embedded != measuring_folder(name)) else path
-    print(f'{path}\nof {said[0]}\nin a study: extractor = "{name}", reference = "{found}"')
+    print(terminal_text(f'{path}\nof {said[0]}\nin a study: extractor = "{name}", reference = "{found}"'))
     return 0
 
 

@@ -5,12 +5,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.progress import Progress
+from rich.text import Text
 
 from bench import report
 from bench.cli.listing import RESULTS
-from bench.cli.progress import bar, errors
+from bench.cli.progress import bar, errors, output
+from bench.escape import markdown_text, terminal_text
 from bench.plan import Cell
 from bench.record import Record, RunFolder
 from bench.report.columns import significant
@@ -19,6 +20,8 @@ from bench.timing.host_load import allowed_processors
 from models.errors import UsageError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from bench.rig import Rig
 
 
@@ -28,7 +31,7 @@ def run_and_report(name: str, overrides: Overrides, out: Path | None, *, force: 
 
     with put_back(f"planning the study {name!r}"):
         study = load_study(name, overrides)
-    with errors.status(f"loading model {study.model!r} ..."):
+    with errors.status(Text(terminal_text(f"loading model {study.model!r} ..."))):
         from bench.rig import Rig
         from bench.runner import run_study
 
@@ -42,7 +45,7 @@ def run_and_report(name: str, overrides: Overrides, out: Path | None, *, force: 
         progress = _CellProgress(shown)
         outcome = run_study(study, rig, folder, force, progress, progress.warn)
     for cell, reason in folder.broken.items():
-        errors.print(f"{cell}.json was no record ({reason}); it was measured again", markup=False)
+        errors.print(terminal_text(f"{cell}.json was no record ({reason}); it was measured again"), markup=False)
     errors.print(f"{outcome.measured} cells measured, {outcome.kept} kept from before, {outcome.failed} failed")
     if outcome.untimed:
         errors.print(f"the timing of {outcome.untimed} settings failed; run the study again to go on")
@@ -58,16 +61,16 @@ def _dry_run(rig: "Rig") -> int:
     with errors.status("calibrating ..."):
         found = estimate(rig)
     for cell, nfe in found.cells:
-        print(f"{cell}: {'as many evaluations as it takes' if nfe is None else f'{nfe:,} evaluations an image'}")
+        said = "as many evaluations as it takes" if nfe is None else f"{nfe:,} evaluations an image"
+        print(terminal_text(f"{cell}: {said}"))
     unknown = sum(nfe is None for _, nfe in found.cells)
     apart = f", and {unknown} that cannot say theirs" if unknown else ""
     print(f"{len(found.cells)} cells of {rig.study.images:,} images: {found.evaluations:,} network evaluations{apart}")
     for name, seconds in found.seconds_an_evaluation.items():
-        print(f"{name}: {significant(1000 * seconds)} ms an evaluation of one image, in batches of {rig.batch}")
-    said = timedelta(seconds=round(found.seconds))
-    print(
-        f"about {said} hours:minutes:seconds of network evaluations and feature extraction on {device_name(rig.device)}"
-    )
+        said = f"{significant(1000 * seconds)} ms an evaluation of one image, in batches of {rig.batch}"
+        print(terminal_text(f"{name}: {said}"))
+    about, device = timedelta(seconds=round(found.seconds)), terminal_text(device_name(rig.device))
+    print(f"about {about} hours:minutes:seconds of network evaluations and feature extraction on {device}")
     return 0
 
 
@@ -78,16 +81,14 @@ def report_runs(runs: Sequence[Path], formats: Sequence[str] | None, out: Path |
     summary = report.summarise(runs)
     with errors.status("writing tables and figures ..."):
         written = report.write_report(runs, report.FORMATS if formats is None else formats, out, summary)
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = 120  # a log has no edge to wrap at
+    console = output()
     console.print(report.terminal_table(summary))
     for line in summary.broken():
-        errors.print(line, style="red", markup=False, soft_wrap=True)
+        errors.print(terminal_text(line), style="red", markup=False, soft_wrap=True)
     for answer in summary.answers:
-        console.print(answer.sentence, soft_wrap=True, markup=False)
+        console.print(terminal_text(answer.sentence), soft_wrap=True, markup=False)
     for path in written:
-        console.print(str(path), soft_wrap=True, markup=False)
+        console.print(terminal_text(str(path)), soft_wrap=True, markup=False)
     return 0
 
 
@@ -95,9 +96,19 @@ def compare_runs(run_a: Path, run_b: Path) -> int:
     """Print two runs side by side; the exit status."""
     frame = report.compare(run_a, run_b)
     for line in frame.attrs["broken"]:
-        errors.print(line, style="red", markup=False, soft_wrap=True)
-    print(frame.to_markdown(index=False) if len(frame) else "the two runs have no cell in common")
+        errors.print(terminal_text(line), style="red", markup=False, soft_wrap=True)
+    print(_markdown(frame) if len(frame) else "the two runs have no cell in common")
     return 0
+
+
+def _markdown(frame: "pd.DataFrame") -> str:
+    texts = [name for name in frame.columns if frame[name].map(lambda value: isinstance(value, str)).any()]
+    plain = frame.assign(**{name: frame[name].map(_cell) for name in texts})
+    return plain.rename(columns=markdown_text).to_markdown(index=False)
+
+
+def _cell(value: object) -> object:
+    return markdown_text(value) if isinstance(value, str) else value
 
 
 _TOLD = ("fid", "law_fd", "solver_rmse")
@@ -126,21 +137,23 @@ class _CellProgress:
         self._done += 1
         self._bar.update(self._task, description=f"cell {self._done} of {self._cells}", refresh=True)
         if record["status"] == "failed":
-            self._bar.console.print(f"{cell}: failed, {record['error']}", style="red", markup=False)
+            self._bar.console.print(terminal_text(f"{cell}: failed, {record['error']}"), style="red", markup=False)
             return
         quality = next((name for name in _TOLD if isinstance(record.get(name), float)), None)
         if quality is None:
             quality = next((name for name in record if name.startswith("fd_")), None)
         shown = "" if quality is None else f"{quality} {significant(record[quality])}, "
-        self._bar.console.print(f"{cell}: {shown}{record['nfe']:g} evaluations", markup=False)
+        self._bar.console.print(terminal_text(f"{cell}: {shown}{record['nfe']:g} evaluations"), markup=False)
 
     def warn(self, text: str) -> None:
-        self._bar.console.print(text, style="red", markup=False)
+        self._bar.console.print(terminal_text(text), style="red", markup=False)
 
     def timed(self, cell: Cell, record: Record) -> None:
         doubt = "" if record["timing_valid"] else f" ({record['timing_note']})"
         if record.get("latency_s_median") is None:
-            self._bar.console.print(f"{cell.words}: {record['timing_note']}", style="red", markup=False)
+            said = terminal_text(f"{cell.words}: {record['timing_note']}")
+            self._bar.console.print(said, style="red", markup=False)
             return
         per_image = 1000.0 * record["latency_s_median"] / record["timed_batch"]
-        self._bar.console.print(f"{cell.words}: {per_image:.3f} ms an image{doubt}", markup=False)
+        said = terminal_text(f"{cell.words}: {per_image:.3f} ms an image{doubt}")
+        self._bar.console.print(said, markup=False)

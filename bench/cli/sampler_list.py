@@ -6,11 +6,12 @@ from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, v
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from bench.cli.listing import Row, parameters
+from bench.cli.progress import output
+from bench.escape import terminal_text
 from models.errors import UsageError
 from models.grids import GRIDS
 from models.registry import origin
@@ -62,22 +63,21 @@ def source(cls: type) -> str:
 
 def show_samplers(found: Sequence[Row]) -> None:
     """Print the samplers as a table on stdout, then those that are not the tree's by source, then what is unusable."""
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = 120  # a log has no edge to wrap at
+    console = output()
     nfe = next(key for key in found[0] if key.startswith("nfe"))
     console.print(f"samplers; NFE: network evaluations an image {nfe[4:].replace('_', ' ')}, blank if unknown before\n")
     console.print(_table(found, nfe, console.width))
     for row in found:
         if row["unavailable"] is not None:
             reason = " ".join(row["unavailable"].split())
-            console.print(Text(f"\nunavailable: {row['name']} ({row['source']}): {reason}"), soft_wrap=True)
+            said = f"\nunavailable: {row['name']} ({row['source']}): {reason}"
+            console.print(Text(terminal_text(said)), soft_wrap=True)
     elsewhere: dict[str, list[str]] = {}
     for row in found:
         if row["source"] != _TREE and row["unavailable"] is None:
             elsewhere.setdefault(row["source"], []).append(row["name"])
     for where, names in elsewhere.items():
-        console.print(Text(f"\nfrom {where}: {', '.join(names)}"))
+        console.print(Text(terminal_text(f"\nfrom {where}: {', '.join(names)}")))
 
 
 def _table(found: Sequence[Row], nfe: str, width: int) -> Table:
@@ -96,7 +96,7 @@ def _table(found: Sequence[Row], nfe: str, width: int) -> Table:
 def _cell(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return "" if value is None else str(value)
+    return "" if value is None else terminal_text(str(value))
 
 
 def _blank(name: str, steps: int) -> Row:

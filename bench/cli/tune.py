@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from bench.escape import terminal_text
 from models.errors import UsageError
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def tune(
             lambda share: shown.update(task, completed=share, refresh=True),
         )
     if disturbed := verdict([], [monitor.stop()], None if found.type == "cpu" else []):
-        print(f"note: {disturbed} meanwhile; measure again on an idle machine", file=sys.stderr)
+        print(f"note: {terminal_text(disturbed)} meanwhile; measure again on an idle machine", file=sys.stderr)
     if not trials:
         raise UsageError(f"--batches {_joined(batches)}: not even the smallest fits into the memory; give smaller ones")
     chosen = _chosen(trials)
@@ -143,7 +144,7 @@ def _show(model: str, device: str, trials: list["Trial"], chosen: list[tuple["Tr
     from tabulate import tabulate
 
     winners = [winner for winner, _ in chosen]
-    print(f"network evaluations of {model} on {device}")
+    print(terminal_text(f"network evaluations of {model} on {device}"))
     headings = ["mode", "threads", "batch", "images x evaluations/s", "ms an evaluation", "95 %", "calls", "fastest"]
     rows = [_row(trial, trial in winners) for trial in trials]
     if all(trial.threads is None for trial in trials):

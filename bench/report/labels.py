@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.transforms import ScaledTranslation, Transform
 from numpy.typing import NDArray
 
+from bench.escape import figure_text
 from bench.report.columns import Row
 from bench.report.series import BEATEN, FAMILIES, MOST, Series
 from bench.report.style import GREY, INK, SMALL, TINY, plain, wrapped
@@ -56,10 +57,11 @@ def legend(axes: Axes, curves: Sequence[Curve], title: str | None) -> None:
     others = [pair for pair in pairs if not isinstance(pair[0], ErrorbarContainer)]
     family = {wrapped(curve.series.label): curve.series.family for curve in curves}
     entries = []
-    named = families([curve.series for curve in curves if not curve.series.beaten])
-    for name in named:
+    shown = families([curve.series for curve in curves if not curve.series.beaten])
+    named = {figure_text(name): name for name in shown}
+    for label, name in named.items():
         members = [pair for pair in lines if family[pair[1]] == name]
-        entries += [(Line2D([], [], linestyle="none"), name), *members] if members else []
+        entries += [(Line2D([], [], linestyle="none"), label), *members] if members else []
     entries = [*(entries or lines), *others]
     drawn = axes.legend(
         [handle for handle, _ in entries],
@@ -73,7 +75,7 @@ def legend(axes: Axes, curves: Sequence[Curve], title: str | None) -> None:
     )
     for text in drawn.get_texts():
         if text.get_text() in named:
-            text.set(color=FAMILIES.get(text.get_text(), INK), fontweight="bold")
+            text.set(color=FAMILIES.get(named[text.get_text()], INK), fontweight="bold")
     if title is not None:
         drawn.set_title(title, FontProperties(size=TINY))
 
@@ -141,7 +143,7 @@ def footnote(axes: Axes, beaten: Sequence[str], beyond: Sequence[str], last: Seq
     lines = [line for part in parts for line in fill(part, _WIDTH, break_on_hyphens=False).splitlines()]
     style: dict[str, Any] = {"fontsize": TINY, "color": GREY, "va": "top", "linespacing": 1.3}
     at: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "annotation_clip": False}
-    axes.annotate("\n".join(lines), (0, 0), (-30, -34), **at, **style)
+    axes.annotate(figure_text("\n".join(lines)), (0, 0), (-30, -34), **at, **style)
     return len(lines)
 
 

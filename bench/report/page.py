@@ -9,6 +9,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from bench.escape import html_text
 from bench.report.group import columns_of
 from bench.report.mode_table import TITLE as MODES
 from bench.report.mode_table import below as below_modes
@@ -27,6 +28,7 @@ from bench.report.tables import (
 _TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent),
     autoescape=True,
+    finalize=html_text,
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
@@ -47,7 +49,7 @@ def page(summary: Summary, figures: Mapping[str, bytes], captions: Mapping[str, 
         {
             "label": section.label,
             "answers": [each.sentence for each in section.answers],
-            # Styler has escaped it
+            # each cell has been escaped
             "table": Markup(html_table(section, f"table{n}")),
             "leaders": Markup(html) if (html := html_leaderboard(section, f"leaders{n}")) else None,
             "rows": len(section.rows),

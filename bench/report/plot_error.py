@@ -18,6 +18,7 @@ from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogFormatterMathtext, NullLocator
 
+from bench.escape import figure_text
 from bench.report.columns import Line, Row, known, line, rows_of, with_columns
 from bench.report.series import FAMILIES, Look, all_looks, by_family, one_mode_each
 from bench.report.style import FAINT, GREY, HALO, INK, TEXT, TINY, log_ticks, new_figure, plain, plain_axes, warning
@@ -88,7 +89,7 @@ def error_vs_nfe(summary: Summary) -> Figure:
         axes.set_xlabel("network evaluations an image (NFE)", fontsize=TEXT, color=INK)
     drawn = _legend(figure, looks, rows_of(measured), by_family(summary))
     notes = [_note(looks), *filter(None, [warning(summary)])]
-    drawn.set_title("\n".join(notes), FontProperties(size=TINY))
+    drawn.set_title(figure_text("\n".join(notes)), FontProperties(size=TINY))
     drawn.get_title().set_color(GREY)
     return figure
 
@@ -113,7 +114,7 @@ def _looks(rows: Sequence[Row], summary: Summary) -> dict[Line, Look]:
 def _panel(axes: Axes, rows: pd.DataFrame, measure: Measure, looks: dict[Line, Look], costs: Sequence[float]) -> None:
     plain_axes(axes)
     found = [row for row in rows_of(rows) if known(row[measure.column]) and known(row["nfe"]) and row["nfe"] > 0]
-    axes.set_title(str(rows["model"].iloc[0]), loc="left", fontsize=TEXT, fontweight="bold", color=INK)
+    axes.set_title(figure_text(str(rows["model"].iloc[0])), loc="left", fontsize=TEXT, fontweight="bold", color=INK)
     if not found:
         axes.axis("off")
         axes.text(0.5, 0.5, f"no {measure.name} was measured", ha="center", color=GREY, fontsize=TEXT)
@@ -220,13 +221,14 @@ def _legend(figure: Figure, looks: dict[Line, Look], rows: Sequence[Row], colour
     """Below the panels: the samplers by family. A grid is named unless it is that of most lines."""
     usual = _usual_grid(looks)
     family_of = {line(row): str(row["family"]) for row in rows}
+    headings = {figure_text(family): family for family in family_of.values()}
     entries: dict[str, Line2D] = {}
     for each, look in looks.items():
-        entries.setdefault(family_of[each], Line2D([], [], linestyle="none"))
+        entries.setdefault(figure_text(family_of[each]), Line2D([], [], linestyle="none"))
         handle = Line2D([], [], color=look.colour, marker=look.marker, linestyle=look.line, linewidth=1.0)
         handle.set(markersize=0.75 * look.size, markeredgecolor="white", markeredgewidth=0.4)
         # the same on another model looks the same
-        entries.setdefault(each[0] if each[1] == usual else f"{each[0]}, {each[1]}", handle)
+        entries.setdefault(figure_text(each[0] if each[1] == usual else f"{each[0]}, {each[1]}"), handle)
     drawn = figure.legend(
         list(entries.values()),
         list(entries),
@@ -238,8 +240,8 @@ def _legend(figure: Figure, looks: dict[Line, Look], rows: Sequence[Row], colour
         alignment="left",
     )
     for text in drawn.get_texts():
-        if text.get_text() in family_of.values():
-            text.set(color=FAMILIES.get(text.get_text(), INK) if coloured else INK, fontweight="bold")
+        if (family := headings.get(text.get_text())) is not None:
+            text.set(color=FAMILIES.get(family, INK) if coloured else INK, fontweight="bold")
     return drawn
 
 

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from bench.escape import figure_text
 from bench.report.columns import BUDGETS, Row, guest, known, line, percent, scientific
 from bench.report.display import NOTHING
 from bench.report.picture import Table, tables
@@ -64,7 +65,7 @@ def images(summary: Summary) -> Figure:
         sheet.text(_EDGE, y, "nothing to show: no cell was measured", color=GREY)
     for table in parts:
         if table.label:
-            sheet.text(_EDGE, y, fill(table.label, int(width * 17)), fontsize=TINY, color=GREY)
+            sheet.text(_EDGE, y, figure_text(fill(table.label, int(width * 17))), fontsize=TINY, color=GREY)
         _draw(sheet, table, y + _HEAD * bool(table.label))
         y += _size(table)[1]
     if note := warning(summary):
@@ -105,7 +106,7 @@ def _draw(sheet: _Sheet, table: Table, y: float) -> None:
         _name(sheet, y, "baseline", _described(table, table.baseline))
         _cell(sheet, table, left, y, table.baseline)
     if _has_head(table):
-        sheet.text(left + width + 2 * _GAP, y, _legend(table), fontsize=SMALL, color=GREY, linespacing=1.5)
+        sheet.text(left + width + 2 * _GAP, y, figure_text(_legend(table)), fontsize=SMALL, color=GREY, linespacing=1.5)
         y += down
     for n, column in enumerate(table.columns):
         sheet.text(left + n * pitch, y, _heading(table, column), fontweight="bold")

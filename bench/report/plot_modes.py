@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from bench.escape import figure_text
 from bench.report.columns import known
 from bench.report.modes import ModeCost
 from bench.report.quality import fd_label
@@ -81,8 +82,9 @@ def _panel(axes: Axes, section: Section) -> None:
     for line in (axes.axhline(0), axes.axvline(1)):
         line.set(color=INK, linewidth=0.9, linestyle=(0, (5, 3)), zorder=1.5)
     first = " or ".join(dict.fromkeys(str(each.first["mode"]) for each in section.modes))
-    axes.set_xlabel(f"times as fast as in {first}, higher is better", fontsize=TEXT, color=INK)
-    axes.set_ylabel(f"change of {fd_label(str(section.rank))} in %, lower is better", fontsize=SMALL, color=INK)
+    axes.set_xlabel(figure_text(f"times as fast as in {first}, higher is better"), fontsize=TEXT, color=INK)
+    change = figure_text(f"change of {fd_label(str(section.rank))} in %, lower is better")
+    axes.set_ylabel(change, fontsize=SMALL, color=INK)
     axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.02), fontsize=SMALL, frameon=False, alignment="left")
     _footnote(axes, points, bars)
 

@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from bench.escape import figure_text
 from bench.report.answer import Answer
 from bench.report.columns import Row, known, mode_words, percent, rows_of, setting, significant
 from bench.report.labels import Curve, beaten_names, families, footnote, legend, mark_beyond
@@ -130,7 +131,7 @@ def _draw(axes: Axes, panel: _Panel, drawn: list[Row], cost: Cost, fd: str, summ
     _references(axes, panel, fd)
     _front(axes, [row for row in drawn if row[cost.front]], cost, fd)
     axes.set_xlabel(cost.label, fontsize=TEXT, color=INK)
-    axes.set_ylabel(f"{fd_label(fd)}, lower is better", fontsize=TEXT, color=INK)
+    axes.set_ylabel(figure_text(f"{fd_label(fd)}, lower is better"), fontsize=TEXT, color=INK)
     left_out = len(panel.rows) - len(drawn)
     legend(axes, curves, f"{left_out} not drawn: no positive\ndistance or cost" if left_out else None)
     beyond = mark_beyond(axes, curves)

@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from bench.escape import figure_text
 from bench.report.columns import Row, guest, known, significant
 from bench.report.display import overhead
 from bench.report.plot_quality import answer_mode
@@ -121,13 +122,12 @@ def _draw(axes: Axes, groups: list[_Group]) -> None:
     axes.set_xlim(0, 1.32 * longest)
     y, ticks = 0.0, []
     for group in groups:
-        axes.text(0.004 * longest, y, group.label, fontsize=SMALL, fontweight="bold", color=INK, va="center").set(
-            path_effects=HALO
-        )
+        style: dict[str, Any] = {"fontsize": SMALL, "fontweight": "bold", "color": INK, "va": "center"}
+        axes.text(0.004 * longest, y, figure_text(group.label), path_effects=HALO, **style)
         for text, row in group.bars:
             y += 1
             _bar(axes, y, row, longest)
-            ticks.append((y, text))
+            ticks.append((y, figure_text(text)))
         y += _HEADING
     axes.set_ylim(y - 0.7, -2.6)
     axes.set_yticks([at for at, _ in ticks], [text for _, text in ticks])

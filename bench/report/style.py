@@ -3,6 +3,7 @@
 import io
 import math
 import re
+import warnings
 from collections.abc import Sequence
 from textwrap import fill
 
@@ -13,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
+from bench.escape import figure_text
 from bench.report.columns import flat
 from bench.report.notes import small_n
 from bench.report.summary import Section, Summary
@@ -36,8 +38,8 @@ def new_figure(summary: Summary, height: float, warned: bool = True) -> Figure:
 
 
 def title(summary: Summary, width: float) -> str:
-    """The title of the study on lines that fit a figure of so many inches."""
-    return fill(flat(summary.title, 200), int(9.5 * width))
+    """The title of the study for a figure, on lines that fit so many inches."""
+    return figure_text(fill(flat(summary.title, 200), int(9.5 * width)))
 
 
 def warning(summary: Summary) -> str | None:
@@ -48,10 +50,10 @@ def warning(summary: Summary) -> str | None:
 
 
 def wrapped(label: str, width: int = 26) -> str:
-    """A label on lines of so many characters: it may break at spaces and before or after some signs too."""
+    """A label for a figure, on lines of so many characters: it may break at spaces and beside some signs too."""
     marked = re.sub(r"(?<=[:,])(?=[^\W\d])|(?=\[)|(?<=\w\+)(?=\w)|(?<=[a-z])(?=[A-Z])", _BREAK, label)
     lines = fill(marked, width, break_on_hyphens=False, break_long_words=False)
-    return lines.replace(_BREAK, "").replace(_BREAK.strip(), "")
+    return figure_text(lines.replace(_BREAK, "").replace(_BREAK.strip(), ""))
 
 
 _BREAK = "\N{ZERO WIDTH SPACE} "
@@ -71,7 +73,7 @@ def panel_title(axes: Axes, section: Section, clock: str | None, width: int = 11
     text = section.label if clock is None else f"{section.label}\n{clock}"
     wrapped = "\n".join(fill(line, width) for line in text.splitlines())
     axes.set_title(
-        wrapped, loc="left", fontsize=TINY, color=GREY, pad=19.0 if raised else 6.0
+        figure_text(wrapped), loc="left", fontsize=TINY, color=GREY, pad=19.0 if raised else 6.0
     )  # above marks on the axes
 
 
@@ -122,6 +124,7 @@ def render(figure: Figure, kind: str) -> bytes:
     buffer = io.BytesIO()
     # fonts as TrueType, which journals ask for; without a date the bytes depend on the records only
     metadata = {"CreationDate": None} if kind == "pdf" else {"Software": None}
-    with matplotlib.rc_context({"pdf.fonttype": 42}):
+    with matplotlib.rc_context({"pdf.fonttype": 42}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from")  # a box stands for it; tables have the letter
         figure.savefig(buffer, format=kind, dpi=DPI, metadata=metadata, facecolor="white")
     return buffer.getvalue()

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from bench.escape import html_text, latex_text, markdown_text, needs_other_engine, plain_line
 from bench.report.columns import flat
 from bench.report.display import Column, columns
-from bench.report.escape import latex_text, markdown_text
 from bench.report.leaderboard import NOTE, is_long, leaderboard
 from bench.report.mode_table import MANY, mode_columns, mode_summary
 from bench.report.mode_table import TITLE as MODES
@@ -25,6 +25,7 @@ _PAGE = 45
 """Rows of a LaTeX table that fit on a page."""
 _FIT = r"\resizebox{\ifdim\width>\linewidth \linewidth\else \width\fi}{!}"
 """Scales what follows to the width of the text if it is wider."""
+_ENGINE = "% Of some letters pdflatex prints the numbers: use xelatex or lualatex, with a font that has them."
 
 
 def all_notes(section: Section) -> list[str]:
@@ -67,7 +68,7 @@ def _html(shown: list[Column], identity: str) -> str:
     if not shown[-1].number:
         left[shown[-1].heading] += "; white-space: normal; min-width: 12rem"
     styler.set_table_styles({name: [{"selector": "", "props": props}] for name, props in left.items()})
-    return styler.format(escape="html").format_index(escape="html", axis=1).to_html()
+    return styler.format(html_text).format_index(html_text, axis=1).to_html()
 
 
 def html_modes(section: Section, identity: str) -> str | None:
@@ -115,7 +116,7 @@ def _latex(shown: list[Column], caption: str, remarks: Sequence[str]) -> str:
 def latex(summary: Summary) -> str:
     """All tables, to be read with \\input beside booktabs and graphicx; the answers stand above, as comments."""
     lines = ["% Needs \\usepackage{booktabs,graphicx}. Made by sampler-bench from the records; do not edit."]
-    lines += [f"% {flat(answer.sentence, 10_000)}" for answer in summary.answers]
+    lines += [f"% {plain_line(answer.sentence)}" for answer in summary.answers]
     remarks = summary.remarks()
     if not summary.sections:
         lines += [latex_text(remark) + "\n" for remark in remarks]
@@ -125,6 +126,8 @@ def latex(summary: Summary) -> str:
     if summary.published:
         caption = " ".join([f"{flat(summary.title)}: {TITLE[0].lower()}{TITLE[1:]}.", *below(summary.published)])
         lines.append(_latex(comparison_columns(summary.published), caption, ()))
+    if any(map(needs_other_engine, lines)):
+        lines.insert(1, _ENGINE)
     return "\n".join(lines)
 
 

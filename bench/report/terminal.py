@@ -6,6 +6,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from bench.escape import terminal_text
 from bench.report.display import ALIKE, DOUBTFUL, NOTHING, SPEED_HEADINGS, Column, columns, measured
 from bench.report.leaderboard import is_long, leaderboard
 from bench.report.mode_table import MANY, mode_columns, mode_summary
@@ -94,7 +95,8 @@ def _wide_modes(shown: list[Column]) -> int:
 
 
 def _terminal(shown: list[Column], lines: list[str], baseline: list[bool]) -> Table:
-    table = Table(caption=Text(" ".join(lines)), caption_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    caption = Text(terminal_text(" ".join(lines)))
+    table = Table(caption=caption, caption_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.show_edge = table.pad_edge = False
     for column in shown:
         table.add_column(
@@ -105,7 +107,7 @@ def _terminal(shown: list[Column], lines: list[str], baseline: list[bool]) -> Ta
         )
     for n, highlighted in enumerate(baseline):
         # Text, because rich would read ddim[eta=0.5] as markup
-        cells = [Text(_aligned(column, n), style="bold" if column.best[n] else "") for column in shown]
+        cells = [Text(terminal_text(_aligned(column, n)), style="bold" if column.best[n] else "") for column in shown]
         table.add_row(*cells, style="cyan" if highlighted else None)
     return table
 
@@ -119,4 +121,4 @@ def _aligned(column: Column, n: int) -> str:
 def _narrow(heading: str) -> Text:
     """A heading on two lines: FD (digits) ↓ as "FD ↓" above "(digits)"."""
     first, *others = _SHORT.get(heading, heading).replace("Δ ", "Δ\u00a0").split(" ")
-    return Text("\n".join([" ".join([first, *others[1:]]), *others[:1]]))
+    return Text(terminal_text("\n".join([" ".join([first, *others[1:]]), *others[:1]])))

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from bench.escape import csv_text
 from bench.report.mode_table import frame as modes_frame
 from bench.report.page import page
 from bench.report.published import frame as published_frame
@@ -101,14 +102,15 @@ def _figures(summary: Summary, formats: Sequence[str]) -> dict[tuple[str, str], 
 
 def _csv(frame: pd.DataFrame) -> bytes:
     buffer = io.BytesIO()
-    _as_json(frame, (list, dict)).to_csv(buffer, index=False)
+    plain = _plain(frame, (list, dict), csv_text)
+    plain.set_axis([csv_text(str(name)) for name in plain.columns], axis=1).to_csv(buffer, index=False)
     return buffer.getvalue()
 
 
 def _parquet(frame: pd.DataFrame) -> bytes:
     buffer = io.BytesIO()
     # a record's parameters may be {}, which Parquet has no type for
-    plain = _as_json(frame, (dict,))
+    plain = _plain(frame, (dict,), _whole)
     plain.assign(**{name: _of_one_type(plain[name]) for name in plain.columns}).to_parquet(buffer, index=False)
     return buffer.getvalue()
 
@@ -124,13 +126,21 @@ def _of_one_type(column: "pd.Series[Any]") -> "pd.Series[Any]":
     return column
 
 
-def _as_json(frame: pd.DataFrame, kinds: tuple[type, ...]) -> pd.DataFrame:
-    """The frame with the cells of these kinds written as JSON."""
+def _whole(text: str) -> str:
+    """Text that UTF-8 can hold: a file name in another encoding has halves of characters."""
+    return text if text.isascii() else text.encode(errors="backslashreplace").decode()
+
+
+def _plain(frame: pd.DataFrame, kinds: tuple[type, ...], text: Callable[[str], str]) -> pd.DataFrame:
+    """The frame with the cells of these kinds written as JSON, and its text as a file has it."""
 
     def encode(value: Any) -> Any:
+        if isinstance(value, str):
+            return text(value)
         return json.dumps(value) if isinstance(value, kinds) else value
 
-    mixed = [name for name in frame.columns if frame[name].map(lambda value: isinstance(value, kinds)).any()]
+    kinds_and_text = (str, *kinds)
+    mixed = [name for name in frame.columns if frame[name].map(lambda value: isinstance(value, kinds_and_text)).any()]
     return frame.assign(**{name: frame[name].map(encode) for name in mixed})
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from bench.cli.listing import RESULTS
 from bench.cli.progress import bar
+from bench.escape import terminal_text
 from models.description import load_card
 from models.errors import UsageError
 from models.registry import unknown
@@ -60,12 +61,12 @@ def train_on_classes(given: dict[str, Any]) -> int:
 
     folder = train_extractor(ExtractorOptions(**given), _training_progress)
     if folder is not None:
-        print(f'{folder}\nin a study: extractor = "{folder}"\nand for training: --extractor {folder}')
+        print(terminal_text(f'{folder}\nin a study: extractor = "{folder}"\nand for training: --extractor {folder}'))
     return 0
 
 
-def _show_use(folder: Path) -> None:
-    card = load_card(folder)
+def _show_use(path: Path) -> None:
+    card, folder = load_card(path), terminal_text(str(path))
     if card.is_generator:
         print(f'{folder}\nin a block of a study: model = "{folder}", samplers = ["one-step"]')
     elif card.is_exact:
@@ -87,6 +88,6 @@ def _training_progress(stage: str, steps: int) -> Iterator[Report]:
             if step % 20 == 0 or step == steps:
                 shown.update(task, completed=step, description=said, refresh=True)
             if not shown.console.is_terminal and (step % 500 == 0 or step == steps):
-                shown.console.print(f"{said}, step {step} of {steps}")  # a log file shows no bar
+                shown.console.print(f"{said}, step {step} of {steps}", markup=False)  # a log file shows no bar
 
         yield report_step

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from bench.datasets import DATA_SETS, DataSet, is_archive, open_data
 from bench.environment import device_name
+from bench.escape import terminal_text
 from bench.quality.extractors import compact_names
 from bench.training.options import CifarOptions, TrainingOptions, unet_config
 from models.card import Card
@@ -37,7 +38,7 @@ _PART = ", a part"
 
 def to_stderr(line: str) -> None:
     """What `say` is unless told otherwise."""
-    print(line, file=sys.stderr, flush=True)
+    print(terminal_text(line), file=sys.stderr, flush=True)
 
 
 HELD_OUT = 10

@@ -7,9 +7,11 @@ from functools import partial
 from pathlib import Path
 
 from rich.progress import Progress, TaskID
+from rich.text import Text
 
 from bench.cli.progress import bar, errors
 from bench.environment import describe, pick_device
+from bench.escape import terminal_text
 from bench.files import make_room
 from bench.record import write_json
 from bench.study import Metric
@@ -75,8 +77,7 @@ def versus(options: VersusOptions) -> int:
         found = _sampling(options, pairs, setting)
     about = {"schema": SCHEMA, "options": asdict(options) | {"out": str(options.out)}} | started
     write_json(options.out, content(found, whole, about | {"environment": describe(setting.device)}))
-    print(markdown(found, whole, options.batch))
-    print(f"\n{options.out}")
+    print(terminal_text(f"{markdown(found, whole, options.batch)}\n\n{options.out}"))
     return 0
 
 
@@ -98,7 +99,7 @@ def _end_to_end(
     options: VersusOptions, pair: Pair, setting: Setting, metrics: list[Metric]
 ) -> list[end_to_end.EndToEnd]:
     modes = [parse_mode(mode) for mode in options.modes]
-    with errors.status(f"loading model {options.model!r} ..."):
+    with errors.status(Text(terminal_text(f"loading model {options.model!r} ..."))):
         cells = [Ours.load(options.model, [pair.ours], mode, setting, metrics, options.images)[0] for mode in modes]
     cells[0].rig.warm_up()
     with bar() as shown:
