@@ -102,9 +102,11 @@ def compare_runs(run_a: Path, run_b: Path) -> int:
 
 
 def _markdown(frame: "pd.DataFrame") -> str:
+    """A table of Markdown; underscores within a heading mark nothing, and are left for those who read it as it is."""
     texts = [name for name in frame.columns if frame[name].map(lambda value: isinstance(value, str)).any()]
     plain = frame.assign(**{name: frame[name].map(_cell) for name in texts})
-    return plain.rename(columns=markdown_text).to_markdown(index=False)
+    headings = {name: name if str(name).isidentifier() else markdown_text(str(name)) for name in plain.columns}
+    return plain.rename(columns=headings).to_markdown(index=False)
 
 
 def _cell(value: object) -> object:
