@@ -17,6 +17,7 @@ from bench.solution import Problem, Solutions, has_solver_error
 from bench.timing.capture import Graph
 from bench.timing.trajectory import Trajectory, WrongCount
 from models.execution import arithmetic
+from samplers.about import About, about, declared_evaluations
 
 _FLOW_DEPENDS_ON = (
     *("model_sha256", "architecture_sha256", "clip", "labels"),
@@ -52,6 +53,8 @@ def measure(
         advanced: told how many images are done.
     """
     model, sampler, name = resolved.model, resolved.sampler, resolved.cell.sampler
+    with unchanged(name, ProcessState()):  # asked before its images are made, which takes long
+        said, declared = about(name, sampler), declared_evaluations(name, sampler, resolved.levels)
     with arithmetic(resolved.mode.precision), unchanged(name, rig.weights):
         trajectory = Trajectory(rig, resolved, graphs if resolved.mode.graph else None)
         generation = Generation(trajectory, rig.study.images, rig.batch, fixed=resolved.mode.fixed_batch)
@@ -65,8 +68,6 @@ def measure(
             score.add(samples, pixels)
             advanced(len(samples))
         trajectory.release()
-    with unchanged(name, ProcessState()):
-        declared = sampler.nfe(list(resolved.levels))
     nfe = trajectory.evaluations / generation.drawn
     _require_evaluations(name, nfe, declared)
     quality, remarks = score.columns(resolved.seed)
@@ -75,6 +76,7 @@ def measure(
     counts = {
         "nfe": nfe,
         "nfe_declared": declared,
+        "stochastic": said.stochastic,
         "nfe_first_batch": first if declared is None else None,
         "captured": trajectory.captured,
         "generation_batch": generation.batch,
@@ -83,7 +85,7 @@ def measure(
         "preview_kind": preview_kind(model.card.shape),
     }
     refusals = [] if trajectory.refusal is None else [trajectory.refusal]
-    note = "; ".join([*_remarks(resolved, declared, nfe), *refusals, *remarks]) or None
+    note = "; ".join([*_remarks(resolved, said, declared, nfe), *refusals, *remarks]) or None
     return Measurement(quality | counts | {"note": note}, preview)
 
 
@@ -92,7 +94,7 @@ def _require_evaluations(name: str, nfe: float, declared: int | None) -> None:
 
     More are no fault: the cell is charged with what it made.
     """
-    least = declared if isinstance(declared, int) else 1
+    least = 1 if declared is None else declared
     if nfe < least:
         raise WrongCount(
             f"{name} made {nfe:g} evaluations an image, of which there have to be {least} or more: it keeps what the "
@@ -124,13 +126,13 @@ def _solver_error(resolved: Resolved, rig: Rig, solutions: Solutions, score: Sco
         return dict(solutions.columns(problem, torch.cat(score.first)))
 
 
-def _remarks(resolved: Resolved, declared: int | None, nfe: float) -> list[str]:
+def _remarks(resolved: Resolved, said: About, declared: int | None, nfe: float) -> list[str]:
     """What whoever reads a cell's row must know."""
-    sampler, remarks = resolved.sampler, list[str]()
+    remarks = list[str]()
     if declared is not None and nfe != declared:
         remarks.append(f"the sampler declares {declared} evaluations an image, but made {nfe:g}")
-    if sampler.needs == "generator" and not resolved.model.card.is_generator:
+    if said.needs == "generator" and not resolved.model.card.is_generator:
         remarks.append("a denoiser's x_0 is a posterior mean, not a sample")
     if resolved.model.card.round_time:
         remarks.append("the network is told the nearest whole index of every level (round_time)")
-    return remarks + ([sampler.caveat] if sampler.caveat else [])
+    return remarks + ([said.caveat] if said.caveat else [])

@@ -7,20 +7,34 @@ registered sampler.
 
 import dataclasses
 import json
-from typing import Any
 
 import torch
 
 from bench import exact
-from bench.conformance import SHAPE, Check, Nonconforming, NotApplicable, Result, call, require, run_check, sample
+from bench.conformance import (
+    SHAPE,
+    Check,
+    Nonconforming,
+    NotApplicable,
+    Result,
+    call,
+    declared,
+    require,
+    run_check,
+    sample,
+)
 from bench.law_checks import converges, keeps_precision, reaches_gaussian, reaches_mixture, reaches_point
 from bench.noise import ImageNoise
 from bench.purity.checks import PURITY_CHECKS
+from bench.record import SCHEMA, Record, fault_once_written
 from bench.repeat_checks import repeats_at_ends
 from models.denoiser import Denoiser
 from models.grids import GRIDS
+from models.parameters import parameters_of
+from models.plain import NotPlain
 from models.schedule import DiscreteVP
 from samplers import SAMPLERS, Sampler
+from samplers.about import about
 
 __all__ = ["CHECKS", "Check", "Result", "run_check"]
 
@@ -69,29 +83,39 @@ def _counts(sampler: Sampler) -> str:
     few = () if sampler.places_steps else ((1, "trailing"), (2, "trailing"), (9, "logsnr[clean=false]"))
     for steps, grid in (*few, (10, "trailing"), (20, "trailing")):
         run = sample(sampler, exact.gaussian(), steps, grid=grid)
-        declared = sampler.nfe(GRIDS.make(grid)(DiscreteVP.linear(), steps))
-        if declared is None:
+        said = declared(sampler, GRIDS.make(grid)(DiscreteVP.linear(), steps))
+        if said is None:
             raise NotApplicable("it declares no number of evaluations: they are known once they are made")
         made = run.evaluations
-        require(made == declared, f"{steps} steps on {grid}: declares {declared} evaluations, makes {made:g}")
+        require(made == said, f"{steps} steps on {grid}: declares {said} evaluations, makes {made:g}")
         found.append(f"{made:g} at {steps}")
     return "evaluations as declared: " + ", ".join(found)
 
 
 def _round_trips(sampler: Sampler) -> str:
     require(dataclasses.is_dataclass(sampler), "not a dataclass; decorate the class with @dataclass(frozen=True)")
-    parameters: dict[str, Any] = dataclasses.asdict(sampler)  # type: ignore[call-overload]
     frozen = type(sampler).__dataclass_params__.frozen  # type: ignore[attr-defined]
     try:
-        text = json.dumps(parameters, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise Nonconforming(f"parameters {parameters!r} cannot be stored as JSON: {error}") from None
+        parameters = parameters_of(sampler)
+    except NotPlain as error:
+        raise Nonconforming(f"parameter {error}") from None
     require(frozen, "the dataclass is not frozen; a sampler must have no state")
     spec = SAMPLERS.name_of(sampler) + "[" + ",".join(f"{k}={json.dumps(v)}" for k, v in parameters.items()) + "]"
     require(SAMPLERS.make(spec) == sampler, f"{spec} makes {SAMPLERS.make(spec)!r}, not {sampler!r}")
     short = SAMPLERS.spec_of(sampler)
     require(SAMPLERS.make(short) == sampler, f"{short} makes {SAMPLERS.make(short)!r}, not {sampler!r}")
-    return f"{text} and back"
+    return f"{json.dumps(parameters)} and back"
+
+
+def _recordable(sampler: Sampler) -> str:
+    said, steps = about(type(sampler).__qualname__, sampler), 10
+    evaluations = declared(sampler, GRIDS.make("trailing")(DiscreteVP.linear(), steps))
+    columns: Record = {"sampler": type(sampler).__qualname__, "sampler_parameters": parameters_of(sampler)}
+    columns |= {"family": said.family, "stochastic": said.stochastic, "note": said.caveat}
+    columns |= {"nfe": evaluations or steps, "nfe_declared": evaluations}
+    wrong = fault_once_written(_OTHERS | columns)
+    require(wrong is None, f"no record can hold what it says of itself: {wrong}")
+    return f"{len(columns)} columns, written and read back"
 
 
 def _declares_noise(sampler: Sampler) -> str:
@@ -103,6 +127,18 @@ def _declares_noise(sampler: Sampler) -> str:
     return f"{draws[0]} and {draws[1]} draws of noise in 20 steps, on trailing and logsnr"
 
 
+_OTHERS: Record = {
+    "schema": SCHEMA,
+    "id": "check",
+    "status": "ok",
+    "grid": "trailing",
+    "steps": 10,
+    "seed": 0,
+    "model": "check",
+}
+_OTHERS |= {"model_sha256": "check", "images": 1, "batch": 1, "dtype": "fp32", "device_name": "check"}
+"""Columns of a record that come from elsewhere."""
+
 CHECKS: tuple[Check, ...] = (
     Check("keeps shape, dtype and device, and stays finite", _keeps_shape),
     Check("leaves its input untouched", _leaves_input),
@@ -112,6 +148,7 @@ CHECKS: tuple[Check, ...] = (
     Check("makes an image independent of its batch", _independent_of_batch),
     Check("evaluates the network as often as it declares", _counts),
     Check("has parameters that survive JSON", _round_trips),
+    Check("says what a record can hold", _recordable),
     Check("says whether it is stochastic", _declares_noise),
     Check("adds no noise on the last step", reaches_point),
     Check("keeps its precision near the data", keeps_precision),

@@ -17,7 +17,6 @@ import glob
 import hashlib
 import os
 import sys
-import sysconfig
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -27,8 +26,6 @@ from pathlib import Path
 
 from models.files import sha256_of
 
-_INSTALLED = {"site-packages", "dist-packages"}
-_LIBRARY = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib"))
 _OF_THE_SYSTEM = tuple(map(Path, ("/proc", "/sys", "/dev")))
 _LONGEST = 255  # characters of a file's name: what is longer is prose
 
@@ -60,17 +57,6 @@ class Module:
 def in_tree(name: str) -> bool:
     """Whether a module's name is that of one of this benchmark's own."""
     return name.partition(".")[0] in ("bench", "models", "samplers")
-
-
-def is_installed(path: Path) -> bool:
-    """Whether a file is of the standard library or of an installed package."""
-    return bool(_INSTALLED.intersection(path.parts)) or is_standard(path)
-
-
-def is_standard(path: Path) -> bool:
-    """Whether a file is of the standard library."""
-    real = path.resolve()
-    return not _INSTALLED.intersection(real.parts) and any(real.is_relative_to(folder) for folder in _LIBRARY)
 
 
 def module_file(name: str) -> Path | None:

@@ -12,10 +12,13 @@ from bench.purity.aspect import Change
 from bench.purity.unchanged import Impure, ProcessState, other_random_states, unchanged
 from bench.purity.weights import KeptWeights
 from models.denoiser import Denoiser
+from models.errors import PluginError
+from models.foreign import INTERRUPTIONS, told
 from models.grids import GRIDS
 from models.networks import Network, counted
 from models.schedule import DiscreteVP, Level, Schedule
 from samplers import Noise, Sampler
+from samplers.about import declared_evaluations
 
 SHAPE = (1, 8, 8)
 
@@ -51,15 +54,22 @@ def run_check(check: Check, sampler: Sampler) -> Result:
             return Result("passed", check.run(sampler))
     except NotApplicable as reason:
         return Result("skipped", str(reason))
-    except (Nonconforming, Impure) as failure:
+    except (Nonconforming, Impure, PluginError) as failure:
         return Result("failed", str(failure))
-    except Exception as error:
-        return Result("failed", f"raised {type(error).__name__}: {error}")
+    except INTERRUPTIONS:
+        raise
+    except BaseException as error:
+        return Result("failed", f"raised {told(error)}")
 
 
 def require(holds: bool, message: str) -> None:
     if not holds:
         raise Nonconforming(message)
+
+
+def declared(sampler: Sampler, levels: Sequence[Level]) -> int | None:
+    """Evaluations an image that it declares, as a run asks for them."""
+    return declared_evaluations(type(sampler).__qualname__, sampler, levels)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from bench import exact
 from bench.escape import figure_text
 from bench.report.style import DPI, FAINT, GREY, INK, SMALL, TEXT, log_ticks, plain_axes, render
+from models.foreign import INTERRUPTIONS, told
 from samplers import SAMPLERS, Sampler
 
 _BLUE = "#0072B2"
@@ -34,10 +35,10 @@ def draw(name: str, sampler: Sampler, path: Path) -> exact.Convergence:
         if sampler.order is None:
             raise NothingToDraw(f"{name} declares no order, as it does not solve the probability-flow ODE")
         found = exact.convergence(sampler)
-    except NothingToDraw:
+    except (NothingToDraw, *INTERRUPTIONS):
         raise
-    except Exception as error:  # whatever a stranger's sampler raises
-        raise NothingToDraw(f"{name} raised {type(error).__name__}: {error}") from error
+    except BaseException as error:  # whatever a stranger's sampler raises
+        raise NothingToDraw(f"{name} raised {told(error)}") from error
     if not all(math.isfinite(error) and error > 0.0 for error in found.errors):
         raise NothingToDraw(f"the errors of {name} are not positive numbers: {list(found.errors)}")
     path.parent.mkdir(parents=True, exist_ok=True)

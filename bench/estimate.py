@@ -12,6 +12,7 @@ from bench.rig import PLAIN, Rig
 from bench.solution import evaluations, has_solver_error
 from bench.timing.clock import Stopwatch
 from models.modes import Mode, parse_mode
+from samplers.about import declared_evaluations
 
 _CALIBRATION_S = 1.0
 """Of network evaluations, a model."""
@@ -47,7 +48,7 @@ def estimate(rig: Rig) -> Estimate:
         card = rig.model_of(cell).card
         with put_back(cell.sampler):
             sampler, levels = place(cell, card, rig.subject.card)
-            cells.append((cell, sampler.nfe(list(levels))))
+            cells.append((cell, declared_evaluations(cell.sampler, sampler, levels)))
         if "solver_error" in study.metrics and has_solver_error(sampler, card.is_generator):
             problem = (cell.model, cell.clip, cell.seed, levels[0], levels[-1])  # solved once for all its cells
             solutions[problem] = min(study.solver_images, study.images) * evaluations(levels[-1])

@@ -15,7 +15,7 @@ from bench.record import NewerRun
 from bench.rig import PLAIN, Rig
 from bench.sources import architecture_sha256
 from models.execution import arithmetic
-from models.weights import shortened
+from models.foreign import INTERRUPTIONS, told
 from models.zoo import Model, load_model
 
 Tell = Callable[[str], None]
@@ -92,16 +92,16 @@ def _looked(rig: Rig, name: str, subject: Model, before: Sequence[ModelLook], wa
         key = (subject.sha256, architecture_sha256(subject))
         done = next((each for each in before if each.key == key and each.evaluations), None)
         return done or _brief(rig, name, subject)
-    except Exception as error:  # whatever a stranger's network raises
-        # half a character has no place in a file
-        said = shortened(f"{type(error).__name__}: {error}").encode(errors="replace").decode()
+    except INTERRUPTIONS:
+        raise
+    except BaseException as error:  # whatever a stranger's network raises
         return ModelLook(
             model=subject.card.name,
             model_sha256=subject.sha256,
             architecture_sha256=None,
             data=None,
             evaluations=0,
-            wrong=[f"it could not be looked at ({said})"],
+            wrong=[f"it could not be looked at ({told(error)})"],
         )
 
 
@@ -137,5 +137,7 @@ def _floors(rig: Rig, there: Sequence[Floors]) -> list[Floors]:
         return []
     try:
         return [measure_floors(extractor, reference, rig.subject.card.shape, rig.study.images)]
-    except Exception:  # whatever a stranger's extractor raises: cells that need the same will say why
+    except INTERRUPTIONS:
+        raise
+    except BaseException:  # whatever a stranger's extractor raises: cells that need the same will say why
         return []

@@ -39,8 +39,12 @@ class SampleCheck:
         self._at_once = device.type == "cpu"
         self._found = list[tuple[Tensor, int]]()  # images that are not finite, and images, of each batch
 
-    def add(self, samples: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> None:
-        """Take a batch; BadSamples for another shape or dtype, and on a CPU, where nothing waits, for NaN and Inf."""
+    def add(self, samples: object, shape: tuple[int, ...], dtype: torch.dtype) -> None:
+        """Take a batch; BadSamples for what is no tensor of this shape and dtype, and on a CPU, where nothing waits,
+        for NaN and Inf.
+        """
+        if not isinstance(samples, Tensor):
+            raise BadSamples(f"expected a tensor of shape {shape}, the sampler returned a {type(samples).__name__}")
         if samples.shape != shape or samples.dtype != dtype:
             raise BadSamples(
                 f"expected {dtype} of shape {shape}, the sampler returned {samples.dtype} of shape "

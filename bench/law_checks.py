@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from bench import exact
-from bench.conformance import SHAPE, NotApplicable, call, require, sample
+from bench.conformance import SHAPE, NotApplicable, call, declared, require, sample
 from bench.noise import ImageNoise
 from models.denoiser import Denoiser
 from models.networks import Network
@@ -45,7 +45,7 @@ def keeps_precision(sampler: Sampler) -> str:
         raise NotApplicable("it goes to x_0 in every step, and so has nothing to lose on the way")
     if sampler.places_steps:
         raise NotApplicable("it places its steps itself, and so never goes as low")
-    if sampler.nfe(levels) is None:
+    if declared(sampler, levels) is None:
         raise NotApplicable("it chooses its own steps, whose error is its tolerance")
     noise = ImageNoise(0, numbers)
     point = law.points[0].expand(len(numbers), *SHAPE)

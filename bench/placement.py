@@ -6,6 +6,7 @@ from functools import lru_cache
 from bench.plan import Cell
 from models.card import Card
 from models.errors import UsageError
+from models.foreign import foreign
 from models.grids import GRIDS
 from models.schedule import Level, Schedule
 from models.schedule_cards import DISCRETE, ScheduleCard
@@ -42,7 +43,8 @@ def place(cell: Cell, card: Card, main: Card) -> tuple[Sampler, list[Level]]:
             f"{card.name!r} is of kind {card.schedule.kind!r}, which has none. Leave this sampler out"
         )
     try:
-        levels = list(_levels(card.schedule, cell.grid, cell.steps))
+        with foreign(f"grid {cell.grid!r}"):
+            levels = list(_levels(card.schedule, cell.grid, cell.steps))
     except UsageError as error:
         raise UsageError(f"{cell}: {error}") from None
     if levels[0].alpha == 0.0 and not (sampler.starts_at_noise or sampler.places_steps):

@@ -12,6 +12,7 @@ from models.grids import GRIDS, Grid, TooManySteps
 from models.modes import Mode
 from models.schedule import Schedule
 from samplers import SAMPLERS, Sampler, registry
+from samplers.about import declared_evaluations
 
 _USUAL = str(Mode())
 
@@ -123,6 +124,7 @@ def most_steps(sampler: Sampler, grid: Grid, schedule: Schedule, budget: int) ->
         UsageError: the sampler does not declare its evaluations, one step takes more than the budget, or the grid
             cannot be placed on the schedule at all.
     """
+    spec = SAMPLERS.spec_of(sampler)
 
     def evaluations(steps: int) -> int:
         try:
@@ -131,15 +133,15 @@ def most_steps(sampler: Sampler, grid: Grid, schedule: Schedule, budget: int) ->
             if steps == 1:
                 raise
             return budget + 1
-        declared = sampler.nfe(levels)
+        declared = declared_evaluations(spec, sampler, levels)
         if declared is None:
-            raise UsageError(f"{SAMPLERS.spec_of(sampler)} cannot say its evaluations before; give its block steps")
+            raise UsageError(f"{spec} cannot say its evaluations before; give its block steps")
         return declared
 
-    with registry.around(SAMPLERS.spec_of(sampler)):
+    with registry.around(spec):
         found = bisect_right(range(1, budget + 1), budget, key=evaluations)
     if found == 0:
-        raise UsageError(f"{SAMPLERS.spec_of(sampler)} takes more than {budget} evaluations in a single step")
+        raise UsageError(f"{spec} takes more than {budget} evaluations in a single step")
     return found
 
 

@@ -234,6 +234,11 @@ def fault_once_written(record: Record) -> str | None:
         return str(error)
 
 
+def fault_of_identity(identity: Mapping[str, Any]) -> str | None:
+    """Why a cell could not be recorded, told before anything is measured, in a line; None if it could."""
+    return fault_once_written({"schema": SCHEMA, "id": cell_id(dict(identity)), "status": "failed", **identity})
+
+
 def _refuse_newer(path: Path, content: object, newest: int, instead: str) -> None:
     schema = content.get("schema") if isinstance(content, dict) else None
     if isinstance(schema, int) and schema > newest:

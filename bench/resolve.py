@@ -1,6 +1,5 @@
 """From a cell to what is run: its model, sampler and levels, and its identity, all that decides its result."""
 
-import dataclasses
 import hashlib
 import struct
 from collections.abc import Sequence
@@ -16,9 +15,11 @@ from bench.sources import architecture_sha256, code_sha256, extractor_code_sha25
 from models.denoiser import Clip
 from models.grids import GRIDS
 from models.modes import Mode
+from models.parameters import parameters_of
 from models.schedule import Level
 from models.zoo import Model
 from samplers import Sampler
+from samplers.about import about
 
 DYNAMIC_QUANTILE = 0.995
 """Of an image's pixels, that dynamic thresholding keeps: the value of DPM-Solver's code and of diffusers."""
@@ -75,11 +76,11 @@ def resolve(cell: Cell, rig: Rig) -> Resolved:
         "compile": mode.compile,
         "graph": mode.graph,
         "sampler": cell.sampler,
-        "sampler_parameters": dataclasses.asdict(sampler),  # type: ignore[call-overload]
-        "family": sampler.family,
+        "sampler_parameters": parameters_of(sampler),
+        "family": about(cell.sampler, sampler).family,
         "sampler_sha256": sampler_sha256(type(sampler)),
         "grid": cell.grid,
-        "grid_parameters": dataclasses.asdict(GRIDS.make(cell.grid)),
+        "grid_parameters": parameters_of(GRIDS.make(cell.grid)),
         "steps": cell.steps,
         "levels_sha256": _levels_sha256(levels),
         "seed": cell.seed,

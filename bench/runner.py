@@ -4,10 +4,10 @@ Whatever is recorded already is skipped, in either part.
 """
 
 import os
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -20,7 +20,7 @@ from bench.look import read_look
 from bench.placement import grid_ends
 from bench.plan import Cell, Expectation, expectations, plan
 from bench.purity.unchanged import ProcessState, put_back
-from bench.record import SCHEMA, Record, RunFolder, cell_id, fault_once_written
+from bench.record import SCHEMA, Record, RunFolder, cell_id, fault_of_identity, fault_once_written
 from bench.resolve import Resolved, resolve
 from bench.rig import Rig
 from bench.solution import Solutions
@@ -32,6 +32,11 @@ from bench.timing.memory import is_out_of_memory
 from bench.timing.monitor import monitor_of
 from bench.timing.rounds import Rounds, Setting
 from bench.timing.work import Work
+from models.errors import NotWritten, UsageError
+from models.foreign import INTERRUPTIONS, foreign, told, trace
+from models.plain import NotPlain, plain
+from models.writing import naming
+from samplers.about import declared_evaluations
 
 
 @dataclass
@@ -89,9 +94,9 @@ def run_study(
     folder.refuse_newer()
     read_look(folder.path)  # and so is the look of a newer version
     with put_back(f"planning the study {study.name!r}"):
-        resolved = [(cell, resolve(cell, rig)) for cell in plan(study)]
+        resolved = [(cell, _resolved(cell, rig)) for cell in plan(study)]
         published = expectations(study)
-    names = {cell: cell_id(each.identity) for cell, each in resolved}
+    names = {cell: _name(each) for cell, each in resolved}
     # where a model has no range to clip to, a clipped cell and one that is not are the same
     cells = {names[cell]: each for cell, each in resolved}
     read = {name: folder.read(name, each.identity) for name, each in cells.items()}
@@ -160,34 +165,41 @@ class _Run:
 
     def _measured(self, name: str, resolved: Resolved) -> Record:
         """The record of a cell, measured now; its preview is written before it."""
-        rig, expected = self._rig, self._expected[name]
+        rig, model = self._rig, resolved.model
         record: Record = {"schema": SCHEMA, "id": name, "status": "ok", "error": None, "note": None}
         record |= {**resolved.identity, "device": rig.device.type, "intervals": len(resolved.levels) - 1}
-        record |= grid_ends(resolved.sampler, resolved.levels)
         record |= {"load_average_1min": os.getloadavg()[0]}  # above this process's own threads: others disturbed it
-        model = resolved.model
         record |= {"model_source": model.source, "model_variance": model.card.variance}
         record |= {"model_weights_sha256": model.weights_sha256}  # what a study may pin
         log = self._folder.cells / f"{name}.traceback.txt"
-        try:
-            with torch.inference_mode():
-                record |= {"compile_s": self._compiled(resolved)}
-                solutions = Solutions(self._folder.path / "solutions")
-                advanced = self._progress.advanced
-                found = measure(resolved, rig, self._graphs, solutions, lambda images: advanced(images * expected))
-            complete = record | {"stochastic": resolved.sampler.stochastic, **found.columns}
-            if (wrong := fault_once_written(complete | self._environment)) is not None:
-                raise ValueError(f"what was measured makes no sense: {wrong}")
-            record = complete
-            save_preview(found.preview, self._folder.preview(name))
-            log.unlink(missing_ok=True)
-        except OSError:
-            raise  # a full disk is no sampler's failure
-        except Exception as error:  # whatever a sampler raises is that cell's result
-            notes = getattr(error, "__notes__", [])  # of what the sampler changed before
-            record |= {"status": "failed", "error": "; ".join([f"{type(error).__name__}: {error}", *notes])}
-            log.write_text(traceback.format_exc())
+        record |= self._tried(name, resolved, record, log)
         return record | self._environment | {"finished": datetime.now(UTC).isoformat(timespec="seconds")}
+
+    def _tried(self, name: str, resolved: Resolved, known: Record, log: Path) -> Record:
+        """What a cell adds to what is known of it before; a failure's traceback is written to the log."""
+        expected = self._expected[name]
+
+        def advanced(images: int) -> None:
+            with naming(Path("the progress")):  # as on a terminal that is gone
+                self._progress.advanced(images * expected)
+
+        ends: Record = {}
+        try:
+            ends = dict(grid_ends(resolved.sampler, resolved.levels))
+            with torch.inference_mode():
+                compiled: Record = {"compile_s": self._compiled(resolved)}
+                solutions = Solutions(self._folder.path / "solutions")
+                found = measure(resolved, self._rig, self._graphs, solutions, advanced)
+            columns = _sound(ends | compiled | found.columns, known | self._environment)
+        except (NotWritten, *INTERRUPTIONS):
+            raise  # a full disk is no sampler's failure
+        except BaseException as error:  # whatever a sampler raises is that cell's result
+            with naming(log):
+                log.write_text(trace(error), encoding="utf-8", errors="backslashreplace")
+            return ends | {"status": "failed", "error": told(error)}
+        save_preview(found.preview, self._folder.preview(name))
+        log.unlink(missing_ok=True)
+        return columns
 
     def _compiled(self, resolved: Resolved) -> float | None:
         """Seconds of the first evaluation of a compiled network, in which it is compiled.
@@ -225,8 +237,8 @@ class _Run:
             if setting.failed or setting.times.rounds >= rule.repeats:
                 self._progress.timed(setting.resolved.cell, setting.columns)
 
-        work = Work(rig)
-        Rounds(rig, self._graphs, monitor_of(rig.device), Stopwatch(rig.device), work.of).run(settings, done)
+        rounds = Rounds(rig, self._graphs, monitor_of(rig.device), Stopwatch(rig.device), Work(rig).of)
+        rounds.run(settings, done)
         return sum(setting.failed for setting in settings)
 
 
@@ -237,11 +249,38 @@ def _published(cell: str, expected: Expectation) -> dict[str, Any]:
     return {"cell": cell} | words | content
 
 
+def _resolved(cell: Cell, rig: Rig) -> Resolved:
+    """A cell made ready; UsageError, too, for whatever its sampler or grid raises meanwhile."""
+    with foreign(str(cell)):
+        return resolve(cell, rig)
+
+
+def _name(resolved: Resolved) -> str:
+    """The id of a cell; UsageError if no record could hold what determines it."""
+    if (wrong := fault_of_identity(resolved.identity)) is not None:
+        raise UsageError(
+            f"{resolved.cell}: no record can hold it, which has values of JSON, lists and tables three deep at most: "
+            f"{wrong}"
+        )
+    return cell_id(resolved.identity)
+
+
+def _sound(columns: Record, known: Record) -> Record:
+    """Columns as a record holds them; ValueError if they, with those known before, make no sense."""
+    try:
+        found: Record = plain(columns)
+        wrong = fault_once_written(known | found)
+    except NotPlain as error:
+        wrong = str(error)
+    if wrong is not None:
+        raise ValueError(f"what was measured makes no sense: {wrong}")
+    return found
+
+
 def _expected(resolved: Resolved) -> int:
     """Evaluations an image, for the time estimate; a sampler that cannot say counts as one a step."""
-    one_a_step = len(resolved.levels) - 1
     try:
-        declared: object = resolved.sampler.nfe(list(resolved.levels))
-    except Exception:  # whatever a plugin raises: its cell fails when it is measured
-        return one_a_step
-    return declared if isinstance(declared, int) and declared > 0 else one_a_step
+        declared = declared_evaluations(resolved.cell.sampler, resolved.sampler, resolved.levels)
+    except UsageError:  # its cell fails when it is measured
+        declared = None
+    return declared or len(resolved.levels) - 1

@@ -32,6 +32,7 @@ from models.denoiser import Denoiser
 from models.errors import UsageError
 from models.schedule import Level, Schedule
 from models.sealed import load_sealed, save_sealed
+from models.writing import naming
 from samplers import Sampler
 
 STEPS = 250
@@ -228,8 +229,9 @@ def _solved(problem: Problem) -> Solution:
 
 
 def _write(path: Path, solution: Solution, key: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_sealed(path, {"images": solution.images}, {"problem": key, "error": solution.error.hex()})
+    with naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_sealed(path, {"images": solution.images}, {"problem": key, "error": solution.error.hex()})
 
 
 def _read(path: Path, key: str) -> Solution | None:

@@ -15,8 +15,6 @@ from bench.closure import (
     data_of,
     digest_of,
     in_tree,
-    is_installed,
-    is_standard,
     module_file,
     modules_of,
     versions_of,
@@ -24,6 +22,7 @@ from bench.closure import (
 from models.architectures import maker_of
 from models.card import DIFFUSERS
 from models.errors import UsageError
+from models.foreign import is_installed, is_standard
 from models.zoo import Model
 from samplers import Sampler, base, registry
 

@@ -21,10 +21,10 @@ from torch import nn
 
 from models.card import DIFFUSERS
 from models.errors import UsageError
+from models.foreign import foreign
 from models.networks import Conditioned, call_unet, make_unet
 from models.registry import origin as origin_of
 from models.registry import unknown
-from models.weights import shortened
 
 Maker = Callable[[dict[str, Any]], nn.Module]
 
@@ -67,15 +67,9 @@ def make_network(name: str, config: dict[str, Any], origin: str) -> nn.Module:
             f"{origin}: {unknown('architecture', name, _makers)} Others come from a plugin file that calls "
             "models.architectures.register_network: give it with --plugin FILE"
         )
-    try:
+    made = "a diffusers UNet2DModel" if name == DIFFUSERS else f"a {name}"
+    with foreign(f"{origin} does not describe {made}", None if name == DIFFUSERS else _makers[name]):
         module = _makers[name](config)
-    except UsageError:
-        raise
-    except Exception as error:  # whatever a stranger's constructor raises
-        made = "a diffusers UNet2DModel" if name == DIFFUSERS else f"a {name}"
-        raise UsageError(
-            f"{origin} does not describe {made}: {type(error).__name__}: {shortened(str(error))}"
-        ) from None
     if not isinstance(module, nn.Module):
         raise UsageError(
             f"architecture {name!r} ({origin_of(_makers[name])}) gave a {type(module).__name__}, no nn.Module"

@@ -11,9 +11,10 @@ from models.analytic import FiniteData, GaussianMixture
 from models.architectures import as_called, make_network
 from models.card import DIFFUSERS, Card
 from models.diffusers_folder import check_config
-from models.errors import UsageError
+from models.errors import PluginError, UsageError
 from models.execution import in_mode, prepared
 from models.files import INDEX, read_json, shards_of
+from models.foreign import foreign
 from models.modes import Mode
 from models.networks import (
     ConditionalNetwork,
@@ -30,7 +31,7 @@ from models.networks import (
 from models.schedule import DiscreteVP, Schedule
 from models.sources import CONFIG, WEIGHTS
 from models.vae import Decoder
-from models.weights import load_tensors, load_weights, shortened
+from models.weights import load_tensors, load_weights
 
 POINTS = "points.safetensors"
 MIXTURE = "mixture.safetensors"
@@ -108,15 +109,13 @@ def _try(network: ConditionalNetwork, card: Card, device: torch.device, origin: 
     x = torch.zeros((1, *card.shape), device=device)
     labels = None if card.classes is None else torch.full((1,), card.classes - 1, device=device)  # the highest
     at = card.schedule.build().level(0.5)
+    given = "a state and a condition" if labels is None else "a state, a condition and labels"
+    failed = f"{origin}: architecture {card.architecture!r} failed on {given} of one image"
     try:
-        with torch.inference_mode():
+        with foreign(failed), torch.inference_mode():
             found = network(x, at) if labels is None else network(x, at, labels)
-    except Exception as error:  # whatever a stranger's module raises
-        given = "a state and a condition" if labels is None else "a state, a condition and labels"
-        raise UsageError(
-            f"{origin}: architecture {card.architecture!r} failed on {given} of one image: {type(error).__name__}: "
-            f"{shortened(str(error))}{_if_whole(card, str(error))}"
-        ) from None
+    except PluginError as error:
+        raise PluginError(f"{error}{_if_whole(card, str(error))}") from None
     if not isinstance(found, Tensor) or found.shape != x.shape:
         shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
         raise UsageError(f"{origin}: architecture {card.architecture!r} gave {shape}; expected {tuple(x.shape)}")

@@ -1,4 +1,4 @@
-"""The one exception for what a user gave and we cannot use."""
+"""The exceptions for what a user gave and we cannot use, for what a plugin does, and for what cannot be written."""
 
 
 class UsageError(ValueError):
@@ -7,3 +7,11 @@ class UsageError(ValueError):
     The message names what was given, what was expected and what to do. The command line prints it alone, without a
     traceback, and ends with exit status 2.
     """
+
+
+class PluginError(UsageError):
+    """A plugin raised, or is or says what nobody can use; the message names it, with file and line."""
+
+
+class NotWritten(OSError):
+    """A file of ours could not be written; names it. Unlike other errors of the system it is never a sampler's."""

@@ -16,9 +16,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Generic, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import PydanticUndefinedAnnotation, PydanticUserError, TypeAdapter, ValidationError
 
-from models.errors import UsageError
+from models.errors import PluginError, UsageError
+from models.foreign import defined_at, foreign, place_of, words
+from models.parameters import refuse_unstorable, unreadable
+from models.plain import NotPlain, plain
 
 T = TypeVar("T")
 
@@ -92,12 +95,20 @@ class Registry(Generic[T]):
         base: class that all derive from.
         discover: called when a name is unknown, before giving up: imports what may register it and returns, by name,
             the reasons of what could not be imported.
+        examine: asks an instance, by its name, for all that it has to say; raises for what cannot be used.
     """
 
-    def __init__(self, kind: str, base: type[T], discover: Callable[[], dict[str, str]] = dict) -> None:
+    def __init__(
+        self,
+        kind: str,
+        base: type[T],
+        discover: Callable[[], dict[str, str]] = dict,
+        examine: Callable[[str, T], object] = lambda name, made: None,
+    ) -> None:
         self.kind = kind
         self._base = base
         self._discover = discover
+        self._examine = examine
         self._classes: dict[str, type[T]] = {}
         self._aliases: dict[str, str] = {}
         self._families: dict[str, Family[T]] = {}
@@ -159,27 +170,44 @@ class Registry(Generic[T]):
         raise unknown(self.kind, name, [*self._classes, *(f"{prefix}:<name>" for prefix in self._families)])
 
     def make(self, spec: str) -> T:
-        """An instance from 'name[parameter=value,...]'; UsageError names every parameter that does not fit."""
+        """An instance from 'name[parameter=value,...]'; UsageError names every parameter that does not fit.
+
+        Raises:
+            PluginError: the class raises, or is or says what cannot be recorded.
+        """
         name, parameters = parse_spec(spec)
         cls = self.get(name)
         if not dataclasses.is_dataclass(cls):
-            raise UsageError(
+            raise PluginError(
                 f"{origin(cls)} is not a dataclass; decorate {self.kind} {name!r} with @dataclass(frozen=True)"
             )
         try:
             # through JSON, so that what is accepted here is exactly what can be stored and read back
             text = json.dumps(parameters, allow_nan=False)
-            made: T = _validator(cls).validate_json(text, strict=True, extra="forbid")
-        except TypeError as error:  # an abstract method that a plugin has not written
-            raise UsageError(f"{self.kind} {name!r} cannot be made: {error}") from None
-        except ValidationError as error:
-            fields = ", ".join(f"{f.name}={f.default!r}" for f in dataclasses.fields(cls)) or "no parameters"
-            raise UsageError(f"{self.kind} {name!r}: {explain(error)}. It takes: {fields}.") from None
         except ValueError as error:
             raise UsageError(f"cannot read {spec!r}: {error}") from None
+        with foreign(f"{self.kind} {name!r} cannot be made", cls):
+            made = self._instance(name, cls, text)
         for key, given in parameters.items():
             if _converted(given, getattr(made, key)):
                 raise UsageError(f"{self.kind} {name!r}: {key}: expected a whole number, got {json.dumps(given)}")
+        return made
+
+    def _instance(self, name: str, cls: Any, text: str) -> T:
+        """An instance from parameters in JSON, asked for all that it has to say."""
+        called = f"{self.kind} {name!r}"
+        try:
+            made: T = _validator(cls).validate_json(text, strict=True, extra="forbid")
+            refuse_unstorable(made)
+            self._examine(name, made)
+        except ValidationError as error:
+            fields = ", ".join(f"{f.name}={f.default!r}" for f in dataclasses.fields(cls)) or "no parameters"
+            raise UsageError(f"{called}: {explain(error)}{_raised_at(error)}. It takes: {fields}.") from None
+        except (PydanticUserError, PydanticUndefinedAnnotation) as error:
+            reason = unreadable(cls) or words(error)
+            raise PluginError(f"{called}: {reason} ({defined_at(cls)})") from None
+        except NotPlain as error:
+            raise PluginError(f"{called}: parameter {error} ({defined_at(cls)})") from None
         return made
 
     def name_of(self, instance: T) -> str:
@@ -229,5 +257,12 @@ def explain(error: ValidationError) -> str:
     return "; ".join(found)
 
 
+def _raised_at(error: ValidationError) -> str:
+    """Where a plugin refused its parameters, for the end of a message; nothing where pydantic did."""
+    raised = (part.get("ctx", {}).get("error") for part in error.errors(include_url=False))
+    places = (place_of(each, ours=False) for each in raised if isinstance(each, BaseException))
+    return "".join(f" ({place})" for place in places if place is not None)
+
+
 def _bare(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+    return value if isinstance(value, str) else json.dumps(plain(value), separators=(",", ":"))

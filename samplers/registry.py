@@ -5,6 +5,7 @@ schedulers of diffusers, which is imported only when one of them is asked for.
 import hashlib
 import importlib.util
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable
@@ -13,7 +14,9 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from models.errors import UsageError
+from models.foreign import foreign, packages
 from models.registry import PLUGIN, Family, Registry
+from samplers.about import about
 from samplers.base import Sampler
 from samplers.diffusers_schedulers import SCHEDULERS
 
@@ -33,11 +36,12 @@ def load_installed() -> dict[str, str]:
     """
     failed: dict[str, str] = {}
     for point in entry_points(group=ENTRY_POINTS):
+        packages.add(re.split("[.:]", point.value)[0])
         try:
-            with around(f"the plugin {point.value!r}"):
+            with around(f"the plugin {point.value!r}"), foreign(point.value):
                 point.load()
-        except (Exception, SystemExit) as error:  # whatever a stranger's module raises on import
-            failed[point.name] = f"{point.value}: {type(error).__name__}: {error}"
+        except UsageError as error:
+            failed[point.name] = str(error)
     return failed
 
 
@@ -53,12 +57,8 @@ def load_file(path: Path) -> None:
         raise UsageError(f"{str(path)!r} is not a Python file; expected NAME.py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module  # dataclasses look their module up there
-    try:
+    with foreign(f"plugin {str(path)!r} failed to load"):
         spec.loader.exec_module(module)
-    except UsageError:
-        raise
-    except (Exception, SystemExit) as error:  # whatever a stranger's file raises on import
-        raise UsageError(f"plugin {str(path)!r} failed to load: {type(error).__name__}: {error}") from error
 
 
 def _diffusers_class(name: str) -> type[Sampler]:
@@ -68,6 +68,6 @@ def _diffusers_class(name: str) -> type[Sampler]:
         return sampler_class(name)
 
 
-SAMPLERS: Registry[Sampler] = Registry("sampler", Sampler, discover=load_installed)
+SAMPLERS: Registry[Sampler] = Registry("sampler", Sampler, discover=load_installed, examine=about)
 SAMPLERS.add_family("diffusers", Family(_diffusers_class, SCHEDULERS.keys))
 register = SAMPLERS.register

@@ -1,6 +1,7 @@
 """A card says what a network is given and on which noise, and a folder with one is exactly that, or is refused."""
 
 import math
+import sys
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +24,7 @@ from models.schedule import VE, ContinuousVP, DiscreteVP, Flow, GeometricVE, Sch
 from models.sources import CONFIG, WEIGHTS
 from models.zoo import load_model
 from samplers import SAMPLERS
+from samplers.about import about
 
 
 def card(**changes: Any) -> Card:
@@ -274,10 +276,8 @@ def test_a_network_with_a_table_of_whole_times_says_what_it_needs_and_is_asked_a
 
 def test_a_row_says_that_its_network_is_told_whole_times() -> None:
     for rounded in (True, False):
-        resolved: Any = SimpleNamespace(
-            sampler=SAMPLERS.make("ddim"), model=SimpleNamespace(card=card(round_time=rounded))
-        )
-        said = _remarks(resolved, 10, 10.0)
+        resolved: Any = SimpleNamespace(model=SimpleNamespace(card=card(round_time=rounded)))
+        said = _remarks(resolved, about("ddim", SAMPLERS.make("ddim")), 10, 10.0)
         assert said == (["the network is told the nearest whole index of every level (round_time)"] if rounded else [])
 
 
@@ -295,3 +295,16 @@ def test_two_networks_of_one_name_are_refused_but_a_plugin_may_be_read_twice(
     assert register_network("Plugin")(plugin) is plugin
     with pytest.raises(UsageError, match=r"two networks are called 'Plugin': .*made and .*Plugin; rename"):
         register_network("Plugin")(Plugin)  # type: ignore[arg-type]
+
+
+@pytest.mark.usefixtures("plugin")
+def test_a_plugin_s_network_that_ends_the_program_is_refused_with_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In its evaluation, and where it is made."""
+    folder = str(plugged(tmp_path / "a", {"gain": 1.0}))
+    ends = {"forward": "failed on a state and a condition of one image", "__init__": "not describe a Plugin"}
+    for name, said in ends.items():
+        monkeypatch.setattr(Plugin, name, lambda *given, **named: sys.exit(0))
+        with pytest.raises(UsageError, match=rf"{said}: SystemExit: 0 \(tests/test_cards.py:\d+\)"):
+            load_model(folder, CPU)

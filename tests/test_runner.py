@@ -1,6 +1,7 @@
 """Runs: what is finished is kept, what fails is recorded and stops nobody else, and NFE is what the network saw."""
 
 import json
+import math
 import os
 import random
 import signal
@@ -11,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -80,6 +82,11 @@ def _run(study: Study, path: Path, force: bool = False) -> tuple[Outcome, _Heard
     return outcome, heard, folder.load()
 
 
+class _Unprintable(BaseException):
+    def __str__(self) -> str:
+        raise SystemExit
+
+
 @dataclass(frozen=True)
 class _Odd(Sampler):
     """A sampler that misbehaves in a chosen way."""
@@ -90,16 +97,19 @@ class _Odd(Sampler):
     stochastic = False
 
     def nfe(self, levels: Sequence[Level]) -> int:
-        return {"negative": -1, "text": "1"}.get(self.how, 1)  # type: ignore[return-value]
+        odd = {"negative": -1, "text": "1", "nan-nfe": math.nan, "numpy": np.int64(1)}
+        return odd.get(self.how, 1)  # type: ignore[return-value]
 
     def sample(self, model: Denoiser, x: Tensor, levels: Sequence[Level], noise: Noise) -> Tensor:
-        results = dict.fromkeys(("negative", "text"), x)
-        results |= {"nan": x / 0.0 * 0.0, "shape": x[:1], "dtype": x.double(), "undercounts": model(x, levels[0]).x0}
+        x0 = model(x, levels[0]).x0
+        results = {"nan": x / 0.0 * 0.0, "shape": x[:1], "dtype": x.double(), "nothing": None}
+        results |= dict.fromkeys(("undercounts", "numpy"), x0)
+        ends = {"file": OSError(28, "No space left on device"), "exit": SystemExit(0), "words": _Unprintable()}
         if self.how == "undercounts":
             model(x, levels[0])
         if self.how not in results:
-            raise RuntimeError("a sampler broke")
-        return results[self.how]
+            raise ends.get(self.how, RuntimeError("a sampler broke"))
+        return results[self.how]  # type: ignore[return-value]
 
 
 @pytest.fixture
@@ -162,12 +172,12 @@ def test_a_broken_record_is_measured_again_and_the_others_are_kept_and_a_newer_o
 @pytest.mark.parametrize(
     ("how", "said"),
     [
-        ("raises", "RuntimeError: a sampler broke"),
+        ("raises", "RuntimeError: a sampler broke (tests/test_runner.py:"),
         ("nan", "BadSamples: 16 of 16 images of a batch hold NaN or Inf"),
         ("shape", "BadSamples: expected torch.float32 of shape (16, 1, 8, 8)"),
         ("dtype", "the sampler returned torch.float64"),
-        ("negative", "what was measured makes no sense: nfe_declared: Input should be greater than or equal to 0"),
-        ("text", "what was measured makes no sense: nfe_declared: Input should be a valid integer, got '1'"),
+        ("negative", "sampler 'odd[how=negative]': nfe() gave -1; expected a whole number from 0 on, or None"),
+        ("text", "nfe() gave '1'; expected a whole number from 0 on, or None (tests/test_runner.py:"),
     ],
 )
 def test_a_cell_that_fails_is_recorded_and_the_others_go_on(tmp_path: Path, how: str, said: str) -> None:
@@ -188,6 +198,50 @@ def test_a_sampler_that_declares_too_few_evaluations_is_charged_what_the_network
     row = frame.iloc[-1]
     assert (row["nfe"], row["nfe_declared"]) == (2, 1)
     assert row["note"] == "the sampler declares 1 evaluations an image, but made 2"
+
+
+_ODDER = {
+    "nothing": "BadSamples: expected a tensor of shape (16, 1, 8, 8), the sampler returned a NoneType",
+    "nan-nfe": "nfe(): NotPlain: nan is no finite number (tests/test_runner.py:",
+    "file": "OSError: [Errno 28] No space left on device (tests/test_runner.py:",
+    "exit": "SystemExit: 0 (tests/test_runner.py:",
+    "words": "_Unprintable: (its words cannot be had: to print it raises SystemExit) (tests/test_runner.py:",
+}
+
+
+@pytest.mark.usefixtures("odd")
+def test_nothing_that_a_sampler_raises_ends_a_run(tmp_path: Path) -> None:
+    samplers = [f"odd[how={how}]" for how in _ODDER]
+    outcome, _, frame = _run(_study(samplers=[*samplers, "ddim"], steps=[2]), tmp_path)
+    assert (outcome.measured, outcome.failed, outcome.untimed) == (2, len(_ODDER), 0)
+    errors = frame.set_index("sampler")["error"]
+    for how, said in _ODDER.items():
+        assert said in errors[f"odd[how={how}]"]
+
+
+@pytest.mark.usefixtures("odd")
+def test_evaluations_declared_in_a_number_of_numpys_are_recorded(tmp_path: Path) -> None:
+    outcome, _, frame = _run(_study(samplers=["odd[how=numpy]"], steps=[2]), tmp_path)
+    assert outcome.failed == 0
+    record = json.loads((tmp_path / "cells" / f"{frame['id'].iloc[-1]}.json").read_text())
+    assert (record["nfe_declared"], record["nfe"]) == (1, 1.0)
+
+
+def test_what_cannot_be_written_ends_the_run_and_fails_no_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the middle of a cell, at its preview, and at its record."""
+
+    def full(*given: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    study = parse_study(_STUDY.replace("images", 'metrics = ["solver_error"]\nimages', 1), "test", Overrides(images=16))
+    monkeypatch.setattr("bench.solution.STEPS", 2)
+    for place in ("bench.solution.save_sealed", "bench.runner.save_preview", "bench.record.write_json"):
+        with monkeypatch.context() as patch:
+            patch.setattr(place, full)
+            with pytest.raises(OSError, match="No space left on device"):
+                _run(study, tmp_path)
+        records = [json.loads(path.read_text()) for path in (tmp_path / "cells").glob("*.json")]
+        assert all(record["status"] == "ok" for record in records)
 
 
 @pytest.mark.parametrize("steps", [0, 1001])

@@ -15,6 +15,7 @@ from bench.cli.values import exact
 from bench.cli.versus import versus
 from bench.escape import terminal_text
 from models.errors import UsageError
+from models.foreign import told
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 
@@ -229,6 +230,9 @@ def main() -> None:
     except KeyboardInterrupt:
         print("interrupted; what is finished is kept, the same command (without --force) goes on", file=sys.stderr)
         status = INTERRUPTED
+    except SystemExit as error:  # of code that is not ours, since ours returns its status
+        print(f"error: something that was asked ended the program: {told(error)}", file=sys.stderr)
+        status = FAILED
     sys.exit(status or 0)
 
 

@@ -8,6 +8,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
 from rich.text import Text
 
 from bench.checks import CHECKS, Check, Result, run_check
@@ -15,13 +16,14 @@ from bench.cli.progress import errors, output
 from bench.cli.sampler_list import source
 from bench.escape import terminal_text
 from bench.purity.unchanged import put_back
-from models.errors import UsageError
+from models.errors import PluginError, UsageError
 from samplers import SAMPLERS, Sampler
 from samplers.registry import load_installed
 
 _TEMPLATE = Path(__file__).parent / "templates" / "sampler.py"
 _NAME, _CLASS = "my-sampler", "MySampler"  # as the template has them
 _USABLE = re.compile(r"[a-z0-9][a-z0-9+_-]{0,39}")
+_MADE = "can be made, and says what it is"
 _MARKS = {"passed": "[green]pass[/]", "failed": "[red]FAIL[/]", "skipped": "[dim]n/a [/]"}
 
 
@@ -58,9 +60,12 @@ def check_sampler(name: str, plot: Path | None, *, as_json: bool) -> int:
     """Run the conformance suite on a sampler and print what passed and failed; the exit status."""
     if plot is not None and plot.suffix not in (".png", ".pdf"):
         raise UsageError(f"--plot {str(plot)!r}: expected a file that ends in .png or .pdf")
-    with put_back(name):
-        sampler = SAMPLERS.make(name)
     console = output(quiet=as_json)
+    try:
+        with put_back(name):
+            sampler = SAMPLERS.make(name)
+    except PluginError as error:
+        return _refused(name, str(error), console, as_json=as_json)
     results: dict[str, Result] = {}
     for check in CHECKS:
         result = results[check.name] = _run(check, sampler)
@@ -77,6 +82,17 @@ def check_sampler(name: str, plot: Path | None, *, as_json: bool) -> int:
         about = {"sampler": SAMPLERS.spec_of(sampler), "source": source(type(sampler)), "conforms": not failed}
         print(json.dumps(about | {"checks": checks} | drawn, indent=1))
     return 1 if failed else 0
+
+
+def _refused(name: str, reason: str, console: Console, *, as_json: bool) -> int:
+    """Say that there is nothing to check, since a sampler cannot be made or says what nobody can record; the status."""
+    said = Text.from_markup(_MARKS["failed"]).append(f"  {_MADE}: {terminal_text(reason)}")
+    console.print(said, soft_wrap=True)
+    console.print(terminal_text(f"{name}: cannot be checked"), markup=False, soft_wrap=True)
+    if as_json:
+        checks = [{"name": _MADE, "outcome": "failed", "detail": reason}]
+        print(json.dumps({"sampler": name, "source": None, "conforms": False, "checks": checks}, indent=1))
+    return 1
 
 
 def _run(check: Check, sampler: Sampler) -> Result:

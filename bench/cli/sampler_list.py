@@ -13,10 +13,12 @@ from bench.cli.listing import Row, parameters
 from bench.cli.progress import output
 from bench.escape import terminal_text
 from models.errors import UsageError
+from models.foreign import foreign
 from models.grids import GRIDS
 from models.registry import origin
 from models.schedule import DiscreteVP, Level
 from samplers import SAMPLERS
+from samplers.about import about, declared_evaluations
 from samplers.registry import ENTRY_POINTS, load_installed
 
 _TREE = "tree"
@@ -109,15 +111,16 @@ def _row(name: str, levels: Sequence[Level]) -> Row:
     row = _blank(name, steps)
     try:
         cls = SAMPLERS.get(name)
-        row |= {"source": source(cls), "origin": origin(cls), "parameters": parameters(cls)}
+        row |= {"source": source(cls), "origin": origin(cls)}
+        with foreign("its parameters cannot be listed", cls):
+            row["parameters"] = parameters(cls)
         sampler = SAMPLERS.make(name)
+        said = about(name, sampler)
         for key in ("family", "paper", "needs", "places_steps", "caveat", "order", "stochastic"):
-            row[key] = getattr(sampler, key)
-        row[f"nfe_at_{steps}_steps"] = sampler.nfe(levels)
+            row[key] = getattr(said, key)
+        row[f"nfe_at_{steps}_steps"] = declared_evaluations(name, sampler, levels)
     except UsageError as error:
         row["unavailable"] = str(error)
-    except Exception as error:  # whatever a stranger's sampler raises when asked about itself
-        row["unavailable"] = f"{type(error).__name__}: {error}"
     return row
 
 

@@ -13,6 +13,7 @@ from typing import Protocol
 from bench.purity.aspect import Aspect, Change
 from bench.purity.process import PROCESS, RANDOM, reseed
 from bench.purity.torch_settings import AUTOGRAD, TORCH
+from models.foreign import add_note
 from samplers import registry
 
 __all__ = ["TORCH", "Impure", "Kept", "ProcessState", "other_random_states", "put_back", "unchanged"]
@@ -72,9 +73,9 @@ def unchanged(sampler: str, *kept: Kept) -> Iterator[None]:
     """
     try:
         yield
-    except Exception as error:
+    except BaseException as error:  # whatever a stranger's sampler raises, and what interrupts it
         if said := _said(kept):
-            error.add_note(f"{sampler} changed {said}")
+            add_note(error, f"{sampler} changed {said}")
         raise
     if said := _said(kept):
         raise Impure(f"{sampler} changed {said}: a sampler has to leave it as it was")

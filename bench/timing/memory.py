@@ -2,6 +2,8 @@
 
 import torch
 
+from models.foreign import words
+
 _SAID = (
     "DefaultCPUAllocator: ",
     "CUDA error: out of memory",
@@ -17,7 +19,8 @@ _SAID = (
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory did not suffice, by its class or its words."""
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(words in str(error) for words in _SAID)
+    told = words(error)
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(said in told for said in _SAID)
 
 
 def release_cache() -> None:

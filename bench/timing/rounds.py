@@ -22,6 +22,7 @@ from bench.timing.memory import release_cache
 from bench.timing.monitor import Monitor, Watch
 from bench.timing.trajectory import Trajectory, WrongCount
 from models.execution import arithmetic
+from models.foreign import INTERRUPTIONS, told
 
 _MOST = 50
 """Calls in a round of a setting: a median of more is no better known than the machine is steady."""
@@ -48,6 +49,11 @@ class Setting:
     columns: Columns
     times: Times
     failed: bool = False
+
+    def fail(self, reason: str) -> None:
+        """Time it no more in this run, which its record says."""
+        self.failed = True
+        self.columns |= {"timing_valid": False, "timing_note": f"timing failed: {reason}"}
 
 
 class _Round(NamedTuple):
@@ -80,8 +86,17 @@ class Rounds:
         self._rig, self._graphs, self._monitor, self._stopwatch, self._work = rig, graphs, monitor, stopwatch, work
         self._rule = rig.study.timing
 
-    def run(self, settings: Sequence[Setting], done: Callable[[Setting, int], None]) -> None:
-        """Time each setting in as many rounds as it lacks; `done` is told after each, with the images it took."""
+    def run(
+        self,
+        settings: Sequence[Setting],
+        done: Callable[[Setting, int], None],
+    ) -> None:
+        """Time each setting in as many rounds as it lacks.
+
+        Args:
+            settings: what is timed.
+            done: told after each round of a setting, with the images it took.
+        """
         for number in range(self._rule.repeats):
             waiting = [each for each in settings if each.times.rounds <= number and not each.failed]
             random.Random(number).shuffle(waiting)
@@ -97,11 +112,10 @@ class Rounds:
                 for batch in self._rule.batches:
                     if batch != times.batch and times.others.get(batch) != []:
                         images += self._other(setting, batch)
-        except Exception as error:  # whatever a sampler raises at the second try
-            setting.failed = True
-            notes = getattr(error, "__notes__", [])  # of what the sampler changed before
-            note = "; ".join([f"timing failed: {type(error).__name__}: {error}", *notes])
-            setting.columns |= {"timing_valid": False, "timing_note": note}
+        except INTERRUPTIONS:
+            raise
+        except BaseException as error:  # whatever a sampler raises at the second try
+            setting.fail(told(error))
             return 0
         times.rounds += 1
         setting.columns |= times.columns(setting.columns["nfe"], *self._work(setting.resolved))
@@ -118,11 +132,11 @@ class Rounds:
         latencies = setting.times.others.setdefault(batch, [])
         try:
             calls = self._timed(setting, batch).calls
-        except (WrongCount, Impure):
+        except (WrongCount, Impure, *INTERRUPTIONS):
             raise
-        except Exception as error:
+        except BaseException as error:
             latencies.clear()
-            setting.columns["sweep_note"] = f"batch {batch}: {type(error).__name__}: {error}"
+            setting.columns["sweep_note"] = f"batch {batch}: {told(error)}"
             release_cache()
             return 0
         latencies += [call.seconds for call in calls]

@@ -6,6 +6,7 @@ from bench.environment import device_name
 from bench.resolve import Resolved
 from bench.rig import Rig
 from bench.timing.arithmetic import gflop_per_evaluation, vendor_peak_tflops
+from models.foreign import INTERRUPTIONS
 from models.zoo import load_model
 
 
@@ -35,5 +36,7 @@ class Work:
         level = model.schedule.level(0.5)
         try:
             return gflop_per_evaluation(lambda x: denoiser(x, level), model.card.state_shape, cpu)
-        except Exception:  # of an architecture that has kernels for a GPU only; no reason to lose the times
+        except INTERRUPTIONS:
+            raise
+        except BaseException:  # of an architecture that has kernels for a GPU only; no reason to lose the times
             return None
