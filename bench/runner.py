@@ -5,6 +5,7 @@ Whatever is recorded already is skipped, in either part.
 
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any, Protocol
 
 import torch
 
+from bench.attempts import Attempts
 from bench.cell import measure
 from bench.environment import describe
 from bench.first_look import first_look
@@ -124,10 +126,11 @@ class _Run:
     ) -> None:
         self._rig, self._folder, self._progress, self._cells = rig, folder, progress, cells
         self._found, self._kept = found, {} if force else found
+        self._attempts = Attempts(folder.cells)
         self._compile_s: dict[int, float | None] = {}
         self._warm = False
         before = ProcessState()
-        self._expected = {name: _expected(each) for name, each in cells.items()}
+        self._expected = {name: self._asked(name, each) for name, each in cells.items()}
         before.put_back()  # whoever changes it here does so again when its cell is measured, and is named there
         self._environment = describe(rig.device)
         self._graphs = graphs_on(rig.device)
@@ -149,6 +152,8 @@ class _Run:
             outcome.failed += record["status"] == "failed"
             if record["status"] == "ok":
                 good[name] = record
+                if not kept:
+                    self._attempts.forget(name)
             self._progress.finished(each.cell, record, kept)
         outcome.untimed = self._time(good)
         return outcome
@@ -163,6 +168,13 @@ class _Run:
         images = sum({self._rig.batch, *study.timing.batches})
         return study.images * sum(self._expected[name] for name in waiting) + images * sum(first.values())
 
+    def _asked(self, name: str, resolved: Resolved) -> int:
+        """Evaluations an image, as `_expected` has them; none of a cell that is passed over."""
+        if self._attempts.refusal(name) is not None:
+            return 0
+        with nullcontext() if name in self._kept else self._attempts.attempt(name, "its evaluations"):
+            return _expected(resolved)
+
     def _measured(self, name: str, resolved: Resolved) -> Record:
         """The record of a cell, measured now; its preview is written before it."""
         rig, model = self._rig, resolved.model
@@ -172,7 +184,12 @@ class _Run:
         record |= {"model_source": model.source, "model_variance": model.card.variance}
         record |= {"model_weights_sha256": model.weights_sha256}  # what a study may pin
         log = self._folder.cells / f"{name}.traceback.txt"
-        record |= self._tried(name, resolved, record, log)
+        if (refusal := self._attempts.refusal(name)) is not None:
+            record |= {"status": "failed", "error": refusal}
+            log.unlink(missing_ok=True)
+        else:
+            with self._attempts.attempt(name, "its images"):
+                record |= self._tried(name, resolved, record, log)
         return record | self._environment | {"finished": datetime.now(UTC).isoformat(timespec="seconds")}
 
     def _tried(self, name: str, resolved: Resolved, known: Record, log: Path) -> Record:
@@ -234,11 +251,18 @@ class _Run:
         def done(setting: Setting, images: int) -> None:
             self._folder.write(setting.columns)
             self._progress.advanced(images * self._expected[setting.columns["id"]])
+            if not setting.failed:
+                self._attempts.forget(setting.columns["id"])
             if setting.failed or setting.times.rounds >= rule.repeats:
                 self._progress.timed(setting.resolved.cell, setting.columns)
 
+        for setting in settings:
+            refusal = self._attempts.refusal(setting.columns["id"])
+            if refusal is not None and setting.times.rounds < rule.repeats:
+                setting.fail(refusal)
+                done(setting, 0)
         rounds = Rounds(rig, self._graphs, monitor_of(rig.device), Stopwatch(rig.device), Work(rig).of)
-        rounds.run(settings, done)
+        rounds.run(settings, done, lambda setting: self._attempts.attempt(setting.columns["id"], "its timing"))
         return sum(setting.failed for setting in settings)
 
 

@@ -240,6 +240,7 @@ def test_what_cannot_be_written_ends_the_run_and_fails_no_cell(tmp_path: Path, m
             patch.setattr(place, full)
             with pytest.raises(OSError, match="No space left on device"):
                 _run(study, tmp_path)
+        assert not list((tmp_path / "cells").glob("*.attempts"))
         records = [json.loads(path.read_text()) for path in (tmp_path / "cells").glob("*.json")]
         assert all(record["status"] == "ok" for record in records)
 
@@ -306,6 +307,7 @@ def test_a_run_that_is_killed_again_and_again_ends_as_if_it_never_was(tmp_path: 
     assert after.kept == len(done) >= 2
     frames = [killed, whole]
     pd.testing.assert_frame_equal(frames[0][_QUALITY], frames[1][_QUALITY])
+    assert not list(folder.glob("*.attempts"))
     for name, record in finished().items():
         before = done.get(name, record)
         assert (record["status"], record["finished"]) == ("ok", before["finished"])

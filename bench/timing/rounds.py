@@ -7,6 +7,7 @@ another. A round of a setting is one call or, of short ones, as many as fill its
 
 import random
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -90,18 +91,22 @@ class Rounds:
         self,
         settings: Sequence[Setting],
         done: Callable[[Setting, int], None],
+        around: Callable[[Setting], AbstractContextManager[object]] = lambda _: nullcontext(),
     ) -> None:
         """Time each setting in as many rounds as it lacks.
 
         Args:
             settings: what is timed.
             done: told after each round of a setting, with the images it took.
+            around: what each round of a setting stands in.
         """
         for number in range(self._rule.repeats):
             waiting = [each for each in settings if each.times.rounds <= number and not each.failed]
             random.Random(number).shuffle(waiting)
             for each in waiting:
-                done(each, self._visit(each))
+                with around(each):
+                    images = self._visit(each)
+                done(each, images)
 
     def _visit(self, setting: Setting) -> int:
         """A round of one setting; the images drawn. A failure ends its timing in this run and stands in its record."""
