@@ -71,7 +71,7 @@ def measure(
     nfe = trajectory.evaluations / generation.drawn
     _require_evaluations(name, nfe, declared)
     quality, remarks = score.columns(resolved.seed)
-    quality |= _solver_error(resolved, rig, solutions, score, generation.batch)
+    quality |= _solver_error(resolved, rig, solutions, score, generation.fitting.size)
     preview = torch.cat(kept)
     counts = {
         "nfe": nfe,
@@ -79,12 +79,13 @@ def measure(
         "stochastic": said.stochastic,
         "nfe_first_batch": first if declared is None else None,
         "captured": trajectory.captured,
-        "generation_batch": generation.batch,
-        "batch_halvings": generation.halvings,
+        "generation_batch": generation.fitting.size,
+        "batch_halvings": generation.fitting.halvings,
         "preview_count": len(preview),
         "preview_kind": preview_kind(model.card.shape),
     }
     refusals = [] if trajectory.refusal is None else [trajectory.refusal]
+    remarks = [*generation.fitting.remarks("images were made"), *remarks]
     note = "; ".join([*_remarks(resolved, said, declared, nfe), *refusals, *remarks]) or None
     return Measurement(quality | counts | {"note": note}, preview)
 

@@ -8,9 +8,11 @@ import torch
 from bench.placement import place
 from bench.plan import Cell, plan
 from bench.purity.unchanged import put_back
-from bench.rig import PLAIN, Rig
+from bench.quality.extractor import Extractor
+from bench.rig import PLAIN, Rate, Rig
 from bench.solution import evaluations, has_solver_error
 from bench.timing.clock import Stopwatch
+from bench.timing.memory import Halving
 from models.modes import Mode, parse_mode
 from samplers.about import declared_evaluations
 
@@ -28,13 +30,13 @@ class Estimate:
             solutions that solver errors are measured from.
         seconds: for those, and for the features of all images; metrics, compilation and loading not included, nor calls
             so short that a round of timing repeats them.
-        seconds_an_evaluation: measured, of one image in a full batch, by model and mode.
+        rates: measured, by model and mode.
     """
 
     cells: list[tuple[Cell, int | None]]
     evaluations: int
     seconds: float
-    seconds_an_evaluation: dict[str, float]
+    rates: dict[str, Rate]
 
 
 def estimate(rig: Rig) -> Estimate:
@@ -52,13 +54,13 @@ def estimate(rig: Rig) -> Estimate:
         if "solver_error" in study.metrics and has_solver_error(sampler, card.is_generator):
             problem = (cell.model, cell.clip, cell.seed, levels[0], levels[-1])  # solved once for all its cells
             solutions[problem] = min(study.solver_images, study.images) * evaluations(levels[-1])
-    rates = {key: rig.seconds_an_evaluation(model, _CALIBRATION_S) for key, model in rig.models.items()}
+    rates = {key: rig.rate(model, _CALIBRATION_S) for key, model in rig.models.items()}
     known = [(cell, nfe) for cell, nfe in cells if nfe is not None]
     timed = study.timing.repeats * sum({rig.batch, *study.timing.batches})
     work = [(_key(cell), study.images * nfe) for cell, nfe in known]
     work += [(_key(cell), timed * nfe) for cell, nfe in {cell.setting: nfe for cell, nfe in known}.items()]
     work += [((str(name), PLAIN), count) for (name, *_), count in solutions.items()]
-    sampling = sum(count * rates[key] for key, count in work)
+    sampling = sum(count * rates[key].seconds for key, count in work)
     features = len(cells) * study.images * _seconds_an_extraction(rig)
     named = {f"{name}, {mode}" if mode != PLAIN else name: rate for (name, mode), rate in rates.items()}
     return Estimate(cells, sum(count for _, count in work), sampling + features, named)
@@ -70,10 +72,14 @@ def _key(cell: Cell) -> tuple[str, Mode]:
 
 
 def _seconds_an_extraction(rig: Rig) -> float:
-    """Time of the features of one image, in one batch of the extractor's fixed size."""
+    """Time of the features of one image, in one batch of the extractor's size, or the part of it that fits."""
     if rig.extractor is None:
         return 0.0
-    pixels = torch.zeros((rig.extractor.batch, *rig.subject.card.shape), dtype=torch.uint8, device=rig.device)
+    return Halving(rig.extractor.batch)(partial(_extraction_s, rig, rig.extractor))
+
+
+def _extraction_s(rig: Rig, extractor: Extractor, batch: int) -> float:
+    pixels = torch.zeros((batch, *rig.subject.card.shape), dtype=torch.uint8, device=rig.device)
     stopwatch = Stopwatch(rig.device)
-    _, second = (stopwatch.seconds(partial(rig.extractor, pixels)) for _ in range(2))  # the first picks kernels
-    return second / rig.extractor.batch
+    _, second = (stopwatch.seconds(partial(extractor, pixels)) for _ in range(2))  # the first picks kernels
+    return second / batch

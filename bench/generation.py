@@ -1,13 +1,14 @@
 """All images of a cell, a batch at a time: as many at once as fit into the memory."""
 
 from collections.abc import Iterator
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from bench.images import SampleCheck
 from bench.purity.unchanged import ProcessState, unchanged
-from bench.timing.memory import is_out_of_memory, release_cache
+from bench.timing.memory import Halving
 from bench.timing.trajectory import Trajectory
 
 
@@ -25,14 +26,13 @@ class Generation:
             asked for, and those are left out again.
 
     Attributes:
-        batch: images at a time, in the end.
-        halvings: how often it was halved.
+        fitting: images at a time, and how often they were halved.
         drawn: images drawn so far, those left out again too.
     """
 
     def __init__(self, trajectory: Trajectory, images: int, batch: int, *, fixed: bool) -> None:
         self._trajectory, self._images, self._fixed, self._captured = trajectory, images, fixed, 0
-        self.batch, self.halvings, self.drawn = min(batch, images), 0, 0
+        self.fitting, self.drawn = Halving(min(batch, images), trajectory.release), 0
         self._check = SampleCheck(trajectory.device)
 
     def __iter__(self) -> Iterator[Tensor]:
@@ -46,40 +46,23 @@ class Generation:
         """
         done = 0
         while done < self._images:
-            samples = self._attempt(done)
-            if samples is None:  # by now nothing holds what filled the memory any more
-                self._halve()
-                continue
+            samples = self.fitting(partial(self._draw, done))
             done += len(samples)
             yield samples
         self._check.finish()
 
-    def _attempt(self, done: int) -> Tensor | None:
-        """The next batch; None if it does not fit."""
-        try:
-            return self._draw(done)
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error) or self.batch == 1:
-                raise
-            return None
-
-    def _draw(self, done: int) -> Tensor:
+    def _draw(self, done: int, batch: int) -> Tensor:
         left = self._images - done
-        end = done + (self.batch if self._fixed else min(self.batch, left))
+        end = done + (batch if self._fixed else min(batch, left))
         numbers = torch.arange(done, end, device=self._trajectory.device)  # a copy to a GPU would wait for it
-        anew = self._captured != self.batch
+        anew = self._captured != batch
         if anew:
-            self._trajectory.compile(self.batch)
+            self._trajectory.compile(batch)
         with unchanged(self._trajectory.sampler, ProcessState()):
             if anew:
-                self._trajectory.capture(torch.arange(self.batch, device=self._trajectory.device))
-                self._captured = self.batch
+                self._trajectory.capture(torch.arange(batch, device=self._trajectory.device))
+                self._captured = batch
             samples = self._trajectory(self._trajectory.start(numbers))
         self._check.add(samples, (len(numbers), *self._trajectory.shape), torch.float32)
         self.drawn += len(numbers)
         return samples[:left]
-
-    def _halve(self) -> None:
-        self._trajectory.release()
-        release_cache()
-        self.batch, self.halvings = (self.batch + 1) // 2, self.halvings + 1

@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,6 +21,7 @@ from bench.quality.reference import Reference, load_reference
 from bench.study import Study
 from bench.timing.batch_size import fastest_batch
 from bench.timing.clock import Stopwatch
+from bench.timing.memory import Halving
 from models.denoiser import Clip, Denoiser
 from models.errors import UsageError
 from models.execution import arithmetic
@@ -32,6 +33,18 @@ PLAIN = Mode()
 
 _TRIAL_S = 0.5
 """Of evaluations at each batch size that "auto" tries."""
+
+
+class Rate(NamedTuple):
+    """How fast a network is evaluated.
+
+    Attributes:
+        seconds: median of an evaluation of one image.
+        batch: images at a time: a full batch, or the largest part of one that fits into the memory.
+    """
+
+    seconds: float
+    batch: int
 
 
 @dataclass(frozen=True)
@@ -147,21 +160,26 @@ class Rig:
         like = torch.empty((1, *self.subject.card.state_shape), device=self.device)
         ImageNoise(0, torch.arange(1, device=self.device))(like)
         if not self.plainest.mode.compile:
-            self.seconds_an_evaluation(self.plainest, seconds)
+            self.rate(self.plainest, seconds)
 
-    def seconds_an_evaluation(self, model: Model, seconds: float, batch: int | None = None) -> float:
-        """Median time of a network evaluation of one image, in full batches, from so many seconds of them."""
+    def rate(self, model: Model, seconds: float) -> Rate:
+        """How fast a network is evaluated in so many seconds of full batches, halved where they do not fit."""
+        fitting = Halving(self.batch)
+        return Rate(fitting(partial(self.seconds_an_evaluation, model, seconds)), fitting.size)
+
+    def seconds_an_evaluation(self, model: Model, seconds: float, batch: int) -> float:
+        """Median time of a network evaluation of one image, in batches of this size, from so many seconds of them."""
         stopwatch, times = Stopwatch(self.device), list[float]()
         with torch.inference_mode(), arithmetic(model.mode.precision):
-            evaluate = self._evaluation(model, batch or self.batch)
+            evaluate = self._evaluation(model, batch)
             while sum(times) < seconds or len(times) < 2:
                 times.append(stopwatch.seconds(evaluate))
-        return statistics.median(times[1:]) / (batch or self.batch)  # the first makes its choice of kernels
+        return statistics.median(times[1:]) / batch  # the first makes its choice of kernels
 
-    def first_evaluation_s(self, model: Model, batch: int | None = None) -> float:
-        """Time of the next network evaluation of a full batch: the first one of a compiled network compiles it."""
+    def first_evaluation_s(self, model: Model, batch: int) -> float:
+        """Time of the next network evaluation of a batch: the first one of a compiled network compiles it."""
         with torch.inference_mode(), arithmetic(model.mode.precision):
-            return Stopwatch(self.device).seconds(self._evaluation(model, batch or self.batch))
+            return Stopwatch(self.device).seconds(self._evaluation(model, batch))
 
     def _evaluation(self, model: Model, batch: int) -> Callable[[], Tensor]:
         """One evaluation of a batch."""

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -30,7 +31,7 @@ from bench.study import Study
 from bench.timing.capture import graphs_on
 from bench.timing.clock import Stopwatch
 from bench.timing.cost import Times
-from bench.timing.memory import is_out_of_memory
+from bench.timing.memory import Halving
 from bench.timing.monitor import monitor_of
 from bench.timing.rounds import Rounds, Setting
 from bench.timing.work import Work
@@ -127,7 +128,7 @@ class _Run:
         self._rig, self._folder, self._progress, self._cells = rig, folder, progress, cells
         self._found, self._kept = found, {} if force else found
         self._attempts = Attempts(folder.cells)
-        self._compile_s: dict[int, float | None] = {}
+        self._compile_s: dict[int, float] = {}
         self._warm = False
         before = ProcessState()
         self._expected = {name: self._asked(name, each) for name, each in cells.items()}
@@ -221,20 +222,15 @@ class _Run:
     def _compiled(self, resolved: Resolved) -> float | None:
         """Seconds of the first evaluation of a compiled network, in which it is compiled.
 
-        None where a batch does not fit into the memory: it is halved when images are made. None, too, where the search
-        for the fastest batch has compiled it before.
+        None where the search for the fastest batch has compiled it before.
         """
         searched = self._rig.study.batch == "auto" and resolved.model is self._rig.plainest
         if not resolved.mode.compile or searched:
             return None
         key = id(resolved.model)
         if key not in self._compile_s:
-            try:
-                self._compile_s[key] = self._rig.first_evaluation_s(resolved.model)
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                self._compile_s[key] = None
+            first = partial(self._rig.first_evaluation_s, resolved.model)
+            self._compile_s[key] = Halving(self._rig.batch)(first)
         return self._compile_s[key]
 
     def _time(self, good: dict[str, Record]) -> int:
@@ -243,7 +239,7 @@ class _Run:
         first = {self._cells[name].cell.setting: name for name in reversed(good)}
         settings = []
         for name in reversed(first.values()):
-            times = Times.of_record(good[name], good[name].get("generation_batch") or rig.batch, rule.batches)
+            times = Times.of_record(good[name], _batch(good[name], rig.batch), rule.batches)
             settings.append(Setting(self._cells[name], good[name], times))
         if not self._warm and any(setting.times.rounds < rule.repeats for setting in settings):
             rig.warm_up()  # nothing was generated: every image was there already
@@ -299,6 +295,12 @@ def _sound(columns: Record, known: Record) -> Record:
     if wrong is not None:
         raise ValueError(f"what was measured makes no sense: {wrong}")
     return found
+
+
+def _batch(record: Record, otherwise: int) -> int:
+    """Images that a setting is timed with: as many as were made at a time, or fewer where those did not fit later."""
+    made = int(record.get("generation_batch") or otherwise)
+    return min(made, record.get("timed_batch") or made)
 
 
 def _expected(resolved: Resolved) -> int:

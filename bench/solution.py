@@ -18,6 +18,7 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bench.noise import ImageNoise
+from bench.timing.memory import Halving
 from models.denoiser import Denoiser
 from models.errors import UsageError
 from models.schedule import Level, Schedule
@@ -60,7 +62,7 @@ class Problem:
         shape: (C, H, W) of a state.
         first, last: the first and the last level of a cell.
         seed, count: of the images.
-        batch: images solved at a time.
+        batch: images solved at a time, if they fit into the memory; else fewer.
         device: that samples.
     """
 
@@ -216,16 +218,23 @@ class Solutions:
 
 
 def _solved(problem: Problem) -> Solution:
-    fine, difference2 = list[Tensor](), 0.0
-    for numbers in torch.arange(problem.count).split(problem.batch):
-        model = problem.denoiser(numbers.to(problem.device))
-        state = torch.empty((len(numbers), *problem.shape), device=problem.device)
-        x = ImageNoise(problem.seed, numbers.to(problem.device))(state) * model.schedule.prior_std(problem.first)
-        ends = [solve(model, x, problem.first, problem.last, steps) for steps in (STEPS, STEPS // 2)]
+    fitting, fine, difference2, done = Halving(problem.batch), list[Tensor](), 0.0, 0
+    while done < problem.count:
+        ends = fitting(partial(_ends, problem, done))
         difference2 += float((ends[0] - ends[1]).square().sum())
         fine.append(ends[0].float().cpu())
+        done += len(ends[0])
     images = torch.cat(fine)
     return Solution(images, math.sqrt(difference2 / images.numel()))
+
+
+def _ends(problem: Problem, first: int, batch: int) -> list[Tensor]:
+    """The ends of the images from a number on, (N, C, H, W), in all steps and in half as many."""
+    numbers = torch.arange(first, min(first + batch, problem.count), device=problem.device)
+    model = problem.denoiser(numbers)
+    state = torch.empty((len(numbers), *problem.shape), device=problem.device)
+    x = ImageNoise(problem.seed, numbers)(state) * model.schedule.prior_std(problem.first)
+    return [solve(model, x, problem.first, problem.last, steps) for steps in (STEPS, STEPS // 2)]
 
 
 def _write(path: Path, solution: Solution, key: str) -> None:

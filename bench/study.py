@@ -95,6 +95,20 @@ def _batch(value: object) -> object:
     raise ValueError("expected a number of images from 1 on, or 'auto'")
 
 
+LEAST_IMAGES = 16
+TOO_FEW = (
+    f"expected at least {LEAST_IMAGES}: standard errors and the Inception score are taken over ten parts of the "
+    "images, and those of fewer hold one image or none"
+)
+
+
+def _enough(images: int) -> int:
+    if images < LEAST_IMAGES:
+        raise ValueError(TOO_FEW)
+    return images
+
+
+Images = Annotated[int, AfterValidator(_enough), Field(lt=2**32)]
 Batch = Annotated[int | str, BeforeValidator(_batch)]
 Modes = Annotated[list[str], Field(min_length=1), AfterValidator(_canonical)]
 
@@ -156,7 +170,7 @@ class Study(Strict):
         extractor: what quality is measured with; None: the model's own, or the one that its card names.
         reference: the real data's statistics: a file that `reference` made, an .npz of mu and sigma, or the name of a
             model, whose own is meant; None: the model's own, or that of the model that the extractor names.
-        images: how many each cell generates (at least 16, which the metrics need).
+        images: how many each cell generates, at least 16.
         batch: images generated and timed at a time; "auto": as many as the device evaluates fastest.
         timing: how every setting is timed.
         seeds: seed blocks; a block of the product may have its own.
@@ -181,7 +195,7 @@ class Study(Strict):
     checkpoint: Changes | None = None
     extractor: ExtractorChoice | None = None
     reference: str | None = None
-    images: int = Field(ge=16, lt=2**32)
+    images: Images
     batch: Batch
     timing: Timing = Timing()
     seeds: list[int] = Field(default=[0], min_length=1)

@@ -15,7 +15,7 @@ The module is called as `module(x, condition)`, or `module(x, condition, labels)
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 
@@ -80,3 +80,20 @@ def make_network(name: str, config: dict[str, Any], origin: str) -> nn.Module:
 def as_called(name: str, module: nn.Module) -> Conditioned:
     """The module as networks call it: state, condition and labels."""
     return call_unet(module) if name == DIFFUSERS else module
+
+
+def misfit(name: str, module: nn.Module, shape: tuple[int, int, int]) -> str | None:
+    """Why an architecture cannot be evaluated on images (C, H, W), in words, where that is for their sides."""
+    if name != DIFFUSERS:
+        return None
+    levels, (_, height, width) = len(cast(nn.ModuleList, module.down_blocks)), shape
+    multiple = 2 ** (levels - 1)
+    uneven = [side for side in (height, width) if side % multiple]
+    if not uneven:
+        return None
+    up = [-(-side // multiple) * multiple for side in (height, width)]
+    return (
+        f"a {name} of {levels} levels cannot be evaluated on images of {height} x {width}: it divides their sides by "
+        f"{multiple}, and {uneven[0]} is no multiple of that. Give the size that it was trained on, such as "
+        f"{up[0]} x {up[1]}, in config.json (sample_size) or card.toml (shape)"
+    )

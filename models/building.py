@@ -1,6 +1,7 @@
 """From a card and its files to a network: the trained ones, the decoders, and the laws in closed form."""
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from models.analytic import FiniteData, GaussianMixture
-from models.architectures import as_called, make_network
+from models.architectures import as_called, make_network, misfit
 from models.card import DIFFUSERS, Card
 from models.diffusers_folder import check_config
 from models.errors import PluginError, UsageError
@@ -60,28 +61,46 @@ def build_network(folder: Path, card: Card, device: torch.device, mode: Mode) ->
     """The network of a folder with a card, on a device, in an execution mode that they have.
 
     Raises:
-        UsageError: a config or weights that do not fit the card or one another.
+        UsageError: a config or weights that do not fit the card or one another, or a network that cannot be evaluated.
     """
     if card.network == "finite-data":
         return _finite_data(folder / POINTS, card, device)
     if card.network == "mixture":
         return _mixture(folder / MIXTURE, card, device)
     if card.network == "decoder":
-        return LevelBlind(in_mode(prepared(_decoder(folder, card).to(device), mode), mode))
+        return tried(_decoder(folder, card), card, device, mode, str(folder))
     config = read_json(folder / CONFIG)
     module = make_network(card.architecture, config, str(folder / CONFIG))
     if card.architecture == DIFFUSERS:
         check_config(config, card, folder / CONFIG)
     load_weights(module, folder / weights_name(card), card.state_key, card.ignore)
-    if card.architecture != DIFFUSERS:
-        # before anything is compiled, which takes long
-        _try(wrap(module.to(device), card, replace(mode, compile=False)), card, device, f"{folder} in mode {mode}")
-    return wrap(module.to(device), card, mode)
+    return tried(module, card, device, mode, str(folder))
 
 
-def wrap(module: nn.Module, card: Card, mode: Mode) -> ConditionalNetwork:
+def tried(module: nn.Module, card: Card, device: torch.device, mode: Mode, origin: str) -> Network:
+    """A module with its weights as a network, on a device and in an execution mode, evaluated once.
+
+    Raises:
+        UsageError: it cannot be evaluated on an image of the card, or gives something else; begins with `origin`.
+    """
+    # before anything is compiled, which takes long
+    plain = _wrap(module.to(device), card, replace(mode, compile=False))
+    try:
+        _try(plain, card, device, f"{origin} in mode {mode}")
+    except UsageError:
+        reason = None if card.network == "decoder" else misfit(card.architecture, module, card.shape)
+        if reason is None:
+            raise
+        raise UsageError(f"{origin}: {reason}") from None
+    return _wrap(module, card, mode) if mode.compile else plain
+
+
+def _wrap(module: nn.Module, card: Card, mode: Mode) -> Network:
     """The module in an execution mode, with what the card says that it is given for the level."""
-    schedule, call = card.schedule.build(), in_mode(as_called(card.architecture, prepared(module, mode)), mode)
+    ready = prepared(module, mode)
+    if card.network == "decoder":
+        return LevelBlind(in_mode(ready, mode))
+    schedule, call = card.schedule.build(), in_mode(as_called(card.architecture, ready), mode)
     if card.network == "unet" and card.architecture == DIFFUSERS and isinstance(schedule, DiscreteVP):
         network: ConditionalNetwork = IndexedUNet(module, schedule, call, rounded=card.round_time)
     else:
@@ -104,9 +123,9 @@ def _conditioned(module: Conditioned, card: Card, schedule: Schedule) -> Conditi
     return ConditionedNetwork(module, lambda at: scale * at.t)
 
 
-def _try(network: ConditionalNetwork, card: Card, device: torch.device, origin: str) -> None:
-    """One evaluation of one image, since only a plugin knows what its module takes and gives."""
-    x = torch.zeros((1, *card.shape), device=device)
+def _try(network: Callable[..., Tensor], card: Card, device: torch.device, origin: str) -> None:
+    """One evaluation of one image, since only the module itself knows what it takes and gives."""
+    x, expected = torch.zeros((1, *card.state_shape), device=device), (1, *card.shape)
     labels = None if card.classes is None else torch.full((1,), card.classes - 1, device=device)  # the highest
     at = card.schedule.build().level(0.5)
     given = "a state and a condition" if labels is None else "a state, a condition and labels"
@@ -116,9 +135,9 @@ def _try(network: ConditionalNetwork, card: Card, device: torch.device, origin: 
             found = network(x, at) if labels is None else network(x, at, labels)
     except PluginError as error:
         raise PluginError(f"{error}{_if_whole(card, str(error))}") from None
-    if not isinstance(found, Tensor) or found.shape != x.shape:
+    if not isinstance(found, Tensor) or found.shape != expected:
         shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
-        raise UsageError(f"{origin}: architecture {card.architecture!r} gave {shape}; expected {tuple(x.shape)}")
+        raise UsageError(f"{origin}: architecture {card.architecture!r} gave {shape}; expected {expected}")
 
 
 _WANTS_WHOLE = re.compile("indices must be|'indices' to have|index tensor|int64 for index", re.IGNORECASE)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from models.building import build_network, needed_files, wrap
+from models.building import build_network, needed_files, tried
 from models.card import Card, Changes
 from models.description import describe_source, verify_files
 from models.diffusers_folder import find_layout, weight_files
@@ -70,7 +70,8 @@ def load_model(
 
     Raises:
         UsageError: no such model, a card that does not fit, a missing or changed file, weights that do not fit the
-            network that the config describes, a mode that device or model do not have.
+            network that the config describes, a network that cannot be evaluated, a mode that device or model do not
+            have.
     """
     source = find_source(spec)
     card = describe_source(source, changes)
@@ -105,8 +106,7 @@ def _load_as_diffusers(source: Source, card: Card, device: torch.device, mode: M
         verify_cached(folder, [layout.path(CONFIG), *filter(None, [layout.scheduler]), *weights])
     files = {name: sha256_of(folder / name) for name in (layout.path(CONFIG), *weights)}
     card = card.model_copy(update={"files": files})
-    module = load_unet(folder, layout, weights).to(device)
-    return card, wrap(module, card, mode), weights
+    return card, tried(load_unet(folder, layout, weights), card, device, mode, source.origin), weights
 
 
 def _weights_sha256(card: Card, names: list[str]) -> str:

@@ -161,8 +161,11 @@ def test_a_dry_run_lists_the_cells_and_writes_nothing(
 ) -> None:
     monkeypatch.setattr("bench.estimate._CALIBRATION_S", 0.01)
     arguments = ("--samplers", "heun,rk45", "--steps", "5", "--dry-run", "--out", tmp_path / "run")
+    monkeypatch.setattr("bench.timing.monitor.at_start", lambda *_: ["the machine is busy"])
     assert _main(monkeypatch, "run", "quick", *arguments) == 0
-    *cells, count, rate, time = capsys.readouterr().out.splitlines()
+    shown = capsys.readouterr()
+    assert "the machine is busy" in shown.err.splitlines()
+    *cells, count, rate, time = shown.out.splitlines()
     assert cells == [
         "ddpm on trailing, 200 steps, seed 0: 200 evaluations an image",
         "heun on trailing, 5 steps, seed 0: 9 evaluations an image",

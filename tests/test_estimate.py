@@ -44,7 +44,7 @@ def test_every_evaluation_is_counted_and_takes_the_time_that_was_measured() -> N
     assert [nfe for _, nfe in found.cells] == [6, 3, 5, 1]
     drawn = 40 + 3 * 16  # all images, then three rounds of a full batch
     assert found.evaluations == drawn * (6 + 3 + 5 + 1)
-    sampling = drawn * (14 * found.seconds_an_evaluation["digits"] + found.seconds_an_evaluation["digits-vae"])
+    sampling = drawn * (14 * found.rates["digits"].seconds + found.rates["digits-vae"].seconds)
     assert sampling < found.seconds < 100 * sampling  # features come on top
 
 
@@ -54,7 +54,7 @@ def test_without_metrics_on_features_there_is_nothing_to_extract() -> None:
     # heun's two cells share one solution, of all 40 images: 250 and 125 Runge-Kutta steps and the mean at the end
     solution = 40 * (4 * 250 + 4 * 125 + 2)
     assert found.evaluations == 88 * (14 + 1) + solution
-    digits, vae = (found.seconds_an_evaluation[name] for name in ("digits", "digits-vae"))
+    digits, vae = (found.rates[name].seconds for name in ("digits", "digits-vae"))
     assert abs(found.seconds / ((88 * 14 + solution) * digits + 88 * vae) - 1) < 1e-9
     assert rig.extractor is None
 

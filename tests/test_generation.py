@@ -102,7 +102,7 @@ def test_a_batch_that_does_not_fit_is_halved_until_it_does(
     generation, trajectory = _generation(rig, replace(cell, sampler=_Greedy(5, error, said)))
     expected, _ = _generation(rig, replace(cell, sampler=_Greedy(23)), 23)
     torch.testing.assert_close(_images(generation), _images(expected), rtol=0.0, atol=1e-5)
-    assert (generation.batch, generation.halvings) == (4, 2)
+    assert (generation.fitting.size, generation.fitting.halvings) == (4, 2)
     assert trajectory.evaluations == generation.drawn == 23
 
 
@@ -110,11 +110,11 @@ def test_memory_for_less_than_one_image_and_other_errors_end_the_generation(rig:
     generation, _ = _generation(rig, replace(cell, sampler=_Greedy(0)))
     with pytest.raises(torch.OutOfMemoryError):
         _images(generation)
-    assert generation.batch == 1
+    assert generation.fitting.size == 1
     generation, _ = _generation(rig, replace(cell, sampler=_Greedy(0, RuntimeError, "a sampler broke")))
     with pytest.raises(RuntimeError, match="a sampler broke"):
         _images(generation)
-    assert generation.batch == 16
+    assert generation.fitting.size == 16
 
 
 def test_auto_takes_the_batch_with_the_least_time_an_image_that_fits() -> None:

@@ -15,7 +15,7 @@ import torch
 from bench.timing import host_load
 from bench.timing.gpu_state import GpuState, gpu_state
 from bench.timing.host_load import OVERHEATED, QUOTA, HostLoad
-from bench.timing.monitor import WINDOW_S, Monitor, Watch, monitor_of, summed, verdict
+from bench.timing.monitor import WINDOW_S, Monitor, Watch, at_start, monitor_of, summed, verdict
 
 Times = namedtuple("Times", "user nice system idle iowait irq softirq steal guest guest_nice")
 
@@ -123,6 +123,36 @@ def test_processors_that_this_process_may_not_use_are_not_looked_at(
     monitor.start()
     machine.passes(10.0, own=5.0, others=10.0, stolen=1.0)
     assert monitor.stop().others_share == pytest.approx(0.1)
+
+
+def test_a_run_that_starts_on_a_busy_machine_says_so_with_load_and_threads(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.getloadavg", lambda: (2.61, 1.0, 1.0))
+    host = host_of(machine)
+    arrived = host.read()
+    machine.passes(3.0, own=2.5, others=1.5)
+    (line,) = at_start(host, arrived, CPU)
+    assert line.startswith(
+        "the machine is busy: others use 25 % of the 2 processors (load 2.6 in the last minute), beside"
+    )
+    assert f"the network's {torch.get_num_threads()} threads" in line
+    assert at_start(host, arrived, torch.device("cuda")) == []  # where one processor is enough
+    machine.passes(3.0, others=5.9)
+    assert "others use 62 %" in at_start(host, arrived, torch.device("cuda"))[0]
+
+
+def test_a_run_that_starts_on_an_idle_machine_or_too_soon_to_know_says_nothing(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = host_of(machine)
+    arrived = host.read()
+    machine.passes(0.1, others=0.2)
+    assert at_start(host, arrived, CPU) == []
+    machine.passes(5.0, own=5.0, others=0.1)
+    assert at_start(host, arrived, CPU) == []
+    monkeypatch.setattr("torch.get_num_threads", lambda: 3)
+    assert at_start(host, arrived, CPU) == ["3 threads on 2 processors: they will wait for one another"]
 
 
 def test_a_busy_process_besides_this_one_is_seen_a_child_too() -> None:

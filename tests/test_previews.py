@@ -70,7 +70,7 @@ def test_a_study_of_samples_of_any_shape_ends_with_its_picture(
     assert set(frame["preview_count"]) == {64 if kind == "points" else 10}
     summary = summarise([run])
     (table,) = tables(summary)
-    assert len(table.pictures) == 5
+    assert len(table.tiles) == 5
     said = plain_text(images(summary))
     assert ("Channels side by side" in said) == (kind == "maps")
     assert ("Each point is a sample" in said) == (kind == "points")

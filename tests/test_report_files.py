@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from report_records import BASELINE, QUICK, failed, study, texts, write_run
 
 from bench.record import RunFolder
@@ -103,3 +105,19 @@ def test_the_report_imports_neither_torch_nor_samplers_nor_before_a_figure_matpl
     code = "import sys, bench.report; print([n for n in ('torch', 'samplers', 'matplotlib') if n in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_figure_is_laid_out_once_for_all_its_files(
+    quick: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To lay it out takes as long as to draw it."""
+    laid_out, real = list[Figure](), ConstrainedLayoutEngine.execute
+
+    def execute(engine: ConstrainedLayoutEngine, figure: Figure) -> None:
+        laid_out.append(figure)
+        real(engine, figure)
+
+    monkeypatch.setattr(ConstrainedLayoutEngine, "execute", execute)
+    written = write_report([quick], ("png", "pdf"), tmp_path / "out")
+    assert len(written) == 8
+    assert len(laid_out) == len(set(map(id, laid_out))) == 3  # the images are placed by hand

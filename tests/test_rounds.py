@@ -153,6 +153,25 @@ def test_a_batch_that_does_not_fit_has_no_times_and_the_others_have() -> None:
     assert stopwatch.seen.count(16) == 3  # once a setting, and never again
 
 
+@pytest.mark.parametrize("before", [0, 4])
+def test_a_main_batch_that_does_not_fit_is_halved_and_all_times_are_of_the_smaller_one(before: int) -> None:
+    """At once, or when so many calls have been timed: nothing of another batch is kept beside them."""
+    stopwatch = _Watch(lambda images: 0.1)
+
+    def seconds(images: int) -> float:
+        if images > 2 and len(stopwatch.seen) > before:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return 0.1
+
+    stopwatch.seconds_of = seconds
+    settings, _ = _timed(_study(), stopwatch)
+    for setting in settings:
+        assert setting.columns["timed_batch"] == 2
+        assert setting.columns["timing_rounds"] == len(setting.columns["latency_s"]) == 3
+        assert setting.columns["throughput_img_per_s"] == pytest.approx(20.0)
+        assert setting.columns["note"] == "it was timed with images 2 at a time: 4 did not fit into the memory"
+
+
 def test_a_call_that_fails_ends_the_timing_of_its_setting_alone_and_says_so() -> None:
     calls = iter(range(100))
 

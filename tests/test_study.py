@@ -41,7 +41,7 @@ def test_the_product_is_taken_once_and_the_baseline_comes_first() -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (("images = 100", "images = 0"), "images: Input should be greater than or equal to 16, got 0"),
+        (("images = 100", "images = 0"), "images: expected at least 16: standard errors and the Inception score"),
         (("images = 100", 'images = "many"'), "images: Input should be a valid integer, got 'many'"),
         (("images = 100", "images = 100.0"), "images: Input should be a valid integer"),
         (("images = 100", "imagse = 100"), "imagse: Extra inputs are not permitted"),

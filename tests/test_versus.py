@@ -231,7 +231,10 @@ def test_the_files_of_the_habit_hold_the_images_rounded(tmp_path: Path) -> None:
         ({"model": "digits-oracle"}, "is no UNet2DModel"),
         ({"batch": 0}, "--batch 0: expected at least 1"),
         ({"repeats": 0}, "--repeats 0"),
-        ({"images": 8, "end_to_end": True}, "--images 8: expected at least 16"),
+        (
+            {"images": 8, "end_to_end": True},
+            "--images 8: expected at least 16: standard errors and the Inception score",
+        ),
         ({"metrics": ["inception_score"]}, "--metrics inception_score: expected some of fd, kid, precision_recall"),
         ({"modes": ["fp8"]}, "cannot read the execution mode 'fp8'"),
         ({"samplers": ["pndm"], "steps": 2000}, "2000"),

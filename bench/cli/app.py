@@ -227,6 +227,8 @@ def main() -> None:
     except OSError as error:
         print(f"error: {terminal_text(str(error))}; what is finished is kept", file=sys.stderr)
         status = USAGE
+    except (MemoryError, RuntimeError) as error:
+        status = _out_of_memory(error)
     except KeyboardInterrupt:
         print("interrupted; what is finished is kept, the same command (without --force) goes on", file=sys.stderr)
         status = INTERRUPTED
@@ -234,6 +236,17 @@ def main() -> None:
         print(f"error: something that was asked ended the program: {told(error)}", file=sys.stderr)
         status = FAILED
     sys.exit(status or 0)
+
+
+def _out_of_memory(error: Exception) -> int:
+    """Say that memory did not suffice, even for what can be halved no more; other errors are raised again."""
+    from bench.timing.memory import is_out_of_memory
+
+    if not is_out_of_memory(error):
+        raise error
+    said = str(error).strip().partition("\n")[0] or "no more could be had"
+    print(f"error: out of memory ({said}); what is finished is kept; take a smaller --batch", file=sys.stderr)
+    return USAGE
 
 
 def _load_plugins(files: list[Path] | None) -> None:

@@ -12,33 +12,37 @@ from bench import report
 from bench.cli.listing import RESULTS
 from bench.cli.progress import bar, errors, output
 from bench.escape import markdown_text, terminal_text
-from bench.plan import Cell
 from bench.record import Record, RunFolder
 from bench.report.columns import significant
-from bench.study_file import Overrides, load_study
-from bench.timing.host_load import allowed_processors
+from bench.timing.host_load import HostLoad
 from models.errors import UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from bench.plan import Cell
     from bench.rig import Rig
+    from bench.study_file import Overrides
 
 
-def run_and_report(name: str, overrides: Overrides, out: Path | None, *, force: bool, dry_run: bool) -> int:
+def run_and_report(name: str, overrides: "Overrides", out: Path | None, *, force: bool, dry_run: bool) -> int:
     """Run a study and write its report; the exit status."""
+    host = HostLoad()
+    arrived = host.read()  # before torch is imported, which takes long enough to see what others use
     from bench.purity.unchanged import put_back
+    from bench.study_file import load_study
 
     with put_back(f"planning the study {name!r}"):
         study = load_study(name, overrides)
     with errors.status(Text(terminal_text(f"loading model {study.model!r} ..."))):
         from bench.rig import Rig
         from bench.runner import run_study
+        from bench.timing.monitor import at_start
 
         folder = RunFolder(RESULTS / study.name if out is None else out)
         rig = Rig.load(study, folder.batch(study.images, study.device))
-    if study.threads is not None and study.threads > (there := len(allowed_processors())):
-        errors.print(f"{study.threads} threads on {there} processors: they will wait for one another")
+    for line in at_start(host, arrived, rig.device):
+        errors.print(line, style="red", soft_wrap=True)
     if dry_run:
         return _dry_run(rig)
     with bar() as shown:
@@ -66,8 +70,8 @@ def _dry_run(rig: "Rig") -> int:
     unknown = sum(nfe is None for _, nfe in found.cells)
     apart = f", and {unknown} that cannot say theirs" if unknown else ""
     print(f"{len(found.cells)} cells of {rig.study.images:,} images: {found.evaluations:,} network evaluations{apart}")
-    for name, seconds in found.seconds_an_evaluation.items():
-        said = f"{significant(1000 * seconds)} ms an evaluation of one image, in batches of {rig.batch}"
+    for name, (seconds, batch) in found.rates.items():
+        said = f"{significant(1000 * seconds)} ms an evaluation of one image, in batches of {batch}"
         print(terminal_text(f"{name}: {said}"))
     about, device = timedelta(seconds=round(found.seconds)), terminal_text(device_name(rig.device))
     print(f"about {about} hours:minutes:seconds of network evaluations and feature extraction on {device}")
@@ -133,7 +137,7 @@ class _CellProgress:
         timing = "timing" if self._done == self._cells else None  # None leaves the description as it is
         self._bar.update(self._task, advance=evaluations, description=timing, refresh=True)
 
-    def finished(self, cell: Cell, record: Record, kept: bool) -> None:
+    def finished(self, cell: "Cell", record: Record, kept: bool) -> None:
         if kept:
             return
         self._done += 1
@@ -150,7 +154,7 @@ class _CellProgress:
     def warn(self, text: str) -> None:
         self._bar.console.print(terminal_text(text), style="red", markup=False)
 
-    def timed(self, cell: Cell, record: Record) -> None:
+    def timed(self, cell: "Cell", record: Record) -> None:
         doubt = "" if record["timing_valid"] else f" ({record['timing_note']})"
         if record.get("latency_s_median") is None:
             said = terminal_text(f"{cell.words}: {record['timing_note']}")

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from bench.quality.extractor import Extractor
+from bench.timing.memory import Halving
 
 Outputs = Mapping[str, Tensor]
 """What an extractor says about N images: a tensor (N, ...) by layer."""
@@ -15,11 +17,16 @@ Outputs = Mapping[str, Tensor]
 class Extraction:
     """Collects images into extractor batches, whatever batches they come in, and passes on what it says about them.
 
-    The host never waits for the device before `finish`.
+    The host never waits for the device before `finish`. Where an extractor batch does not fit into the memory it is
+    halved, which moves the last digits of features.
+
+    Attributes:
+        fitting: images that the extractor sees at a time, and how often they were halved.
     """
 
     def __init__(self, extractor: Extractor, take: Callable[[Outputs], None]) -> None:
         self._extractor, self._take = extractor, take
+        self.fitting = Halving(extractor.batch)
         self._waiting: list[Tensor] = []
         self._finite: Tensor | None = None  # whether all outputs so far are, on the device
 
@@ -43,11 +50,15 @@ class Extraction:
             raise ArithmeticError(f"features of extractor {self._extractor.name!r} came out as NaN or Inf")
 
     def _pass_on(self, batch: Tensor) -> None:
-        outputs = self._extractor(batch)
+        outputs = self.fitting(partial(self._outputs, batch))
         for output in outputs.values():
             finite = output.isfinite().all()
             self._finite = finite if self._finite is None else self._finite & finite
         self._take(outputs)
+
+    def _outputs(self, images: Tensor, size: int) -> Outputs:
+        parts = [self._extractor(part) for part in images.split(size)]
+        return parts[0] if len(parts) == 1 else {name: torch.cat([each[name] for each in parts]) for name in parts[0]}
 
 
 class Rows:

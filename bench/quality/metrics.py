@@ -80,6 +80,7 @@ class QualityStream:
                 metric that is not a finite number.
         """
         self._extraction.finish()
+        self.remarks += self._extraction.fitting.remarks("the extractor saw images")
         values: Values = {}
         if self._logits is not None:
             values |= _inception_score(self._logits.all().cpu())

@@ -136,6 +136,7 @@ def write_statistics(
     tensors = {"mean": moments.mean.cpu(), "covariance": moments.covariance.cpu()}
     tensors |= {"features": rows.all()} if kept.any() else {}
     metadata = {key: str(value) for key, value in extractor.columns.items()} | {"quantiser": QUANTISER}
+    metadata |= {"extractor_batch": str(extraction.fitting.size)}
     try:
         save_sealed(path, tensors, metadata | dict(about) | {"count": str(moments.count)})
     except OSError as error:

@@ -18,23 +18,25 @@ Pixels = NDArray[np.uint8]
 
 _SMALLEST, _LARGEST = 36, 64
 """Pixels of the figure that an image is wide: small ones are enlarged by a whole factor, so that they stay sharp."""
-_ACROSS = 200
-"""Pixels of the figure that a block of images may be wide, so that five fit on a page."""
+ACROSS = 200
+"""Pixels of the figure that a block of images may be wide, so that five fit on a page; wider where there is room."""
 _APART = 8
 """Pixels of the figure between images of several maps."""
 _PLANE, _FRAME = 160, 200
 """Pixels of the figure that a scatter plot is wide and high, and the grey of its frame."""
+_ROW = 5
+"""Images that stand in one row, whatever room there is."""
 _COLUMNS = 6
 """Step counts that have a column each."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """The cells of one protocol and run, with the pictures that there are, by cell id.
+    """The cells of one protocol and run, with the tiles of pictures that there are, by cell id.
 
     Lines are of a sampler on a grid with a model, then by column: so many steps or, `by_budget`, at most so many
     evaluations. They are in one `mode`, as far as they have it; None if there is no other. The `kind` of the pictures
-    is the records' word: "pictures", "maps" or "points".
+    is the records' word: "pictures", "maps" or "points"; of the last two a cell has a single tile.
     """
 
     label: str
@@ -45,7 +47,7 @@ class Table:
     lines: dict[Line, dict[float, Row]]
     by_budget: bool
     left_out: int
-    pictures: dict[str, Pixels]
+    tiles: dict[str, list[Pixels]]
     kind: str
     winners: set[tuple[Line, int]]
 
@@ -77,7 +79,8 @@ def _table(cells: pd.DataFrame, summary: Summary, named: bool) -> Table:
     placed = [row for row in rows if row is not baseline or (row["steps"] in columns and not by_budget)]
     lines = _lines(placed, by_budget)
     shown = _shown(lines, rows, summary)
-    pictures = {row["id"]: picture for row in rows if (picture := _picture(run, row)) is not None}
+    seen = [row for cells in shown.values() for row in cells.values()] + ([] if baseline is None else [baseline])
+    tiles = {row["id"]: found for row in seen if (found := _tiles(run, row))}
     answers = [each for section in summary.sections for each in section.answers]
     winners = {
         (line(each.winner), int(each.winner["steps"]))
@@ -87,7 +90,7 @@ def _table(cells: pd.DataFrame, summary: Summary, named: bool) -> Table:
     label = f"{run.name}: {rows[0]['model']}, {rows[0]['images']:,} images" if named else ""
     left_out = len(lines) - len(shown)
     kind = next((row["preview_kind"] for row in rows if known_text(row.get("preview_kind"))), "pictures")
-    return Table(label, run, rows[0]["seed"], baseline, mode, shown, by_budget, left_out, pictures, kind, winners)
+    return Table(label, run, rows[0]["seed"], baseline, mode, shown, by_budget, left_out, tiles, kind, winners)
 
 
 def _lines(rows: list[Row], by_budget: bool) -> dict[Line, dict[float, Row]]:
@@ -116,28 +119,28 @@ def _shown(lines: dict[Line, dict[float, Row]], rows: list[Row], summary: Summar
     return {each: lines[each] for each in sorted(found, key=lambda each: families[each])}
 
 
-def _picture(run: Run, row: Row) -> Pixels | None:
-    """The block of a cell's first images; None if there is no picture, or not the one that the record speaks of."""
+def _tiles(run: Run, row: Row) -> list[Pixels]:
+    """A cell's first images; none if there is no picture, or not the one that the record speaks of."""
     if row["status"] != "ok" or not known(row.get("preview_count")):
-        return None
+        return []
     try:
         with Image.open(run.folder.preview(row["id"])) as file:
             strip = np.asarray(file if file.mode in ("L", "RGB") else file.convert("RGB"))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):  # of Pillow: broken PNGs, SyntaxError
-        return None
+        return []
     count = int(row["preview_count"])
     if count < 1 or strip.shape[1] % count:
-        return None
+        return []
     if row.get("preview_kind") == "points":
-        return scatter(strip)
+        return [scatter(strip)]
     tiles = np.split(strip, count, axis=1)
-    return _maps(tiles) if row.get("preview_kind") == "maps" else block(tiles)
+    return [_maps(tiles)] if row.get("preview_kind") == "maps" else [resized(tile) for tile in tiles]
 
 
 def _maps(tiles: list[Pixels]) -> Pixels:
     """Up to four images of several maps each, wider apart than those, in a square."""
     shown = tiles[: 4 if len(tiles) > 3 else 1]
-    framed = [np.pad(_resized(tile, _ACROSS // 3, _ACROSS // 2), _APART // 2, constant_values=255) for tile in shown]
+    framed = [np.pad(resized(tile, ACROSS // 3, ACROSS // 2), _APART // 2, constant_values=255) for tile in shown]
     return np.vstack([np.hstack(framed[n : n + 2]) for n in range(0, len(framed), 2)])
 
 
@@ -156,21 +159,20 @@ def scatter(points: Pixels) -> Pixels:
     return canvas
 
 
-def block(tiles: list[Pixels]) -> Pixels:
-    """Images (H, W) or (H, W, 3) as a block of at most 2 x 4, enlarged or reduced to a size that can be seen."""
-    sized = [_resized(tile) for tile in tiles[:8]]
-    across = min(4, _ACROSS // (sized[0].shape[1] + 2), len(sized) if len(sized) <= 5 else len(sized) // 2)
-    down = min(2, _ACROSS // (2 * sized[0].shape[0] + 2), len(sized) // across)
-    sized = sized[: down * across]
-    height, width = sized[0].shape[:2]
-    canvas = np.full((down * (height + 2) - 2, across * (width + 2) - 2, *sized[0].shape[2:]), 255, dtype=np.uint8)
-    for n, tile in enumerate(sized):
+def block(tiles: list[Pixels], room: int = ACROSS) -> Pixels:
+    """Images (H, W) or (H, W, 3) of one size as a block of one or two rows, as many as a width in pixels holds."""
+    height, width = tiles[0].shape[:2]
+    down = 2 if len(tiles) > _ROW and 2 * (height + 1) <= ACROSS // 2 else 1
+    across = max(1, min((room + 2) // (width + 2), len(tiles) // down))
+    canvas = np.full((down * (height + 2) - 2, across * (width + 2) - 2, *tiles[0].shape[2:]), 255, dtype=np.uint8)
+    for n, tile in enumerate(tiles[: down * across]):
         top, left = n // across * (height + 2), n % across * (width + 2)
         canvas[top : top + height, left : left + width] = tile
     return canvas
 
 
-def _resized(tile: Pixels, smallest: int = _SMALLEST, largest: int = _LARGEST) -> Pixels:
+def resized(tile: Pixels, smallest: int = _SMALLEST, largest: int = _LARGEST) -> Pixels:
+    """An image enlarged by a whole factor, or reduced, to a size that can be seen."""
     width = tile.shape[1]
     if width > largest:
         size = (largest, max(1, round(tile.shape[0] * largest / width)))

@@ -4,24 +4,25 @@ import math
 from textwrap import fill
 from typing import Any
 
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from bench.escape import figure_text
-from bench.report.columns import BUDGETS, Row, guest, known, line, percent, scientific
+from bench.report.columns import BUDGETS, Line, Row, guest, known, line, percent, scientific
 from bench.report.display import NOTHING
-from bench.report.picture import Table, tables
+from bench.report.picture import ACROSS, Pixels, Table, block, tables
 from bench.report.quality import OWN_TRUTH, fd_label, rank_columns
-from bench.report.style import DPI, FAINT, GREY, INK, SMALL, TINY, title, warning, wrapped
+from bench.report.style import DPI, FAINT, GREY, INK, SMALL, TINY, text_width, title, warning, wrapped
 from bench.report.summary import Summary
 
 _EDGE, _LABEL, _GAP, _LINE, _HEAD, _NARROWEST = 0.12, 1.35, 0.14, 0.22, 0.28, 5.6
 """Inches: the margin, the column of names, between blocks, a line of text, a heading, a figure."""
-_LETTERS = 16
-"""Of the legend, that an inch has room for."""
-_TINY_LETTER = 0.048
-"""Inches that a letter below a block takes."""
+_FRAME = 0.035
+"""Inches from the answer's block to its frame."""
+_CAPTION = 6.5
+"""Points."""
+_NAME, _DETAIL, _SAID = 0.16, 0.125, 0.17
+"""Inches that a line takes, of a name, below one, and of the legend."""
 
 
 _KINDS = {
@@ -37,16 +38,87 @@ class _Sheet:
     def __init__(self, width: float, height: float) -> None:
         self.figure = Figure(figsize=(width, height), dpi=DPI)
         self._width, self._height = width, height
+        # one for all blocks: axes of their own would take longer than all that is drawn
+        self.axes = self.figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))
+        self.axes.set_axis_off()
 
     def text(self, x: float, y: float, text: str, **style: Any) -> None:
         merged: dict[str, Any] = {"fontsize": SMALL, "color": INK, "va": "top", "ha": "left"} | style
         self.figure.text(x / self._width, 1 - y / self._height, text, **merged)
 
-    def axes(self, x: float, y: float, width: float, height: float) -> Axes:
-        corner = x / self._width, 1 - (y + height) / self._height
-        axes = self.figure.add_axes((*corner, width / self._width, height / self._height))
-        axes.set_axis_off()
-        return axes
+    def picture(self, x: float, y: float, width: float, height: float, picture: Pixels) -> None:
+        shown = self.axes.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation="nearest", aspect="auto")
+        shown.set_extent((x, x + width, y + height, y))
+
+
+class _Part:
+    """A table laid out, in inches.
+
+    Args:
+        table: what is shown.
+        across: pixels that a block of images may be wide.
+        above: whether the legend stands above the baseline, and not beside it.
+
+    Attributes:
+        legend: what it says.
+        width, height: of a block.
+        pitch: from a column to the next: what is below a block has room, too.
+        down: from a row to the next: its name has room, too.
+        size: width and height of all.
+    """
+
+    def __init__(self, table: Table, across: int, *, above: bool = False) -> None:
+        self.table, self.legend = table, _legend(table)
+        self.above = above or table.baseline is None
+        self.pictures = {cell: block(tiles, across) for cell, tiles in table.tiles.items()}
+        height, width = next(iter(self.pictures.values())).shape[:2] if self.pictures else (80, 160)
+        self.width, self.height = float(width) / DPI, float(height) / DPI
+        below = [text_width(_caption(row), _CAPTION) for cells in table.lines.values() for row in cells.values()]
+        self.pitch = max([self.width, *below]) + _GAP
+        names = [_name_height(*_named(table, each)) for each in table.lines]
+        self.down = max([self.height + _LINE, *names]) + _GAP
+        self.size = self._width(), self._height()
+
+    @property
+    def said(self) -> float:
+        """Height of the legend where it stands above."""
+        return _SAID * len(self.legend.splitlines()) + _GAP if self.above and self.legend else 0.0
+
+    @property
+    def first(self) -> float:
+        """Height of the baseline's row, and of the legend where it stands beside it."""
+        if self.table.baseline is None:
+            return 0.0
+        name, lines = _name_height(*_baseline(self.table.baseline)), 0 if self.above else len(self.legend.splitlines())
+        return max(self.height + _LINE, name, _SAID * lines) + _GAP
+
+    @property
+    def beside(self) -> float:
+        """How far right of the names the legend begins where it is beside: the line below the block has room, too."""
+        caption = "" if self.table.baseline is None else _caption(self.table.baseline)
+        return max(self.width, text_width(caption, _CAPTION)) + 2 * _GAP
+
+    @property
+    def _legend_width(self) -> float:
+        return max((text_width(each, SMALL) for each in self.legend.splitlines()), default=0.0)
+
+    def _width(self) -> float:
+        names, columns = _LABEL, len(self.table.columns) * self.pitch
+        head = self._legend_width if self.above else names + self.beside + self._legend_width
+        return 2 * _EDGE + max(names + columns, head)
+
+    def _height(self) -> float:
+        headings = _HEAD * (1 + bool(self.table.label))
+        return headings + self.said + self.first + len(self.table.lines) * self.down
+
+    def filled(self, width: float) -> "_Part":
+        """The same with as many images a block as there is room for in a figure of this width."""
+        room = width - 2 * _EDGE - _LABEL
+        columns = room / max(1, len(self.table.columns)) - _GAP
+        beside = min(columns, room - 2 * _GAP - self._legend_width)
+        narrow = _Part(self.table, max(ACROSS, int(DPI * beside)))
+        wide = _Part(self.table, max(ACROSS, int(DPI * columns)), above=True)
+        return wide if wide.width > narrow.width else narrow
 
 
 def images(summary: Summary) -> Figure:
@@ -55,76 +127,42 @@ def images(summary: Summary) -> Figure:
     Where there are more methods than can be seen at once, those that stand out in the other figures; where there are
     more step counts, columns are budgets of evaluations.
     """
-    parts = tables(summary)
-    width = max([_NARROWEST, *(_size(table)[0] for table in parts)])
+    parts = [_Part(table, ACROSS) for table in tables(summary)]
+    width = max([_NARROWEST, *(part.size[0] for part in parts)])
+    parts = [part.filled(width) for part in parts]
     heading = title(summary, width)
     y = 0.5 + 0.2 * heading.count("\n")
-    sheet = _Sheet(width, y + 0.25 + sum(_size(table)[1] for table in parts) if parts else y + 1.0)
+    sheet = _Sheet(width, y + 0.25 + sum(part.size[1] for part in parts) if parts else y + 1.0)
     sheet.text(_EDGE, 0.1, heading, fontsize=11, fontweight="bold")
     if not parts:
         sheet.text(_EDGE, y, "nothing to show: no cell was measured", color=GREY)
-    for table in parts:
-        if table.label:
-            sheet.text(_EDGE, y, figure_text(fill(table.label, int(width * 17))), fontsize=TINY, color=GREY)
-        _draw(sheet, table, y + _HEAD * bool(table.label))
-        y += _size(table)[1]
+    for part in parts:
+        if part.table.label:
+            sheet.text(_EDGE, y, figure_text(fill(part.table.label, int(width * 17))), fontsize=TINY, color=GREY)
+        _draw(sheet, part, y + _HEAD * bool(part.table.label))
+        y += part.size[1]
     if note := warning(summary):
         sheet.text(_EDGE, y + 0.12, note, fontsize=TINY, color=GREY)
     return sheet.figure
 
 
-def _block(table: Table) -> tuple[float, float]:
-    """Width and height of a block of images, inches."""
-    height, width = next(iter(table.pictures.values())).shape[:2] if table.pictures else (80, 160)
-    return width / DPI, height / DPI
-
-
-def _pitch(table: Table) -> float:
-    """Inches from a column to the next: a block's width, or that of the longest line below one."""
-    longest = max((len(_caption(row)) for cells in table.lines.values() for row in cells.values()), default=0)
-    return max(_block(table)[0] + _GAP, longest * _TINY_LETTER + _EDGE)
-
-
-def _has_head(table: Table) -> bool:
-    return table.baseline is not None or table.left_out > 0 or table.mode is not None or table.kind in _KINDS
-
-
-def _size(table: Table) -> tuple[float, float]:
-    width, height = _block(table)
-    rows = len(table.lines) + _has_head(table)
-    across = 2 * _EDGE + _LABEL + len(table.columns) * _pitch(table)
-    if _has_head(table):
-        longest = max(map(len, _legend(table).splitlines()))
-        across = max(across, 2 * _EDGE + _LABEL + width + 2 * _GAP + longest / _LETTERS)
-    return across, _HEAD * (1 + bool(table.label)) + rows * (height + _LINE + _GAP)
-
-
-def _draw(sheet: _Sheet, table: Table, y: float) -> None:
-    width, height = _block(table)
-    left, down, pitch = _EDGE + _LABEL, height + _LINE + _GAP, _pitch(table)
+def _draw(sheet: _Sheet, part: _Part, y: float) -> None:
+    table, left = part.table, _EDGE + _LABEL
+    at = (_EDGE, y) if part.above else (left + part.beside, y)
+    sheet.text(*at, figure_text(part.legend), fontsize=SMALL, color=GREY, linespacing=1.5)
+    y += part.said
     if table.baseline is not None:
-        _name(sheet, y, "baseline", _described(table, table.baseline))
-        _cell(sheet, table, left, y, table.baseline)
-    if _has_head(table):
-        sheet.text(left + width + 2 * _GAP, y, figure_text(_legend(table)), fontsize=SMALL, color=GREY, linespacing=1.5)
-        y += down
+        _name(sheet, y, *_baseline(table.baseline))
+        _cell(sheet, part, left, y, table.baseline)
+    y += part.first
     for n, column in enumerate(table.columns):
-        sheet.text(left + n * pitch, y, _heading(table, column), fontweight="bold")
+        sheet.text(left + n * part.pitch, y, _heading(table, column), fontweight="bold")
     y += 0.22
-    several = len({grid for _, grid, _ in table.lines}) > 1
-    for (sampler, grid, _), cells in table.lines.items():
-        name, _, parameters = sampler.partition("[")
-        row = next(iter(cells.values()))
-        details = [
-            parameters.rstrip("]"),
-            f"on {grid}" if several else "",
-            f"with {row['model']}" if guest(row) else "",
-            f"in {row['mode']}" if table.mode not in (None, row["mode"]) else "",
-        ]
-        _name(sheet, y, name, "\n".join(filter(None, details)))
+    for each, cells in table.lines.items():
+        _name(sheet, y, *_named(table, each))
         for n, column in enumerate(table.columns):
-            _cell(sheet, table, left + n * pitch, y, cells.get(column))
-        y += down
+            _cell(sheet, part, left + n * part.pitch, y, cells.get(column))
+        y += part.down
 
 
 def _heading(table: Table, column: float) -> str:
@@ -133,11 +171,28 @@ def _heading(table: Table, column: float) -> str:
     return f"{column:,} step{'s' * (column != 1)}"
 
 
-def _described(table: Table, row: Row) -> str:
-    return f"{row['sampler']} on {row['grid']}\n{row['steps']:,} steps"
+def _baseline(row: Row) -> tuple[str, str]:
+    return "baseline", f"{row['sampler']} on {row['grid']}\n{row['steps']:,} steps"
+
+
+def _named(table: Table, each: Line) -> tuple[str, str]:
+    """The name of a row of blocks, and what stands below it."""
+    sampler, grid, _ = each
+    name, _, parameters = sampler.partition("[")
+    row = next(iter(table.lines[each].values()))
+    details = [
+        parameters.rstrip("]"),
+        f"on {grid}" if len({grid for _, grid, _ in table.lines}) > 1 else "",
+        f"with {row['model']}" if guest(row) else "",
+        f"in {row['mode']}" if table.mode not in (None, row["mode"]) else "",
+    ]
+    return name, "\n".join(filter(None, details))
 
 
 def _legend(table: Table) -> str:
+    """Nothing where there is nothing to say but of the blocks."""
+    if table.baseline is None and table.left_out == 0 and table.mode is None and table.kind not in _KINDS:
+        return ""
     lines = [f"All blocks are of seed {table.seed} and start from the same noise.", *_KINDS.get(table.kind, ())]
     if table.winners:
         lines.append(f"Framed: the fastest setting within {percent(table.run.tolerance)} of the baseline.")
@@ -148,31 +203,38 @@ def _legend(table: Table) -> str:
     return "\n".join(lines)
 
 
+def _name_lines(name: str, details: str) -> tuple[str, str]:
+    return wrapped(name, 20), "\n".join(wrapped(each, 24) for each in details.splitlines())
+
+
+def _name_height(name: str, details: str) -> float:
+    above, below = _name_lines(name, details)
+    return _NAME * (1 + above.count("\n")) + _DETAIL * len(below.splitlines())
+
+
 def _name(sheet: _Sheet, y: float, name: str, details: str) -> None:
-    name = wrapped(name, 20)
-    sheet.text(_EDGE, y, name, fontweight="bold")
-    below = y + 0.16 * (1 + name.count("\n"))
-    sheet.text(_EDGE, below, "\n".join(wrapped(each, 24) for each in details.splitlines()), fontsize=TINY, color=GREY)
+    above, below = _name_lines(name, details)
+    sheet.text(_EDGE, y, above, fontweight="bold")
+    sheet.text(_EDGE, y + _NAME * (1 + above.count("\n")), below, fontsize=TINY, color=GREY)
 
 
-def _cell(sheet: _Sheet, table: Table, x: float, y: float, row: Row | None) -> None:
-    width, height = _block(table)
-    axes = sheet.axes(x, y, width, height)
-    picture = None if row is None else table.pictures.get(row["id"])
+def _cell(sheet: _Sheet, part: _Part, x: float, y: float, row: Row | None) -> None:
+    width, height = part.width, part.height
+    picture = None if row is None else part.pictures.get(row["id"])
     if row is None or picture is None:
         failed = row is not None and row["status"] == "failed"
-        axes.add_patch(Rectangle((0, 0), 1, 1, facecolor="#F8E3DA" if failed else "#F5F5F5", edgecolor=FAINT))
+        face = "#F8E3DA" if failed else "#F5F5F5"
+        sheet.axes.add_patch(Rectangle((x, y), width, height, facecolor=face, edgecolor=FAINT))
         style: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": SMALL, "color": INK if failed else GREY}
-        axes.text(0.5, 0.5, "failed" if failed else NOTHING, **style)
+        sheet.axes.text(x + width / 2, y + height / 2, "failed" if failed else NOTHING, **style)
     else:
-        axes.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation="nearest", aspect="auto")
+        sheet.picture(x, y, width, height, picture)
     if row is None or row["status"] != "ok":
         return
-    if (line(row), row["steps"]) in table.winners:
-        axes.add_patch(
-            Rectangle((-0.03, -0.06), 1.06, 1.12, transform=axes.transAxes, clip_on=False, fill=False, lw=1.5)
-        )
-    sheet.text(x, y + height + 0.075, _caption(row), fontsize=6.5, color=GREY)
+    if (line(row), row["steps"]) in part.table.winners:
+        corner, sides = (x - _FRAME, y - _FRAME), (width + 2 * _FRAME, height + 2 * _FRAME)
+        sheet.axes.add_patch(Rectangle(corner, *sides, fill=False, linewidth=1.5))
+    sheet.text(x, y + height + 0.075, _caption(row), fontsize=_CAPTION, color=GREY)
 
 
 def _caption(row: Row) -> str:

@@ -11,7 +11,9 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.patheffects import withStroke
+from matplotlib.textpath import text_to_path
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from bench.escape import figure_text
@@ -58,6 +60,13 @@ def wrapped(label: str, width: int = 26) -> str:
 
 _BREAK = "\N{ZERO WIDTH SPACE} "
 """Where a label may break although it has no space."""
+
+
+def text_width(text: str, size: float, weight: str = "normal") -> float:
+    """Inches that a line takes in a size in points."""
+    font = FontProperties(size=size, weight=weight)
+    width, _, _ = text_to_path.get_text_width_height_descent(text, font, ismath=False)
+    return 1.02 * float(width) / 72  # hinting makes letters a little wider
 
 
 def plain_axes(axes: Axes) -> None:
@@ -121,6 +130,9 @@ def empty(axes: Axes, reason: str) -> None:
 
 def render(figure: Figure, kind: str) -> bytes:
     """A figure as a file of a kind ("png" or "pdf"), the same bytes for the same figure."""
+    if (layout := figure.get_layout_engine()) is not None:
+        layout.execute(figure)
+        figure.set_layout_engine(None)  # once for all its files: it takes as long as to draw one
     buffer = io.BytesIO()
     # fonts as TrueType, which journals ask for; without a date the bytes depend on the records only
     metadata = {"CreationDate": None} if kind == "pdf" else {"Software": None}

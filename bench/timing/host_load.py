@@ -79,15 +79,17 @@ class HostLoad:
         A tick of 10 ms a processor is all that the kernel resolves, so that over a short time it may lie outside of the
         range a little; its mean over many does not.
         """
-        available = (after.at - before.at) * self._processors()
+        available = (after.at - before.at) * self.processors
         if before.busy is None or after.busy is None or available <= 0:
             return None
         others = (after.busy - before.busy) - (after.own - before.own)
-        if others < -(_TICK_S * self._processors() + 0.05 * available):
+        if others < -(_TICK_S * self.processors + 0.05 * available):
             return None  # the machine counts less than this process has used: a sandbox that shows no true counters
         return others / available
 
-    def _processors(self) -> int:
+    @property
+    def processors(self) -> int:
+        """How many processors this process may run on."""
         return len(self._allowed)
 
     def _busy(self) -> float | None:

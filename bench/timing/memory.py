@@ -1,4 +1,9 @@
-"""Running out of memory, on a GPU and on a CPU."""
+"""Running out of memory, on a GPU and on a CPU: how it is told, and the batch that is halved until it fits."""
+
+import errno
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import torch
 
@@ -6,6 +11,9 @@ from models.foreign import words
 
 _SAID = (
     "DefaultCPUAllocator: ",
+    "std::bad_alloc",
+    "could not create a memory",  # oneDNN's words, as those below
+    "could not execute a primitive",
     "CUDA error: out of memory",
     "Triton Error [CUDA]: out of memory",
     "CUBLAS_STATUS_ALLOC_FAILED",
@@ -15,15 +23,93 @@ _SAID = (
     "unable to find an engine to execute this computation",
 )
 """What stands in the plain RuntimeErrors of those who take memory past torch's allocator for GPUs."""
+_NO_CODE = "could not create a primitive"
+"""What oneDNN says where there is no memory for the code that it makes for a shape; and, in the same thread, for every
+new shape from then on, however much memory there is."""
+
+_DEEP = 8
+"""Errors that may each have been raised from the next."""
+
+Result = TypeVar("Result")
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory did not suffice, by its class or its words."""
-    told = words(error)
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(said in told for said in _SAID)
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Whether an error says that memory did not suffice, by its class or its words, or was raised from one that does.
+
+    Whatever compiles a network, or asks a plugin, raises an error of its own from that of what it calls.
+    """
+    for _ in range(_DEEP):
+        if error is None:
+            return False
+        if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+            return True
+        if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+            return True
+        told = words(error)
+        if any(said in told for said in (*_SAID, _NO_CODE)):
+            return True
+        error = error.__cause__
+    return False
 
 
 def release_cache() -> None:
     """Give memory that torch keeps for later back to the device."""
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+
+
+class Halving:
+    """How many images are worked on at a time: halved, for good, where they do not fit into the memory.
+
+    Args:
+        size: images at a time, at first.
+        release: gives back what is kept for batches of a size that does not fit.
+
+    Attributes:
+        size: images at a time, in the end.
+        halvings: how often it was halved.
+    """
+
+    def __init__(self, size: int, release: Callable[[], None] = lambda: None) -> None:
+        self._first, self._release = size, release
+        self.size, self.halvings = size, 0
+
+    def __call__(self, attempt: Callable[[int], Result]) -> Result:
+        """What `attempt` gives for the first size that fits.
+
+        What it raises goes through, unless it is a lack of memory for more than one image.
+        """
+        while True:
+            try:
+                return attempt(self.size)
+            except Exception as error:
+                if self.size == 1 or not is_out_of_memory(error):
+                    raise
+                lost = _NO_CODE in words(error)
+            self._halve()  # out here, where nothing holds what filled the memory any more
+            attempt = _in_another_thread(attempt) if lost else attempt
+
+    def _halve(self) -> None:
+        self._release()
+        release_cache()
+        self.size, self.halvings = (self.size + 1) // 2, self.halvings + 1
+
+    def remarks(self, done: str) -> list[str]:
+        """What whoever reads the row must know of what was done ("images were made"); nothing if all fitted."""
+        fits = f"{done} {self.size:,} at a time: {self._first:,} did not fit into the memory"
+        return [fits] if self.halvings else []
+
+
+def _in_another_thread(attempt: Callable[[int], Result]) -> Callable[[int], Result]:
+    """The same in a new thread each time, with this one's inference mode; of networks on a CPU."""
+    inference = torch.is_inference_mode_enabled()
+
+    def call(size: int) -> Result:
+        with torch.inference_mode(inference):
+            return attempt(size)
+
+    def elsewhere(size: int) -> Result:
+        with ThreadPoolExecutor(1) as threads:
+            return threads.submit(call, size).result()
+
+    return elsewhere

@@ -3,6 +3,7 @@
 A time that is disturbed is kept and said to be so: `verdict` gives the reasons in words.
 """
 
+import os
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -93,6 +94,33 @@ def monitor_of(device: torch.device) -> Monitor:
     return Monitor(HostLoad(), gpu_state(device))
 
 
+def at_start(host: HostLoad, since: HostReading, device: torch.device) -> list[str]:
+    """What whoever starts a run must know at once of the machine, a line each; none if nothing is known against it.
+
+    Args:
+        host: the machine's processors.
+        since: when the program started: what others used while it loaded its models tells what they will use.
+        device: that will compute.
+    """
+    now, there, threads = host.read(), host.processors, torch.get_num_threads()
+    share, on_cpu = host.share_of_others(since, now), device.type == "cpu"
+    limit, found = OTHERS if on_cpu else OTHERS_BESIDE_GPU, list[str]()
+    if share is not None and now.at - since.at >= WINDOW_S and share > limit:
+        beside = f", beside the network's {threads} threads" if on_cpu else ""
+        found.append(
+            f"the machine is busy: others use {_percent(share)} of the {there} processors (load "
+            f"{os.getloadavg()[0]:.1f} in the last minute){beside}. All takes longer, and what is timed is marked as "
+            "disturbed; for good times run it again when the machine is idle"
+        )
+    if on_cpu and threads > there:
+        found.append(f"{threads} threads on {there} processors: they will wait for one another")
+    return found
+
+
+def _percent(share: float) -> str:
+    return f"{100 * min(share, 1.0):.0f} %"
+
+
 def summed(watches: Sequence[Watch]) -> Watch:
     """Several calls as one: the mean part of others, everything that held any back, the most processes, all energy.
 
@@ -130,7 +158,7 @@ def _others(watches: Sequence[Watch], limit: float) -> str | None:
     shares = [share for window in _windows(watches) if (share := window.others_share) is not None]
     if not shares or (median := statistics.median(shares)) <= limit:
         return None
-    return f"others used {min(median, 1.0):.0%} of the processors".replace("%", " %")
+    return f"others used {_percent(median)} of the processors"
 
 
 def _windows(watches: Sequence[Watch]) -> list[Watch]:

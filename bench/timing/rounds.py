@@ -9,6 +9,8 @@ import random
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
+from itertools import count
 from typing import NamedTuple
 
 import torch
@@ -19,7 +21,7 @@ from bench.rig import Rig
 from bench.timing.capture import Graph
 from bench.timing.clock import Stopwatch, Timed
 from bench.timing.cost import Columns, Times
-from bench.timing.memory import release_cache
+from bench.timing.memory import Halving, release_cache
 from bench.timing.monitor import Monitor, Watch
 from bench.timing.trajectory import Trajectory, WrongCount
 from models.execution import arithmetic
@@ -100,8 +102,11 @@ class Rounds:
             done: told after each round of a setting, with the images it took.
             around: what each round of a setting stands in.
         """
-        for number in range(self._rule.repeats):
-            waiting = [each for each in settings if each.times.rounds <= number and not each.failed]
+        for number in count():
+            lacking = [each for each in settings if each.times.rounds < self._rule.repeats and not each.failed]
+            if not lacking:
+                return
+            waiting = [each for each in lacking if each.times.rounds <= number]
             random.Random(number).shuffle(waiting)
             for each in waiting:
                 with around(each):
@@ -110,10 +115,10 @@ class Rounds:
 
     def _visit(self, setting: Setting) -> int:
         """A round of one setting; the images drawn. A failure ends its timing in this run and stands in its record."""
-        times = setting.times
         try:
             with torch.inference_mode(), arithmetic(setting.resolved.mode.precision):
                 images = self._main(setting)
+                times = setting.times
                 for batch in self._rule.batches:
                     if batch != times.batch and times.others.get(batch) != []:
                         images += self._other(setting, batch)
@@ -127,10 +132,15 @@ class Rounds:
         return images
 
     def _main(self, setting: Setting) -> int:
-        times = setting.times
-        found = self._timed(setting, times.batch)
-        times.add(found.calls, found.watch, found.ready)
-        return times.batch * len(found.calls)
+        """A round at the main batch; where that does not fit into the memory any more, the first at the half of it."""
+        fitting = Halving(setting.times.batch)
+        found = fitting(partial(self._timed, setting))
+        if fitting.halvings:
+            setting.times = Times(fitting.size)  # all times of a setting are of one batch
+            notes = [setting.columns.get("note"), *fitting.remarks("it was timed with images")]
+            setting.columns["note"] = "; ".join(filter(None, notes))
+        setting.times.add(found.calls, found.watch, found.ready)
+        return fitting.size * len(found.calls)
 
     def _other(self, setting: Setting, batch: int) -> int:
         """A round at another batch size; one that does not fit into the memory, or fails, is left out from then on."""
@@ -179,7 +189,8 @@ def require_count(setting: Setting, batch: int, made: float) -> None:
     """
     nfe, first, slack = setting.columns["nfe"], setting.columns.get("nfe_first_batch"), 0.0
     if first is not None:
-        nfe, slack = (first, _ADAPTIVE) if batch == setting.times.batch else (nfe, _OTHER_BATCH)
+        then = setting.columns.get("generation_batch") or setting.times.batch
+        nfe, slack = (first, _ADAPTIVE) if batch == then else (nfe, _OTHER_BATCH)
     if abs(made - nfe) > slack * nfe:
         raise WrongCount(
             f"{setting.resolved.cell.sampler} made {made:g} evaluations an image in a timed call of {batch} images, "

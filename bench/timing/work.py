@@ -31,10 +31,10 @@ class Work:
     def _count(self, name: str) -> float | None:
         """On a plain copy on the CPU, None if that cannot run there: in a compiled network nothing can be counted."""
         cpu = torch.device("cpu")
-        model = load_model(name, cpu, self._rig.study.changes_of(name))
-        denoiser = self._rig.denoiser(model, 0, torch.zeros(1, dtype=torch.int64), None)
-        level = model.schedule.level(0.5)
         try:
+            model = load_model(name, cpu, self._rig.study.changes_of(name))
+            denoiser = self._rig.denoiser(model, 0, torch.zeros(1, dtype=torch.int64), None)
+            level = model.schedule.level(0.5)
             return gflop_per_evaluation(lambda x: denoiser(x, level), model.card.state_shape, cpu)
         except INTERRUPTIONS:
             raise

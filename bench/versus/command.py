@@ -14,7 +14,7 @@ from bench.environment import describe, pick_device
 from bench.escape import terminal_text
 from bench.files import make_room
 from bench.record import write_json
-from bench.study import Metric
+from bench.study import LEAST_IMAGES, TOO_FEW, Metric
 from bench.versus import end_to_end, sampling
 from bench.versus.habit import METRICS
 from bench.versus.ours import Ours
@@ -25,7 +25,6 @@ from models.errors import UsageError
 from models.modes import parse_mode
 
 SCHEMA = 2
-LEAST_IMAGES = 16
 
 
 @dataclass(frozen=True)
@@ -114,9 +113,11 @@ def _advance(shown: Progress, task: TaskID) -> None:
 
 def _checked(options: VersusOptions) -> list[Metric]:
     """The metrics; UsageError for what cannot be measured."""
-    for name, least in (("steps", 1), ("batch", 1), ("repeats", 1), ("images", LEAST_IMAGES)):
-        if getattr(options, name) < least:
-            raise UsageError(f"--{name} {getattr(options, name)}: expected at least {least}")
+    for name in ("steps", "batch", "repeats"):
+        if getattr(options, name) < 1:
+            raise UsageError(f"--{name} {getattr(options, name)}: expected at least 1")
+    if options.images < LEAST_IMAGES:
+        raise UsageError(f"--images {options.images}: {TOO_FEW}")
     wrong = [metric for metric in options.metrics if metric not in METRICS]
     if wrong or not options.metrics:
         raise UsageError(f"--metrics {','.join(options.metrics)}: expected some of {', '.join(METRICS)}")

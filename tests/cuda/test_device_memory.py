@@ -43,8 +43,8 @@ def test_a_batch_that_does_not_fit_is_halved_and_makes_the_same_images(
     generation = Generation(trajectory, 700, 700, fixed=cell.mode.fixed_batch)
     with torch.inference_mode(), arithmetic("fp32"):
         images = torch.cat([batch.cpu() for batch in generation])
-        assert generation.halvings > 0
-        assert generation.batch < 700
+        assert generation.fitting.halvings > 0
+        assert generation.fitting.size < 700
         assert len(images) == 700
         trajectory.release()
         plain = Trajectory(rig, cell_of(rig, "ddpm"), None)

@@ -142,6 +142,6 @@ def _memory(rig: Rig) -> Iterator[Line]:
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0, device)
         torch.cuda.empty_cache()
-    yield Line("memory: halvings of a batch that does not fit, 1 at least", -generation.halvings, -1)
+    yield Line("memory: halvings of a batch that does not fit, 1 at least", -generation.fitting.halvings, -1)
     plain = drawn(Trajectory(rig, cell_of(rig, "ddim"), None), torch.arange(images - 8, images))
     yield Line("memory: images of the halved batch apart from a small one's", apart(whole[-8:], plain), 1e-3)

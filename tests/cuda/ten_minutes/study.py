@@ -100,7 +100,8 @@ def _largest(job: Job, rig: Rig, seconds: float) -> Rig:
     an_image = found.seconds / rig.study.images
     fitting = [images for images in _LADDER if images * an_image <= _FILLS * seconds]
     images = max(fitting, default=_LADDER[0])
-    job.put(images=images, estimated_s=images * an_image, seconds_an_evaluation=found.seconds_an_evaluation)
+    each = {name: rate.seconds for name, rate in found.rates.items()}
+    job.put(images=images, estimated_s=images * an_image, seconds_an_evaluation=each)
     return replace(rig, study=rig.study.model_copy(update={"images": images}), batch=min(1000, images))
 
 
