@@ -5,15 +5,16 @@ before:
 
 - every `import`, wherever it stands, of a module that the caller follows;
 - in code that is not the tree's, every string that is the name of such a module (`import_module("helper")`) or of a
-  file, beside the module or in the working directory; a hole of an f-string stands for anything, and a folder that is
-  named is looked into for the other names.
+  file, beside the module, in the working directory, or above the module if its text goes there (`parents`, ".."). What
+  f-strings, sums, "%" and `format` put in stands for anything, a suffix alone for a file called like the module. A
+  folder that is named is looked into for the other names, or all of it counts if the text lists folders;
+- the environment variables whose names such code holds.
 
-Not found are names that are put together otherwise or come from outside (`a + b`, environment variables), and what a
-module does to others when it is imported. Of installed packages the versions count.
+Not found are names that are put together otherwise or come from elsewhere (a list in another file), and what a module
+does to others when it is imported. Of installed packages the versions count.
 """
 
 import ast
-import glob
 import hashlib
 import os
 import sys
@@ -24,10 +25,11 @@ from importlib.machinery import ModuleSpec, PathFinder
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
+from bench.named_files import climbs, files_named, patterns_of
 from models.files import sha256_of
 
-_OF_THE_SYSTEM = tuple(map(Path, ("/proc", "/sys", "/dev")))
-_LONGEST = 255  # characters of a file's name: what is longer is prose
+_LOOKS_UP = {"environ", "getenv"}
+_LISTS = {"iterdir", "listdir", "rglob", "scandir", "walk"}
 
 
 @dataclass(frozen=True)
@@ -38,8 +40,9 @@ class Module:
         name: as it is imported.
         path: of its file.
         imports: names that may be modules.
-        strings: its strings as patterns of file names, `*` for a hole of an f-string.
+        strings: its strings as patterns of file names; see `bench.named_files`.
         symbols: names and attributes that it uses.
+        climbs: whether it goes to folders above its own.
     """
 
     name: str
@@ -47,6 +50,7 @@ class Module:
     imports: frozenset[str]
     strings: frozenset[str]
     symbols: frozenset[str]
+    climbs: bool
 
     @property
     def in_tree(self) -> bool:
@@ -95,8 +99,23 @@ def data_of(modules: Collection[Module]) -> set[Path]:
     named = set[Path]()
     for module in modules:
         if not module.in_tree:
-            named.update(*(_named(folder, module.strings) for folder in (module.path.parent, Path.cwd())))
+            whole = bool(_LISTS & module.symbols)
+            named.update(*(files_named(folder, module.strings, whole=whole) for folder in _folders(module)))
     return named - {module.path for module in modules}
+
+
+def _folders(module: Module) -> set[Path]:
+    """Where a module may look for files: beside it, or beside what it is a link to, above that, and where it runs."""
+    places = {module.path.absolute(), module.path.resolve()}
+    above = {folder for place in places for folder in place.parents[1:4] if module.climbs}
+    return {place.parent for place in places} | {Path.cwd()} | {each for each in above if each != each.parent}
+
+
+def environment_of(modules: Collection[Module]) -> set[str]:
+    """The environment variables that modules other than the tree's look up, with the hash of what each holds."""
+    asking = [module for module in modules if not module.in_tree and _LOOKS_UP & module.symbols]
+    named = {name for module in asking for name in module.strings if name in os.environ}
+    return {f"{name} {hashlib.sha256(os.fsencode(os.environ[name])).hexdigest()}" for name in named}
 
 
 def versions_of(modules: Collection[Module]) -> set[str]:
@@ -127,12 +146,13 @@ def _read(name: str, path: Path) -> Module:
         name,
         path,
         imports=frozenset(each for node in nodes for each in _imported(node, package)),
-        strings=frozenset(pattern for node in nodes if (pattern := _pattern(node)) is not None),
+        strings=frozenset(patterns_of(nodes, path.stem)),
         symbols=frozenset(
             node.id if isinstance(node, ast.Name) else node.attr
             for node in nodes
             if isinstance(node, (ast.Name, ast.Attribute))
         ),
+        climbs=climbs(nodes),
     )
 
 
@@ -151,39 +171,8 @@ def _imported(node: ast.AST, package: str) -> Iterator[str]:
         yield from (".".join(parts[:end]) for end in range(1, len(parts) + 1))
 
 
-def _pattern(node: ast.AST) -> str | None:
-    """A string as a pattern of names; None for prose, and for what says nothing."""
-    if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        parts: list[str | None] = [node.value]
-    elif isinstance(node, ast.JoinedStr):
-        parts = [str(each.value) if isinstance(each, ast.Constant) else None for each in node.values]
-    else:
-        return None
-    text = "".join(part or "" for part in parts)
-    if len(text) > _LONGEST or not text.isprintable() or not any(map(str.isalnum, text)):
-        return None
-    return "".join("*" if part is None else glob.escape(part) for part in parts)
-
-
 def _is_name(text: str) -> bool:
     return all(part.isidentifier() for part in text.split("."))
-
-
-def _named(folder: Path, patterns: Collection[str]) -> Iterator[Path]:
-    """The files that patterns name in a folder, and in those below it that are named in full."""
-    folders, seen = [folder.resolve()], set[Path]()
-    while folders:
-        start = folders.pop()
-        seen.add(start)
-        for pattern in patterns:
-            for found in map(Path, glob.glob(os.path.join(glob.escape(str(start)), pattern))):
-                real = found.resolve()
-                if any(real.is_relative_to(system) for system in _OF_THE_SYSTEM):
-                    continue
-                if real.is_file():
-                    yield found
-                elif real.is_dir() and real not in seen and "*" not in pattern:
-                    folders.append(real)
 
 
 def _spec(name: str) -> ModuleSpec | None:

@@ -14,6 +14,7 @@ from bench.closure import (
     Module,
     data_of,
     digest_of,
+    environment_of,
     in_tree,
     module_file,
     modules_of,
@@ -77,8 +78,8 @@ def extractor_code_sha256(module: object) -> str | None:
 
 @cache
 def _code_sha256(roots: tuple[str, ...], words: tuple[str, ...] = ()) -> str:
-    """Of modules, of those that they import and that are no one else's, of the data files that they name, and of the
-    versions of the packages that they import; see `bench.closure`.
+    """Of modules, of those that they import and that are no one else's, of the data files that they name, of the
+    versions of the packages that they import, and of the environment variables that they look up; see `bench.closure`.
     """
     modules = _modules(roots)
     if any(not module.in_tree and _LOOKED_UP & module.symbols for module in modules):
@@ -87,7 +88,7 @@ def _code_sha256(roots: tuple[str, ...], words: tuple[str, ...] = ()) -> str:
     files = {module.path for module in modules} - _shared()
     first = module_file(roots[0])
     folder = _ROOT if first is None or in_tree(roots[0]) else first.parent
-    return digest_of(files | data_of(modules), folder, [*words, *versions_of(modules)])
+    return digest_of(files | data_of(modules), folder, [*words, *versions_of(modules), *environment_of(modules)])
 
 
 def _modules(roots: tuple[str, ...]) -> list[Module]:

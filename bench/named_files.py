@@ -1,0 +1,88 @@
+"""The files that a text in Python names: its strings as patterns of file names, and what in some folders fits them."""
+
+import ast
+import glob
+import os
+import re
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+_OF_THE_SYSTEM = tuple(map(Path, ("/proc", "/sys", "/dev")))
+_LONGEST = 255  # characters of a file's name: what is longer is prose
+_HOLE = re.compile(r"%(?:\(\w+\))?[-+ #0]*\d*(?:\.\d+)?[a-zA-Z]|\{[^{}]*\}")
+"""What "%" and `format` put something else for."""
+_WILD = re.compile(r"[*?]")
+_UPWARDS = {"parent", "dirname"}
+_FAR_UP = {"parents", "pardir"}
+
+_NAMES = (ast.Attribute, ast.Name)
+
+_Parts = list[str | None]
+"""A text piece by piece, None for one that is only known when it runs."""
+
+
+def patterns_of(nodes: Collection[ast.AST], stem: str) -> Iterator[str]:
+    """Every string as a pattern of file names, `*` for what is only known when it runs; nothing for prose.
+
+    Args:
+        nodes: of the text.
+        stem: of its file's name, which the file beside it may share whose suffix is named alone.
+    """
+    sums = [node for node in nodes if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add)]
+    inside = {id(part) for each in sums for part in (each.left, each.right) if isinstance(part, ast.BinOp)}
+    for node in nodes:
+        parts = [] if id(node) in inside else _parts(node)
+        text = "".join(part or "" for part in parts)
+        if len(text) > _LONGEST or not text.isprintable() or not any(map(str.isalnum, text)):
+            continue
+        pattern = "".join("*" if part is None else glob.escape(part) for part in parts)
+        yield pattern
+        if pattern.startswith(("/", "*/")):  # the folder before it may be the one that is looked into
+            yield pattern.removeprefix("*").lstrip("/")
+        if text.startswith("~"):
+            yield os.path.expanduser(pattern)
+        if _WILD.search(text):  # itself a pattern
+            yield text
+        if re.fullmatch(r"\.\w+", text):
+            yield glob.escape(stem + text)
+
+
+def _parts(node: ast.AST) -> _Parts:
+    """Of a string, of an f-string, or of a sum of strings and others."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        pieces = _HOLE.split(node.value)
+        return [each for piece in pieces for each in (None, piece)][1:]
+    if isinstance(node, ast.JoinedStr):
+        return [str(each.value) if isinstance(each, ast.Constant) else None for each in node.values]
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        return [*_summand(node.left), *_summand(node.right)]
+    return []
+
+
+def _summand(node: ast.AST) -> _Parts:
+    return _parts(node) or [None]
+
+
+def climbs(nodes: Collection[ast.AST]) -> bool:
+    """Whether a text goes to folders above that of its file: by one of them twice, or by a name for those."""
+    used = [node.attr if isinstance(node, ast.Attribute) else node.id for node in nodes if isinstance(node, _NAMES)]
+    said = any(isinstance(node, ast.Constant) and node.value == os.pardir for node in nodes)
+    return said or not _FAR_UP.isdisjoint(used) or sum(name in _UPWARDS for name in used) > 1
+
+
+def files_named(folder: Path, patterns: Collection[str], *, whole: bool = False) -> Iterator[Path]:
+    """The files that patterns name in a folder and those below it that are named in full (if `whole`: all of these)."""
+    folders, seen = [folder.resolve()], set[Path]()
+    while folders:
+        start = folders.pop()
+        everything = ("*",) if whole and seen else ()
+        seen.add(start)
+        for pattern in (*patterns, *everything):
+            for found in map(Path, glob.glob(os.path.join(glob.escape(str(start)), pattern))):
+                real = found.resolve()
+                if any(real.is_relative_to(system) for system in _OF_THE_SYSTEM):
+                    continue
+                if real.is_file():
+                    yield found
+                elif real.is_dir() and real not in seen and "*" not in pattern:
+                    folders.append(real)
