@@ -3,7 +3,8 @@
 Files are ordered by name, classes as torchvision's `ImageFolder` orders them: by the sorted names of the subfolders.
 Where every picture is grey (its channels are equal, whatever the file calls them) the images have one channel,
 otherwise all have three. Names that begin with a dot are passed over at every depth, and so are those under which
-systems keep thumbnails and waste. `Images.remarks` says so, as it does of all else that was left out.
+systems keep thumbnails and waste. `Images.remarks` says so, as it does of all else that was left out, and of pictures
+that links make count more than once.
 """
 
 import os
@@ -73,7 +74,7 @@ def read_folder(folder: Path, resize: int | None = None) -> Images:
     left_out = _left_out(folder, others, hidden)
     labels, classes = _classes(folder, files, left_out)
     images, remarks = _read(folder, files, resize)
-    return Images(images, labels, classes, (*left_out, *remarks))
+    return Images(images, labels, classes, (*left_out, *_repeated(folder, files), *remarks))
 
 
 def walk(folder: Path) -> tuple[list[Path], list[Path]]:
@@ -120,6 +121,18 @@ def _left_out(folder: Path, others: Sequence[Path], hidden: Sequence[Path]) -> l
     groups |= {"hidden": list(hidden)} if hidden else {}
     said = [f"{len(paths)} {kind} ({_names(folder, paths)})" for kind, paths in groups.items()]
     return [f"left out of {folder}: {', '.join(said)}"] if said else []
+
+
+def _repeated(folder: Path, files: Sequence[Path]) -> list[str]:
+    """A remark on files that are others by another name, through links, if there are any."""
+    seen, again = set[tuple[int, int]](), list[Path]()
+    for path in files:
+        found = path.stat()
+        if found.st_ino and (found.st_dev, found.st_ino) in seen:
+            again.append(path)
+        seen.add((found.st_dev, found.st_ino))
+    told = f"{folder}: {len(again)} of {len(files)} are links to others of them, which so count more than once"
+    return [f"{told} ({_names(folder, again)})"] if again else []
 
 
 def _names(folder: Path, paths: Sequence[Path]) -> str:

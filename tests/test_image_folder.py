@@ -171,3 +171,20 @@ def test_what_lies_beside_the_splits_is_said(tmp_path: Path) -> None:
     said = "\n".join(whole.remarks)
     assert f"left out of {tmp_path}: val" in said
     assert f"{tmp_path / 'test'} has no part in it, as {tmp_path / 'train'} has no classes" in said
+
+
+@pytest.mark.parametrize("kind", ["symbolic", "hard", "folder"])
+def test_pictures_that_links_make_count_twice_are_said(tmp_path: Path, kind: str) -> None:
+    for name in ("cat/a.png", "cat/b.png", "dog/c.png"):
+        write_picture(tmp_path / name)
+    assert _said(tmp_path) == ""
+    if kind == "folder":
+        (tmp_path / "dog" / "more").symlink_to(tmp_path / "cat")
+        which = "2 of 5 are links to others of them, which so count more than once (dog/more/a.png, dog/more/b.png)"
+    else:
+        link = tmp_path / "dog" / "z.png"
+        link.symlink_to(tmp_path / "cat" / "a.png") if kind == "symbolic" else link.hardlink_to(
+            tmp_path / "cat" / "a.png"
+        )
+        which = "1 of 4 are links to others of them, which so count more than once (dog/z.png)"
+    assert _said(tmp_path) == f"{tmp_path}: {which}"
