@@ -2,6 +2,7 @@
 
 import statistics
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any, NamedTuple
@@ -112,11 +113,22 @@ class Rig:
 
     @cached_property
     def weights(self) -> KeptWeights:
-        """All networks as they are when this is first asked for: before anything is sampled."""
+        """All networks as they are when this is first asked for: before anything is sampled.
+
+        What they change themselves when they are evaluated is not looked at: no sampler is to be accused of it.
+        """
         networks: dict[str, object] = {"the extractor": self.extractor}
         for (name, mode), each in self.models.items():
             networks[f"{name} in {mode}"] = {"network": each.network, "schedule": each.schedule}
-        return KeptWeights(networks)
+        return KeptWeights.settled(networks, self._try)
+
+    def _try(self) -> None:
+        """Evaluate each network that is not compiled, which takes long, at two levels and batches."""
+        for model in self.models.values():
+            for batch, t in ((1, 0.5), (2, 0.4)) if not model.mode.compile else ():
+                # what it raises here its cells will raise, too
+                with torch.inference_mode(), arithmetic(model.mode.precision), suppress(Exception):
+                    self._evaluation(model, batch, t)()
 
     @property
     def protocol(self) -> dict[str, Any]:
@@ -181,11 +193,11 @@ class Rig:
         with torch.inference_mode(), arithmetic(model.mode.precision):
             return Stopwatch(self.device).seconds(self._evaluation(model, batch))
 
-    def _evaluation(self, model: Model, batch: int) -> Callable[[], Tensor]:
-        """One evaluation of a batch."""
+    def _evaluation(self, model: Model, batch: int, t: float = 0.5) -> Callable[[], Tensor]:
+        """One evaluation of a batch at a time."""
         denoiser = self.denoiser(model, 0, torch.arange(batch, device=self.device), None)
         state = torch.zeros((batch, *model.card.state_shape), device=self.device)
-        level = model.schedule.level(0.5)
+        level = model.schedule.level(t)
         return lambda: denoiser(state, level).x0
 
 

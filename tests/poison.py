@@ -134,6 +134,7 @@ WEIGHTS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "train": (lambda network: network.train(), "training mode (False to True)"),
     "hook": (lambda network: network.register_forward_hook(_doubled), "forward hooks"),
     "forward": (lambda network: setattr(network, "forward", _double), "forward"),
+    "compiled": (lambda network: setattr(network, "_compiled_call_impl", _double), "attributes (_compiled_call_impl)"),
 }
 
 

@@ -107,7 +107,7 @@ def test_what_samplers_leave_behind_moves_no_other_row_and_fails_their_own_by_na
 
 
 def test_a_sampler_that_changes_the_weights_fails_and_the_next_one_has_them_as_they_were(tmp_path: Path) -> None:
-    hows = ("weights", "half", "train", "hook")
+    hows = ("weights", "half", "train", "hook", "compiled")
     poisons = [f"poison[how={how}]" for how in hows]
     _, frame = _run(tmp_path / "mixed", [*poisons, "heun"], "digits")
     _, alone = _run(tmp_path / "alone", ["heun"], "digits")

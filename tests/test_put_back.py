@@ -1,17 +1,37 @@
 """What is changed inside of a guard is put back and told: settings, exceptions' notes, weights bit for bit."""
 
 import warnings
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from poison import WEIGHTS
-from torch import nn
+from torch import Tensor, nn
 
 from bench.purity.aspect import Aspect
 from bench.purity.unchanged import TORCH, Impure, ProcessState, unchanged
 from bench.purity.weights import KeptWeights
+from bench.rig import Rig
+from bench.study_file import Overrides, parse_study
+from models.schedule import Level
 from models.zoo import load_model
+
+_STUDY = """
+name = "test"
+title = "Test"
+model = "digits"
+metrics = ["solver_error"]
+images = 16
+batch = 8
+device = "cpu"
+baseline = { sampler = "ddim", grid = "trailing", steps = 3 }
+[[block]]
+samplers = ["heun"]
+grids = ["trailing"]
+steps = [3]
+"""
 
 
 def test_filters_of_warnings_which_a_first_import_sets_are_put_back_and_accuse_nobody() -> None:
@@ -96,3 +116,52 @@ def test_laws_and_tables_of_schedules_are_put_back_too() -> None:
     assert change.words == "the weights of it: network.means and 1 more"
     assert torch.equal(means, expected[0])
     assert np.array_equal(table, expected[1])
+
+
+def test_attributes_of_modules_schedules_and_what_lies_around_a_network_are_put_back() -> None:
+    model = load_model("digits", torch.device("cpu"))
+    schedule, wrapper, norm = model.schedule, model.network, model.network.unet.conv_norm_out  # type: ignore[attr-defined]
+    kept = KeptWeights({"it": {"network": model.network, "schedule": schedule}})
+    before = (schedule.t_min, schedule.level(0.5), wrapper._call, norm.eps)  # type: ignore[attr-defined]
+    for owner, name, value in (
+        (schedule, "t_min", 0.5),
+        (schedule, "level", lambda t: None),
+        (wrapper, "_call", lambda x, at, labels: x),
+        (norm, "eps", 1.0),
+    ):
+        setattr(owner, name, value)
+    assert [change.words for change in kept.put_back()] == [
+        "the attributes (_call) of it: network",
+        "the attributes (t_min, level) of it: schedule",
+        "the attributes (eps) of it: network.unet.conv_norm_out",
+    ]
+    assert (schedule.t_min, schedule.level(0.5), wrapper._call, norm.eps) == before  # type: ignore[attr-defined]
+    assert kept.put_back() == []
+
+
+class _Counts(nn.Module):
+    """A network that keeps something of every evaluation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: Tensor
+        self.register_buffer("calls", torch.zeros(()))
+        self.weight = nn.Parameter(torch.ones(()), requires_grad=False)
+        self.latest: Tensor | None = None
+
+    def forward(self, x: Tensor, at: Level) -> Tensor:
+        self.calls += 1
+        self.latest = x
+        return self.weight * x
+
+
+def test_no_sampler_is_accused_of_what_a_network_keeps_of_its_evaluations() -> None:
+    study = parse_study(_STUDY, "test", Overrides())
+    rig, network = Rig.load(study), _Counts()
+    models = {key: replace(each, network=network) for key, each in rig.models.items()}
+    rig = replace(rig, models=models, subject=next(iter(models.values())))
+    kept = rig.weights
+    network(torch.ones(3, 1, 8, 8), Level(0.5, 0.5, 0.5, 0.0, 0.0))
+    assert kept.put_back() == []
+    network.weight.mul_(2.0)
+    assert [change.words for change in kept.put_back()] == ["the weights of digits in fp32: network.weight"]

@@ -5,7 +5,7 @@ hash, and the copy is needed to put them back.
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from types import FunctionType, MethodType
@@ -21,6 +21,8 @@ _TABLES = (
     *("_parameters", "_buffers", "_modules", "_forward_hooks", "_forward_pre_hooks", "_forward_hooks_with_kwargs"),
     *("_forward_pre_hooks_with_kwargs", "_forward_hooks_always_called"),
 )
+_OF_MODULES = {*_TABLES, "training", "forward"}
+_PLAIN = (bool, int, float, complex, str, bytes, torch.dtype, torch.device, torch.Size)
 _STEPS = {f".{name}." for name in ("_parameters", "_buffers", "_modules")}
 
 
@@ -34,6 +36,14 @@ class _Module(NamedTuple):
     tables: dict[str, dict[str, object]]
 
 
+class _Object(NamedTuple):
+    """An object and the attributes that it has itself, but for those that a `_Module` has."""
+
+    name: str
+    found: object
+    attributes: dict[str, object]
+
+
 class _Tensor(NamedTuple):
     """A tensor, and what it held."""
 
@@ -45,18 +55,24 @@ class _Tensor(NamedTuple):
 class KeptWeights:
     """Networks as they are when this is made.
 
-    Modules with their parameters, buffers, hooks and modes, and all tensors and arrays that objects hold.
+    Modules with their parameters, buffers, hooks and modes, the attributes of these and of our own objects, and all
+    tensors and arrays that objects hold.
 
     Args:
         networks: anything that can be evaluated, or that is part of that, by what it is called in words.
+        but: what is not looked at: see `settled`.
     """
 
-    def __init__(self, networks: Mapping[str, object]) -> None:
+    def __init__(self, networks: Mapping[str, object], but: Container[object] = ()) -> None:
+        self._but = but
         self._tensors = list[_Tensor]()
         self._arrays = list[tuple[str, np.ndarray[Any, Any], np.ndarray[Any, Any]]]()
         self._modules = list[_Module]()
+        self._objects = list[_Object]()
         with torch.inference_mode(mode=False), torch.no_grad():  # plain tensors, whatever mode this is made in
             for name, found in _reached(networks):
+                if id(found) in but:
+                    continue
                 if isinstance(found, Tensor):
                     copy = found.detach().clone()
                     self._tensors.append(_Tensor(name, found, copy))
@@ -64,6 +80,21 @@ class KeptWeights:
                     self._arrays.append((name, found, found.copy()))
                 elif isinstance(found, nn.Module):
                     self._modules.append(_kept(name, found))
+                if _has_attributes(found):
+                    self._objects.append(_Object(name, found, _attributes(found)))
+
+    @classmethod
+    def settled(cls, networks: Mapping[str, object], evaluate: Callable[[], object]) -> "KeptWeights":
+        """As they are once they have been evaluated, without what an evaluation itself changes: a counter, a cache."""
+        before = cls(networks)
+        evaluate()
+        return cls(networks, before._changed())
+
+    def _changed(self) -> set[object]:
+        """The identities of tensors and arrays that are not as they were, and of objects each with an attribute."""
+        found = set[object](id(each.tensor) for each in self._tensors if not _is_same(each.tensor, each.copy))
+        found |= {id(array) for _, array, copy in self._arrays if array.tobytes() != copy.tobytes()}
+        return found | {(id(each.found), name) for each in self._objects for name in _differing(each)}
 
     def put_back(self) -> list[Change]:
         """Make them as they were; what was not."""
@@ -71,6 +102,9 @@ class KeptWeights:
         for module in self._modules:
             for what in _put_module_back(module):
                 changed.setdefault(what, []).append(module.name)
+        for each in self._objects:
+            if names := [name for name in _differing(each) if (id(each.found), name) not in self._but]:
+                changed.setdefault(_put_attributes_back(each, names), []).append(each.name)
         moved = [each.name for each in self._tensors if _put_tensor_back(*each[1:])]
         moved += [name for name, array, copy in self._arrays if _put_array_back(array, copy)]
         changed |= {"weights": moved} if moved else {}
@@ -149,22 +183,66 @@ def _put_module_back(kept: _Module) -> Iterator[str]:
             yield table.strip("_").replace("_", " ")
 
 
+def _has_attributes(found: object) -> bool:
+    """Whether an object has attributes that are looked at: a module that torch.compile has not made, or one of ours."""
+    module = type(found).__module__
+    if isinstance(found, nn.Module):
+        return not module.startswith("torch._dynamo")
+    return module.partition(".")[0] in ("bench", "models") and hasattr(found, "__dict__")
+
+
+def _attributes(found: object) -> dict[str, object]:
+    own = _OF_MODULES if isinstance(found, nn.Module) else ()
+    return {name: value for name, value in vars(found).items() if name not in own}
+
+
+def _differing(kept: _Object) -> list[str]:
+    """The attributes that were set, replaced or deleted; equal plain values are the same."""
+    now, before = _attributes(kept.found), kept.attributes
+    return [
+        name
+        for name in {**before, **now}
+        if name not in now or name not in before or not _is_value(before[name], now[name])
+    ]
+
+
+def _is_value(before: object, now: object) -> bool:
+    return before is now or (type(before) is type(now) and isinstance(before, _PLAIN) and before == now)
+
+
+def _put_attributes_back(kept: _Object, names: list[str]) -> str:
+    """What had changed."""
+    for name in names:
+        if name in kept.attributes:
+            vars(kept.found)[name] = kept.attributes[name]
+        else:
+            del vars(kept.found)[name]
+    return f"attributes ({', '.join(names)})"
+
+
 def _identities(entries: Mapping[str, object]) -> dict[str, int]:
     return {key: id(entry) for key, entry in entries.items()}
 
 
 def _put_tensor_back(tensor: Tensor, copy: Tensor) -> bool:
     """Whether it had changed."""
-    alike = (tensor.dtype, tensor.shape, tensor.device) == (copy.dtype, copy.shape, copy.device)
-    if alike and _equal(tensor, copy):
+    if _is_same(tensor, copy):
         return False
-    if alike:
+    if _is_alike(tensor, copy):
         with torch.inference_mode():  # in which tensors of either kind can be written to
             tensor.copy_(copy)
     else:
         with torch.inference_mode(mode=False), torch.no_grad():
             tensor.data = copy.clone()
     return True
+
+
+def _is_alike(tensor: Tensor, copy: Tensor) -> bool:
+    return (tensor.dtype, tensor.shape, tensor.device) == (copy.dtype, copy.shape, copy.device)
+
+
+def _is_same(tensor: Tensor, copy: Tensor) -> bool:
+    return _is_alike(tensor, copy) and _equal(tensor, copy)
 
 
 def _equal(a: Tensor, b: Tensor) -> bool:
