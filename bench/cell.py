@@ -9,7 +9,7 @@ from torch import Tensor
 
 from bench.generation import Generation
 from bench.images import preview_kind, preview_size, to_uint8
-from bench.purity.unchanged import ProcessState, unchanged
+from bench.purity.unchanged import KeptFunctions, ProcessState, unchanged
 from bench.resolve import Resolved
 from bench.rig import PLAIN, Rig
 from bench.score import Score
@@ -55,7 +55,7 @@ def measure(
     model, sampler, name = resolved.model, resolved.sampler, resolved.cell.sampler
     with unchanged(name, ProcessState()):  # asked before its images are made, which takes long
         said, declared = about(name, sampler), declared_evaluations(name, sampler, resolved.levels)
-    with arithmetic(resolved.mode.precision), unchanged(name, rig.weights):
+    with arithmetic(resolved.mode.precision), unchanged(name, rig.weights, KeptFunctions()):
         trajectory = Trajectory(rig, resolved, graphs if resolved.mode.graph else None)
         generation = Generation(trajectory, rig.study.images, rig.batch, fixed=resolved.mode.fixed_batch)
         score, kept, first, wanted = Score(rig, model), list[Tensor](), 0.0, preview_size(model.card.shape)

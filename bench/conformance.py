@@ -9,7 +9,7 @@ from torch import Tensor
 
 from bench.noise import ImageNoise
 from bench.purity.aspect import Change
-from bench.purity.unchanged import Impure, ProcessState, other_random_states, unchanged
+from bench.purity.unchanged import Impure, KeptFunctions, ProcessState, other_random_states, unchanged
 from bench.purity.weights import KeptWeights
 from models.denoiser import Denoiser
 from models.errors import PluginError
@@ -50,7 +50,7 @@ class Result:
 def run_check(check: Check, sampler: Sampler) -> Result:
     """Run one check; whatever the sampler raises is a failure, and so is what it changes outside of its calls."""
     try:
-        with unchanged("it", ProcessState()):
+        with unchanged("it", ProcessState(), KeptFunctions()):
             return Result("passed", check.run(sampler))
     except NotApplicable as reason:
         return Result("skipped", str(reason))

@@ -17,6 +17,7 @@ from models.denoiser import Denoiser
 from models.schedule import Level
 from samplers import Noise
 from samplers.ddim import DDIM
+from samplers.heun import Heun
 
 
 def network_of(model: Denoiser) -> Any:
@@ -38,6 +39,13 @@ def _double(like: Tensor) -> Tensor:
 
 def _doubled(module: Any, given: Any, output: Any) -> Any:
     return (2.0 * output[0], *output[1:]) if isinstance(output, tuple) else 2.0 * output
+
+
+def _quiet(*_: Any) -> None: ...
+
+
+def _backwards(self: Any, model: Any, x: Tensor, *_: Any) -> Tensor:
+    return -x
 
 
 _kept = list[Any]()  # guards that are never left
@@ -109,6 +117,13 @@ PROCESS: dict[str, tuple[Callable[[], Any], str, str]] = {
     "numpy-errors": (lambda: np.seterr(all="raise"), "what numpy does on errors", "process"),
     "collection": (gc.disable, "garbage collection", "process"),
     "switching": (lambda: sys.setswitchinterval(0.5), "the interval of switching threads from", "process"),
+    "function": (
+        lambda: setattr(nn.functional, "silu", nn.functional.gelu),
+        "the function torch.nn.functional.silu",
+        "process",
+    ),
+    "method": (lambda: setattr(Heun, "step", _backwards), "the function samplers.heun.Heun.step", "process"),
+    "inherited": (lambda: setattr(Tensor, "add", _double), "the function torch.Tensor.add", "process"),
 }  # fmt: skip
 
 

@@ -11,12 +11,13 @@ from poison import WEIGHTS
 from torch import Tensor, nn
 
 from bench.purity.aspect import Aspect
-from bench.purity.unchanged import TORCH, Impure, ProcessState, unchanged
+from bench.purity.unchanged import TORCH, Impure, KeptFunctions, ProcessState, unchanged
 from bench.purity.weights import KeptWeights
 from bench.rig import Rig
 from bench.study_file import Overrides, parse_study
 from models.schedule import Level
 from models.zoo import load_model
+from samplers.heun import Heun
 
 _STUDY = """
 name = "test"
@@ -165,3 +166,20 @@ def test_no_sampler_is_accused_of_what_a_network_keeps_of_its_evaluations() -> N
     assert kept.put_back() == []
     network.weight.mul_(2.0)
     assert [change.words for change in kept.put_back()] == ["the weights of digits in fp32: network.weight"]
+
+
+@pytest.mark.parametrize("owner", [nn.functional, Heun])
+def test_functions_that_are_replaced_are_put_back_and_new_names_stay(owner: Any) -> None:
+    name = "silu" if owner is nn.functional else "step"
+    before, kept = getattr(owner, name), KeptFunctions()
+    setattr(owner, name, print)
+    owner.of_a_test = print
+    try:
+        (change,) = kept.put_back()
+        assert (
+            change.words == f"the function {'torch.nn.functional' if name == 'silu' else 'samplers.heun.Heun'}.{name}"
+        )
+        assert getattr(owner, name) is before
+        assert owner.of_a_test is print
+    finally:
+        del owner.of_a_test

@@ -11,12 +11,13 @@ from itertools import count
 from typing import Protocol
 
 from bench.purity.aspect import Aspect, Change
+from bench.purity.functions import KeptFunctions
 from bench.purity.process import PROCESS, RANDOM, reseed
 from bench.purity.torch_settings import AUTOGRAD, TORCH
 from models.foreign import add_note
 from samplers import registry
 
-__all__ = ["TORCH", "Impure", "Kept", "ProcessState", "other_random_states", "put_back", "unchanged"]
+__all__ = ["TORCH", "Impure", "Kept", "KeptFunctions", "ProcessState", "other_random_states", "put_back", "unchanged"]
 
 ASPECTS: Sequence[Aspect] = (*TORCH, *AUTOGRAD, *RANDOM, *PROCESS)
 _seeds = count(0x5EED_0001, 7919)  # a sampler that seeds takes small ones
@@ -88,11 +89,11 @@ def put_back(who: str) -> Iterator[None]:
     Args:
         who: in words that "changed" follows.
     """
-    before = ProcessState()
+    kept: Sequence[Kept] = (ProcessState(), KeptFunctions())
     try:
         yield
     finally:
-        for change in before.put_back():
+        for change in _put_back(kept):
             _tell(f"note: {who} changed {change.words}{'; it was put back' if change.undone else ''}")
 
 
@@ -105,9 +106,13 @@ def _tell(line: str) -> None:
     print(line, file=sys.stderr)
 
 
+def _put_back(kept: Sequence[Kept]) -> list[Change]:
+    return [change for each in kept for change in each.put_back()]
+
+
 def _said(kept: Sequence[Kept]) -> str:
     """What was changed, and put back now; empty if nothing was."""
-    changes = [change for each in kept for change in each.put_back()]
+    changes = _put_back(kept)
     words = ", and ".join(change.words for change in changes)
     return f"{words}; it was put back" if changes and all(change.undone for change in changes) else words
 
