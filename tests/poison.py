@@ -117,6 +117,9 @@ PROCESS: dict[str, tuple[Callable[[], Any], str, str]] = {
     "numpy-errors": (lambda: np.seterr(all="raise"), "what numpy does on errors", "process"),
     "collection": (gc.disable, "garbage collection", "process"),
     "switching": (lambda: sys.setswitchinterval(0.5), "the interval of switching threads from", "process"),
+    "torch-profile": (lambda: _stay(torch.autograd.profiler.profile()), "whether torch's profiler runs from", "torch"),
+    "profile": (lambda: sys.setprofile(_quiet), "the profiler of Python", "process"),
+    "trace": (lambda: sys.settrace(_quiet), "the trace function of Python", "process"),
     "function": (
         lambda: setattr(nn.functional, "silu", nn.functional.gelu),
         "the function torch.nn.functional.silu",

@@ -145,4 +145,7 @@ PROCESS = (
     Aspect("garbage collection", "process", _collection, _set_collection),
     Aspect("the interval of switching threads", "process", sys.getswitchinterval, sys.setswitchinterval),
     Aspect("the processors of this process", "process", _processors, _set_processors),
+    # left running they slow down whatever is timed after it
+    Aspect("the profiler of Python", "process", sys.getprofile, sys.setprofile, untold),
+    Aspect("the trace function of Python", "process", sys.gettrace, sys.settrace, untold),
 )

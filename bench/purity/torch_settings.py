@@ -100,6 +100,11 @@ def _set_cuda_place(state: tuple[Any, ...] | None) -> None:
         torch.cuda.set_sync_debug_mode(state[2])
 
 
+def _set_profiler(state: bool) -> None:
+    if not state:
+        torch._C._autograd._disable_profiler()
+
+
 def _flags(name: str, owner: object, *attributes: str) -> list[Aspect]:
     return [
         Aspect(f"{name}.{each}", "torch", partial(getattr, owner, each), partial(setattr, owner, each))
@@ -137,6 +142,7 @@ TORCH = (
     Aspect("the preferred library of linear algebra", "torch", _linalg, _linalg),
     Aspect("the preferred library of matrix products", "torch", _blas, _blas),
     Aspect("the hooks of all modules", "torch", _module_hooks, _set_module_hooks, untold),
+    Aspect("whether torch's profiler runs", "torch", torch._C._autograd._profiler_enabled, _set_profiler),
     Aspect("the current CUDA device, stream or debug mode", "torch", _cuda_place, _set_cuda_place),
 )
 
