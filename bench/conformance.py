@@ -9,6 +9,7 @@ from torch import Tensor
 
 from bench.noise import ImageNoise
 from bench.purity.aspect import Change
+from bench.purity.evaluation import steady
 from bench.purity.unchanged import Impure, KeptFunctions, ProcessState, other_random_states, unchanged
 from bench.purity.weights import KeptWeights
 from models.denoiser import Denoiser
@@ -135,7 +136,7 @@ def sample(
     noise = _CountingNoise(0, numbers)
     x = noise(torch.empty(len(numbers), *SHAPE, dtype=torch.float64)) * schedule.prior_std(levels[0])
     noise.draws = 0
-    evaluate, evaluated = counted(network)
+    evaluate, evaluated = counted(steady(network, "it"))
     start = x.clone()
     result, changed = call(sampler, Denoiser(evaluate, "sample", schedule), x, levels, noise, {"the law": network})
     return _Run(x, start, result, evaluated() / len(x), changed, noise)

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,9 +24,11 @@ from bench.rig import Rig
 from bench.runner import Outcome, run_study
 from bench.study import Study
 from bench.study_file import Overrides, parse_study
+from models.denoiser import Denoiser
 from models.modes import Mode
 from models.schedule import Level
-from samplers import SAMPLERS, register, registry
+from samplers import SAMPLERS, Noise, register, registry
+from samplers.ddim import DDIM
 from samplers.registry import load_file
 
 _KINDS = {
@@ -294,3 +296,43 @@ def test_compiling_the_network_is_no_sampler_s_doing(tmp_path: Path, monkeypatch
     outcome = run_study(study, rig, folder, force=False, progress=Quiet())
     assert outcome == Outcome(measured=2)
     assert seen == {8, 2}
+
+
+@dataclass(frozen=True)
+class InHalf(DDIM):
+    """Has the network run in another precision than its mode says, and leaves nothing behind."""
+
+    def step(self, model: Denoiser, x: Tensor, t: Level, s: Level, noise: Noise) -> Tensor:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return super().step(model, x, t, s, noise)
+
+
+@dataclass(frozen=True)
+class OnTwo(DDIM):
+    """Has the network run on more threads than its row says."""
+
+    def step(self, model: Denoiser, x: Tensor, t: Level, s: Level, noise: Noise) -> Tensor:
+        before = torch.get_num_threads()
+        torch.set_num_threads(2)
+        x = super().step(model, x, t, s, noise)
+        torch.set_num_threads(before)
+        return x
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        (InHalf, "evaluates the network with autocast changed from [] to ['cpu']"),
+        (OnTwo, "evaluates the network with the number of threads changed from 1 to 2"),
+    ],
+)
+def test_a_network_that_a_sampler_has_executed_otherwise_than_its_mode_says_fails_its_cell_and_the_suite(
+    tmp_path: Path, kind: type[DDIM], said: str
+) -> None:
+    register("other-mode")(kind)
+    before = ProcessState()
+    _, frame = _run(tmp_path, ["other-mode", "heun"], "digits")
+    assert str(frame.loc["other-mode", "error"]).startswith(f"Impure: other-mode {said}")
+    assert frame.loc["heun", "status"] == "ok"
+    assert said in run_check(CHECKS[1], kind()).detail
+    before.put_back()

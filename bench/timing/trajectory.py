@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from bench.noise import ImageNoise
+from bench.purity.evaluation import steady
 from bench.resolve import Resolved
 from bench.rig import Rig
 from bench.timing.capture import Captured, Graph, NotCapturable, no_synchronisation
@@ -171,7 +172,8 @@ class Trajectory:
     def _sample(self, start: Start, levels: Sequence[Level] | None = None, *, clocked: bool = True) -> Tensor:
         cell = self._resolved
         card, clip = cell.model.card, cell.clip
-        network, evaluated = counted(self.network if clocked and self.network is not None else cell.model.network)
+        plain = steady(cell.model.network, self.sampler)  # which costs time, as a clock does
+        network, evaluated = counted(self.network if clocked and self.network is not None else plain)
         model = Denoiser(network, card.parametrisation, cell.model.schedule, clip, start.labels)
         noise = ImageNoise(cell.seed, start.numbers, first=1)  # draw 0 is the state that it starts from
         result = cell.sampler.sample(model, start.x, list(levels or cell.levels), noise)  # a list of its own
