@@ -19,10 +19,8 @@ from bench.timing.trajectory import Trajectory, WrongCount
 from models.execution import arithmetic
 from samplers.about import About, about, declared_evaluations
 
-_FLOW_DEPENDS_ON = (
-    *("model_sha256", "architecture_sha256", "clip", "labels"),
-    *("device_name", "version_torch", "code_sha256"),
-)
+_FLOW_DEPENDS_ON = ("model_sha256", "architecture_sha256", "clip", "labels", "device_name", "code_sha256")
+"""And the versions of all packages: a network may be made by any of them."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +111,7 @@ def _solver_error(resolved: Resolved, rig: Rig, solutions: Solutions, score: Sco
         return {}
     plain, clip = rig.models[resolved.cell.model, PLAIN], identity["clip"]
     problem = Problem(
-        identity={key: identity[key] for key in _FLOW_DEPENDS_ON},
+        identity={key: each for key, each in identity.items() if key in _FLOW_DEPENDS_ON or key.startswith("version_")},
         denoiser=lambda numbers: rig.denoiser(plain, resolved.seed, numbers, clip),
         shape=model.card.state_shape,
         first=resolved.levels[0],

@@ -8,6 +8,7 @@ import torch
 from quiet import Quiet
 from torch import nn
 
+from bench.environment import versions
 from bench.plan import plan
 from bench.record import RunFolder
 from bench.rig import Rig
@@ -166,3 +167,15 @@ def test_solver_errors_of_every_mode_are_distances_from_one_solution_that_of_flo
     assert plain["solver_rmse"] != coarse["solver_rmse"]
     alone = _run(study.model_copy(update={"modes": ["bf16"]}), tmp_path / "alone")
     assert alone["solver_rmse"].tolist()[-1] == coarse["solver_rmse"]  # float32's solution all the same
+
+
+def test_a_solution_is_solved_again_when_a_package_changes_that_its_network_is_made_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.solution.STEPS", 4)
+    text = _STUDY.replace('metrics = ["fd"]', 'metrics = ["solver_error"]\nsolver_images = 1')
+    study = parse_study(text, "test", Overrides(modes=["fp32"], samplers=["heun"], steps=[2], images=16))
+    _run(study, tmp_path)
+    monkeypatch.setattr("bench.resolve.versions", lambda: {**versions(), "version_diffusers": "another"})
+    _run(study, tmp_path)
+    assert len(list((tmp_path / "solutions").iterdir())) == 2
