@@ -1,5 +1,6 @@
 """Networks in an execution mode: cast, laid out in memory and compiled as a `Mode` says."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import cast
@@ -30,6 +31,11 @@ def check_mode(mode: Mode, card: Card, device: torch.device) -> None:
             f"model {card.name!r} is a law in closed form, worked out in float64: it takes the modes fp32 and "
             f"fp32+graph, not {mode}; name the modes of its cells in a block of their own"
         )
+    if mode.compile and (torch._dynamo.config.disable or os.environ.get("TORCHDYNAMO_DISABLE") == "1"):
+        raise UsageError(
+            f"mode {mode}: torch.compile is switched off in this process, and would leave the network as it is; unset "
+            "TORCH_COMPILE_DISABLE and TORCHDYNAMO_DISABLE, or leave the mode out"
+        )
     if device.type == "cuda":
         capability = torch.cuda.get_device_capability(device)
         if mode.precision in ("tf32", "bf16") and capability < (8, 0):
@@ -55,6 +61,7 @@ def prepared(module: nn.Module, mode: Mode) -> nn.Module:
         return module
     torch._dynamo.config.recompile_limit = _COMPILED_FOR
     torch._dynamo.config.fail_on_recompile_limit_hit = True
+    torch._dynamo.config.suppress_errors = False  # which a variable in the environment sets: it goes on uncompiled
     return cast(nn.Module, torch.compile(module, dynamic=False))
 
 

@@ -15,9 +15,11 @@ from bench.rig import Rig
 from bench.runner import run_study
 from bench.study import Study
 from bench.study_file import Overrides, parse_study
+from models.description import load_card
 from models.errors import UsageError
-from models.execution import arithmetic, in_mode, prepared
+from models.execution import arithmetic, check_mode, in_mode, prepared
 from models.modes import Mode, parse_mode
+from models.sources import ZOO
 from models.zoo import load_model
 
 _CPU = torch.device("cpu")
@@ -179,3 +181,15 @@ def test_a_solution_is_solved_again_when_a_package_changes_that_its_network_is_m
     monkeypatch.setattr("bench.resolve.versions", lambda: {**versions(), "version_diffusers": "another"})
     _run(study, tmp_path)
     assert len(list((tmp_path / "solutions").iterdir())) == 2
+
+
+@pytest.mark.parametrize("variable", ["TORCHDYNAMO_DISABLE", "the configuration"])
+def test_a_mode_is_not_called_compiled_where_nothing_is_compiled(
+    monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    if variable == "the configuration":
+        monkeypatch.setattr(torch._dynamo.config, "disable", True)
+    else:
+        monkeypatch.setenv(variable, "1")
+    with pytest.raises(UsageError, match=r"mode fp32\+compile: torch.compile is switched off"):
+        check_mode(parse_mode("compile"), load_card(ZOO / "digits"), _CPU)
