@@ -107,7 +107,8 @@ def check_model(
         device: that it is on.
         data: where the images come from; None: there are none, and its own samples take their place.
         images: (N, C, H, W) uint8, of the card's shape.
-        labels: (N,) int64, their classes; None: drawn evenly, for a class-conditional model.
+        labels: (N,) int64, their classes; None: not known, so that a class-conditional model's error on them tells
+            nothing and is taken on its own samples.
         depth: how far to go.
     """
     drawn, classes, spent = _samples(model, depth, device)
@@ -116,6 +117,9 @@ def check_model(
         images, labels = to_uint8(drawn.nan_to_num(), model.card.value_range), classes
     elif not model.card.is_generator:
         verdicts += _spread_verdict(model, drawn, images)
+        if labels is None and classes is not None:
+            data, images, labels = None, to_uint8(drawn.nan_to_num(), model.card.value_range), classes
+            verdicts.append(Verdict(True, "the classes of the images are not known: its error is on its own samples"))
     images = images.to(device)
     labels = _classes(model, labels, len(images), device)
     curves, readings, read = _readings(model, images, labels, data is not None, depth)
@@ -156,7 +160,7 @@ def _readings(
 def _samples(model: Model, depth: Depth, device: torch.device) -> tuple[Tensor, Tensor | None, int]:
     """Samples as the card has everything, (N, C, H, W), their classes, and the evaluations that they took."""
     generator = model.card.is_generator
-    levels = GRIDS.make("trailing")(model.schedule, min(depth.steps, model.schedule.train_steps or depth.steps))
+    levels = _walked(model.schedule, depth.steps)
     numbers = torch.arange(depth.images, device=device)
     classes = model.card.classes
     labels = None if classes is None else draw_labels(SEED, numbers, classes)
@@ -168,6 +172,13 @@ def _samples(model: Model, depth: Depth, device: torch.device) -> tuple[Tensor, 
     with torch.inference_mode():
         found = SAMPLERS.make("one-step" if generator else "ddim").sample(denoiser, x, levels, source)
     return found.float(), labels, evaluated()
+
+
+def _walked(schedule: Schedule, steps: int) -> list[Level]:
+    """Levels to sample on: trailing, or karras where the last step of that, as on EDM's VE, would end in a blur."""
+    steps = min(steps, schedule.train_steps or steps)
+    levels = GRIDS.make("trailing")(schedule, steps)
+    return levels if levels[-2].ratio < 1.0 else GRIDS.make("karras")(schedule, steps)
 
 
 def _range_verdict(model: Model, drawn: Tensor) -> Verdict:
@@ -209,7 +220,9 @@ def _clip_verdict(model: Model) -> list[Verdict]:
 def _reading_verdicts(model: Model, fit: Fit, real: bool, depth: Depth) -> list[Verdict]:
     """What the network is, beside what the card says, as far as images tell that are `real`, or its own samples."""
     said = fit.said
-    reading, curve = fit.best(("output", "values", "schedule", "time") if depth.others and real else ("output",))
+    reading, curve = fit.best(
+        ("output", "values", "schedule", "time", "inner") if depth.others and real else ("output",)
+    )
     if not curve.levels:
         return [Verdict(True, "its schedule has no level where data and noise are both seen, to try it at")]
     if curve.score >= 1.0:
@@ -234,6 +247,8 @@ def _differences(model: Model, said: Reading, found: Reading) -> list[Verdict]:
     if found.schedule != said.schedule:
         kind = model.card.schedule.kind
         verdicts.append(Verdict(False, f"it was trained on {found.schedule}; the card's schedule is of kind {kind!r}"))
+    if found.inner != said.inner:
+        verdicts.append(Verdict(False, f"it is to be read with {found.inner}"))
     if found.time != said.time:
         verdicts.append(Verdict(False, f"it is to be given {found.time}"))
     return verdicts

@@ -10,6 +10,7 @@ two readings only what they change differs: images, noise and log(alpha / sigma)
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -18,8 +19,8 @@ from bench.noise import ImageNoise
 from models.building import TIME_SCALES
 from models.card import Card
 from models.denoiser import PARAMETRISATIONS, ClipRange
-from models.networks import Network
-from models.schedule import DiscreteVP, Level, Schedule
+from models.networks import EDMPreconditioned, Network
+from models.schedule import ContinuousVP, DiscreteVP, Level, Schedule
 from models.schedule_cards import DISCRETE
 from models.zoo import Model
 
@@ -38,6 +39,8 @@ _BETTER = 0.9
 """Part of the error that another reading must leave at most to be believed."""
 _LEAST = 0.05
 """Part of the linear guess's error below which a network, exact then, is as good as any other."""
+_APART = 0.05
+"""Part by which numbers have to differ for a network to be tried with another."""
 _NOISE_SEED = 2**62
 """Of the noise of checks, which no study's seed block has."""
 _RANGES: tuple[ClipRange, ...] = ((-1.0, 1.0), (0.0, 1.0), (-0.5, 0.5), (0.0, 255.0))
@@ -53,12 +56,14 @@ class Reading:
         values: the range of its images.
         schedule: name of the schedule that it was trained on.
         time: name of the time that it is given.
+        inner: name of the preconditioning that it is in.
     """
 
     output: str
     values: ClipRange
     schedule: str = _AS_SAID
     time: str = _AS_SAID
+    inner: str = _AS_SAID
 
 
 @dataclass(frozen=True)
@@ -109,9 +114,10 @@ class Fit:
     """
 
     def __init__(self, model: Model, images: Tensor, labels: Tensor | None, logsnrs: Sequence[float]) -> None:
-        self._network, self._card, self._images, self._labels = model.network, model.card, images, labels
+        self._card, self._images, self._labels = model.card, images, labels
         self._logsnrs, self.evaluations = logsnrs, 0
         self._schedules, self._times = _schedules(model.card), _times(model.card)
+        self._networks = _networks(model)
         self._outputs: dict[Reading, list[_Evaluated]] = {}
         self.said = Reading(model.card.parametrisation, model.card.value_range)
 
@@ -135,7 +141,7 @@ class Fit:
         """The reading that fits best, changed from the card's one thing at a time as long as that is clearly better.
 
         Args:
-            axes: of "output", "values", "schedule" and "time": what may be changed.
+            axes: of "output", "values", "schedule", "time" and "inner": what may be changed.
         """
         reading, curve = self.said, self.curve(self.said)
         while True:
@@ -152,21 +158,25 @@ class Fit:
             "values": _RANGES,
             "schedule": list(self._schedules),
             "time": list(self._times),
+            "inner": list(self._networks),
         }
-        found = (replace(reading, **{axis: value}) for value in known[axis])  # type: ignore[arg-type]
+        # a time that runs the other way mostly comes with the other sign, and neither alone is any better
+        also = known["output"] if axis == "time" else (reading.output,)
+        found = (replace(reading, **({"output": each} | {axis: value})) for value in known[axis] for each in also)  # type: ignore[arg-type]
         return (each for each in found if each != reading)
 
     def _evaluated(self, reading: Reading) -> list[_Evaluated]:
         """By level, once for all meanings of the output."""
         if reading not in self._outputs:
             schedule, given = self._schedules[reading.schedule], self._times[reading.time]
+            network = self._networks[reading.inner]
             low, high = reading.values
             x0 = low + (high - low) * self._images.float() / 255.0
             eps = ImageNoise(_NOISE_SEED, torch.arange(len(x0), device=x0.device))(x0)
             found = []
             for logsnr, at in levels_at(schedule, self._logsnrs).items():
                 x = at.alpha * x0 + at.sigma * eps
-                found.append((logsnr, at, x, evaluate(self._network, x, given(at), self._labels)))
+                found.append((logsnr, at, x, evaluate(network, x, given(at), self._labels)))
                 self.evaluations += len(x)
             self._outputs[reading] = found
         return self._outputs[reading]
@@ -192,26 +202,49 @@ def levels_at(schedule: Schedule, logsnrs: Sequence[float]) -> dict[float, Level
 
 
 def _schedules(card: Card) -> dict[str, Schedule]:
-    """The card's schedule and, where the index is all that the network sees, those that networks are trained on."""
-    own = card.schedule.build()
-    found: dict[str, Schedule] = {_AS_SAID: own}
+    """The card's schedule and, where index or time is all that the network sees, those that networks are trained on."""
+    own, made = card.schedule.build(), dict[str, Schedule]()
     if card.network == "unet" and card.schedule.kind in DISCRETE and own.train_steps is not None:
         total, scale = own.train_steps, 1000.0 / own.train_steps
-        made = {
+        made |= {
             "linear betas, 0.0001 to 0.02": DiscreteVP.linear(total, min(1e-4 * scale, 0.5), min(0.02 * scale, 0.5)),
             "scaled linear betas, 0.00085 to 0.012": DiscreteVP.scaled_linear(total),
             "cosine betas": DiscreteVP.cosine(total),
         }
-        same = own.level(0.5)
-        found |= {name: each for name, each in made.items() if abs(each.level(0.5).alpha - same.alpha) > 1e-3}
-    return found
+    if card.network == "vp-continuous":
+        made |= {"betas 0.1 to 20, as Score SDE": ContinuousVP()}
+    same = own.level(0.5)
+    others = {name: each for name, each in made.items() if abs(each.level(0.5).alpha - same.alpha) > 1e-3}
+    return {_AS_SAID: own, **others}
 
 
 def _times(card: Card) -> dict[str, Callable[[Level], Level]]:
     """What a network in continuous time may be given for a level instead of what the card says."""
     found: dict[str, Callable[[Level], Level]] = {_AS_SAID: lambda at: at}
-    if card.network in TIME_SCALES and (scale := card.time_scale or TIME_SCALES[card.network]) != 1.0:
-        found[f"t itself, not {scale:g} t"] = lambda at: at._replace(t=at.t / scale)
-    if card.network in TIME_SCALES:
-        found["a time that runs from noise at 0 to data at 1"] = lambda at: at._replace(t=1.0 - at.t)
+    if card.network not in TIME_SCALES:
+        return found
+    usual, back = TIME_SCALES[card.network], "a time that runs from noise at 0 to data at 1"
+    said = card.time_scale or usual
+    found[back] = partial(_given, 1.0, back=True)
+    for scale in (usual, 1.0):
+        if abs(scale / said - 1.0) > _APART:
+            what = "t itself" if scale == 1.0 else f"{scale:g} t"
+            found[f"{what}, not {said:g} t"] = partial(_given, scale / said, back=False)
+            found[f"{back}, times {scale:g} and not {said:g}"] = partial(_given, scale / said, back=True)
+    return found
+
+
+def _given(factor: float, at: Level, *, back: bool) -> Level:
+    return at._replace(t=factor * (1.0 - at.t if back else at.t))
+
+
+def _networks(model: Model) -> dict[str, Network]:
+    """The network as it is and, of one in EDM's preconditioning, in another: of the usual sigma_data, or with -F."""
+    found, network = {_AS_SAID: model.network}, model.network
+    if isinstance(network, EDMPreconditioned):
+        said, sign = network.sigma_data, network.sign
+        found["the other raw_prediction"] = EDMPreconditioned(network.network, said, -sign)
+        for each in (0.5, 1.0):
+            if abs(each / said - 1.0) > _APART:
+                found[f"sigma_data = {each:g}, not {said:g}"] = EDMPreconditioned(network.network, each, sign)
     return found

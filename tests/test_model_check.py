@@ -1,6 +1,7 @@
 """check-model: every fault of a card that gives plausible numbers is named, and a right card passes."""
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,8 @@ from models.analytic import FiniteData
 from models.card import Card, Changes
 from models.denoiser import PARAMETRISATIONS
 from models.errors import UsageError
-from models.networks import Network
-from models.schedule import Level
+from models.networks import EDMPreconditioned, Network
+from models.schedule import ContinuousVP, Level
 from models.zoo import Model, load_model
 
 _FEW = replace(FULL, logsnrs=FULL.logsnrs[::2], images=12, steps=4)
@@ -288,3 +289,96 @@ def test_exact_models_are_checked_on_their_own_law(
     folder = folder_of(tmp_path, files, shape=[5, 2, 2], network="finite-data", parametrisation="sample")
     assert command(str(folder), images=5) == 0
     assert "5 images of its own law" in capsys.readouterr().out
+
+
+def test_a_flow_that_runs_the_other_way_with_the_other_sign_is_told_both() -> None:
+    law = FiniteData(_images().double() / 127.5 - 1.0)
+
+    def velocity(x: Tensor, at: Level) -> Tensor:
+        t = min(max(1.0 - at.t, 1e-3), 1.0 - 1e-3)
+        x0 = law(x, Level(t, 1.0 - t, t, 0.0, 0.0))
+        found: Tensor = x0 - (x - (1.0 - t) * x0) / t
+        return found
+
+    for scale in (None, 1.0):  # with more times to choose from, too
+        model = _flow(velocity)
+        model = replace(model, card=model.card.model_copy(update={"time_scale": scale}))
+        bad = " | ".join(_checked(model).bad)
+        assert "x_0 - eps, a flow's velocity the other way round" in bad
+        assert "a time that runs from noise at 0 to data at 1" in bad
+
+
+def test_a_flow_whose_card_leaves_out_the_factor_of_its_time_is_told() -> None:
+    law = FiniteData(_images().double() / 127.5 - 1.0)
+
+    def velocity(x: Tensor, at: Level) -> Tensor:
+        t = min(max(at.t / 1000.0, 1e-3), 1.0 - 1e-3)  # trained on 1000 t
+        x0 = law(x, Level(t, 1.0 - t, t, 0.0, 0.0))
+        found: Tensor = (x - (1.0 - t) * x0) / t - x0
+        return found
+
+    model = _flow(velocity)
+    model = replace(model, card=model.card.model_copy(update={"time_scale": 1.0}))
+    assert "it is to be given 1000 t, not 1 t" in _checked(model).bad
+
+
+def _edm(said: float = 0.5, sign: float = 1.0, kind: str = "ve") -> Model:
+    """The exact x_0 of the digits as what stands in EDM's preconditioning would give it, of sigma_data 0.5."""
+    law, plain = FiniteData(_images().double() / 127.5 - 1.0), _digits()
+
+    def raw(x: Tensor, condition: Tensor) -> Tensor:
+        sigma = math.exp(4.0 * float(condition[0]))
+        std = math.hypot(sigma, 0.5)
+        skip, out = 0.25 / std**2, sigma * 0.5 / std
+        found: Tensor = sign * (law(x * std, Level(0.5, 1.0, sigma, 0.0, 0.0)) - skip * x * std) / out
+        return found
+
+    changes = {"network": "edm", "parametrisation": "sample", "schedule": {"kind": kind}, "clip": None}
+    card = Card.model_validate(plain.card.model_dump() | changes | {"sigma_data": said})
+    return replace(plain, card=card, schedule=card.schedule.build(), network=EDMPreconditioned(raw, said))
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        (_edm(), None),
+        (_edm(said=1.0), "it is to be read with sigma_data = 0.5, not 1"),
+        (_edm(sign=-1.0), "it is to be read with the other raw_prediction"),
+    ],
+    ids=["right", "sigma_data", "sign"],
+)
+def test_a_network_in_edm_s_preconditioning_is_read_in_it_and_sampled_to_the_end(model: Model, said: str) -> None:
+    """On a grid that is even in sigma the last step is from so much noise that all samples are blurs."""
+    bad = _checked(model).bad
+    assert said in bad if said else bad == []
+
+
+def test_score_sde_s_betas_are_tried_on_a_network_in_continuous_time() -> None:
+    law, plain = FiniteData(_images().double() / 127.5 - 1.0), _digits()
+    changes: dict[str, Any] = {"network": "vp-continuous", "parametrisation": "sample", "clip": None}
+    card = Card.model_validate(plain.card.model_dump() | changes | {"schedule": {"kind": "vp", "beta_max": 5.0}})
+    trained = ContinuousVP()
+    network: Network = lambda x, at: law(x, trained.level(at.t))  # noqa: E731
+    bad = _checked(replace(plain, card=card, schedule=card.schedule.build(), network=network)).bad
+    assert any("it was trained on betas 0.1 to 20, as Score SDE" in text for text in bad)
+
+
+def test_images_whose_classes_are_not_known_accuse_no_network_that_takes_classes() -> None:
+    data = open_data("digits")
+    assert data.labels is not None
+    pixels, labels = data.images[:40], data.labels[:40]
+    laws = [FiniteData(pixels[labels == each].double() / 127.5 - 1.0) for each in range(10)]
+
+    def network(x: Tensor, at: Level, classes: Tensor) -> Tensor:
+        found = [laws[int(each)](x[n : n + 1], at) for n, each in enumerate(classes)]
+        return torch.cat(found)
+
+    conditional: Any = network
+    plain = _digits()
+    card = plain.card.model_copy(update={"classes": 10, "parametrisation": "sample", "clip": None})
+    model = replace(plain, card=card, network=conditional)
+    known = check_model(model, CPU, "digits", pixels, labels, _FEW)
+    assert (known.bad, known.data) == ([], "digits")
+    unknown = check_model(model, CPU, "digits", pixels, None, _FEW)
+    assert (unknown.bad, unknown.data) == ([], "its own samples")
+    assert any("the classes of the images are not known" in each.text for each in unknown.verdicts)
