@@ -351,3 +351,15 @@ def test_a_plugin_depends_on_the_environment_variables_that_it_looks_up_and_on_n
         found.append(_later(SAMPLERS.get("test-sources-asks")))
     assert len({*found}) == 3
     assert found[2] == found[3]
+
+
+def test_a_plugin_depends_on_a_module_beside_it_before_it_has_put_its_folder_on_the_path(tmp_path: Path) -> None:
+    plugin, helper = _opening(tmp_path, "test-sources-later", "None", "test_sources_beside.py")
+    later = (
+        "    def step(self, *given):\n        import sys, test_sources_beside\n        return super().step(*given)\n"
+    )
+    plugin.write_text(plugin.read_text() + later)
+    load_file(plugin)
+    first = _later(SAMPLERS.get("test-sources-later"))
+    helper.write_text("2")
+    assert _later(SAMPLERS.get("test-sources-later")) != first
