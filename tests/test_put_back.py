@@ -1,7 +1,12 @@
 """What is changed inside of a guard is put back and told: settings, exceptions' notes, weights bit for bit."""
 
+import importlib
+import os
+import random
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -183,3 +188,25 @@ def test_functions_that_are_replaced_are_put_back_and_new_names_stay(owner: Any)
         assert owner.of_a_test is print
     finally:
         del owner.of_a_test
+
+
+def test_what_a_library_changes_where_it_is_first_imported_is_put_back_and_accuses_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As scikit-learn sets variables, and draws a number, where a sampler imports it in its first call."""
+    (tmp_path / "test_put_back_library.py").write_text(
+        "import os, random\ndef change():\n    os.environ['TEST_PUT_BACK'] = '1'\n    random.random()\nchange()\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    before = random.getstate()
+    with unchanged("mine", ProcessState()):
+        library = importlib.import_module("test_put_back_library")
+    assert ("TEST_PUT_BACK" in os.environ, random.getstate()) == (False, before)
+    with pytest.raises(Impure, match=r"global generator of random, and environment variables \(TEST_PUT_BACK\)"):
+        _within(library.change)
+    assert ("TEST_PUT_BACK" in os.environ, random.getstate()) == (False, before)
+
+
+def _within(change: Callable[[], object]) -> None:
+    with unchanged("mine", ProcessState()):
+        change()

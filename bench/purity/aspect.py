@@ -32,6 +32,8 @@ class Aspect(NamedTuple):
         write: makes it such a value again.
         told: what is said of the value before and the one after.
         accuses: whether who changed it has done wrong; what the first import of a library changes is only put back.
+        by_import: whether libraries change it where they are first imported, which is nobody's doing: it accuses only
+            where nothing was imported.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Aspect(NamedTuple):
     write: Callable[[Any], object]
     told: Callable[[Any, Any], str] = from_to
     accuses: bool = True
+    by_import: bool = False
 
 
 class Change(NamedTuple):

@@ -54,7 +54,7 @@ RANDOM = (
     Aspect("the global generator of torch", "random", _torch_state, _set_torch_state, untold),
     Aspect("the global generator of torch on CUDA", "random", _cuda_state, _set_cuda_state, untold),
     Aspect("the global generator of numpy", "random", _numpy_state, _set_numpy_state, untold),
-    Aspect("the global generator of random", "random", random.getstate, random.setstate, untold),
+    Aspect("the global generator of random", "random", random.getstate, random.setstate, untold, by_import=True),
 )
 
 _INDUCTOR = ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR")
@@ -136,7 +136,7 @@ def _set_numpy_errors(state: dict[str, Any]) -> None:
 
 PROCESS = (
     Aspect("the working directory", "process", _folder, _set_folder),
-    Aspect("environment variables", "process", _environment, _set_environment, names),
+    Aspect("environment variables", "process", _environment, _set_environment, names, by_import=True),
     Aspect("signal handlers", "process", _handlers, _set_handlers, names),
     # scipy, for one, sets some where it is first imported, which may be inside a call
     Aspect("the filters of warnings", "process", lambda: tuple(warnings.filters), _set_filters, untold, accuses=False),

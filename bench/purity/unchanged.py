@@ -42,11 +42,12 @@ class ProcessState:
     """
 
     def __init__(self, aspects: Sequence[Aspect] = ASPECTS) -> None:
+        self._loaded = len(sys.modules)
         self._before = [(aspect, aspect.read()) for aspect in aspects]
 
     def put_back(self) -> list[Change]:
         """Make everything as it was; what was not."""
-        changes = []
+        changes, imported = [], len(sys.modules) > self._loaded
         for aspect, before in self._before:
             after = aspect.read()
             if after == before:
@@ -56,7 +57,7 @@ class ProcessState:
                 aspect.write(before)
             except Exception as error:  # some things torch sets once only; a folder may be gone
                 words, undone = f"{words} (which cannot be put back: {error})", False
-            if aspect.accuses:
+            if aspect.accuses and not (aspect.by_import and imported):
                 changes.append(Change(aspect.kind, words, undone))
         return changes
 
