@@ -16,6 +16,7 @@ from bench import exact
 from bench.escape import figure_text
 from bench.report.style import DPI, FAINT, GREY, INK, SMALL, TEXT, log_ticks, plain_axes, render
 from models.foreign import INTERRUPTIONS, told
+from models.writing import write_bytes
 from samplers import SAMPLERS, Sampler
 
 _BLUE = "#0072B2"
@@ -42,7 +43,7 @@ def draw(name: str, sampler: Sampler, path: Path) -> exact.Convergence:
     if not all(math.isfinite(error) and error > 0.0 for error in found.errors):
         raise NothingToDraw(f"the errors of {name} are not positive numbers: {list(found.errors)}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(render(_figure(name, sampler.order, found), path.suffix[1:]))
+    write_bytes(path, render(_figure(name, sampler.order, found), path.suffix[1:]))
     return found
 
 
@@ -105,7 +106,7 @@ def overview(path: Path) -> None:
     for axes in figure.axes:
         axes.yaxis.set_major_locator(FixedLocator(log_ticks(*axes.get_ylim())))
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(render(figure, path.suffix[1:]))
+    write_bytes(path, render(figure, path.suffix[1:]))
 
 
 if __name__ == "__main__":

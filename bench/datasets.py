@@ -22,6 +22,7 @@ from bench.image_folder import SPLITS, read_folder
 from bench.images import to_uint8
 from models.errors import UsageError
 from models.registry import unknown
+from models.writing import replacing
 
 ARCHIVE = ".npz"
 _OF_ARCHIVES = ("images", "labels", "classes")
@@ -126,7 +127,8 @@ def write_archive(path: Path, data: DataSet) -> None:
     arrays = {"images": data.images.movedim(1, 3).numpy()}
     if data.labels is not None:
         arrays |= {"labels": data.labels.numpy(), "classes": np.array(data.classes)}
-    np.savez(path, **arrays)  # type: ignore[arg-type]  # numpy's stubs take the names for those of its own options
+    with replacing(path) as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]  # numpy's stubs take the names for those of its own options
 
 
 def _read_archive(path: Path) -> DataSet:
@@ -213,9 +215,9 @@ def _read_cifar10(root: Path, train: bool, download: bool) -> CIFAR10:
     except (OSError, RuntimeError, EOFError) as error:  # URLError is an OSError; torchvision says RuntimeError
         tried = "cannot be downloaded" if allowed else "is not there, and downloads are off"
         raise UsageError(
-            f"CIFAR-10 {tried} ({error}). Put {CIFAR10.filename} (MD5 {CIFAR10.tgz_md5}) from {CIFAR10.url} into "
-            f"{root}, where it is found and unpacked, or name another folder in the environment variable "
-            f"{ROOT_VARIABLE}; a folder of images can be given by its path"
+            f"CIFAR-10 {tried} ({error}). Put {CIFAR10.filename} (MD5 {CIFAR10.tgz_md5}) from "
+            f"{CIFAR10.url} into {root}, where it is found and unpacked, or name another folder in the environment "
+            f"variable {ROOT_VARIABLE}; a folder of images can be given by its path"
         ) from None
 
 

@@ -4,13 +4,18 @@ import os
 from pathlib import Path
 
 from models.errors import UsageError
+from models.writing import remove_leftovers
 
 
 def make_room(path: Path) -> None:
-    """Before what takes long, and without a change to a file that is there; UsageError if it cannot be written."""
+    """Before what takes long, and without a change to a file that is there; UsageError if it cannot be written.
+
+    What killed processes left of such files is removed.
+    """
     probe = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(path.parent)
         probe.touch()
         probe.unlink()
         if path.is_dir():

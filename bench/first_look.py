@@ -16,6 +16,7 @@ from bench.rig import PLAIN, Rig
 from bench.sources import architecture_sha256
 from models.execution import arithmetic
 from models.foreign import INTERRUPTIONS, told
+from models.writing import remove_leftovers
 from models.zoo import Model, load_model
 
 Tell = Callable[[str], None]
@@ -47,6 +48,7 @@ def remember(model: Model, check: Check) -> None:
     """Keep a check on real images for the runs that follow, by the hashes of weights, card and a plugin's network."""
     path = _path(model)
     path.parent.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(path.parent)
     write_kept(path, _kept(model, check))
 
 

@@ -1,7 +1,6 @@
 """From a network's value range to uint8 images, once, by rounding; and the preview that a record keeps."""
 
 import math
-import os
 from pathlib import Path
 from typing import Literal
 
@@ -9,6 +8,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 from torchvision.utils import make_grid
+
+from models.writing import replacing
 
 QUANTISER = "round"
 """Name of the rule below, recorded with every row: values are rounded, not cut."""
@@ -96,9 +97,8 @@ def save_preview(images: Tensor, path: Path) -> None:
     rows, or of points the first two coordinates, one of each a row.
     """
     strip = _strip(images.cpu())
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    Image.fromarray(strip.numpy()).save(temporary, format="PNG")
-    os.replace(temporary, path)
+    with replacing(path) as file:
+        Image.fromarray(strip.numpy()).save(file, format="PNG")
 
 
 def _strip(images: Tensor) -> Tensor:

@@ -1,9 +1,9 @@
 """Cell records: one JSON file a cell, the only truth of a run; everything else in a run folder is made from them.
 
 `results/<run>/study.json` holds the resolved study and the identities of its cells, `cells/<id>.json` a record each and
-`cells/<id>.png` the first images of that cell. A record is written to a temporary file, flushed to disk and renamed, so
-that whatever kills a run leaves whole records or none. What makes no sense (`bench.record_schema`) is broken, and never
-counts; what a newer version wrote is refused.
+`cells/<id>.png` the first images of that cell. Whatever kills a run leaves whole records or none, as
+`models.writing` writes them. What makes no sense (`bench.record_schema`) is broken, and never counts; what a newer
+version wrote is refused.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from bench.record_schema import SCHEMA as SCHEMA
 from bench.record_schema import CellRecord, Manifest, fault
 from models.digest import json_sha256
 from models.errors import UsageError
+from models.writing import remove_leftovers, write_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,18 +37,12 @@ def cell_id(identity: dict[str, Any]) -> str:
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write atomically: a temporary file in the same folder, flushed to disk, renamed. ValueError for NaN."""
-    text = json.dumps(content, indent=1, allow_nan=False)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    with temporary.open("w") as file:
-        file.write(text + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    """Write a file whole or not at all. ValueError for NaN."""
+    write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
 def write_sealed(path: Path, content: dict[str, Any]) -> None:
-    """Write atomically, with a digest, which tells a file that is damaged. ValueError for NaN or half a character."""
+    """Write a file with a digest, which tells a file that is damaged. ValueError for NaN or half a character."""
     write_json(path, content | {_DIGEST: json_sha256(content, _DIGEST)})
 
 
@@ -97,21 +92,25 @@ class RunFolder:
         self.path = path
         self.broken: dict[str, str] = {}
         self.cells = path / "cells"
+        self.solutions = path / "solutions"
         self._manifest = path / "study.json"
 
     def create(self) -> None:
-        """Make the folder; UsageError if it cannot be written to. Temporary files of killed runs are removed."""
-        probe = self.cells / f"writable.{os.getpid()}"
+        """Make the folder; UsageError if it cannot be written to."""
+        probe = self.cells / f"writable.{os.getpid()}.tmp"
         try:
             self.cells.mkdir(parents=True, exist_ok=True)
-            probe.write_text("")
-            probe.unlink()
+            probe.touch()
+            probe.unlink(missing_ok=True)
         except OSError as error:
             raise UsageError(
                 f"cannot write to the run folder {str(self.path)!r}: {error}; choose another with --out"
             ) from None
-        for leftover in self.cells.glob("*.tmp"):
-            leftover.unlink(missing_ok=True)
+
+    def tidy(self) -> None:
+        """Remove what killed runs and reports left of files; for who holds the folder."""
+        for folder in (self.path, self.cells, self.solutions):
+            remove_leftovers(folder)
 
     def write_manifest(
         self,

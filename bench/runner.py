@@ -38,7 +38,7 @@ from bench.timing.work import Work
 from models.errors import NotWritten, UsageError
 from models.foreign import INTERRUPTIONS, foreign, told, trace
 from models.plain import NotPlain, plain
-from models.writing import naming
+from models.writing import naming, write_text
 from samplers.about import declared_evaluations
 
 
@@ -104,13 +104,13 @@ def run_study(
     cells = {names[cell]: each for cell, each in resolved}
     read = {name: folder.read(name, each.identity) for name, each in cells.items()}
     folder.create()
+    folder.tidy()
     folder.set_aside()
     entries = [_published(names[each.cell], each) for each in published]
     folder.write_manifest(study.model_dump(mode="json"), list(cells), entries, rig.batch)
     first_look(rig, folder.path, warn)
     found = {name: record for name, record in read.items() if record is not None and record["status"] == "ok"}
-    run = _Run(rig, folder, force, progress, cells, found)
-    return run.all()
+    return _Run(rig, folder, force, progress, cells, found).all()
 
 
 class _Run:
@@ -206,14 +206,13 @@ class _Run:
             ends = dict(grid_ends(resolved.sampler, resolved.levels))
             with torch.inference_mode():
                 compiled: Record = {"compile_s": self._compiled(resolved)}
-                solutions = Solutions(self._folder.path / "solutions")
+                solutions = Solutions(self._folder.solutions)
                 found = measure(resolved, self._rig, self._graphs, solutions, advanced)
             columns = _sound(ends | compiled | found.columns, known | self._environment)
         except (NotWritten, *INTERRUPTIONS):
             raise  # a full disk is no sampler's failure
         except BaseException as error:  # whatever a sampler raises is that cell's result
-            with naming(log):
-                log.write_text(trace(error), encoding="utf-8", errors="backslashreplace")
+            write_text(log, trace(error))
             return ends | {"status": "failed", "error": told(error)}
         save_preview(found.preview, self._folder.preview(name))
         log.unlink(missing_ok=True)

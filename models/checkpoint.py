@@ -7,18 +7,19 @@ Nothing is ever unpickled.
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import split_torch_state_dict_into_shards
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from models.digest import json_sha256
 from models.errors import UsageError
+from models.sealed import save_tensors
+from models.writing import remove_leftovers, write_text
 
 STATE = "state.json"
 _DIGEST = "sha256"
@@ -41,11 +42,7 @@ def write_shards(folder: Path, tensors: Mapping[str, Tensor], stem: str, shard_m
     held = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     shards = _split(held, stem, int(shard_mib * _MIB))
     for file, names in shards.items():
-        try:
-            save_file({name: held[name] for name in names}, folder / file, {"format": "pt"})
-        except SafetensorError as error:  # its name for a disk that is full
-            raise OSError(f"cannot write {folder / file}: {error}") from None
-        _flush(folder / file)
+        save_tensors(folder / file, {name: held[name] for name in names}, {"format": "pt"})
     return shards
 
 
@@ -81,10 +78,8 @@ def save_state(folder: Path, tensors: Mapping[str, Tensor], note: dict[str, Any]
     shards = write_shards(folder, tensors, f"step-{note['step']:08d}", shard_mib)
     content = note | {"shards": {file: _sha256(folder / file) for file in shards}}
     content |= {_DIGEST: json_sha256(content, _DIGEST)}
-    temporary = folder / f"{STATE}.tmp"
-    temporary.write_text(json.dumps(content, indent=1) + "\n")
-    _flush(temporary)
-    os.replace(temporary, folder / STATE)
+    write_text(folder / STATE, json.dumps(content, indent=1) + "\n")
+    remove_leftovers(folder)
     for path in _strangers(folder, set(shards)):
         path.unlink(missing_ok=True)
 
@@ -99,7 +94,7 @@ def load_state(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         return None
     tensors: dict[str, Tensor] = {}
     try:
-        note: dict[str, Any] = json.loads((folder / STATE).read_text())
+        note: dict[str, Any] = json.loads((folder / STATE).read_text(encoding="utf-8"))
         # checkpoints of older versions have none
         if (said := note.pop(_DIGEST, None)) not in (None, json_sha256(note, _DIGEST)):
             raise ValueError(f"{STATE} holds something else than was written, which had sha256 {said}")
@@ -143,8 +138,3 @@ def _strangers(folder: Path, ours: set[str]) -> Iterator[Path]:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _flush(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())

@@ -5,12 +5,13 @@ always the curve of one path.
 """
 
 import json
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+
+from models.writing import append_line, remove_leftovers, write_text
 
 
 @dataclass
@@ -36,6 +37,7 @@ class LossCurve:
         """Start after so many steps: rows of later ones are dropped."""
         self._at = (done, time.monotonic())
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(self.path.parent)
         drop_rows_after(self.path, done)
 
     def pause(self, seconds: float) -> None:
@@ -58,8 +60,7 @@ class LossCurve:
             "seconds": round(seconds, 3),
             "images_per_s": round(rate, 1),
         }
-        with self.path.open("a") as file:
-            file.write(json.dumps(row) + "\n")
+        append_line(self.path, json.dumps(row))
         left = timedelta(seconds=round((self.steps - step) * self.batch / max(rate, 1e-9)))
         self.say(f"step {step:,} of {self.steps:,}: loss {smooth:.4f}, {rate:,.0f} images/s, {left} left")
 
@@ -68,8 +69,6 @@ def drop_rows_after(path: Path, step: int) -> None:
     """Keep the rows of a file of JSON lines whose `step` is no later; one that a kill cut short goes as well."""
     if not path.exists():
         return
-    content = path.read_text()
+    content = path.read_text(encoding="utf-8")
     rows = content[: content.rfind("\n") + 1].splitlines(keepends=True)
-    temporary = path.with_name(f"{path.name}.tmp")
-    temporary.write_text("".join(row for row in rows if json.loads(row)["step"] <= step))
-    os.replace(temporary, path)
+    write_text(path, "".join(row for row in rows if json.loads(row)["step"] <= step))

@@ -1,16 +1,16 @@
 """Files of tensors with a digest of all that they say: safetensors finds a file cut short, but no flipped bit."""
 
 import hashlib
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from models.errors import UsageError
+from models.writing import write_bytes
 
 _DIGEST = "sha256"
 
@@ -25,21 +25,20 @@ def content_sha256(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -
     return digest.hexdigest()
 
 
-def save_sealed(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write tensors and metadata with their digest, atomically: a temporary file beside it, flushed to disk, renamed.
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
+    """Write tensors, on any device and in any memory format, as safetensors, whole or not at all.
 
     Raises:
-        OSError: it cannot be written.
+        NotWritten: it cannot be.
     """
     held = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        save_file(held, temporary, {**metadata, _DIGEST: content_sha256(held, metadata)})
-    except SafetensorError as error:  # its name for a disk that is full
-        raise OSError(f"cannot write {path}: {error}") from None
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    # not by the library's save_file: its files are their owner's alone, and a kill leaves them under names of its own
+    write_bytes(path, save(held, None if metadata is None else dict(metadata)))
+
+
+def save_sealed(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write tensors and metadata with their digest, as `save_tensors` does."""
+    save_tensors(path, tensors, {**metadata, _DIGEST: content_sha256(tensors, metadata)})
 
 
 def load_sealed(path: Path) -> tuple[dict[str, Tensor], dict[str, str], bool]:

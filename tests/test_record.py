@@ -65,7 +65,6 @@ def test_a_write_that_is_cut_short_leaves_the_old_record(folder: RunFolder, monk
         folder.write(_record("a", fd_digits=2.0))
     monkeypatch.undo()
     assert folder.read("a") == _ends(_record("a", fd_digits=1.0))
-    folder.create()
     assert not list(folder.cells.glob("*.tmp"))
 
 

@@ -17,6 +17,7 @@ from bench.cli.sampler_list import source
 from bench.escape import terminal_text
 from bench.purity.unchanged import put_back
 from models.errors import PluginError, UsageError
+from models.writing import naming
 from samplers import SAMPLERS, Sampler
 from samplers.registry import load_installed
 
@@ -44,8 +45,9 @@ def new_sampler(name: str, out: Path | None) -> int:
     _refuse_path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with path.open("x", encoding="utf-8") as file:
+        with path.open("x", encoding="utf-8") as file, naming(path):
             file.write(_filled(name))
+            file.flush()
     except FileExistsError:
         raise UsageError(f"{str(path)!r} exists already and is left as it is; give another file with --out") from None
     plugin = f"--plugin {terminal_text(shlex.quote(str(path)))}"

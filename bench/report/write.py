@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from bench.report.published import frame as published_frame
 from bench.report.summary import Summary, summarise
 from bench.report.tables import latex, markdown
 from models.errors import UsageError
+from models.writing import write_bytes
 
 FORMATS = ("md", "latex", "csv", "parquet", "html", "png", "pdf")
 
@@ -145,7 +145,5 @@ def _plain(frame: pd.DataFrame, kinds: tuple[type, ...], text: Callable[[str], s
 
 
 def _commit(path: Path, content: bytes) -> Path:
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)
+    write_bytes(path, content)
     return path

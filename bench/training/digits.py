@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from bench.datasets import load_digits
@@ -23,9 +22,11 @@ from models.errors import UsageError
 from models.files import sha256_of
 from models.networks import make_unet
 from models.schedule import DiscreteVP
+from models.sealed import save_tensors
 from models.sources import CARD, CONFIG, WEIGHTS
 from models.train import Recipe, Reporter, Trained, train_classifier, train_denoiser, train_vae
 from models.vae import SIGMA, Vae
+from models.writing import write_text
 from models.zoo import load_model
 from samplers import SAMPLERS
 
@@ -107,8 +108,8 @@ def train_digits_vae(folder: Path, budget: Budget, seed: int, reporter: Reporter
     with reporter("autoencoder", recipe.steps) as report:
         trained = train_vae(vae, images, recipe, folder / "vae", report)
     vae.load_state_dict(trained.state)
-    save_file(vae.decoder.state_dict(), out / WEIGHTS)
-    (out / CONFIG).write_text(json.dumps(VAE, indent=1) + "\n")
+    save_tensors(out / WEIGHTS, vae.decoder.state_dict())
+    write_text(out / CONFIG, json.dumps(VAE, indent=1) + "\n")
     card = _vae_card(recipe, trained)
     _write_card(out, card)
     extractor = load_extractor(None, load_model("digits", cpu), cpu)
@@ -138,8 +139,8 @@ def _fit_denoiser(out: Path, work: Path, images: Tensor, recipe: Recipe, reporte
     unet = make_unet(UNET)
     with reporter("denoiser", recipe.steps) as report:
         trained = train_denoiser(unet, images, DiscreteVP.linear(), recipe, work / "denoiser", report)
-    save_file(trained.state, out / WEIGHTS)
-    (out / CONFIG).write_text(json.dumps({"_class_name": "UNet2DModel"} | UNET, indent=1) + "\n")
+    save_tensors(out / WEIGHTS, trained.state)
+    write_text(out / CONFIG, json.dumps({"_class_name": "UNet2DModel"} | UNET, indent=1) + "\n")
     return trained
 
 
@@ -155,8 +156,8 @@ def _fit_classifier(out: Path, work: Path, images: Tensor, labels: Tensor, recip
     network.eval()
     with torch.inference_mode():
         correct = network(images[held_out])[1].argmax(1) == labels[held_out]
-    save_file(trained.state, out / EXTRACTOR_WEIGHTS)
-    (out / EXTRACTOR_CONFIG).write_text(json.dumps(CLASSIFIER, indent=1) + "\n")
+    save_tensors(out / EXTRACTOR_WEIGHTS, trained.state)
+    write_text(out / EXTRACTOR_CONFIG, json.dumps(CLASSIFIER, indent=1) + "\n")
     return float(correct.double().mean())
 
 
@@ -213,4 +214,4 @@ def _write_card(out: Path, card: dict[str, Any]) -> None:
     files = {name: sha256_of(out / name) for name in present if (out / name).exists()}
     content = card | {"files": files}
     Card.model_validate(content)
-    (out / CARD).write_text(tomli_w.dumps(content))
+    write_text(out / CARD, tomli_w.dumps(content))

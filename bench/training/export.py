@@ -17,6 +17,7 @@ from models.files import sha256_of
 from models.folder_card import FolderCard
 from models.recipe import Recipe
 from models.sources import CARD, CONFIG, WEIGHTS
+from models.writing import write_text
 
 _SOURCES = {
     "cifar10": "CIFAR-10 (A. Krizhevsky, 2009), the 50,000 training images, through torchvision",
@@ -35,13 +36,13 @@ def write_weights(folder: Path, state: Mapping[str, Tensor], shard_mib: float) -
         "metadata": {"total_size": size},
         "weight_map": {name: file for file, names in sorted(shards.items()) for name in names},
     }
-    (folder / f"{WEIGHTS}.index.json").write_text(json.dumps(index, indent=1) + "\n")
+    write_text(folder / f"{WEIGHTS}.index.json", json.dumps(index, indent=1) + "\n")
 
 
 def write_unet(folder: Path, config: dict[str, Any], state: Mapping[str, Tensor], shard_mib: float) -> None:
     """Config and weights of a U-Net of diffusers."""
     write_weights(folder, state, shard_mib)
-    (folder / CONFIG).write_text(json.dumps({"_class_name": "UNet2DModel"} | config, indent=1) + "\n")
+    write_text(folder / CONFIG, json.dumps({"_class_name": "UNet2DModel"} | config, indent=1) + "\n")
 
 
 def to_storage(state: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
@@ -73,7 +74,7 @@ def write_card(folder: Path, content: dict[str, Any], kind: type[FolderCard] = C
     files = {path.relative_to(folder).as_posix(): sha256_of(path) for path in present}
     card = content | {"files": files}
     kind.model_validate(card)
-    (folder / CARD).write_text(tomli_w.dumps(card))
+    write_text(folder / CARD, tomli_w.dumps(card))
 
 
 def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:

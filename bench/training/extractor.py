@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from bench.datasets import DATA_SETS, DataSet
@@ -43,7 +42,9 @@ from models.classifier import make_classifier
 from models.errors import UsageError
 from models.execution import arithmetic
 from models.folder_card import ExtractorFolder
+from models.sealed import save_tensors
 from models.train import Keeping, Numerics, Recipe, Reporter, Trained, cropping_loss, train
+from models.writing import write_text
 
 _COMMAND = "uv run --extra train run_bench.py train extractor"
 _PAD = 4
@@ -103,8 +104,8 @@ def train_extractor(options: ExtractorOptions, reporter: Reporter, say: Say = to
 
     def write(folder: Path) -> None:
         (folder / EXTRACTOR_CONFIG).parent.mkdir()
-        (folder / EXTRACTOR_CONFIG).write_text(json.dumps(config, indent=1) + "\n")
-        save_file(state, folder / EXTRACTOR_WEIGHTS)
+        write_text(folder / EXTRACTOR_CONFIG, json.dumps(config, indent=1) + "\n")
+        save_tensors(folder / EXTRACTOR_WEIGHTS, state)
         write_card(folder, card, ExtractorFolder)
         extractor = load_extractor(Chosen(str(folder)), None, device)
         about = {name: str(version) for name, version in versions().items()}

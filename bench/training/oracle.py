@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from bench.datasets import load_digits
@@ -19,7 +18,9 @@ from models.card import Card
 from models.description import load_card
 from models.errors import UsageError
 from models.files import sha256_of
+from models.sealed import save_tensors
 from models.sources import CARD, ZOO
+from models.writing import write_text
 
 FLOOR = 1.0 / 8.0
 """Standard deviation that every direction of a component has at least: one of the 17 grey levels of the data."""
@@ -105,7 +106,7 @@ def _write(
     out, trained = folder / "model", load_card(ZOO / "digits")
     try:
         out.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, out / file)
+        save_tensors(out / file, tensors)
         content: dict[str, Any] = {
             "schema_version": 1,
             "name": name,
@@ -119,7 +120,7 @@ def _write(
             "files": {file: sha256_of(out / file)},
         }
         Card.model_validate(content)
-        (out / CARD).write_text(tomli_w.dumps({key: value for key, value in content.items() if value != {}}))
+        write_text(out / CARD, tomli_w.dumps({key: value for key, value in content.items() if value != {}}))
     except OSError as error:
         raise UsageError(f"cannot write to {str(out)!r}: {error}; choose another folder with --out") from None
     return out

@@ -1,7 +1,6 @@
 """What a training shows of itself on the way: a grid of samples from fixed noise, and their Frechet distance."""
 
 import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from models.grids import GRIDS
 from models.loss_curve import drop_rows_after
 from models.networks import IndexedUNet
 from models.schedule import DiscreteVP
+from models.writing import append_line, replacing
 from samplers import SAMPLERS
 
 _GRID = 64
@@ -50,9 +50,8 @@ def distance(extractor: Extractor, reference: Reference, images: Tensor) -> floa
 def save_grid(images: Tensor, path: Path) -> None:
     """Write uint8 images (N, C, H, W) in rows of eight as one PNG, atomically."""
     pixels = make_grid(images, nrow=8).movedim(0, 2).numpy()
-    temporary = path.with_name(f"{path.name}.tmp")
-    Image.fromarray(pixels).save(temporary, format="PNG")
-    os.replace(temporary, path)
+    with replacing(path) as file:
+        Image.fromarray(pixels).save(file, format="PNG")
 
 
 @dataclass(frozen=True)
@@ -89,8 +88,7 @@ class Views:
         save_grid(drawn[:_GRID], self.folder / f"samples-{step:08d}.png")
         if self.measure:
             drop_rows_after(self._rows, step - 1)  # of a run that was killed after it
-            with self._rows.open("a") as file:
-                file.write(json.dumps({"step": step} | self.quality(drawn)) + "\n")
+            append_line(self._rows, json.dumps({"step": step} | self.quality(drawn)))
 
     def quality(self, drawn: Tensor) -> dict[str, float | int]:
         """The distance of samples (N, C, H, W), uint8; empty without an extractor."""

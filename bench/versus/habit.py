@@ -29,6 +29,7 @@ from bench.timing.clock import Stopwatch
 from bench.versus.from_files import register
 from bench.versus.peers import Peer, Setting
 from models.errors import UsageError
+from models.writing import naming
 
 METRICS: Mapping[Metric, str] = {"fd": "fid", "kid": "kid", "precision_recall": "prc"}
 """What torch-fidelity calls the metrics that need nothing of the real images but their features."""
@@ -157,8 +158,9 @@ def write_pngs(images: Tensor, folder: Path, first: int) -> None:
     import diffusers
 
     to_pil: Any = diffusers.DiffusionPipeline.numpy_to_pil  # it has no types
-    for number, picture in enumerate(to_pil(images.numpy()), first):
-        picture.save(folder / f"{number:06d}.png")
+    with naming(folder):
+        for number, picture in enumerate(to_pil(images.numpy()), first):
+            picture.save(folder / f"{number:06d}.png")
 
 
 def generate(peer: Peer, folder: Path, images: int, setting: Setting, seed: int) -> dict[str, float]:
