@@ -18,6 +18,7 @@ from bench.attempts import Attempts
 from bench.cell import measure
 from bench.environment import describe
 from bench.first_look import first_look
+from bench.holding import holding
 from bench.images import save_preview
 from bench.look import read_look
 from bench.placement import grid_ends
@@ -92,7 +93,7 @@ def run_study(
 
     Raises:
         UsageError: a cell whose sampler, grid and model do not fit together, or a run that a newer version wrote,
-            before anything is written.
+            before anything is written; or another run holds the folder.
     """
     folder.refuse_newer()
     read_look(folder.path)  # and so is the look of a newer version
@@ -102,15 +103,16 @@ def run_study(
     names = {cell: _name(each) for cell, each in resolved}
     # where a model has no range to clip to, a clipped cell and one that is not are the same
     cells = {names[cell]: each for cell, each in resolved}
-    read = {name: folder.read(name, each.identity) for name, each in cells.items()}
     folder.create()
-    folder.tidy()
-    folder.set_aside()
-    entries = [_published(names[each.cell], each) for each in published]
-    folder.write_manifest(study.model_dump(mode="json"), list(cells), entries, rig.batch)
-    first_look(rig, folder.path, warn)
-    found = {name: record for name, record in read.items() if record is not None and record["status"] == "ok"}
-    return _Run(rig, folder, force, progress, cells, found).all()
+    with holding(folder.path, warn):
+        folder.tidy()
+        read = {name: folder.read(name, each.identity) for name, each in cells.items()}
+        folder.set_aside()
+        entries = [_published(names[each.cell], each) for each in published]
+        folder.write_manifest(study.model_dump(mode="json"), list(cells), entries, rig.batch)
+        first_look(rig, folder.path, warn)
+        found = {name: record for name, record in read.items() if record is not None and record["status"] == "ok"}
+        return _Run(rig, folder, force, progress, cells, found).all()
 
 
 class _Run:
