@@ -1,6 +1,6 @@
 """Sampler Bench from a checkout: `python run_bench.py --help`."""
 
-from bench.cli.app import main
+from bench.cli.entry import main
 
 if __name__ == "__main__":
     main()

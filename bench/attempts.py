@@ -15,6 +15,9 @@ from models.writing import append_line, naming
 MOST = 2
 """Attempts that may end the process before a cell is passed over: one may have been killed by its user."""
 
+_begun = dict[Path, int]()
+"""Notes of what this process is in the midst of, and how long they were before."""
+
 
 class Attempts:
     """The attempts to measure the cells of a run.
@@ -50,10 +53,12 @@ class Attempts:
         note = self._note(cell)
         before = note.stat().st_size if note.exists() else 0
         append_line(note, f"{datetime.now(UTC).isoformat(timespec='seconds')} {purpose}, in process {os.getpid()}")
+        _begun[note] = before
         try:
             yield
         finally:
             _restore(note, before)
+            del _begun[note]
 
     def forget(self, cell: str) -> None:
         """A cell has succeeded: what ended the process before is not held against it."""
@@ -61,6 +66,12 @@ class Attempts:
 
     def _note(self, cell: str) -> Path:
         return self._folder / f"{cell}.attempts"
+
+
+def take_back() -> None:
+    """What this process is in the midst of does not count: it ends because it was told to."""
+    for note, before in _begun.items():
+        _restore(note, before)
 
 
 def _lines(note: Path) -> int:

@@ -21,6 +21,7 @@ from torchvision.datasets.utils import check_integrity
 from bench.image_folder import SPLITS, read_folder
 from bench.images import to_uint8
 from models.errors import UsageError
+from models.program import bring
 from models.registry import unknown
 from models.writing import replacing
 
@@ -187,7 +188,7 @@ def load_digits() -> tuple[Tensor, Tensor]:
         from sklearn.datasets import load_digits as load
     except ImportError:
         raise UsageError(
-            "the digits need scikit-learn, which comes with the extra 'train': uv run --extra train run_bench.py ..."
+            f"the digits need scikit-learn, which comes with the extra 'train': {bring('train')}"
         ) from None
     data = load()
     return torch.tensor(data.images, dtype=torch.float32)[:, None] / 8.0 - 1.0, torch.tensor(data.target)

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from models.errors import UsageError
+from models.program import typed
 
 _PACKAGES = ("sampler-bench", "torch", "torchvision", "diffusers", "torch-fidelity", "numpy", "scipy")
 
@@ -55,7 +56,7 @@ def describe(device: torch.device) -> dict[str, str | int | bool | None]:
         "python": platform.python_version(),
         "cpus": os.cpu_count(),
         "threads": torch.get_num_threads(),
-        "command": shlex.join(sys.argv),
+        "command": typed(shlex.join(sys.argv)),
         **versions(),
         **_git(),
     }

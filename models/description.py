@@ -13,6 +13,7 @@ from models.diffusers_folder import describe_folder
 from models.errors import UsageError
 from models.files import sha256_of
 from models.folder_card import ExtractorFolder, FolderCard
+from models.program import here
 from models.registry import explain
 from models.sources import CARD, Source, find_source, missing_file
 
@@ -53,7 +54,7 @@ def verify_files(folder: Path, card: FolderCard) -> None:
             raise missing_file(card, path)
         actual = sha256_of(path)
         if actual != expected:
-            again = f", or train the model again with: {card.training_command}" if card.training_command else ""
+            again = f", or train the model again with: {here(card.training_command)}" if card.training_command else ""
             raise UsageError(
                 f"{path} has sha256 {actual}, but the card of {card.name!r} says {expected}: the file is damaged or "
                 f"was changed. Restore it{again}"

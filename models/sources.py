@@ -7,6 +7,7 @@ from models.errors import UsageError
 from models.files import refuse_programs
 from models.folder_card import FolderCard
 from models.hub import PREFIX, HubFolder, fetch_configs
+from models.program import here
 from models.registry import unknown
 
 ZOO = Path(__file__).parent / "zoo"
@@ -103,5 +104,5 @@ def model_folder(name_or_path: str) -> Path:
 
 def missing_file(card: FolderCard, path: Path) -> UsageError:
     """The error for a file that a card lists and that is not there."""
-    again = f" or train the model again with: {card.training_command}" if card.training_command else ""
+    again = f" or train the model again with: {here(card.training_command)}" if card.training_command else ""
     return UsageError(f"{path} is missing; the card of {card.name!r} lists it. Restore it{again}")

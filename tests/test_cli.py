@@ -153,7 +153,7 @@ def test_an_interrupted_run_ends_with_status_130(
 
     monkeypatch.setattr("bench.cli.run.run_and_report", interrupt)
     assert _main(monkeypatch, "run", "quick") == 130
-    assert "what is finished is kept, the same command (without --force) goes on" in capsys.readouterr().err
+    assert "what is finished is kept, and this goes on:\n" in capsys.readouterr().err
 
 
 def test_a_dry_run_lists_the_cells_and_writes_nothing(

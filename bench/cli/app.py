@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from cyclopts import App, CycloptsError, Parameter
 
 from bench.cli.check_model import check_model
+from bench.cli.interrupt import interruptible, tell
 from bench.cli.making import reference, train
 from bench.cli.tune import tune
 from bench.cli.values import exact
@@ -16,11 +17,12 @@ from bench.cli.versus import versus
 from bench.escape import terminal_text
 from models.errors import UsageError
 from models.foreign import told
+from models.program import called
 
-FAILED, USAGE, INTERRUPTED = 1, 2, 130
+FAILED, USAGE = 1, 2
 
 app = App(
-    name="run_bench.py",
+    name=called(),
     help="Sampler Bench: which diffusion sampler gives which quality for how much compute.\n\n"
     "Without a command: the quick study on the embedded checkpoint.",
     help_format="markdown",
@@ -80,7 +82,8 @@ def run(
     """Run a study: measure every cell that is not recorded yet, then report.
 
     What is given here wins over the study; the resolved study is stored with the run. Exit status: 0 all well, 1 some
-    cells failed, 2 wrong usage or a missing prerequisite, 130 interrupted (the same command goes on).
+    cells failed, 2 wrong usage or a missing prerequisite; 130 interrupted, 143 and 129 ended by SIGTERM and SIGHUP:
+    the same command goes on.
 
     Args:
         study: Name of a shipped study, or a TOML file.
@@ -220,7 +223,8 @@ def compare(run_a: Path, run_b: Path, /) -> int:
 def main() -> None:
     """Run the command line and exit with its status."""
     try:
-        status = app(sys.argv[1:], exit_on_error=False, print_error=False, result_action="return_value")
+        with interruptible():
+            status = app(sys.argv[1:], exit_on_error=False, print_error=False, result_action="return_value")
     except (UsageError, CycloptsError) as error:
         print(f"error: {terminal_text(str(error))}", file=sys.stderr)
         status = USAGE
@@ -230,8 +234,7 @@ def main() -> None:
     except (MemoryError, RuntimeError) as error:
         status = _out_of_memory(error)
     except KeyboardInterrupt:
-        print("interrupted; what is finished is kept, the same command (without --force) goes on", file=sys.stderr)
-        status = INTERRUPTED
+        status = tell()
     except SystemExit as error:  # of code that is not ours, since ours returns its status
         print(f"error: something that was asked ended the program: {told(error)}", file=sys.stderr)
         status = FAILED

@@ -17,6 +17,7 @@ from bench.cli.sampler_list import source
 from bench.escape import terminal_text
 from bench.purity.unchanged import put_back
 from models.errors import PluginError, UsageError
+from models.program import called
 from models.writing import naming
 from samplers import SAMPLERS, Sampler
 from samplers.registry import load_installed
@@ -53,8 +54,8 @@ def new_sampler(name: str, out: Path | None) -> int:
     plugin = f"--plugin {terminal_text(shlex.quote(str(path)))}"
     print(terminal_text(str(path)))
     print("fill in the capitals, put your method in step(), and see whether it is right and how good it is:")
-    print(f"  run_bench.py check {name} {plugin}")
-    print(f"  run_bench.py run quick --samplers {name},ddim {plugin} --out results/{name}")
+    print(f"  {called()} check {name} {plugin}")
+    print(f"  {called()} run quick --samplers {name},ddim {plugin} --out results/{name}")
     return 0
 
 

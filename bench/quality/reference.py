@@ -28,6 +28,7 @@ from models.card import Card
 from models.description import load_measuring_card, verify_files
 from models.errors import UsageError
 from models.files import sha256_of
+from models.program import called
 from models.registry import unknown
 from models.sealed import load_sealed
 from models.sources import CARD, extractor_names, measuring_folder, zoo_names
@@ -168,7 +169,7 @@ def data_of(folder: Path) -> str | None:
 
 def _command(extractor: Extractor) -> str:
     known = extractor.folder is None or measuring_folder(extractor.name) == extractor.folder
-    return f"run_bench.py reference DATA --extractor {extractor.name if known else extractor.folder}"
+    return f"{called()} reference DATA --extractor {extractor.name if known else extractor.folder}"
 
 
 def _of_data(source: str, extractor: Extractor) -> Reference:

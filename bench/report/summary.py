@@ -28,6 +28,7 @@ from bench.report.published import Comparison, compare_published
 from bench.report.quality import OWN_TRUTH, fd_columns, fd_label
 from bench.report.runs import Run, load
 from models.errors import UsageError
+from models.program import typed
 
 _NEEDED = (*KEYS, "id", "status", "error", "note", "seed", "device", "extractor", "reference", "latency_s", "network_s")
 
@@ -151,7 +152,8 @@ def summarise(runs: Sequence[Path]) -> Summary:
         raise UsageError(f"a run was given twice: {', '.join(map(str, paths))}; give each run once")
     names = [path.resolve().name for path in paths]
     loaded = [
-        load(path, name if names.count(name) == 1 else str(path)) for path, name in zip(paths, names, strict=True)
+        load(path, typed(name if names.count(name) == 1 else str(path)))
+        for path, name in zip(paths, names, strict=True)
     ]
     cells = with_columns(pd.concat([records for _, records in loaded], ignore_index=True), _NEEDED)
     table = aggregate(cells)

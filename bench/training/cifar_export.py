@@ -18,11 +18,11 @@ from bench.training.views import Views, distance, draw
 from models.description import describe_model, load_measuring_card
 from models.execution import arithmetic
 from models.networks import make_unet
+from models.program import called
 from models.recipe import Recipe
 from models.sources import EXTRACTORS
 from models.training_loop import Trained
 
-_COMMAND = "uv run --extra train run_bench.py train cifar10"
 _SCHEDULE = {"kind": "linear", "train_steps": 1000, "beta_start": 1e-4, "beta_end": 0.02}
 
 
@@ -120,4 +120,4 @@ def _command(job: Job) -> str:
     said += "" if options.storage == CifarOptions.storage else f" --storage {options.storage}"
     said += "" if options.name is None else f" --name {options.name}"
     said += "" if options.flips else " --no-flips"
-    return f"{_COMMAND} {said}"
+    return f"{called('train')} train cifar10 {said}"

@@ -11,6 +11,7 @@ from bench.cli.progress import bar
 from bench.escape import terminal_text
 from models.description import load_card
 from models.errors import UsageError
+from models.program import called
 from models.registry import unknown
 from models.train import Report
 
@@ -72,10 +73,10 @@ def _show_use(path: Path) -> None:
     elif card.is_exact:
         print(f'{folder}\nin a study: model = "{folder}", metrics = ["law", "solver_error"]')
     else:
-        print(f"{folder}\ntry it: run_bench.py run solvers --model {folder} --out results/solvers-trained")
+        print(f"{folder}\ntry it: {called()} run solvers --model {folder} --out results/solvers-trained")
         if card.extractor is not None or card.measured_by is not None:
             some = "--samplers ddpm,ddim,heun,dpm++2m,unipc"
-            print(f"or: run_bench.py run quick --model {folder} {some} --out results/quick-trained")
+            print(f"or: {called()} run quick --model {folder} {some} --out results/quick-trained")
 
 
 @contextmanager

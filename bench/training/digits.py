@@ -21,6 +21,7 @@ from models.classifier import Classifier
 from models.errors import UsageError
 from models.files import sha256_of
 from models.networks import make_unet
+from models.program import called
 from models.schedule import DiscreteVP
 from models.sealed import save_tensors
 from models.sources import CARD, CONFIG, WEIGHTS
@@ -55,7 +56,6 @@ UNET: dict[str, Any] = {
 CLASSIFIER = {"size": 8, "channels": 1, "width": 32, "features": 64, "classes": 10}
 VAE = {"size": 8, "channels": 1, "width": 32, "latent": 128}
 SCHEDULE = {"kind": "linear", "train_steps": 1000, "beta_start": 1e-4, "beta_end": 0.02}
-_COMMAND = "uv run --extra train run_bench.py train"
 _DATA: dict[str, Any] = {
     "data": "scikit-learn load_digits: the 1,797 test images of UCI's Optical Recognition of Handwritten Digits "
     "data set (E. Alpaydin, C. Kaynak, 1998)",
@@ -167,7 +167,7 @@ def _card(recipe: Recipe, trained: Trained, accuracy: float) -> dict[str, Any]:
         "name": "digits",
         "description": "DDPM U-Net (diffusers UNet2DModel, 0.9 million parameters) of 8 x 8 handwritten digits.",
         **_DATA,
-        "training_command": f"{_COMMAND} digits",
+        "training_command": f"{called('train')} train digits",
         "parametrisation": "epsilon",
         "clip": [-1.0, 1.0],
         "schedule": SCHEDULE,
@@ -187,7 +187,7 @@ def _vae_card(recipe: Recipe, trained: Trained) -> dict[str, Any]:
         "description": "Decoder of a convolutional variational autoencoder (0.2 million parameters) of 8 x 8 "
         "handwritten digits, for the sampler one-step; measured with the extractor and reference of digits.",
         **_DATA,
-        "training_command": f"{_COMMAND} digits-vae",
+        "training_command": f"{called('train')} train digits-vae",
         "network": "decoder",
         "noise_shape": [VAE["latent"], 1, 1],
         "parametrisation": "sample",

@@ -42,11 +42,11 @@ from models.classifier import make_classifier
 from models.errors import UsageError
 from models.execution import arithmetic
 from models.folder_card import ExtractorFolder
+from models.program import called
 from models.sealed import save_tensors
 from models.train import Keeping, Numerics, Recipe, Reporter, Trained, cropping_loss, train
 from models.writing import write_text
 
-_COMMAND = "uv run --extra train run_bench.py train extractor"
 _PAD = 4
 _BATCH = 500
 _LEAST = 16
@@ -208,7 +208,7 @@ def _card(
         "name": options.called,
         "description": "A feature extractor and reference statistics of the data, without a model.",
         "data_licence": "that of the data",
-        "training_command": f"{_COMMAND} {said}",
+        "training_command": f"{called('train')} train extractor {said}",
         "extractor": {
             "name": options.called,
             "description": "ResNet9 trained on the classes of the data; its pooled activations are the features.",

@@ -21,6 +21,7 @@ from models.description import describe_model, load_measuring_card
 from models.errors import UsageError
 from models.files import read_json
 from models.folder_card import FolderCard
+from models.program import bring
 from models.registry import unknown
 from models.schedule import DiscreteVP
 from models.sources import CARD, CONFIG, extractor_names, measuring_folder
@@ -188,9 +189,7 @@ def check_writing(out: Path, kind: type[FolderCard]) -> None:
     except OSError as error:
         raise UsageError(f"cannot write to {str(out)!r}: {error}; choose another folder with --out") from None
     if find_spec("tomli_w") is None:
-        raise UsageError(
-            "training writes TOML, for which tomli-w comes with the extra 'train': uv run --extra train ..."
-        )
+        raise UsageError(f"training writes TOML, for which tomli-w comes with the extra 'train': {bring('train')}")
 
 
 def has_test_set(test_set: DataSet | None) -> bool:

@@ -18,14 +18,13 @@ from models.card import Card
 from models.description import load_card
 from models.errors import UsageError
 from models.files import sha256_of
+from models.program import called
 from models.sealed import save_tensors
 from models.sources import CARD, ZOO
 from models.writing import write_text
 
 FLOOR = 1.0 / 8.0
 """Standard deviation that every direction of a component has at least: one of the 17 grey levels of the data."""
-
-_COMMAND = "uv run --extra train run_bench.py train"
 
 
 def digit_points() -> tuple[Tensor, Tensor]:
@@ -112,7 +111,7 @@ def _write(
             "name": name,
             "description": description,
             **trained.model_dump(mode="json", include={"data", "data_licence", "shape"}),
-            "training_command": f"{_COMMAND} {name}",
+            "training_command": f"{called('train')} train {name}",
             "training": fit,
             "network": network,
             "parametrisation": "sample",

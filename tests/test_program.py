@@ -1,0 +1,77 @@
+"""Hints say what is typed here: in an installed wheel there is no `run_bench.py`."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench.cli import app
+from bench.datasets import load_digits
+from bench.quality.extractors import Chosen, load_extractor
+from bench.quality.reference import load_reference
+from models import program
+from models.description import load_card
+from models.errors import UsageError
+from models.sources import ZOO, missing_file
+
+
+@pytest.fixture
+def wheel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["/somewhere/bin/sampler-bench"])
+
+
+@pytest.mark.parametrize(
+    ("name", "in_a_checkout", "said"),
+    [
+        ("run_bench.py", True, "run_bench.py"),
+        ("bin/sampler-bench", True, "sampler-bench"),
+        ("bin/sampler-bench", False, "sampler-bench"),
+        ("ipykernel_launcher.py", True, "run_bench.py"),
+        ("ipykernel_launcher.py", False, "sampler-bench"),
+    ],
+)
+def test_the_program_is_called_as_it_was_or_could_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, in_a_checkout: bool, said: str
+) -> None:
+    monkeypatch.setattr(sys, "argv", [name])
+    if not in_a_checkout:
+        monkeypatch.setattr(program, "__file__", str(tmp_path / "site-packages" / "models" / "program.py"))
+    assert program.called() == said
+    extra = "uv run --extra train run_bench.py" if said == "run_bench.py" else "sampler-bench"
+    assert program.called("train") == extra
+    assert program.here("uv run --extra train run_bench.py train digits") == f"{extra} train digits"
+
+
+@pytest.mark.usefixtures("wheel")
+def test_hints_of_an_installed_wheel_name_its_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(
+        sys, "argv", ["/somewhere/bin/sampler-bench", "new-sampler", "mine", "--out", str(tmp_path / "m.py")]
+    )
+    with pytest.raises(SystemExit) as end:
+        app.main()
+    assert end.value.code == 0
+    shown = capsys.readouterr().out
+    assert "  sampler-bench check mine --plugin" in shown
+    assert "  sampler-bench run quick --samplers mine,ddim --plugin" in shown
+    card = load_card(ZOO / "digits")
+    assert "train the model again with: sampler-bench train digits" in str(missing_file(card, ZOO / "none"))
+    digits = load_extractor(Chosen("digits"), None, torch.device("cpu"))
+    with pytest.raises(UsageError, match=r"no reference file 'none.npz'; sampler-bench reference DATA"):
+        load_reference("none.npz", digits)
+
+
+@pytest.mark.usefixtures("wheel")
+def test_an_extra_that_is_missing_is_installed_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    with pytest.raises(UsageError, match=r"the extra 'train': pip install 'sampler-bench\[train\]'"):
+        load_digits()
+
+
+def test_help_calls_itself_by_its_name() -> None:
+    code = "import sys; from bench.cli.entry import main; sys.argv = ['bin/sampler-bench', '--help']; main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("Usage: sampler-bench COMMAND")
