@@ -18,6 +18,7 @@ from torch import Tensor
 from torchvision.datasets import CIFAR10
 from torchvision.datasets.utils import check_integrity
 
+from bench.downloads import patient, reason
 from bench.image_folder import SPLITS, read_folder
 from bench.images import to_uint8
 from models.errors import UsageError
@@ -212,11 +213,12 @@ def _read_cifar10(root: Path, train: bool, download: bool) -> CIFAR10:
     # an archive that is there already is unpacked, which takes no download
     allowed = download or check_integrity(root / CIFAR10.filename, CIFAR10.tgz_md5)
     try:
-        return CIFAR10(root, train=train, download=allowed)
+        with patient():
+            return CIFAR10(root, train=train, download=allowed)
     except (OSError, RuntimeError, EOFError) as error:  # URLError is an OSError; torchvision says RuntimeError
         tried = "cannot be downloaded" if allowed else "is not there, and downloads are off"
         raise UsageError(
-            f"CIFAR-10 {tried} ({error}). Put {CIFAR10.filename} (MD5 {CIFAR10.tgz_md5}) from "
+            f"CIFAR-10 {tried} ({reason(error, CIFAR10.url)}). Put {CIFAR10.filename} (MD5 {CIFAR10.tgz_md5}) from "
             f"{CIFAR10.url} into {root}, where it is found and unpacked, or name another folder in the environment "
             f"variable {ROOT_VARIABLE}; a folder of images can be given by its path"
         ) from None

@@ -8,6 +8,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from models.errors import UsageError
 from models.files import sha256_of
@@ -101,6 +102,7 @@ def _git_hash(path: Path) -> str:
 def _snapshot(repository: str, revision: str | None, patterns: list[str]) -> Path:
     from huggingface_hub import snapshot_download  # only where a model of the hub is asked for
 
+    _end_waiting()
     try:
         return Path(snapshot_download(repository, revision=revision, allow_patterns=patterns))
     except Exception as error:  # huggingface_hub's own, those of its HTTP client, and the file system's
@@ -108,7 +110,33 @@ def _snapshot(repository: str, revision: str | None, patterns: list[str]) -> Pat
         raise UsageError(f"cannot get {wanted} from the hub: {_reason(error)}. {_remedy(error, repository)}") from None
 
 
+def _end_waiting() -> None:
+    """Give each request of huggingface_hub that would wait for ever the limit of those that it does limit."""
+    from huggingface_hub import get_session
+
+    client = get_session()
+    if _limited not in client.event_hooks["request"]:
+        client.event_hooks["request"].append(_limited)
+
+
+def _limited(request: Any) -> None:
+    from huggingface_hub import constants
+
+    said = request.extensions.get("timeout", {})
+    limits = {kind: said.get(kind) or constants.HF_HUB_ETAG_TIMEOUT for kind in ("connect", "read", "write", "pool")}
+    request.extensions = {**request.extensions, "timeout": limits}
+
+
+def _is_silence(error: BaseException | None) -> bool:
+    """Whether a server did not answer, by the names of the exceptions, whose classes are the HTTP client's."""
+    return error is not None and ("Timeout" in type(error).__name__ or _is_silence(error.__cause__))
+
+
 def _reason(error: Exception) -> str:
+    from huggingface_hub import constants
+
+    if _is_silence(error):
+        return f"{constants.ENDPOINT} was asked for it and did not answer within {constants.HF_HUB_ETAG_TIMEOUT} s"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0] if lines else 'no further message'}".rstrip(".")
 
@@ -120,7 +148,7 @@ def _by_hand(repository: str) -> str:
 
 
 def _remedy(error: Exception, repository: str) -> str:
-    from huggingface_hub import errors
+    from huggingface_hub import constants, errors
 
     by_hand = _by_hand(repository)
     if isinstance(error, errors.GatedRepoError):
@@ -133,6 +161,13 @@ def _remedy(error: Exception, repository: str) -> str:
         return f"Check the name; a private repository needs HF_TOKEN (or: hf auth login). {by_hand}"
     if isinstance(error, errors.HFValidationError):
         return "Expected hf:owner/name or hf:owner/name@revision"
+    if _is_silence(error):
+        return (
+            "Try again later, or name another server in HF_ENDPOINT; HF_HUB_ETAG_TIMEOUT and HF_HUB_DOWNLOAD_TIMEOUT "
+            f"are the seconds that are waited. {by_hand}"
+        )
+    if isinstance(error, OSError) and error.errno is not None:
+        return f"It is kept in {constants.HF_HUB_CACHE}: make room there, or name another folder in HF_HOME. {by_hand}"
     return (
         "It is in no cache here (HF_HOME says where that is) and the hub was not reached: connect, or unset "
         f"HF_HUB_OFFLINE. {by_hand}"

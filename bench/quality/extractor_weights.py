@@ -18,6 +18,7 @@ import torch
 from torch_fidelity import feature_extractor_clip, feature_extractor_inceptionv3
 from torchvision.models import VGG16_Weights
 
+from bench.downloads import patient, reason
 from models.errors import UsageError
 from models.files import sha256_of
 
@@ -120,11 +121,12 @@ def checkpoints() -> Path:
 def _download(name: str, official: Official, path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # writes beside the file, checks the hash, renames
-        torch.hub.download_url_to_file(official.url, str(path), official.sha256, progress=sys.stderr.isatty())
+        with patient():  # writes beside the file, checks the hash, renames
+            torch.hub.download_url_to_file(official.url, str(path), official.sha256, progress=sys.stderr.isatty())
     except (OSError, RuntimeError) as error:  # URLError is an OSError; a wrong hash a RuntimeError
         raise UsageError(
-            f"the weights of extractor {name!r} are not here and cannot be downloaded ({error}); {_where(official)}"
+            f"the weights of extractor {name!r} are not here and cannot be downloaded ({reason(error, official.url)}); "
+            f"{_where(official)}"
         ) from None
 
 

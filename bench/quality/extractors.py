@@ -17,6 +17,7 @@ from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 from torch_fidelity.feature_extractor_dinov2 import MODEL_METADATA as DINOV2
 from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
 
+from bench.downloads import patient, reason
 from bench.quality import compact
 from bench.quality.compact import EXTRACTOR_CONFIG, EXTRACTOR_WEIGHTS, make_compact
 from bench.quality.exact_arithmetic import exact_arithmetic
@@ -186,6 +187,9 @@ def _built(name: str, layers: list[str], path: Path) -> FeatureExtractorBase:
         raise UsageError(f"{path} does not hold plain weights of extractor {name!r}: {reason}") from None
 
 
+_DINOV2 = "the repository facebookresearch/dinov2 of github.com, or its weights of dl.fbaipublicfiles.com,"
+
+
 def _dinov2(choice: Choice, layers: list[str]) -> tuple[FeatureExtractorBase, str]:
     """DINOv2 as torch's hub gives it, which needs its authors' repository as well as the weights."""
     repository = Path(torch.hub.get_dir()) / "facebookresearch_dinov2_main"
@@ -195,12 +199,13 @@ def _dinov2(choice: Choice, layers: list[str]) -> tuple[FeatureExtractorBase, st
             f"torch-fidelity takes no weights of {choice.name!r} by path; put the file to {weights} and leave them out"
         )
     try:
-        with plain_tensors_only():
+        with patient(), plain_tensors_only():
             module = FEATURE_EXTRACTORS_REGISTRY[choice.name](choice.name, layers, verbose=False)
     except (OSError, RuntimeError, ImportError, pickle.UnpicklingError) as error:
         raise UsageError(
-            f"extractor {choice.name!r} cannot be had from torch's hub ({error}). Where there is a network, run "
-            f"torch.hub.load('facebookresearch/dinov2', '{DINOV2[choice.name]}') once; copy {repository} and {weights}"
+            f"extractor {choice.name!r} cannot be had from torch's hub ({reason(error, _DINOV2)}). Where there is a "
+            f"network, run torch.hub.load('facebookresearch/dinov2', '{DINOV2[choice.name]}') once; copy {repository} "
+            f"and {weights}"
         ) from None
     digest = _hash_of(module)
     if choice.sha256 not in (None, digest):
