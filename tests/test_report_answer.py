@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from report_records import BASELINE, failed, record, timed, write_run
+from report_records import BASELINE, failed, plain_text, record, timed, untimed, write_run
 from scipy import stats
 from scipy.stats import ttest_ind_from_stats
 
 from bench.record import Record
 from bench.report import summarise
+from bench.report.plots import FIGURES
 
 
 def answer_of(folder: Path, cells: Sequence[Record], **changes: Any) -> Any:
@@ -92,3 +93,39 @@ def test_the_baseline_is_found_however_the_study_spells_it(tmp_path: Path) -> No
     spelled = {"sampler": "ddpm[variance=small]", "grid": "trailing[]", "steps": 200}
     found = answer_of(tmp_path, [BASE, timed("ddim", 20, 1.2, 0.1)], baseline=spelled)
     assert found.baseline["sampler"] == "ddpm"
+
+
+def test_where_nothing_was_timed_the_answer_is_the_setting_of_fewest_evaluations(tmp_path: Path) -> None:
+    cells = [record(*BASELINE, fd_digits=1.2), record("heun", steps=10, fd_digits=1.1)]
+    cells += [record("ddim", steps=19, fd_digits=1.3), record("dpm++2m", steps=9, fd_digits=2.0)]
+    found = answer_of(tmp_path, [untimed(each) for each in cells])
+    assert (found.winner["sampler"], found.cost) == ("heun", "nfe")  # of as many as ddim, the better
+    assert found.speedup == pytest.approx(200 / 19)
+    assert found.sentence == (
+        "heun on trailing at 10 steps (19 evaluations) is the setting of fewest evaluations whose fd_digits (1.10) is "
+        "within 10 % of the baseline's (1.20, ddpm on trailing at 200 steps): 11 times fewer evaluations (19 against "
+        "200 an image; nothing was timed)."
+    )
+
+
+@pytest.mark.parametrize(
+    ("steps", "fd", "said"),
+    [
+        (400, 1.2, "takes fewer evaluations than it: the one of fewest evaluations among them is ddim on trailing at "
+         "400 steps, 2.0 times more evaluations (400 against 200 an image; nothing was timed)."),
+        (20, 1.8, "the closest is ddim on trailing at 20 steps (1.80, 50 % worse), 10 times fewer evaluations"),
+    ],
+)  # fmt: skip
+def test_where_nothing_was_timed_and_nothing_is_good_enough_it_says_so(
+    tmp_path: Path, steps: int, fd: float, said: str
+) -> None:
+    cells = [record(*BASELINE, fd_digits=1.2), record("ddim", steps=steps, fd_digits=fd)]
+    found = answer_of(tmp_path, [untimed(each) for each in cells])
+    assert said in found.sentence
+    assert found.winner is None
+
+
+def test_the_figures_of_a_run_without_times_ring_the_answer_by_what_it_is(tmp_path: Path) -> None:
+    cells = [record(*BASELINE, fd_digits=1.2), record("heun", steps=10, fd_digits=1.1)]
+    summary = summarise([write_run(tmp_path / "run", [untimed(each) for each in cells])])
+    assert "fewest evaluations, good enough" in plain_text(FIGURES["quality_vs_nfe"](summary))

@@ -75,7 +75,7 @@ def test_settings_without_times_show_none_and_nothing_else_is_lost(tmp_path: Pat
     assert cells_of(section, "FD (digits) ↓").count(NOTHING) == 0
     said = " ".join(notes(section))
     assert ("Not timed: 2 of 3 rows" in said) == (timed == 1)
-    expected = {0: "has no time", 1: "no other setting has both a time and a fd_digits", 3: "fd_digits"}[timed]
+    expected = {0: "nothing was timed", 1: "no other setting has both a time and a fd_digits", 3: "fd_digits"}[timed]
     assert expected in summary.answers[0].sentence
 
 

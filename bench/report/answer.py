@@ -1,12 +1,40 @@
-"""The answer of a study in one sentence: the fastest setting that is still good enough."""
+"""The answer of a study in one sentence: the fastest setting that is still good enough, or, where nothing was timed,
+the one of fewest evaluations.
+"""
 
 from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
 
 from bench.look import Floors
 from bench.report.columns import Row, known, percent, scientific, setting, significant
 from bench.report.doubts import invalid
 from bench.report.quality import of_key
 from bench.report.significance import LEVEL, differ, p_text, welch
+
+Cost = Literal["s_per_image_median", "nfe"]
+"""The columns that settings are chosen by: time, or evaluations where nothing was timed."""
+
+
+class _Words(NamedTuple):
+    """Of a cost: one of it, who has least, who has less, and what a figure calls the answer."""
+
+    one: str
+    best: str
+    least: str
+    cheaper: str
+    ring: str
+
+
+_WORDS: dict[Cost, _Words] = {
+    "s_per_image_median": _Words("a time", "fastest setting", "fastest of", "is faster than", "fastest good enough"),
+    "nfe": _Words(
+        "a number of evaluations",
+        "setting of fewest evaluations",
+        "one of fewest evaluations among",
+        "takes fewer evaluations than",
+        "fewest evaluations, good enough",
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -16,10 +44,11 @@ class Answer:
     Attributes:
         sentence: the answer, or why there is none.
         baseline: the row compared with; None if it was not measured.
-        winner: the fastest setting whose distance is within the tolerance; None if none is both that and faster than
-            the baseline.
-        speedup: the baseline's time over the winner's.
+        winner: the setting of least cost whose distance is within the tolerance; None if none is both that and cheaper
+            than the baseline.
+        speedup: the baseline's cost over the winner's.
         tolerance: how much worse than the baseline is good enough, as a fraction of the baseline's distance.
+        cost: what it is about.
     """
 
     sentence: str
@@ -27,6 +56,12 @@ class Answer:
     winner: Row | None
     speedup: float | None
     tolerance: float
+    cost: Cost = "s_per_image_median"
+
+    @property
+    def words(self) -> str:
+        """What a figure calls the winner."""
+        return _WORDS[self.cost].ring
 
 
 def answer(rows: list[Row], fd: str | None, tolerance: float, gap: str, floors: Floors | None = None) -> Answer:
@@ -39,7 +74,8 @@ def answer(rows: list[Row], fd: str | None, tolerance: float, gap: str, floors: 
         gap: what to say of the baseline if it is not among the rows.
         floors: what the distance is to be seen beside, if that was measured.
     """
-    found = _answer(rows, fd, tolerance, gap)
+    cost: Cost = "s_per_image_median" if any(known(row["s_per_image_median"]) for row in rows) else "nfe"
+    found = replace(_answer(rows, fd, tolerance, gap, cost), cost=cost)
     return replace(found, sentence=f"{found.sentence}{_near_noise(found.baseline, fd, floors)}")
 
 
@@ -58,67 +94,82 @@ def _near_noise(baseline: Row | None, fd: str | None, floors: Floors | None) -> 
     )
 
 
-def _answer(rows: list[Row], fd: str | None, tolerance: float, gap: str) -> Answer:
+def _answer(rows: list[Row], fd: str | None, tolerance: float, gap: str, cost: Cost) -> Answer:
     """The answer, whatever the baseline is worth."""
     baseline = next((row for row in rows if row["baseline"]), None)
     if baseline is None:
         return Answer(f"No answer: {gap}.", None, None, None, tolerance)
-    reason = _incomplete(baseline, fd)
-    measured = [
-        row for row in rows if not row["baseline"] and fd and known(row[fd]) and known(row["s_per_image_median"])
-    ]
+    reason = _incomplete(baseline, fd, cost)
+    measured = [row for row in rows if not row["baseline"] and fd and known(row[fd]) and known(row[cost])]
     if reason is None and not measured:
         alone = all(row["baseline"] for row in rows)
-        reason = "only the baseline was measured" if alone else f"no other setting has both a time and a {fd}"
+        reason = (
+            "only the baseline was measured" if alone else f"no other setting has both {_WORDS[cost].one} and a {fd}"
+        )
     if reason is not None or fd is None:
         return Answer(f"No answer: {reason}.", baseline, None, None, tolerance)
     limit = baseline[fd] + tolerance * abs(baseline[fd])
     good = [row for row in measured if row[fd] <= limit]
     if not good:
         closest = min(measured, key=lambda row: float(row[fd]))
-        return Answer(_none_good(closest, baseline, fd, tolerance), baseline, None, None, tolerance)
-    fastest = min(good, key=lambda row: float(row["s_per_image_median"]))
-    speedup = baseline["s_per_image_median"] / fastest["s_per_image_median"]
+        return Answer(_none_good(closest, baseline, fd, tolerance, cost), baseline, None, None, tolerance)
+    # of evaluations several have as many
+    best = min(good, key=lambda row: (float(row[cost]), float(row[fd])))
+    speedup = baseline[cost] / best[cost]
     if speedup <= 1:
-        return Answer(_none_faster(fastest, baseline, fd, tolerance), baseline, None, None, tolerance)
-    return Answer(_found(fastest, baseline, fd, tolerance), baseline, fastest, speedup, tolerance)
+        return Answer(_none_cheaper(best, baseline, fd, tolerance, cost), baseline, None, None, tolerance)
+    return Answer(_found(best, baseline, fd, tolerance, cost), baseline, best, speedup, tolerance)
 
 
-def _incomplete(baseline: Row, fd: str | None) -> str | None:
+def _incomplete(baseline: Row, fd: str | None, cost: Cost) -> str | None:
     if fd is None:
         return "no distance was measured"
     if not known(baseline[fd]):
         return f"the baseline ({setting(baseline)}) has no {fd}"
-    if not known(baseline["s_per_image_median"]):
-        return f"the baseline ({setting(baseline)}) has no time"
+    if not known(baseline[cost]):
+        return f"the baseline ({setting(baseline)}) has no {_WORDS[cost].one.removeprefix('a ')}"
     return None
 
 
-def _found(winner: Row, baseline: Row, fd: str, tolerance: float) -> str:
-    gain = f"{_faster(winner, baseline)}{_doubt(winner, baseline, fd)}"
+def _found(winner: Row, baseline: Row, fd: str, tolerance: float, cost: Cost) -> str:
+    gain = f"{_gain(winner, baseline, cost)}{_doubt(winner, baseline, fd)}"
     return (
-        f"{setting(winner)} ({winner['nfe']:g} evaluations) is the fastest setting whose {fd} "
+        f"{setting(winner)} ({winner['nfe']:g} evaluations) is the {_WORDS[cost].best} whose {fd} "
         f"({scientific(winner[fd])}) is within {percent(tolerance)} of the baseline's "
         f"({scientific(baseline[fd])}, {setting(baseline)}): {gain}."
     )
 
 
-def _none_faster(fastest: Row, baseline: Row, fd: str, tolerance: float) -> str:
+def _none_cheaper(best: Row, baseline: Row, fd: str, tolerance: float, cost: Cost) -> str:
+    words = _WORDS[cost]
     return (
         f"No setting whose {fd} is within {percent(tolerance)} of the baseline's "
-        f"({scientific(baseline[fd])}, {setting(baseline)}) is faster than it: the fastest of them is "
-        f"{setting(fastest)}, {_faster(fastest, baseline)}."
+        f"({scientific(baseline[fd])}, {setting(baseline)}) {words.cheaper} it: the {words.least} them is "
+        f"{setting(best)}, {_gain(best, baseline, cost)}."
     )
 
 
-def _none_good(closest: Row, baseline: Row, fd: str, tolerance: float) -> str:
+def _none_good(closest: Row, baseline: Row, fd: str, tolerance: float, cost: Cost) -> str:
     # a distance estimated at zero or below has no percentage
     excess = f", {percent(closest[fd] / baseline[fd] - 1)} worse" if baseline[fd] > 0 else ""
     return (
         f"No setting is within {percent(tolerance)} of the baseline's {fd} "
         f"({scientific(baseline[fd])}, {setting(baseline)}): the closest is {setting(closest)} "
-        f"({scientific(closest[fd])}{excess}), {_faster(closest, baseline)}{_doubt(closest, baseline, fd)}."
+        f"({scientific(closest[fd])}{excess}), {_gain(closest, baseline, cost)}{_doubt(closest, baseline, fd)}."
     )
+
+
+def _gain(row: Row, baseline: Row, cost: Cost) -> str:
+    """How much less a row costs than the baseline, or more."""
+    return _faster(row, baseline) if cost == "s_per_image_median" else _fewer(row, baseline)
+
+
+def _fewer(row: Row, baseline: Row) -> str:
+    ours, theirs = row["nfe"], baseline["nfe"]
+    words = f"evaluations ({ours:,g} against {theirs:,g} an image; nothing was timed)"
+    if ours <= theirs:
+        return f"{significant(theirs / ours, 2)} times fewer {words}"
+    return f"{significant(ours / theirs, 2)} times more {words}"
 
 
 def _faster(row: Row, baseline: Row) -> str:

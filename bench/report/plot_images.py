@@ -195,7 +195,7 @@ def _legend(table: Table) -> str:
         return ""
     lines = [f"All blocks are of seed {table.seed} and start from the same noise.", *_KINDS.get(table.kind, ())]
     if table.winners:
-        lines.append(f"Framed: the fastest setting within {percent(table.run.tolerance)} of the baseline.")
+        lines.append(f"Framed: the answer, within {percent(table.run.tolerance)} of the baseline.")
     if table.mode is not None:
         lines.append(f"In {table.mode} unless named; another figure compares the modes.")
     if table.left_out:

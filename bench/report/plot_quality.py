@@ -262,7 +262,7 @@ def _highlights(axes: Axes, panel: _Panel, cost: Cost, fd: str) -> None:
             style: dict[str, Any] = {"fontsize": TINY, "color": INK, "ha": "right", "textcoords": "offset points"}
             axes.annotate(text, (right, answer.baseline[fd]), (4, 8), zorder=5, path_effects=HALO, **style)
     if answer.winner is not None and answer.winner[fd] > 0:
-        x, label = cost.of(answer.winner), f"fastest good enough:\n{wrapped(_short(answer.winner, panel))}"
+        x, label = cost.of(answer.winner), f"{answer.words}:\n{wrapped(_short(answer.winner, panel))}"
         axes.scatter(
             [x], [answer.winner[fd]], s=110, facecolors="none", edgecolors=INK, linewidths=1.2, zorder=5, label=label
         )
