@@ -22,6 +22,7 @@ from bench.downloads import patient, reason
 from bench.image_folder import SPLITS, read_folder
 from bench.images import to_uint8
 from models.errors import UsageError
+from models.files import expanded
 from models.program import bring
 from models.registry import unknown
 from models.writing import replacing
@@ -90,14 +91,15 @@ def open_data(spec: str, *, resize: int | None = None, download: bool = True) ->
         if resize is not None:
             raise UsageError(f"data set {spec!r} has one size; resize is for folders of images, leave it out")
         return DATA_SETS[spec](download)
-    if Path(spec).is_dir():
-        found = read_folder(Path(spec), resize)
+    path = expanded(spec)
+    if path.is_dir():
+        found = read_folder(path, resize)
         return DataSet(spec, found.images, found.labels, found.classes, resize, found.remarks)
-    if is_archive(Path(spec)):
+    if is_archive(path):
         if resize is not None:
             raise UsageError(f"data set {spec!r} has one size; resize is for folders of images, leave it out")
-        return _read_archive(Path(spec))
-    if Path(spec).exists() or os.sep in spec:
+        return _read_archive(path)
+    if path.exists() or os.sep in spec:
         raise UsageError(
             f"{spec!r} is no folder of images; expected one of {', '.join(DATA_SETS)}, a folder, or an {ARCHIVE} file"
         )
@@ -114,7 +116,7 @@ def name_of(spec: str) -> str:
 
     "letters/train" and "letters/test.npz" are both letters.
     """
-    path = Path(spec).resolve()
+    path = expanded(spec).resolve()
     path = path.with_suffix("") if is_archive(path) else path
     while path.name.lower() in SPLITS and path.parent.name:
         path = path.parent
@@ -179,8 +181,8 @@ def holds_images(path: Path) -> bool:
 def data_root() -> Path:
     """Where downloaded data are kept: SAMPLER_BENCH_DATA, or the user's cache folder."""
     if named := os.environ.get(ROOT_VARIABLE):
-        return Path(named).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "sampler-bench"
+        return expanded(named)
+    return expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "sampler-bench"
 
 
 def load_digits() -> tuple[Tensor, Tensor]:

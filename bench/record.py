@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _DIGEST = "sha256_of_the_rest"
+MANIFEST = "study.json"
+"""What makes a folder a run."""
 
 Record = dict[str, Any]
 """Flat columns, units in their names, None for what was not measured; lists only for raw times."""
@@ -93,7 +95,7 @@ class RunFolder:
         self.broken: dict[str, str] = {}
         self.cells = path / "cells"
         self.solutions = path / "solutions"
-        self._manifest = path / "study.json"
+        self._manifest = path / MANIFEST
 
     def create(self) -> None:
         """Make the folder; UsageError if it cannot be written to."""

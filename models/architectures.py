@@ -32,7 +32,12 @@ _makers: dict[str, Maker] = {DIFFUSERS: make_unet}
 
 
 def register_network(name: str) -> Callable[[Maker], Maker]:
-    """Decorator that enters a function from a config to a module under a name; UsageError if it is taken."""
+    """Decorator that enters a function from a config to a module under a name, which cards have as their architecture.
+
+    UsageError for a name that is taken, or is no text without blanks around it.
+    """
+    if not isinstance(name, str) or not name.strip() or name != name.strip() or not name.isprintable():
+        raise UsageError(f"{name!r} cannot name a network; expected a text as cards have it, such as 'SongUNet'")
 
     def enter(maker: Maker) -> Maker:
         known = _makers.get(name)

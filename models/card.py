@@ -6,8 +6,8 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from models.denoiser import ClipRange, Parametrisation
 from models.errors import UsageError
+from models.explain import explain
 from models.folder_card import ExtractorCard, FolderCard
-from models.registry import explain
 from models.schedule_cards import DISCRETE, ScheduleCard, Strict
 
 NetworkKind = Literal[
@@ -201,10 +201,11 @@ def make_card(content: dict[str, Any], changes: Changes | None, origin: str) -> 
     try:
         card = Card.model_validate(content)
     except ValidationError as error:
-        raise UsageError(f"{origin}: {explain(error)}") from None
+        raise UsageError(f"{origin}: {explain(error, content)}") from None
     if changes is None:
         return card
+    changed = changes.applied(card.model_dump(mode="python"))
     try:
-        return Card.model_validate(changes.applied(card.model_dump(mode="python")))
+        return Card.model_validate(changed)
     except ValidationError as error:
-        raise UsageError(f"{origin}, with what the study says about it: {explain(error)}") from None
+        raise UsageError(f"{origin}, with what the study says about it: {explain(error, changed)}") from None

@@ -2,26 +2,24 @@
 listing models and planning studies starts at once.
 """
 
-import tomllib
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
 from models.card import Card, Changes, make_card
 from models.diffusers_folder import describe_folder
 from models.errors import UsageError
-from models.files import sha256_of
+from models.explain import explain
+from models.files import read_toml, sha256_of
 from models.folder_card import ExtractorFolder, FolderCard
 from models.program import here
-from models.registry import explain
 from models.sources import CARD, Source, find_source, missing_file
 
 
 def load_card(folder: Path, changes: Changes | None = None) -> Card:
     """Read and check a model's card, with a study's changes made; UsageError with the place of what is wrong."""
     path = folder / CARD
-    content = _read(path)
+    content = read_toml(path)
     if "kind" in content:
         raise UsageError(f'{folder} holds a feature extractor and no model; a study names it as extractor = "..."')
     return make_card(content, changes, str(path))
@@ -30,20 +28,13 @@ def load_card(folder: Path, changes: Changes | None = None) -> Card:
 def load_measuring_card(folder: Path) -> Card | ExtractorFolder:
     """Read and check the card of a folder with an extractor, which may be a model's; UsageError as `load_card`."""
     path = folder / CARD
-    content = _read(path)
+    content = read_toml(path)
     if "kind" not in content:
         return make_card(content, None, str(path))
     try:
         return ExtractorFolder.model_validate(content)
     except ValidationError as error:
-        raise UsageError(f"{path}: {explain(error)}") from None
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text())
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is not valid TOML: {error}") from None
+        raise UsageError(f"{path}: {explain(error, content)}") from None
 
 
 def verify_files(folder: Path, card: FolderCard) -> None:

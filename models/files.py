@@ -1,8 +1,12 @@
-"""Files of a model: their hashes, JSON, and which may hold weights. `models.weights` reads the tensors in them."""
+"""Files that are given: their paths, hashes, TOML and JSON, and which may hold weights, whose tensors
+`models.weights` reads.
+"""
 
+import codecs
 import hashlib
 import json
 import tarfile
+import tomllib
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +26,21 @@ _PROGRAMS = {
 }
 _TOLD = 3  # files of an archive that a message names
 _LFS_POINTER = b"version https://git-lfs"
+_MARKS = {  # of four bytes first, as two of them are the beginning of others
+    codecs.BOM_UTF32_LE: "UTF-32",
+    codecs.BOM_UTF32_BE: "UTF-32",
+    codecs.BOM_UTF16_LE: "UTF-16",
+    codecs.BOM_UTF16_BE: "UTF-16",
+    codecs.BOM_UTF8: "UTF-8",
+}
+
+
+def expanded(path: str | Path) -> Path:
+    """A path as it is written by hand, where ~ is a home folder; UsageError if there is no such home."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise UsageError(f"cannot read the path {str(path)!r}: {error}") from None
 
 
 def sha256_of(path: Path) -> str:
@@ -35,10 +54,50 @@ def joint_sha256(hashes: Sequence[str]) -> str:
     return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 
+def read_toml(path: Path) -> dict[str, Any]:
+    """The content of a TOML file; UsageError if it is none."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error}") from None
+    return parse_toml(content, str(path))
+
+
+def parse_toml(content: bytes, origin: str) -> dict[str, Any]:
+    """The content of a TOML document.
+
+    Raises:
+        UsageError: it is none, or not in UTF-8, which TOML is always in; begins with `origin`.
+    """
+    mark = next((mark for mark in _MARKS if content.startswith(mark)), None)
+    if mark is not None:
+        raise UsageError(
+            f"{origin} begins with a byte order mark (BOM) of {_MARKS[mark]}; save it as UTF-8 without one"
+        )
+    if 0 in content:
+        line = _line(content, content.index(0))
+        raise UsageError(f"{origin} holds a NUL byte, in line {line}: it is damaged, or UTF-16; save it as UTF-8")
+    try:
+        return tomllib.loads(content.decode())
+    except UnicodeDecodeError as error:
+        wrong = f"byte 0x{content[error.start]:02x} in line {_line(content, error.start)}"
+        raise UsageError(f"{origin} is not in UTF-8, which TOML is in: {wrong}; save it as UTF-8") from None
+    except RecursionError:
+        raise UsageError(f"{origin} is not valid TOML: it is nested too deeply") from None
+    except ValueError as error:  # tomllib's own, and what Python says of numbers of thousands of digits
+        raise UsageError(f"{origin} is not valid TOML: {error}") from None
+
+
+def _line(content: bytes, at: int) -> int:
+    return content.count(b"\n", 0, at) + 1
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a file; UsageError if it is not one."""
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_bytes())
+    except RecursionError:
+        raise UsageError(f"cannot read {path} as JSON: it is nested too deeply") from None
     except (OSError, ValueError) as error:
         raise UsageError(f"cannot read {path} as JSON: {error}") from None
     if not isinstance(content, dict):

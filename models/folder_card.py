@@ -1,10 +1,11 @@
 """What the cards of all folders say, of models and of feature extractors alike."""
 
 from pathlib import PurePosixPath
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
+from models.names import names_a
 from models.schedule_cards import Strict
 
 _PATTERNS = frozenset("*?[\\")
@@ -14,7 +15,7 @@ class FolderCard(Strict):
     """What a folder holds, where it comes from, and the sha256 of every file that belongs to it."""
 
     schema_version: Literal[1]
-    name: str
+    name: Annotated[str, names_a("model")]
     description: str = ""
     data: str = "not stated"
     data_licence: str = "not stated"
@@ -42,7 +43,7 @@ class ExtractorCard(Strict):
         test_accuracy: of the classifier that it is, on images that it was not trained on.
     """
 
-    name: str
+    name: Annotated[str, names_a("extractor")]
     description: str
     test_accuracy: float = Field(ge=0, le=1)
 

@@ -15,6 +15,7 @@ import numpy as np
 from annotated_types import Ge, Gt, Le, Lt
 
 from models.errors import UsageError
+from models.explain import shown
 from models.registry import Registry
 from models.schedule import Level, Schedule
 from models.vp_time import VPTime
@@ -54,7 +55,7 @@ class Grid(ABC):
         times = self.times(schedule, count)
         if any(later >= earlier for earlier, later in pairwise(times)):
             repeats = all(later <= earlier for earlier, later in pairwise(times))
-            raise (TooManySteps if repeats else UsageError)(f"grid times must descend, got {times}")
+            raise (TooManySteps if repeats else UsageError)(f"grid times must descend, got {shown(times)}")
         if most is not None and times[-1] < schedule.t_min * (1.0 - 1e-9):
             raise UsageError(f"the grid goes down to t = {times[-1]:.3g}, below 1/{most}, the lowest level of training")
         return [schedule.level(time) for time in ([*times, 0.0] if self.clean else times)]
@@ -252,7 +253,7 @@ class Explicit(Grid):
             raise UsageError(f"the explicit grid lists {listed} noisy levels, but these steps need {count}")
         times = self._times(schedule)
         if not all(0.0 < t <= 1.0 for t in times):
-            raise UsageError(f"explicit levels must lie at times in (0, 1]; {given[0]} gives {times}")
+            raise UsageError(f"explicit levels must lie at times in (0, 1]; {given[0]} gives {shown(times)}")
         return times
 
     def _times(self, schedule: Schedule) -> list[float]:
@@ -261,7 +262,7 @@ class Explicit(Grid):
                 raise UsageError("the explicit grid lists indices, but the schedule is continuous; give t or sigma")
             return [(index + 1.0) / schedule.train_steps for index in self.index]
         if any(sigma <= 0.0 for sigma in self.sigma):
-            raise UsageError(f"expected sigma > 0, got {self.sigma}; the step to the clean level is `clean`")
+            raise UsageError(f"expected sigma > 0, got {shown(self.sigma)}; the step to the clean level is `clean`")
         return [schedule.at_ratio(sigma).t for sigma in self.sigma] or list(self.t)
 
 

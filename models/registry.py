@@ -19,7 +19,9 @@ from typing import Any, Generic, TypeVar
 from pydantic import PydanticUndefinedAnnotation, PydanticUserError, TypeAdapter, ValidationError
 
 from models.errors import PluginError, UsageError
+from models.explain import explain
 from models.foreign import defined_at, foreign, place_of, words
+from models.names import check_name
 from models.parameters import refuse_unstorable, unreadable
 from models.plain import NotPlain, plain
 
@@ -67,11 +69,20 @@ def parse_spec(spec: str) -> tuple[str, dict[str, Any]]:
         key, equals, value = (part.strip() for part in item.partition("="))
         if not (key and equals and value) or key in parameters:
             raise UsageError(f"cannot read {item!r} in {spec!r}; expected parameter=value, each parameter once")
-        try:
-            parameters[key] = json.loads(value, parse_constant=_not_a_number)
-        except json.JSONDecodeError:
-            parameters[key] = value
+        parameters[key] = _value(value)
     return name.strip(), parameters
+
+
+def _value(text: str) -> Any:
+    """JSON, or else a bare word."""
+    try:
+        return json.loads(text, parse_constant=_not_a_number)
+    except json.JSONDecodeError:
+        return text
+    except UsageError:
+        raise
+    except (ValueError, RecursionError) as error:  # of thousands of digits, or nested too deeply
+        raise UsageError(f"cannot read a value of {len(text):,} characters: {error}") from None
 
 
 @dataclass(frozen=True)
@@ -115,7 +126,13 @@ class Registry(Generic[T]):
         self._made: dict[str, type[T]] = {}
 
     def register(self, name: str, *aliases: str) -> Callable[[type[T]], type[T]]:
-        """Class decorator that enters a class under a name; the aliases are looked up but never recorded."""
+        """Class decorator that enters a class under a name; the aliases are looked up but never recorded.
+
+        UsageError for a name that nothing can have, or that is taken.
+        """
+        for each in (name, *aliases):
+            if not (isinstance(each, str) and self._family(each)):  # what is one of its own is said below
+                check_name(each, self.kind)
 
         def enter(cls: type[T]) -> type[T]:
             for each in (name, *aliases):
@@ -244,17 +261,6 @@ def origin(made: Any) -> str:
     module = getattr(made, "__module__", None) or "?"
     name = getattr(made, "__qualname__", None) or repr(made)
     return f"{name} in {sys.modules[module].__file__}" if module.startswith(PLUGIN) else f"{module}.{name}"
-
-
-def explain(error: ValidationError) -> str:
-    """A pydantic error in one line: place, what was expected, what was given."""
-    found = []
-    for part in error.errors(include_url=False):
-        place = ".".join(str(step) for step in part["loc"])
-        given = "" if part["type"] in ("missing", "unexpected_keyword_argument") else f", got {part['input']!r}"
-        wrong = part["msg"].removeprefix("Value error, ")  # which pydantic puts before our own words
-        found.append(f"{place}: {wrong}{given}" if place else f"{wrong}{given}")
-    return "; ".join(found)
 
 
 def _raised_at(error: ValidationError) -> str:

@@ -1,12 +1,15 @@
 """Where models come from: embedded in this package, a folder, or a repository on the hub."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from models.errors import UsageError
-from models.files import refuse_programs
+from models.explain import shown
+from models.files import expanded, refuse_programs
 from models.folder_card import FolderCard
 from models.hub import PREFIX, HubFolder, fetch_configs
+from models.names import as_name
 from models.program import here
 from models.registry import unknown
 
@@ -16,6 +19,7 @@ WEIGHTS = "diffusion_pytorch_model.safetensors"
 CONFIG = "config.json"
 CARD = "card.toml"
 PIPELINE = "model_index.json"
+_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,7 @@ class Source:
     """A model's files.
 
     Attributes:
-        name: for people: an embedded model's name, a folder's, or the repository's.
+        name: for people: an embedded model's name, or what the rule for names leaves of a folder's or repository's.
         folder: where the files are.
         origin: for records: the name of an embedded model, the folder as it was given, or hf:owner/name@commit.
         hub: the repository, whose weights may have to be fetched yet; None: all files are there.
@@ -58,8 +62,11 @@ def measuring_folder(name_or_path: str) -> Path | None:
     for root, names in ((EXTRACTORS, extractor_names()), (ZOO, zoo_names())):
         if name_or_path in names:
             return root / name_or_path
-    folder = Path(name_or_path)
-    return folder if (folder / CARD).is_file() else None
+    folder = expanded(name_or_path)
+    try:
+        return folder if (folder / CARD).is_file() else None
+    except OSError as error:  # it may not be looked into, or nothing can have so long a name
+        raise UsageError(f"cannot look into the folder {shown(name_or_path)}: {error.strerror}") from None
 
 
 def find_source(spec: str) -> Source:
@@ -70,24 +77,31 @@ def find_source(spec: str) -> Source:
     """
     if spec.startswith(PREFIX):
         hub = fetch_configs(spec)
-        return Source(hub.repository.partition("/")[2], hub.folder, hub.source, hub)
+        return Source(as_name(hub.repository.partition("/")[2], "model"), hub.folder, hub.source, hub)
     if spec in zoo_names():
         return Source(spec, ZOO / spec, spec)
-    folder = Path(spec)
+    try:
+        return _find_folder(spec)
+    except OSError as error:
+        raise UsageError(f"cannot look into the model folder {shown(spec)}: {error.strerror}") from None
+
+
+def _find_folder(spec: str) -> Source:
+    folder = expanded(spec)
     if folder.is_file():
         refuse_programs(folder)
         raise UsageError(
             f"{spec!r} is a file; a model is a folder: one of diffusers, or one with a {CARD} whose files name it"
         )
     if any((folder / name).is_file() for name in (CARD, PIPELINE, CONFIG, f"unet/{CONFIG}")):
-        return Source(folder.resolve().name, folder, spec)
+        return Source(as_name(folder.resolve().name, "model"), folder, spec)
     if folder.is_dir():
         raise UsageError(
             f"the folder {spec!r} has no {CARD}; a model folder needs one, or a {PIPELINE} or {CONFIG} of diffusers"
         )
     if "/" not in spec:
         raise unknown("model", spec, zoo_names())
-    hint = f" For a repository on the hub write {PREFIX}{spec}." if spec.count("/") == 1 and "." not in spec[:1] else ""
+    hint = f" For a repository on the hub write {PREFIX}{spec}." if _REPOSITORY.fullmatch(spec) else ""
     raise UsageError(
         f"there is no model folder {spec!r}. Give one with --model, or one of: {', '.join(zoo_names())}.{hint} A study "
         "that ships says in its first lines how its model is made"

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from models.errors import PluginError
 from models.foreign import defined_at, foreign
 from models.plain import plain
-from models.registry import explain
+from models.explain import explain
 from models.schedule import Level
 from samplers.base import Sampler
 

@@ -92,7 +92,7 @@ def test_a_copy_of_the_folder_loads_by_its_path(folder: Path) -> None:
         (_remove(CARD), "or write a card.toml"),
         (_edit(CONFIG, '"in_channels": 1', '"in_channels": 3'), "the file is damaged or was changed"),
         (_edit(CARD, 'parametrisation = "epsilon"', 'parametrisation = "eps"'), "parametrisation: Input should be"),
-        (_edit(CARD, "train_steps = 1000", "train_steps = 0"), "schedule.linear.train_steps: Input should be greater"),
+        (_edit(CARD, "train_steps = 1000", "train_steps = 0"), "schedule.train_steps: Input should be greater"),
         (_edit(CARD, 'name = "digits"', 'nome = "digits"'), "nome: Extra inputs are not permitted"),
         (_edit(CARD, "schema_version = 1", "schema_version = "), "is not valid TOML"),
         (_drop_from_card(WEIGHTS), "files does not list 'diffusion_pytorch_model.safetensors'"),
@@ -245,6 +245,14 @@ def test_what_is_no_model_says_what_there_is_and_how_a_repository_is_written(tmp
         with pytest.raises(UsageError) as error:
             describe_model(spec)
         assert said in str(error.value)
+
+
+@pytest.mark.parametrize("spec", ["/nonexistent", "./none", "../none", "~/none", "a/b/c", "none/", "a b/c"])
+def test_a_path_is_not_taken_for_a_repository_of_the_hub(spec: str) -> None:
+    with pytest.raises(UsageError) as error:
+        describe_model(spec)
+    assert f"there is no model folder {spec!r}" in str(error.value)
+    assert "hub" not in str(error.value)
 
 
 def test_weights_in_shards_are_each_on_the_card(folder: Path) -> None:

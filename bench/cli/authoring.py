@@ -17,6 +17,7 @@ from bench.cli.sampler_list import source
 from bench.escape import terminal_text
 from bench.purity.unchanged import put_back
 from models.errors import PluginError, UsageError
+from models.names import check_name
 from models.program import called
 from models.writing import naming
 from samplers import SAMPLERS, Sampler
@@ -24,7 +25,6 @@ from samplers.registry import load_installed
 
 _TEMPLATE = Path(__file__).parent / "templates" / "sampler.py"
 _NAME, _CLASS = "my-sampler", "MySampler"  # as the template has them
-_USABLE = re.compile(r"[a-z0-9][a-z0-9+_-]{0,39}")
 _MADE = "can be made, and says what it is"
 _MARKS = {"passed": "[green]pass[/]", "failed": "[red]FAIL[/]", "skipped": "[dim]n/a [/]"}
 
@@ -35,11 +35,7 @@ def new_sampler(name: str, out: Path | None) -> int:
     Raises:
         UsageError: the name is unusable or taken, or the file exists or would hide a module.
     """
-    if not _USABLE.fullmatch(name):
-        raise UsageError(
-            f"{name!r} cannot name a sampler; expected up to 40 lower-case letters, digits, '+', '-' and '_', the "
-            "first a letter or digit, such as 'my-sampler'"
-        )
+    check_name(name, "sampler")
     if (owner := _owner(name)) is not None:
         raise UsageError(f"a sampler {name!r} exists already, from {owner}; choose another name")
     path = Path(re.sub("[-_]+", "_", name.replace("+", "p")) + ".py") if out is None else out

@@ -118,7 +118,7 @@ def _metrics() -> list[Row]:
         "solver_error": "solver_rmse: of deterministic samplers, distance from the exact solution of the probability "
         "flow from the same noise; needs no reference",
         "law": "law_fd, law_nearest_rmse, law_occupancy: distance from the law of an exact model (digits-oracle, "
-        "digits-mixture), each beside that of as many exact samples",
+        "digits-mixture), each beside that of as many exact samples; needs no reference",
     }
     return [{"name": name, "columns": columns[name]} for name in METRICS]
 

@@ -1,5 +1,6 @@
 """What the commands do once their arguments are read: progress on stderr, the answer and the paths on stdout."""
 
+import os
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -12,10 +13,11 @@ from bench import report
 from bench.cli.listing import RESULTS
 from bench.cli.progress import bar, errors, output
 from bench.escape import markdown_text, terminal_text
-from bench.record import Record, RunFolder
+from bench.record import MANIFEST, Record, RunFolder
 from bench.report.columns import significant
 from bench.timing.host_load import HostLoad
 from models.errors import UsageError
+from models.names import check_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,12 +36,12 @@ def run_and_report(name: str, overrides: "Overrides", out: Path | None, *, force
 
     with put_back(f"planning the study {name!r}"):
         study = load_study(name, overrides)
+    folder = RunFolder(_named(RESULTS / study.name if out is None else out))
     with errors.status(Text(terminal_text(f"loading model {study.model!r} ..."))):
         from bench.rig import Rig
         from bench.runner import run_study
         from bench.timing.monitor import at_start
 
-        folder = RunFolder(RESULTS / study.name if out is None else out)
         rig = Rig.load(study, folder.batch(study.images, study.device))
     for line in at_start(host, arrived, rig.device):
         errors.print(line, style="red", soft_wrap=True)
@@ -55,6 +57,16 @@ def run_and_report(name: str, overrides: "Overrides", out: Path | None, *, force
         errors.print(f"the timing of {outcome.untimed} settings failed; run the study again to go on")
     report_runs([folder.path], None, None)
     return 1 if outcome.failed or outcome.untimed else 0
+
+
+def _named(path: Path) -> Path:
+    """A run folder; UsageError if it is yet to be made and no run can be called so."""
+    if not os.path.exists(path / MANIFEST):
+        try:
+            check_name(path.resolve().name, "run")
+        except UsageError as error:
+            raise UsageError(f"--out {str(path)!r}: {error}") from None
+    return path
 
 
 def _dry_run(rig: "Rig") -> int:

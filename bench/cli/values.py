@@ -1,13 +1,16 @@
-"""Whole numbers as the command line takes them: as they are written, or not at all."""
+"""Values as the command line takes them: whole numbers as they are written, or not at all, and paths with ~."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, get_args, get_origin
 
 from cyclopts import CoercionError, Token, convert
 
+from models.files import expanded
+
 
 def exact(type_: Any, tokens: Sequence[Token]) -> Any:
-    """The value of an option: cyclopts's own, but for whole numbers, of which that rounds 17.5 to 18.
+    """The value of an option: cyclopts's own, but for paths, and for whole numbers, of which that rounds 17.5 to 18.
 
     Args:
         type_: of the option; lists of whole numbers are separated by commas, and a word may stand instead of a number.
@@ -18,7 +21,7 @@ def exact(type_: Any, tokens: Sequence[Token]) -> Any:
     """
     inner = get_args(type_)
     if int not in (type_, *inner):
-        return convert(type_, tokens)
+        return _at_home(convert(type_, tokens))
     several, words = get_origin(type_) in (list, tuple), [word for each in inner for word in get_args(each)]
     given = [part for token in tokens for part in (token.value.split(",") if several else [token.value])]
     try:
@@ -28,3 +31,10 @@ def exact(type_: Any, tokens: Sequence[Token]) -> Any:
         said = ",".join(token.value for token in tokens)
         raise CoercionError(msg=f"{said!r}; expected {', or '.join([wanted, *words])}", token=tokens[0]) from None
     return list(found) if several else found[0]
+
+
+def _at_home(value: Any) -> Any:
+    """Paths with the home folder in the place of ~, which shells leave in --option=~/path."""
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(_at_home, value))
+    return expanded(value) if isinstance(value, Path) else value

@@ -1,6 +1,5 @@
 """The compact extractor of a model folder: a small classifier of the very data that the model was trained on."""
 
-import re
 from collections.abc import Container
 from pathlib import Path
 from typing import Any, ClassVar, cast
@@ -13,6 +12,7 @@ from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
 from models.classifier import make_classifier
 from models.errors import UsageError
 from models.files import read_json
+from models.names import check_name
 from models.weights import load_weights
 
 EXTRACTOR = "extractor"
@@ -58,10 +58,14 @@ class CompactExtractor(FeatureExtractorBase):  # type: ignore[misc, unused-ignor
 
 def check(name: str, reserved: Container[str], where: str) -> None:
     """UsageError, beginning with `where`, for a name that no extractor can have."""
-    if name in reserved or name.endswith(("_std", "_inf")) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+    try:
+        check_name(name, "extractor")
+    except UsageError as error:
+        raise UsageError(f"{where}: {error}") from None
+    if name in reserved or name.endswith(("_std", "_inf")):
         raise UsageError(
-            f"{where} calls its extractor {name!r}, which means something else in a table or is no plain word; call it "
-            "after its data, such as 'digits'"
+            f"{where} calls its extractor {name!r}, which means something else in a table; call it after its data, "
+            "such as 'digits'"
         )
 
 

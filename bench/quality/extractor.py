@@ -14,6 +14,8 @@ from models.errors import UsageError
 INCEPTION = "inception-v3-compat"
 FID_IMAGES = 50_000
 """Images without which a Frechet distance on Inception's features is no FID in the sense of the literature."""
+WITHOUT = 'metrics = ["solver_error"] needs neither extractor nor reference'
+"""What to do where there is no extractor or no reference."""
 
 
 @dataclass(frozen=True)

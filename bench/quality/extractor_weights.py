@@ -20,7 +20,7 @@ from torchvision.models import VGG16_Weights
 
 from bench.downloads import patient, reason
 from models.errors import UsageError
-from models.files import sha256_of
+from models.files import expanded, sha256_of
 
 
 class Official(NamedTuple):
@@ -75,7 +75,7 @@ def checked_weights(name: str, given: str | None, pinned: str | None) -> Weights
         UsageError: there is no file and it cannot be downloaded, or it is another one.
     """
     official = official_file(name)
-    path = checkpoints() / official.file_name if given is None else Path(given).expanduser()
+    path = checkpoints() / official.file_name if given is None else expanded(given)
     if given is None and not path.is_file():
         _download(name, official, path)
     if not path.is_file():

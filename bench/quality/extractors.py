@@ -21,7 +21,7 @@ from bench.downloads import patient, reason
 from bench.quality import compact
 from bench.quality.compact import EXTRACTOR_CONFIG, EXTRACTOR_WEIGHTS, make_compact
 from bench.quality.exact_arithmetic import exact_arithmetic
-from bench.quality.extractor import INCEPTION
+from bench.quality.extractor import INCEPTION, WITHOUT
 from bench.quality.extractor import Extractor as Extractor
 from bench.quality.extractor_weights import checked_weights, checkpoints, plain_tensors_only
 from models.card import Card
@@ -69,40 +69,72 @@ def load_extractor(choice: Choice | None, model: Model | None, device: torch.dev
     Raises:
         UsageError: there is none, or its weights are missing, cannot be downloaded or are others than they should be.
     """
+    card = None if model is None else model.card
+    refuse_choice(choice, card)
     if choice is None:
         if model is not None and model.card.extractor is not None:
             return _compact(model.folder, model.card, device)
-        by = None if model is None else model.card.measured_by
-        if by is None:
-            which = "no model" if model is None else f"model {model.card.name!r}"
-            raise UsageError(
-                f"{which} has no feature extractor of its own, so no quality can be measured on it; name one in the "
-                f'study, such as extractor = "{INCEPTION}" (or {", ".join(compact_names())}), name it as the model of '
-                "a block in a study of a model that has one, or leave out the metrics that need one"
-            )
-        if by not in extractor_names():
-            raise UsageError(
-                f"the model is measured with the embedded extractor {by!r}, and there is none of that name; name one "
-                f"in the study: {', '.join(compact_names())}"
-            )
-        return _embedded(by, device)
+        assert card is not None, "refused"
+        return _embedded(str(card.measured_by), device)
     if choice.name in LIBRARY:
         return _from_library(choice, device)
-    if choice.weights is not None:
-        raise UsageError(
-            f"extractor {choice.name!r} is that of a model folder, which has its own weights; leave them out"
-        )
     extractor = _embedded(choice.name, device)
     if choice.sha256 not in (None, extractor.sha256):
         raise UsageError(f"extractor {choice.name!r} has sha256 {extractor.sha256}, but the study says {choice.sha256}")
     return extractor
 
 
+def refuse_choice(choice: Choice | None, card: Card | None) -> None:
+    """UsageError for an extractor that there cannot be, told without its weights.
+
+    Args:
+        choice: of a study.
+        card: of its model, whose own extractor is meant where the study names none; None: there is no model.
+    """
+    if choice is not None:
+        _refuse_named(choice)
+    elif card is None or card.extractor is None:
+        by = None if card is None else card.measured_by
+        if by is None:
+            which = "no model" if card is None else f"model {card.name!r}"
+            raise UsageError(
+                f"{which} has no feature extractor of its own, so no distance to real data can be measured on it; name "
+                f'one in the study, such as extractor = "{INCEPTION}" (or {", ".join(compact_names())}), name it as '
+                "the model of a block in a study of a model that has one, or leave out the metrics that need one: "
+                f"{WITHOUT}"
+            )
+        if by not in extractor_names():
+            raise UsageError(
+                f"the model is measured with the embedded extractor {by!r}, and there is none of that name; name one "
+                f"in the study: {', '.join(compact_names())}"
+            )
+
+
+def _refuse_named(choice: Choice) -> None:
+    if choice.name in LIBRARY:
+        return
+    if measuring_folder(choice.name) is None:
+        raise unknown("extractor (nor is it a folder with one)", choice.name, [*LIBRARY, *compact_names()])
+    if choice.weights is not None:
+        raise UsageError(
+            f"extractor {choice.name!r} is that of a model folder, which has its own weights; leave them out"
+        )
+
+
+def distance_names(choice: Choice | None, card: Card | None) -> list[str]:
+    """What the distances of all extractors are called after that there are, as fd_<name>: torch-fidelity's, the
+    embedded ones, and that of a study or of its model.
+    """
+    named = [] if choice is None or choice.name in LIBRARY else [choice.name]
+    folders = [folder for name in [*named, *compact_names()] if (folder := measuring_folder(name)) is not None]
+    cards = [*map(load_measuring_card, folders), *([] if card is None else [card])]
+    return sorted({*LIBRARY.values(), *(each.extractor.name for each in cards if each.extractor is not None)})
+
+
 def _embedded(name: str, device: torch.device) -> Extractor:
-    """The extractor of an embedded folder or of a path; UsageError names the extractors that there are."""
+    """The extractor of an embedded folder or of a path, that is there."""
     folder = measuring_folder(name)
-    if folder is None:
-        raise unknown("extractor (nor is it a folder with one)", name, [*LIBRARY, *compact_names()])
+    assert folder is not None, "refused"
     return _compact(folder, load_measuring_card(folder), device)
 
 

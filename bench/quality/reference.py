@@ -21,13 +21,13 @@ from torch import Tensor
 
 from bench.datasets import ARCHIVE, DATA_SETS, holds_images, is_archive
 from bench.images import QUANTISER
-from bench.quality.extractor import Extractor
+from bench.quality.extractor import WITHOUT, Extractor
 from bench.quality.frechet import Target, factor_of
 from bench.quality.reference_cache import cached_path
 from models.card import Card
 from models.description import load_measuring_card, verify_files
 from models.errors import UsageError
-from models.files import sha256_of
+from models.files import expanded, sha256_of
 from models.program import called
 from models.registry import unknown
 from models.sealed import load_sealed
@@ -136,10 +136,10 @@ def _found(source: str | None, extractor: Extractor) -> Reference:
         if extractor.folder is None:
             raise UsageError(
                 f"extractor {extractor.name!r} has no reference of its own; name one in the study: reference = FILE, "
-                f"an .npz with mu and sigma or what this writes: {_command(extractor)} -o FILE"
+                f"an .npz with mu and sigma or what this writes: {_command(extractor)} -o FILE; {WITHOUT}"
             )
         return _of_folder(extractor.folder, extractor)
-    path = Path(source).expanduser()
+    path = expanded(source)
     if path.suffix.lower() in (ARCHIVE, ".safetensors") and not path.is_dir():
         if not path.is_file():
             made = Path(source).with_suffix(".safetensors")  # which `reference` writes, and no .npz
@@ -187,8 +187,8 @@ def _of_folder(folder: Path, extractor: Extractor) -> Reference:
     if REFERENCE not in card.files:
         by = f" (that is measured with {card.measured_by!r})" if isinstance(card, Card) and card.measured_by else ""
         raise UsageError(
-            f"the card of {card.name!r}{by} lists no {REFERENCE}, so no quality can be measured; name a reference in "
-            "the study"
+            f"the card of {card.name!r}{by} lists no {REFERENCE}, so no distance to real data can be measured; name a "
+            f"reference in the study, or leave out the metrics that need one: {WITHOUT}"
         )
     verify_files(folder, card.model_copy(update={"files": {REFERENCE: card.files[REFERENCE]}}))
     return _from_safetensors(folder / REFERENCE, extractor, otherwise=card.name, vouched=True)

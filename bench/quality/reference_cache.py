@@ -7,6 +7,7 @@ from bench.datasets import DATA_SETS, data_root
 from bench.image_folder import walk
 from bench.images import QUANTISER
 from bench.quality.extractor import Extractor
+from models.files import expanded
 
 _READING = 2
 """How folders are read; statistics of earlier numbers may be of other images."""
@@ -19,10 +20,10 @@ def cached_path(data: str, extractor: Extractor) -> Path:
         data: a name of `DATA_SETS`, a folder or a file: when a file in that comes, goes or changes, so does the path.
         extractor: by its weights and layer.
     """
-    content = data if data in DATA_SETS else _listing(Path(data))
+    content = data if data in DATA_SETS else _listing(expanded(data))
     key = (content, extractor.name, extractor.sha256, extractor.layer, QUANTISER)
     digest = hashlib.sha256(repr(key).encode()).hexdigest()
-    stem = data if data in DATA_SETS else Path(data).resolve().name
+    stem = data if data in DATA_SETS else expanded(data).resolve().name
     return data_root() / "references" / f"{stem}-{extractor.name}-{digest[:16]}.safetensors"
 
 

@@ -19,7 +19,7 @@ from bench.training.options import CifarOptions, TrainingOptions, unet_config
 from models.card import Card
 from models.description import describe_model, load_measuring_card
 from models.errors import UsageError
-from models.files import read_json
+from models.files import expanded, read_json
 from models.folder_card import FolderCard
 from models.program import bring
 from models.registry import unknown
@@ -135,7 +135,7 @@ def open_splits(spec: str) -> tuple[DataSet, DataSet | None]:
 
     Without a test set every tenth image serves as one; the first of the two still holds all.
     """
-    train, held_out = _split(Path(spec), "train"), _split(Path(spec), "test")
+    train, held_out = _split(expanded(spec), "train"), _split(expanded(spec), "test")
     if spec not in DATA_SETS and train is not None:
         whole = _beside_others(open_data(str(train)), train, held_out)
         test = None if held_out is None else open_data(str(held_out))

@@ -4,13 +4,14 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 
 from bench.datasets import name_of
 from bench.environment import pick_device
 from models.errors import UsageError
+from models.names import as_name, check_name
 from models.recipe import Recipe, warmup_of
 from models.training_loop import Start
 
@@ -32,9 +33,12 @@ class TrainingOptions:
         precision: of the networks while they are trained; None: bf16 on CUDA, else fp32.
         shard_mib: the most that a file of a checkpoint or of a model's weights may have.
         seed: of everything random.
-        name: of the result; None: that of the data (`bench.datasets.name_of`).
+        name: of the result; None: after the data (`bench.datasets.name_of`).
         flips: whether half of the images that are trained on are mirrored left to right.
     """
+
+    kind: ClassVar[str]
+    """What comes out, for messages."""
 
     out: Path
     data: str = "cifar10"
@@ -47,6 +51,8 @@ class TrainingOptions:
     flips: bool = True
 
     def _check(self, at_least_one: Iterable[str], positive: Iterable[str]) -> None:
+        if self.name is not None:
+            check_name(self.name, self.kind)
         for name in at_least_one:
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} is {getattr(self, name)}; expected at least 1")
@@ -60,7 +66,7 @@ class TrainingOptions:
     @property
     def called(self) -> str:
         """The name of the result."""
-        return name_of(self.data) if self.name is None else self.name
+        return as_name(name_of(self.data), self.kind) if self.name is None else self.name
 
     def torch_device(self) -> torch.device:
         """The device of that name."""
@@ -85,6 +91,8 @@ class ExtractorOptions(TrainingOptions):
         features: images whose features the reference keeps, which KID, precision and recall need; None: all.
         name: distances are called fd_<name>.
     """
+
+    kind = "extractor"
 
     epochs: int = 30
     width: int = 64
@@ -138,6 +146,8 @@ class CifarOptions(TrainingOptions):
         sampling_steps: of DDIM, which grids and Frechet distances are drawn with.
         quality_images: samples of which distances are taken.
     """
+
+    kind = "model"
 
     steps: int = 200_000
     batch: int = 128
