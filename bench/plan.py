@@ -53,6 +53,10 @@ class Cell:
         return replace(self, seed=0)
 
 
+class BudgetTooSmall(UsageError):
+    """A sampler takes more evaluations in a single step than it may."""
+
+
 @dataclass(frozen=True)
 class Expectation:
     """A published value, and the cell that is to reproduce it; see `bench.study.Published`."""
@@ -70,7 +74,7 @@ def plan(study: Study) -> list[Cell]:
     """The cells of a study, the baseline's first, each once, in canonical spelling.
 
     Raises:
-        UsageError: a sampler or grid that does not exist, or parameters that it does not take.
+        UsageError: a block with budgets whose samplers, grids and model do not fit together.
     """
     base = study.baseline
     first = study.modes[0]
@@ -121,8 +125,8 @@ def most_steps(sampler: Sampler, grid: Grid, schedule: Schedule, budget: int) ->
     """The most steps on a grid whose declared evaluations an image stay within a budget.
 
     Raises:
-        UsageError: the sampler does not declare its evaluations, one step takes more than the budget, or the grid
-            cannot be placed on the schedule at all.
+        BudgetTooSmall: one step takes more.
+        UsageError: the sampler does not declare its evaluations, or the grid cannot be placed on the schedule at all.
     """
     spec = SAMPLERS.spec_of(sampler)
 
@@ -141,15 +145,13 @@ def most_steps(sampler: Sampler, grid: Grid, schedule: Schedule, budget: int) ->
     with registry.around(spec):
         found = bisect_right(range(1, budget + 1), budget, key=evaluations)
     if found == 0:
-        raise UsageError(f"{spec} takes more than {budget} evaluations in a single step")
+        raise BudgetTooSmall(f"{spec} takes more than {budget} evaluations in a single step")
     return found
 
 
 def _cell(
     sampler: str, grid: str, steps: int, seed: int, study: Study, model: str, mode: str, clip: Clipping | None = None
 ) -> Cell:
-    if not 0 <= seed < 2**64:
-        raise UsageError(f"seed {seed} lies outside 0 ... 2^64 - 1")
     made, placed = SAMPLERS.make(sampler), GRIDS.spec_of(GRIDS.make(grid))
     return Cell(
         SAMPLERS.spec_of(made),

@@ -13,6 +13,7 @@ from torch import Tensor
 from bench.environment import pick_device
 from bench.labels import draw_labels
 from bench.noise import ImageNoise
+from bench.placement import no_label, no_law
 from bench.plan import Cell, plan
 from bench.purity.weights import KeptWeights
 from bench.quality.extractor import Extractor
@@ -204,12 +205,7 @@ class Rig:
 def _check_fit(study: Study, models: Mapping[str, Model]) -> None:
     """UsageError for metrics or labels that do not go with the models."""
     for name, model in models.items():
-        if "law" in study.metrics and not model.card.is_exact:
-            raise UsageError(
-                f"metric 'law' is the distance to a law that is known exactly, but model {name!r} is a trained "
-                "network; leave 'law' out of the study's metrics, or use an exact model such as digits-oracle"
-            )
-        classes = model.card.classes
-        if study.label is not None and (classes is None or study.label >= classes):
-            what = "has no classes" if classes is None else f"has the classes 0 ... {classes - 1}"
-            raise UsageError(f"label = {study.label}: model {name!r} {what}")
+        if "law" in study.metrics and (why := no_law(name, model.card)) is not None:
+            raise UsageError(why)
+        if study.label is not None and (why := no_label(study.label, name, model.card)) is not None:
+            raise UsageError(f"label = {study.label}: {why}")

@@ -1,13 +1,17 @@
 """Studies: what is compared, as a TOML file says it. `bench.study_file` reads one, `bench.plan` takes its product."""
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from models.card import Changes
-from models.errors import UsageError
+from models.grids import GRIDS
 from models.modes import parse_mode
+from models.names import check_text, names_a
+from models.registry import Registry, unknown
 from models.schedule_cards import Strict
+from samplers import SAMPLERS
 
 Metric = Literal["fd", "fd_infinity", "kid", "inception_score", "precision_recall", "solver_error", "law"]
 METRICS: tuple[Metric, ...] = ("fd", "fd_infinity", "kid", "inception_score", "precision_recall", "solver_error", "law")
@@ -16,13 +20,75 @@ FEATURE_METRICS: tuple[Metric, ...] = ("fd", "fd_infinity", "kid", "inception_sc
 
 DEFAULT_METRICS: tuple[Metric, ...] = ("fd", "kid", "inception_score", "precision_recall")
 
+LEAST_IMAGES, MOST_IMAGES = 16, 10_000_000
+TOO_FEW = (
+    "standard errors and the Inception score are taken over ten parts of the images, and those of fewer hold one image "
+    "or none"
+)
+MOST_BATCH = 1_000_000
+MOST_STEPS = 100_000
+"""Also of the evaluations of a budget, for which grids of so many steps are tried."""
+MOST_REPEATS = 10_000
+MOST_THREADS = 1_024
+"""A process cannot start very many, and dies of it."""
+MOST_TOLERANCE = 1e6
+LONGEST = 10_000
+"""Characters of a text that a record holds, such as a specification."""
+
+
+def within(low: int, high: int, why: str = "") -> BeforeValidator:
+    """Accepts whole numbers from low to high, and says so of everything else; of smaller ones also why."""
+    last = f"2^{high.bit_length()} - 1" if high > 2**32 else f"{high:,}"
+
+    def check(value: object) -> object:
+        if type(value) is int and low <= value <= high:
+            return value
+        said = f": {why}" if why and type(value) is int and value < low else ""
+        raise ValueError(f"expected a whole number, {low:,} ... {last}{said}")
+
+    return BeforeValidator(check)
+
+
+def _specifies(registry: Registry[Any]) -> AfterValidator:
+    """Accepts specifications of what a registry holds."""
+
+    def check(spec: str) -> str:
+        registry.make(check_text(spec))
+        return spec
+
+    return AfterValidator(check)
+
+
+def _mode(text: str) -> str:
+    return str(parse_mode(text))
+
+
+def _batch(value: object) -> object:
+    if value == "auto" or (type(value) is int and 1 <= value <= MOST_BATCH):
+        return value
+    raise ValueError(f"expected a number of images, 1 ... {MOST_BATCH:,}, or 'auto'")
+
+
+SamplerSpec = Annotated[str, Field(max_length=LONGEST), _specifies(SAMPLERS)]
+GridSpec = Annotated[str, Field(max_length=LONGEST), _specifies(GRIDS)]
+Steps = Annotated[int, within(1, MOST_STEPS)]
+Seed = Annotated[int, within(0, 2**64 - 1)]
+Images = Annotated[int, within(LEAST_IMAGES, MOST_IMAGES, TOO_FEW)]
+Batch = Annotated[int | str, BeforeValidator(_batch)]
+Threads = Annotated[int, within(1, MOST_THREADS)]
+Words = Annotated[str, Field(max_length=LONGEST), AfterValidator(check_text)]
+"""A text that something is found by, such as a path."""
+
+ModeSpec = Annotated[str, AfterValidator(_mode)]
+Modes = Annotated[list[ModeSpec], Field(min_length=1), AfterValidator(lambda modes: list(dict.fromkeys(modes)))]
+
 
 class Baseline(Strict):
     """The setting that the others are compared with."""
 
-    sampler: str
-    grid: str
-    steps: int = Field(ge=1)
+    sampler: SamplerSpec
+    grid: GridSpec
+    steps: Steps
 
 
 class ExtractorChoice(Strict):
@@ -35,13 +101,44 @@ class ExtractorChoice(Strict):
         sha256: that the weights must have; needed for weights other than the official ones.
     """
 
-    name: str
-    weights: str | None = None
+    name: Words
+    weights: Words | None = None
     sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
 
 
-OpenPoints = list[Annotated[str, Field(pattern=r"\S")]]
+OpenPoints = list[Annotated[str, Field(pattern=r"\S", max_length=LONGEST)]]
 """Where a protocol is not known, or not the published one, a sentence each; reports print them under the values."""
+
+COLUMNS: dict[str, Metric] = {
+    "fid": "fd",
+    "fid_inf": "fd_infinity",
+    "kid_mean": "kid",
+    "inception_score": "inception_score",
+    "precision": "precision_recall",
+    "recall": "precision_recall",
+    "solver_rmse": "solver_error",
+    "solver_rmse_median": "solver_error",
+    "law_fd": "law",
+    "law_nearest_rmse": "law",
+    "law_occupancy": "law",
+}
+"""The columns of quality, with the metric that each comes from; beside them fd_<extractor> and fd_<extractor>_inf."""
+
+_DISTANCE = re.compile(r"fd_[a-z0-9][a-z0-9+_-]*")
+
+
+def metric_of(column: str) -> Metric:
+    """The metric that a column of quality comes from; UsageError if there is no such column."""
+    if column in COLUMNS:
+        return COLUMNS[column]
+    if _DISTANCE.fullmatch(column) and not column.endswith(("_std", "_ci")):
+        return "fd_infinity" if column.endswith("_inf") else "fd"
+    raise unknown("column", column, [*COLUMNS, "fd_<extractor>", "fd_<extractor>_inf"])
+
+
+def _column(column: str) -> str:
+    metric_of(column)
+    return column
 
 
 class Published(Strict):
@@ -56,11 +153,11 @@ class Published(Strict):
         open_points: of the protocol of these values, beside the study's.
     """
 
-    source: str
-    values: list[float] = Field(min_length=1)
-    column: str = "fid"
-    images: int = Field(default=50_000, ge=1)
-    tolerance: float = Field(default=0.04, gt=0)
+    source: Annotated[str, Field(pattern=r"\S", max_length=LONGEST)]
+    values: list[Annotated[float, Field(ge=-1e15, le=1e15)]] = Field(min_length=1)
+    column: Annotated[str, AfterValidator(_column)] = "fid"
+    images: Annotated[int, within(1, 2**53 - 1)] = 50_000
+    tolerance: float = Field(default=0.04, gt=0, le=MOST_TOLERANCE)
     open_points: OpenPoints = Field(default=[])
 
 
@@ -75,42 +172,9 @@ class Timing(Strict):
         batches: further batch sizes that each setting is timed at: 1 for its latency, others for its throughput.
     """
 
-    repeats: int = Field(default=5, ge=0)
-    seconds: float = Field(default=1.0, ge=0)
-    batches: list[Annotated[int, Field(ge=1)]] = Field(default=[])
-
-
-def _canonical(modes: list[str] | None) -> list[str] | None:
-    if modes is None:
-        return None
-    try:
-        return list(dict.fromkeys(str(parse_mode(mode)) for mode in modes))
-    except UsageError as error:
-        raise ValueError(str(error)) from None
-
-
-def _batch(value: object) -> object:
-    if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
-        return value
-    raise ValueError("expected a number of images from 1 on, or 'auto'")
-
-
-LEAST_IMAGES = 16
-TOO_FEW = (
-    f"expected at least {LEAST_IMAGES}: standard errors and the Inception score are taken over ten parts of the "
-    "images, and those of fewer hold one image or none"
-)
-
-
-def _enough(images: int) -> int:
-    if images < LEAST_IMAGES:
-        raise ValueError(TOO_FEW)
-    return images
-
-
-Images = Annotated[int, AfterValidator(_enough), Field(lt=2**32)]
-Batch = Annotated[int | str, BeforeValidator(_batch)]
-Modes = Annotated[list[str], Field(min_length=1), AfterValidator(_canonical)]
+    repeats: Annotated[int, within(0, MOST_REPEATS)] = 5
+    seconds: float = Field(default=1.0, ge=0, le=86_400)
+    batches: list[Annotated[int, within(1, MOST_BATCH)]] = Field(default=[])
 
 
 Clipping = bool | Literal["dynamic"]
@@ -132,12 +196,12 @@ class Block(Strict):
         published: what is known of a single sampler on a single grid.
     """
 
-    model: str | None = None
-    samplers: list[str] = Field(min_length=1)
-    grids: list[str] = Field(min_length=1)
-    steps: list[int] | None = Field(default=None, min_length=1)
-    evaluations: list[int] | None = Field(default=None, min_length=1)
-    seeds: list[int] | None = None
+    model: Words | None = None
+    samplers: list[SamplerSpec] = Field(min_length=1)
+    grids: list[GridSpec] = Field(min_length=1)
+    steps: list[Steps] | None = Field(default=None, min_length=1)
+    evaluations: list[Steps] | None = Field(default=None, min_length=1)
+    seeds: list[Seed] | None = Field(default=None, min_length=1)
     modes: Modes | None = None
     clip: Clipping | None = None
     published: Published | None = None
@@ -189,24 +253,24 @@ class Study(Strict):
         block: the products.
     """
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: Annotated[str, names_a("study")]
     title: str
-    model: str
+    model: Words
     checkpoint: Changes | None = None
     extractor: ExtractorChoice | None = None
-    reference: str | None = None
+    reference: Words | None = None
     images: Images
     batch: Batch
     timing: Timing = Timing()
-    seeds: list[int] = Field(default=[0], min_length=1)
-    label: int | None = Field(default=None, ge=0)
-    device: str = "auto"
-    threads: int | None = Field(default=None, ge=1, le=65_536)
+    seeds: list[Seed] = Field(default=[0], min_length=1)
+    label: Annotated[int, within(0, 2**31 - 1)] | None = None
+    device: Words = "auto"
+    threads: Threads | None = None
     modes: Modes = Field(default=["fp32"])
     clip: Clipping = True
     metrics: list[Metric] = Field(default=list(DEFAULT_METRICS), min_length=1)
-    solver_images: int = Field(default=256, ge=1)
-    tolerance: float = Field(default=0.1, ge=0)
+    solver_images: Annotated[int, within(1, MOST_IMAGES)] = 256
+    tolerance: float = Field(default=0.1, ge=0, le=MOST_TOLERANCE)
     baseline: Baseline
     open_points: OpenPoints = Field(default=[])
     block: list[Block] = Field(min_length=1)

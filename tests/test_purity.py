@@ -15,7 +15,7 @@ from quiet import Quiet
 from torch import Tensor
 
 from bench.checks import CHECKS, run_check
-from bench.cli import app
+from bench.cli.plugins import load_plugins
 from bench.cli.run import run_and_report
 from bench.estimate import estimate
 from bench.purity.unchanged import ProcessState, other_random_states
@@ -167,7 +167,7 @@ def test_what_a_plugin_file_changes_on_import_is_put_back_and_told(
 ) -> None:
     path = tmp_path / "careless.py"
     path.write_text("import torch\ntorch.set_default_dtype(torch.float64)\ntorch.set_num_threads(2)\n")
-    app._load_plugins([path])
+    load_plugins([path])
     assert (torch.get_default_dtype(), torch.get_num_threads()) == (torch.float32, 1)
     said = capsys.readouterr().err.splitlines()
     assert said == [
@@ -242,7 +242,7 @@ def test_all_that_a_plugin_changes_when_it_is_imported_or_asked_for_its_evaluati
     if installed:
         monkeypatch.setattr(registry, "entry_points", lambda group: [_Point(name, str(path))])
     else:
-        app._load_plugins([path])
+        load_plugins([path])
     status = run_and_report(str(study), Overrides(), tmp_path / "run", force=False, dry_run=False)
     assert _left(before) == []
     assert status == 1
@@ -257,7 +257,7 @@ def test_what_is_changed_when_a_study_is_estimated_is_put_back_and_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     name = "test-careless-estimate"
-    app._load_plugins([_careless(tmp_path, name)])
+    load_plugins([_careless(tmp_path, name)])
     before = ProcessState()
     found = estimate(Rig.load(_study([name], "digits-mixture", "repeats = 0")))
     assert [nfe for _, nfe in found.cells] == [3, 3]
@@ -267,7 +267,7 @@ def test_what_is_changed_when_a_study_is_estimated_is_put_back_and_told(
 
 def test_the_suite_finds_what_a_sampler_changes_when_it_is_asked_for_its_evaluations(tmp_path: Path) -> None:
     name = "test-careless-check"
-    app._load_plugins([_careless(tmp_path, name)])
+    load_plugins([_careless(tmp_path, name)])
     before = ProcessState()
     (result,) = (run_check(check, SAMPLERS.make(name)) for check in CHECKS if "as it declares" in check.name)
     assert result.outcome == "failed"

@@ -264,13 +264,13 @@ def test_a_cell_is_another_one_when_its_levels_move_in_the_last_bit(monkeypatch:
     study = load_study("quick", Overrides(samplers=["ddim"], steps=[3], images=16))
     rig = Rig.load(study, 16)
     cell = plan(study)[-1]
-    names, place = [cell_id(resolve(cell, rig).identity)], placement._levels
+    names, place = [cell_id(resolve(cell, rig).identity)], placement.levels_on
 
     def moved(*arguments: object) -> tuple[Level, ...]:
         first, second, *others = place(*arguments)
         return (first, second._replace(sigma=second.sigma * (1 + 2**-52)), *others)
 
-    monkeypatch.setattr(placement, "_levels", moved)
+    monkeypatch.setattr(placement, "levels_on", moved)
     names.append(cell_id(resolve(cell, rig).identity))
     assert len(set(names)) == 2
 

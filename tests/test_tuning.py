@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor
 from bench.cli.app import app
 from bench.timing import tuning
 from bench.timing.tuning import REPEATS, Trial, best, tune, usual_threads
+from models import architectures
 from models.errors import UsageError
 from models.modes import Mode, parse_mode
 from models.schedule import DiscreteVP, Level
@@ -166,8 +168,9 @@ def test_usual_threads_begin_with_those_that_torch_takes_and_hold_one() -> None:
     ("arguments", "said"),
     [
         (["nothing-of-the-kind"], "unknown model"),
-        (["--threads", "-1"], "--threads -1: expected numbers from 1 on"),
-        (["--batches", "1,0"], "--batches 1,0: expected numbers from 1 on"),
+        (["--threads", "100000"], "--threads 100000: expected numbers, 1 ... 1,024"),
+        (["--threads", "-1"], "--threads -1: expected numbers, 1 ... 1,024"),
+        (["--batches", "1,0"], "--batches 1,0: expected numbers, 1 ... 1,000,000"),
         (["--modes", "fp33"], "cannot read the execution mode 'fp33'"),
         (["--modes", "fp32,bf16+graph"], r"leave \+graph out of bf16\+graph"),
         (["--seconds", "0"], "--seconds 0.0: expected a number above 0"),
@@ -207,8 +210,8 @@ def test_more_threads_than_processors_are_allowed_but_said(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(tuning, "tune", _measured([trial(1.0)]))
-    assert _run(["--threads", "1,5000"]) == 0
-    assert "5000 threads are more than the" in capsys.readouterr().err
+    assert _run(["--threads", "1,1000"]) == 0
+    assert "1000 threads are more than the" in capsys.readouterr().err
 
 
 def test_an_exact_model_has_no_memory_format_to_try(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -217,6 +220,15 @@ def test_an_exact_model_has_no_memory_format_to_try(monkeypatch: pytest.MonkeyPa
     _run(["digits-oracle"])
     _run(["digits"])
     assert asked == [[Mode()], [Mode(), LAST]]
+
+
+def test_a_plugin_brings_the_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(architectures, "_makers", dict(architectures._makers))
+    code = "from models.architectures import register_network\nregister_network('TestTuned')(lambda config: None)\n"
+    (tmp_path / "plugin.py").write_text(code)
+    monkeypatch.setattr(tuning, "tune", _measured([trial(1.0)]))
+    assert _run(["--plugin", str(tmp_path / "plugin.py")]) == 0
+    assert "TestTuned" in architectures.network_names()
 
 
 _BF16 = trial(0.7, mode="bf16")

@@ -18,6 +18,7 @@ import torch
 from hoards import Hoards
 from PIL import Image
 
+from bench.cli.app import app
 from bench.images import to_uint8
 from bench.quality.metrics import QualityStream
 from bench.study import Metric
@@ -229,11 +230,13 @@ def test_the_files_of_the_habit_hold_the_images_rounded(tmp_path: Path) -> None:
         ({"samplers": ["ipndm"]}, "IPNDMScheduler knows no betas"),
         ({"samplers": ["nothing"]}, "unknown sampler 'nothing'"),
         ({"model": "digits-oracle"}, "is no UNet2DModel"),
-        ({"batch": 0}, "--batch 0: expected at least 1"),
+        ({"batch": 0}, "--batch 0: expected 1 ... 1,000,000"),
         ({"repeats": 0}, "--repeats 0"),
+        ({"steps": 10**9}, "--steps 1000000000: expected 1 ... 100,000"),
+        ({"model": ""}, "model: expected a text that says something"),
         (
             {"images": 8, "end_to_end": True},
-            "--images 8: expected at least 16: standard errors and the Inception score",
+            "--images 8: expected 16 ... 10,000,000: standard errors and the Inception score",
         ),
         ({"metrics": ["inception_score"]}, "--metrics inception_score: expected some of fd, kid, precision_recall"),
         ({"modes": ["fp8"]}, "cannot read the execution mode 'fp8'"),
@@ -244,6 +247,16 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path, changes: dict[str, A
     with pytest.raises(UsageError) as refusal:
         versus(_options(tmp_path / "found.json", **changes))
     assert said in str(refusal.value)
+
+
+def test_a_plugin_brings_samplers(tmp_path: Path) -> None:
+    code = (
+        "from samplers import register\nfrom samplers.ddim import DDIM\n@register('test-beside')\nclass Mine(DDIM): ..."
+    )
+    (tmp_path / "plugin.py").write_text(code)
+    given = ["versus", "--samplers", "test-beside", "--plugin", str(tmp_path / "plugin.py")]
+    with pytest.raises(UsageError, match="unknown method with a counterpart in diffusers 'test-beside'"):
+        app(given, exit_on_error=False, print_error=False, result_action="return_value")
 
 
 def test_a_run_that_is_refused_leaves_earlier_results_alone(tmp_path: Path) -> None:

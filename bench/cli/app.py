@@ -11,6 +11,7 @@ from cyclopts import App, CycloptsError, Parameter
 from bench.cli.check_model import check_model
 from bench.cli.interrupt import interruptible, tell
 from bench.cli.making import reference, train
+from bench.cli.plugins import load_plugins
 from bench.cli.tune import tune
 from bench.cli.values import exact
 from bench.cli.versus import versus
@@ -106,13 +107,11 @@ def run(
     """
     from bench.cli.run import run_and_report
     from bench.study_file import Overrides
-    from models.modes import parse_mode
-    from models.registry import split_outside_brackets
 
-    _load_plugins(plugin)
+    load_plugins(plugin)
     overrides = Overrides(
-        samplers=split_outside_brackets(samplers) if samplers is not None else None,
-        grids=split_outside_brackets(grids) if grids is not None else None,
+        samplers=samplers,
+        grids=grids,
         steps=steps,
         evaluations=evaluations,
         model=model,
@@ -121,7 +120,7 @@ def run(
         seed=seed,
         device=device,
         threads=threads,
-        modes=[str(parse_mode(mode)) for mode in modes.split(",")] if modes is not None else None,
+        modes=modes,
         precision=precision,
     )
     return run_and_report(study, overrides, out, force=force, dry_run=dry_run)
@@ -146,7 +145,7 @@ def list_(
     """
     from bench.cli.listing import rows, show
 
-    _load_plugins(plugin)
+    load_plugins(plugin)
     found = rows(what, steps)
     if as_json:
         print(json.dumps(found, indent=1, default=str))
@@ -174,7 +173,7 @@ def check(
     """
     from bench.cli.authoring import check_sampler
 
-    _load_plugins(plugin)
+    load_plugins(plugin)
     return check_sampler(name, plot, as_json=as_json)
 
 
@@ -250,13 +249,3 @@ def _out_of_memory(error: Exception) -> int:
     said = str(error).strip().partition("\n")[0] or "no more could be had"
     print(f"error: out of memory ({said}); what is finished is kept; take a smaller --batch", file=sys.stderr)
     return USAGE
-
-
-def _load_plugins(files: list[Path] | None) -> None:
-    if files:
-        from bench.purity.unchanged import put_back
-        from samplers.registry import load_file
-
-        for file in files:
-            with put_back(f"plugin {str(file)!r}"):  # or all samplers would be run by what it changes
-                load_file(file)

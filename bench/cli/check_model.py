@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from bench.cli.plugins import load_plugins
 from bench.escape import terminal_text
 
 if TYPE_CHECKING:
@@ -52,15 +53,11 @@ def check_model(
         plugin: Python file that registers networks; may be given several times.
     """
     from bench.environment import pick_device
-    from bench.purity.unchanged import put_back
     from models.errors import UsageError
-    from samplers.registry import load_file
 
     if images < 2:
         raise UsageError(f"--images {images}: expected at least 2")
-    for file in plugin or []:
-        with put_back(f"plugin {str(file)!r}"):
-            load_file(file)
+    load_plugins(plugin)
     where = pick_device(device)
     found = _checked(_loaded(model, study, where), where, data, resize, images)
     if as_json:

@@ -35,7 +35,7 @@ def run_and_report(name: str, overrides: "Overrides", out: Path | None, *, force
     from bench.study_file import load_study
 
     with put_back(f"planning the study {name!r}"):
-        study = load_study(name, overrides)
+        study = load_study(name, overrides, complete=True)
     folder = RunFolder(_named(RESULTS / study.name if out is None else out))
     with errors.status(Text(terminal_text(f"loading model {study.model!r} ..."))):
         from bench.rig import Rig

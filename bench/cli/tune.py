@@ -4,10 +4,12 @@ import json
 import math
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from bench.cli.plugins import load_plugins
 from bench.escape import terminal_text
 from models.errors import UsageError
 
@@ -28,6 +30,7 @@ def tune(
     threads: list[int] | None = None,
     seconds: float = 2.0,
     as_json: Annotated[bool, Parameter(name="--json")] = False,
+    plugin: list[Path] | None = None,
 ) -> int:
     """Measure how a network is evaluated fastest here: threads of the CPU, memory format, batch size.
 
@@ -43,14 +46,18 @@ def tune(
         threads: Of the CPU, the default first (default: as many as torch takes, one, half and all cores).
         seconds: Of evaluations for each combination.
         as_json: As JSON on stdout, with all raw times.
+        plugin: Python file that registers networks; may be given several times.
     """
     from bench.cli.progress import bar
     from bench.environment import pick_device, processor_name
+    from bench.study import MOST_BATCH
     from bench.timing.monitor import monitor_of, verdict
     from bench.timing.tuning import tune as measure
 
+    load_plugins(plugin)
     found = pick_device(device)
-    sizes = sorted(set(_positive("--batches", batches)), reverse=True)  # unless told otherwise one takes the largest
+    # unless told otherwise one takes the largest
+    sizes = sorted(set(_positive("--batches", batches, MOST_BATCH)), reverse=True)
     counts = _threads(threads, found)
     tried = _modes(model, modes)
     if not 0 < seconds < math.inf:
@@ -86,9 +93,9 @@ def options(trial: "Trial") -> str:
     return f"--modes {trial.mode}{count} --batch {trial.batch}"
 
 
-def _positive(option: str, given: Sequence[int]) -> list[int]:
-    if any(value < 1 for value in given):
-        raise UsageError(f"{option} {_joined(given)}: expected numbers from 1 on")
+def _positive(option: str, given: Sequence[int], most: int) -> list[int]:
+    if any(not 1 <= value <= most for value in given):
+        raise UsageError(f"{option} {_joined(given)}: expected numbers, 1 ... {most:,}")
     return list(dict.fromkeys(given))
 
 
@@ -98,6 +105,7 @@ def _joined(given: Sequence[int]) -> str:
 
 def _threads(given: list[int] | None, device: "torch.device") -> list[int | None]:
     """The numbers of threads to try; None where the CPU does not compute."""
+    from bench.study import MOST_THREADS
     from bench.timing.host_load import allowed_processors
     from bench.timing.tuning import usual_threads
 
@@ -109,7 +117,7 @@ def _threads(given: list[int] | None, device: "torch.device") -> list[int | None
         return [None]
     if given is None:
         return list(usual_threads())
-    found, processors = _positive("--threads", given), len(allowed_processors())
+    found, processors = _positive("--threads", given, MOST_THREADS), len(allowed_processors())
     if max(found) > processors:
         print(f"note: {max(found)} threads are more than the {processors} processors there are", file=sys.stderr)
     return list(found)

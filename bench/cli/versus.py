@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from bench.cli.plugins import load_plugins
+
 
 def versus(
     *,
@@ -16,6 +18,7 @@ def versus(
     images: int | None = None,
     metrics: str | None = None,
     out: Path | None = None,
+    plugin: list[Path] | None = None,
 ) -> int:
     """Measure ours beside diffusers on the same network, alternating in one process.
 
@@ -35,6 +38,7 @@ def versus(
         images: Images of a quality cell (default: 5000); with --end-to-end.
         metrics: Of a quality cell: fd, kid, precision_recall (default: fd); with --end-to-end.
         out: JSON file with every raw time (default: results/versus.json, or results/versus-end-to-end.json).
+        plugin: Python file that registers samplers or networks; may be given several times.
     """
     from bench.cli.listing import RESULTS
     from bench.versus.command import VersusOptions
@@ -44,6 +48,7 @@ def versus(
 
     if not end_to_end and (images is not None or metrics is not None):
         raise UsageError("--images and --metrics are of quality cells: give them together with --end-to-end")
+    load_plugins(plugin)
     default = RESULTS / ("versus-end-to-end.json" if end_to_end else "versus.json")
     options = VersusOptions(
         model=model,

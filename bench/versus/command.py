@@ -14,7 +14,7 @@ from bench.environment import describe, pick_device
 from bench.escape import terminal_text
 from bench.files import make_room
 from bench.record import write_json
-from bench.study import LEAST_IMAGES, TOO_FEW, Metric
+from bench.study import LEAST_IMAGES, MOST_BATCH, MOST_IMAGES, MOST_REPEATS, MOST_STEPS, TOO_FEW, Metric
 from bench.versus import end_to_end, sampling
 from bench.versus.habit import METRICS
 from bench.versus.ours import Ours
@@ -25,6 +25,12 @@ from models.errors import UsageError
 from models.modes import parse_mode
 
 SCHEMA = 2
+_RANGES = (
+    ("steps", 1, MOST_STEPS, ""),
+    ("batch", 1, MOST_BATCH, ""),
+    ("repeats", 1, MOST_REPEATS, ""),
+    ("images", LEAST_IMAGES, MOST_IMAGES, f": {TOO_FEW}"),
+)
 
 
 @dataclass(frozen=True)
@@ -113,11 +119,9 @@ def _advance(shown: Progress, task: TaskID) -> None:
 
 def _checked(options: VersusOptions) -> list[Metric]:
     """The metrics; UsageError for what cannot be measured."""
-    for name in ("steps", "batch", "repeats"):
-        if getattr(options, name) < 1:
-            raise UsageError(f"--{name} {getattr(options, name)}: expected at least 1")
-    if options.images < LEAST_IMAGES:
-        raise UsageError(f"--images {options.images}: {TOO_FEW}")
+    for name, least, most, why in _RANGES:
+        if not least <= (given := getattr(options, name)) <= most:
+            raise UsageError(f"--{name} {given}: expected {least} ... {most:,}{why if given < least else ''}")
     wrong = [metric for metric in options.metrics if metric not in METRICS]
     if wrong or not options.metrics:
         raise UsageError(f"--metrics {','.join(options.metrics)}: expected some of {', '.join(METRICS)}")

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
 from bench.cell import measure
@@ -18,6 +19,8 @@ from bench.timing.capture import graphs_on
 from bench.timing.trajectory import Trajectory
 from bench.versus.peers import Peer, Setting
 from models.denoiser import Denoiser
+from models.errors import UsageError
+from models.explain import explain
 from models.modes import Mode
 from samplers import SAMPLERS
 
@@ -52,19 +55,22 @@ class Ours:
             UsageError: there is no such model, sampler, metric or mode, or no such many steps.
         """
         steps, grid = [setting.steps], "trailing"
-        study = Study(
-            name="versus",
-            title="versus",
-            model=spec,
-            images=images,
-            batch=setting.batch,
-            timing=Timing(repeats=0),
-            device=str(setting.device),
-            modes=[str(mode)],
-            metrics=metrics,
-            baseline=Baseline(sampler=samplers[0], grid=grid, steps=setting.steps),
-            block=[Block(samplers=samplers, grids=[grid], steps=steps)],
-        )
+        try:
+            study = Study(
+                name="versus",
+                title="versus",
+                model=spec,
+                images=images,
+                batch=setting.batch,
+                timing=Timing(repeats=0),
+                device=str(setting.device),
+                modes=[str(mode)],
+                metrics=metrics,
+                baseline=Baseline(sampler=samplers[0], grid=grid, steps=setting.steps),
+                block=[Block(samplers=samplers, grids=[grid], steps=steps)],
+            )
+        except ValidationError as error:
+            raise UsageError(f"what is to be compared: {explain(error)}") from None
         rig = Rig.load(study)
         cells = {cell.sampler: cell for cell in plan(study)}
         names = [SAMPLERS.spec_of(SAMPLERS.make(sampler)) for sampler in samplers]
