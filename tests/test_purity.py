@@ -233,7 +233,7 @@ class _Point(NamedTuple):
 def test_all_that_a_plugin_changes_when_it_is_imported_or_asked_for_its_evaluations_is_put_back_and_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], installed: bool
 ) -> None:
-    name = f"test-careless-{installed}"
+    name = f"test-careless-{installed}".lower()
     path, study = _careless(tmp_path, name), tmp_path / "study.toml"
     text = _STUDY.replace("steps = [3]\n", "evaluations = [3]\n").replace("TIMING", "repeats = 0")
     text = text.replace("METRICS", '["law"]').replace("MODEL", "digits-mixture").replace("SAMPLERS", f'"{name}"')
