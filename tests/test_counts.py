@@ -129,7 +129,8 @@ def test_a_run_with_a_timing_that_failed_has_exit_status_1(tmp_path: Path, monke
     study = tmp_path / "study.toml"
     for sampler, status in (("hoards", 1), ("ddim[eta=0.5]", 0)):
         study.write_text(_STUDY.replace("SAMPLER", sampler))
-        assert run.run_and_report(str(study), Overrides(), tmp_path / sampler, force=False, dry_run=False) == status
+        folder = tmp_path / f"status-{status}"
+        assert run.run_and_report(str(study), Overrides(), folder, force=False, dry_run=False) == status
 
 
 @pytest.mark.parametrize(
