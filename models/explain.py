@@ -74,7 +74,7 @@ def shown(value: object) -> str:
     try:
         text = repr(value)
     except (ValueError, RecursionError):  # a whole number of thousands of digits, or too many lists in lists
-        return f"a {type(value).__name__} that is too long to be shown"
+        return f"a value ({type(value).__name__}) that is too long to be shown"
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
 
 

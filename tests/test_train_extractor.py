@@ -197,9 +197,9 @@ def test_an_extractor_is_called_after_its_data_and_not_after_a_part_of_it(photog
     card = load_measuring_card(made)
     assert card.extractor is not None
     assert (card.name, card.extractor.name) == ("letters", "letters")
-    (tmp_path / "letters").rename(tmp_path / "my letters")
-    data = str(tmp_path / "my letters")
-    with pytest.raises(UsageError, match=r"--name is not given, and .* calls its extractor 'my letters'"):
+    (tmp_path / "letters").rename(tmp_path / "clip")
+    data = str(tmp_path / "clip")  # what that of torch-fidelity is called
+    with pytest.raises(UsageError, match=r"--name is not given, and .* calls its extractor 'clip'"):
         train_extractor(ExtractorOptions(tmp_path, data, device="cpu"), silent, lambda line: None)
 
 
