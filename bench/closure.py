@@ -3,7 +3,7 @@
 They are found in the text, not by running it, so that what a sampler imports or opens only when it is called is known
 before:
 
-- every `import`, wherever it stands, of a module that the caller follows;
+- every `import`, wherever it stands, of a module that the caller follows, as a plugin's is read (`models.plugins`);
 - in code that is not the tree's, every string that is the name of such a module (`import_module("helper")`) or of a
   file, beside the module, in the working directory, or above the module if its text goes there (`parents`, ".."). What
   f-strings, sums, "%" and `format` put in stands for anything, a suffix alone for a file called like the module. A
@@ -27,6 +27,7 @@ from pathlib import Path
 
 from bench.named_files import climbs, files_named, patterns_of
 from models.files import sha256_of
+from models.plugins import OURS, as_read
 
 _LOOKS_UP = {"environ", "getenv"}
 _LISTS = {"iterdir", "listdir", "rglob", "scandir", "walk"}
@@ -60,7 +61,7 @@ class Module:
 
 def in_tree(name: str) -> bool:
     """Whether a module's name is that of one of this benchmark's own."""
-    return name.partition(".")[0] in ("bench", "models", "samplers")
+    return name.partition(".")[0] in OURS
 
 
 def module_file(name: str) -> Path | None:
@@ -138,7 +139,7 @@ def digest_of(files: Iterable[Path], folder: Path, words: Iterable[str] = ()) ->
 def _read(name: str, path: Path) -> Module:
     """A module's text says nothing if it is no Python, or damaged."""
     try:
-        nodes = list(ast.walk(ast.parse(path.read_bytes()))) if path.suffix == ".py" else []
+        nodes = list(ast.walk(as_read(ast.parse(path.read_bytes()), name))) if path.suffix == ".py" else []
     except (SyntaxError, ValueError):
         nodes = []
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]

@@ -4,9 +4,10 @@ EDM's SongUNet, Score SDE's NCSN++ or ADM's U-Net are their authors' code. A plu
 it registers a function from the content of config.json to a module, and a card with that name does the rest:
 
     from models.architectures import register_network
+    from networks import SongUNet    # beside the plugin file, in whatever module or package: `models`, too
 
     @register_network("SongUNet")
-    def song_unet(config):
+    def song_unet(config):    # {} where the card lists no config.json
         return SongUNet(**config)
 
 The module is called as `module(x, condition)`, or `module(x, condition, labels)` by a card with classes: x

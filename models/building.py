@@ -30,7 +30,7 @@ from models.networks import (
     index_of,
 )
 from models.schedule import DiscreteVP, Schedule
-from models.sources import CONFIG, WEIGHTS
+from models.sources import CARD, CONFIG, WEIGHTS
 from models.vae import Decoder
 from models.weights import load_tensors, load_weights
 
@@ -47,7 +47,13 @@ def needed_files(folder: Path, card: Card) -> list[str]:
         return [MIXTURE]
     weights = weights_name(card)
     shards = shards_of(folder / weights) if weights.endswith(INDEX) and (folder / weights).is_file() else []
-    return [CONFIG, weights, *(str(Path(weights).parent / shard) for shard in shards)]
+    config = [CONFIG] if _has_config(folder, card) else []
+    return [*config, weights, *(str(Path(weights).parent / shard) for shard in shards)]
+
+
+def _has_config(folder: Path, card: Card) -> bool:
+    """Whether a config.json describes the network; a plugin may need none."""
+    return card.architecture == DIFFUSERS or CONFIG in card.files or (folder / CONFIG).is_file()
 
 
 def weights_name(card: Card) -> str:
@@ -69,8 +75,10 @@ def build_network(folder: Path, card: Card, device: torch.device, mode: Mode) ->
         return _mixture(folder / MIXTURE, card, device)
     if card.network == "decoder":
         return tried(_decoder(folder, card), card, device, mode, str(folder))
-    config = read_json(folder / CONFIG)
-    module = make_network(card.architecture, config, str(folder / CONFIG))
+    config, origin = {}, f"{folder / CARD} without a {CONFIG}"
+    if _has_config(folder, card):
+        config, origin = read_json(folder / CONFIG), str(folder / CONFIG)
+    module = make_network(card.architecture, config, origin)
     if card.architecture == DIFFUSERS:
         check_config(config, card, folder / CONFIG)
     load_weights(module, folder / weights_name(card), card.state_key, card.ignore)

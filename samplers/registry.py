@@ -2,11 +2,7 @@
 schedulers of diffusers, which is imported only when one of them is asked for.
 """
 
-import hashlib
-import importlib.util
-import os
 import re
-import sys
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -15,7 +11,8 @@ from pathlib import Path
 
 from models.errors import UsageError
 from models.foreign import foreign, packages
-from models.registry import PLUGIN, Family, Registry
+from models.plugins import execute
+from models.registry import Family, Registry
 from samplers.about import about
 from samplers.base import Sampler
 from samplers.diffusers_schedulers import SCHEDULERS
@@ -49,16 +46,10 @@ def load_file(path: Path) -> None:
     """Import a plugin file, whose samplers register themselves; UsageError if it is missing or raises."""
     if not path.is_file():
         raise UsageError(f"no plugin file {str(path)!r}; expected a Python file that registers a sampler")
-    # files of one name in two folders are two modules
-    place = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:16]
-    module_name = f"{PLUGIN}{path.stem}_{place}"
-    spec = importlib.util.spec_from_file_location(module_name, path)
-    if spec is None or spec.loader is None:
+    if path.suffix != ".py":
         raise UsageError(f"{str(path)!r} is not a Python file; expected NAME.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module  # dataclasses look their module up there
     with foreign(f"plugin {str(path)!r} failed to load"):
-        spec.loader.exec_module(module)
+        execute(path)
 
 
 def _diffusers_class(name: str) -> type[Sampler]:

@@ -41,7 +41,7 @@ from bench.cli import app
 from bench.rig import Rig
 Rig.warm_up = lambda rig: None  # as conftest.py has it
 report.FORMATS = ("md",)  # figures take seconds
-found, tests = {"slow imports": slow}, sys.argv[2:]
+found, tests = {"slow imports": slow, "from": bench.cli.sampler_list.__file__}, sys.argv[2:]
 for key, arguments in json.loads(sys.argv[1]).items():
     sys.argv[1:] = arguments
     out = io.StringIO()
@@ -57,6 +57,25 @@ with contextlib.redirect_stdout(out):
 found["own tests"][1] = out.getvalue()
 print(json.dumps(found))
 """
+_OWN_PACKAGES = {
+    "models/__init__.py": "",
+    "models/dit.py": "WIDTH = 3\n",
+    "plugin.py": """
+from dataclasses import dataclass
+from models.architectures import register_network
+from models.dit import WIDTH
+from samplers import register
+from samplers.ddim import DDIM
+
+@register("test-own-packages")
+@dataclass(frozen=True)
+class Mine(DDIM):
+    def nfe(self, levels):
+        from models.dit import WIDTH as late
+        from models.schedule import Level
+        return WIDTH + late + isinstance(levels[0], Level)
+""",
+}
 _STUDY = """
 name = "tiny"
 title = "Two steps of each"
@@ -98,12 +117,16 @@ def test_the_examples_readme_shows_its_own_test() -> None:
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the example package and a broken one, installed as their wheels have them."""
+    """A folder with this package, the example and a broken one, as their wheels have them, and a plugin's files."""
     folder = tmp_path_factory.mktemp("installed")
     broken = tmp_path_factory.mktemp("broken")
     (broken / "pyproject.toml").write_text(_BROKEN)
     (broken / "broken_plugin.py").write_text("raise RuntimeError('needs [red] a library\\nthat is not here')\n")
-    for project in (_EXAMPLE, broken):
+    (folder / "theirs").mkdir()
+    for name, text in _OWN_PACKAGES.items():
+        (folder / "theirs" / name).parent.mkdir(exist_ok=True)
+        (folder / "theirs" / name).write_text(text)
+    for project in (_ROOT, _EXAMPLE, broken):
         _wheel(project, tmp_path_factory.mktemp("wheel")).extractall(folder)
     return folder
 
@@ -121,13 +144,14 @@ def session(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
         "list": ["list", "samplers", "--json", "--steps", "7"],
         "check": ["check", "gradient-estimation", "--json", "--plot", str(runs / "plot.png")],
         "check broken": ["check", "broken"],
+        "own packages": ["list", "samplers", "--json", "--plugin", str(installed / "theirs" / "plugin.py")],
         "take": ["new-sampler", "gradient-estimation", "--out", str(runs / "taken.py")],
     }
     # without what "check" runs
     own_tests = [str(_EXAMPLE), "-q", "-p", "no:cacheprovider", "-k", "not reaches and not gradient-estimation-"]
     done = subprocess.run(
         [sys.executable, "-c", _SESSION, json.dumps(commands), *own_tests],
-        cwd=_ROOT,
+        cwd=runs,  # the wheel is imported, and not the checkout
         env=os.environ | {"PYTHONPATH": str(installed), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
@@ -195,3 +219,9 @@ class TestInstalledPackage:
         assert session["take"][0] == 2
         said = "'gradient-estimation' exists already, from sampler-bench-gradient-estimation 0.1.0"
         assert said in session["messages"][0]
+
+    def test_a_plugin_may_have_a_package_called_as_one_of_ours(self, session: dict[str, Any], installed: Path) -> None:
+        rows = {row["name"]: row for row in json.loads(session["own packages"][1])}
+        row = rows["test-own-packages"]
+        assert (row["unavailable"], row["nfe_at_10_steps"]) == (None, 7)
+        assert Path(session["from"]).is_relative_to(installed)

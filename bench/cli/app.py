@@ -11,6 +11,7 @@ from cyclopts import App, CycloptsError, Parameter
 from bench.cli.check_model import check_model
 from bench.cli.interrupt import interruptible, tell
 from bench.cli.making import reference, train
+from bench.cli.new_model import new_model
 from bench.cli.plugins import load_plugins
 from bench.cli.tune import tune
 from bench.cli.values import exact
@@ -33,6 +34,7 @@ app = App(
 )
 
 app.command(check_model)
+app.command(new_model)
 app.command(reference)
 app.command(train)
 app.command(tune)
@@ -128,7 +130,7 @@ def run(
 
 @app.command(name="list")
 def list_(
-    what: Literal["samplers", "grids", "models", "extractors", "metrics", "studies", "runs"],
+    what: Literal["samplers", "grids", "models", "extractors", "metrics", "columns", "studies", "runs"],
     /,
     *,
     steps: int | None = None,

@@ -123,6 +123,12 @@ def _metrics() -> list[Row]:
     return [{"name": name, "columns": columns[name]} for name in METRICS]
 
 
+def _columns() -> list[Row]:
+    from bench.column_meanings import columns
+
+    return [{"column": each.name, "in": ", ".join(each.files), "meaning": each.meaning} for each in columns()]
+
+
 def _studies() -> list[Row]:
     from bench.plan import plan
     from bench.study_file import load_study, study_names
@@ -172,6 +178,7 @@ _KINDS: dict[str, Callable[[], list[Row]]] = {
     "models": _models,
     "extractors": _extractors,
     "metrics": _metrics,
+    "columns": _columns,
     "studies": _studies,
     "runs": _runs,
 }

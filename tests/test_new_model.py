@@ -1,0 +1,157 @@
+"""Whoever has a checkpoint is given a folder that works once the network is in it, and the README's example does."""
+
+import re
+import runpy
+import shlex
+import sys
+from pathlib import Path
+from typing import get_args
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from bench.cli import app
+from bench.cli.new_model import Given
+from models import architectures
+from models.architectures import make_network
+from models.card import Card
+from models.description import load_card
+from models.files import sha256_of
+from models.zoo import load_model
+from samplers.registry import load_file
+
+_README = Path(__file__).parent.parent / "models" / "README.md"
+_TEMPLATE = Path(app.__file__).parent / "templates" / "network.py"
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty working directory; networks that plugins register are gone after the test."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(architectures, "_makers", dict(architectures._makers))
+
+
+def _main(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    monkeypatch.setattr(sys, "argv", ["run_bench.py", *map(str, arguments)])
+    with pytest.raises(SystemExit) as end:
+        app.main()
+    assert isinstance(end.value.code, int)
+    return end.value.code
+
+
+def _weights(path: Path, channels: int = 1) -> Path:
+    """Weights of the plugin's own network."""
+    load_file(_TEMPLATE)
+    module = make_network("my-model", {}, "template")
+    state = {name: torch.zeros_like(value) for name, value in module.state_dict().items()}
+    shapes = {"into.weight": (64, channels, 3, 3), "out.weight": (channels, 64, 3, 3), "out.bias": (channels,)}
+    save_file(state | {name: torch.full(shape, 0.1) for name, shape in shapes.items()}, path)
+    return path
+
+
+@pytest.mark.parametrize("network", get_args(Given))
+def test_the_folder_of_every_kind_of_network_can_be_sampled_as_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], network: str
+) -> None:
+    weights = _weights(Path("mine.safetensors"))
+    given = ("--weights", weights, "--shape", "1,8,8", "--network", network, "--classes", 7)
+    assert _main(monkeypatch, "new-model", "test-mine", *given) == 0
+    shown = capsys.readouterr().out
+    assert "6 tensors of 1,345 numbers: into.bias (64,) ... time.weight (64, 1)" in shown
+    assert "\n  run_bench.py check-model test-mine --plugin test-mine/plugin.py\n" in shown
+    solvers = "run solvers --model test-mine --plugin test-mine/plugin.py --out results/test-mine"
+    assert f"\n  run_bench.py {solvers}\n" in shown
+    card = load_card(Path("test-mine"))
+    assert (card.name, card.shape, card.network, card.classes) == ("test-mine", (1, 8, 8), network, 7)
+    assert card.files == {"mine.safetensors": sha256_of(weights)}
+    load_file(Path("test-mine/plugin.py"))
+    model = load_model("test-mine", torch.device("cpu"))
+    at, labels = model.schedule.level(0.5), torch.tensor([3])
+    assert model.network(torch.ones(1, 1, 8, 8), at, labels).isfinite().all()  # type: ignore[call-arg]
+
+
+def test_what_is_said_stands_on_the_card_and_every_key_that_it_hints_at_is_one() -> None:
+    text = (_TEMPLATE.parent / "card.toml").read_text()
+    hinted = re.findall(r"^# (\w+) = ", text, re.MULTILINE)
+    assert hinted == ["clip", "variance"]
+    assert set(hinted) <= set(Card.model_fields)
+
+
+def test_without_weights_the_first_command_says_their_hash(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _main(monkeypatch, "new-model", "test-bare", "--shape", "1,8,8", "--out", "there") == 0
+    assert "put its weights there as weights.safetensors and list them" in capsys.readouterr().out
+    _weights(Path("there/weights.safetensors"))
+    assert _main(monkeypatch, "check-model", "there", "--plugin", "there/plugin.py") == 2
+    assert f"(it is {sha256_of(Path('there/weights.safetensors'))})" in capsys.readouterr().err
+
+
+def test_weights_that_are_in_the_folder_already_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("test-there").mkdir()
+    weights = Path("test-there/ema.pt")
+    torch.save({"ema": {"a": torch.zeros(2)}}, weights)
+    assert _main(monkeypatch, "new-model", "test-there", "--weights", weights, "--state-key", "ema") == 0
+    card = load_card(Path("test-there"))
+    assert (card.weights, card.state_key, card.files) == ("ema.pt", "ema", {"ema.pt": sha256_of(weights)})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("Mine",), "'Mine' cannot name a model; expected up to 40 lower-case letters"),
+        (("a/b",), "cannot name a model"),
+        (("test-mine", "--shape", "3,32"), "--shape 3,32: expected channels, height and width, such as 3,32,32"),
+        (("test-mine", "--shape", "3,0,8"), "--shape 3,0,8: expected channels"),
+        (("test-mine", "--classes", "0"), "--classes 0: expected at least 1"),
+        (("test-mine", "--network", "unit"), "unit"),
+        (("test-mine", "--weights", "none.pt"), "there is no file of weights 'none.pt'"),
+        (("test-mine", "--weights", "kept.txt"), "kept.txt is no file of weights that is known here"),
+        (("test-mine", "--weights", "nested.pt"), "state_key on the card: here with --state-key"),
+        (("test-mine", "--out", "kept.txt"), "'kept.txt' is a file; give a folder with --out"),
+        (("test-mine", "--out", "kept"), "'kept/card.toml' exists already and is left as it is"),
+        (("test-mine", "--out", "other", "--weights", "good.pt"), "'other/good.pt' exists already"),
+    ],
+)
+def test_what_cannot_be_written_is_refused_and_nothing_is_overwritten(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], said: str
+) -> None:
+    for name in ("kept.txt", "kept/card.toml", "other/good.pt"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).write_text("kept")
+    torch.save({"ema": {"a": torch.zeros(2)}}, "nested.pt")
+    torch.save({"a": torch.zeros(2)}, "good.pt")
+    before = {path: path.read_bytes() for path in Path().rglob("*.*")}
+    assert _main(monkeypatch, "new-model", *arguments) == 2
+    assert said in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in Path().rglob("*.*")} == before
+
+
+def test_the_example_of_the_readme_goes_from_a_file_of_weights_to_the_error_of_solvers(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = _README.read_text()
+    files = dict(re.findall(r"```python\n# (\S+)\n(.*?)```", text, re.DOTALL))
+    assert [*files] == ["tiny/models/tiny.py", "train.py", "tiny/plugin.py"]
+    new, check, run = (shlex.split(line) for line in re.findall(r"^uv run run_bench.py (.*)$", text, re.MULTILINE))
+    Path("train.py").write_text(files["train.py"])
+    runpy.run_path("train.py")
+    assert _main(monkeypatch, *new) == 0
+    printed = [" ".join(each) for each in (check[:4], run)]
+    assert [line[15:] for line in capsys.readouterr().out.splitlines() if line.startswith("  run_")] == printed
+    card = Path("tiny/card.toml")
+    assert card.read_text().count("time_scale = 1000.0 ") == 1
+    card.write_text(card.read_text().replace("time_scale = 1000.0 ", "time_scale = 1.0 "))
+    for name in ("tiny/models/tiny.py", "tiny/plugin.py"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).write_text(files[name])
+    assert _main(monkeypatch, *check) == 0
+    assert "this network predicts" in capsys.readouterr().out
+    monkeypatch.setattr("bench.solution.STEPS", 20)
+    monkeypatch.setattr("bench.report.FORMATS", ("md",))
+    few = ("--samplers", "ddim,heun", "--grids", "trailing", "--evaluations", "20", "--images", "16", "--batch", "16")
+    assert _main(monkeypatch, *run, *few, "--device", "cpu") == 0
+    assert "heun" in Path("results/tiny/table.md").read_text()
+
+
