@@ -19,7 +19,7 @@ import ast
 import hashlib
 import os
 import sys
-from collections.abc import Iterable, MutableSequence, Sequence
+from collections.abc import Iterable, Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import (
     EXTENSION_SUFFIXES,
@@ -63,11 +63,10 @@ def _package(path: Path) -> str:
     folder = path.absolute().parent
     name = PLUGIN + hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16]
     if name not in sys.modules:
-        spec = ModuleSpec(name, None, is_package=True)
-        spec.submodule_search_locations = [str(folder)]
-        sys.modules[name] = module_from_spec(spec)
-    own = sys.modules[name].__path__
-    own += {str(path.resolve().parent)} - {*own}  # a link may lie elsewhere than its file and what is beside that
+        sys.modules[name] = module_from_spec(ModuleSpec(name, None, is_package=True))  # without a path for others
+    # a link may lie elsewhere than its file and what is beside that
+    own = _own.setdefault(name, [])
+    own += [each for each in dict.fromkeys((str(folder), str(path.resolve().parent))) if each not in own]
     return name
 
 
@@ -88,17 +87,19 @@ class _Finder(MetaPathFinder):
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         package, _, inside = fullname.partition(".")
-        if not inside or not package.startswith(PLUGIN) or package not in sys.modules:
+        if not inside or not package.startswith(PLUGIN) or package not in _own:
             return None
         return _found(fullname, _folders(package, inside) if "." not in inside else path or ())
 
 
 _FINDER = _Finder()
+_own = dict[str, list[str]]()
+"""Where the modules of a plugin's package may lie."""
 
 
 def _folders(package: str, name: str) -> Sequence[str]:
     """Where a plugin's own modules may lie: its folder, and what it has put on `sys.path` by now."""
-    own: MutableSequence[str] = sys.modules[package].__path__
+    own = _own[package]
     own += [each for each in dict.fromkeys(map(os.path.abspath, sys.path)) if each not in own and _is_a_plugins(each)]
     return [each for each in own if not _is_ours(each)] if name in OURS else own
 
@@ -107,12 +108,13 @@ def _is_a_plugins(folder: str) -> bool:
     """Whether a folder on `sys.path` has a package of the name of one of ours that is not ours."""
     if _INSTALLED.intersection(Path(folder).parts) or _is_ours(folder):
         return False
-    return any(Path(folder, f"{name}.py").is_file() or _has_code(Path(folder, name)) for name in OURS)
+    places = [os.path.join(folder, name) for name in OURS]
+    return any(os.path.isfile(f"{each}.py") or (os.path.isdir(each) and _has_code(Path(each))) for each in places)
 
 
 def _is_ours(folder: str) -> bool:
     """Whether a folder holds this benchmark, be it another checkout of it."""
-    return all(Path(folder, name, "registry.py").is_file() for name in ("models", "samplers"))
+    return all(os.path.isfile(os.path.join(folder, name, "registry.py")) for name in ("models", "samplers"))
 
 
 def _has_code(folder: Path) -> bool:

@@ -24,9 +24,10 @@ _ROOT = Path(__file__).parent.parent
 _PUBLISHED = _ROOT / "results" / "published"
 _SETTING = {"sampler": "ddim", "grid": "trailing", "steps": 2}
 _STUDY = {
-    "name": "columns", "title": "Columns", "model": "digits", "images": 16, "batch": 16, "device": "cpu",
-    "timing": {"repeats": 1, "seconds": 0.0, "batches": [1]}, "modes": ["fp32", "bf16"], "solver_images": 1,
-    "metrics": ["fd", "fd_infinity", "kid", "inception_score", "precision_recall", "solver_error"],
+    "name": "columns", "title": "Columns", "model": "digits-mixture", "images": 16, "batch": 16, "device": "cpu",
+    "timing": {"repeats": 1, "seconds": 0.0}, "solver_images": 1,
+    "extractor": "digits", "reference": "digits",
+    "metrics": ["fd", "fd_infinity", "kid", "inception_score", "precision_recall", "solver_error", "law"],
     "baseline": _SETTING, "block": [{"samplers": ["ddim"], "grids": ["trailing"], "steps": [2]}],
 }  # fmt: skip
 

@@ -16,7 +16,7 @@ DESCRIBING = (
     *("samplers", "models.card", "models.denoiser", "models.description", "models.diffusers_folder", "models.grids"),
     *("models.hub", "models.registry", "models.schedule", "models.schedule_cards", "models.scheduler_config"),
     *("models.sources", "bench.cli.app", "bench.cli.listing", "bench.placement", "bench.plan", "bench.record"),
-    *("bench.cli.sampler_list", "bench.study", "bench.study_file"),
+    *("bench.cli.sampler_list", "bench.column_meanings", "bench.study", "bench.study_file", "models.plugins"),
 )
 
 _STUDY = """

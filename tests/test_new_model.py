@@ -153,5 +153,3 @@ def test_the_example_of_the_readme_goes_from_a_file_of_weights_to_the_error_of_s
     few = ("--samplers", "ddim,heun", "--grids", "trailing", "--evaluations", "20", "--images", "16", "--batch", "16")
     assert _main(monkeypatch, *run, *few, "--device", "cpu") == 0
     assert "heun" in Path("results/tiny/table.md").read_text()
-
-

@@ -100,10 +100,16 @@ def _wheel(project: Path, out: Path) -> zipfile.ZipFile:
     return zipfile.ZipFile(wheel)
 
 
-def test_the_template_of_new_samplers_is_shipped_in_the_wheel(tmp_path: Path) -> None:
-    wheel = _wheel(_ROOT, tmp_path)
-    template = "bench/cli/templates/sampler.py"
-    assert wheel.read(template) == (_ROOT / template).read_bytes()
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    """This package."""
+    return _wheel(_ROOT, tmp_path_factory.mktemp("wheel"))
+
+
+def test_what_new_samplers_and_models_are_made_from_is_shipped_in_the_wheel(wheel: zipfile.ZipFile) -> None:
+    for name in ("sampler.py", "network.py", "card.toml"):
+        template = f"bench/cli/templates/{name}"
+        assert wheel.read(template) == (_ROOT / template).read_bytes()
     assert not [name for name in wheel.namelist() if name.startswith("tests")]
 
 
@@ -116,7 +122,7 @@ def test_the_examples_readme_shows_its_own_test() -> None:
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def installed(wheel: zipfile.ZipFile, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with this package, the example and a broken one, as their wheels have them, and a plugin's files."""
     folder = tmp_path_factory.mktemp("installed")
     broken = tmp_path_factory.mktemp("broken")
@@ -126,7 +132,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, text in _OWN_PACKAGES.items():
         (folder / "theirs" / name).parent.mkdir(exist_ok=True)
         (folder / "theirs" / name).write_text(text)
-    for project in (_ROOT, _EXAMPLE, broken):
+    wheel.extractall(folder)
+    for project in (_EXAMPLE, broken):
         _wheel(project, tmp_path_factory.mktemp("wheel")).extractall(folder)
     return folder
 

@@ -39,7 +39,7 @@ _KINDS: dict[Given, _Kind] = {
         "an index 0 ... train_steps - 1, between two levels a fraction; or edm, flow, vp-continuous, sigma",
         "epsilon",
         '{ kind = "linear", train_steps = 1000 }   # or scaled_linear, cosine, betas',
-        "# round_time = true                      # for a network with a table of whole indices\n",
+        "# round_time = true   # for a network with a table of whole indices\n",
     ),
     "edm": _Kind(
         "log(sigma) / 4 and the scaled state, in EDM's preconditioning",
@@ -50,8 +50,8 @@ _KINDS: dict[Given, _Kind] = {
     "flow": _Kind(
         "time_scale * t, where t = 1 is noise",
         "flow",
-        '{ kind = "flow" }                        # x_t = (1 - t) x_0 + t eps',
-        "time_scale = 1000.0                      # 1.0 for a network that is given t itself\n",
+        '{ kind = "flow" }   # x_t = (1 - t) x_0 + t eps',
+        "time_scale = 1000.0   # 1.0 for a network that is given t itself\n",
     ),
     "vp-continuous": _Kind(
         "time_scale * t of Score SDE's VP",
@@ -109,9 +109,7 @@ def new_model(
     return 0
 
 
-def _said(
-    network: Given, predicts: Predicts | None, classes: int | None, state_key: str | None
-) -> dict[str, object]:
+def _said(network: Given, predicts: Predicts | None, classes: int | None, state_key: str | None) -> dict[str, object]:
     """What the card says of the network, by the words of its template."""
     kind = _KINDS[network]
     return kind._asdict() | {
