@@ -17,6 +17,7 @@ from models import architectures
 from models.architectures import make_network
 from models.card import Card
 from models.description import load_card
+from models.errors import UsageError
 from models.files import sha256_of
 from models.zoo import load_model
 from samplers.registry import load_file
@@ -153,3 +154,15 @@ def test_the_example_of_the_readme_goes_from_a_file_of_weights_to_the_error_of_s
     few = ("--samplers", "ddim,heun", "--grids", "trailing", "--evaluations", "20", "--images", "16", "--batch", "16")
     assert _main(monkeypatch, *run, *few, "--device", "cpu") == 0
     assert "heun" in Path("results/tiny/table.md").read_text()
+
+
+def test_a_network_that_misses_its_config_is_told_that_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _main(monkeypatch, "new-model", "test-mine", "--weights", _weights(Path("mine.safetensors"))) == 0
+    plugin = Path("test-mine/plugin.py")
+    plugin.write_text(plugin.read_text().replace("width=64", 'width=config["width"]'))
+    load_file(plugin)
+    with pytest.raises(UsageError, match=r"card\.toml without a config\.json does not describe .*KeyError: 'width'"):
+        load_model("test-mine", torch.device("cpu"))
+    Path("test-mine/config.json").write_text('{"width": 64}')
+    with pytest.raises(UsageError, match=r"files does not list 'config\.json' with its sha256"):
+        load_model("test-mine", torch.device("cpu"))
