@@ -1,8 +1,8 @@
 """Plugin files, whose own modules may be called anything, `models`, `samplers` and `bench` too.
 
 The networks of DiT, SiT, DDIM and Score SDE lie in a module or package `models`, which in their files has to be theirs.
-So the modules of a plugin belong to a package that is made for its folder: `models.dit` beside the file is
-`sampler_bench_plugin_<hash of the folder>.models.dit`, and the imports in a plugin's files are compiled to that:
+So the modules of a plugin belong to a package that is made for it: `models.dit` beside the file is
+`sampler_bench_plugin_<hash of the file's path>.models.dit`, and the imports in a plugin's files are compiled to that:
 
 - what lies in the plugin's folder comes first; so does what lies in a folder with a package of the name of ours that
   it has put on `sys.path`;
@@ -47,26 +47,24 @@ except ImportError as _not_in_the_plugin:
 
 
 def execute(path: Path) -> None:
-    """Execute a plugin file as a module of its folder's package; whatever it raises goes through."""
+    """Execute a plugin file as a module of its package; whatever it raises goes through."""
     name = f"{_package(path)}.{path.stem.replace('.', '_')}"
     loader = _Loader(name, str(path.absolute()))
     spec = spec_from_file_location(name, path.absolute(), loader=loader)
     assert spec is not None, "a loader is given"
     module = sys.modules[name] = module_from_spec(spec)  # dataclasses look their module up there
     loader.exec_module(module)
+    _own[name.partition(".")[0]].settle()
 
 
 def _package(path: Path) -> str:
-    """The name of the package of a file's folder, which is made where there is none yet."""
+    """The name of the package of a plugin file, which is made where there is none yet."""
     if _FINDER not in sys.meta_path:
         sys.meta_path.insert(0, _FINDER)
-    folder = path.absolute().parent
-    name = PLUGIN + hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16]
+    name = PLUGIN + hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:16]
     if name not in sys.modules:
         sys.modules[name] = module_from_spec(ModuleSpec(name, None, is_package=True))  # without a path for others
-    # a link may lie elsewhere than its file and what is beside that
-    own = _own.setdefault(name, [])
-    own += [each for each in dict.fromkeys((str(folder), str(path.resolve().parent))) if each not in own]
+    _own[name] = _Places(path)
     return name
 
 
@@ -81,7 +79,7 @@ class _Loader(SourceFileLoader):
 
 
 class _Finder(MetaPathFinder):
-    """Finds the modules of the packages that are plugins' folders, without importing anything."""
+    """Finds the modules of plugins' packages, without importing anything."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -89,19 +87,43 @@ class _Finder(MetaPathFinder):
         package, _, inside = fullname.partition(".")
         if not inside or not package.startswith(PLUGIN) or package not in _own:
             return None
-        return _found(fullname, _folders(package, inside) if "." not in inside else path or ())
+        return _found(fullname, _own[package].of(inside) if "." not in inside else path or ())
 
 
 _FINDER = _Finder()
-_own = dict[str, list[str]]()
-"""Where the modules of a plugin's package may lie."""
 
 
-def _folders(package: str, name: str) -> Sequence[str]:
-    """Where a plugin's own modules may lie: its folder, and what it has put on `sys.path` by now."""
-    own = _own[package]
-    own += [each for each in dict.fromkeys(map(os.path.abspath, sys.path)) if each not in own and _is_a_plugins(each)]
-    return [each for each in own if not _is_ours(each)] if name in OURS else own
+class _Places:
+    """Where the modules of a plugin may lie: in its own folder, and in those on `sys.path` that are a plugin's.
+
+    What it puts there while it is executed comes before what was there, and that before what comes there later.
+    """
+
+    def __init__(self, path: Path) -> None:
+        # a link may lie elsewhere than its file and what is beside that
+        self._own = [str(path.absolute().parent), str(path.resolve().parent)]
+        self._before, self._seen, self._settled = {*_on_path()}, list[str](), False
+
+    def of(self, name: str) -> Sequence[str]:
+        """Where to look for a module that no package is around, in order."""
+        now = [each for each in _on_path() if _is_a_plugins(each)]
+        first = self._seen if self._settled else [each for each in now if each not in self._before]
+        self._seen = [*dict.fromkeys((*first, *now, *self._seen))]
+        found = [*self._own, *self._seen]
+        return [each for each in found if not _is_ours(each)] if name in OURS else found
+
+    def settle(self) -> None:
+        """Keep the order of the folders that there are."""
+        self.of("")
+        self._settled = True
+
+
+_own = dict[str, _Places]()
+"""Of each plugin's package."""
+
+
+def _on_path() -> list[str]:
+    return [*map(os.path.abspath, sys.path)]
 
 
 def _is_a_plugins(folder: str) -> bool:
