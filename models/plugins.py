@@ -33,11 +33,11 @@ from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import CodeType, ModuleType
 
+from models.foreign import is_installed
 from models.registry import PLUGIN
 
 OURS = ("bench", "models", "samplers")
 """Our own packages."""
-_INSTALLED = {"site-packages", "dist-packages"}
 
 _EITHER = """
 try: pass
@@ -128,7 +128,7 @@ def _on_path() -> list[str]:
 
 def _is_a_plugins(folder: str) -> bool:
     """Whether a folder on `sys.path` has a package of the name of one of ours that is not ours."""
-    if _INSTALLED.intersection(Path(folder).parts) or _is_ours(folder):
+    if is_installed(Path(folder)) or _is_ours(folder):
         return False
     places = [os.path.join(folder, name) for name in OURS]
     return any(os.path.isfile(f"{each}.py") or (os.path.isdir(each) and _has_code(Path(each))) for each in places)

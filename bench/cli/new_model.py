@@ -9,8 +9,11 @@ from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from bench.escape import terminal_text
 from models.errors import UsageError
 from models.files import sha256_of
+from models.program import called
+from models.writing import naming, write_text
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -103,8 +106,8 @@ def new_model(
     said |= {"weights": names[0] if names else _WEIGHTS} | _said(network, predicts, classes, state_key)
     card, plugin = ((_TEMPLATES / each).read_text(encoding="utf-8") for each in (_CARD, "network.py"))
     plugin = plugin.replace(_NAME, name).replace("channels=3", f"channels={size[0]}")
-    (folder / _CARD).write_text(Template(card).substitute(said), encoding="utf-8")
-    (folder / _PLUGIN).write_text(plugin, encoding="utf-8")
+    write_text(folder / _CARD, Template(card).substitute(said))
+    write_text(folder / _PLUGIN, plugin)
     _tell(name, folder, held)
     return 0
 
@@ -171,7 +174,8 @@ def _put(file: Path, to: Path) -> None:
     try:
         os.link(file.resolve(), to)
     except OSError:
-        shutil.copyfile(file, to)
+        with naming(to):
+            shutil.copyfile(file, to)
 
 
 def _listed(folder: Path, names: list[str]) -> str:
@@ -182,9 +186,13 @@ def _listed(folder: Path, names: list[str]) -> str:
 
 def _tell(name: str, folder: Path, said: str | None) -> None:
     """Print what to do next."""
-    where, plugin = shlex.quote(str(folder)), shlex.quote(str(folder / _PLUGIN))
-    print(f"{folder / _CARD}\n{folder / _PLUGIN}")
-    print(f"its weights hold {said}" if said else f"put its weights there as {_WEIGHTS} and list them under [files]")
+    where, plugin = (terminal_text(shlex.quote(str(each))) for each in (folder, folder / _PLUGIN))
+    print(f"{terminal_text(str(folder / _CARD))}\n{terminal_text(str(folder / _PLUGIN))}")
+    print(
+        f"its weights hold {terminal_text(said)}"
+        if said
+        else f"put its weights there as {_WEIGHTS} and list them under [files]"
+    )
     print("say on the card what the model is, build its network in the plugin, and see whether both are right:")
-    print(f"  run_bench.py check-model {where} --plugin {plugin}")
-    print(f"  run_bench.py run solvers --model {where} --plugin {plugin} --out results/{name}")
+    print(f"  {called()} check-model {where} --plugin {plugin}")
+    print(f"  {called()} run solvers --model {where} --plugin {plugin} --out results/{name}")
