@@ -44,19 +44,31 @@ def test_the_program_is_called_as_it_was_or_could_be(
     assert program.here("uv run --extra train run_bench.py train digits") == f"{extra} train digits"
 
 
-@pytest.mark.usefixtures("wheel")
-def test_hints_of_an_installed_wheel_name_its_command(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("command", "hints"),
+    [
+        ("new-sampler", ("check mine --plugin", "run quick --samplers mine,ddim --plugin")),
+        ("new-model", ("check-model ", "run solvers --model ")),
+    ],
+)
+def test_what_comes_next_is_said_with_the_command_of_an_installed_wheel(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+    hints: tuple[str, ...],
 ) -> None:
-    monkeypatch.setattr(
-        sys, "argv", ["/somewhere/bin/sampler-bench", "new-sampler", "mine", "--out", str(tmp_path / "m.py")]
-    )
+    out = tmp_path / ("mine.py" if command == "new-sampler" else "mine")
+    monkeypatch.setattr(sys, "argv", ["/somewhere/bin/sampler-bench", command, "mine", "--out", str(out)])
     with pytest.raises(SystemExit) as end:
         app.main()
     assert end.value.code == 0
     shown = capsys.readouterr().out
-    assert "  sampler-bench check mine --plugin" in shown
-    assert "  sampler-bench run quick --samplers mine,ddim --plugin" in shown
+    assert all(f"  sampler-bench {hint}" in shown for hint in hints)
+
+
+@pytest.mark.usefixtures("wheel")
+def test_errors_of_an_installed_wheel_name_its_command() -> None:
     card = load_card(ZOO / "digits")
     assert "train the model again with: sampler-bench train digits" in str(missing_file(card, ZOO / "none"))
     digits = load_extractor(Chosen("digits"), None, torch.device("cpu"))

@@ -13,7 +13,7 @@ from bench.escape import terminal_text
 from models.errors import UsageError
 from models.files import sha256_of
 from models.program import called
-from models.writing import naming, write_text
+from models.writing import replacing, write_text
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -174,8 +174,8 @@ def _put(file: Path, to: Path) -> None:
     try:
         os.link(file.resolve(), to)
     except OSError:
-        with naming(to):
-            shutil.copyfile(file, to)
+        with replacing(to) as copy, file.open("rb") as held:
+            shutil.copyfileobj(held, copy)
 
 
 def _listed(folder: Path, names: list[str]) -> str:
