@@ -39,15 +39,16 @@ class ProcessState:
 
     Args:
         aspects: which ones.
+        importing: whether what it is made for is an import, of which all is told.
     """
 
-    def __init__(self, aspects: Sequence[Aspect] = ASPECTS) -> None:
-        self._loaded = len(sys.modules)
+    def __init__(self, aspects: Sequence[Aspect] = ASPECTS, *, importing: bool = False) -> None:
+        self._importing, self._loaded = importing, len(sys.modules)
         self._before = [(aspect, aspect.read()) for aspect in aspects]
 
     def put_back(self) -> list[Change]:
         """Make everything as it was; what was not."""
-        changes, imported = [], len(sys.modules) > self._loaded
+        changes, imported = [], len(sys.modules) > self._loaded and not self._importing
         for aspect, before in self._before:
             after = aspect.read()
             if after == before:
@@ -90,7 +91,7 @@ def put_back(who: str) -> Iterator[None]:
     Args:
         who: in words that "changed" follows.
     """
-    kept: Sequence[Kept] = (ProcessState(), KeptFunctions())
+    kept: Sequence[Kept] = (ProcessState(importing=True), KeptFunctions())
     try:
         yield
     finally:
