@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shlex
 import shutil
 from pathlib import Path
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _NAME = "my-model"  # as the plugin's template has it
-_USABLE = re.compile(r"[a-z0-9][a-z0-9+_-]{0,39}")
 _CARD, _PLUGIN, _WEIGHTS = "card.toml", "plugin.py", "weights.safetensors"
 _SHAPE = (3, 32, 32)
 
@@ -125,11 +123,9 @@ def _said(network: Given, predicts: Predicts | None, classes: int | None, state_
 
 def _refuse(name: str, folder: Path, shape: tuple[int, ...], classes: int | None) -> None:
     """UsageError for what cannot be written, or is there already."""
-    if not _USABLE.fullmatch(name):
-        raise UsageError(
-            f"{name!r} cannot name a model; expected up to 40 lower-case letters, digits, '+', '-' and '_', the first "
-            "a letter or digit, such as 'my-model'"
-        )
+    from models.names import check_name
+
+    check_name(name, "model")
     if len(shape) != 3 or min(shape) < 1:
         raise UsageError(f"--shape {','.join(map(str, shape))}: expected channels, height and width, such as 3,32,32")
     if classes is not None and classes < 1:
