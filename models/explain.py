@@ -60,7 +60,7 @@ def faults(error: ValidationError, content: object = None) -> list[Fault]:
         found.setdefault(place, []).append(dict(part))
     # of what may be of several types, the one that it nearly is says where
     innermost = [place for place in found if not any(each[: len(place)] == place != each for each in found)]
-    told = [_told(place, found[place]) for place in innermost]
+    told = [_told(place, found[place], content) for place in innermost]
     return told if content is None else in_order(told, content)
 
 
@@ -78,12 +78,13 @@ def shown(value: object) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
 
 
-def _told(place: Place, parts: list[dict[str, Any]]) -> Fault:
+def _told(place: Place, parts: list[dict[str, Any]], content: object) -> Fault:
     texts = dict.fromkeys(part["msg"].removeprefix("Value error, ") for part in parts)  # before our own words
     first = parts[0]
     # what we say about a name or a specification ourselves says which
     said = first["type"] in _NO_VALUE or isinstance(first.get("ctx", {}).get("error"), UsageError)
-    said = said or (first["type"] == "value_error" and isinstance(first["input"], dict))  # about several of its keys
+    # of a table in a file, several keys of which do not go together
+    said = said or (content is not None and first["type"] == "value_error" and isinstance(first["input"], dict))
     return Fault(place, " or ".join(texts) + ("" if said else f", got {shown(first['input'])}"), first["type"])
 
 
