@@ -251,7 +251,7 @@ def test_a_run_that_is_ended_leaves_nothing_behind_and_the_command_it_names_goes
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bench.cli.run.report.FORMATS", ("md",))
-    study, out = tmp_path / "study.toml", tmp_path / "my runs"
+    study, out = tmp_path / "study.toml", tmp_path / "my runs" / "a"
     study.write_text(_STUDY)
     process = _started(sys.executable, "-c", _AT_ONCE, "run", str(study), "--out", str(out), "--force")
     while not list(out.glob("cells/*.json")) and process.poll() is None:

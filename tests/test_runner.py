@@ -320,7 +320,7 @@ def test_a_published_value_finds_its_cell_where_there_is_no_range_to_clip_to(tmp
     """The two blocks' cells differ in clipping only, which the exact model has not: they are one."""
     text = _STUDY.replace('"digits"', '"digits-mixture"').replace('sampler = "ddpm"', 'sampler = "ddim"')
     block = '[[block]]\nsamplers = ["ddim"]\ngrids = ["trailing"]\nsteps = [6]\n'
-    blocks = f'{block}published = {{ source = "a paper", values = [1.0] }}\n{block}clip = false\n'
+    blocks = f'{block}published = {{ source = "a paper", column = "law_fd", values = [1.0] }}\n{block}clip = false\n'
     text = text.partition("[[block]]")[0].replace("batch = 16", 'batch = 16\nmetrics = ["law"]')
     outcome, _, _ = _run(parse_study(text + blocks, "test", Overrides()), tmp_path / "run")
     manifest = RunFolder(tmp_path / "run").manifest()
