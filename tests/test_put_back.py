@@ -210,3 +210,21 @@ def test_what_a_library_changes_where_it_is_first_imported_is_put_back_and_accus
 def _within(change: Callable[[], object]) -> None:
     with unchanged("mine", ProcessState()):
         change()
+
+
+def test_functions_that_torch_itself_replaces_where_it_first_compiles_stay_and_accuse_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    module: Any = nn.Module
+    kept = KeptFunctions()
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "manual_seed", torch._disable_dynamo(torch.manual_seed))  # type: ignore[attr-defined]
+        for name in ("__init__", "__setstate__"):
+            patch.setattr(module, name, getattr(module, name))
+        patch.delattr(module, "___has_generation_tag_patch", raising=False)
+        guard = importlib.import_module("torch._dynamo.mutation_guard")
+        guard.install_generation_tagging_init()
+        patched = module.__init__
+        assert patched.__module__ == guard.__name__
+        assert kept.put_back() == []
+        assert module.__init__ is patched

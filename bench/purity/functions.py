@@ -5,6 +5,7 @@ import sys
 import time
 from functools import lru_cache
 from operator import is_
+from pathlib import Path
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
@@ -19,6 +20,8 @@ _LIBRARIES: tuple[ModuleType, ...] = (
     *(torch, torch.linalg, torch.fft, torch.special, nn.functional, nn.init),
 )
 _WITH_CLASSES = ("bench.", "models.", "samplers.", "diffusers.models.", "diffusers.schedulers.", "torch.nn.modules.")
+_COMPILER = tuple(str(Path(torch.__file__).parent / each) for each in ("_dynamo", "_compile.py"))
+"""Where the functions stand that torch itself puts in the place of others once something is compiled: they stay."""
 _MISSING = object()
 _Namespace = ModuleType | type
 
@@ -63,7 +66,12 @@ def _replaced(namespace: _Namespace, before: dict[str, Any]) -> list[str]:
     if isinstance(namespace, type):  # what is new there may hide what was inherited
         added = [name for name in now if name not in before and callable(now[name])]
         found += [name for name in added if any(name in vars(base) for base in namespace.__mro__[1:])]
-    return found
+    return [name for name in found if not _is_of_the_compiler(now.get(name))]
+
+
+def _is_of_the_compiler(value: object) -> bool:
+    code = getattr(value, "__code__", None)
+    return code is not None and str(code.co_filename).startswith(_COMPILER)
 
 
 def _is_function(value: object) -> bool:
