@@ -221,7 +221,9 @@ def test_functions_that_torch_itself_replaces_where_it_first_compiles_stay_and_a
         patch.setattr(torch, "manual_seed", torch._disable_dynamo(torch.manual_seed))  # type: ignore[attr-defined]
         for name in ("__init__", "__setstate__"):
             patch.setattr(module, name, getattr(module, name))
-        patch.delattr(module, "___has_generation_tag_patch", raising=False)
+        flag = "___has_generation_tag_patch"
+        patch.setattr(module, flag, True, raising=False)  # so that it is absent again afterwards where it was
+        patch.delattr(module, flag)
         guard = importlib.import_module("torch._dynamo.mutation_guard")
         guard.install_generation_tagging_init()
         patched = module.__init__
