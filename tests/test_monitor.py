@@ -129,6 +129,7 @@ def test_a_run_that_starts_on_a_busy_machine_says_so_with_load_and_threads(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("os.getloadavg", lambda: (2.61, 1.0, 1.0))
+    monkeypatch.setattr("torch.get_num_threads", lambda: 2)
     host = host_of(machine)
     arrived = host.read()
     machine.passes(3.0, own=2.5, others=1.5)
@@ -136,7 +137,9 @@ def test_a_run_that_starts_on_a_busy_machine_says_so_with_load_and_threads(
     assert line.startswith(
         "the machine is busy: others use 25 % of the 2 processors (load 2.6 in the last minute), beside"
     )
-    assert f"the network's {torch.get_num_threads()} threads" in line
+    assert "beside the network's 2 threads. All" in line
+    monkeypatch.setattr("torch.get_num_threads", lambda: 1)
+    assert "beside the network's 1 thread. All" in at_start(host, arrived, CPU)[0]
     assert at_start(host, arrived, torch.device("cuda")) == []  # where one processor is enough
     machine.passes(3.0, others=5.9)
     assert "others use 62 %" in at_start(host, arrived, torch.device("cuda"))[0]

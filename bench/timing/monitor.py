@@ -106,7 +106,7 @@ def at_start(host: HostLoad, since: HostReading, device: torch.device) -> list[s
     share, on_cpu = host.share_of_others(since, now), device.type == "cpu"
     limit, found = OTHERS if on_cpu else OTHERS_BESIDE_GPU, list[str]()
     if share is not None and now.at - since.at >= WINDOW_S and share > limit:
-        beside = f", beside the network's {threads} threads" if on_cpu else ""
+        beside = f", beside the network's {threads} thread{'s' * (threads != 1)}" if on_cpu else ""
         found.append(
             f"the machine is busy: others use {_percent(share)} of the {there} processors (load "
             f"{os.getloadavg()[0]:.1f} in the last minute){beside}. All takes longer, and what is timed is marked as "
