@@ -187,9 +187,10 @@ def test_a_solution_is_solved_again_when_a_package_changes_that_its_network_is_m
 def test_a_mode_is_not_called_compiled_where_nothing_is_compiled(
     monkeypatch: pytest.MonkeyPatch, variable: str
 ) -> None:
-    if variable == "the configuration":
-        monkeypatch.setattr(torch._dynamo.config, "disable", True)
-    else:
+    configured = variable == "the configuration"
+    if not configured:
         monkeypatch.setenv(variable, "1")
-    with pytest.raises(UsageError, match=r"mode fp32\+compile: torch.compile is switched off"):
-        check_mode(parse_mode("compile"), load_card(ZOO / "digits"), _CPU)
+    # not by monkeypatch, which deletes the setting in undoing that, and torch then knows it no more
+    with torch._dynamo.config.patch(disable=configured):  # type: ignore[no-untyped-call]
+        with pytest.raises(UsageError, match=r"mode fp32\+compile: torch.compile is switched off"):
+            check_mode(parse_mode("compile"), load_card(ZOO / "digits"), _CPU)
