@@ -97,7 +97,7 @@ def test_what_cannot_be_written_is_refused_and_nothing_is_overwritten(
 def test_the_plugin_in_the_readme_conforms(tmp_path: Path) -> None:
     (code,) = (
         block
-        for block in re.findall(r"```python\n(.*?)```", (_ROOT / "README.md").read_text(), re.DOTALL)
+        for block in re.findall(r"```python\n(.*?)```", (_ROOT / "samplers" / "README.md").read_text(), re.DOTALL)
         if '@register("mine")' in block
     )
     (tmp_path / "mine.py").write_text(code)
