@@ -12,6 +12,7 @@ import torch
 from report_records import QUICK, write_run
 
 from bench.cli import app, entry
+from bench.cli.progress import output
 from bench.environment import describe
 
 _ROOT = Path(__file__).parent.parent
@@ -76,3 +77,28 @@ def test_a_record_names_the_command_whatever_its_bytes_are(monkeypatch: pytest.M
     command = describe(torch.device("cpu"))["command"]
     assert isinstance(command, str)
     assert shlex.split(command) == ["run_bench.py", "größe", "\ufffd"]
+
+
+def test_a_reader_that_has_read_enough_ends_a_command_without_a_word_and_a_full_disk_is_told() -> None:
+    command = [sys.executable, "run_bench.py", "list", "metrics", "--json"]
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as unread:
+        done = subprocess.run(command, cwd=_ROOT, stdout=unread, stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stderr) == (141, b"")
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(command, cwd=_ROOT, stdout=full, stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stderr.count(b"\n")) == (2, 1)
+    assert b"error: [Errno 28] No space left on device" in done.stderr
+
+
+def test_a_table_that_nobody_reads_any_more_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As that of a run, whose files are still to be written."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as unread:
+        monkeypatch.setattr(sys, "stdout", unread)
+        console = output()
+        console.print("text")
+        console.print("more")
+        assert console.quiet

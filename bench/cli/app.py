@@ -13,6 +13,7 @@ from bench.cli.interrupt import interruptible, tell
 from bench.cli.making import reference, train
 from bench.cli.new_model import new_model
 from bench.cli.plugins import load_plugins
+from bench.cli.progress import output, silence
 from bench.cli.tune import tune
 from bench.cli.values import exact
 from bench.cli.versus import versus
@@ -22,6 +23,8 @@ from models.foreign import told
 from models.program import called
 
 FAILED, USAGE = 1, 2
+_UNREAD = 141
+"""128 and the number of SIGPIPE, as of a program that this ends."""
 
 app = App(
     name=called(),
@@ -30,6 +33,7 @@ app = App(
     help_format="markdown",
     version=lambda: version("sampler-bench"),
     suppress_keyboard_interrupt=False,
+    console=output(),
     default_parameter=Parameter(negative=(), converter=exact),
 )
 
@@ -226,10 +230,13 @@ def main() -> None:
     try:
         with interruptible():
             status = app(sys.argv[1:], exit_on_error=False, print_error=False, result_action="return_value")
+            sys.stdout.flush()
     except (UsageError, CycloptsError) as error:
         print(f"error: {terminal_text(str(error))}", file=sys.stderr)
         status = USAGE
     except OSError as error:
+        if _unread(error):
+            sys.exit(_UNREAD)
         print(f"error: {terminal_text(str(error))}; what is finished is kept", file=sys.stderr)
         status = USAGE
     except (MemoryError, RuntimeError) as error:
@@ -240,6 +247,17 @@ def main() -> None:
         print(f"error: something that was asked ended the program: {told(error)}", file=sys.stderr)
         status = FAILED
     sys.exit(status or 0)
+
+
+def _unread(error: OSError) -> bool:
+    """Whether that came of an output that nobody reads any more. What is left of one that fails goes nowhere."""
+    closed = isinstance(error, BrokenPipeError)
+    try:
+        print(end="\n" if closed else "", flush=True)
+    except OSError:
+        silence()
+        return closed
+    return False
 
 
 def _out_of_memory(error: Exception) -> int:

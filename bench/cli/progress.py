@@ -1,5 +1,8 @@
 """Progress on stderr, drawn between timed calls only, and what is printed on stdout."""
 
+import os
+import sys
+
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -19,12 +22,28 @@ from bench.escape import plain_line
 _WIDTH = 120
 """Columns of a log, which has no edge to wrap at."""
 
+
+class _Console(Console):
+    """One that falls silent when nobody reads it any more, and ends nothing: what is done besides is to be finished."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        silence()
+
+
+def silence() -> None:
+    """Let what is still printed go nowhere: `| head` has read enough."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
 errors = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
 
 def output(*, quiet: bool = False, soft_wrap: bool = False) -> Console:
     """Standard output, on which text is printed as it is."""
-    console = Console(highlight=False, emoji=False, quiet=quiet, soft_wrap=soft_wrap)
+    console = _Console(highlight=False, emoji=False, quiet=quiet, soft_wrap=soft_wrap)
     if not console.is_terminal:
         console.width = _WIDTH
     return console
