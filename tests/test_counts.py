@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -207,3 +207,25 @@ def test_a_sampler_that_says_that_it_is_deterministic_draws_no_noise(tmp_path: P
     assert (outcome.measured, outcome.failed) == (2, 1)
     said = "WrongNoise: noisy says that it is not stochastic, but draws noise"
     assert str(frame.loc["noisy", "error"]).startswith(said)
+
+
+@dataclass(frozen=True)
+class Remembers(DDIM):
+    """Adams-Bashforth whose history is not its call's but its own: a batch begins with that of the last one."""
+
+    past: list[Any] = field(default_factory=list)
+
+    def step(self, model: Denoiser, x: Tensor, t: Level, s: Level, noise: Noise) -> Tensor:
+        self.past.append(model(x, t).eps)
+        now: Tensor = self.past[-1]
+        before: Tensor = self.past[-2:][0]
+        eps = 1.5 * now - 0.5 * before if now.shape == before.shape else now
+        return s.alpha / t.alpha * (x - t.sigma * eps) + s.sigma * eps
+
+
+def test_a_sampler_that_keeps_its_history_from_one_batch_to_the_next_is_named(tmp_path: Path) -> None:
+    register("remembers")(Remembers)
+    outcome, frame = _run(tmp_path, "remembers", "repeats = 0")
+    assert (outcome.measured, outcome.failed) == (2, 1)
+    said = "its own past; it was put back: a sampler has to leave it as it was"
+    assert list(frame["error"].dropna()) == [f"Impure: remembers[past=[]] changed {said}"]
