@@ -9,6 +9,7 @@ from torch import Tensor
 
 from bench.generation import Generation
 from bench.images import preview_kind, preview_size, to_uint8
+from bench.purity.itself import KeptSampler
 from bench.purity.unchanged import KeptFunctions, ProcessState, unchanged
 from bench.resolve import Resolved
 from bench.rig import PLAIN, Rig
@@ -53,7 +54,8 @@ def measure(
     model, sampler, name = resolved.model, resolved.sampler, resolved.cell.sampler
     with unchanged(name, ProcessState()):  # asked before its images are made, which takes long
         said, declared = about(name, sampler), declared_evaluations(name, sampler, resolved.levels)
-    with arithmetic(resolved.mode.precision), unchanged(name, rig.weights, KeptFunctions()):
+    watched = (rig.weights, KeptFunctions(), KeptSampler(sampler))
+    with arithmetic(resolved.mode.precision), unchanged(name, *watched):
         trajectory = Trajectory(rig, resolved, graphs if resolved.mode.graph else None)
         generation = Generation(trajectory, rig.study.images, rig.batch, fixed=resolved.mode.fixed_batch)
         score, kept, first, wanted = Score(rig, model), list[Tensor](), 0.0, preview_size(model.card.shape)

@@ -136,7 +136,7 @@ def sample(
     noise = _CountingNoise(0, numbers)
     x = noise(torch.empty(len(numbers), *SHAPE, dtype=torch.float64)) * schedule.prior_std(levels[0])
     noise.draws = 0
-    evaluate, evaluated = counted(steady(network, "it"))
+    evaluate, evaluated = counted(steady(network, "it"), SHAPE)
     start = x.clone()
     result, changed = call(sampler, Denoiser(evaluate, "sample", schedule), x, levels, noise, {"the law": network})
     return _Run(x, start, result, evaluated() / len(x), changed, noise)

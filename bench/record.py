@@ -51,13 +51,14 @@ def write_sealed(path: Path, content: dict[str, Any]) -> None:
 _ELSEWHERE = "choose another folder with --out"
 
 
-def read_sealed(path: Path, schema: int = SCHEMA, instead: str = _ELSEWHERE) -> Any:
+def read_sealed(path: Path, schema: int = SCHEMA, instead: str = _ELSEWHERE, *, sealed: bool = False) -> Any:
     """The content of a file with a digest, or of one that an older version wrote without.
 
     Args:
         path: the file.
         schema: the newest that this version reads.
         instead: what to do about a newer one but to upgrade.
+        sealed: whether it has to have a digest, as what this version writes has.
 
     Raises:
         OSError: there is no such file, or it cannot be read.
@@ -69,6 +70,8 @@ def read_sealed(path: Path, schema: int = SCHEMA, instead: str = _ELSEWHERE) -> 
         _refuse_newer(path, content, schema, instead)
         if isinstance(content, dict):
             digest = json_sha256(content, _DIGEST)
+            if sealed and _DIGEST not in content:
+                raise ValueError("it is not what was written: its digest is missing")
             if content.pop(_DIGEST, digest) != digest:
                 raise ValueError("it is not what was written: its digest is another")
     except RecursionError:
@@ -143,6 +146,10 @@ class RunFolder:
             raise UsageError(f"{self._manifest} is damaged: {reason}; run the study again")
         return dict(content)
 
+    def _is_sealed(self) -> bool:
+        """Whether the manifest, which is there, has a digest: then a version that gives one has written all records."""
+        return _DIGEST in json.loads(self._manifest.read_text(encoding="utf-8"))
+
     def refuse_newer(self) -> None:
         """NewerRun if a newer version has written this run; a folder without one, or with a damaged one, is fine."""
         try:
@@ -172,19 +179,20 @@ class RunFolder:
         """Where the first images of a cell are."""
         return self.cells / f"{cell}.png"
 
-    def read(self, cell: str, identity: Mapping[str, Any] | None = None) -> Record | None:
+    def read(self, cell: str, identity: Mapping[str, Any] | None = None, *, sealed: bool = False) -> Record | None:
         """The record of a cell, or None if there is none or it is broken, which `broken` then says.
 
         Args:
             cell: its id.
-            identity: columns that it has to have; None: whatever it says.
+            identity: columns that it has to have, with the hash of this version's code; None: whatever it says.
+            sealed: whether it has to have a digest; where an identity is given it has to.
 
         Raises:
             NewerRun: a newer version has written it.
         """
         path = self.cells / f"{cell}.json"
         try:
-            record = read_sealed(path)
+            record = read_sealed(path, sealed=sealed or identity is not None)
             if (reason := fault_of(record, cell, identity)) is None:
                 return dict(record)
         except FileNotFoundError:
@@ -212,7 +220,8 @@ class RunFolder:
         """The records of the manifest's cells that are there, a row each, in the order of the study."""
         import pandas as pd  # a second of import: only where records become a table
 
-        records = [record for cell in self.manifest()["cells"] if (record := self.read(cell)) is not None]
+        cells, sealed = self.manifest()["cells"], self._is_sealed()
+        records = [record for cell in cells if (record := self.read(cell, sealed=sealed)) is not None]
         return pd.DataFrame.from_records(records)
 
 

@@ -35,7 +35,8 @@ _PARAMETERS: dict[str, tuple[NetworkKind, ...]] = {
 Variance = Literal["fixed_small", "fixed_small_log", "fixed_large", "fixed_large_log", "learned", "learned_range"]
 """The variance of a reverse step, in diffusers' words."""
 
-_Side = Annotated[int, Field(ge=1)]
+_Side = Annotated[int, Field(ge=1, le=65_536)]
+_Classes = Annotated[int, Field(ge=1, lt=2**31)]
 _Pair = Annotated[tuple[float, float], Field(strict=False)]
 
 
@@ -88,7 +89,7 @@ class Card(FolderCard):
     raw_prediction: Literal["epsilon", "v_prediction"] | None = None
     clip: ClipRange | None = Field(default=None, strict=False)
     value_range: _Pair = (-1.0, 1.0)
-    classes: int | None = Field(default=None, ge=1)
+    classes: _Classes | None = None
     variance: str | None = None
     schedule: ScheduleCard
     weights: str | None = None
@@ -179,7 +180,7 @@ class Changes(Strict):
     clip: _Pair | Literal[False] | None = None
     value_range: _Pair | None = None
     schedule: ScheduleCard | None = None
-    classes: int | None = Field(default=None, ge=1)
+    classes: _Classes | None = None
     variance: Variance | None = None
     round_time: bool | None = None
     weights_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")

@@ -5,6 +5,7 @@ google/ddpm-cifar10-32, where everything lies at the root. Only pixel-space `UNe
 here; a pipeline with anything else in it (text, latents, transformers) is refused by name.
 """
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from models.schedule_cards import DISCRETE
 from models.scheduler_config import read_scheduler
 from models.sources import CONFIG, PIPELINE, WEIGHTS, Source
 
+_AVERAGE = "unet_ema"
+"""Where diffusers' training scripts save what they average."""
 _SCHEDULER = "scheduler_config.json"
 _BIN = "diffusion_pytorch_model.bin"
 _SUPPORTED = "a pipeline of a UNet2DModel and a scheduler (DDPMPipeline and its like), in pixels"
@@ -49,6 +52,12 @@ def find_layout(folder: Path) -> Layout:
     if (folder / PIPELINE).is_file():
         _check_pipeline(folder / PIPELINE)
     unet = "unet" if (folder / "unet" / CONFIG).is_file() else ""
+    if unet and (folder / _AVERAGE / CONFIG).is_file():
+        warnings.warn(
+            f"{folder}: the weights in {unet}/ are used, not their average over the training in {_AVERAGE}/ beside "
+            f"it, which is mostly better; to use that give a folder where it is called {unet}",
+            stacklevel=2,
+        )
     config = folder / unet / CONFIG
     if not config.is_file():
         raise UsageError(f"{folder} has no network: neither unet/{CONFIG} nor {CONFIG}; expected {_SUPPORTED}")

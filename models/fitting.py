@@ -34,11 +34,14 @@ def fit(network: nn.Module, state: Mapping[str, Tensor], origin: str, ignore: Se
             give them on.
 
     Raises:
-        UsageError: tensors that are missing, left over or of another shape; a pattern that matches nothing left over.
+        UsageError: tensors that are missing, left over, of another shape or no real numbers; a pattern that matches
+            nothing left over.
     """
     own = network.state_dict().keys()
     named = _unwrapped(own, state, origin)
     passed_over = _ignored([name for name in named if name not in own], ignore or (), origin)
+    real = floats(network)
+    refuse_codes([name for name in named if name in real and not named[name].is_floating_point()], origin)
     try:
         # strict only below, as its own message lists what is missing for pages before it comes to what is left over
         found = network.load_state_dict({name: named[name] for name in named if name not in passed_over}, strict=False)
@@ -46,6 +49,23 @@ def fit(network: nn.Module, state: Mapping[str, Tensor], origin: str, ignore: Se
         raise UsageError(f"{_NO_FIT.format(origin)}: {shortened(str(error))}") from None
     if found.missing_keys or found.unexpected_keys:
         raise misfit(found.missing_keys, found.unexpected_keys, origin, may_ignore=ignore is not None)
+
+
+def floats(network: nn.Module) -> set[str]:
+    """The names of a network's tensors of real numbers."""
+    return {name for name, tensor in network.state_dict().items() if tensor.is_floating_point()}
+
+
+def refuse_codes(names: Sequence[str], origin: str) -> None:
+    """UsageError for tensors that are real numbers in the network, but codes of these, or complex, in the file.
+
+    torch would copy integers as if they were the weights, and the real parts of complex numbers.
+    """
+    if names:
+        raise UsageError(
+            f"{origin}: {len(names)} of its tensors are no real numbers ({_listed(names)}), as those of quantised or "
+            "packed weights are; export the weights in float32, bfloat16 or float16"
+        )
 
 
 _NO_FIT = "the weights in {} do not fit the network of its config"

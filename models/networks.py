@@ -5,7 +5,7 @@ The blocks are diffusers', or a plugin's (`models/architectures.py`); what stand
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -96,16 +96,28 @@ class ConditionedNetwork:
         return _run(self.module, x, self.condition(at), labels)
 
 
-def counted(network: Callable[..., Tensor]) -> tuple[Callable[..., Tensor], Callable[[], int]]:
+def counted(
+    network: Callable[..., Tensor], shape: Sequence[int] | None = None
+) -> tuple[Callable[..., Tensor], Callable[[], int]]:
     """The network, and what says how many images it has evaluated since.
 
     Whoever samples is given the first alone. It has no attribute that holds the count or the network, so that neither
     can be set or gone round by whoever has it, and a denoiser's own network counts as well as the denoiser.
+
+    Args:
+        network: whose evaluations are counted.
+        shape: (C, H, W) that an image has to have; None: any. A network of convolutions takes smaller ones, which cost
+            less, and several put together into one, which count as one: it then raises a ValueError.
     """
-    images = 0
+    images, expected = 0, None if shape is None else tuple(shape)
 
     def evaluate(x: Tensor, at: Level, *labels: Tensor) -> Tensor:
         nonlocal images
+        if expected is not None and x.shape[1:] != expected:
+            raise ValueError(
+                f"the network was asked about states of shape {tuple(x.shape[1:])}; expected {expected}: evaluations "
+                "are counted by the image, and those of others would be cheaper or dearer"
+            )
         images += x.shape[0]
         return network(x, at, *labels)
 

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from models.schedule import VE, ContinuousVP, DiscreteVP, Flow, GeometricVE, Schedule
 
 _Beta = Annotated[float, Field(gt=0, lt=1)]
+_Steps = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
 class Strict(BaseModel):
@@ -19,7 +20,7 @@ class LinearBetas(Strict):
     """DDPM's: beta linear in the index of T = train_steps discrete levels."""
 
     kind: Literal["linear"]
-    train_steps: int = Field(ge=1)
+    train_steps: _Steps
     beta_start: _Beta = 1e-4
     beta_end: _Beta = 0.02
 
@@ -31,7 +32,7 @@ class ScaledLinearBetas(Strict):
     """Latent diffusion's: sqrt(beta) linear in the index."""
 
     kind: Literal["scaled_linear"]
-    train_steps: int = Field(ge=1)
+    train_steps: _Steps
     beta_start: _Beta = 1e-4
     beta_end: _Beta = 0.02
 
@@ -43,7 +44,7 @@ class CosineBetas(Strict):
     """Improved DDPM's, which diffusers calls squaredcos_cap_v2."""
 
     kind: Literal["cosine"]
-    train_steps: int = Field(ge=1)
+    train_steps: _Steps
 
     def build(self) -> DiscreteVP:
         return DiscreteVP.cosine(self.train_steps)

@@ -95,6 +95,13 @@ def _clip(config: dict[str, Any], changes: Changes, origin: str) -> tuple[float,
     return (-bound, bound)
 
 
+def _steps(config: dict[str, Any], origin: str) -> int:
+    found = config.get("num_train_timesteps")
+    if type(found) is not int or found < 1:
+        raise UsageError(f"{origin}: num_train_timesteps {found!r}; expected a whole number above zero")
+    return found
+
+
 def _number(config: dict[str, Any], name: str, origin: str, default: float | None = None) -> float:
     found = config.get(name, default)
     if isinstance(found, bool) or not isinstance(found, int | float) or not 0.0 < found < math.inf:
@@ -122,7 +129,9 @@ def _betas(scheduler: Any, config: dict[str, Any], origin: str) -> dict[str, Any
             f"{origin}: rescale_betas_zero_snr, a terminal SNR of exactly zero is not supported, as nothing of the "
             "image is left there. Give a schedule that ends above it in the study's [checkpoint] table"
         )
-    total, trained, kind = config["num_train_timesteps"], config.get("trained_betas"), config["beta_schedule"]
+    total, trained, kind = _steps(config, origin), config.get("trained_betas"), config["beta_schedule"]
+    if trained is not None and not isinstance(trained, list):
+        raise UsageError(f"{origin}: trained_betas {trained!r}; expected a list of {total} numbers")
     ends = {"beta_start": float(config["beta_start"]), "beta_end": float(config["beta_end"])}
     schedules: dict[str, dict[str, Any]] = {
         "linear": {"kind": "linear", "train_steps": total} | ends,
@@ -171,7 +180,7 @@ def _multistep_flow(scheduler: Any, config: dict[str, Any], changes: Changes, or
 def _flow(scheduler: Any, config: dict[str, Any], changes: Changes, origin: str) -> dict[str, Any]:
     if config.get("invert_sigmas"):
         raise UsageError(f"{origin}: invert_sigmas, a path that runs the other way, is not supported")
-    total = config["num_train_timesteps"]
+    total = _steps(config, origin)
     return {
         "network": "flow",
         "parametrisation": changes.parametrisation or "flow",
@@ -190,7 +199,7 @@ def _edm(scheduler: Any, config: dict[str, Any], changes: Changes, origin: str) 
         "raw_prediction": None if raw == "epsilon" else raw,
         "sigma_data": _number(config, "sigma_data", origin),
         "clip": _clip(config, changes, origin),
-        "schedule": changes.schedule or _exploding(config),
+        "schedule": changes.schedule or _exploding(config, origin),
     }
 
 
@@ -200,7 +209,7 @@ def _consistency(scheduler: Any, config: dict[str, Any], changes: Changes, origi
         "parametrisation": "sample",
         "sigma_data": _number(config, "sigma_data", origin),
         "clip": (-1.0, 1.0) if config["clip_denoised"] else None,
-        "schedule": changes.schedule or _exploding(config),
+        "schedule": changes.schedule or _exploding(config, origin),
     }
 
 
@@ -210,12 +219,12 @@ def _score(scheduler: Any, config: dict[str, Any], changes: Changes, origin: str
         "parametrisation": changes.parametrisation or "score",
         "value_range": (0.0, 1.0),  # as ScoreSdeVePipeline reads its images
         "schedule": changes.schedule
-        or _exploding(config) | {"kind": "ve-geometric", "t_min": float(config["sampling_eps"])},
+        or _exploding(config, origin) | {"kind": "ve-geometric", "t_min": _number(config, "sampling_eps", origin)},
     }
 
 
-def _exploding(config: dict[str, Any]) -> dict[str, Any]:
-    return {"kind": "ve", "sigma_min": float(config["sigma_min"]), "sigma_max": float(config["sigma_max"])}
+def _exploding(config: dict[str, Any], origin: str) -> dict[str, Any]:
+    return {"kind": "ve"} | {name: _number(config, name, origin) for name in ("sigma_min", "sigma_max")}
 
 
 _Reader = Callable[[Any, dict[str, Any], Changes, str], dict[str, Any]]

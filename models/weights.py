@@ -7,20 +7,20 @@ Weights are safetensors, in one file or in shards with an index, or state dicts 
 import logging
 import pickle
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeGuard
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from models.diffusers_folder import Layout
 from models.errors import UsageError
 from models.files import INDEX, how_to_convert, refuse_programs, shards_of
-from models.fitting import fit, is_wrapped, misfit
+from models.fitting import fit, is_wrapped, misfit, refuse_codes
 from models.fitting import shortened as shortened
 
 _CLASS = re.compile(r"GLOBAL (\S+)")
@@ -50,8 +50,9 @@ def load_state(path: Path, key: str | None = None) -> dict[str, Tensor]:
     """
     refuse_programs(path)
     if path.name.endswith(INDEX):
-        parts = [load_tensors(path.parent / name) for name in shards_of(path)]
-        content: object = {name: tensor for part in parts for name, tensor in part.items()}
+        parts = {name: load_tensors(path.parent / name) for name in shards_of(path)}
+        _refuse_twice(parts, str(path))
+        content: object = {name: tensor for part in parts.values() for name, tensor in part.items()}
     elif path.suffix.lower() == ".safetensors":
         content = load_tensors(path)
     else:
@@ -187,6 +188,31 @@ def _errors_alone(logger: str) -> Iterator[None]:
         found.setLevel(before)
 
 
+def _refuse_twice(parts: Mapping[str, Iterable[str]], origin: str) -> None:
+    """UsageError for a tensor that is in two of the files that an index lists: one of them is of another save."""
+    seen = dict[str, str]()
+    for file, names in parts.items():
+        for name in names:
+            if name in seen:
+                raise UsageError(
+                    f"{origin}: {name} is in {seen[name]} and in {file}, and which one is meant is not known; save the "
+                    "weights into an empty folder"
+                )
+            seen[name] = file
+
+
+def _real(path: Path) -> dict[str, bool]:
+    """Whether each tensor of a file of weights has real numbers; of safetensors nothing but the header is read."""
+    if path.suffix.lower() != ".safetensors":
+        return {name: tensor.is_floating_point() for name, tensor in load_state(path).items()}
+    try:
+        with safe_open(path, framework="pt") as file:
+            kinds = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118  (no mapping)
+    except (SafetensorError, OSError):
+        return {}  # who reads the rest says so
+    return {name: kind.startswith(("F", "BF")) for name, kind in kinds.items()}
+
+
 def load_unet(folder: Path, layout: Layout, weights: list[str]) -> nn.Module:
     """The network with its weights, by diffusers itself, which knows what older releases called them.
 
@@ -198,8 +224,10 @@ def load_unet(folder: Path, layout: Layout, weights: list[str]) -> nn.Module:
     safe, origin = ".safetensors" in weights[0], folder / weights[0]
     for name in weights:
         refuse_programs(folder / name)
-        if not safe and not name.endswith(INDEX):
-            load_state(folder / name)  # for our own refusals: diffusers gives no reason
+    # for our own refusals: diffusers gives no reason, or takes what it finds
+    parts = {name: _real(folder / name) for name in weights if not name.endswith(INDEX)}
+    _refuse_twice(parts, str(origin))
+    refuse_codes([name for part in parts.values() for name, real in part.items() if not real], str(origin))
     try:
         with _errors_alone("diffusers.models.modeling_utils"):  # which also logs pages of names that do not fit
             unet, info = UNet2DModel.from_pretrained(

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import json
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from matplotlib.text import Text
 from PIL import Image
 from rich.console import Console
 
-from bench.record import SCHEMA, Record, RunFolder
+from bench.record import MANIFEST, SCHEMA, Record, RunFolder
 from bench.report import summarise, terminal_table
 
 BASELINE = ("ddpm", "trailing", 200)
@@ -114,6 +115,14 @@ def write_run(
     for each in records:
         run.write(each)
     return folder
+
+
+def without_digests(run: Path) -> Path:
+    """The run folder as a version before digests wrote it: its records need none."""
+    path = run / MANIFEST
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({key: value for key, value in content.items() if not key.startswith("sha256_of")}))
+    return run
 
 
 def write_preview(folder: Path, each: Record, tiles: Sequence[np.ndarray[Any, np.dtype[np.uint8]]]) -> None:

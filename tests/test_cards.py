@@ -74,6 +74,12 @@ def test_each_kind_of_schedule_is_the_one_of_its_parameters(toml: str, expected:
         ({"value_range": [1.0, -1.0]}, "value_range: expected [low, high] with low < high"),
         ({"classes": 0}, "classes: Input should be greater than or equal to 1"),
         ({"shape": [3, 0, 8]}, "shape.1: Input should be greater than or equal to 1"),
+        ({"shape": [3, 8, 2**63]}, "shape.2: Input should be less than or equal to 65536"),
+        ({"classes": 2**63}, "classes: Input should be less than 2147483648"),
+        (
+            {"schedule": {"kind": "cosine", "train_steps": 10**9}},
+            "schedule.train_steps: Input should be less",
+        ),
         *(
             (
                 {"files": {name: "0" * 64}},

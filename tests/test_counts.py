@@ -1,7 +1,8 @@
 """Evaluations are counted at the network, in every call that is timed: none is faster for having evaluated less."""
 
+from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 from hoards import HOARD, GoesRound, Hoards
 from quiet import Quiet
 from tape import Tape
+from torch import Tensor
 
 from bench.checks import CHECKS, run_check
 from bench.cli import run
@@ -26,8 +28,11 @@ from bench.timing.cost import Times
 from bench.timing.monitor import monitor_of
 from bench.timing.rounds import Rounds, Setting, require_count
 from bench.timing.trajectory import WrongCount
+from models.denoiser import Denoiser
 from models.modes import Mode
-from samplers import Sampler, register
+from models.schedule import Level
+from samplers import Noise, Sampler, register
+from samplers.ddim import DDIM
 
 _STUDY = """
 name = "test"
@@ -162,3 +167,65 @@ def test_evaluations_of_a_replay_are_those_that_were_captured(spec: str, failed:
     assert setting.failed == failed
     if failed:
         assert "made 0 evaluations an image in a timed call of 8 images" in setting.columns["timing_note"]
+
+
+@dataclass(frozen=True)
+class Folds(DDIM):
+    """Asks about four images as one of twice the height and width."""
+
+    def nfe(self, levels: Sequence[Level]) -> int:
+        return (len(levels) - 1) // 4
+
+    def step(self, model: Denoiser, x: Tensor, t: Level, s: Level, noise: Noise) -> Tensor:
+        eps = model(x.reshape(len(x) // 4, 1, 2 * x.shape[2], -1), t).eps.reshape(x.shape)
+        return s.alpha / t.alpha * (x - t.sigma * eps) + s.sigma * eps
+
+
+def test_a_network_is_asked_about_images_of_its_own_shape_only(tmp_path: Path) -> None:
+    """One of convolutions takes others, of which four in one would be counted as one."""
+    register("folds")(Folds)
+    text = _STUDY.replace("digits-mixture", "digits").replace('["law"]', '["solver_error"]\nsolver_images = 1')
+    text = text.replace('["SAMPLER", "ddim"]', '["folds"]').replace("[3]", "[8]").replace("ddpm", "folds")
+    text = text.replace("repeats = 3", "repeats = 0").replace("steps = 3", "steps = 8")
+    study, folder = parse_study(text, "test", Overrides()), RunFolder(tmp_path)
+    assert run_study(study, Rig.load(study), folder, force=False, progress=Quiet()).failed == 1
+    assert "the network was asked about states of shape (1, 16, 16); expected (1, 8, 8)" in folder.load()["error"][0]
+
+
+@dataclass(frozen=True)
+class Noisy(DDIM):
+    """Draws noise, and says that it does not."""
+
+    def step(self, model: Denoiser, x: Tensor, t: Level, s: Level, noise: Noise) -> Tensor:
+        return super().step(model, x, t, s, noise) + s.sigma * noise(x)
+
+
+def test_a_sampler_that_says_that_it_is_deterministic_draws_no_noise(tmp_path: Path) -> None:
+    """Its distance from the exact flow would mean nothing."""
+    register("noisy")(Noisy)
+    outcome, frame = _run(tmp_path, "noisy", "repeats = 0")
+    assert (outcome.measured, outcome.failed) == (2, 1)
+    said = "WrongNoise: noisy says that it is not stochastic, but draws noise"
+    assert str(frame.loc["noisy", "error"]).startswith(said)
+
+
+@dataclass(frozen=True)
+class Remembers(DDIM):
+    """Adams-Bashforth whose history is not its call's but its own: a batch begins with that of the last one."""
+
+    past: list[Any] = field(default_factory=list)
+
+    def step(self, model: Denoiser, x: Tensor, t: Level, s: Level, noise: Noise) -> Tensor:
+        self.past.append(model(x, t).eps)
+        now: Tensor = self.past[-1]
+        before: Tensor = self.past[-2:][0]
+        eps = 1.5 * now - 0.5 * before if now.shape == before.shape else now
+        return s.alpha / t.alpha * (x - t.sigma * eps) + s.sigma * eps
+
+
+def test_a_sampler_that_keeps_its_history_from_one_batch_to_the_next_is_named(tmp_path: Path) -> None:
+    register("remembers")(Remembers)
+    outcome, frame = _run(tmp_path, "remembers", "repeats = 0")
+    assert (outcome.measured, outcome.failed) == (2, 1)
+    said = "its own past; it was put back: a sampler has to leave it as it was"
+    assert list(frame["error"].dropna()) == [f"Impure: remembers[past=[]] changed {said}"]

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -235,3 +236,10 @@ def test_old_names_of_attention_weights_are_diffusers_business(tmp_path: Path) -
 def test_the_stand_in_has_the_keys_of_the_published_config(tmp_path: Path) -> None:
     written = json.loads((make(tmp_path / "flat", flat=True) / "config.json").read_text())
     assert written.keys() == CIFAR10.keys()
+
+
+def test_an_average_beside_the_weights_that_are_used_is_told(tmp_path: Path) -> None:
+    folder = make(tmp_path / "model")
+    shutil.copytree(folder / "unet", folder / "unet_ema")
+    with pytest.warns(UserWarning, match="not their average over the training in unet_ema/"):
+        describe_model(str(folder))

@@ -3,6 +3,7 @@
 import importlib
 import os
 import random
+import threading
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,6 +21,8 @@ from bench.purity.unchanged import TORCH, Impure, KeptFunctions, ProcessState, u
 from bench.purity.weights import KeptWeights
 from bench.rig import Rig
 from bench.study_file import Overrides, parse_study
+from bench.timing.host_load import HostLoad
+from bench.timing.monitor import LEFT, Monitor, Watch
 from models.schedule import Level
 from models.zoo import load_model
 from samplers.heun import Heun
@@ -230,3 +233,30 @@ def test_functions_that_torch_itself_replaces_where_it_first_compiles_stay_and_a
         assert patched.__module__ == guard.__name__
         assert kept.put_back() == []
         assert module.__init__ is patched
+
+
+def test_threads_that_run_on_accuse_and_mark_what_is_timed_meanwhile() -> None:
+    ended = threading.Event()
+    thread = threading.Thread(target=ended.wait, args=(60,), name="mine")
+
+    def leaves() -> None:
+        with unchanged("it", ProcessState()):
+            thread.start()
+
+    try:
+        said = r"^it changed the threads that run \(mine\) \(which cannot be put back: they run on\)"
+        with pytest.raises(Impure, match=said):
+            leaves()
+        assert _watched().throttled == (LEFT,)
+        with unchanged("another", ProcessState()):  # that ends one is no fault
+            ended.set()
+            thread.join()
+    finally:
+        ended.set()
+    assert _watched().throttled == ()
+
+
+def _watched() -> Watch:
+    monitor = Monitor(HostLoad())
+    monitor.start()
+    return monitor.stop()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
-from report_records import BASELINE, QUICK, record, study, terminal, write_run
+from report_records import BASELINE, QUICK, record, study, terminal, without_digests, write_run
 
 from bench.record import SCHEMA, NewerRun, Record, RunFolder, cell_id, fault_of
 from bench.report import compare, summarise
@@ -115,7 +115,7 @@ _ODD = {
 @pytest.mark.parametrize("change", _ODD.values(), ids=_ODD)
 def test_a_record_that_makes_no_sense_is_broken_named_and_never_the_answer(tmp_path: Path, change: Record) -> None:
     best = record("ddim", steps=5, fd_digits=0.01)
-    run = write_run(tmp_path / "run", [*QUICK, best])
+    run = without_digests(write_run(tmp_path / "run", [*QUICK, best]))
     path = run / "cells" / f"{best['id']}.json"
     path.write_text(json.dumps(best | change))
     summary = summarise([run])
@@ -132,7 +132,7 @@ def test_a_record_that_makes_no_sense_is_broken_named_and_never_the_answer(tmp_p
 def test_no_report_ends_in_a_traceback_whatever_column_is_missing(tmp_path: Path) -> None:
     """All at once: every record lacks another column, and those that cannot be used without it are named."""
     whole = [record("ddim", steps=steps) for steps in range(1, len(record()) + 1)]
-    run = write_run(tmp_path / "run", [record(*BASELINE), *whole])
+    run = without_digests(write_run(tmp_path / "run", [record(*BASELINE), *whole]))
     for each, name in zip(whole, list(record()), strict=True):
         (run / "cells" / f"{each['id']}.json").write_text(json.dumps({k: v for k, v in each.items() if k != name}))
     summary = summarise([run])
@@ -161,7 +161,7 @@ def test_no_value_of_any_column_ends_a_report_in_a_traceback(
 ) -> None:
     if fault_of(record(*BASELINE) | {name: value}, record(*BASELINE)["id"]) is not None and name != "schema":
         return  # broken, as the tests above show
-    run = write_run(tmp_path_factory.mktemp("odd") / "run", [record(*BASELINE), record("heun")])
+    run = without_digests(write_run(tmp_path_factory.mktemp("odd") / "run", [record(*BASELINE), record("heun")]))
     (run / "cells" / f"{record(*BASELINE)['id']}.json").write_text(json.dumps(record(*BASELINE) | {name: value}))
     try:
         assert terminal([run])
@@ -178,9 +178,21 @@ def test_a_record_with_a_digit_changed_is_broken(tmp_path: Path) -> None:
     assert folder.broken == {path.stem: "it is not what was written: its digest is another"}
 
 
-def test_a_record_without_a_digest_is_one_of_an_older_version(folder: RunFolder) -> None:
+def test_a_record_without_a_digest_is_one_of_an_older_version(tmp_path: Path) -> None:
+    """Of this version, whose study has one, it was changed by hand."""
+    run = write_run(tmp_path / "run", [record(*BASELINE), record("heun")])
+    path = run / "cells" / f"{record('heun')['id']}.json"
+    path.write_text(json.dumps(record("heun")))
+    folder = RunFolder(run)
+    assert list(folder.load()["sampler"]) == [record(*BASELINE)["sampler"]]
+    assert folder.broken == {path.stem: "it is not what was written: its digest is missing"}
+    assert len(RunFolder(without_digests(run)).load()) == 2
+
+
+def test_a_run_goes_on_from_records_with_a_digest_only(folder: RunFolder) -> None:
     (folder.cells / "a.json").write_text(json.dumps(_record("a")))
     assert folder.read("a") == _ends(_record("a"))
+    assert folder.read("a", {}) is None
 
 
 def test_a_record_has_to_be_of_the_cell_that_it_is_read_for(folder: RunFolder) -> None:

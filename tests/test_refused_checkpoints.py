@@ -45,6 +45,23 @@ def _as_bin(content: Callable[[Any], Any]) -> Callable[[Path], None]:
     return save
 
 
+def _as(dtype: torch.dtype) -> Callable[[Path], None]:
+    return _state(lambda state: state.update({"conv_in.weight": (100 * state["conv_in.weight"]).to(dtype)}))
+
+
+def _in_two_shards(folder: Path) -> None:
+    """As where a checkpoint was saved over another that was cut otherwise."""
+    state, names = load_file(folder / _UNET), [f"diffusion_pytorch_model-0000{n}-of-00002.safetensors" for n in (1, 2)]
+    save_file(state, folder / "unet" / names[0])
+    save_file({"conv_in.bias": state["conv_in.bias"] + 1}, folder / "unet" / names[1])
+    where = dict.fromkeys(state, names[0]) | {"conv_in.bias": names[1]}
+    write(folder / f"{_UNET}.index.json", {"metadata": {}, "weight_map": where})
+    (folder / _UNET).unlink()
+
+
+_FLOW = {"_class_name": "UniPCMultistepScheduler", "use_flow_sigmas": True, "prediction_type": "flow_prediction"}
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -56,6 +73,9 @@ def _as_bin(content: Callable[[Any], Any]) -> Callable[[Path], None]:
             "conv_in.bias has weights that are NaN or infinite",
         ),
         (_state(lambda state: state["conv_out.bias"].fill_(torch.inf)), "conv_out.bias has weights that are NaN or"),
+        (_as(torch.int8), "1 of its tensors are no real numbers (conv_in.weight), as those of quantised"),
+        (_as(torch.complex64), "no real numbers (conv_in.weight)"),
+        (_in_two_shards, "conv_in.bias is in unet/diffusion_pytorch_model-00001-of-00002.safetensors and in"),
         (_set(_CONFIG, block_out_channels=[8, 32]), "cannot load the UNet2DModel"),
         (_as_bin(lambda unet: unet), "would run code: it is not read"),
         (
@@ -80,6 +100,9 @@ def test_weights_that_are_not_the_network_s_are_refused(
 @pytest.mark.parametrize(
     ("change", "said"),
     [
+        (_set(_SCHEDULER, trained_betas=0.01), "trained_betas 0.01; expected a list of 1000 numbers"),
+        (_set(_SCHEDULER, **_FLOW, num_train_timesteps=0), "num_train_timesteps 0; expected a whole number above zero"),
+        (_set(_SCHEDULER, _class_name="EDMEulerScheduler", sigma_max=True), "sigma_max True; expected a finite number"),
         (_set(_CONFIG, out_channels=6), "Twice as many out belong to a network that predicts its variance too"),
         (
             _set(_CONFIG, out_channels=4),

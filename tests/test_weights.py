@@ -215,3 +215,11 @@ def test_one_hash_stands_for_several_files_in_their_order() -> None:
     assert joint_sha256(["ab"]) == "ab"
     # printf 'abcd' | sha256sum
     assert joint_sha256(["ab", "cd"]) == "88d4266fd4e6338d13b845fcf289579d209c897823b9217da3e161936f031589"
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.bool, torch.complex64])
+def test_codes_of_weights_are_no_weights(tmp_path: Path, dtype: torch.dtype) -> None:
+    """torch copies them into a network as they are."""
+    save_file({"weight": torch.ones(2, 2).to(dtype), "bias": torch.ones(2)}, tmp_path / "model.safetensors")
+    with pytest.raises(UsageError, match=r"1 of its tensors are no real numbers \(weight\)"):
+        load_weights(nn.Linear(2, 2), tmp_path / "model.safetensors")

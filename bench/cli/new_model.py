@@ -128,8 +128,8 @@ def _refuse(name: str, folder: Path, shape: tuple[int, ...], classes: int | None
     check_name(name, "model")
     if len(shape) != 3 or min(shape) < 1:
         raise UsageError(f"--shape {','.join(map(str, shape))}: expected channels, height and width, such as 3,32,32")
-    if classes is not None and classes < 1:
-        raise UsageError(f"--classes {classes}: expected at least 1")
+    if classes is not None and not 1 <= classes < 2**31:
+        raise UsageError(f"--classes {classes}: expected 1 ... 2^31 - 1")
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{str(folder)!r} is a file; give a folder with --out")
     for each in (_CARD, _PLUGIN):

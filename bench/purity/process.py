@@ -6,8 +6,11 @@ import random
 import signal
 import sys
 import threading
+import time
 import warnings
+from dataclasses import dataclass
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 import torch
@@ -130,6 +133,52 @@ def _set_processors(state: frozenset[int]) -> None:
         os.sched_setaffinity(0, state)
 
 
+@dataclass(frozen=True, eq=False)
+class _Threads:
+    """Threads of Python that run; as good as those of before where none is new."""
+
+    running: frozenset[threading.Thread]
+
+    def __eq__(self, before: object) -> bool:
+        return isinstance(before, _Threads) and self.running <= before.running
+
+
+_LEFT = WeakSet[threading.Thread]()
+"""Threads that samplers have left and that did not end."""
+_ENDING_S = 1.0
+
+
+def left_running() -> bool:
+    """Whether threads run that a sampler has left: they slow down whatever is timed."""
+    return any(thread.is_alive() for thread in _LEFT)
+
+
+def _threads() -> _Threads:
+    return _Threads(frozenset(thread for thread in threading.enumerate() if not _is_of_library(thread)))
+
+
+def _is_of_library(thread: threading.Thread) -> bool:
+    """Whether a library runs it for itself: tqdm's wakes once in ten seconds, and torch compiles in some."""
+    places = (type(thread).__module__, getattr(getattr(thread, "_target", None), "__module__", None))
+    return any(str(place).partition(".")[0] in ("tqdm", "torch") for place in places)
+
+
+def _wait_for_threads(before: _Threads) -> None:
+    """RuntimeError if new ones do not end soon; nobody can end them."""
+    until = time.monotonic() + _ENDING_S
+    new = _threads().running - before.running
+    for thread in new:
+        thread.join(max(0.0, until - time.monotonic()))
+    left = [thread for thread in new if thread.is_alive()]
+    _LEFT.update(left)
+    if left:
+        raise RuntimeError("they run on")
+
+
+def _new_threads(before: _Threads, after: _Threads) -> str:
+    return f" ({', '.join(sorted(thread.name for thread in after.running - before.running))})"
+
+
 def _set_numpy_errors(state: dict[str, Any]) -> None:
     np.seterr(**state)
 
@@ -148,4 +197,5 @@ PROCESS = (
     # left running they slow down whatever is timed after it
     Aspect("the profiler of Python", "process", sys.getprofile, sys.setprofile, untold),
     Aspect("the trace function of Python", "process", sys.gettrace, sys.settrace, untold),
+    Aspect("the threads that run", "process", _threads, _wait_for_threads, _new_threads, by_import=True),
 )

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from bench.purity.process import left_running
 from bench.timing.gpu_state import GpuState, gpu_state
 from bench.timing.host_load import OVERHEATED, QUOTA, HostLoad, HostReading
 
@@ -28,6 +29,8 @@ OTHERS_BESIDE_GPU = 0.5
 WINDOW_S = 0.4
 """The time over which others' part is known to 2.5 %, by the resolution of the kernel's counters: shorter calls are
 looked at together."""
+
+LEFT = "threads that a sampler left running take part of its processors"
 
 OFTEN = 0.25
 """Part of what was watched: what touches fewer of them moves neither the median nor both of the quartiles."""
@@ -85,6 +88,7 @@ class Monitor:
         if self._gpu is None:
             return Watch(share, _held_back(before, after), None, None, seconds)
         throttled, now = self._gpu.throttled(), self._gpu.energy_j()
+        throttled += (LEFT,) * left_running()
         spent = None if energy is None or now is None else now - energy
         return Watch(share, throttled, self._gpu.other_processes(), spent, seconds)
 
@@ -205,4 +209,5 @@ def _spread(latency: Sequence[float]) -> str | None:
 
 def _held_back(before: HostReading, after: HostReading) -> tuple[str, ...]:
     reasons = {OVERHEATED: after.overheated > before.overheated, QUOTA: after.over_quota > before.over_quota}
+    reasons[LEFT] = left_running()
     return tuple(words for words, happened in reasons.items() if happened)

@@ -15,6 +15,7 @@ from bench.timing.clock import TimedNetwork
 from models.denoiser import Denoiser
 from models.networks import counted
 from models.schedule import Level
+from samplers import Noise
 
 _ALIKE = 1e-3
 """Root mean square distance up to which images of a graph and of a plain call are the same, in units of the value
@@ -23,6 +24,10 @@ range: kernels may be chosen otherwise in a graph, but an image of other noise i
 
 class WrongCount(RuntimeError):
     """Calls evaluate the network less or more often than they have to."""
+
+
+class WrongNoise(RuntimeError):
+    """A sampler draws noise and says that it does not."""
 
 
 class Start(NamedTuple):
@@ -173,9 +178,16 @@ class Trajectory:
         cell = self._resolved
         card, clip = cell.model.card, cell.clip
         plain = steady(cell.model.network, self.sampler)  # which costs time, as a clock does
-        network, evaluated = counted(self.network if clocked and self.network is not None else plain)
+        evaluate = self.network if clocked and self.network is not None else plain
+        network, evaluated = counted(evaluate, card.state_shape)
         model = Denoiser(network, card.parametrisation, cell.model.schedule, clip, start.labels)
-        noise = ImageNoise(cell.seed, start.numbers, first=1)  # draw 0 is the state that it starts from
+        noise: Noise = self._no_noise
+        if cell.sampler.stochastic:
+            noise = ImageNoise(cell.seed, start.numbers, first=1)  # draw 0 is the state that it starts from
         result = cell.sampler.sample(model, start.x, list(levels or cell.levels), noise)  # a list of its own
         self._in_last_sample = evaluated()
         return result
+
+    def _no_noise(self, like: Tensor) -> Tensor:
+        """What a deterministic sampler is given: the error from the exact flow means something of those alone."""
+        raise WrongNoise(f"{self.sampler} says that it is not stochastic, but draws noise")
