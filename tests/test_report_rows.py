@@ -2,6 +2,7 @@
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -65,7 +66,7 @@ def test_another_version_of_a_sampler_is_another_row(tmp_path: Path) -> None:
 
 
 def test_records_of_many_columns_are_read_without_a_warning(tmp_path: Path) -> None:
-    more = {f"of_a_plugin_{n}": float(n) for n in range(120)}
+    more: dict[str, Any] = {f"of_a_plugin_{n}": float(n) for n in range(120)}
     run = write_run(tmp_path / "run", [record(steps=steps, **more) for steps in (10, 20)])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
