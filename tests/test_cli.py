@@ -139,7 +139,7 @@ def test_a_run_with_a_failed_cell_ends_with_status_1_and_names_it(
     monkeypatch.setattr("bench.cli.run.report.FORMATS", ("md",))
     plugin = _plugin(tmp_path, "test-nan", body="return model(x, t).x0 * float('nan')")
     study = tmp_path / "study.toml"
-    study.write_text((STUDIES / "quick.toml").read_text().replace("steps = 200", "steps = 3"))
+    study.write_text((STUDIES / "quick.toml").read_text().replace("steps = 100", "steps = 3"))
     arguments = [*_SMALL, "--samplers", "ddim,test-nan", "--plugin", plugin, "--out", tmp_path / "run"]
     assert _main(monkeypatch, "run", study, *arguments) == 1
     shown = capsys.readouterr()
@@ -170,11 +170,11 @@ def test_a_dry_run_lists_the_cells_and_writes_nothing(
     assert "the machine is busy" in shown.err.splitlines()
     *cells, count, rate, time = shown.out.splitlines()
     assert cells == [
-        "ddpm on trailing, 200 steps, seed 0: 200 evaluations an image",
+        "ddpm on trailing, 100 steps, seed 0: 100 evaluations an image",
         "heun on trailing, 5 steps, seed 0: 9 evaluations an image",
         "rk45 on trailing, 5 steps, seed 0: as many evaluations as it takes",
     ]
-    assert count == "3 cells of 1,000 images: 365,750 network evaluations, and 1 that cannot say theirs"
+    assert count == "3 cells of 1,000 images: 190,750 network evaluations, and 1 that cannot say theirs"
     assert "an evaluation of one image, in batches of 250" in rate
     assert time.startswith("about 0:")
     assert not (tmp_path / "run").exists()

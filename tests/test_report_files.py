@@ -5,9 +5,12 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
+from fontTools.subset import Options  # type: ignore[import-untyped]
+from matplotlib.backends import _backend_pdf_ps
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from report_records import BASELINE, QUICK, failed, study, texts, write_run
@@ -120,3 +123,22 @@ def test_a_figure_is_laid_out_once_for_all_its_files(quick: Path, monkeypatch: p
     assert render(figure, "png") == render(figure, "png")
     assert render(figure, "pdf")
     assert laid_out == [figure]
+
+
+def test_a_font_is_embedded_without_what_lays_text_out_and_others_keep_it(
+    quick: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To cut those tables down takes longer than to draw a figure."""
+    embedded, real = list[set[str]](), _backend_pdf_ps.font_as_file
+    usual = Options().drop_tables
+
+    def written(font: Any) -> Any:
+        embedded.append(set(font.keys()))
+        return real(font)  # type: ignore[no-untyped-call]
+
+    monkeypatch.setattr(_backend_pdf_ps, "font_as_file", written)
+    assert render(FIGURES["time_split"](summarise([quick])), "pdf")
+    assert embedded
+    assert not set.union(*embedded) & {"GDEF", "GPOS", "GSUB"}
+    assert all("glyf" in tables for tables in embedded)
+    assert Options().drop_tables == usual

@@ -1,6 +1,8 @@
 """Rows of the table are what the cells say."""
 
+import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -61,6 +63,14 @@ def test_another_version_of_a_sampler_is_another_row(tmp_path: Path) -> None:
     a = write_run(tmp_path / "a", [record(seed=0)])
     b = write_run(tmp_path / "b", [record(seed=1, sampler_sha256="ff" * 32)])
     assert summarise([a, b]).table["seeds"].tolist() == [1, 1]
+
+
+def test_records_of_many_columns_are_read_without_a_warning(tmp_path: Path) -> None:
+    more: dict[str, Any] = {f"of_a_plugin_{n}": float(n) for n in range(120)}
+    run = write_run(tmp_path / "run", [record(steps=steps, **more) for steps in (10, 20)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(summarise([run]).table) == 2
 
 
 def test_failed_cells_never_enter_a_row_and_are_named_in_every_output(quick: Path) -> None:

@@ -47,7 +47,7 @@ class _Sheet:
         self.figure.text(x / self._width, 1 - y / self._height, text, **merged)
 
     def picture(self, x: float, y: float, width: float, height: float, picture: Pixels) -> None:
-        shown = self.axes.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation="nearest", aspect="auto")
+        shown = self.axes.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation="none", aspect="auto")
         shown.set_extent((x, x + width, y + height, y))
 
 

@@ -91,7 +91,9 @@ def _completed(records: pd.DataFrame) -> pd.DataFrame:
     """Records with what older ones lack: then a study had one model, and a model no labels."""
     records = with_columns(records, ("id", "sampler", "grid", "steps", "model_sha256", "extractor_sha256", "dtype"))
     added = ("clip", "labels", "subject_sha256", "mode", "timed_batch", *_OLD_EXTRACTOR, *_OLD)
-    old = with_columns(records, added).astype(dict.fromkeys(added, object))
+    old = with_columns(records, added)
+    # `astype` of some columns would part all of them, and each that is added then has a warning
+    old = old.assign(**{name: old[name].astype(object) for name in added})
     extractors = [_extractor(row) for row in rows_of(old[["extractor_sha256", *_OLD_EXTRACTOR]])]
     old = old.assign(
         subject_sha256=old["subject_sha256"].where(old["subject_sha256"].notna(), old["model_sha256"]),

@@ -4,7 +4,8 @@ import io
 import math
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from textwrap import fill
 
 import matplotlib
@@ -136,7 +137,23 @@ def render(figure: Figure, kind: str) -> bytes:
     buffer = io.BytesIO()
     # fonts as TrueType, which journals ask for; without a date the bytes depend on the records only
     metadata = {"CreationDate": None} if kind == "pdf" else {"Software": None}
-    with matplotlib.rc_context({"pdf.fonttype": 42}), warnings.catch_warnings():
+    with matplotlib.rc_context({"pdf.fonttype": 42}), _lean_fonts(kind), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from")  # a box stands for it; tables have the letter
         figure.savefig(buffer, format=kind, dpi=DPI, metadata=metadata, facecolor="white")
     return buffer.getvalue()
+
+
+@contextmanager
+def _lean_fonts(kind: str) -> Iterator[None]:
+    """Fonts are embedded without the tables by which text is laid out: it is, and to cut them down takes longest."""
+    if kind != "pdf":
+        yield
+        return
+    from fontTools.subset import Options  # type: ignore[import-untyped]  # half a second, which a PNG should not wait for
+
+    usual = Options._drop_tables_default
+    Options._drop_tables_default = [*usual, "GDEF", "GPOS", "GSUB"]
+    try:
+        yield
+    finally:
+        Options._drop_tables_default = usual
