@@ -191,6 +191,6 @@ def test_a_mode_is_not_called_compiled_where_nothing_is_compiled(
     if not configured:
         monkeypatch.setenv(variable, "1")
     # not by monkeypatch, which deletes the setting in undoing that, and torch then knows it no more
-    with torch._dynamo.config.patch(disable=configured):  # type: ignore[no-untyped-call]
-        with pytest.raises(UsageError, match=r"mode fp32\+compile: torch.compile is switched off"):
-            check_mode(parse_mode("compile"), load_card(ZOO / "digits"), _CPU)
+    switched_off = pytest.raises(UsageError, match=r"mode fp32\+compile: torch.compile is switched off")
+    with torch._dynamo.config.patch(disable=configured), switched_off:
+        check_mode(parse_mode("compile"), load_card(ZOO / "digits"), _CPU)
