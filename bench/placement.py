@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from functools import lru_cache
 
-from bench.plan import Cell
+from bench.plan import Cell, built
 from models.card import Card
 from models.errors import UsageError
 from models.foreign import foreign
 from models.grids import GRIDS
-from models.schedule import Level, Schedule
+from models.schedule import Level
 from models.schedule_cards import DISCRETE, ScheduleCard
 from samplers import SAMPLERS, Sampler
 
@@ -100,12 +100,6 @@ def levels_on(schedule: ScheduleCard, grid: str, steps: int) -> tuple[Level, ...
     """
     with foreign(f"grid {grid!r}"):
         return tuple(GRIDS.make(grid)(built(schedule), steps))
-
-
-@lru_cache(maxsize=64)
-def built(schedule: ScheduleCard) -> Schedule:
-    """The schedule that a card describes."""
-    return schedule.build()
 
 
 def grid_ends(sampler: Sampler, levels: Sequence[Level]) -> dict[str, float | bool | None]:

@@ -3,6 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import product
 
 from bench.study import Block, Clipping, Study
@@ -10,7 +11,8 @@ from models.description import describe_model
 from models.errors import UsageError
 from models.grids import GRIDS, Grid, TooManySteps
 from models.modes import Mode
-from models.schedule import Schedule
+from models.schedule import Level, Schedule
+from models.schedule_cards import ScheduleCard
 from samplers import SAMPLERS, Sampler, registry
 from samplers.about import declared_evaluations
 
@@ -109,8 +111,14 @@ def _schedule(study: Study, model: str) -> Schedule:
     """A model's schedule: as the study states it, else from its files, which may have to be fetched."""
     changes = study.changes_of(model)
     if changes is not None and changes.schedule is not None:
-        return changes.schedule.build()
-    return describe_model(model, changes).schedule.build()
+        return built(changes.schedule)
+    return built(describe_model(model, changes).schedule)
+
+
+@lru_cache(maxsize=64)
+def built(schedule: ScheduleCard) -> Schedule:
+    """The schedule that a card describes, the same object for equal cards."""
+    return schedule.build()
 
 
 def _steps(block: Block, sampler: str, grid: str, schedule: Schedule | None) -> list[int]:
@@ -128,16 +136,23 @@ def most_steps(sampler: Sampler, grid: Grid, schedule: Schedule, budget: int) ->
         BudgetTooSmall: one step takes more.
         UsageError: the sampler does not declare its evaluations, or the grid cannot be placed on the schedule at all.
     """
-    spec = SAMPLERS.spec_of(sampler)
+    spec, on = SAMPLERS.spec_of(sampler), GRIDS.spec_of(grid)
+    return _most_steps(type(sampler), spec, type(grid), on, schedule, budget)
+
+
+@lru_cache(maxsize=4096)
+def _most_steps(sampler: type, spec: str, grid: type, on: str, schedule: Schedule, budget: int) -> int:
+    """Of classes by their specifications: a study is checked before it is planned, and each asks for the same."""
+    made = SAMPLERS.make(spec)
 
     def evaluations(steps: int) -> int:
         try:
-            levels = grid(schedule, steps)
+            levels = list(_levels(grid, on, schedule, steps))
         except TooManySteps:
             if steps == 1:
                 raise
             return budget + 1
-        declared = declared_evaluations(spec, sampler, levels)
+        declared = declared_evaluations(spec, made, levels)
         if declared is None:
             raise UsageError(f"{spec} cannot say its evaluations before; give its block steps")
         return declared
@@ -147,6 +162,12 @@ def most_steps(sampler: Sampler, grid: Grid, schedule: Schedule, budget: int) ->
     if found == 0:
         raise BudgetTooSmall(f"{spec} takes more than {budget} evaluations in a single step")
     return found
+
+
+@lru_cache(maxsize=4096)
+def _levels(grid: type, spec: str, schedule: Schedule, steps: int) -> tuple[Level, ...]:
+    """The levels of a grid, made once for all samplers and budgets that are tried on it."""
+    return tuple(GRIDS.make(spec)(schedule, steps))
 
 
 def _cell(

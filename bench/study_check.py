@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
-from bench.placement import bad_start, built, levels_on, misfit, no_label, no_law, other_shape
-from bench.plan import BudgetTooSmall, most_steps
+from bench.placement import bad_start, levels_on, misfit, no_label, no_law, other_shape
+from bench.plan import BudgetTooSmall, built, most_steps
 from bench.study import DEFAULT_METRICS, FEATURE_METRICS, ExtractorChoice, metric_of
 from models.card import Card, Changes
 from models.description import describe_model

@@ -81,12 +81,13 @@ class GaussianMixture:
         flat = x.flatten(1).to(self.means)
         marginal = at.alpha**2 * self._variances + at.sigma**2  # (K, D), along the components' axes
         # offsets of x from the components' means, along the axes of each: (K, N, D)
-        along = torch.einsum("knd,kde->kne", flat - at.alpha * self.means[:, None, :], self._axes)
+        along = (flat - at.alpha * self.means[:, None, :]) @ self._axes
         log_density = -0.5 * ((along**2 / marginal[:, None, :]).sum(-1) + marginal.log().sum(-1)[:, None])
         responsibility = (log_density + self.weights.log()[:, None]).softmax(dim=0)
         gain = at.alpha * self._variances / marginal
-        posterior = self.means[:, None, :] + torch.einsum("kne,kde->knd", along * gain[:, None, :], self._axes)
-        return torch.einsum("kn,knd->nd", responsibility, posterior).reshape(x.shape).to(x)
+        posterior = self.means[:, None, :] + (along * gain[:, None, :]) @ self._axes.mT
+        expected: Tensor = (responsibility[:, :, None] * posterior).sum(0)
+        return expected.reshape(x.shape).to(x)
 
     @property
     def mean(self) -> Tensor:

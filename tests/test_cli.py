@@ -53,7 +53,9 @@ _SMALL = ("--images", 32, "--batch", 16, "--steps", "2", "--device", "cpu")
 def test_a_run_ends_with_table_answer_and_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert _main(monkeypatch, "run", "quick", *_SMALL, "--samplers", "ddim", "--out", tmp_path / "run") == 0
+    study = tmp_path / "study.toml"
+    study.write_text((STUDIES / "quick.toml").read_text().replace("steps = 200", "steps = 3"))
+    assert _main(monkeypatch, "run", study, *_SMALL, "--samplers", "ddim", "--out", tmp_path / "run") == 0
     shown = capsys.readouterr().out
     assert "ddim" in shown
     assert "within 10 %" in shown

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from bench.generation import Generation
+from bench.noise import ImageNoise
 from bench.plan import plan
 from bench.resolve import Resolved, resolve
 from bench.rig import Rig
@@ -15,8 +16,11 @@ from bench.study_file import Overrides, parse_study
 from bench.timing.batch_size import fastest_batch
 from bench.timing.trajectory import Trajectory
 from models.denoiser import Denoiser
+from models.grids import GRIDS
+from models.networks import IndexedUNet
 from models.schedule import Level
-from samplers import Noise, Sampler
+from models.zoo import Model, load_model
+from samplers import SAMPLERS, Noise, Sampler
 
 _STUDY = """
 name = "test"
@@ -131,3 +135,32 @@ def test_auto_takes_the_batch_with_the_least_time_an_image_that_fits() -> None:
     assert fastest_batch(seconds, 10) == 10
     assert fastest_batch(worst_in_between, 50_000) == 64
     assert fastest_batch(lambda size: 1.0, 50_000) == 16
+
+
+@pytest.fixture(scope="module")
+def precise() -> Model:
+    """The digits network in float64."""
+    model = load_model("digits", torch.device("cpu"))
+    assert isinstance(model.network, IndexedUNet)
+    model.network.unet.double()
+    return model
+
+
+@pytest.mark.parametrize("spec", [name for name in SAMPLERS.names() if name != "rk45"] + ["rk45[rtol=0.1,atol=0.1]"])
+def test_images_of_a_seed_do_not_depend_on_the_batch(spec: str, precise: Model) -> None:
+    """To 1e-9 with the digits network in float64; in float32 it differs by 1e-6 between batch sizes in itself."""
+    model, levels = precise, GRIDS.make("trailing")(precise.schedule, 6)
+
+    def draw(numbers: Tensor) -> Tensor:
+        noise = ImageNoise(0, numbers)
+        x = noise(torch.empty(len(numbers), *model.card.shape, dtype=torch.float64))
+        denoiser = Denoiser(model.network, model.card.parametrisation, model.schedule, model.card.clip)
+        with torch.inference_mode():
+            return SAMPLERS.make(spec).sample(denoiser, x, levels, noise)
+
+    count, few = (4, 3) if spec.startswith("rk45") else (16, 7)  # rk45 takes them one by one in any case
+    numbers = torch.arange(count)
+    whole = draw(numbers)
+    for batch in (1, few):
+        parts = torch.cat([draw(part) for part in numbers[:few].split(batch)])
+        torch.testing.assert_close(parts, whole[:few], rtol=0, atol=1e-9)

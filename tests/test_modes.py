@@ -161,7 +161,7 @@ def test_solver_errors_of_every_mode_are_distances_from_one_solution_that_of_flo
 ) -> None:
     monkeypatch.setattr("bench.solution.STEPS", 40)  # coarse: what is looked at is whose solution it is
     text = _STUDY.replace('metrics = ["fd"]', 'metrics = ["solver_error"]\nsolver_images = 1')
-    study = parse_study(text, "test", Overrides(modes=["fp32", "bf16"], samplers=["heun"], steps=[20], images=16))
+    study = parse_study(text, "test", Overrides(modes=["fp32", "bf16"], samplers=["heun"], steps=[5], images=16))
     plain, coarse = (row for row in _run(study, tmp_path).to_dict("records") if row["sampler"] == "heun")
     assert (plain["mode"], coarse["mode"]) == ("fp32", "bf16")
     assert len(list((tmp_path / "solutions").iterdir())) == 1

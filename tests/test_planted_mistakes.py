@@ -255,7 +255,7 @@ _SHAPE = "keeps shape, dtype and device, and stays finite"
 _STATE = "leaves global random states untouched"
 _REPEAT = "gives the same images for the same seed"
 _COUNT = "evaluates the network as often as it declares"
-_GAUSSIAN = "reaches the mean and covariance of Gaussian data"
+_LAW = "reaches the law of the data"
 _ORDER = "converges with its declared order"
 
 
@@ -272,17 +272,17 @@ _ORDER = "converges with its declared order"
         (HidesAnEvaluation(), _COUNT, "declares 1 evaluations, makes 2"),
         (DoublesItsBatch(), _COUNT, "declares 1 evaluations, makes 2"),
         (NoiseOnTheLastStep(), "adds no noise on the last step", "away from data that are a single point"),
-        (HalfTheNoise(), _GAUSSIAN, "2000 steps: mean off by"),
-        (LevelTooHigh(), _GAUSSIAN, "2000 steps: mean off by"),
-        (NoSquareRootOfTwo(), _GAUSSIAN, "2000 steps: mean off by"),
-        (ForgetsTheSquare(), _GAUSSIAN, "2000 steps: mean off by"),
+        (HalfTheNoise(), _LAW, "1000 steps: mean off by"),
+        (LevelTooHigh(), _LAW, "1000 steps: mean off by"),
+        (NoSquareRootOfTwo(), _LAW, "1000 steps: mean off by"),
+        (ForgetsTheSquare(), _LAW, "1000 steps: mean off by"),
         (BatchMeanStep(), "makes an image independent of its batch", "differ from those of batch 64"),
         (EulerCalledHeun(), _ORDER, "declares order 2, but halving the step gives"),
         (WrongCoefficient(), _ORDER, "declares order 1, but halving the step gives"),
         (ReturnsNaN(), _SHAPE, "values are NaN or Inf"),
         (ReturnsFloat32(), _SHAPE, "torch.float64"),
         (AsksAtTheNextLevel(), _ORDER, "declares order 1, but halving the step gives"),
-        (ForgetsTheRoot(), _GAUSSIAN, "2000 steps: mean off by"),
+        (ForgetsTheRoot(), _LAW, "1000 steps: mean off by"),
         (RoundsCoefficients(), "keeps its precision near the data", "times the standard deviation it should have"),
         (SkipsTheLastStep(), "adds no noise on the last step", "away from data that are a single point"),
         (WrongHistory(), _ORDER, "declares order 2, but halving the step gives"),

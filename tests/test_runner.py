@@ -4,6 +4,7 @@ import json
 import math
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,10 +16,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from torch import Tensor
 
-from bench.noise import ImageNoise
 from bench.plan import Cell
 from bench.record import SCHEMA, NewerRun, Record, RunFolder
 from bench.rig import Rig
@@ -27,10 +26,7 @@ from bench.study import Study
 from bench.study_file import Overrides, load_study, parse_study
 from models.denoiser import Denoiser
 from models.errors import UsageError
-from models.grids import GRIDS
-from models.networks import IndexedUNet
 from models.schedule import Level
-from models.zoo import load_model
 from samplers import SAMPLERS, Noise, Sampler, register
 
 _ROOT = Path(__file__).parent.parent
@@ -82,6 +78,28 @@ def _run(study: Study, path: Path, force: bool = False) -> tuple[Outcome, _Heard
     return outcome, heard, folder.load()
 
 
+@dataclass(frozen=True)
+class _Finished:
+    """A run of the whole study."""
+
+    path: Path
+    outcome: Outcome
+    heard: _Heard
+    frame: pd.DataFrame
+
+    def copy(self, path: Path) -> Path:
+        return Path(shutil.copytree(self.path, path))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> _Finished:
+    path = tmp_path_factory.mktemp("whole") / "run"
+    with pytest.MonkeyPatch.context() as patch:  # as in every test
+        patch.setattr("bench.rig.Rig.warm_up", lambda rig: None)
+        patch.setattr("bench.runner.first_look", lambda rig, folder, warn: None)
+        return _Finished(path, *_run(_study(), path))
+
+
 class _Unprintable(BaseException):
     def __str__(self) -> str:
         raise SystemExit
@@ -117,8 +135,8 @@ def odd(registered: None) -> None:
     register("odd")(_Odd)
 
 
-def test_a_run_records_every_cell_with_measured_cost_and_quality(tmp_path: Path) -> None:
-    outcome, heard, frame = _run(_study(), tmp_path / "run")
+def test_a_run_records_every_cell_with_measured_cost_and_quality(whole: _Finished) -> None:
+    outcome, heard, frame = whole.outcome, whole.heard, whole.frame
     assert (outcome.measured, outcome.kept, outcome.failed) == (5, 0, 0)
     assert list(frame["sampler"]) == ["ddpm", "ddim", "ddim", "heun", "heun"]
     assert list(frame["nfe"]) == list(frame["nfe_declared"]) == [6, 2, 3, 3, 5]
@@ -130,77 +148,54 @@ def test_a_run_records_every_cell_with_measured_cost_and_quality(tmp_path: Path)
     assert (frame["timed_batch"] == 16).all()
     assert heard.evaluations == heard.planned_evaluations == (40 + 3 * 16) * (6 + 2 + 3 + 3 + 5)
     assert set(heard.timed_cells) == {cell for cell, _, _ in heard.records}
-    assert all((tmp_path / "run" / "cells" / f"{name}.png").is_file() for name in frame["id"])
+    assert all((whole.path / "cells" / f"{name}.png").is_file() for name in frame["id"])
 
 
-def test_a_second_run_keeps_what_is_there_and_measures_only_what_is_new(tmp_path: Path) -> None:
-    _run(_study(), tmp_path)
-    before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "cells").glob("*.json")}
-    outcome, _, _ = _run(_study(steps=[2, 4]), tmp_path)
+def test_a_second_run_keeps_what_is_there_and_measures_only_what_is_new(whole: _Finished, tmp_path: Path) -> None:
+    run = whole.copy(tmp_path / "run")
+    before = {path.name: path.stat().st_mtime_ns for path in (run / "cells").glob("*.json")}
+    outcome, _, _ = _run(_study(steps=[2, 4]), run)
     assert (outcome.measured, outcome.kept) == (2, 3)
-    assert all((tmp_path / "cells" / name).stat().st_mtime_ns == then for name, then in before.items())
-    outcome, _, _ = _run(_study(), tmp_path, force=True)
-    assert (outcome.measured, outcome.kept) == (5, 0)
+    assert all((run / "cells" / name).stat().st_mtime_ns == then for name, then in before.items())
+    outcome, _, _ = _run(_study(steps=[2]), run, force=True)
+    assert (outcome.measured, outcome.kept) == (3, 0)
 
 
-def test_quality_is_the_same_whatever_the_batch(tmp_path: Path) -> None:
-    frames = [_run(_study(batch=batch, samplers=["ddim", "ddpm"]), tmp_path / str(batch))[2] for batch in (7, 40)]
-    pd.testing.assert_frame_equal(frames[0][_QUALITY], frames[1][_QUALITY], rtol=1e-3)
+def test_quality_is_the_same_whatever_the_batch(whole: _Finished, tmp_path: Path) -> None:
+    _, _, frame = _run(_study(batch=7, samplers=["ddim"]), tmp_path)
+    assert list(frame["sampler"]) == ["ddpm", "ddim", "ddim"]
+    pd.testing.assert_frame_equal(frame[_QUALITY], whole.frame[:3][_QUALITY], rtol=1e-3)
 
 
-def test_a_broken_record_is_measured_again_and_the_others_are_kept_and_a_newer_one_is_refused(tmp_path: Path) -> None:
+def test_a_broken_record_is_measured_again_and_the_others_are_kept_and_a_newer_one_is_refused(
+    whole: _Finished, tmp_path: Path
+) -> None:
     """One is cut short, one has a digit changed, one says nothing wrong but is of another cell."""
-    _, _, frame = _run(_study(), tmp_path)
-    cut, digit, other = (tmp_path / "cells" / f"{name}.json" for name in frame["id"][:3])
+    frame, run = whole.frame, whole.copy(tmp_path / "run")
+    cut, digit, other = (run / "cells" / f"{name}.json" for name in frame["id"][:3])
     cut.write_text(cut.read_text()[:100])
     digit.write_text(digit.read_text().replace('"fd_digits": ', '"fd_digits": 1'))
     record = json.loads(other.read_text()) | {"steps": 7}
     other.write_text(json.dumps({key: value for key, value in record.items() if not key.startswith("sha256_of")}))
-    outcome, _, again = _run(_study(), tmp_path)
+    outcome, _, again = _run(_study(), run)
     assert (outcome.measured, outcome.kept) == (3, 2)
     pd.testing.assert_frame_equal(frame[_QUALITY], again[_QUALITY])
     assert all(path.with_suffix(".broken").exists() for path in (cut, digit, other))
-    for path in (cut, tmp_path / "study.json"):
+    for path in (cut, run / "study.json"):
         path.write_text(json.dumps(json.loads(path.read_text()) | {"schema": SCHEMA + 1}))
-        before = {each: each.read_bytes() for each in tmp_path.rglob("*.*") if each.is_file()}
+        before = {each: each.read_bytes() for each in run.rglob("*.*") if each.is_file()}
         with pytest.raises(NewerRun, match="a newer version has written it"):
-            _run(_study(), tmp_path)
-        assert {each: each.read_bytes() for each in tmp_path.rglob("*.*") if each.is_file()} == before
+            _run(_study(), run)
+        assert {each: each.read_bytes() for each in run.rglob("*.*") if each.is_file()} == before
 
 
-@pytest.mark.usefixtures("odd")
-@pytest.mark.parametrize(
-    ("how", "said"),
-    [
-        ("raises", "RuntimeError: a sampler broke (tests/test_runner.py:"),
-        ("nan", "BadSamples: 16 of 16 images of a batch hold NaN or Inf"),
-        ("shape", "BadSamples: expected torch.float32 of shape (16, 1, 8, 8)"),
-        ("dtype", "the sampler returned torch.float64"),
-        ("negative", "sampler 'odd[how=negative]': nfe() gave -1; expected a whole number from 0 on, or None"),
-        ("text", "nfe() gave '1'; expected a whole number from 0 on, or None (tests/test_runner.py:"),
-    ],
-)
-def test_a_cell_that_fails_is_recorded_and_the_others_go_on(tmp_path: Path, how: str, said: str) -> None:
-    study = _study(samplers=[f"odd[how={how}]", "ddim"], steps=[2])
-    outcome, _, frame = _run(study, tmp_path)
-    assert (outcome.measured, outcome.failed) == (2, 1)
-    failed = frame[frame["status"] == "failed"].iloc[0]
-    assert said in failed["error"]
-    assert failed[[*_QUALITY, "latency_s_median"]].isna().all()
-    assert "Traceback" in (tmp_path / "cells" / f"{failed['id']}.traceback.txt").read_text()
-    outcome, _, _ = _run(study, tmp_path)  # only the failed one is tried again
-    assert (outcome.kept, outcome.failed) == (2, 1)
-
-
-@pytest.mark.usefixtures("odd")
-def test_a_sampler_that_declares_too_few_evaluations_is_charged_what_the_network_saw(tmp_path: Path) -> None:
-    _, _, frame = _run(_study(samplers=["odd[how=undercounts]"], steps=[2]), tmp_path)
-    row = frame.iloc[-1]
-    assert (row["nfe"], row["nfe_declared"]) == (2, 1)
-    assert row["note"] == "the sampler declares 1 evaluations an image, but made 2"
-
-
-_ODDER = {
+_SAID = {
+    "raises": "RuntimeError: a sampler broke (tests/test_runner.py:",
+    "nan": "BadSamples: 16 of 16 images of a batch hold NaN or Inf",
+    "shape": "BadSamples: expected torch.float32 of shape (16, 1, 8, 8)",
+    "dtype": "the sampler returned torch.float64",
+    "negative": "sampler 'odd[how=negative]': nfe() gave -1; expected a whole number from 0 on, or None",
+    "text": "nfe() gave '1'; expected a whole number from 0 on, or None (tests/test_runner.py:",
     "nothing": "BadSamples: expected a tensor of shape (16, 1, 8, 8), the sampler returned a NoneType",
     "nan-nfe": "nfe(): NotPlain: nan is no finite number (tests/test_runner.py:",
     "file": "OSError: [Errno 28] No space left on device (tests/test_runner.py:",
@@ -210,20 +205,33 @@ _ODDER = {
 
 
 @pytest.mark.usefixtures("odd")
-def test_nothing_that_a_sampler_raises_ends_a_run(tmp_path: Path) -> None:
-    samplers = [f"odd[how={how}]" for how in _ODDER]
-    outcome, _, frame = _run(_study(samplers=[*samplers, "ddim"], steps=[2]), tmp_path)
-    assert (outcome.measured, outcome.failed, outcome.untimed) == (2, len(_ODDER), 0)
-    errors = frame.set_index("sampler")["error"]
-    for how, said in _ODDER.items():
-        assert said in errors[f"odd[how={how}]"]
+def test_a_cell_that_fails_is_recorded_and_the_others_go_on_whatever_its_sampler_does(tmp_path: Path) -> None:
+    study = _study(samplers=[*(f"odd[how={how}]" for how in _SAID), "ddim"], steps=[2])
+    outcome, _, frame = _run(study, tmp_path)
+    assert (outcome.measured, outcome.failed, outcome.untimed) == (2, len(_SAID), 0)
+    rows = frame.set_index("sampler")
+    for how, said in _SAID.items():
+        failed = rows.loc[SAMPLERS.spec_of(_Odd(how))]
+        assert failed["status"] == "failed"
+        assert said in failed["error"]
+        assert failed[[*_QUALITY, "latency_s_median"]].isna().all()
+        assert "Traceback" in (tmp_path / "cells" / f"{failed['id']}.traceback.txt").read_text()
+    outcome, _, _ = _run(study, tmp_path)  # only the failed ones are tried again
+    assert (outcome.kept, outcome.failed) == (2, len(_SAID))
 
 
 @pytest.mark.usefixtures("odd")
-def test_evaluations_declared_in_a_number_of_numpys_are_recorded(tmp_path: Path) -> None:
-    outcome, _, frame = _run(_study(samplers=["odd[how=numpy]"], steps=[2]), tmp_path)
+def test_evaluations_are_charged_as_the_network_saw_them_and_declared_in_a_number_of_numpys_they_are_recorded(
+    tmp_path: Path,
+) -> None:
+    outcome, _, frame = _run(_study(samplers=["odd[how=undercounts]", "odd[how=numpy]"], steps=[2]), tmp_path)
     assert outcome.failed == 0
-    record = json.loads((tmp_path / "cells" / f"{frame['id'].iloc[-1]}.json").read_text())
+    rows = frame.set_index("sampler")
+    row = rows.loc["odd[how=undercounts]"]
+    assert (row["nfe"], row["nfe_declared"]) == (2, 1)
+    assert row["note"] == "the sampler declares 1 evaluations an image, but made 2"
+    name = rows.loc["odd[how=numpy]"]["id"]
+    record = json.loads((tmp_path / "cells" / f"{name}.json").read_text())
     assert (record["nfe_declared"], record["nfe"]) == (1, 1.0)
 
 
@@ -254,29 +262,7 @@ def test_steps_that_the_schedule_does_not_have_end_the_run_before_anything_is_wr
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("spec", [name for name in SAMPLERS.names() if name != "rk45"] + ["rk45[rtol=0.1,atol=0.1]"])
-def test_images_of_a_seed_do_not_depend_on_the_batch(spec: str) -> None:
-    """To 1e-9 with the digits network in float64; in float32 it differs by 1e-6 between batch sizes in itself."""
-    model = load_model("digits", torch.device("cpu"))
-    assert isinstance(model.network, IndexedUNet)
-    model.network.unet.double()
-    levels = GRIDS.make("trailing")(model.schedule, 6)
-
-    def draw(numbers: Tensor) -> Tensor:
-        noise = ImageNoise(0, numbers)
-        x = noise(torch.empty(len(numbers), *model.card.shape, dtype=torch.float64))
-        denoiser = Denoiser(model.network, model.card.parametrisation, model.schedule, model.card.clip)
-        with torch.inference_mode():
-            return SAMPLERS.make(spec).sample(denoiser, x, levels, noise)
-
-    numbers = torch.arange(8 if spec.startswith("rk45") else 64)  # rk45 takes them one by one in any case
-    whole = draw(numbers)
-    for batch in (1, 7):
-        parts = torch.cat([draw(part) for part in numbers[:7].split(batch)])
-        torch.testing.assert_close(parts, whole[:7], rtol=0, atol=1e-9)
-
-
-def test_a_run_that_is_killed_again_and_again_ends_as_if_it_never_was(tmp_path: Path) -> None:
+def test_a_run_that_is_killed_again_and_again_ends_as_if_it_never_was(whole: _Finished, tmp_path: Path) -> None:
     """`kill -9` at random moments, also between rounds of timing: what is finished stays, quality is the same."""
     study = tmp_path / "study.toml"
     study.write_text(_STUDY)
@@ -303,10 +289,9 @@ def test_a_run_that_is_killed_again_and_again_ends_as_if_it_never_was(tmp_path: 
         now = finished()
         assert all(now[name]["finished"] == record["finished"] for name, record in done.items())
         done = now
-    (after, _, killed), (_, _, whole) = (_run(load_study(str(study)), tmp_path / name) for name in ("killed", "whole"))
+    after, _, killed = _run(load_study(str(study)), tmp_path / "killed")
     assert after.kept == len(done) >= 2
-    frames = [killed, whole]
-    pd.testing.assert_frame_equal(frames[0][_QUALITY], frames[1][_QUALITY])
+    pd.testing.assert_frame_equal(killed[_QUALITY], whole.frame[_QUALITY])
     assert not list(folder.glob("*.attempts"))
     for name, record in finished().items():
         before = done.get(name, record)
