@@ -57,7 +57,7 @@ class _Greedy(Sampler):
     said: str = "CUDA out of memory"
     paper = "none"
     order = None
-    stochastic = False
+    stochastic = True
 
     def nfe(self, levels: Sequence[Level]) -> int:
         return 1
