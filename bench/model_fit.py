@@ -9,6 +9,7 @@ two readings only what they change differs: images, noise and log(alpha / sigma)
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -19,7 +20,7 @@ from bench.noise import ImageNoise
 from models.building import TIME_SCALES
 from models.card import Card
 from models.denoiser import PARAMETRISATIONS, ClipRange
-from models.networks import EDMPreconditioned, Network
+from models.networks import ConsistencyPreconditioned, EDMPreconditioned, Network
 from models.schedule import ContinuousVP, DiscreteVP, Level, Schedule
 from models.schedule_cards import DISCRETE
 from models.zoo import Model
@@ -41,6 +42,10 @@ _LEAST = 0.05
 """Part of the linear guess's error below which a network, exact then, is as good as any other."""
 _APART = 0.05
 """Part by which numbers have to differ for a network to be tried with another."""
+_SIGMAS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.66, 0.75, 0.9, 1.0, 1.25, 1.5, 2.0)
+"""Values of sigma_data that are tried."""
+_SCREENED = 16
+"""Images on which all of them are, at every second level; the best alone is tried on the rest."""
 _NOISE_SEED = 2**62
 """Of the noise of checks, which no study's seed block has."""
 _RANGES: tuple[ClipRange, ...] = ((-1.0, 1.0), (0.0, 1.0), (-0.5, 0.5), (0.0, 255.0))
@@ -56,7 +61,7 @@ class Reading:
         values: the range of its images.
         schedule: name of the schedule that it was trained on.
         time: name of the time that it is given.
-        inner: name of the preconditioning that it is in.
+        inner: what the preconditioning that it is in is, in words.
     """
 
     output: str
@@ -117,7 +122,8 @@ class Fit:
         self._card, self._images, self._labels = model.card, images, labels
         self._logsnrs, self.evaluations = logsnrs, 0
         self._schedules, self._times = _schedules(model.card), _times(model.card)
-        self._networks = _networks(model)
+        self._networks, self._sigmas = {_AS_SAID: model.network, **_signs(model)}, _sigmas(model)
+        self._model, self._screened = model, dict[Reading, str]()
         self._outputs: dict[Reading, list[_Evaluated]] = {}
         self.said = Reading(model.card.parametrisation, model.card.value_range)
 
@@ -152,24 +158,50 @@ class Fit:
                 return reading, curve
             reading, curve = tried[gains.index(min(gains))]
 
+    def instead(self, reading: Reading, curve: Curve) -> Reading | None:
+        """The reading that has another sigma_data where this one has another range, or the reverse, and fits as well.
+
+        Both scale what the network sees, and a network hardly tells them apart.
+        """
+        if reading.inner in self._sigmas:
+            axis, back = "values", replace(reading, inner=self.said.inner)
+        elif reading.values != self.said.values and self._sigmas:
+            axis, back = "inner", replace(reading, values=self.said.values)
+        else:
+            return None
+        found = min(self._others(back, axis), key=lambda each: self.curve(each).score)
+        return found if self.curve(found).score < min(1.0, curve.score / _BETTER) else None
+
     def _others(self, reading: Reading, axis: str) -> Iterator[Reading]:
         known: dict[str, Sequence[object]] = {
             "output": list(outputs(self._card)),
             "values": _RANGES,
             "schedule": list(self._schedules),
             "time": list(self._times),
-            "inner": list(self._networks),
+            "inner": self._inners(reading) if axis == "inner" else (),
         }
         # a time that runs the other way mostly comes with the other sign, and neither alone is any better
         also = known["output"] if axis == "time" else (reading.output,)
         found = (replace(reading, **({"output": each} | {axis: value})) for value in known[axis] for each in also)  # type: ignore[arg-type]
         return (each for each in found if each != reading)
 
+    def _inners(self, reading: Reading) -> Sequence[str]:
+        """The preconditionings to try: of all values of sigma_data the one that fits a few images best."""
+        plain = replace(reading, output="sample", inner=_AS_SAID)
+        if self._sigmas and plain not in self._screened:
+            labels = None if self._labels is None else self._labels[:_SCREENED]
+            few = Fit(self._model, self._images[:_SCREENED], labels, self._logsnrs[::2])
+            scores = {inner: few.curve(replace(plain, inner=inner)).score for inner in self._sigmas}
+            self._screened[plain] = min(scores, key=scores.__getitem__)
+            self.evaluations += few.evaluations
+        found = self._screened.get(plain)
+        return [*self._networks, *([] if found is None else [found])]
+
     def _evaluated(self, reading: Reading) -> list[_Evaluated]:
         """By level, once for all meanings of the output."""
         if reading not in self._outputs:
             schedule, given = self._schedules[reading.schedule], self._times[reading.time]
-            network = self._networks[reading.inner]
+            network = (self._networks | self._sigmas)[reading.inner]
             low, high = reading.values
             x0 = low + (high - low) * self._images.float() / 255.0
             eps = ImageNoise(_NOISE_SEED, torch.arange(len(x0), device=x0.device))(x0)
@@ -238,13 +270,23 @@ def _given(factor: float, at: Level, *, back: bool) -> Level:
     return at._replace(t=factor * (1.0 - at.t if back else at.t))
 
 
-def _networks(model: Model) -> dict[str, Network]:
-    """The network as it is and, of one in EDM's preconditioning, in another: of the usual sigma_data, or with -F."""
-    found, network = {_AS_SAID: model.network}, model.network
-    if isinstance(network, EDMPreconditioned):
-        said, sign = network.sigma_data, network.sign
-        found["the other raw_prediction"] = EDMPreconditioned(network.network, said, -sign)
-        for each in (0.5, 1.0):
-            if abs(each / said - 1.0) > _APART:
-                found[f"sigma_data = {each:g}, not {said:g}"] = EDMPreconditioned(network.network, each, sign)
+def _signs(model: Model) -> dict[str, Network]:
+    """Of a network in EDM's preconditioning: the same with -F."""
+    network = model.network
+    if not isinstance(network, EDMPreconditioned):
+        return {}
+    other = EDMPreconditioned(network.network, network.sigma_data, -network.sign)
+    return {"it is to be read with the other raw_prediction": other}
+
+
+def _sigmas(model: Model) -> dict[str, Network]:
+    """Of a network in a preconditioning that has a sigma_data: the same with others, by what is said of it."""
+    network, found = model.network, dict[str, Network]()
+    if not isinstance(network, EDMPreconditioned | ConsistencyPreconditioned):
+        return found
+    said = network.sigma_data
+    for each in (value for value in _SIGMAS if abs(value / said - 1.0) > _APART):
+        other = copy(network)
+        other.sigma_data = each
+        found[f"its predictions fit sigma_data = {each:g}, the card says {said:g}"] = other
     return found

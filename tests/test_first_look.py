@@ -16,7 +16,8 @@ from bench.cli.check_model import check_model as command
 from bench.first_look import first_look, remember
 from bench.floors import measure_floors
 from bench.look import FIRST_LOOK, Look, read_look
-from bench.model_check import Verdict, check_model
+from bench.model_check import check_model
+from bench.model_verdicts import Verdict
 from bench.record import NewerRun, RunFolder
 from bench.report import summarise, write_report
 from bench.rig import Rig

@@ -21,7 +21,7 @@ from models.analytic import FiniteData
 from models.card import Card, Changes
 from models.denoiser import PARAMETRISATIONS
 from models.errors import UsageError
-from models.networks import EDMPreconditioned, Network
+from models.networks import ConsistencyPreconditioned, EDMPreconditioned, Network
 from models.schedule import ContinuousVP, Level
 from models.zoo import Model, load_model
 
@@ -322,14 +322,14 @@ def test_a_flow_whose_card_leaves_out_the_factor_of_its_time_is_told() -> None:
     assert "it is to be given 1000 t, not 1 t" in _checked(model).bad
 
 
-def _edm(images: Tensor, said: float = 0.5, sign: float = 1.0) -> Model:
-    """The exact x_0 of images as what stands in EDM's preconditioning would give it, of sigma_data 0.5."""
+def _edm(images: Tensor, said: float = 0.5, sign: float = 1.0, true: float = 0.5) -> Model:
+    """The exact x_0 of images as what stands in EDM's preconditioning of a true sigma_data would give it."""
     law, plain = FiniteData(images.double() / 127.5 - 1.0), _digits()
 
     def raw(x: Tensor, condition: Tensor) -> Tensor:
         sigma = math.exp(4.0 * float(condition[0]))
-        std = math.hypot(sigma, 0.5)
-        skip, out = 0.25 / std**2, sigma * 0.5 / std
+        std = math.hypot(sigma, true)
+        skip, out = true**2 / std**2, sigma * true / std
         found: Tensor = sign * (law(x * std, Level(0.5, 1.0, sigma, 0.0, 0.0)) - skip * x * std) / out
         return found
 
@@ -345,10 +345,34 @@ def test_a_network_of_edm_s_is_not_accused_of_the_blur_of_a_grid_that_is_even_in
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"), [({"said": 1.0}, "sigma_data = 0.5, not 1"), ({"sign": -1.0}, "the other raw_prediction")]
+    ("changes", "said"),
+    [
+        ({"said": 1.0}, "its predictions fit sigma_data = 0.5, the card says 1"),
+        ({"true": 0.75}, "its predictions fit sigma_data = 0.75, the card says 0.5"),
+        ({"sign": -1.0}, "it is to be read with the other raw_prediction"),
+    ],
 )
 def test_a_wrong_preconditioning_is_told(changes: dict[str, float], said: str) -> None:
-    assert f"it is to be read with {said}" in _checked(_edm(_images(), **changes)).bad
+    assert any(text.startswith(said) for text in _checked(_edm(_images(), **changes)).bad)
+
+
+@pytest.mark.parametrize("true", [0.5, 0.75])
+def test_the_sigma_data_of_a_consistency_model_is_fitted_too(true: float) -> None:
+    """With the mean of x_0, as its samples at low noise nearly are."""
+    law, plain = FiniteData(_images().double() / 127.5 - 1.0), _digits()
+
+    def raw(x: Tensor, condition: Tensor) -> Tensor:
+        sigma = math.exp(float(condition[0]) / 250.0)
+        std, above = math.hypot(sigma, true), sigma - 0.002
+        skip, out = true**2 / (above**2 + true**2), above * true / std
+        found: Tensor = (law(x * std, Level(0.5, 1.0, sigma, 0.0, 0.0)) - skip * x * std) / out
+        return found
+
+    changes = {"network": "consistency", "parametrisation": "sample", "schedule": {"kind": "ve"}, "clip": None}
+    card = Card.model_validate(plain.card.model_dump() | changes)
+    model = replace(plain, card=card, schedule=card.schedule.build(), network=ConsistencyPreconditioned(raw))
+    said = "its predictions fit sigma_data = 0.75, the card says 0.5"
+    assert _checked(model).bad == ([] if true == 0.5 else [said])
 
 
 def test_score_sde_s_betas_are_tried_on_a_network_in_continuous_time() -> None:

@@ -1,0 +1,105 @@
+"""What is said of a model: of the range and spread of its samples, and of what its predictions fit."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from bench.model_fit import MEANINGS, Fit, Reading
+from models.zoo import Model
+
+_FAR = 1.0
+"""Widths of the value range that 1 in 1,000 sampled values may lie outside."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One finding in words, and whether the model may be used as it is."""
+
+    good: bool
+    text: str
+
+
+def range_verdict(model: Model, drawn: Tensor) -> Verdict:
+    low, high = model.card.value_range
+    said = f"[{low:g}, {high:g}]"
+    if not bool(drawn.isfinite().all()):
+        return Verdict(False, f"its samples hold NaN or Inf{_no_clip(model)}")
+    beyond = torch.maximum(low - drawn, drawn - high).flatten() / (high - low)
+    usual = float(beyond.kthvalue(max(1, math.ceil(0.999 * len(beyond)))).values)
+    reached = f"{float(drawn.min()):,.4g} ... {float(drawn.max()):,.4g}"
+    if usual > _FAR:
+        return Verdict(False, f"its samples reach {reached}, the range of its images is {said}{_no_clip(model)}")
+    return Verdict(True, f"its samples lie in {reached}, the range of its images is {said}")
+
+
+def _no_clip(model: Model) -> str:
+    return ": no clip on the card?" if model.card.clip is None else ""
+
+
+def spread_verdicts(model: Model, drawn: Tensor, images: Tensor) -> list[Verdict]:
+    """Whether samples scatter as the images do: by a factor of 2, which only what is broken misses."""
+    low, high = model.card.value_range
+    real = float((low + (high - low) * images.float() / 255.0).std())
+    found = float(drawn.clamp(low - (high - low), high + (high - low)).nan_to_num().std())
+    good = 0.5 * real < found < 2.0 * real
+    more = "" if good else ": it does not sample such images"
+    return [Verdict(good, f"its samples have standard deviation {found:.3g}, the images {real:.3g}{more}")]
+
+
+def clip_verdicts(model: Model) -> list[Verdict]:
+    """Both are the range of x_0."""
+    clip, values = model.card.clip, model.card.value_range
+    if clip is None or clip == values:
+        return []
+    said, images = (f"[{low:g}, {high:g}]" for low, high in (clip, values))
+    return [Verdict(False, f"x_0 is clipped to {said}, but the card's value_range is {images}")]
+
+
+def reading_verdicts(model: Model, fit: Fit, *, real: bool, others: bool) -> list[Verdict]:
+    """What the network is, beside what the card says, as far as images tell that are `real`, or its own samples."""
+    said = fit.said
+    reading, curve = fit.best(("output", "values", "schedule", "time", "inner") if others and real else ("output",))
+    if not curve.levels:
+        return [Verdict(True, "its schedule has no level where data and noise are both seen, to try it at")]
+    if curve.score >= 1.0:
+        what = "such images" if real else "its own samples"
+        why = f"in every way it is read, the nearest {curve.score:.2f} times" if real else f"{curve.score:.2f} times"
+        text = f"its error on {what} is above the best linear guess's ({why}): weights, network, card or data are wrong"
+        return [Verdict(False, text)]
+    again = "" if reading == said else " once it is read so"
+    share = Verdict(True, f"its error is {curve.score:.2f} of the best linear guess's{again}")
+    return [*_differences(model, said, reading, fit.instead(reading, curve)), share]
+
+
+def sigma_verdicts(fit: Fit) -> list[Verdict]:
+    """What of a generator's preconditioning is not as the card says."""
+    reading, _ = fit.best(("inner",))
+    return [] if reading == fit.said else [Verdict(False, reading.inner)]
+
+
+def _differences(model: Model, said: Reading, found: Reading, instead: Reading | None) -> list[Verdict]:
+    """What it predicts, in what else a reading differs from the card's, and what else may be meant by that."""
+    meaning, card = MEANINGS[found.output], MEANINGS[said.output]
+    verdicts = [Verdict(True, f"this network predicts {meaning}, as the card says")]
+    if found.output != said.output:
+        verdicts = [Verdict(False, f"this network predicts {meaning}, the card says {card}")]
+    scales = [_scale(said, each) for each in (found, instead) if each is not None]
+    if scales[0]:
+        verdicts.append(Verdict(False, "; or, which fits as well, ".join(scales)))
+    if found.schedule != said.schedule:
+        kind = model.card.schedule.kind
+        verdicts.append(Verdict(False, f"it was trained on {found.schedule}; the card's schedule is of kind {kind!r}"))
+    if found.time != said.time:
+        verdicts.append(Verdict(False, f"it is to be given {found.time}"))
+    return verdicts
+
+
+def _scale(said: Reading, found: Reading) -> str:
+    """In what range of images and preconditioning a reading differs from the card's, in words."""
+    words = [] if found.inner == said.inner else [found.inner]
+    if found.values != said.values:
+        ranges = [f"[{low:g}, {high:g}]" for low, high in (found.values, said.values)]
+        words.append(f"its images lie in {ranges[0]}, the card's value_range is {ranges[1]}")
+    return ", and ".join(words)
