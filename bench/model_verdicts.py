@@ -9,33 +9,44 @@ from torch import Tensor
 from bench.model_fit import MEANINGS, Fit, Reading
 from models.zoo import Model
 
-_FAR = 1.0
-"""Widths of the value range that 1 in 1,000 sampled values may lie outside."""
+_NEAR, _FAR = 0.25, 0.75
+"""Widths of the value range that 1 in 1,000 sampled values may lie outside, and beyond which something is wrong."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """One finding in words, and whether the model may be used as it is."""
+    """One finding in words, whether the model may be used as it is, and whether that is in doubt."""
 
     good: bool
     text: str
+    doubt: bool = False
 
 
 def range_verdict(model: Model, drawn: Tensor) -> Verdict:
+    """Whether samples lie in the card's range, or so near it that a few steps explain it."""
     low, high = model.card.value_range
     said = f"[{low:g}, {high:g}]"
     if not bool(drawn.isfinite().all()):
-        return Verdict(False, f"its samples hold NaN or Inf{_no_clip(model)}")
+        return Verdict(False, f"its samples hold NaN or Inf{_no_clip(model)}".rstrip("."))
     beyond = torch.maximum(low - drawn, drawn - high).flatten() / (high - low)
     usual = float(beyond.kthvalue(max(1, math.ceil(0.999 * len(beyond)))).values)
     reached = f"{float(drawn.min()):,.4g} ... {float(drawn.max()):,.4g}"
-    if usual > _FAR:
-        return Verdict(False, f"its samples reach {reached}, the range of its images is {said}{_no_clip(model)}")
-    return Verdict(True, f"its samples lie in {reached}, the range of its images is {said}")
+    if usual <= _NEAR:
+        return Verdict(True, f"its samples lie in {reached}, the range of its images is {said}")
+    text = f"its samples reach {reached}, the range of its images is {said}"
+    text = f"{text}{_no_clip(model)} Data that reach so far need value_range = {_holding(drawn)}"
+    return Verdict(usual <= _FAR, text, doubt=usual <= _FAR)
 
 
 def _no_clip(model: Model) -> str:
-    return ": no clip on the card?" if model.card.clip is None else ""
+    return ": no clip on the card?" if model.card.clip is None else "."
+
+
+def _holding(drawn: Tensor) -> str:
+    """A range that holds samples, in two digits of its width, as a card has it."""
+    low, high = float(drawn.min()), float(drawn.max())
+    step = 10.0 ** (math.floor(math.log10(high - low)) - 1) if high > low else 1.0
+    return f"[{math.floor(low / step) * step:.6g}, {math.ceil(high / step) * step:.6g}]"
 
 
 def spread_verdicts(model: Model, drawn: Tensor, images: Tensor) -> list[Verdict]:

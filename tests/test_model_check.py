@@ -115,6 +115,32 @@ def test_samples_far_out_of_range_ask_for_a_clip_and_with_one_they_do_not() -> N
 
 
 @pytest.mark.parametrize(
+    ("size", "needed", "wrong"), [(1.73, "[-1.8, 1.8]", False), (3.33, "[-3.4, 3.4]", True), (0.4, None, False)]
+)
+def test_samples_that_leave_the_range_are_never_right_and_the_range_that_they_need_is_said(
+    size: float, needed: str | None, wrong: bool
+) -> None:
+    found = check_model(_of_corners(size), CPU, depth=BRIEF)
+    reached = [each for each in found.verdicts if "its samples reach" in each.text]
+    assert [(each.good, each.doubt) for each in reached] == ([] if needed is None else [(not wrong, not wrong)])
+    assert all("the range of its images is [-1, 1]: no clip on the card?" in each.text for each in reached)
+    assert all(each.text.endswith(f"need value_range = {needed}") for each in reached)
+
+
+def _of_corners(size: float) -> Model:
+    """The exact v of the corners of a square, two values a point, on a card that has the template's range."""
+    signs = torch.tensor([[-1.0, -1.0], [-1.0, 1.0], [1.0, -1.0], [1.0, 1.0]], dtype=torch.float64)
+    law, plain = FiniteData(size * signs[:, :, None, None]), _digits()
+
+    def v(x: Tensor, at: Level) -> Tensor:
+        found: Tensor = (at.alpha * x - law(x, at)) / at.sigma  # as alpha^2 + sigma^2 = 1
+        return found
+
+    changes = {"shape": [2, 1, 1], "parametrisation": "v_prediction", "clip": None}
+    return replace(plain, card=Card.model_validate(plain.card.model_dump() | changes), network=v)
+
+
+@pytest.mark.parametrize(
     ("network", "said"),
     [
         (lambda x, at: torch.ones_like(x), ["ignores the state", "ignores the noise level", "is above the best"]),
@@ -243,7 +269,8 @@ def test_the_command_s_json_holds_all_that_was_found(
     assert command(str(wrong), images=5, as_json=True) == 1
     found = json.loads(capsys.readouterr().out)
     assert found["said"] == "v_prediction"
-    assert {"good": False, "text": "this network predicts eps, the card says v"} in found["verdicts"]
+    wrong_one = {"good": False, "text": "this network predicts eps, the card says v", "doubt": False}
+    assert wrong_one in found["verdicts"]
     errors = found["curves"]["epsilon"]["errors"]
     assert len(errors) == len(found["curves"]["epsilon"]["levels"]) == 9
     assert all(0 < error < 1 for error in errors)
