@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.images import to_uint8
 from bench.labels import draw_labels
 from bench.model_fit import Curve, Fit, Reading, evaluate, outputs
 from bench.model_verdicts import (
@@ -37,6 +36,8 @@ OWN_SAMPLES = "its own samples"
 
 _LOGSNRS = tuple(float(each) for each in np.linspace(3.0, -3.0, 9))
 """log(alpha / sigma): from a twentieth of the data's scale to twenty times that."""
+_FARTHEST = 10.0
+"""Widths of the value range beyond which samples are cut off before they are noised again."""
 _IGNORED = 1e-3
 """Change of the output, as a part of it, below which it does not depend on what was changed."""
 
@@ -110,22 +111,22 @@ def check_model(
     """
     drawn, classes, spent = _samples(model, depth, device)
     verdicts = [range_verdict(model, drawn), *clip_verdicts(model)]
+    shares = _shares(model, drawn) if images is None else images.to(device).float() / 255.0
     if images is None:
-        images, labels = to_uint8(drawn.nan_to_num(), model.card.value_range), classes
+        labels = classes
     elif not model.card.is_generator:
         verdicts += spread_verdicts(model, drawn, images)
         if labels is None and classes is not None:
-            data, images, labels = None, to_uint8(drawn.nan_to_num(), model.card.value_range), classes
+            data, shares, labels = None, _shares(model, drawn), classes
             verdicts.append(Verdict(True, "the classes of the images are not known: its error is on its own samples"))
-    images = images.to(device)
-    labels = _classes(model, labels, len(images), device)
-    curves, readings, read = _readings(model, images, labels, data is not None, depth)
-    inputs, tried = _inputs(model, images, labels)
+    labels = _classes(model, labels, len(shares), device)
+    curves, readings, read = _readings(model, shares, labels, data is not None, depth)
+    inputs, tried = _inputs(model, shares, labels)
     return Check(
         model=model.card.name,
         model_sha256=model.sha256,
         data=OWN_SAMPLES if data is None else data,
-        images=len(images),
+        images=len(shares),
         evaluations=spent + read + tried,
         said=model.card.parametrisation,
         curves=curves,
@@ -173,6 +174,12 @@ def _samples(model: Model, depth: Depth, device: torch.device) -> tuple[Tensor, 
     with torch.inference_mode():
         found = SAMPLERS.make("one-step" if generator else "ddim").sample(denoiser, x, levels, source)
     return found.float(), labels, evaluated()
+
+
+def _shares(model: Model, drawn: Tensor) -> Tensor:
+    """Samples as parts of the card's range, (N, C, H, W): what leaves it is kept, as far as it is of any use."""
+    low, high = model.card.value_range
+    return ((drawn - low) / (high - low)).nan_to_num(0.5).clamp(-_FARTHEST, 1.0 + _FARTHEST)
 
 
 def _walked(schedule: Schedule, steps: int) -> list[Level]:

@@ -109,7 +109,7 @@ class Fit:
 
     Args:
         model: in float32.
-        images: (N, C, H, W) uint8, on the model's device.
+        images: (N, C, H, W), on the model's device: parts of the range of values, 0 its lower end and 1 its upper.
         labels: (N,) int64, for a class-conditional network.
         logsnrs: log(alpha / sigma) of the levels.
 
@@ -130,7 +130,7 @@ class Fit:
     def curve(self, reading: Reading) -> Curve:
         """The errors of the network, read so."""
         low, high = reading.values
-        x0 = low + (high - low) * self._images.float() / 255.0
+        x0 = low + (high - low) * self._images
         variance = float(x0.var())
         asked, levels, errors, guesses = list[float](), list[Level](), list[float](), list[float]()
         for logsnr, at, x, output in self._evaluated(replace(reading, output="")):
@@ -203,7 +203,7 @@ class Fit:
             schedule, given = self._schedules[reading.schedule], self._times[reading.time]
             network = (self._networks | self._sigmas)[reading.inner]
             low, high = reading.values
-            x0 = low + (high - low) * self._images.float() / 255.0
+            x0 = low + (high - low) * self._images
             eps = ImageNoise(_NOISE_SEED, torch.arange(len(x0), device=x0.device))(x0)
             found = []
             for logsnr, at in levels_at(schedule, self._logsnrs).items():

@@ -127,6 +127,12 @@ def test_samples_that_leave_the_range_are_never_right_and_the_range_that_they_ne
     assert all(each.text.endswith(f"need value_range = {needed}") for each in reached)
 
 
+def test_its_own_samples_are_not_clipped_to_the_range_before_their_error_is_measured() -> None:
+    found = check_model(_of_corners(1.73), CPU, depth=BRIEF)
+    assert not any("its error" in text for text in found.bad)
+    assert any("of the best linear guess's" in each.text for each in found.verdicts)
+
+
 def _of_corners(size: float) -> Model:
     """The exact v of the corners of a square, two values a point, on a card that has the template's range."""
     signs = torch.tensor([[-1.0, -1.0], [-1.0, 1.0], [1.0, -1.0], [1.0, 1.0]], dtype=torch.float64)
