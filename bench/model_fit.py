@@ -9,20 +9,17 @@ two readings only what they change differs: images, noise and log(alpha / sigma)
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from copy import copy
 from dataclasses import dataclass, replace
-from functools import partial
 
 import torch
 from torch import Tensor
 
+from bench.model_guesses import AS_SAID, other_schedules, other_sigmas, other_signs, other_times
 from bench.noise import ImageNoise
-from models.building import TIME_SCALES
 from models.card import Card
 from models.denoiser import PARAMETRISATIONS, ClipRange
-from models.networks import ConsistencyPreconditioned, EDMPreconditioned, Network
-from models.schedule import ContinuousVP, DiscreteVP, Level, Schedule
-from models.schedule_cards import DISCRETE
+from models.networks import Network
+from models.schedule import Level, Schedule
 from models.zoo import Model
 
 MEANINGS = {
@@ -40,16 +37,11 @@ _BETTER = 0.9
 """Part of the error that another reading must leave at most to be believed."""
 _LEAST = 0.05
 """Part of the linear guess's error below which a network, exact then, is as good as any other."""
-_APART = 0.05
-"""Part by which numbers have to differ for a network to be tried with another."""
-_SIGMAS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.66, 0.75, 0.9, 1.0, 1.25, 1.5, 2.0)
-"""Values of sigma_data that are tried."""
 _SCREENED = 16
 """Images on which all of them are, at every second level; the best alone is tried on the rest."""
 _NOISE_SEED = 2**62
 """Of the noise of checks, which no study's seed block has."""
 _RANGES: tuple[ClipRange, ...] = ((-1.0, 1.0), (0.0, 1.0), (-0.5, 0.5), (0.0, 255.0))
-_AS_SAID = "as the card says"
 
 
 @dataclass(frozen=True)
@@ -66,9 +58,9 @@ class Reading:
 
     output: str
     values: ClipRange
-    schedule: str = _AS_SAID
-    time: str = _AS_SAID
-    inner: str = _AS_SAID
+    schedule: str = AS_SAID
+    time: str = AS_SAID
+    inner: str = AS_SAID
 
 
 @dataclass(frozen=True)
@@ -121,8 +113,8 @@ class Fit:
     def __init__(self, model: Model, images: Tensor, labels: Tensor | None, logsnrs: Sequence[float]) -> None:
         self._card, self._images, self._labels = model.card, images, labels
         self._logsnrs, self.evaluations = logsnrs, 0
-        self._schedules, self._times = _schedules(model.card), _times(model.card)
-        self._networks, self._sigmas = {_AS_SAID: model.network, **_signs(model)}, _sigmas(model)
+        self._schedules, self._times = other_schedules(model.card), other_times(model.card)
+        self._networks, self._sigmas = {AS_SAID: model.network, **other_signs(model)}, other_sigmas(model)
         self._model, self._screened = model, dict[Reading, str]()
         self._outputs: dict[Reading, list[_Evaluated]] = {}
         self.said = Reading(model.card.parametrisation, model.card.value_range)
@@ -187,7 +179,7 @@ class Fit:
 
     def _inners(self, reading: Reading) -> Sequence[str]:
         """The preconditionings to try: of all values of sigma_data the one that fits a few images best."""
-        plain = replace(reading, output="sample", inner=_AS_SAID)
+        plain = replace(reading, output="sample", inner=AS_SAID)
         if self._sigmas and plain not in self._screened:
             labels = None if self._labels is None else self._labels[:_SCREENED]
             few = Fit(self._model, self._images[:_SCREENED], labels, self._logsnrs[::2])
@@ -231,62 +223,3 @@ def levels_at(schedule: Schedule, logsnrs: Sequence[float]) -> dict[float, Level
     low, high = (schedule.level(t).logsnr for t in (schedule.t_max, schedule.t_min))
     times = {each: schedule.nearest(schedule.t_at(each)) for each in logsnrs if low <= each <= high}
     return {each: schedule.level(t) for each, t in times.items() if t > 0.0}
-
-
-def _schedules(card: Card) -> dict[str, Schedule]:
-    """The card's schedule and, where index or time is all that the network sees, those that networks are trained on."""
-    own, made = card.schedule.build(), dict[str, Schedule]()
-    if card.network == "unet" and card.schedule.kind in DISCRETE and own.train_steps is not None:
-        total, scale = own.train_steps, 1000.0 / own.train_steps
-        made |= {
-            "linear betas, 0.0001 to 0.02": DiscreteVP.linear(total, min(1e-4 * scale, 0.5), min(0.02 * scale, 0.5)),
-            "scaled linear betas, 0.00085 to 0.012": DiscreteVP.scaled_linear(total),
-            "cosine betas": DiscreteVP.cosine(total),
-        }
-    if card.network == "vp-continuous":
-        made |= {"betas 0.1 to 20, as Score SDE": ContinuousVP()}
-    same = own.level(0.5)
-    others = {name: each for name, each in made.items() if abs(each.level(0.5).alpha - same.alpha) > 1e-3}
-    return {_AS_SAID: own, **others}
-
-
-def _times(card: Card) -> dict[str, Callable[[Level], Level]]:
-    """What a network in continuous time may be given for a level instead of what the card says."""
-    found: dict[str, Callable[[Level], Level]] = {_AS_SAID: lambda at: at}
-    if card.network not in TIME_SCALES:
-        return found
-    usual, back = TIME_SCALES[card.network], "a time that runs from noise at 0 to data at 1"
-    said = card.time_scale or usual
-    found[back] = partial(_given, 1.0, back=True)
-    for scale in (usual, 1.0):
-        if abs(scale / said - 1.0) > _APART:
-            what = "t itself" if scale == 1.0 else f"{scale:g} t"
-            found[f"{what}, not {said:g} t"] = partial(_given, scale / said, back=False)
-            found[f"{back}, times {scale:g} and not {said:g}"] = partial(_given, scale / said, back=True)
-    return found
-
-
-def _given(factor: float, at: Level, *, back: bool) -> Level:
-    return at._replace(t=factor * (1.0 - at.t if back else at.t))
-
-
-def _signs(model: Model) -> dict[str, Network]:
-    """Of a network in EDM's preconditioning: the same with -F."""
-    network = model.network
-    if not isinstance(network, EDMPreconditioned):
-        return {}
-    other = EDMPreconditioned(network.network, network.sigma_data, -network.sign)
-    return {"it is to be read with the other raw_prediction": other}
-
-
-def _sigmas(model: Model) -> dict[str, Network]:
-    """Of a network in a preconditioning that has a sigma_data: the same with others, by what is said of it."""
-    network, found = model.network, dict[str, Network]()
-    if not isinstance(network, EDMPreconditioned | ConsistencyPreconditioned):
-        return found
-    said = network.sigma_data
-    for each in (value for value in _SIGMAS if abs(value / said - 1.0) > _APART):
-        other = copy(network)
-        other.sigma_data = each
-        found[f"its predictions fit sigma_data = {each:g}, the card says {said:g}"] = other
-    return found
