@@ -83,10 +83,19 @@ class Curve:
         """Geometric mean over levels of the network's error over the guess's; inf if it is not finite."""
         return self.score_at(self.logsnrs)
 
+    @property
+    def ratios(self) -> list[float]:
+        """The network's error over the guess's, by level; inf where the guess has none."""
+        pairs = zip(self.errors, self.guesses, strict=True)
+        return [error / guess if guess > 0.0 else math.inf for error, guess in pairs]
+
+    def above(self, least: float) -> list[float]:
+        """The levels of little noise: those of at least some log(alpha / sigma)."""
+        return [each for each in self.logsnrs if each >= least]
+
     def score_at(self, logsnrs: Sequence[float]) -> float:
         """The same over some of the levels only."""
-        pairs = zip(self.logsnrs, self.errors, self.guesses, strict=True)
-        ratios = [error / guess if guess > 0.0 else math.inf for at, error, guess in pairs if at in logsnrs]
+        ratios = [ratio for at, ratio in zip(self.logsnrs, self.ratios, strict=True) if at in logsnrs]
         if not ratios or not all(math.isfinite(ratio) for ratio in ratios):
             return math.inf
         return math.exp(sum(math.log(max(ratio, _LEAST)) for ratio in ratios) / len(ratios))
@@ -135,16 +144,18 @@ class Fit:
             guesses.append(math.sqrt(variance / (at.alpha**2 * variance + at.sigma**2)) * at.sigma)
         return Curve(asked, levels, errors, guesses)
 
-    def best(self, axes: Sequence[str]) -> tuple[Reading, Curve]:
+    def best(self, axes: Sequence[str], least: float = -math.inf) -> tuple[Reading, Curve]:
         """The reading that fits best, changed from the card's one thing at a time as long as that is clearly better.
 
         Args:
             axes: of "output", "values", "schedule", "time" and "inner": what may be changed.
+            least: log(alpha / sigma) of the levels that count, at least.
         """
         reading, curve = self.said, self.curve(self.said)
         while True:
             tried = [(each, self.curve(each)) for axis in axes for each in self._others(reading, axis)]
-            ratios = (each.score_at(curve.logsnrs) / max(curve.score_at(each.logsnrs), _LEAST) for _, each in tried)
+            own = curve.above(least)
+            ratios = (each.score_at(own) / max(curve.score_at(each.above(least)), _LEAST) for _, each in tried)
             gains = [math.inf if math.isnan(ratio) else ratio for ratio in ratios]  # both readings may be infinite
             if not gains or not min(gains) < _BETTER:
                 return reading, curve

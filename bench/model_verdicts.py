@@ -6,11 +6,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bench.model_fit import MEANINGS, Fit, Reading
+from bench.model_fit import MEANINGS, Curve, Fit, Reading, outputs
 from models.zoo import Model
 
 _NEAR, _FAR = 0.25, 0.75
 """Widths of the value range that 1 in 1,000 sampled values may lie outside, and beyond which something is wrong."""
+_MIDDLE = 0.0
+"""log(alpha / sigma) down to which a network that was trained at all is better than the best linear guess."""
 
 
 @dataclass(frozen=True)
@@ -71,17 +73,52 @@ def clip_verdicts(model: Model) -> list[Verdict]:
 def reading_verdicts(model: Model, fit: Fit, *, real: bool, others: bool) -> list[Verdict]:
     """What the network is, beside what the card says, as far as images tell that are `real`, or its own samples."""
     said = fit.said
-    reading, curve = fit.best(("output", "values", "schedule", "time", "inner") if others and real else ("output",))
+    axes = ("output", "values", "schedule", "time", "inner") if others and real else ("output",)
+    reading, curve = fit.best(axes)
     if not curve.levels:
         return [Verdict(True, "its schedule has no level where data and noise are both seen, to try it at")]
+    if fit.curve(said).score >= 1.0:
+        by_little, at_little = fit.best(axes, _MIDDLE)
+        if _beats(at_little) and at_little.score >= 1.0 and (curve.score >= 1.0 or by_little == said):
+            return [*_differences(model, said, by_little, None), _brief(at_little)]
     if curve.score >= 1.0:
-        what = "such images" if real else "its own samples"
-        why = f"in every way it is read, the nearest {curve.score:.2f} times" if real else f"{curve.score:.2f} times"
-        text = f"its error on {what} is above the best linear guess's ({why}): weights, network, card or data are wrong"
-        return [Verdict(False, text)]
+        return [Verdict(False, _none_fits(model, fit, curve, real=real))]
     again = "" if reading == said else " once it is read so"
     share = Verdict(True, f"its error is {curve.score:.2f} of the best linear guess's{again}")
     return [*_differences(model, said, reading, fit.instead(reading, curve)), share]
+
+
+def _beats(curve: Curve) -> bool:
+    """Whether the network is better than the best linear guess at every level of little and middling noise."""
+    little = curve.above(_MIDDLE)
+    pairs = zip(curve.logsnrs, curve.ratios, strict=True)
+    return len(little) > 1 and all(ratio < 1.0 for at, ratio in pairs if at >= _MIDDLE)
+
+
+def _brief(curve: Curve) -> Verdict:
+    """That a network is worse than the guess at much noise alone, as one of eps is until it is trained for long."""
+    lost = [(at, ratio) for at, ratio in zip(curve.levels, curve.ratios, strict=True) if not ratio < 1.0]
+    ends = " ... ".join(f"{1.0 / at.ratio:.2g}" for at in dict.fromkeys((lost[0][0], lost[-1][0])))
+    text = (
+        f"its error is {curve.score_at(curve.above(_MIDDLE)):.2f} of the best linear guess's where alpha/sigma is 1 or "
+        f"more, but up to {max(ratio for _, ratio in lost):.2f} of it at alpha/sigma {ends}: trained too briefly, or "
+        "not for such noise"
+    )
+    return Verdict(True, text, doubt=True)
+
+
+def _none_fits(model: Model, fit: Fit, curve: Curve, *, real: bool) -> str:
+    """That a network is worse than the best linear guess, and what it is nearest to."""
+    tried = {each: fit.curve(Reading(each, fit.said.values)).score for each in outputs(model.card)}
+    nearest = min(tried, key=tried.__getitem__)
+    as_what = f"the nearest as {MEANINGS[nearest]}, {tried[nearest]:.2f} times"
+    if curve.score < tried[nearest]:
+        as_what = f"the nearest {curve.score:.2f} times"
+    what = "such images" if real else "its own samples"
+    return (
+        f"its error on {what} is above the best linear guess's (in every way it is read, {as_what}): weights, network, "
+        "card or data are wrong"
+    )
 
 
 def sigma_verdicts(fit: Fit) -> list[Verdict]:

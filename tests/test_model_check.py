@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from torch import Tensor
 from bench.cli.check_model import check_model as command
 from bench.datasets import open_data
 from bench.model_check import BRIEF, FULL, Check, check_model
+from bench.model_fit import MEANINGS
 from models.analytic import FiniteData
 from models.card import Card, Changes
 from models.denoiser import PARAMETRISATIONS
@@ -144,6 +146,39 @@ def _of_corners(size: float) -> Model:
 
     changes = {"shape": [2, 1, 1], "parametrisation": "v_prediction", "clip": None}
     return replace(plain, card=Card.model_validate(plain.card.model_dump() | changes), network=v)
+
+
+def _barely_trained(**changes: Any) -> Model:
+    """An exact eps that is too large by half, and nearly twice as large at much noise."""
+    law = FiniteData(_images().double() / 127.5 - 1.0)
+
+    def eps(x: Tensor, at: Level) -> Tensor:
+        found: Tensor = (x - at.alpha * law(x, at)) / at.sigma * (1.5 if at.ratio < 1.5 else 1.9)
+        return found
+
+    return replace(_digits(**changes), network=eps)
+
+
+def test_a_network_that_beats_the_guess_but_at_much_noise_is_in_doubt_and_not_wrong() -> None:
+    found = _checked(_barely_trained())
+    assert found.curves["epsilon"].score > 1.0
+    assert found.bad == []
+    assert any(each.good and each.text == "this network predicts eps, as the card says" for each in found.verdicts)
+    doubt = next(each.text for each in found.verdicts if each.doubt)
+    assert "at alpha/sigma 0.22 ... 0.05: trained too briefly" in doubt
+    wrong = _checked(_barely_trained(parametrisation="v_prediction")).bad
+    assert "this network predicts eps, the card says v" in wrong
+    assert not any("linear guess" in text for text in wrong)
+
+
+def test_where_nothing_beats_the_guess_the_nearest_of_all_in_the_table_is_named() -> None:
+    found = _checked(replace(_digits(), network=lambda x, at: torch.zeros_like(x) + 3.0))
+    nearest = min(found.curves, key=lambda each: found.curves[each].score)
+    text = next(text for text in found.bad if "linear guess" in text)
+    named = re.search(r"the nearest(?: as (.*),)? ([\d.]+) times", text)
+    assert named is not None
+    assert float(named[2]) <= found.curves[nearest].score + 0.005
+    assert named[1] in (None, MEANINGS[nearest])
 
 
 @pytest.mark.parametrize(
