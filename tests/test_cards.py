@@ -260,6 +260,47 @@ def tabled(folder: Path, **said: Any) -> Path:
     return folder_of(folder, files, architecture="Table", **said)
 
 
+class _Inner(nn.Module):
+    """F of a network of EDM's: linear in the state, and not the same at every noise level."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor(0.7))
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        return self.weight * x + condition[:, None, None, None]
+
+
+class _Precond(_Inner):
+    """D as EDMPrecond gives it: the same weights, asked with x and sigma, in a preconditioning of its own."""
+
+    def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
+        sigma, data = sigma[:, None, None, None], 0.6
+        std = (sigma**2 + data**2).sqrt()
+        inner = super().forward(x / std, sigma.flatten().log() / 4)
+        return data**2 / std**2 * x + sigma * data / std * inner
+
+
+@pytest.mark.usefixtures("plugin")
+def test_the_inner_network_of_edm_and_its_preconditioned_one_are_the_same_denoiser(tmp_path: Path) -> None:
+    register_network("Inner")(lambda config: _Inner())
+    register_network("Precond")(lambda config: _Precond())
+    ways: dict[str, dict[str, Any]] = {
+        "Inner": {"network": "edm", "sigma_data": 0.6},
+        "Precond": {"network": "sigma"},
+    }
+    models = []
+    for name, way in ways.items():
+        weights = tmp_path / name / "w.safetensors"
+        weights.parent.mkdir()
+        save_file({"weight": torch.tensor(0.7)}, weights)
+        said = {"architecture": name, "weights": weights.name, "parametrisation": "sample", "schedule": {"kind": "ve"}}
+        folder = folder_of(weights.parent, {weights.name: weights}, **said, **way)
+        models.append(load_model(str(folder), CPU))
+    for t in (0.001, 0.1, 1.0):
+        torch.testing.assert_close(*(x0_of(model, images(), t) for model in models), rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.filterwarnings("ignore:.*DistributedDataParallel")
 @pytest.mark.usefixtures("plugin")
 def test_a_network_with_a_table_of_whole_times_says_what_it_needs_and_is_asked_at_the_nearest(tmp_path: Path) -> None:

@@ -46,6 +46,8 @@ _KINDS: dict[Given, _Kind] = {
         "log(sigma) / 4 and the scaled state, in EDM's preconditioning",
         "sample",
         '{ kind = "ve", sigma_min = 0.002, sigma_max = 80.0 }',
+        "# plugin.py has the inner F of EDM's preconditioning, which is ours. A module that returns the denoised\n"
+        '# image from x and sigma, as EDMPrecond, is network = "sigma", parametrisation = "sample", no sigma_data.\n'
         "sigma_data = 0.5\n",
     ),
     "flow": _Kind(
