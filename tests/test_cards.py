@@ -21,7 +21,7 @@ from models.card import Card, Changes, make_card
 from models.denoiser import Denoiser
 from models.errors import UsageError
 from models.schedule import VE, ContinuousVP, DiscreteVP, Flow, GeometricVE, Schedule
-from models.sources import CONFIG, WEIGHTS
+from models.sources import CARD, CONFIG, WEIGHTS
 from models.zoo import load_model
 from samplers import SAMPLERS
 from samplers.about import about
@@ -247,6 +247,26 @@ def test_a_plugin_s_network_that_fails_or_gives_another_shape_is_refused_before_
         load_model(str(plugged(tmp_path / "d", {"gain": 1.0, "most": 4}, classes=5)), CPU)
     learned = plugged(tmp_path / "c", {"gain": 1.0, "wide": True}, variance="learned_range")
     assert load_model(str(learned), CPU).network(images(), DiscreteVP.linear().level(0.5)).shape == (3, 3, 8, 8)
+
+
+@pytest.mark.usefixtures("plugin")
+def test_a_network_that_asks_for_classes_is_told_what_its_card_lacks(tmp_path: Path) -> None:
+    class Labelled(nn.Module):
+        def __init__(self, gain: float) -> None:
+            super().__init__()
+            self.gain = nn.Parameter(torch.tensor(gain))
+
+        def forward(self, x: Tensor, condition: Tensor, y: Tensor) -> Tensor:
+            return self.gain * x + y[:, None, None, None]
+
+    register_network("Labelled")(lambda config: Labelled(**config))
+    folder = plugged(tmp_path / "a", {"gain": 1.0})
+    card = folder / CARD
+    card.write_text(card.read_text().replace("'Plugin'", "'Labelled'"))
+    with pytest.raises(UsageError, match=r"missing 1 required positional argument: 'y'.* say classes = N on the card"):
+        load_model(str(folder), CPU)
+    card.write_text(f"classes = 5\n{card.read_text()}")
+    assert load_model(str(folder), CPU).card.classes == 5
 
 
 def tabled(folder: Path, **said: Any) -> Path:
