@@ -258,6 +258,8 @@ def test_a_path_is_not_taken_for_a_repository_of_the_hub(spec: str) -> None:
     with pytest.raises(UsageError) as error:
         describe_model(spec)
     assert f"there is no model folder {spec!r}" in str(error.value)
+    start = f"relative paths start at the current folder, {Path.cwd()}"
+    assert (start in str(error.value)) != Path(spec).expanduser().is_absolute()
     assert "hub" not in str(error.value)
 
 
