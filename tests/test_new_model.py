@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from bench.cli import app
-from bench.cli.new_model import _KINDS, Given
+from bench.cli.new_model import _KINDS, Given, Predicts
 from models import architectures
 from models.architectures import make_network
 from models.card import Card
@@ -66,6 +66,9 @@ def test_the_folder_of_every_kind_of_network_can_be_sampled_as_it_is(
     card = load_card(Path("test-mine"))
     assert (card.name, card.shape, card.network, card.classes) == ("test-mine", (1, 8, 8), network, 7)
     assert card.files == {"mine.safetensors": sha256_of(weights)}
+    said = re.search(r"^parametrisation = .*$", Path("test-mine/card.toml").read_text(), re.MULTILINE)
+    assert said is not None
+    assert sorted(re.findall(r"epsilon|sample|v_prediction|score|flow", said[0])) == sorted(get_args(Predicts))
     load_file(Path("test-mine/plugin.py"))
     model = load_model("test-mine", torch.device("cpu"))
     at, labels = model.schedule.level(0.5), torch.tensor([3])
@@ -108,7 +111,10 @@ def test_weights_that_are_in_the_folder_already_are_listed(monkeypatch: pytest.M
         (("test-mine", "--classes", "0"), "--classes 0: expected 1 ... 2^31 - 1"),
         (("test-mine", "--classes", "9223372036854775808"), "--classes 9223372036854775808: expected 1 ... 2^31 - 1"),
         (("test-mine", "--network", "unit"), "unit"),
-        (("test-mine", "--weights", "none.pt"), "there is no file of weights 'none.pt'"),
+        (
+            ("test-mine", "--weights", "none.pt"),
+            "there is no file of weights 'none.pt'; expected .safetensors, .pt, .pth, .bin, .ckpt, .tar",
+        ),
         (("test-mine", "--weights", "kept.txt"), "kept.txt is no file of weights that is known here"),
         (("test-mine", "--weights", "nested.pt"), "as state_key: here with --state-key"),
         (("test-mine", "--out", "kept.txt"), "'kept.txt' is a file; give a folder with --out"),
