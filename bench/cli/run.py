@@ -66,7 +66,7 @@ def _named(path: Path) -> Path:
         try:
             check_name(path.resolve().name, "run")
         except UsageError as error:
-            raise UsageError(f"--out {str(path)!r}: {error}") from None
+            raise UsageError(f"--out {str(path)!r}: {error}; for instance {str(path / 'my-run')!r}") from None
     return path
 
 
