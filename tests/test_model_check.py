@@ -2,7 +2,6 @@
 
 import json
 import math
-import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -172,13 +171,11 @@ def test_a_network_that_beats_the_guess_but_at_much_noise_is_in_doubt_and_not_wr
 
 
 def test_where_nothing_beats_the_guess_the_nearest_of_all_in_the_table_is_named() -> None:
-    found = _checked(replace(_digits(), network=lambda x, at: torch.zeros_like(x) + 3.0))
+    model = replace(_digits(), network=lambda x, at: torch.full_like(x, 3.0))
+    found = check_model(model, CPU, "digits", _images(), depth=replace(_FEW, others=False))
     nearest = min(found.curves, key=lambda each: found.curves[each].score)
-    text = next(text for text in found.bad if "linear guess" in text)
-    named = re.search(r"the nearest(?: as (.*),)? ([\d.]+) times", text)
-    assert named is not None
-    assert float(named[2]) <= found.curves[nearest].score + 0.005
-    assert named[1] in (None, MEANINGS[nearest])
+    said = f"the nearest as {MEANINGS[nearest]}, {found.curves[nearest].score:.2f} times"
+    assert any(said in text for text in found.bad)
 
 
 @pytest.mark.parametrize(
