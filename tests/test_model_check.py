@@ -421,6 +421,24 @@ def test_a_wrong_preconditioning_is_told(changes: dict[str, float], said: str) -
     assert any(text.startswith(said) for text in _checked(_edm(_images(), **changes)).bad)
 
 
+def test_a_range_that_fits_as_well_as_another_sigma_data_is_named_beside_it() -> None:
+    """A network that knows but the mean and spread of each pixel: half the range is much like twice the sigma_data."""
+    x0 = _images().float() / 127.5 - 1.0
+    mean, variance = x0.mean(0), x0.var(0)
+
+    def raw(x: Tensor, condition: Tensor) -> Tensor:
+        sigma = math.exp(4.0 * float(condition[0]))
+        std = math.hypot(sigma, 1.0)
+        denoised = mean + variance / (variance + sigma**2) * (x * std - mean)
+        return (denoised - x / std) * std / sigma
+
+    model = replace(_edm(_images()), network=EDMPreconditioned(raw, 0.5))
+    bad = " | ".join(_checked(model).bad)
+    assert "its predictions fit sigma_data = 1, the card says 0.5" in bad
+    assert "; or, which fits as well, " in bad
+    assert "its images lie in [-0.5, 0.5], the card's value_range is [-1, 1]" in bad
+
+
 @pytest.mark.parametrize("true", [0.5, 0.75])
 def test_the_sigma_data_of_a_consistency_model_is_fitted_too(true: float) -> None:
     """With the mean of x_0, as its samples at low noise nearly are."""
