@@ -79,7 +79,7 @@ def _models(rig: Rig, before: Sequence[ModelLook], warn: Tell) -> list[ModelLook
     for name in dict.fromkeys(name for name, _ in rig.models):
         subject = next(model for (each, _), model in rig.models.items() if each == name)
         if (look := _looked(rig, name, subject, before, warn)) is not None:
-            study = None if rig.study.changes_of(name) is None else rig.study.name
+            study = None if rig.study.changes_of(name) is None else rig.given or rig.study.name
             found.setdefault(look.key, look.model_copy(update={"model": subject.card.name, "study": study}))
     return list(found.values())
 

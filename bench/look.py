@@ -4,6 +4,7 @@ They are sealed as records are. A folder without a look, or with a damaged one, 
 is refused. Nothing here needs torch, so that reports read it at once.
 """
 
+import shlex
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,6 +14,7 @@ from bench.record import NewerRun, read_sealed, write_sealed
 from bench.record_schema import Count, Distance, Name, Number, fault
 from models.schedule_cards import Strict
 
+_STUDIES = Path(__file__).parent / "studies"
 FIRST_LOOK = "first-look.json"
 SCHEMA = 1
 
@@ -47,7 +49,8 @@ class ModelLook(Strict):
         data: where the images come from; None: it could not be looked at.
         evaluations: images that went through the network; 0: it could not be looked at.
         wrong: the words.
-        study: whose changes of the card it was checked with; None: there are none.
+        study: whose changes of the card it was checked with, its name or the file that was given; None: there are
+            none.
     """
 
     model: Name
@@ -66,8 +69,14 @@ class ModelLook(Strict):
     @property
     def warnings(self) -> list[str]:
         """The words, with what to do."""
-        command = "check-model" if self.study is None else f"check-model --study {self.study} (its name or file)"
+        command = "check-model" if self.study is None else f"check-model --study {_given(self.study)}"
         return [f"Model {self.model}: {text}; see {command}" for text in self.wrong]
+
+
+def _given(study: str) -> str:
+    """A study as a command takes it, as far as that is known."""
+    known = study.endswith(".toml") or (_STUDIES / f"{study}.toml").is_file()
+    return shlex.quote(study) if known else f"{study} (its name or file)"
 
 
 class Look(Strict):

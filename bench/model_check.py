@@ -4,7 +4,6 @@ A card that is wrong gives plausible numbers: on the digits `v_prediction` for a
 solver error by a fifth. What the network makes of noised images tells (`bench.model_fit`), and its samples do.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,9 +11,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.images import to_uint8
 from bench.labels import draw_labels
-from bench.model_fit import MEANINGS, Curve, Fit, Reading, evaluate, outputs
+from bench.model_fit import Curve, Fit, Reading, evaluate, outputs
+from bench.model_verdicts import (
+    Verdict,
+    clip_verdicts,
+    range_verdict,
+    reading_verdicts,
+    sigma_verdicts,
+    spread_verdicts,
+)
 from bench.noise import ImageNoise
 from models.denoiser import Denoiser
 from models.grids import GRIDS
@@ -30,8 +36,8 @@ OWN_SAMPLES = "its own samples"
 
 _LOGSNRS = tuple(float(each) for each in np.linspace(3.0, -3.0, 9))
 """log(alpha / sigma): from a twentieth of the data's scale to twenty times that."""
-_FAR = 1.0
-"""Widths of the value range that 1 in 1,000 sampled values may lie outside."""
+_FARTHEST = 10.0
+"""Widths of the value range beyond which samples are cut off before they are noised again."""
 _IGNORED = 1e-3
 """Change of the output, as a part of it, below which it does not depend on what was changed."""
 
@@ -51,14 +57,6 @@ class Depth:
 
 FULL = Depth()
 BRIEF = Depth(_LOGSNRS[::2], images=16, steps=10, others=False)
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """One finding in words, and whether the model may be used as it is."""
-
-    good: bool
-    text: str
 
 
 @dataclass(frozen=True)
@@ -112,23 +110,23 @@ def check_model(
         depth: how far to go.
     """
     drawn, classes, spent = _samples(model, depth, device)
-    verdicts = [_range_verdict(model, drawn), *_clip_verdict(model)]
+    verdicts = [range_verdict(model, drawn), *clip_verdicts(model)]
+    shares = _shares(model, drawn) if images is None else images.to(device).float() / 255.0
     if images is None:
-        images, labels = to_uint8(drawn.nan_to_num(), model.card.value_range), classes
+        labels = classes
     elif not model.card.is_generator:
-        verdicts += _spread_verdict(model, drawn, images)
+        verdicts += spread_verdicts(model, drawn, images)
         if labels is None and classes is not None:
-            data, images, labels = None, to_uint8(drawn.nan_to_num(), model.card.value_range), classes
+            data, shares, labels = None, _shares(model, drawn), classes
             verdicts.append(Verdict(True, "the classes of the images are not known: its error is on its own samples"))
-    images = images.to(device)
-    labels = _classes(model, labels, len(images), device)
-    curves, readings, read = _readings(model, images, labels, data is not None, depth)
-    inputs, tried = _inputs(model, images, labels)
+    labels = _classes(model, labels, len(shares), device)
+    curves, readings, read = _readings(model, shares, labels, data is not None, depth)
+    inputs, tried = _inputs(model, shares, labels)
     return Check(
         model=model.card.name,
         model_sha256=model.sha256,
         data=OWN_SAMPLES if data is None else data,
-        images=len(images),
+        images=len(shares),
         evaluations=spent + read + tried,
         said=model.card.parametrisation,
         curves=curves,
@@ -149,12 +147,16 @@ def _classes(model: Model, labels: Tensor | None, images: int, device: torch.dev
 def _readings(
     model: Model, images: Tensor, labels: Tensor | None, real: bool, depth: Depth
 ) -> tuple[dict[str, Curve], list[Verdict], int]:
-    """Errors in every meaning of the output, what they say, and the evaluations that it took; none of a generator."""
-    if model.card.is_generator:
+    """Errors in every meaning of the output, what they say, and the evaluations that it took; of a generator no errors,
+    as its x_0 is one of many images.
+    """
+    if model.card.is_generator and not (real and depth.others and model.card.network == "consistency"):
         return {}, [], 0
     fit = Fit(model, images, labels, depth.logsnrs)
+    if model.card.is_generator:
+        return {}, sigma_verdicts(fit), fit.evaluations
     curves = {each: fit.curve(Reading(each, fit.said.values)) for each in outputs(model.card)}
-    return curves, _reading_verdicts(model, fit, real, depth), fit.evaluations
+    return curves, reading_verdicts(model, fit, real=real, others=depth.others), fit.evaluations
 
 
 def _samples(model: Model, depth: Depth, device: torch.device) -> tuple[Tensor, Tensor | None, int]:
@@ -174,84 +176,17 @@ def _samples(model: Model, depth: Depth, device: torch.device) -> tuple[Tensor, 
     return found.float(), labels, evaluated()
 
 
+def _shares(model: Model, drawn: Tensor) -> Tensor:
+    """Samples as parts of the card's range, (N, C, H, W): what leaves it is kept, as far as it is of any use."""
+    low, high = model.card.value_range
+    return ((drawn - low) / (high - low)).nan_to_num(0.5).clamp(-_FARTHEST, 1.0 + _FARTHEST)
+
+
 def _walked(schedule: Schedule, steps: int) -> list[Level]:
     """Levels to sample on: trailing, or karras where the last step of that, as on EDM's VE, would end in a blur."""
     steps = min(steps, schedule.train_steps or steps)
     levels = GRIDS.make("trailing")(schedule, steps)
     return levels if levels[-2].ratio < 1.0 else GRIDS.make("karras")(schedule, steps)
-
-
-def _range_verdict(model: Model, drawn: Tensor) -> Verdict:
-    low, high = model.card.value_range
-    said = f"[{low:g}, {high:g}]"
-    if not bool(drawn.isfinite().all()):
-        return Verdict(False, f"its samples hold NaN or Inf{_no_clip(model)}")
-    beyond = torch.maximum(low - drawn, drawn - high).flatten() / (high - low)
-    usual = float(beyond.kthvalue(max(1, math.ceil(0.999 * len(beyond)))).values)
-    reached = f"{float(drawn.min()):,.4g} ... {float(drawn.max()):,.4g}"
-    if usual > _FAR:
-        return Verdict(False, f"its samples reach {reached}, the range of its images is {said}{_no_clip(model)}")
-    return Verdict(True, f"its samples lie in {reached}, the range of its images is {said}")
-
-
-def _no_clip(model: Model) -> str:
-    return ": no clip on the card?" if model.card.clip is None else ""
-
-
-def _spread_verdict(model: Model, drawn: Tensor, images: Tensor) -> list[Verdict]:
-    """Whether samples scatter as the images do: by a factor of 2, which only what is broken misses."""
-    low, high = model.card.value_range
-    real = float((low + (high - low) * images.float() / 255.0).std())
-    found = float(drawn.clamp(low - (high - low), high + (high - low)).nan_to_num().std())
-    good = 0.5 * real < found < 2.0 * real
-    more = "" if good else ": it does not sample such images"
-    return [Verdict(good, f"its samples have standard deviation {found:.3g}, the images {real:.3g}{more}")]
-
-
-def _clip_verdict(model: Model) -> list[Verdict]:
-    """Both are the range of x_0."""
-    clip, values = model.card.clip, model.card.value_range
-    if clip is None or clip == values:
-        return []
-    said, images = (f"[{low:g}, {high:g}]" for low, high in (clip, values))
-    return [Verdict(False, f"x_0 is clipped to {said}, but the card's value_range is {images}")]
-
-
-def _reading_verdicts(model: Model, fit: Fit, real: bool, depth: Depth) -> list[Verdict]:
-    """What the network is, beside what the card says, as far as images tell that are `real`, or its own samples."""
-    said = fit.said
-    reading, curve = fit.best(
-        ("output", "values", "schedule", "time", "inner") if depth.others and real else ("output",)
-    )
-    if not curve.levels:
-        return [Verdict(True, "its schedule has no level where data and noise are both seen, to try it at")]
-    if curve.score >= 1.0:
-        what = "such images" if real else "its own samples"
-        why = f"in every way it is read, the nearest {curve.score:.2f} times" if real else f"{curve.score:.2f} times"
-        text = f"its error on {what} is above the best linear guess's ({why}): weights, network, card or data are wrong"
-        return [Verdict(False, text)]
-    again = "" if reading == said else " once it is read so"
-    share = Verdict(True, f"its error is {curve.score:.2f} of the best linear guess's{again}")
-    return [*_differences(model, said, reading), share]
-
-
-def _differences(model: Model, said: Reading, found: Reading) -> list[Verdict]:
-    """What it predicts, and in what else a reading differs from the card's."""
-    meaning, card = MEANINGS[found.output], MEANINGS[said.output]
-    verdicts = [Verdict(True, f"this network predicts {meaning}, as the card says")]
-    if found.output != said.output:
-        verdicts = [Verdict(False, f"this network predicts {meaning}, the card says {card}")]
-    if found.values != said.values:
-        ranges = [f"[{low:g}, {high:g}]" for low, high in (found.values, said.values)]
-        verdicts.append(Verdict(False, f"its images lie in {ranges[0]}, the card's value_range is {ranges[1]}"))
-    if found.schedule != said.schedule:
-        kind = model.card.schedule.kind
-        verdicts.append(Verdict(False, f"it was trained on {found.schedule}; the card's schedule is of kind {kind!r}"))
-    if found.inner != said.inner:
-        verdicts.append(Verdict(False, f"it is to be read with {found.inner}"))
-    if found.time != said.time:
-        verdicts.append(Verdict(False, f"it is to be given {found.time}"))
-    return verdicts
 
 
 def _level(schedule: Schedule, logsnr: float) -> Level:

@@ -10,18 +10,16 @@ two readings only what they change differs: images, noise and log(alpha / sigma)
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 import torch
 from torch import Tensor
 
+from bench.model_guesses import AS_SAID, other_schedules, other_sigmas, other_signs, other_times
 from bench.noise import ImageNoise
-from models.building import TIME_SCALES
 from models.card import Card
 from models.denoiser import PARAMETRISATIONS, ClipRange
-from models.networks import EDMPreconditioned, Network
-from models.schedule import ContinuousVP, DiscreteVP, Level, Schedule
-from models.schedule_cards import DISCRETE
+from models.networks import Network
+from models.schedule import Level, Schedule
 from models.zoo import Model
 
 MEANINGS = {
@@ -39,12 +37,11 @@ _BETTER = 0.9
 """Part of the error that another reading must leave at most to be believed."""
 _LEAST = 0.05
 """Part of the linear guess's error below which a network, exact then, is as good as any other."""
-_APART = 0.05
-"""Part by which numbers have to differ for a network to be tried with another."""
+_SCREENED = 16
+"""Images on which all of them are, at every second level; the best alone is tried on the rest."""
 _NOISE_SEED = 2**62
 """Of the noise of checks, which no study's seed block has."""
 _RANGES: tuple[ClipRange, ...] = ((-1.0, 1.0), (0.0, 1.0), (-0.5, 0.5), (0.0, 255.0))
-_AS_SAID = "as the card says"
 
 
 @dataclass(frozen=True)
@@ -56,14 +53,14 @@ class Reading:
         values: the range of its images.
         schedule: name of the schedule that it was trained on.
         time: name of the time that it is given.
-        inner: name of the preconditioning that it is in.
+        inner: what the preconditioning that it is in is, in words.
     """
 
     output: str
     values: ClipRange
-    schedule: str = _AS_SAID
-    time: str = _AS_SAID
-    inner: str = _AS_SAID
+    schedule: str = AS_SAID
+    time: str = AS_SAID
+    inner: str = AS_SAID
 
 
 @dataclass(frozen=True)
@@ -86,10 +83,19 @@ class Curve:
         """Geometric mean over levels of the network's error over the guess's; inf if it is not finite."""
         return self.score_at(self.logsnrs)
 
+    @property
+    def ratios(self) -> list[float]:
+        """The network's error over the guess's, by level; inf where the guess has none."""
+        pairs = zip(self.errors, self.guesses, strict=True)
+        return [error / guess if guess > 0.0 else math.inf for error, guess in pairs]
+
+    def above(self, least: float) -> list[float]:
+        """The levels of little noise: those of at least some log(alpha / sigma)."""
+        return [each for each in self.logsnrs if each >= least]
+
     def score_at(self, logsnrs: Sequence[float]) -> float:
         """The same over some of the levels only."""
-        pairs = zip(self.logsnrs, self.errors, self.guesses, strict=True)
-        ratios = [error / guess if guess > 0.0 else math.inf for at, error, guess in pairs if at in logsnrs]
+        ratios = [ratio for at, ratio in zip(self.logsnrs, self.ratios, strict=True) if at in logsnrs]
         if not ratios or not all(math.isfinite(ratio) for ratio in ratios):
             return math.inf
         return math.exp(sum(math.log(max(ratio, _LEAST)) for ratio in ratios) / len(ratios))
@@ -104,7 +110,7 @@ class Fit:
 
     Args:
         model: in float32.
-        images: (N, C, H, W) uint8, on the model's device.
+        images: (N, C, H, W), on the model's device: parts of the range of values, 0 its lower end and 1 its upper.
         labels: (N,) int64, for a class-conditional network.
         logsnrs: log(alpha / sigma) of the levels.
 
@@ -116,15 +122,16 @@ class Fit:
     def __init__(self, model: Model, images: Tensor, labels: Tensor | None, logsnrs: Sequence[float]) -> None:
         self._card, self._images, self._labels = model.card, images, labels
         self._logsnrs, self.evaluations = logsnrs, 0
-        self._schedules, self._times = _schedules(model.card), _times(model.card)
-        self._networks = _networks(model)
+        self._schedules, self._times = other_schedules(model.card), other_times(model.card)
+        self._networks, self._sigmas = {AS_SAID: model.network, **other_signs(model)}, other_sigmas(model)
+        self._model, self._screened = model, dict[Reading, str]()
         self._outputs: dict[Reading, list[_Evaluated]] = {}
         self.said = Reading(model.card.parametrisation, model.card.value_range)
 
     def curve(self, reading: Reading) -> Curve:
         """The errors of the network, read so."""
         low, high = reading.values
-        x0 = low + (high - low) * self._images.float() / 255.0
+        x0 = low + (high - low) * self._images
         variance = float(x0.var())
         asked, levels, errors, guesses = list[float](), list[Level](), list[float](), list[float]()
         for logsnr, at, x, output in self._evaluated(replace(reading, output="")):
@@ -137,20 +144,36 @@ class Fit:
             guesses.append(math.sqrt(variance / (at.alpha**2 * variance + at.sigma**2)) * at.sigma)
         return Curve(asked, levels, errors, guesses)
 
-    def best(self, axes: Sequence[str]) -> tuple[Reading, Curve]:
+    def best(self, axes: Sequence[str], least: float = -math.inf) -> tuple[Reading, Curve]:
         """The reading that fits best, changed from the card's one thing at a time as long as that is clearly better.
 
         Args:
             axes: of "output", "values", "schedule", "time" and "inner": what may be changed.
+            least: log(alpha / sigma) of the levels that count, at least.
         """
         reading, curve = self.said, self.curve(self.said)
         while True:
             tried = [(each, self.curve(each)) for axis in axes for each in self._others(reading, axis)]
-            ratios = (each.score_at(curve.logsnrs) / max(curve.score_at(each.logsnrs), _LEAST) for _, each in tried)
+            own = curve.above(least)
+            ratios = (each.score_at(own) / max(curve.score_at(each.above(least)), _LEAST) for _, each in tried)
             gains = [math.inf if math.isnan(ratio) else ratio for ratio in ratios]  # both readings may be infinite
             if not gains or not min(gains) < _BETTER:
                 return reading, curve
             reading, curve = tried[gains.index(min(gains))]
+
+    def instead(self, reading: Reading, curve: Curve) -> Reading | None:
+        """The reading that has another sigma_data where this one has another range, or the reverse, and fits as well.
+
+        Both scale what the network sees, and a network hardly tells them apart.
+        """
+        if reading.inner in self._sigmas:
+            axis, back = "values", replace(reading, inner=self.said.inner)
+        elif reading.values != self.said.values and self._sigmas:
+            axis, back = "inner", replace(reading, values=self.said.values)
+        else:
+            return None
+        found = min(self._others(back, axis), key=lambda each: self.curve(each).score)
+        return found if self.curve(found).score < min(1.0, curve.score / _BETTER) else None
 
     def _others(self, reading: Reading, axis: str) -> Iterator[Reading]:
         known: dict[str, Sequence[object]] = {
@@ -158,20 +181,32 @@ class Fit:
             "values": _RANGES,
             "schedule": list(self._schedules),
             "time": list(self._times),
-            "inner": list(self._networks),
+            "inner": self._inners(reading) if axis == "inner" else (),
         }
         # a time that runs the other way mostly comes with the other sign, and neither alone is any better
         also = known["output"] if axis == "time" else (reading.output,)
         found = (replace(reading, **({"output": each} | {axis: value})) for value in known[axis] for each in also)  # type: ignore[arg-type]
         return (each for each in found if each != reading)
 
+    def _inners(self, reading: Reading) -> Sequence[str]:
+        """The preconditionings to try: of all values of sigma_data the one that fits a few images best."""
+        plain = replace(reading, output="sample", inner=AS_SAID)
+        if self._sigmas and plain not in self._screened:
+            labels = None if self._labels is None else self._labels[:_SCREENED]
+            few = Fit(self._model, self._images[:_SCREENED], labels, self._logsnrs[::2])
+            scores = {inner: few.curve(replace(plain, inner=inner)).score for inner in self._sigmas}
+            self._screened[plain] = min(scores, key=scores.__getitem__)
+            self.evaluations += few.evaluations
+        found = self._screened.get(plain)
+        return [*self._networks, *([] if found is None else [found])]
+
     def _evaluated(self, reading: Reading) -> list[_Evaluated]:
         """By level, once for all meanings of the output."""
         if reading not in self._outputs:
             schedule, given = self._schedules[reading.schedule], self._times[reading.time]
-            network = self._networks[reading.inner]
+            network = (self._networks | self._sigmas)[reading.inner]
             low, high = reading.values
-            x0 = low + (high - low) * self._images.float() / 255.0
+            x0 = low + (high - low) * self._images
             eps = ImageNoise(_NOISE_SEED, torch.arange(len(x0), device=x0.device))(x0)
             found = []
             for logsnr, at in levels_at(schedule, self._logsnrs).items():
@@ -199,52 +234,3 @@ def levels_at(schedule: Schedule, logsnrs: Sequence[float]) -> dict[float, Level
     low, high = (schedule.level(t).logsnr for t in (schedule.t_max, schedule.t_min))
     times = {each: schedule.nearest(schedule.t_at(each)) for each in logsnrs if low <= each <= high}
     return {each: schedule.level(t) for each, t in times.items() if t > 0.0}
-
-
-def _schedules(card: Card) -> dict[str, Schedule]:
-    """The card's schedule and, where index or time is all that the network sees, those that networks are trained on."""
-    own, made = card.schedule.build(), dict[str, Schedule]()
-    if card.network == "unet" and card.schedule.kind in DISCRETE and own.train_steps is not None:
-        total, scale = own.train_steps, 1000.0 / own.train_steps
-        made |= {
-            "linear betas, 0.0001 to 0.02": DiscreteVP.linear(total, min(1e-4 * scale, 0.5), min(0.02 * scale, 0.5)),
-            "scaled linear betas, 0.00085 to 0.012": DiscreteVP.scaled_linear(total),
-            "cosine betas": DiscreteVP.cosine(total),
-        }
-    if card.network == "vp-continuous":
-        made |= {"betas 0.1 to 20, as Score SDE": ContinuousVP()}
-    same = own.level(0.5)
-    others = {name: each for name, each in made.items() if abs(each.level(0.5).alpha - same.alpha) > 1e-3}
-    return {_AS_SAID: own, **others}
-
-
-def _times(card: Card) -> dict[str, Callable[[Level], Level]]:
-    """What a network in continuous time may be given for a level instead of what the card says."""
-    found: dict[str, Callable[[Level], Level]] = {_AS_SAID: lambda at: at}
-    if card.network not in TIME_SCALES:
-        return found
-    usual, back = TIME_SCALES[card.network], "a time that runs from noise at 0 to data at 1"
-    said = card.time_scale or usual
-    found[back] = partial(_given, 1.0, back=True)
-    for scale in (usual, 1.0):
-        if abs(scale / said - 1.0) > _APART:
-            what = "t itself" if scale == 1.0 else f"{scale:g} t"
-            found[f"{what}, not {said:g} t"] = partial(_given, scale / said, back=False)
-            found[f"{back}, times {scale:g} and not {said:g}"] = partial(_given, scale / said, back=True)
-    return found
-
-
-def _given(factor: float, at: Level, *, back: bool) -> Level:
-    return at._replace(t=factor * (1.0 - at.t if back else at.t))
-
-
-def _networks(model: Model) -> dict[str, Network]:
-    """The network as it is and, of one in EDM's preconditioning, in another: of the usual sigma_data, or with -F."""
-    found, network = {_AS_SAID: model.network}, model.network
-    if isinstance(network, EDMPreconditioned):
-        said, sign = network.sigma_data, network.sign
-        found["the other raw_prediction"] = EDMPreconditioned(network.network, said, -sign)
-        for each in (0.5, 1.0):
-            if abs(each / said - 1.0) > _APART:
-                found[f"sigma_data = {each:g}, not {said:g}"] = EDMPreconditioned(network.network, each, sign)
-    return found

@@ -60,6 +60,7 @@ class Rig:
         extractor, reference: what all cells are measured with, whatever their model; None where no metric needs them.
         device: what samples.
         batch: images generated and timed at a time.
+        given: the name or file that the study was read from, as it was typed; None: not known.
     """
 
     study: Study
@@ -69,6 +70,7 @@ class Rig:
     reference: Reference | None
     device: torch.device
     batch: int
+    given: str | None = None
 
     @classmethod
     def load(cls, study: Study, batch: int | None = None) -> "Rig":

@@ -142,7 +142,7 @@ def _try(network: Callable[..., Tensor], card: Card, device: torch.device, origi
         with foreign(failed), torch.inference_mode():
             found = network(x, at) if labels is None else network(x, at, labels)
     except PluginError as error:
-        raise PluginError(f"{error}{_if_whole(card, str(error))}") from None
+        raise PluginError(f"{error}{_if_whole(card, str(error))}{_if_labelled(card, str(error))}") from None
     if not isinstance(found, Tensor) or found.shape != expected:
         shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
         raise UsageError(f"{origin}: architecture {card.architecture!r} gave {shape}; expected {expected}")
@@ -160,6 +160,16 @@ def _if_whole(card: Card, said: str) -> str:
         ". Samplers ask between the trained levels too: for a network with a table of whole times say round_time = "
         "true on its card, or in the study's [checkpoint] table"
     )
+
+
+_WANTS_MORE = re.compile(r"missing \d+ required (positional|keyword-only) argument")
+
+
+def _if_labelled(card: Card, said: str) -> str:
+    """What to do about a network that is given too little, which may be labels."""
+    if card.classes is not None or not _WANTS_MORE.search(said):
+        return ""
+    return ". Where that is the class of each image, say classes = N on the card, the number of classes"
 
 
 def _decoder(folder: Path, card: Card) -> nn.Module:

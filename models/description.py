@@ -48,7 +48,7 @@ def verify_files(folder: Path, card: FolderCard) -> None:
             again = f", or train the model again with: {here(card.training_command)}" if card.training_command else ""
             raise UsageError(
                 f"{path} has sha256 {actual}, but the card of {card.name!r} says {expected}: the file is damaged or "
-                f"was changed. Restore it{again}"
+                f"was changed. Restore it{again}, or, if this is meant, put the new hash on the card: {actual}"
             )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from models.card import DIFFUSERS, Card, Changes, make_card
-from models.errors import UsageError
+from models.errors import Notice, UsageError
 from models.files import INDEX, read_json, shards_of
 from models.schedule_cards import DISCRETE
 from models.scheduler_config import read_scheduler
@@ -56,6 +56,7 @@ def find_layout(folder: Path) -> Layout:
         warnings.warn(
             f"{folder}: the weights in {unet}/ are used, not their average over the training in {_AVERAGE}/ beside "
             f"it, which is mostly better; to use that give a folder where it is called {unet}",
+            Notice,
             stacklevel=2,
         )
     config = folder / unet / CONFIG

@@ -13,5 +13,9 @@ class PluginError(UsageError):
     """A plugin raised, or is or says what nobody can use; the message names it, with file and line."""
 
 
+class Notice(UserWarning):
+    """What is done otherwise than somebody may think, in a sentence; the command line prints that alone, once."""
+
+
 class NotWritten(OSError):
     """A file of ours could not be written; names it. Unlike other errors of the system it is never a sampler's."""

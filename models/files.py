@@ -15,7 +15,7 @@ from typing import Any
 from models.errors import UsageError
 
 INDEX = ".index.json"
-_STATE_DICTS = (".pt", ".pth", ".bin", ".ckpt", ".tar")
+STATE_DICTS = (".pt", ".pth", ".bin", ".ckpt", ".tar")
 _PROGRAMS = {
     ".pkl": "a pickle, and reading one runs whatever code is in it",
     ".pickle": "a pickle, and reading one runs whatever code is in it",
@@ -122,12 +122,12 @@ def refuse_programs(path: Path) -> None:
     suffix = path.suffix.lower()
     if suffix in _PROGRAMS:
         raise UsageError(f"{path} is {_PROGRAMS[suffix]}: it is not read. {how_to_convert(path)}")
-    if suffix not in (".safetensors", *_STATE_DICTS) and not path.name.endswith(INDEX):
-        known = ", ".join((".safetensors", f".safetensors{INDEX}", *_STATE_DICTS))
+    if suffix not in (".safetensors", *STATE_DICTS) and not path.name.endswith(INDEX):
+        known = ", ".join((".safetensors", f".safetensors{INDEX}", *STATE_DICTS))
         raise UsageError(f"{path} is no file of weights that is known here; expected one of {known}")
     if path.is_file() and _starts_with(path, _LFS_POINTER):
         raise UsageError(f"{path} is a pointer of git LFS, not the file: run git lfs pull where it was cloned")
-    if suffix in _STATE_DICTS and path.is_file():
+    if suffix in STATE_DICTS and path.is_file():
         _refuse_archives(path)
 
 

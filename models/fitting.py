@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 
 from torch import Tensor, nn
 
-from models.errors import UsageError
+from models.errors import Notice, UsageError
 
 _WRAPPERS = {"module": "DistributedDataParallel", "_orig_mod": "torch.compile"}
 """Parts of names that are not the network's own, and who puts them there."""
@@ -115,7 +115,8 @@ def _unwrapped(own: Iterable[str], state: Mapping[str, Tensor], origin: str) -> 
         return state
     parts = {part for name in state for part in name.split(".")}
     found = [f"{part!r} of {by}" for part, by in _WRAPPERS.items() if part in parts]
-    warnings.warn(f"{origin}: its weights are taken by their names without the {' and '.join(found)}", stacklevel=3)
+    said = f"{origin}: its weights are taken by their names without the {' and '.join(found)}"
+    warnings.warn(said, Notice, stacklevel=3)
     return named
 
 

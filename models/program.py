@@ -11,14 +11,15 @@ _SCRIPT, _COMMAND = "run_bench.py", "sampler-bench"
 
 
 def called(extra: str | None = None) -> str:
-    """The program's name in a hint: `sampler-bench` where it is installed, `run_bench.py` in a checkout.
+    """The program's name in a hint: `sampler-bench` where it is installed, `run_bench.py` in a checkout, after `uv run`
+    where that has started it.
 
     Args:
         extra: that the hint needs, and a checkout has to bring along.
     """
     if _is_installed():
-        return _COMMAND
-    return _SCRIPT if extra is None else f"uv run --extra {extra} {_SCRIPT}"
+        return " ".join((*_by_uv(), _COMMAND))
+    return " ".join((*_by_uv(), _SCRIPT)) if extra is None else f"uv run --extra {extra} {_SCRIPT}"
 
 
 def bring(extra: str) -> str:
@@ -50,10 +51,14 @@ def _is_installed() -> bool:
     return name == _COMMAND or (name != _SCRIPT and not (Path(__file__).parents[1] / _SCRIPT).is_file())
 
 
+def _by_uv() -> list[str]:
+    return ["uv", "run"] if "UV_RUN_RECURSION_DEPTH" in os.environ else []  # which `uv run` sets
+
+
 def _started() -> list[str]:
     """What stands before the arguments."""
     script = sys.argv[0]
-    by_uv = ["uv", "run"] if "UV_RUN_RECURSION_DEPTH" in os.environ else []  # which `uv run` sets
+    by_uv = _by_uv()
     if Path(script).name == _SCRIPT:
         return [*(by_uv or sys.orig_argv[:1]), script]
     found = shutil.which(Path(script).name)  # a command is told its whole path, whoever found it

@@ -100,12 +100,20 @@ def _find_folder(spec: str) -> Source:
             f"the folder {spec!r} has no {CARD}; a model folder needs one, or a {PIPELINE} or {CONFIG} of diffusers"
         )
     if "/" not in spec:
-        raise unknown("model", spec, zoo_names())
+        raise UsageError(f"{unknown('model', spec, zoo_names())} Nor is it a folder: {_start()}")
     hint = f" For a repository on the hub write {PREFIX}{spec}." if _REPOSITORY.fullmatch(spec) else ""
+    started = "" if folder.is_absolute() else f": {_start()}"
     raise UsageError(
-        f"there is no model folder {spec!r}. Give one with --model, or one of: {', '.join(zoo_names())}.{hint} A study "
-        "that ships says in its first lines how its model is made"
+        f"there is no model folder {spec!r}{started}. Give one with --model, or one of: {', '.join(zoo_names())}.{hint}"
+        " A study that ships says in its first lines how its model is made"
     )
+
+
+def _start() -> str:
+    try:
+        return f"relative paths start at the current folder, {Path.cwd()}"
+    except OSError:  # it was removed
+        return "relative paths start at the current folder, which is not there any more"
 
 
 def model_folder(name_or_path: str) -> Path:

@@ -15,6 +15,7 @@ from samplers import SAMPLERS, Noise
 
 torch.set_num_threads(1)  # the tensors here are so small that threads only wait for one another
 os.environ["OMP_NUM_THREADS"] = "1"  # and those of the processes that tests start would wait for other tests' as well
+os.environ.pop("UV_RUN_RECURSION_DEPTH", None)  # the tests may be run by uv, and hints then say so
 
 settings.register_profile("reproducible", deadline=None, derandomize=True)
 settings.load_profile("reproducible")

@@ -21,7 +21,7 @@ from models.card import Card, Changes, make_card
 from models.denoiser import Denoiser
 from models.errors import UsageError
 from models.schedule import VE, ContinuousVP, DiscreteVP, Flow, GeometricVE, Schedule
-from models.sources import CONFIG, WEIGHTS
+from models.sources import CARD, CONFIG, WEIGHTS
 from models.zoo import load_model
 from samplers import SAMPLERS
 from samplers.about import about
@@ -249,6 +249,26 @@ def test_a_plugin_s_network_that_fails_or_gives_another_shape_is_refused_before_
     assert load_model(str(learned), CPU).network(images(), DiscreteVP.linear().level(0.5)).shape == (3, 3, 8, 8)
 
 
+@pytest.mark.usefixtures("plugin")
+def test_a_network_that_asks_for_classes_is_told_what_its_card_lacks(tmp_path: Path) -> None:
+    class Labelled(nn.Module):
+        def __init__(self, gain: float) -> None:
+            super().__init__()
+            self.gain = nn.Parameter(torch.tensor(gain))
+
+        def forward(self, x: Tensor, condition: Tensor, y: Tensor) -> Tensor:
+            return self.gain * x + y[:, None, None, None]
+
+    register_network("Labelled")(lambda config: Labelled(**config))
+    folder = plugged(tmp_path / "a", {"gain": 1.0})
+    card = folder / CARD
+    card.write_text(card.read_text().replace("'Plugin'", "'Labelled'"))
+    with pytest.raises(UsageError, match=r"missing 1 required positional argument: 'y'.* say classes = N on the card"):
+        load_model(str(folder), CPU)
+    card.write_text(f"classes = 5\n{card.read_text()}")
+    assert load_model(str(folder), CPU).card.classes == 5
+
+
 def tabled(folder: Path, **said: Any) -> Path:
     """A network of ten times whose table holds 0, 100, ... 900, and the count of an average beside it."""
     folder.mkdir()
@@ -258,6 +278,47 @@ def tabled(folder: Path, **said: Any) -> Path:
     files = {name: folder / name for name in (CONFIG, "last.pth.tar")}
     said |= {"schedule": {"kind": "linear", "train_steps": 10}, "weights": "last.pth.tar", "state_key": "0.ema"}
     return folder_of(folder, files, architecture="Table", **said)
+
+
+class _Inner(nn.Module):
+    """F of a network of EDM's: linear in the state, and not the same at every noise level."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor(0.7))
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        return self.weight * x + condition[:, None, None, None]
+
+
+class _Precond(_Inner):
+    """D as EDMPrecond gives it: the same weights, asked with x and sigma, in a preconditioning of its own."""
+
+    def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
+        sigma, data = sigma[:, None, None, None], 0.6
+        std = (sigma**2 + data**2).sqrt()
+        inner = super().forward(x / std, sigma.flatten().log() / 4)
+        return data**2 / std**2 * x + sigma * data / std * inner
+
+
+@pytest.mark.usefixtures("plugin")
+def test_the_inner_network_of_edm_and_its_preconditioned_one_are_the_same_denoiser(tmp_path: Path) -> None:
+    register_network("Inner")(lambda config: _Inner())
+    register_network("Precond")(lambda config: _Precond())
+    ways: dict[str, dict[str, Any]] = {
+        "Inner": {"network": "edm", "sigma_data": 0.6},
+        "Precond": {"network": "sigma"},
+    }
+    models = []
+    for name, way in ways.items():
+        weights = tmp_path / name / "w.safetensors"
+        weights.parent.mkdir()
+        save_file({"weight": torch.tensor(0.7)}, weights)
+        said = {"architecture": name, "weights": weights.name, "parametrisation": "sample", "schedule": {"kind": "ve"}}
+        folder = folder_of(weights.parent, {weights.name: weights}, **said, **way)
+        models.append(load_model(str(folder), CPU))
+    for t in (0.001, 0.1, 1.0):
+        torch.testing.assert_close(*(x0_of(model, images(), t) for model in models), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.filterwarnings("ignore:.*DistributedDataParallel")

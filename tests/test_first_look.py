@@ -16,7 +16,8 @@ from bench.cli.check_model import check_model as command
 from bench.first_look import first_look, remember
 from bench.floors import measure_floors
 from bench.look import FIRST_LOOK, Look, read_look
-from bench.model_check import Verdict, check_model
+from bench.model_check import check_model
+from bench.model_verdicts import Verdict
 from bench.record import NewerRun, RunFolder
 from bench.report import summarise, write_report
 from bench.rig import Rig
@@ -157,6 +158,9 @@ def test_what_a_study_changes_is_checked_by_the_command_and_taken_over_by_its_ru
     assert "this network predicts eps, the card says v" in capsys.readouterr().out
     assert f"{_WORDS}; see check-model --study look (its name or file)" in _run(_study(_WRONG), tmp_path / "run")
     assert looks == []
+    said = list[str]()
+    first_look(replace(Rig.load(_study(_WRONG)), given=str(file)), tmp_path / "run", said.append)
+    assert said == [f"{_WORDS}; see check-model --study {file}"]
     for given in ({}, {"study": str(file), "model": "digits"}):
         with pytest.raises(UsageError, match="expected either a model or --study"):
             command(given.get("model"), study=given.get("study"))

@@ -20,8 +20,9 @@ from bench.cli.listing import rows, show
 from bench.cli.progress import bar
 from bench.cli.run import compare_runs, report_runs
 from bench.escape import csv_text, plain_line, terminal_text
-from bench.model_check import Check, Verdict
+from bench.model_check import Check
 from bench.model_fit import Curve
+from bench.model_verdicts import Verdict
 from bench.report import summarise, terminal_table, write_report
 from bench.report.plots import FIGURES, worth_drawing
 from models.errors import UsageError

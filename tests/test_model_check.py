@@ -17,11 +17,12 @@ from torch import Tensor
 from bench.cli.check_model import check_model as command
 from bench.datasets import open_data
 from bench.model_check import BRIEF, FULL, Check, check_model
+from bench.model_fit import MEANINGS
 from models.analytic import FiniteData
 from models.card import Card, Changes
 from models.denoiser import PARAMETRISATIONS
 from models.errors import UsageError
-from models.networks import EDMPreconditioned, Network
+from models.networks import ConsistencyPreconditioned, EDMPreconditioned, Network
 from models.schedule import ContinuousVP, Level
 from models.zoo import Model, load_model
 
@@ -112,6 +113,69 @@ def test_samples_far_out_of_range_ask_for_a_clip_and_with_one_they_do_not() -> N
     assert max(map(abs, found.samples)) > 50
     clipped = replace(model, card=model.card.model_copy(update={"clip": (-1.0, 1.0)}))
     assert _checked(clipped).bad == []
+
+
+@pytest.mark.parametrize(
+    ("size", "needed", "wrong"), [(1.73, "[-1.8, 1.8]", False), (3.33, "[-3.4, 3.4]", True), (0.4, None, False)]
+)
+def test_samples_that_leave_the_range_are_never_right_and_the_range_that_they_need_is_said(
+    size: float, needed: str | None, wrong: bool
+) -> None:
+    found = check_model(_of_corners(size), CPU, depth=BRIEF)
+    reached = [each for each in found.verdicts if "its samples reach" in each.text]
+    assert [(each.good, each.doubt) for each in reached] == ([] if needed is None else [(not wrong, not wrong)])
+    assert all("the range of its images is [-1, 1]: no clip on the card?" in each.text for each in reached)
+    assert all(each.text.endswith(f"need value_range = {needed}") for each in reached)
+
+
+def test_its_own_samples_are_not_clipped_to_the_range_before_their_error_is_measured() -> None:
+    found = check_model(_of_corners(1.73), CPU, depth=BRIEF)
+    assert not any("its error" in text for text in found.bad)
+    assert any("of the best linear guess's" in each.text for each in found.verdicts)
+
+
+def _of_corners(size: float) -> Model:
+    """The exact v of the corners of a square, two values a point, on a card that has the template's range."""
+    signs = torch.tensor([[-1.0, -1.0], [-1.0, 1.0], [1.0, -1.0], [1.0, 1.0]], dtype=torch.float64)
+    law, plain = FiniteData(size * signs[:, :, None, None]), _digits()
+
+    def v(x: Tensor, at: Level) -> Tensor:
+        found: Tensor = (at.alpha * x - law(x, at)) / at.sigma  # as alpha^2 + sigma^2 = 1
+        return found
+
+    changes = {"shape": [2, 1, 1], "parametrisation": "v_prediction", "clip": None}
+    return replace(plain, card=Card.model_validate(plain.card.model_dump() | changes), network=v)
+
+
+def _barely_trained(**changes: Any) -> Model:
+    """An exact eps that is too large by half, and nearly twice as large at much noise."""
+    law = FiniteData(_images().double() / 127.5 - 1.0)
+
+    def eps(x: Tensor, at: Level) -> Tensor:
+        found: Tensor = (x - at.alpha * law(x, at)) / at.sigma * (1.5 if at.ratio < 1.5 else 1.9)
+        return found
+
+    return replace(_digits(**changes), network=eps)
+
+
+def test_a_network_that_beats_the_guess_but_at_much_noise_is_in_doubt_and_not_wrong() -> None:
+    found = _checked(_barely_trained())
+    assert found.curves["epsilon"].score > 1.0
+    assert found.bad == []
+    assert any(each.good and each.text == "this network predicts eps, as the card says" for each in found.verdicts)
+    doubt = next(each.text for each in found.verdicts if each.doubt)
+    assert "at alpha/sigma 0.22 ... 0.05: trained too briefly" in doubt
+    wrong = _checked(_barely_trained(parametrisation="v_prediction")).bad
+    assert "this network predicts eps, the card says v" in wrong
+    assert not any("linear guess" in text for text in wrong)
+
+
+def test_where_nothing_beats_the_guess_the_nearest_of_all_in_the_table_is_named() -> None:
+    model = replace(_digits(), network=lambda x, at: torch.full_like(x, 3.0))
+    found = check_model(model, CPU, "digits", _images(), depth=replace(_FEW, others=False))
+    nearest = min(found.curves, key=lambda each: found.curves[each].score)
+    said = f"the nearest as {MEANINGS[nearest]}, {found.curves[nearest].score:.2f} times"
+    assert any(said in text for text in found.bad)
 
 
 @pytest.mark.parametrize(
@@ -243,7 +307,8 @@ def test_the_command_s_json_holds_all_that_was_found(
     assert command(str(wrong), images=5, as_json=True) == 1
     found = json.loads(capsys.readouterr().out)
     assert found["said"] == "v_prediction"
-    assert {"good": False, "text": "this network predicts eps, the card says v"} in found["verdicts"]
+    wrong_one = {"good": False, "text": "this network predicts eps, the card says v", "doubt": False}
+    assert wrong_one in found["verdicts"]
     errors = found["curves"]["epsilon"]["errors"]
     assert len(errors) == len(found["curves"]["epsilon"]["levels"]) == 9
     assert all(0 < error < 1 for error in errors)
@@ -322,14 +387,14 @@ def test_a_flow_whose_card_leaves_out_the_factor_of_its_time_is_told() -> None:
     assert "it is to be given 1000 t, not 1 t" in _checked(model).bad
 
 
-def _edm(images: Tensor, said: float = 0.5, sign: float = 1.0) -> Model:
-    """The exact x_0 of images as what stands in EDM's preconditioning would give it, of sigma_data 0.5."""
+def _edm(images: Tensor, said: float = 0.5, sign: float = 1.0, true: float = 0.5) -> Model:
+    """The exact x_0 of images as what stands in EDM's preconditioning of a true sigma_data would give it."""
     law, plain = FiniteData(images.double() / 127.5 - 1.0), _digits()
 
     def raw(x: Tensor, condition: Tensor) -> Tensor:
         sigma = math.exp(4.0 * float(condition[0]))
-        std = math.hypot(sigma, 0.5)
-        skip, out = 0.25 / std**2, sigma * 0.5 / std
+        std = math.hypot(sigma, true)
+        skip, out = true**2 / std**2, sigma * true / std
         found: Tensor = sign * (law(x * std, Level(0.5, 1.0, sigma, 0.0, 0.0)) - skip * x * std) / out
         return found
 
@@ -345,10 +410,52 @@ def test_a_network_of_edm_s_is_not_accused_of_the_blur_of_a_grid_that_is_even_in
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"), [({"said": 1.0}, "sigma_data = 0.5, not 1"), ({"sign": -1.0}, "the other raw_prediction")]
+    ("changes", "said"),
+    [
+        ({"said": 1.0}, "its predictions fit sigma_data = 0.5, the card says 1"),
+        ({"true": 0.75}, "its predictions fit sigma_data = 0.75, the card says 0.5"),
+        ({"sign": -1.0}, "it is to be read with the other raw_prediction"),
+    ],
 )
 def test_a_wrong_preconditioning_is_told(changes: dict[str, float], said: str) -> None:
-    assert f"it is to be read with {said}" in _checked(_edm(_images(), **changes)).bad
+    assert any(text.startswith(said) for text in _checked(_edm(_images(), **changes)).bad)
+
+
+def test_a_range_that_fits_as_well_as_another_sigma_data_is_named_beside_it() -> None:
+    """A network that knows but the mean and spread of each pixel: half the range is much like twice the sigma_data."""
+    x0 = _images().float() / 127.5 - 1.0
+    mean, variance = x0.mean(0), x0.var(0)
+
+    def raw(x: Tensor, condition: Tensor) -> Tensor:
+        sigma = math.exp(4.0 * float(condition[0]))
+        std = math.hypot(sigma, 1.0)
+        denoised = mean + variance / (variance + sigma**2) * (x * std - mean)
+        return (denoised - x / std) * std / sigma
+
+    model = replace(_edm(_images()), network=EDMPreconditioned(raw, 0.5))
+    bad = " | ".join(_checked(model).bad)
+    assert "its predictions fit sigma_data = 1, the card says 0.5" in bad
+    assert "; or, which fits as well, " in bad
+    assert "its images lie in [-0.5, 0.5], the card's value_range is [-1, 1]" in bad
+
+
+@pytest.mark.parametrize("true", [0.5, 0.75])
+def test_the_sigma_data_of_a_consistency_model_is_fitted_too(true: float) -> None:
+    """With the mean of x_0, as its samples at low noise nearly are."""
+    law, plain = FiniteData(_images().double() / 127.5 - 1.0), _digits()
+
+    def raw(x: Tensor, condition: Tensor) -> Tensor:
+        sigma = math.exp(float(condition[0]) / 250.0)
+        std, above = math.hypot(sigma, true), sigma - 0.002
+        skip, out = true**2 / (above**2 + true**2), above * true / std
+        found: Tensor = (law(x * std, Level(0.5, 1.0, sigma, 0.0, 0.0)) - skip * x * std) / out
+        return found
+
+    changes = {"network": "consistency", "parametrisation": "sample", "schedule": {"kind": "ve"}, "clip": None}
+    card = Card.model_validate(plain.card.model_dump() | changes)
+    model = replace(plain, card=card, schedule=card.schedule.build(), network=ConsistencyPreconditioned(raw))
+    said = "its predictions fit sigma_data = 0.75, the card says 0.5"
+    assert _checked(model).bad == ([] if true == 0.5 else [said])
 
 
 def test_score_sde_s_betas_are_tried_on_a_network_in_continuous_time() -> None:

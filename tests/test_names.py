@@ -105,7 +105,8 @@ def test_whatever_a_folder_is_called_there_is_a_name_for_it(text: str) -> None:
 
 @pytest.mark.parametrize("name", ["My Run", "a\x1bb", " run", "$x$", "_run", "a" * 41])
 def test_a_new_run_folder_is_called_by_the_rule(tmp_path: Path, name: str) -> None:
-    with pytest.raises(UsageError, match=r"--out .* cannot name a run; expected up to 40 lower-case letters"):
+    said = "--out .* cannot name a run; expected up to 40 lower-case letters.*; for instance '.*/my-run'"
+    with pytest.raises(UsageError, match=said):
         run_and_report("quick", Overrides(), tmp_path / name, force=False, dry_run=True)
     assert not (tmp_path / name).exists()
 

@@ -4,15 +4,18 @@ import re
 import runpy
 import shlex
 import sys
+import warnings
 from pathlib import Path
 from typing import get_args
 
 import pytest
 import torch
+from safetensors.torch import load_file as read_tensors
 from safetensors.torch import save_file
 
 from bench.cli import app
-from bench.cli.new_model import _KINDS, Given
+from bench.cli.new_model import _KINDS, Given, Predicts
+from bench.cli.progress import notices
 from models import architectures
 from models.architectures import make_network
 from models.card import Card
@@ -66,6 +69,9 @@ def test_the_folder_of_every_kind_of_network_can_be_sampled_as_it_is(
     card = load_card(Path("test-mine"))
     assert (card.name, card.shape, card.network, card.classes) == ("test-mine", (1, 8, 8), network, 7)
     assert card.files == {"mine.safetensors": sha256_of(weights)}
+    said = re.search(r"^parametrisation = .*$", Path("test-mine/card.toml").read_text(), re.MULTILINE)
+    assert said is not None
+    assert sorted(re.findall(r"epsilon|sample|v_prediction|score|flow", said[0])) == sorted(get_args(Predicts))
     load_file(Path("test-mine/plugin.py"))
     model = load_model("test-mine", torch.device("cpu"))
     at, labels = model.schedule.level(0.5), torch.tensor([3])
@@ -89,6 +95,25 @@ def test_without_weights_the_first_command_says_their_hash(
     assert f"(it is {sha256_of(Path('there/weights.safetensors'))})" in capsys.readouterr().err
 
 
+def test_a_prefix_that_is_taken_off_is_said_in_one_line_whatever_loads_the_weights_again(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = read_tensors(_weights(Path("mine.safetensors")))
+    save_file({f"module.{name}": value for name, value in state.items()}, "wrapped.safetensors")
+    given = ("--weights", "wrapped.safetensors", "--shape", "1,8,8")
+    assert _main(monkeypatch, "new-model", "test-mine", *given) == 0
+
+    assert _main(monkeypatch, "check-model", "test-mine", "--plugin", "test-mine/plugin.py", "--images", 2) == 1
+    said = "test-mine/wrapped.safetensors: its weights are taken by their names without the 'module' of "
+    shown = capsys.readouterr().err
+    assert (shown.count(said), shown.count("Warning"), shown.count("warn(")) == (1, 0, 0)
+    with notices():
+        for _ in range(2):
+            with warnings.catch_warnings():  # after which all may be shown again
+                load_model("test-mine", torch.device("cpu"))
+    assert [line.startswith(said) for line in capsys.readouterr().err.splitlines()] == [True]
+
+
 def test_weights_that_are_in_the_folder_already_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     Path("test-there").mkdir()
     weights = Path("test-there/ema.pt")
@@ -108,7 +133,10 @@ def test_weights_that_are_in_the_folder_already_are_listed(monkeypatch: pytest.M
         (("test-mine", "--classes", "0"), "--classes 0: expected 1 ... 2^31 - 1"),
         (("test-mine", "--classes", "9223372036854775808"), "--classes 9223372036854775808: expected 1 ... 2^31 - 1"),
         (("test-mine", "--network", "unit"), "unit"),
-        (("test-mine", "--weights", "none.pt"), "there is no file of weights 'none.pt'"),
+        (
+            ("test-mine", "--weights", "none.pt"),
+            "there is no file of weights 'none.pt'; expected .safetensors, .pt, .pth, .bin, .ckpt, .tar",
+        ),
         (("test-mine", "--weights", "kept.txt"), "kept.txt is no file of weights that is known here"),
         (("test-mine", "--weights", "nested.pt"), "as state_key: here with --state-key"),
         (("test-mine", "--out", "kept.txt"), "'kept.txt' is a file; give a folder with --out"),

@@ -44,6 +44,13 @@ def test_the_program_is_called_as_it_was_or_could_be(
     assert program.here("uv run --extra train run_bench.py train digits") == f"{extra} train digits"
 
 
+@pytest.mark.parametrize(("name", "said"), [("run_bench.py", "run_bench.py"), ("bin/sampler-bench", "sampler-bench")])
+def test_what_uv_has_started_is_called_with_it(monkeypatch: pytest.MonkeyPatch, name: str, said: str) -> None:
+    monkeypatch.setattr(sys, "argv", [name])
+    monkeypatch.setenv("UV_RUN_RECURSION_DEPTH", "1")
+    assert program.called() == f"uv run {said}"
+
+
 @pytest.mark.parametrize(
     ("command", "hints"),
     [

@@ -14,7 +14,7 @@ from bench.quality.extractors import load_extractor
 from bench.quality.reference import load_reference
 from models.building import needed_files
 from models.card import Changes
-from models.description import describe_model, load_card
+from models.description import describe_model, load_card, verify_files
 from models.errors import UsageError
 from models.files import sha256_of
 from models.schedule_cards import CosineBetas
@@ -76,6 +76,12 @@ def _edit_config(old: str, new: str) -> Callable[[Path], None]:
         _edit(CARD, before, sha256_of(folder / CONFIG))(folder)
 
     return change
+
+
+def test_weights_that_were_changed_on_purpose_are_told_their_hash(folder: Path) -> None:
+    _flip_a_bit(folder)
+    with pytest.raises(UsageError, match=f"put the new hash on the card: {sha256_of(folder / WEIGHTS)}$"):
+        verify_files(folder, load_card(folder))
 
 
 def test_a_copy_of_the_folder_loads_by_its_path(folder: Path) -> None:
@@ -252,6 +258,8 @@ def test_a_path_is_not_taken_for_a_repository_of_the_hub(spec: str) -> None:
     with pytest.raises(UsageError) as error:
         describe_model(spec)
     assert f"there is no model folder {spec!r}" in str(error.value)
+    start = f"relative paths start at the current folder, {Path.cwd()}"
+    assert (start in str(error.value)) != Path(spec).expanduser().is_absolute()
     assert "hub" not in str(error.value)
 
 

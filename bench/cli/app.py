@@ -14,7 +14,7 @@ from bench.cli.interrupt import interruptible, tell
 from bench.cli.making import reference, train
 from bench.cli.new_model import new_model
 from bench.cli.plugins import load_plugins
-from bench.cli.progress import output, silence
+from bench.cli.progress import notices, output, silence
 from bench.cli.tune import tune
 from bench.cli.values import exact
 from bench.cli.versus import versus
@@ -230,7 +230,7 @@ def compare(run_a: Path, run_b: Path, /) -> int:
 def main() -> None:
     """Run the command line and exit with its status."""
     try:
-        with interruptible():
+        with interruptible(), notices():
             status = app(sys.argv[1:], exit_on_error=False, print_error=False, result_action="return_value")
             sys.stdout.flush()
     except (UsageError, CycloptsError) as error:

@@ -112,7 +112,7 @@ def _print(found: "Check") -> None:
     if found.curves:
         console.print(_table(found))
     for each in found.verdicts:
-        mark = "[green]right[/]" if each.good else "[red]WRONG[/]"
+        mark = "[yellow]doubt[/]" if each.doubt else "[green]right[/]" if each.good else "[red]WRONG[/]"
         console.print(f"{mark}  ", end="")
         console.print(terminal_text(each.text), markup=False)
     said = f"{found.model}: {found.images} images of {found.data}, {found.evaluations:,} evaluations of an image"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from bench.escape import terminal_text
 from models.errors import UsageError
-from models.files import sha256_of
+from models.files import STATE_DICTS, sha256_of
 from models.program import called
 from models.writing import replacing, write_text
 
@@ -24,6 +24,15 @@ _SHAPE = (3, 32, 32)
 
 Given = Literal["unet", "edm", "flow", "vp-continuous", "sigma"]
 Predicts = Literal["epsilon", "sample", "v_prediction", "score", "flow"]
+
+
+_MEANS: dict[Predicts, str] = {
+    "epsilon": "",
+    "sample": "x_0",
+    "v_prediction": "",
+    "score": "",
+    "flow": "u = eps - x_0",
+}
 
 
 class _Kind(NamedTuple):
@@ -46,6 +55,8 @@ _KINDS: dict[Given, _Kind] = {
         "log(sigma) / 4 and the scaled state, in EDM's preconditioning",
         "sample",
         '{ kind = "ve", sigma_min = 0.002, sigma_max = 80.0 }',
+        "# plugin.py has the inner F of EDM's preconditioning, which is ours. A module that returns the denoised\n"
+        '# image from x and sigma, as EDMPrecond, is network = "sigma", parametrisation = "sample", no sigma_data.\n'
         "sigma_data = 0.5\n",
     ),
     "flow": _Kind(
@@ -116,9 +127,16 @@ def _said(network: Given, predicts: Predicts | None, classes: int | None, state_
     return kind._asdict() | {
         "network": network,
         "predicts": predicts or kind.predicts,
+        "others": _or_others(predicts or kind.predicts),
         "classes": "# classes = 10" if classes is None else f"classes = {classes}",
         "state_key": '# state_key = "ema"' if state_key is None else f"state_key = {json.dumps(state_key)}",
     }
+
+
+def _or_others(chosen: Predicts) -> str:
+    """What the chosen prediction is and what else there is, as the card's comment has it."""
+    others = ", ".join(f"{each}{meaning and f' ({meaning})'}" for each, meaning in _MEANS.items() if each != chosen)
+    return f"{_MEANS[chosen]}; or {others}" if _MEANS[chosen] else f"or {others}"
 
 
 def _refuse(name: str, folder: Path, shape: tuple[int, ...], classes: int | None) -> None:
@@ -143,7 +161,8 @@ def _read(weights: Path, state_key: str | None) -> tuple[list[Path], str]:
     from models.weights import load_state
 
     if not weights.is_file():
-        raise UsageError(f"there is no file of weights {str(weights)!r}; expected .safetensors, .pt, .pth, .bin, .ckpt")
+        known = ", ".join((".safetensors", *STATE_DICTS))
+        raise UsageError(f"there is no file of weights {str(weights)!r}; expected {known}")
     try:
         state = load_state(weights, state_key)
     except UsageError as error:

@@ -2,6 +2,10 @@
 
 import os
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
 from rich.progress import (
@@ -17,7 +21,8 @@ from rich.progress import (
 from rich.table import Column
 from rich.text import Text
 
-from bench.escape import plain_line
+from bench.escape import plain_line, terminal_text
+from models.errors import Notice
 
 _WIDTH = 120
 """Columns of a log, which has no edge to wrap at."""
@@ -36,6 +41,25 @@ def silence() -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)
+
+
+@contextmanager
+def notices() -> Iterator[None]:
+    """Print each `Notice` once, as a line without the place in our code that warns."""
+    before, said = warnings.showwarning, set[str]()
+
+    def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+        if not issubclass(category, Notice):
+            before(message, category, *place, **more)
+        elif str(message) not in said:
+            said.add(str(message))
+            errors.print(terminal_text(str(message)), markup=False)
+
+    warnings.showwarning = show
+    try:
+        yield
+    finally:
+        warnings.showwarning = before
 
 
 errors = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)

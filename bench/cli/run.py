@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,7 +43,7 @@ def run_and_report(name: str, overrides: "Overrides", out: Path | None, *, force
         from bench.runner import run_study
         from bench.timing.monitor import at_start
 
-        rig = Rig.load(study, folder.batch(study.images, study.device))
+        rig = replace(Rig.load(study, folder.batch(study.images, study.device)), given=name)
     for line in at_start(host, arrived, rig.device):
         errors.print(line, style="red", soft_wrap=True)
     if dry_run:
@@ -65,7 +66,7 @@ def _named(path: Path) -> Path:
         try:
             check_name(path.resolve().name, "run")
         except UsageError as error:
-            raise UsageError(f"--out {str(path)!r}: {error}") from None
+            raise UsageError(f"--out {str(path)!r}: {error}; for instance {str(path / 'my-run')!r}") from None
     return path
 
 

@@ -20,6 +20,10 @@ class Network(nn.Module):
                 return super().forward(x, t=condition, y=labels)
 
     Deriving keeps the names of the weights; a module around it would change them.
+
+    With network = "edm" on the card this is the inner F of EDM's preconditioning, and the preconditioning is ours. A
+    module that returns the denoised image itself, from x and sigma as EDMPrecond, goes with network = "sigma" and
+    parametrisation = "sample".
     """
 
     def __init__(self, channels: int, width: int) -> None:
