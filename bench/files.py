@@ -6,6 +6,9 @@ from pathlib import Path
 from models.errors import UsageError
 from models.writing import remove_leftovers
 
+RESULTS = Path("results")
+"""Where runs are written unless something else is said: a folder each, below the current one."""
+
 
 def make_room(path: Path) -> None:
     """Before what takes long, and without a change to a file that is there; UsageError if it cannot be written.

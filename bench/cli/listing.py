@@ -1,28 +1,23 @@
 """What there is, kind by kind. Each imports what it needs when it is listed."""
 
-import dataclasses
-import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 
 from bench.cli.progress import output
+from bench.cli.sampler_list import Row, parameters, sampler_rows, show_samplers
 from bench.escape import terminal_text
+from bench.files import RESULTS
 from models.errors import UsageError
 
-Row = dict[str, Any]
-RESULTS = Path("results")
 _SHOWN_STEPS = 10
 
 
 def rows(what: str, steps: int | None = None) -> list[Row]:
     """A row for everything of one kind; the samplers' network evaluations are those of so many steps."""
     if what == "samplers":
-        from bench.cli.sampler_list import sampler_rows
-
         return sampler_rows(_SHOWN_STEPS if steps is None else steps)
     if steps is not None:
         raise UsageError(f"--steps {steps} says nothing about {what}; it goes with: list samplers")
@@ -32,8 +27,6 @@ def rows(what: str, steps: int | None = None) -> list[Row]:
 def show(what: str, found: list[Row]) -> None:
     """Print rows as a table on stdout."""
     if what == "samplers":
-        from bench.cli.sampler_list import show_samplers
-
         show_samplers(found)
         return
     table = Table(title=what, title_justify="left")
@@ -46,23 +39,6 @@ def show(what: str, found: list[Row]) -> None:
 
 def _summary(cls: type) -> str:
     return (cls.__doc__ or "").strip().splitlines()[0]
-
-
-def parameters(cls: type) -> str:
-    """The parameters of a registered class with their defaults, as they are written in a specification: "eta=0.0"."""
-    if not dataclasses.is_dataclass(cls):
-        return ""
-    return ", ".join(map(_parameter, dataclasses.fields(cls)))
-
-
-def _parameter(field: dataclasses.Field[Any]) -> str:
-    if field.default_factory is not dataclasses.MISSING:
-        value = field.default_factory()
-    elif field.default is not dataclasses.MISSING:
-        value = field.default
-    else:
-        return f"{field.name} (required)"
-    return f"{field.name}={value if isinstance(value, str) else json.dumps(value, default=str)}"
 
 
 def _grids() -> list[Row]:

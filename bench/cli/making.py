@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from bench.cli.listing import RESULTS
 from bench.escape import terminal_text
+from bench.files import RESULTS
 
 
 def reference(

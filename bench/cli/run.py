@@ -11,9 +11,9 @@ from rich.progress import Progress
 from rich.text import Text
 
 from bench import report
-from bench.cli.listing import RESULTS
 from bench.cli.progress import bar, errors, output
 from bench.escape import markdown_text, terminal_text
+from bench.files import RESULTS
 from bench.record import MANIFEST, Record, RunFolder
 from bench.report.columns import significant
 from bench.timing.host_load import HostLoad

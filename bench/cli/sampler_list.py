@@ -1,5 +1,7 @@
 """The samplers there are: what each says about itself, where it comes from, and why it cannot be used if it cannot."""
 
+import dataclasses
+import json
 import sys
 from collections.abc import Sequence
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
@@ -9,7 +11,6 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from bench.cli.listing import Row, parameters
 from bench.cli.progress import output
 from bench.escape import terminal_text
 from models.errors import UsageError
@@ -20,6 +21,8 @@ from models.schedule import DiscreteVP, Level
 from samplers import SAMPLERS
 from samplers.about import about, declared_evaluations
 from samplers.registry import ENTRY_POINTS, load_installed
+
+Row = dict[str, Any]
 
 _TREE = "tree"
 _WIDE = 100
@@ -61,6 +64,23 @@ def source(cls: type) -> str:
         return module
     path, here = Path(file), Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
+def parameters(cls: type) -> str:
+    """The parameters of a registered class with their defaults, as they are written in a specification: "eta=0.0"."""
+    if not dataclasses.is_dataclass(cls):
+        return ""
+    return ", ".join(map(_parameter, dataclasses.fields(cls)))
+
+
+def _parameter(field: dataclasses.Field[Any]) -> str:
+    if field.default_factory is not dataclasses.MISSING:
+        value = field.default_factory()
+    elif field.default is not dataclasses.MISSING:
+        value = field.default
+    else:
+        return f"{field.name} (required)"
+    return f"{field.name}={value if isinstance(value, str) else json.dumps(value, default=str)}"
 
 
 def show_samplers(found: Sequence[Row]) -> None:

@@ -40,7 +40,7 @@ def versus(
         out: JSON file with every raw time (default: results/versus.json, or results/versus-end-to-end.json).
         plugin: Python file that registers samplers or networks; may be given several times.
     """
-    from bench.cli.listing import RESULTS
+    from bench.files import RESULTS
     from bench.versus.command import VersusOptions
     from bench.versus.command import versus as measure
     from models.errors import UsageError

@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bench.cli.listing import RESULTS
 from bench.cli.progress import bar
 from bench.escape import terminal_text
+from bench.files import RESULTS
 from models.description import load_card
 from models.errors import UsageError
 from models.program import called
