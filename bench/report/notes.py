@@ -21,12 +21,10 @@ _USUAL_RANGE = str([-1.0, 1.0])
 
 def notes(section: Section, where: str = "table") -> list[str]:
     """What a reader of a section's table must know; the warning first."""
-    clocks = "; ".join(clock for clock, _ in section.clocks())
     lines = [
         small_n(section, where),
         f"Protocol: {section.label}.",
-        f"Time: median of whole calls, {clocks}.{_time_interval(section.rows)} Overhead: share of it outside the "
-        "network.",
+        _time_note(section),
         *_timing_notes(section.records),
         interval_note(section),
         _alike_note(section),
@@ -35,6 +33,14 @@ def notes(section: Section, where: str = "table") -> list[str]:
         *_provenance(section.records),
     ]
     return [line for line in lines if line is not None]
+
+
+def _time_note(section: Section) -> str:
+    clocks = "; ".join(clock for clock, _ in section.clocks())
+    if not section.timed:
+        return f"Nothing was timed; run on {clocks.replace(', not timed', '')}."
+    interval = _time_interval(section.rows)
+    return f"Time: median of whole calls, {clocks}.{interval} Overhead: share of it outside the network."
 
 
 def _time_interval(rows: pd.DataFrame) -> str:

@@ -27,7 +27,7 @@ from bench.report.style import (
     plain_axes,
     wrapped,
 )
-from bench.report.summary import Section, Summary
+from bench.report.summary import Section, Summary, was_timed
 
 _ROOM = 0.1
 """Of the width of the axes, what the words of a baseline beyond it take."""
@@ -71,13 +71,14 @@ def quality_vs_nfe(summary: Summary) -> Figure:
 def quality_vs_seconds(summary: Summary) -> Figure:
     """Frechet distance against time, a panel for each protocol that has one and each device and batch.
 
-    In the mode of the fastest setting that is good enough.
+    In the mode of the fastest setting that is good enough; nothing of what was not timed.
     """
     panels = [
         _Panel(section, in_one_mode(rows, answer_mode(answer, summary)), clock, answer)
         for section in measured(summary)
         for (clock, rows), answer in zip(section.clocks(), section.answers, strict=True)
     ]
+        if was_timed(rows)
     return _figure(summary, panels, _TIME)
 
 
@@ -96,7 +97,8 @@ def _figure(summary: Summary, panels: Sequence[_Panel], cost: Cost) -> Figure:
     figure = new_figure(summary, 0.6 + sum(heights))
     grid = figure.subplots(len(heights), 1, squeeze=False, height_ratios=heights)
     if not panels:
-        reason = "no Frechet distance was measured" if summary.sections else "no cell succeeded"
+        missing = "nothing was timed" if measured(summary) else "no Frechet distance was measured"
+        reason = missing if summary.sections else "no cell succeeded"
         empty(grid[0, 0], f"nothing to draw: {reason}")
     for axes, panel in zip(grid[:, 0], panels, strict=False):
         panel_title(axes, panel.section, panel.clock)
