@@ -66,9 +66,32 @@ def test_one_seeds_jackknife_counts_as_ten_blocks() -> None:
     assert welch(one, three, of_key("fd_x")) == pytest.approx(expected)
 
 
-def test_without_any_spread_only_equal_values_are_alike() -> None:
-    same, other = ({"fd_x": value, "fd_x_std": 0.0, "fd_x_ci": 0.0, "seeds": 3} for value in (1.0, 1.1))
-    assert (differ(same, same, "fd_x"), differ(same, other, "fd_x")) == (False, True)
+@pytest.mark.parametrize("other", [0.0, 0.1])
+def test_where_seeds_have_no_spread_nothing_is_tested(other: float) -> None:
+    """Few seeds of one value are no certain ones, on one side or on both."""
+    still = {"fd_x": 1.0, "fd_x_std": 0.0, "fd_x_ci": 0.0, "seeds": 2}
+    far = {"fd_x": 9.0, "fd_x_std": other, "fd_x_ci": other, "seeds": 2}
+    assert differ(still, far, "fd_x") is differ(far, still, "fd_x") is differ(still, still, "fd_x") is None
+
+
+def test_a_count_that_seeds_agree_on_is_no_certain_one(tmp_path: Path) -> None:
+    """Equal counts, and such as differ by one image, have no interval; and nothing is told apart from them."""
+    counts = {"ddim": (906, 906), "heun": (875, 875), "ddpm": (800, 801), "dpm++2m": (700, 740)}
+    cells = [
+        record(name, seed=n, precision=count / 1000, recall=None, kid_mean=0.1)
+        for name, pair in counts.items()
+        for n, count in enumerate(pair)
+    ]
+    (section,) = summarise([write_run(tmp_path / "run", cells)]).sections
+    precision, kid = (
+        next(each for each in columns(section) if each.heading.startswith(name)) for name in ("Precision", "KID")
+    )
+    assert (precision.cells[0], precision.cells[3]) == ("0.906", "0.720 ± 0.254")
+    assert ["±" in cell for cell in precision.cells] == [False, False, False, True]
+    assert set(kid.cells) == {"100.00"}
+    said = " ".join(notes(section))
+    assert "KID ×10³, Precision: seeds of one value, or but for one image, have no interval and are not tested" in said
+    assert "Precision: the best row has no interval, so that no other is tested against it" in said
 
 
 def test_without_an_interval_nothing_is_tested() -> None:
