@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.container import ErrorbarContainer
-from report_records import BASELINE, record, row_of, terminal, texts, timed, write_run
+from report_records import BASELINE, plain_text, record, row_of, terminal, texts, timed, write_run
 from scipy import stats
 
 from bench.report import summarise
@@ -172,6 +172,33 @@ def test_bars_of_a_figure_are_the_intervals(tmp_path: Path) -> None:
     half = stats.t.ppf(0.975, 2) * 0.1 / math.sqrt(3)
     assert (low, high) == pytest.approx((2.0 - half, 2.0 + half))
     assert "Bars: 95 % interval of the mean" in texts(figure)
+
+
+def test_intervals_that_would_fill_the_axes_are_left_out_and_counted(tmp_path: Path) -> None:
+    """Those of two seeds are 12.7 standard errors on either side; and what they would hide stays on the axis."""
+    wide = [timed("heun", 5, fd, 0.1, n) for n, fd in enumerate((2.0, 4.0))]
+    narrow = [timed("ddim", steps, fd + n / 100, 0.1, n) for steps, fd in ((5, 9.0), (10, 1.0)) for n in range(2)]
+    figure = FIGURES["quality_vs_nfe"](summarise([write_run(tmp_path / "run", [*wide, *narrow])]))
+    axes = figure.axes[0]
+    low, high = axes.get_ylim()
+    segments = [
+        segment[:, 1]
+        for each in axes.containers
+        if isinstance(each, ErrorbarContainer)
+        for bars in each.lines[2]
+        for segment in bars.get_segments()
+    ]
+    drawn = [(bottom, top) for bottom, top in segments if top > bottom]
+    assert [(bottom + top) / 2 for bottom, top in drawn] == pytest.approx([9.005, 1.005])
+    assert all(low < bottom < top < high for bottom, top in drawn)
+    assert "1 interval is longer than a third of the axis and left out; see the table." in plain_text(figure)
+
+
+def test_a_front_of_one_setting_is_no_line(tmp_path: Path) -> None:
+    alone, two = ([timed("ddim", steps, 9.0 / steps, 0.1) for steps in counts] for counts in ((5,), (5, 10)))
+    for n, cells in enumerate((alone, two)):
+        figure = FIGURES["quality_vs_nfe"](summarise([write_run(tmp_path / str(n), cells)]))
+        assert ("Pareto front" in texts(figure)) == (n == 1)
 
 
 def test_what_is_derived_from_a_distance_is_no_distance() -> None:
