@@ -113,7 +113,12 @@ def compare_runs(run_a: Path, run_b: Path) -> int:
     frame = report.compare(run_a, run_b)
     for line in frame.attrs["broken"]:
         errors.print(terminal_text(line), style="red", markup=False, soft_wrap=True)
-    print(_markdown(frame) if len(frame) else "the two runs have no cell in common")
+    if not len(frame):
+        print("neither run has a result")
+        return 0
+    if not (frame["quality_comparable"] | frame["time_comparable"]).any():
+        print("no cell of one run can be compared with one of the other")
+    print(_markdown(report.as_tables_show(frame)))
     return 0
 
 
