@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Sequence
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,7 @@ from bench.cli.listing import RESULTS
 from bench.cli.progress import bar, errors, output
 from bench.escape import markdown_text, terminal_text
 from bench.record import MANIFEST, Record, RunFolder
-from bench.report.columns import significant
+from bench.report.columns import duration, significant
 from bench.timing.host_load import HostLoad
 from models.errors import UsageError
 from models.names import check_name
@@ -85,8 +84,8 @@ def _dry_run(rig: "Rig") -> int:
     for name, (seconds, batch) in found.rates.items():
         said = f"{significant(1000 * seconds)} ms an evaluation of one image, in batches of {batch}"
         print(terminal_text(f"{name}: {said}"))
-    about, device = timedelta(seconds=round(found.seconds)), terminal_text(device_name(rig.device))
-    print(f"about {about} hours:minutes:seconds of network evaluations and feature extraction on {device}")
+    about, device = duration(found.seconds), terminal_text(device_name(rig.device))
+    print(f"about {about} of network evaluations and feature extraction on {device}")
     return 0
 
 
