@@ -259,8 +259,8 @@ def _draw(axes: Axes, rows: Sequence[Row], measure: Measure, look: Look) -> set[
         arrow: dict[str, Any] = {"marker": sign, "markersize": 6.5, "color": look.colour, "markeredgewidth": 0.0}
         axes.plot(*at[outside].T, linestyle="none", clip_on=False, zorder=4, **arrow)
     for cost, place in zip(x[far], at[far], strict=True):
-        words: dict[str, Any] = {"fontsize": TINY, "color": look.colour, "ha": "right", "va": "center"}
-        axes.annotate(f"at {cost:,g}", place, (-6, 0), textcoords="offset points", path_effects=HALO, **words)
+        words: dict[str, Any] = {"fontsize": TINY, "color": look.colour, "ha": "right", "zorder": 5}
+        axes.annotate(f"at {cost:,g}", place, (5, 6), textcoords="offset points", path_effects=HALO, **words)
     return set(beyond)
 
 
