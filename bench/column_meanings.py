@@ -92,7 +92,7 @@ _BOTH = {
     "timing_valid": "Whether nothing is known to have disturbed the times.",
     "timing_note": "What did, or why a setting was not timed.",
     "fid": "Frechet distance with Inception's official weights, of 50,000 images or more; lower is better.",
-    "kid_mean": "Kernel distance to the reference, unbiased by the number of images; lower is better.",
+    "kid_mean": "Kernel distance to the reference, unbiased by their number; lower is better. Tables show KID ×10³.",
     "kid_subset_size": "Images of a subset that KID is the mean over.",
     "inception_score": "exp of the mean KL divergence of class predictions; higher is better.",
     "precision": "Share of the images in the real ones' 3-nearest-neighbour manifold; higher is better.",

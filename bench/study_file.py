@@ -156,6 +156,9 @@ _MOVED = {
 }
 """Keys that studies had before, and what says the same now."""
 
+_EXAMPLES = {"baseline": 'baseline = { sampler = "ddpm", grid = "trailing", steps = 1000 }'}
+"""Of tables whose form a name does not tell."""
+
 
 def _faults(content: dict[str, Any]) -> list[Fault]:
     """What is wrong with the keys of a study, each by itself."""
@@ -171,7 +174,8 @@ def _of_key(fault: Fault) -> Fault:
     keys = [step for step in fault.place if isinstance(step, str)]
     table = _TABLES.get(keys[-2]) if len(keys) > 1 else Study
     if fault.kind == "missing":
-        return replace(fault, text="is missing")
+        example = _EXAMPLES.get(keys[0])
+        return replace(fault, text=f"is missing; write for example `{example}`" if example else "is missing")
     if fault.kind != "extra_forbidden" or table is None:
         return fault
     if len(keys) == 1 and keys[0] in _MOVED:

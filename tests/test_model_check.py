@@ -353,7 +353,9 @@ def test_exact_models_are_checked_on_their_own_law(
     files = {"points.safetensors": tmp_path / "points.safetensors"}
     folder = folder_of(tmp_path, files, shape=[5, 2, 2], network="finite-data", parametrisation="sample")
     assert command(str(folder), images=5) == 0
-    assert "5 images of its own law" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "5 images of its own law" in shown
+    assert "error / guess" in shown
 
 
 def test_a_flow_that_runs_the_other_way_with_the_other_sign_is_told_both() -> None:

@@ -253,6 +253,22 @@ def test_a_file_made_otherwise_is_refused(
         load_reference(str(path), extractor)
 
 
+def test_of_a_file_made_otherwise_only_what_differs_is_told(
+    extractor: Extractor, images: Tensor, tmp_path: Path
+) -> None:
+    path = tmp_path / "r.safetensors"
+    write_statistics(path, extractor, images, about={})
+    tensors, metadata, _ = load_sealed(path)
+    save_sealed(path, tensors, metadata | {"extractor": "other", "extractor_sha256": "75a0d639" * 8})
+    with pytest.raises(UsageError) as raised:
+        load_reference(str(path), extractor)
+    here = f"{extractor.name!r} ({extractor.sha256[:8]})"
+    assert str(raised.value) == f"{path} was made with extractor 'other' (75a0d639); the study has {here}"
+    save_sealed(path, tensors, metadata | {"quantiser": "floor", "extractor_layer": "64"})
+    with pytest.raises(UsageError, match=r"made with layer '64', quantiser 'floor'; the study has layer 'features', q"):
+        load_reference(str(path), extractor)
+
+
 def test_a_reference_says_all_that_it_depends_on(extractor: Extractor, tmp_path: Path) -> None:
     seen = list[tuple[int, int]]()
     options = ReferenceOptions("digits", tmp_path / "new" / "r.safetensors", "digits", images=300, batch=128)

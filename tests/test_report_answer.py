@@ -12,6 +12,7 @@ from scipy.stats import ttest_ind_from_stats
 
 from bench.record import Record
 from bench.report import summarise
+from bench.report.columns import duration, percent
 from bench.report.plots import FIGURES
 
 
@@ -44,6 +45,8 @@ def test_the_tolerance_is_the_studys(tmp_path: Path) -> None:
     [
         ([BASE, timed("ddim", 5, 1.8, 0.1)], "No setting is within 10 % of the baseline's fd_digits (1.20, ddpm on "
          "trailing at 200 steps): the closest is ddim on trailing at 5 steps (1.80, 50 % worse), 10 times faster"),
+        ([BASE, timed("ddim", 5, 272.4, 0.1)], "(272, 227 times as high), 10 times faster"),
+        ([BASE, timed("ddim", 5, 12.0, 0.1)], "(12.0, 900 % worse), 10 times faster"),
         ([BASE, timed("ddim", 400, 1.2, 2.0)], "is faster than it: the fastest of them is ddim on trailing at 400 "
          "steps, 2.0 times slower (8.00 against 4.00 ms an image)."),
         ([failed(*BASELINE), timed("ddim", 5, 1.8, 0.1)], "No answer: the baseline (ddpm on trailing at 200 steps) "
@@ -129,3 +132,16 @@ def test_the_figures_of_a_run_without_times_ring_the_answer_by_what_it_is(tmp_pa
     cells = [record(*BASELINE, fd_digits=1.2), record("heun", steps=10, fd_digits=1.1)]
     summary = summarise([write_run(tmp_path / "run", [untimed(each) for each in cells])])
     assert "fewest evaluations, good enough" in plain_text(FIGURES["quality_vs_nfe"](summary))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0.2, "less than 1 s"), (36, "36 s"), (95.7, "1 min 36 s"), (120, "2 min"), (3599.9, "1 h"), (7510, "2 h 5 min"),
+     (90_000, "1 d 1 h")],
+)  # fmt: skip
+def test_a_duration_is_told_in_its_two_largest_units(seconds: float, said: str) -> None:
+    assert duration(seconds) == said
+
+
+def test_a_percentage_has_no_exponent() -> None:
+    assert [percent(each) for each in (0.1, 9.994, 12.345, 226.0)] == ["10 %", "999 %", "1,234 %", "22,600 %"]

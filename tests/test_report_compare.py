@@ -8,7 +8,8 @@ import pytest
 from report_records import PROTOCOLS, record, timed, write_run
 from scipy.stats import ttest_ind_from_stats
 
-from bench.report import compare
+from bench.cli.run import compare_runs
+from bench.report import as_tables_show, compare
 
 
 def test_compare_says_what_cannot_be_told_apart(tmp_path: Path) -> None:
@@ -50,3 +51,25 @@ def test_compare_refuses_what_cannot_be_compared(
     assert next(iter(change)) in row["reason"]
     assert pd.isna(row["latency_ratio"]) == (not time)
     assert pd.isna(row["fd_digits_difference"]) == (not quality)
+
+
+def test_of_unrelated_runs_it_says_so_and_shows_only_what_has_a_value(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a = write_run(tmp_path / "a", [record("ddim", recall=None)])
+    b = write_run(tmp_path / "b", [record("heun", recall=None, model="cifar10", model_sha256="d4" * 32)])
+    assert compare_runs(a, b) == 0
+    first, heading, _, *rows = capsys.readouterr().out.splitlines()
+    assert first == "no cell of one run can be compared with one of the other"
+    names = [name.strip() for name in heading.strip("|").split("|")]
+    assert {"latency_s_median_a", "latency_s_median_b", "fd_digits_a", "fd_digits_b", "reason"} <= set(names)
+    assert not [name for name in names if name.startswith("recall") or name.endswith(("ratio", "difference", "test"))]
+    assert len(rows) == 2
+
+
+def test_what_is_printed_has_the_units_of_the_tables(tmp_path: Path) -> None:
+    a, b = (write_run(tmp_path / name, [record(kid_mean=kid)]) for name, kid in (("a", 0.001), ("b", 0.0025)))
+    shown = as_tables_show(compare(a, b))
+    names = [name for name in shown.columns if name.startswith("kid_mean") and not name.endswith("test")]
+    assert names == [f"kid_mean_x1000_{end}" for end in ("a", "b", "difference")]
+    assert shown[names].iloc[0].tolist() == pytest.approx([1.0, 2.5, 1.5])

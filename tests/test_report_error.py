@@ -1,13 +1,16 @@
 """The figure of errors where the truth is known: what it draws, at which places, and when there is nothing to draw."""
 
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.lines import Line2D
 from report_records import BASELINE, own_truth, plain_text, record, write_run
 
 from bench.record import Record
+from bench.report.family_legend import laid_out
 from bench.report.plot_error import error_vs_nfe, shown_measures
 from bench.report.summary import summarise
 
@@ -70,6 +73,57 @@ def test_an_error_of_zero_and_one_beyond_the_axis_are_marked_at_its_edges(tmp_pa
     wild = [known("dpm++2m", steps, solver_rmse=1e4 if steps == 10 else 0.1) for steps in EVALUATIONS]
     solver = error_vs_nfe(summarise([write_run(tmp_path / "wild", wild)])).axes[0]
     assert [tuple(point) for line in drawn(solver, 1) for point in line] == [(10.0, solver.get_ylim()[1])]
+
+
+def test_a_baseline_of_more_evaluations_is_on_the_axis_or_marked_at_its_edge(tmp_path: Path) -> None:
+    rows = [known("dpm++2m", steps) for steps in EVALUATIONS]
+    for steps, marked in ((100, []), (2000, [(59.0, 0.1025)])):
+        run = write_run(tmp_path / str(steps), [known("ddpm", steps), *rows], baseline=baseline(steps))
+        figure = error_vs_nfe(summarise([run]))
+        law, text = figure.axes[1], plain_text(figure)
+        assert (law.get_xlim()[1] > steps) == (not marked)
+        ends = [line for line in drawn(law, 1) if line[0, 0] < steps]
+        np.testing.assert_allclose(np.reshape(ends, (-1, 2)), np.reshape(marked, (-1, 2)), rtol=0.01)
+        assert ("at 2,000" in text, "→ beyond the axis" in text) == (bool(marked),) * 2
+        assert "beyond" in text if marked else "beyond" not in text
+
+
+def baseline(steps: int) -> dict[str, Any]:
+    return {"sampler": "ddpm", "grid": "trailing", "steps": steps}
+
+
+def test_a_line_is_on_the_axis_where_there_is_room_and_in_the_legend_if_it_is_drawn(tmp_path: Path) -> None:
+    usual = [(name, steps, 2.0 / steps**2) for name in ("dpm++2m", "heun", "ddim") for steps in EVALUATIONS]
+    worse = [("unipc", steps, 200 / steps) for steps in EVALUATIONS]
+    rows = [known(name, steps, solver_rmse_median=error) for name, steps, error in (*usual, *worse)]
+    rows += [known("er-sde", 5, solver_rmse_median=None, law_fd=None)]  # no panel has what it has
+    figure = error_vs_nfe(summarise([write_run(tmp_path / "run", rows)]))
+    assert figure.axes[0].get_ylim()[1] > 200 / max(EVALUATIONS)
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts() if text.get_text()] == [
+        *("ODE, multistep", "dpm++2m", "heun", "ddim", "unipc")
+    ]
+
+
+def test_where_evaluations_are_nearly_equal_the_names_of_slopes_do_not_overlap(tmp_path: Path) -> None:
+    rows = [known("dpm++2m", steps, solver_rmse=error) for steps, error in ((9, 1.0), (10, 1e-5))]
+    figure = error_vs_nfe(summarise([write_run(tmp_path / "run", rows)]))
+    figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in figure.axes[0].texts]
+    assert boxes
+    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+
+
+@pytest.mark.parametrize("sizes", [(1,), (1, 1), (2, 3), (1, 1, 1, 1, 1), (9, 2, 5, 1), (3, 17, 1, 1, 2)])
+def test_a_familys_name_stands_above_its_first_sampler(sizes: tuple[int, ...]) -> None:
+    handle = Line2D([], [])
+    names = {f"family {n}": [(f"{n}.{m}", handle) for m in range(size)] for n, size in enumerate(sizes)}
+    columns = [[label for label, _ in column] for column in laid_out(names)]
+    assert len(columns) <= 4
+    assert len({len(column) for column in columns}) == 1
+    for n in range(len(sizes)):
+        (column,) = [column for column in columns if f"family {n}" in column]
+        assert column[column.index(f"family {n}") + 1] == f"{n}.0"
 
 
 def test_of_solvers_the_median_image_is_drawn_unless_most_images_have_no_error(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.container import ErrorbarContainer
-from report_records import BASELINE, record, row_of, terminal, texts, timed, write_run
+from report_records import BASELINE, plain_text, record, row_of, terminal, texts, timed, write_run
 from scipy import stats
 
 from bench.report import summarise
@@ -66,9 +66,32 @@ def test_one_seeds_jackknife_counts_as_ten_blocks() -> None:
     assert welch(one, three, of_key("fd_x")) == pytest.approx(expected)
 
 
-def test_without_any_spread_only_equal_values_are_alike() -> None:
-    same, other = ({"fd_x": value, "fd_x_std": 0.0, "fd_x_ci": 0.0, "seeds": 3} for value in (1.0, 1.1))
-    assert (differ(same, same, "fd_x"), differ(same, other, "fd_x")) == (False, True)
+@pytest.mark.parametrize("other", [0.0, 0.1])
+def test_where_seeds_have_no_spread_nothing_is_tested(other: float) -> None:
+    """Few seeds of one value are no certain ones, on one side or on both."""
+    still = {"fd_x": 1.0, "fd_x_std": 0.0, "fd_x_ci": 0.0, "seeds": 2}
+    far = {"fd_x": 9.0, "fd_x_std": other, "fd_x_ci": other, "seeds": 2}
+    assert differ(still, far, "fd_x") is differ(far, still, "fd_x") is differ(still, still, "fd_x") is None
+
+
+def test_a_count_that_seeds_agree_on_is_no_certain_one(tmp_path: Path) -> None:
+    """Equal counts, and such as differ by one image, have no interval; and nothing is told apart from them."""
+    counts = {"ddim": (906, 906), "heun": (875, 875), "ddpm": (800, 801), "dpm++2m": (700, 740)}
+    cells = [
+        record(name, seed=n, precision=count / 1000, recall=None, kid_mean=0.1)
+        for name, pair in counts.items()
+        for n, count in enumerate(pair)
+    ]
+    (section,) = summarise([write_run(tmp_path / "run", cells)]).sections
+    precision, kid = (
+        next(each for each in columns(section) if each.heading.startswith(name)) for name in ("Precision", "KID")
+    )
+    assert (precision.cells[0], precision.cells[3]) == ("0.906", "0.720 ± 0.254")
+    assert ["±" in cell for cell in precision.cells] == [False, False, False, True]
+    assert set(kid.cells) == {"100.00"}
+    said = " ".join(notes(section))
+    assert "KID ×10³, Precision: seeds of one value, or but for one image, have no interval and are not tested" in said
+    assert "Precision: the best row has no interval, so that no other is tested against it" in said
 
 
 def test_without_an_interval_nothing_is_tested() -> None:
@@ -149,6 +172,33 @@ def test_bars_of_a_figure_are_the_intervals(tmp_path: Path) -> None:
     half = stats.t.ppf(0.975, 2) * 0.1 / math.sqrt(3)
     assert (low, high) == pytest.approx((2.0 - half, 2.0 + half))
     assert "Bars: 95 % interval of the mean" in texts(figure)
+
+
+def test_intervals_that_would_fill_the_axes_are_left_out_and_counted(tmp_path: Path) -> None:
+    """Those of two seeds are 12.7 standard errors on either side; and what they would hide stays on the axis."""
+    wide = [timed("heun", 5, fd, 0.1, n) for n, fd in enumerate((2.0, 4.0))]
+    narrow = [timed("ddim", steps, fd + n / 100, 0.1, n) for steps, fd in ((5, 9.0), (10, 1.0)) for n in range(2)]
+    figure = FIGURES["quality_vs_nfe"](summarise([write_run(tmp_path / "run", [*wide, *narrow])]))
+    axes = figure.axes[0]
+    low, high = axes.get_ylim()
+    segments = [
+        segment[:, 1]
+        for each in axes.containers
+        if isinstance(each, ErrorbarContainer)
+        for bars in each.lines[2]
+        for segment in bars.get_segments()
+    ]
+    drawn = [(bottom, top) for bottom, top in segments if top > bottom]
+    assert [(bottom + top) / 2 for bottom, top in drawn] == pytest.approx([9.005, 1.005])
+    assert all(low < bottom < top < high for bottom, top in drawn)
+    assert "1 interval is longer than a third of the axis and left out; see the table." in plain_text(figure)
+
+
+def test_a_front_of_one_setting_is_no_line(tmp_path: Path) -> None:
+    alone, two = ([timed("ddim", steps, 9.0 / steps, 0.1) for steps in counts] for counts in ((5,), (5, 10)))
+    for n, cells in enumerate((alone, two)):
+        figure = FIGURES["quality_vs_nfe"](summarise([write_run(tmp_path / str(n), cells)]))
+        assert ("Pareto front" in texts(figure)) == (n == 1)
 
 
 def test_what_is_derived_from_a_distance_is_no_distance() -> None:

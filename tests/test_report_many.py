@@ -214,7 +214,7 @@ def test_distances_of_one_size_are_all_on_the_axis(tmp_path: Path) -> None:
     ]
     figure = FIGURES["quality_vs_nfe"](summarise([write_zoo(tmp_path / "run", cells)]))
     assert figure.axes[0].get_ylim()[1] > 20
-    assert "▲" not in texts(figure)
+    assert "↑" not in texts(figure)
 
 
 def test_a_baseline_far_beyond_all_costs_stands_at_the_edge_with_its_cost(zoo: Summary) -> None:

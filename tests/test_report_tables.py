@@ -151,7 +151,7 @@ def test_a_metric_that_no_cell_has_has_no_column(tmp_path: Path) -> None:
 
 
 def test_an_interval_too_small_for_the_decimals_is_not_shown_as_zero(tmp_path: Path) -> None:
-    cells = [record(seed=n, precision=0.5 + n * 0.0001) for n in range(3)]
+    cells = [record(seed=n, precision=0.5 + n * 0.0001, images=50_000) for n in range(3)]
     (section,) = summarise([write_run(tmp_path / "run", cells)]).sections
     assert "0.500 ± 0.0002" in markdown_table(section)
 

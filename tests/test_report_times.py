@@ -56,6 +56,13 @@ def test_a_call_without_a_time_inside_the_network_has_no_overhead(tmp_path: Path
     assert not section.doubts()
 
 
+def test_a_panel_of_times_stands_only_where_something_was_timed(tmp_path: Path) -> None:
+    cells = [record(*BASELINE), record(), *(untimed(each) for each in (record("ddpm", images=99), record(images=99)))]
+    summary = summarise([write_run(tmp_path / "run", cells)])
+    assert [len(FIGURES[name](summary).axes) for name in ("quality_vs_nfe", "quality_vs_seconds")] == [2, 1]
+    assert [axes.get_xlabel() != "" for axes in FIGURES["time_split"](summary).axes] == [True]
+
+
 @pytest.mark.parametrize("timed", [0, 1, 3])
 def test_settings_without_times_show_none_and_nothing_else_is_lost(tmp_path: Path, timed: int) -> None:
     cells = [record(*BASELINE, batch="auto", timed_batch=250), *(record(steps=n, batch="auto") for n in (5, 10))]
@@ -64,7 +71,9 @@ def test_settings_without_times_show_none_and_nothing_else_is_lost(tmp_path: Pat
     write_report([run], ["md", "latex", "csv", "parquet"], tmp_path)
     summary = summarise([run])
     assert page(summary, {}, {})
-    for name in worth_drawing(summary):
+    drawn = worth_drawing(summary)
+    assert ("quality_vs_seconds" in drawn, "time_split" in drawn) == (timed > 0, timed > 0)
+    for name in drawn:
         FIGURES[name](summary).draw_without_rendering()
     (section,) = summary.sections
     assert [row["timed_calls"] > 0 for row in section.records] == [n < timed for n in range(3)]
@@ -75,6 +84,8 @@ def test_settings_without_times_show_none_and_nothing_else_is_lost(tmp_path: Pat
     assert cells_of(section, "FD (digits) ↓").count(NOTHING) == 0
     said = " ".join(notes(section))
     assert ("Not timed: 2 of 3 rows" in said) == (timed == 1)
+    assert ("Nothing was timed; run on Example CPU @ 2.00GHz, 2 threads, fp32." in said) == (timed == 0)
+    assert ("Time: median of whole calls" in said, "not timed" in said) == (timed > 0, False)
     expected = {0: "nothing was timed", 1: "no other setting has both a time and a fd_digits", 3: "fd_digits"}[timed]
     assert expected in summary.answers[0].sentence
 

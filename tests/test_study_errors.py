@@ -91,6 +91,14 @@ def test_all_that_is_wrong_is_said_at_once_by_key_path_with_its_range_in_the_ord
     assert [line[: len(each) + 2] for line, each in zip(lines, wanted, strict=True)] == [f"  {each}" for each in wanted]
 
 
+def test_a_missing_baseline_is_shown_as_it_is_written() -> None:
+    text = _WRONG.replace('baseline = { sampler = "dpm", grid = "trailing", steps = 0 }', "")
+    (line,) = [line.strip() for line in _said(text) if "baseline" in line and "missing" in line]
+    said, example, _ = line.split("`")
+    assert said == "baseline: is missing; write for example "
+    assert set(tomllib.loads(example)["baseline"]) == {"sampler", "grid", "steps"}
+
+
 def test_what_does_not_fit_the_models_is_said_at_once_too() -> None:
     text = """
 name = "s"

@@ -209,7 +209,7 @@ def _table(found: "Check") -> "Table":
         ends = (f"{level.t:.3f}", significant(1.0 / level.ratio), significant(said.guesses[n]))
         table.add_row(*ends, *shown)
     score = (f"{curve.score:.2f}" if math.isfinite(curve.score) else "-" for curve in curves.values())
-    table.add_row("", "", "of it", *score, style="bold")
+    table.add_row("", "", "error / guess", *score, style="bold")
     return table
 
 

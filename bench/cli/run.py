@@ -3,7 +3,6 @@
 import os
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,7 @@ from bench.cli.progress import bar, errors, output
 from bench.escape import markdown_text, terminal_text
 from bench.files import RESULTS
 from bench.record import MANIFEST, Record, RunFolder
-from bench.report.columns import significant
+from bench.report.columns import duration, significant
 from bench.timing.host_load import HostLoad
 from models.errors import UsageError
 from models.names import check_name
@@ -86,8 +85,8 @@ def _dry_run(rig: "Rig") -> int:
     for name, (seconds, batch) in found.rates.items():
         said = f"{significant(1000 * seconds)} ms an evaluation of one image, in batches of {batch}"
         print(terminal_text(f"{name}: {said}"))
-    about, device = timedelta(seconds=round(found.seconds)), terminal_text(device_name(rig.device))
-    print(f"about {about} hours:minutes:seconds of network evaluations and feature extraction on {device}")
+    about, device = duration(found.seconds), terminal_text(device_name(rig.device))
+    print(f"about {about} of network evaluations and feature extraction on {device}")
     return 0
 
 
@@ -114,7 +113,12 @@ def compare_runs(run_a: Path, run_b: Path) -> int:
     frame = report.compare(run_a, run_b)
     for line in frame.attrs["broken"]:
         errors.print(terminal_text(line), style="red", markup=False, soft_wrap=True)
-    print(_markdown(frame) if len(frame) else "the two runs have no cell in common")
+    if not len(frame):
+        print("neither run has a result")
+        return 0
+    if not (frame["quality_comparable"] | frame["time_comparable"]).any():
+        print("no cell of one run can be compared with one of the other")
+    print(_markdown(report.as_tables_show(frame)))
     return 0
 
 

@@ -10,7 +10,7 @@ import lzma
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -167,6 +167,16 @@ def data_of(folder: Path) -> str | None:
     return load_sealed(folder / REFERENCE)[1].get("data", card.name) if (folder / REFERENCE).is_file() else None
 
 
+def _differing(said: Mapping[str, str], expected: Mapping[str, str], name: str) -> str:
+    """What a reference was made with, of what the study has otherwise, and what that has instead."""
+    keys = [key for key, value in expected.items() if said.get(key) != value]
+    by = ({**dict.fromkeys(("extractor", *expected), "unknown"), **said}, {**expected, "extractor": name})
+    words = {"extractor_layer": "layer {extractor_layer!r}", "quantiser": "quantiser {quantiser!r}"}
+    words |= {"extractor_sha256": "extractor {extractor!r} ({extractor_sha256:.8})"}
+    theirs, ours = (", ".join(words[key].format_map(each) for key in keys) for each in by)
+    return f"made with {theirs}; the study has {ours.removeprefix('extractor ')}"
+
+
 def _command(extractor: Extractor) -> str:
     known = extractor.folder is None or measuring_folder(extractor.name) == extractor.folder
     return f"{called()} reference DATA --extractor {extractor.name if known else extractor.folder}"
@@ -226,7 +236,7 @@ def _from_safetensors(
     metadata = {"extractor_layer": extractor.layer} | said
     expected = {"extractor_sha256": extractor.sha256, "extractor_layer": extractor.layer, "quantiser": QUANTISER}
     if any(metadata.get(key) != value for key, value in expected.items()):
-        raise UsageError(f"{path} was made with {metadata}, but the extractor and quantiser here are {expected}")
+        raise UsageError(f"{path} was {_differing(metadata, expected, extractor.name)}")
     count = metadata.get("count", "")
     if not count.isdigit() or (features is not None and len(features) > int(count)):
         held = "no" if features is None else f"{len(features)}"

@@ -4,14 +4,13 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from bench.report.columns import CLOCK, KEYS, PROTOCOL, Row, known
 from bench.report.cost import cost
-from bench.report.group import Columns, Group, columns_of, mean
+from bench.report.group import Columns, Group, columns_of, deviation, mean
 from bench.report.quality import Quality, fd_columns, quality_columns, rank_columns
-from bench.report.significance import half_width, standard_error
+from bench.report.significance import half_width, resolution, standard_error
 
 _CARRIED = (
     *("dtype", "channels_last", "compile", "graph"),
@@ -72,18 +71,15 @@ def _row(cells: Group, quality: Sequence[Quality]) -> Row:
     row |= cost(cells, row["nfe"])
     row["std_over"] = "seeds" if row["seeds"] > 1 else "subsets, splits or jackknife of the cell"
     for each in quality:
-        row |= _quality(cells, each, row["seeds"])
+        row |= _quality(cells, each, row["seeds"], resolution(row, each))
     return row
 
 
-def _quality(cells: Group, quality: Quality, seeds: int) -> Row:
+def _quality(cells: Group, quality: Quality, seeds: int, step: float) -> Row:
     values = cells.numbers(quality.key)
-    if seeds > 1:
-        std = float(np.std(values, ddof=1)) if len(values) > 1 else np.nan
-    else:
-        std = mean(cells.numbers(quality.std))
+    std = deviation(values) if seeds > 1 else mean(cells.numbers(quality.std))
     # where some seed has no value, those that are left are no sample of all
-    error = standard_error(std, seeds, quality.jackknife) if len(values) == seeds else None
+    error = standard_error(std, seeds, quality.jackknife, step) if len(values) == seeds else None
     row: Row = {quality.key: mean(values), quality.std: std, quality.ci: half_width(error)}
     if quality.floor is not None and quality.floor in cells:
         row[quality.floor] = mean(cells.numbers(quality.floor))

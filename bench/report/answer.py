@@ -11,6 +11,9 @@ from bench.report.doubts import invalid
 from bench.report.quality import of_key
 from bench.report.significance import LEVEL, differ, p_text, welch
 
+_TIMES = 11.0
+"""From 1,000 % worse on, how many times as high is said."""
+
 Cost = Literal["s_per_image_median", "nfe"]
 """The columns that settings are chosen by: time, or evaluations where nothing was timed."""
 
@@ -150,13 +153,17 @@ def _none_cheaper(best: Row, baseline: Row, fd: str, tolerance: float, cost: Cos
 
 
 def _none_good(closest: Row, baseline: Row, fd: str, tolerance: float, cost: Cost) -> str:
-    # a distance estimated at zero or below has no percentage
-    excess = f", {percent(closest[fd] / baseline[fd] - 1)} worse" if baseline[fd] > 0 else ""
+    excess = f", {_worse(closest[fd] / baseline[fd])}" if baseline[fd] > 0 else ""  # below 0 there is no ratio
     return (
         f"No setting is within {percent(tolerance)} of the baseline's {fd} "
         f"({scientific(baseline[fd])}, {setting(baseline)}): the closest is {setting(closest)} "
         f"({scientific(closest[fd])}{excess}), {_gain(closest, baseline, cost)}{_doubt(closest, baseline, fd)}."
     )
+
+
+def _worse(ratio: float) -> str:
+    """How much larger a distance is: in per cent as far as those are told at a glance."""
+    return f"{percent(ratio - 1)} worse" if ratio < _TIMES else f"{significant(ratio)} times as high"
 
 
 def _gain(row: Row, baseline: Row, cost: Cost) -> str:

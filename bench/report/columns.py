@@ -96,8 +96,18 @@ def decimals_for(value: float, digits: int = 3) -> int:
 
 
 def percent(fraction: float) -> str:
-    """A fraction in per cent: 0.1 gives '10 %'."""
-    return f"{100 * fraction:.3g} %"
+    """A fraction in per cent: 0.1 gives '10 %', and 12.345 '1,234 %'."""
+    return f"{100 * fraction:.3g} %" if abs(fraction) < 9.995 else f"{100 * fraction:,.0f} %"
+
+
+def duration(seconds: float) -> str:
+    """A time in its two largest units: 36 s, 1 min 36 s, 2 h 5 min, 3 d 4 h."""
+    left = round(seconds) if seconds < 3600 else 60 * round(seconds / 60)
+    parts = []
+    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1)):
+        count, left = divmod(left, size)
+        parts += [f"{count} {unit}"] if count else []
+    return " ".join(parts[:2]) or "less than 1 s"
 
 
 def setting(row: Row) -> str:

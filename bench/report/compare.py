@@ -48,6 +48,16 @@ def compare(run_a: Path, run_b: Path) -> pd.DataFrame:
     return frame
 
 
+def as_tables_show(frame: pd.DataFrame) -> pd.DataFrame:
+    """A comparison for reading: columns that have a value, in the units of the tables, which names then say."""
+    shown, names = frame.dropna(axis=1, how="all"), dict[str, str]()
+    for quality in quality_columns(name[:-2] for name in frame.columns if name.endswith("_a")):
+        scaled = [f"{quality.key}_{end}" for end in ("a", "b", "difference")] if quality.scale != 1 else []
+        names |= {name: name.replace(quality.key, f"{quality.key}_x{quality.scale:.0f}") for name in scaled}
+        shown = shown.assign(**{name: quality.scale * shown[name] for name in scaled if name in shown})
+    return shown.rename(columns=names)
+
+
 def _measured_columns(quality: list[Quality]) -> list[str]:
     names = ["latency_s_median_a", "latency_s_median_b", "latency_ratio"]
     return names + [f"{each.key}_{end}" for each in quality for end in ("a", "b", "difference", "test")]

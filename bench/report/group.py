@@ -58,3 +58,10 @@ def mean(values: Floats) -> float:
 def median(values: Floats) -> float:
     """Of measured values; NaN if there are none."""
     return float(np.median(values)) if len(values) else np.nan
+
+
+def deviation(values: Floats) -> float:
+    """Over seeds (ddof 1), exactly 0 of equal values; NaN of fewer than two."""
+    if len(values) < 2:
+        return np.nan
+    return float(np.std(values, ddof=1)) if np.ptp(values) else 0.0

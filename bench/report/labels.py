@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from bench.escape import figure_text
 from bench.report.columns import Row
 from bench.report.series import BEATEN, FAMILIES, MOST, Series
-from bench.report.style import GREY, INK, SMALL, TINY, plain, wrapped
+from bench.report.style import GREY, INK, SIGNS, SMALL, TINY, UP, plain, wrapped
 
 Floats = NDArray[np.float64]
 
@@ -89,7 +89,7 @@ def beaten_names(curves: Sequence[Curve]) -> list[str]:
 
 
 def mark_beyond(axes: Axes, curves: Sequence[Curve]) -> list[str]:
-    """A triangle with the distance above the axes wherever points lie beyond; which lines they are of.
+    """An arrow with the distance above the axes wherever points lie beyond; which lines they are of.
 
     Lines of which nothing is on the axes come first, then the worst.
     """
@@ -107,7 +107,8 @@ def mark_beyond(axes: Axes, curves: Sequence[Curve]) -> list[str]:
         colours = {BEATEN if series.beaten else series.look.colour for *_, series in group}
         x = float(np.exp(np.mean([np.log(x) for x, *_ in group])))
         colour = colours.pop() if len(colours) == 1 else GREY
-        axes.plot([x], [1.0], "^", color=colour, markersize=4.5, transform=_above(axes, 4.0), clip_on=False)
+        arrow: dict[str, Any] = {"marker": UP, "linestyle": "none", "markersize": 6.0, "markeredgewidth": 0.0}
+        axes.plot([x], [1.0], color=colour, transform=_above(axes, 4.5), clip_on=False, **arrow)
         style: dict[str, Any] = {"ha": "center", "va": "bottom", "fontsize": TINY - 0.5, "color": GREY}
         axes.text(x, 1.0, _largest([y for _, y, *_ in group]), transform=_above(axes, 8.0), **style)
     outside = [(curve, curve.y[curve.y > top]) for curve in curves if (curve.y > top).any()]
@@ -137,7 +138,7 @@ def footnote(axes: Axes, beaten: Sequence[str], beyond: Sequence[str], last: Seq
         parts.append(f"Grey: {rule}: {'; '.join(beaten)}.")
     if beyond:
         more = f" and {len(beyond) - _BEYOND} more" if len(beyond) > _BEYOND else ""
-        parts.append(f"Beyond the axis (▲): {'; '.join(map(_whole, beyond[:_BEYOND]))}{more}.")
+        parts.append(f"Beyond the axis ({SIGNS[UP]}): {'; '.join(map(_whole, beyond[:_BEYOND]))}{more}.")
     if last:
         parts[-1:] = [" ".join([*parts[-1:], *last])]
     lines = [line for part in parts for line in fill(part, _WIDTH, break_on_hyphens=False).splitlines()]

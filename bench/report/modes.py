@@ -15,9 +15,9 @@ import pandas as pd
 
 from bench.report.columns import KEYS, Row, known
 from bench.report.cost import PooledTimes, times
-from bench.report.group import Group, columns_of
+from bench.report.group import Group, columns_of, deviation
 from bench.report.quality import Quality, of_key
-from bench.report.significance import LEVEL, StandardError, half_width, t_probability
+from bench.report.significance import LEVEL, half_width, standard_error, t_probability
 from bench.timing.bootstrap import ENOUGH, ratio_of_medians
 
 
@@ -27,8 +27,8 @@ class Difference(NamedTuple):
     Attributes:
         quality: which.
         mean: over the seeds; NaN if there is none.
-        ci: half the width of its 95 % interval; NaN for fewer than two seeds.
-        p: of the paired t-test; None for fewer than two seeds.
+        ci: half the width of its 95 % interval; NaN for fewer than two seeds, or if all differ alike.
+        p: of the paired t-test, 1 if no seed differs; None where there is no interval otherwise.
         seeds: how many.
         first: the mean in the first mode, of the same seeds.
     """
@@ -139,9 +139,10 @@ def _difference(ours: Group, theirs: Group, quality: Quality) -> Difference:
     gaps = np.array([here[seed] - there[seed] for seed in seeds], dtype=np.float64)
     first = float(np.mean([there[seed] for seed in seeds])) if seeds else math.nan
     mean = float(gaps.mean()) if seeds else math.nan
-    if len(seeds) < 2:
-        return Difference(quality, mean, math.nan, None, len(seeds), first)
-    error = StandardError(float(gaps.std(ddof=1)) / math.sqrt(len(seeds)), len(seeds) - 1)
+    error = standard_error(deviation(gaps), len(seeds), jackknife=False)
+    if error is None:
+        same = len(seeds) > 1 and not gaps.any()  # as modes do that compute the same
+        return Difference(quality, mean, math.nan, 1.0 if same else None, len(seeds), first)
     return Difference(quality, mean, half_width(error), t_probability(mean, error), len(seeds), first)
 
 

@@ -8,7 +8,7 @@ from bench.report.columns import COMPACT_LAYER, SMALL_N, Row, known, known_text,
 from bench.report.display import ALIKE, DOUBTFUL, columns, measured
 from bench.report.doubts import invalid, reasons
 from bench.report.quality import Quality
-from bench.report.significance import JACKKNIFE_BLOCKS, t_quantile
+from bench.report.significance import JACKKNIFE_BLOCKS, resolution, t_quantile, unresolved
 from bench.report.summary import Section
 from bench.timing.bootstrap import ENOUGH
 
@@ -21,12 +21,10 @@ _USUAL_RANGE = str([-1.0, 1.0])
 
 def notes(section: Section, where: str = "table") -> list[str]:
     """What a reader of a section's table must know; the warning first."""
-    clocks = "; ".join(clock for clock, _ in section.clocks())
     lines = [
         small_n(section, where),
         f"Protocol: {section.label}.",
-        f"Time: median of whole calls, {clocks}.{_time_interval(section.rows)} Overhead: share of it outside the "
-        "network.",
+        _time_note(section),
         *_timing_notes(section.records),
         interval_note(section),
         _alike_note(section),
@@ -35,6 +33,14 @@ def notes(section: Section, where: str = "table") -> list[str]:
         *_provenance(section.records),
     ]
     return [line for line in lines if line is not None]
+
+
+def _time_note(section: Section) -> str:
+    clocks = "; ".join(clock for clock, _ in section.clocks())
+    if not section.timed:
+        return f"Nothing was timed; run on {clocks.replace(', not timed', '')}."
+    interval = _time_interval(section.rows)
+    return f"Time: median of whole calls, {clocks}.{interval} Overhead: share of it outside the network."
 
 
 def _time_interval(rows: pd.DataFrame) -> str:
@@ -79,8 +85,9 @@ def interval_note(section: Section) -> str | None:
     rows = section.rows
     shown = [quality for quality in measured(section) if _has(rows, quality.ci)]
     seeds = sorted(set(rows["seeds"].tolist()))
+    agree = _agreement_note(section)
     if not shown:
-        return "One seed a row: no intervals, and no row is tested against another." if seeds == [1] else None
+        return "One seed a row: no intervals, and no row is tested against another." if seeds == [1] else agree
     parts = []
     if seeds[-1] > 1:
         several = [count for count in seeds if count > 1]
@@ -91,7 +98,26 @@ def interval_note(section: Section) -> str | None:
     if any(_has(single, quality.ci) for quality in shown):
         errors = f"{t_quantile(JACKKNIFE_BLOCKS - 1):.2f} jackknife standard errors of its images"
         parts.append(f"{'in rows of' if parts else 'of'} one seed, of FD only, {errors}")
-    return f"±: half the 95 % interval {'; '.join(parts)}.{_spreads_note(single)}"
+    spreads = f"±: half the 95 % interval {'; '.join(parts)}.{_spreads_note(single)}"
+    return " ".join(filter(None, [spreads, agree]))
+
+
+def _agreement_note(section: Section) -> str | None:
+    """Why some rows of several seeds have no interval."""
+    rows = [row for row in section.records if row["seeds"] > 1]
+    names = [
+        _name(quality)
+        for quality in measured(section)
+        if any(
+            known(row.get(quality.std)) and unresolved(row[quality.std], row["seeds"], resolution(row, quality))
+            for row in rows
+        )
+    ]
+    return (
+        f"{', '.join(names)}: seeds of one value, or but for one image, have no interval and are not tested."
+        if names
+        else None
+    )
 
 
 def _spreads_note(single: pd.DataFrame) -> str:

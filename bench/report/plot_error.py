@@ -5,6 +5,7 @@ deterministic samplers have one; law error is the distance of the samples from t
 a model that is known exactly.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,14 +15,30 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
-from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogFormatterMathtext, NullLocator
 
 from bench.escape import figure_text
 from bench.report.columns import Line, Row, known, line, rows_of, with_columns
+from bench.report.family_legend import Entry, family_legend, laid_out
 from bench.report.series import FAMILIES, Look, all_looks, by_family, one_mode_each
-from bench.report.style import FAINT, GREY, HALO, INK, TEXT, TINY, log_ticks, new_figure, plain, plain_axes, warning
+from bench.report.style import (
+    DOWN,
+    FAINT,
+    GREY,
+    HALO,
+    INK,
+    RIGHT,
+    SIGNS,
+    TEXT,
+    TINY,
+    UP,
+    log_ticks,
+    new_figure,
+    plain,
+    plain_axes,
+    warning,
+)
 from bench.report.summary import Summary
 
 ROUND_OFF = 1e-6
@@ -29,10 +46,10 @@ ROUND_OFF = 1e-6
 BEYOND = 10.0
 """How many times the median error at the fewest evaluations the axis goes up to; what lies above is marked."""
 SLOPES = (1, 2, 3, 4)
-_HEIGHT, _LINE = 3.2, 0.165
+_NAME = (0.04, 0.06)
+"""Of the width and height of the axes, what the name of a slope takes."""
+_HEIGHT, _LINE = 3.6, 0.165
 """Inches of a row of panels and of a line of the legend."""
-_COLUMNS = 4
-"""Of the legend."""
 
 
 @dataclass(frozen=True)
@@ -79,18 +96,23 @@ def error_vs_nfe(summary: Summary) -> Figure:
     measured = table[table[[each.column for each in measures]].notna().any(axis=1)]
     models = list(measured.groupby("model_sha256", sort=False))
     looks, costs = _looks(rows_of(measured), summary), _costs(rows_of(measured))
-    entries = len(looks) + measured["family"].nunique()
-    figure = new_figure(summary, 1.0 + _HEIGHT * len(models) + _LINE * -(-entries // _COLUMNS), warned=False)
+    figure = new_figure(summary, 1.0 + _HEIGHT * len(models), warned=False)
     panels = figure.subplots(len(models), len(measures), squeeze=False, sharex=True)
+    drawn: dict[Line, set[str]] = {}
     for row, (_, rows) in zip(panels, models, strict=True):
         for axes, measure in zip(row, measures, strict=True):
-            _panel(axes, rows, _told(measure, rows), looks, costs)
+            for each, signs in _panel(axes, rows, _told(measure, rows), looks, costs).items():
+                drawn.setdefault(each, set()).update(signs)
     for axes in panels[-1]:
         axes.set_xlabel("network evaluations an image (NFE)", fontsize=TEXT, color=INK)
-    drawn = _legend(figure, looks, rows_of(measured), by_family(summary))
-    notes = [_note(looks), *filter(None, [warning(summary)])]
-    drawn.set_title(figure_text("\n".join(notes)), FontProperties(size=TINY))
-    drawn.get_title().set_color(GREY)
+    looks = {each: look for each, look in looks.items() if each in drawn}
+    families = _entries(looks, rows_of(measured))
+    entries = laid_out(families)
+    figure.set_figheight(figure.get_figheight() + _LINE * len(entries[0]))
+    legend = family_legend(figure, entries, list(families), by_family(summary))
+    notes = [_note(looks, set().union(*drawn.values())), warning(summary) or ""]
+    legend.set_title(figure_text("\n".join(filter(None, notes))), FontProperties(size=TINY))
+    legend.get_title().set_color(GREY)
     return figure
 
 
@@ -111,25 +133,28 @@ def _looks(rows: Sequence[Row], summary: Summary) -> dict[Line, Look]:
     return {each: found[each] for each in sorted(families, key=lambda each: order.index(families[each]))}
 
 
-def _panel(axes: Axes, rows: pd.DataFrame, measure: Measure, looks: dict[Line, Look], costs: Sequence[float]) -> None:
+def _panel(
+    axes: Axes, rows: pd.DataFrame, measure: Measure, looks: dict[Line, Look], costs: Sequence[float]
+) -> dict[Line, set[str]]:
+    """Draw a panel; its lines, each with the arrows that it needs."""
     plain_axes(axes)
     found = [row for row in rows_of(rows) if known(row[measure.column]) and known(row["nfe"]) and row["nfe"] > 0]
     axes.set_title(figure_text(str(rows["model"].iloc[0])), loc="left", fontsize=TEXT, fontweight="bold", color=INK)
     if not found:
         axes.axis("off")
         axes.text(0.5, 0.5, f"no {measure.name} was measured", ha="center", color=GREY, fontsize=TEXT)
-        return
+        return {}
     usual = _usual(found, measure)
-    shown = [measure.column] if measure.slopes else [measure.column, measure.floor]
-    low, high = _limits([row[name] for row in found for name in shown if known(row[name])], usual)
+    floors = [] if measure.slopes else [row[measure.floor] for row in found if known(row[measure.floor])]
+    lines = {each: [row for row in found if line(row) == each] for each in looks}
+    lines = {each: members for each, members in lines.items() if members}  # others stand in another model's panel
+    low, high = _limits([[row[measure.column] for row in members] for members in lines.values()], floors, usual)
     _scales(axes, costs, low, high)
     if measure.slopes:
         _slopes(axes, usual)
     _floor(axes, found, measure)
-    for each, look in looks.items():
-        # a line whose model is another stands in another panel
-        _draw(axes, [row for row in found if line(row) == each], measure, look)
     axes.set_ylabel(f"{measure.name} ({measure.unit}), lower is better", fontsize=TINY + 0.5, color=INK)
+    return {each: _draw(axes, members, measure, looks[each]) for each, members in lines.items()}
 
 
 def _costs(rows: Sequence[Row]) -> list[float]:
@@ -147,9 +172,14 @@ def _usual(rows: Sequence[Row], measure: Measure) -> float:
     return float(np.median([row[measure.column] for row in lines.values()]))
 
 
-def _limits(values: Sequence[float], usual: float) -> tuple[float, float]:
-    """The ends of the axis: what is more than round-off, and not far beyond the usual."""
-    inside = [value for value in values if ROUND_OFF < value <= BEYOND * usual]
+def _limits(lines: Sequence[Sequence[float]], floors: Sequence[float], usual: float) -> tuple[float, float]:
+    """The ends of the axis: what is more than round-off, and not far beyond the usual.
+
+    Of a line that is wholly beyond, the least error is on the axis if that makes it no more than a decade longer.
+    """
+    inside = [value for values in (*lines, floors) for value in values if ROUND_OFF < value <= BEYOND * usual]
+    least = [min(values) for values in lines]
+    inside += [value for value in least if BEYOND * usual < value <= 10 * BEYOND * usual]
     if not inside:
         return ROUND_OFF, 2 * max(usual, ROUND_OFF)
     return 0.7 * min(inside), 1.4 * max(inside)
@@ -171,14 +201,22 @@ def _scales(axes: Axes, costs: Sequence[float], low: float, high: float) -> None
 
 
 def _slopes(axes: Axes, usual: float) -> None:
-    """Dashed lines of errors that fall with 1/NFE, 1/NFE^2, ... from the middle on, each named where it leaves."""
-    right, low = axes.get_xlim()[1], axes.get_ylim()[0]
-    left = (axes.get_xlim()[0] * right) ** 0.5
+    """Dashed lines of errors that fall with 1/NFE, 1/NFE^2, ... from the middle on, each named where it leaves.
+
+    One whose name would stand on that of another is left out.
+    """
+    (first, right), (low, high) = axes.get_xlim(), axes.get_ylim()
+    left, named = (first * right) ** 0.5, list[tuple[float, float, float]]()
     for order in SLOPES:
         end = min(right, left * (usual / low) ** (1 / order))
         below = usual * (end / left) ** -order
-        axes.plot([left, end], [usual, below], "--", color=GREY, linewidth=0.8, zorder=1.2)
         leaves_below = end < right
+        x, width = math.log(end / first) / math.log(right / first), _NAME[0] * (1 if order > 1 else 4)
+        place = (x if leaves_below else x - width), math.log(below / low) / math.log(high / low), width
+        if any(place[0] < x + w and x < place[0] + width and abs(place[1] - y) < _NAME[1] for x, y, w in named):
+            continue
+        named.append(place)
+        axes.plot([left, end], [usual, below], "--", color=GREY, linewidth=0.8, zorder=1.2)
         offset, side = ((3, 3), "left") if leaves_below else ((-1, 5), "right")
         style: dict[str, Any] = {"fontsize": TINY, "color": GREY, "ha": side, "textcoords": "offset points"}
         text = axes.annotate(
@@ -200,10 +238,13 @@ def _floor(axes: Axes, rows: Sequence[Row], measure: Measure) -> None:
     axes.set_title(text, loc="right", fontsize=TINY, color=GREY)
 
 
-def _draw(axes: Axes, rows: Sequence[Row], measure: Measure, look: Look) -> None:
-    """A line, and a triangle at the edge of the axes for each point beyond it; on finite data an error can be 0."""
+def _draw(axes: Axes, rows: Sequence[Row], measure: Measure, look: Look) -> set[str]:
+    """A line, and an arrow at the edge of the axes for each point beyond it; which arrows.
+
+    On finite data an error can be 0. Beside an arrow to the right stands the number of evaluations.
+    """
     rows = sorted(rows, key=lambda row: float(row["nfe"]))
-    low, high = axes.get_ylim()
+    (low, high), right = axes.get_ylim(), axes.get_xlim()[1]
     x = np.array([row["nfe"] for row in rows], dtype=float)
     y = np.array([row[measure.column] for row in rows], dtype=float)
     style: dict[str, Any] = {"color": look.colour, "markeredgecolor": "white", "markeredgewidth": 0.4}
@@ -211,38 +252,30 @@ def _draw(axes: Axes, rows: Sequence[Row], measure: Measure, look: Look) -> None
     axes.plot(
         x, drawn, marker=look.marker, linestyle=look.line, linewidth=0.9, markersize=0.7 * look.size, zorder=3, **style
     )
-    for marker, edge, outside in (("^", high, y > high), ("v", low, y < low)):
-        if outside.any():  # the layout cannot measure an empty line that is not clipped
-            at = np.full(int(outside.sum()), edge)
-            axes.plot(x[outside], at, marker, markersize=4.5, clip_on=False, zorder=4, **style)
+    far, at = x > right, np.column_stack([np.minimum(x, right), np.clip(y, low, high)])
+    beyond = {RIGHT: far, UP: (y > high) & ~far, DOWN: (y < low) & ~far}
+    beyond = {sign: outside for sign, outside in beyond.items() if outside.any()}
+    for sign, outside in beyond.items():
+        arrow: dict[str, Any] = {"marker": sign, "markersize": 6.5, "color": look.colour, "markeredgewidth": 0.0}
+        axes.plot(*at[outside].T, linestyle="none", clip_on=False, zorder=4, **arrow)
+    for cost, place in zip(x[far], at[far], strict=True):
+        words: dict[str, Any] = {"fontsize": TINY, "color": look.colour, "ha": "right", "zorder": 5}
+        axes.annotate(f"at {cost:,g}", place, (5, 6), textcoords="offset points", path_effects=HALO, **words)
+    return set(beyond)
 
 
-def _legend(figure: Figure, looks: dict[Line, Look], rows: Sequence[Row], coloured: bool) -> Legend:
-    """Below the panels: the samplers by family. A grid is named unless it is that of most lines."""
+def _entries(looks: dict[Line, Look], rows: Sequence[Row]) -> dict[str, list[Entry]]:
+    """The samplers by family, as the legend has them. A grid is named unless it is that of most lines."""
     usual = _usual_grid(looks)
     family_of = {line(row): str(row["family"]) for row in rows}
-    headings = {figure_text(family): family for family in family_of.values()}
-    entries: dict[str, Line2D] = {}
+    found: dict[str, dict[str, Line2D]] = {}
     for each, look in looks.items():
-        entries.setdefault(figure_text(family_of[each]), Line2D([], [], linestyle="none"))
         handle = Line2D([], [], color=look.colour, marker=look.marker, linestyle=look.line, linewidth=1.0)
         handle.set(markersize=0.75 * look.size, markeredgecolor="white", markeredgewidth=0.4)
         # the same on another model looks the same
-        entries.setdefault(figure_text(each[0] if each[1] == usual else f"{each[0]}, {each[1]}"), handle)
-    drawn = figure.legend(
-        list(entries.values()),
-        list(entries),
-        loc="outside lower left",
-        ncols=_COLUMNS,
-        fontsize=TINY,
-        labelspacing=0.3,
-        frameon=False,
-        alignment="left",
-    )
-    for text in drawn.get_texts():
-        if (family := headings.get(text.get_text())) is not None:
-            text.set(color=FAMILIES.get(family, INK) if coloured else INK, fontweight="bold")
-    return drawn
+        label = figure_text(each[0] if each[1] == usual else f"{each[0]}, {each[1]}")
+        found.setdefault(figure_text(family_of[each]), {}).setdefault(label, handle)
+    return {family: list(members.items()) for family, members in found.items()}
 
 
 def _usual_grid(looks: dict[Line, Look]) -> str:
@@ -250,6 +283,8 @@ def _usual_grid(looks: dict[Line, Look]) -> str:
     return max(dict.fromkeys(grids), key=grids.count)
 
 
-def _note(looks: dict[Line, Look]) -> str:
-    grid = f"Grid: {_usual_grid(looks)} unless named. " if len({grid for _, grid, _ in looks}) > 1 else ""
-    return f"{grid}▲ ▼ beyond the axis, ▼ perhaps 0."
+def _note(looks: dict[Line, Look], beyond: set[str]) -> str:
+    grid = f"Grid: {_usual_grid(looks)} unless named." if len({grid for _, grid, _ in looks}) > 1 else ""
+    signs = " ".join(words for sign, words in SIGNS.items() if sign in beyond)
+    zero = f", {SIGNS[DOWN]} perhaps 0" if DOWN in beyond else ""
+    return f"{grid} {signs} beyond the axis{zero}.".strip() if signs else grid

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from bench.escape import figure_text
 from bench.report.answer import Answer
+from bench.report.bars import bar_ends, too_long, with_short_bars
 from bench.report.columns import Row, known, mode_words, percent, rows_of, setting, significant
 from bench.report.labels import Curve, beaten_names, families, footnote, legend, mark_beyond
 from bench.report.quality import fd_label, of_key
@@ -27,7 +28,7 @@ from bench.report.style import (
     plain_axes,
     wrapped,
 )
-from bench.report.summary import Section, Summary
+from bench.report.summary import Section, Summary, was_timed
 
 _ROOM = 0.1
 """Of the width of the axes, what the words of a baseline beyond it take."""
@@ -71,12 +72,13 @@ def quality_vs_nfe(summary: Summary) -> Figure:
 def quality_vs_seconds(summary: Summary) -> Figure:
     """Frechet distance against time, a panel for each protocol that has one and each device and batch.
 
-    In the mode of the fastest setting that is good enough.
+    In the mode of the fastest setting that is good enough; nothing of what was not timed.
     """
     panels = [
         _Panel(section, in_one_mode(rows, answer_mode(answer, summary)), clock, answer)
         for section in measured(summary)
         for (clock, rows), answer in zip(section.clocks(), section.answers, strict=True)
+        if was_timed(rows)
     ]
     return _figure(summary, panels, _TIME)
 
@@ -96,7 +98,8 @@ def _figure(summary: Summary, panels: Sequence[_Panel], cost: Cost) -> Figure:
     figure = new_figure(summary, 0.6 + sum(heights))
     grid = figure.subplots(len(heights), 1, squeeze=False, height_ratios=heights)
     if not panels:
-        reason = "no Frechet distance was measured" if summary.sections else "no cell succeeded"
+        missing = "nothing was timed" if measured(summary) else "no Frechet distance was measured"
+        reason = missing if summary.sections else "no cell succeeded"
         empty(grid[0, 0], f"nothing to draw: {reason}")
     for axes, panel in zip(grid[:, 0], panels, strict=False):
         panel_title(axes, panel.section, panel.clock)
@@ -123,10 +126,14 @@ def _draw(axes: Axes, panel: _Panel, drawn: list[Row], cost: Cost, fd: str, summ
     many = any(curve.series.beaten for curve in curves)
     log_axis(axes, "x", _costs(drawn, cost, many))
     top = _top(drawn, panel, fd, many)
-    log_axis(axes, "y", [min(row[fd], top) for row in drawn])
+    shown = [min(row[fd], top) for row in drawn]
+    log_axis(axes, "y", shown)
     few = sum(len(curve.y) > 0 for curve in curves) <= FEW
-    for curve in curves:
-        _line(axes, curve if few else _with_bars_on(curve, cost, panel.answer))
+    curves = curves if few else [_with_bars_on(curve, cost, panel.answer) for curve in curves]
+    short = [with_short_bars(curve, axes.get_ylim()) for curve in curves]
+    log_axis(axes, "y", [*shown, *bar_ends(short, top)])
+    for curve in short:
+        _line(axes, curve)
     _highlights(axes, panel, cost, fd)
     _references(axes, panel, fd)
     _front(axes, [row for row in drawn if row[cost.front]], cost, fd)
@@ -136,7 +143,7 @@ def _draw(axes: Axes, panel: _Panel, drawn: list[Row], cost: Cost, fd: str, summ
     legend(axes, curves, f"{left_out} not drawn: no positive\ndistance or cost" if left_out else None)
     beyond = mark_beyond(axes, curves)
     panel_title(axes, panel.section, panel.clock, raised=bool(beyond))
-    return footnote(axes, beaten_names(curves), beyond, _last_words(panel, curves, few))
+    return footnote(axes, beaten_names(curves), beyond, [*_last_words(panel, short, few), *too_long(curves, short)])
 
 
 def _last_words(panel: _Panel, curves: Sequence[Curve], few: bool) -> list[str]:
@@ -213,6 +220,8 @@ def _front(axes: Axes, front: list[Row], cost: Cost, fd: str) -> None:
     """The Pareto front as a staircase: between two settings nothing better than the left one was measured."""
     front = sorted(front, key=cost.of)
     x, y = [cost.of(row) for row in front], [row[fd] for row in front]
+    if len(front) < 2:  # there is nothing between
+        return
     axes.step(x, y, where="post", color=_FRONT, linewidth=3, solid_capstyle="round", zorder=1.8, label="Pareto front")
 
 
@@ -226,8 +235,7 @@ def _line(axes: Axes, curve: Curve) -> None:
     drawn = axes.errorbar(
         curve.x,
         y,
-        # a bar to zero or below has no end on a logarithmic axis
-        yerr=np.array([np.minimum(curve.spread, 0.999 * y), curve.spread]) if curve.spread.any() else None,
+        yerr=curve.spread if curve.spread.any() else None,
         color=look.colour,
         marker=look.marker,
         linestyle=look.line,

@@ -15,7 +15,7 @@ from bench.report.display import overhead
 from bench.report.plot_quality import answer_mode
 from bench.report.series import FAMILIES, Series, all_series, in_one_mode, usual
 from bench.report.style import FAINT, HALO, INK, SMALL, TEXT, TINY, empty, new_figure, panel_title, plain_axes
-from bench.report.summary import Section, Summary
+from bench.report.summary import Section, Summary, was_timed
 
 _INSIDE, _OUTSIDE = "#9DB8CC", "#D55E00"
 _BAR = 0.18
@@ -52,7 +52,7 @@ def time_split(summary: Summary) -> Figure:
     figure = new_figure(summary, 0.9 + sum(0.8 + _BAR * count for count in bars))
     grid = figure.subplots(len(bars), 1, squeeze=False, height_ratios=bars)
     if not panels:
-        empty(grid[0, 0], "nothing to draw: no cell succeeded")
+        empty(grid[0, 0], f"nothing to draw: {'nothing was timed' if summary.sections else 'no cell succeeded'}")
     for axes, (section, groups, subtitle) in zip(grid[:, 0], panels, strict=False):
         panel_title(axes, section, f"{subtitle}\nat the end of a bar: overhead, time of a whole image", width=86)
         if groups:
@@ -65,6 +65,8 @@ def time_split(summary: Summary) -> Figure:
 def _clocks(section: Section, summary: Summary) -> Iterator[tuple[pd.DataFrame, str]]:
     """Rows with comparable times in one mode, that of the answer where they have it, and what they were measured on."""
     for (clock, found), answer in zip(section.clocks(), section.answers, strict=True):
+        if not was_timed(found):
+            continue
         rows = in_one_mode(found, answer_mode(answer, summary))
         mode = usual(rows).get("mode", "" if found["mode"].nunique() == 1 else rows["mode"].iloc[0])
         yield rows, f"{clock}, {mode} unless named" if mode else clock

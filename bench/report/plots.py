@@ -24,9 +24,10 @@ FIGURES: dict[str, Callable[[Summary], Figure]] = {
 _NEEDS: dict[str, Callable[[Summary], object]] = {
     # where no cell has a result, they say so
     "quality_vs_nfe": lambda summary: measured(summary) or not summary.sections,
-    "quality_vs_seconds": lambda summary: measured(summary) or not summary.sections,
+    "quality_vs_seconds": lambda summary: any(section.timed for section in measured(summary)) or not summary.sections,
     "error_vs_nfe": shown_measures,
     "modes": lambda summary: any(map(comparable, summary.sections)),
+    "time_split": lambda summary: any(section.timed for section in summary.sections) or not summary.sections,
 }
 
 

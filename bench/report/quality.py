@@ -21,6 +21,7 @@ class Quality:
             of the Inception score over splits: neither says how far the value may be from another set of images'.
         floor: the column that says below what nothing can be told; None if there is none.
         floors: how many times that column.
+        counts: the column that says how many images it is the share of; None if it is no share.
         within: rows are ranked only with those alike in these columns, besides the protocol.
     """
 
@@ -33,6 +34,7 @@ class Quality:
     jackknife: bool = False
     floor: str | None = None
     floors: float = 1.0
+    counts: str | None = None
     within: tuple[str, ...] = ()
 
     @property
@@ -49,8 +51,8 @@ class Quality:
 _OTHERS = (
     Quality("kid_mean", "KID ×10³ ↓", "min", scale=1e3, decimals=2, within=("kid_subset_size",)),
     Quality("inception_score", "IS ↑", "max", decimals=2),
-    Quality("precision", "Precision ↑", "max", decimals=3),
-    Quality("recall", "Recall ↑", "max", decimals=3),
+    Quality("precision", "Precision ↑", "max", decimals=3, counts="images"),
+    Quality("recall", "Recall ↑", "max", decimals=3, counts="reference_features"),
     Quality("law_fd", "Law FD ↓", "min", scientific=True, floor="law_fd_floor", within=("model_sha256",)),
     Quality("law_nearest_rmse", "Nearest RMSE ↓", "min", scientific=True, within=("model_sha256",)),
     Quality(

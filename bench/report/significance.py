@@ -6,7 +6,8 @@ The standard error of a single seed's Frechet distance is the delete-a-tenth jac
 of its ten blocks (Tukey's proposal; Efron, The Jackknife, the Bootstrap and Other Resampling Plans, 1982). That of an
 extrapolated distance (FD at infinitely many images) joins to it what may be left of the bias, see
 `bench.quality.frechet.extrapolate`; its interval over several seeds holds the mean of such extrapolations, and no such
-allowance. Nothing else that a single seed has is a standard error.
+allowance. Nothing else that a single seed has is a standard error. Nor is a deviation of 0, or one that a single image
+makes: what has it has no interval, and is not tested.
 """
 
 import math
@@ -30,19 +31,33 @@ class StandardError(NamedTuple):
     freedom: int
 
 
-def standard_error(deviation: float, seeds: int, jackknife: bool) -> StandardError | None:
+def standard_error(deviation: float, seeds: int, jackknife: bool, step: float = 0.0) -> StandardError | None:
     """The standard error of a mean; None if its deviation tells none.
+
+    Values without any spread are no certain ones: few seeds agree by chance, most easily where they count images.
 
     Args:
         deviation: over seeds (ddof 1) where they are several, else what the record says; NaN if unknown.
         seeds: how many.
         jackknife: whether a record's own deviation is a standard error: see `Quality`.
+        step: the least that two values can differ by: see `resolution`.
     """
-    if not known(deviation) or (seeds < 2 and not jackknife):
+    if not known(deviation) or (seeds < 2 and not jackknife) or unresolved(deviation, seeds, step):
         return None
     if seeds > 1:
         return StandardError(deviation / math.sqrt(seeds), seeds - 1)
     return StandardError(deviation, JACKKNIFE_BLOCKS - 1)
+
+
+def unresolved(deviation: float, seeds: int, step: float) -> bool:
+    """Whether values have no spread, or only that of one seed which differs from all others by one step."""
+    return deviation == 0 or (seeds > 1 and deviation <= (1 + 1e-9) * step / math.sqrt(seeds))
+
+
+def resolution(row: Row, quality: Quality) -> float:
+    """The least that two values of a quality can differ by: of a share of images one of them, else 0."""
+    images = None if quality.counts is None else row.get(quality.counts)
+    return 1.0 / images if images is not None and known(images) and images > 0 else 0.0
 
 
 @cache
@@ -59,11 +74,9 @@ def half_width(error: StandardError | None) -> float:
 
 
 def t_probability(value: float, error: StandardError) -> float:
-    """The two-sided p value of Student's t-test of whether a mean is 0; without any spread 1 if it is, else 0."""
+    """The two-sided p value of Student's t-test of whether a mean is 0."""
     from scipy.special import stdtr
 
-    if error.value == 0:
-        return 1.0 if value == 0 else 0.0
     return float(2 * stdtr(error.freedom, -abs(value) / error.value))
 
 
@@ -82,8 +95,6 @@ def welch(a: Row, b: Row, quality: Quality) -> float | None:
     variances = [each.value**2 for each in (first, second)]
     total = sum(variances)
     gap = abs(float(a[quality.key]) - float(b[quality.key]))
-    if total == 0:
-        return 1.0 if gap == 0 else 0.0
     # in parts of the total: the square of a small variance is less than a float can be
     doubt = sum((v / total) ** 2 / each.freedom for v, each in zip(variances, (first, second), strict=True))
     return float(2 * stdtr(1 / doubt, -gap / math.sqrt(total)))
@@ -93,7 +104,7 @@ def _error(row: Row, quality: Quality) -> StandardError | None:
     # without an interval although there is a deviation: some seed has no value
     if not known(row.get(quality.key)) or not known(row.get(quality.ci)):
         return None
-    return standard_error(row[quality.std], int(row["seeds"]), quality.jackknife)
+    return standard_error(row[quality.std], int(row["seeds"]), quality.jackknife, resolution(row, quality))
 
 
 def differ(a: Row, b: Row, key: str) -> bool | None:

@@ -103,6 +103,11 @@ def log_axis(axes: Axes, which: str, values: Sequence[float]) -> None:
     axis.grid(True, color=FAINT, linewidth=0.6)
 
 
+UP, DOWN, RIGHT = r"$\uparrow$", r"$\downarrow$", r"$\rightarrow$"
+"""Markers of what lies beyond an axis, which no line has."""
+SIGNS = {UP: "\N{UPWARDS ARROW}", DOWN: "\N{DOWNWARDS ARROW}", RIGHT: "\N{RIGHTWARDS ARROW}"}
+"""The same in words."""
+
 _DIGITS = ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7), (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9))
 """First digits of the ticks of a decade, from few to many."""
 

@@ -62,6 +62,11 @@ class Section:
     def images(self) -> int:
         return int(self.rows["images"].iloc[0])
 
+    @property
+    def timed(self) -> bool:
+        """Whether some row has a time."""
+        return was_timed(self.rows)
+
     @cached_property
     def records(self) -> list[Row]:
         """The rows as dictionaries, for everything that goes through them one by one."""
@@ -190,6 +195,11 @@ def _answer(section: Section, rows: list[Row], runs: list[Run], failed: list[Row
     """The answer among the rows of a clock."""
     run = next(run for run in runs if f"{rows[0]['run']} + ".startswith(f"{run.name} + "))
     return answer(rows, section.rank, run.tolerance, _gap(run, failed, section, rows), section.floors)
+
+
+def was_timed(rows: pd.DataFrame) -> bool:
+    """Whether some of these rows of the table have a time."""
+    return bool(rows["s_per_image_median"].notna().any())
 
 
 def _clock(rows: pd.DataFrame) -> str:
