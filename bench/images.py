@@ -44,7 +44,7 @@ class SampleCheck:
         """Take a batch; BadSamples for what is no tensor of this shape and dtype, and on a CPU, where nothing waits,
         for NaN and Inf.
         """
-        if not isinstance(samples, Tensor):
+        if type(samples) is not Tensor:  # subclasses may say anything of themselves
             raise BadSamples(f"expected a tensor of shape {shape}, the sampler returned a {type(samples).__name__}")
         if samples.shape != shape or samples.dtype != dtype:
             raise BadSamples(

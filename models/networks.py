@@ -101,8 +101,9 @@ def counted(
 ) -> tuple[Callable[..., Tensor], Callable[[], int]]:
     """The network, and what says how many images it has evaluated since.
 
-    Whoever samples is given the first alone. It has no attribute that holds the count or the network, so that neither
-    can be set or gone round by whoever has it, and a denoiser's own network counts as well as the denoiser.
+    Whoever samples is given the first alone. It has no attribute that holds the count or the network, and a denoiser's
+    own network counts as well as the denoiser; only who takes functions apart finds either. A subclass of Tensor, which
+    may say anything of its shape, is a TypeError.
 
     Args:
         network: whose evaluations are counted.
@@ -113,6 +114,8 @@ def counted(
 
     def evaluate(x: Tensor, at: Level, *labels: Tensor) -> Tensor:
         nonlocal images
+        if type(x) is not Tensor:
+            raise TypeError(f"the network was asked about a {type(x).__name__}; expected a torch.Tensor")
         if expected is not None and x.shape[1:] != expected:
             raise ValueError(
                 f"the network was asked about states of shape {tuple(x.shape[1:])}; expected {expected}: evaluations "

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from bench.checks import CHECKS, run_check
 from bench.cli import run
+from bench.images import BadSamples, check_samples
 from bench.plan import plan
 from bench.record import RunFolder
 from bench.resolve import resolve
@@ -30,7 +31,8 @@ from bench.timing.rounds import Rounds, Setting, require_count
 from bench.timing.trajectory import WrongCount
 from models.denoiser import Denoiser
 from models.modes import Mode
-from models.schedule import Level
+from models.networks import counted
+from models.schedule import DiscreteVP, Level
 from samplers import Noise, Sampler, register
 from samplers.ddim import DDIM
 
@@ -190,6 +192,24 @@ def test_a_network_is_asked_about_images_of_its_own_shape_only(tmp_path: Path) -
     study, folder = parse_study(text, "test", Overrides()), RunFolder(tmp_path)
     assert run_study(study, Rig.load(study), folder, force=False, progress=Quiet()).failed == 1
     assert "the network was asked about states of shape (1, 16, 16); expected (1, 8, 8)" in folder.load()["error"][0]
+
+
+class Many(Tensor):
+    """One image that says that it is many."""
+
+    @property
+    def shape(self) -> torch.Size:  # type: ignore[override]
+        return torch.Size((100, *super().shape[1:]))
+
+
+def test_no_tensor_is_taken_at_its_word() -> None:
+    evaluate, evaluated = counted(lambda x, at: x)
+    at = DiscreteVP.linear().level(1.0)
+    with pytest.raises(TypeError, match=r"the network was asked about a Many; expected a torch\.Tensor"):
+        evaluate(torch.zeros(1, 1, 2, 2).as_subclass(Many), at)
+    assert evaluated() == 0
+    with pytest.raises(BadSamples, match="the sampler returned a Many"):
+        check_samples(torch.zeros(1, 1, 2, 2).as_subclass(Many), (100, 1, 2, 2), torch.float32)
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ from bench.rig import PLAIN, Rig
 from bench.runner import run_study
 from bench.solution import Problem, Solutions
 from bench.study_file import Overrides, parse_study
+from bench.timing import memory
 from bench.timing.memory import Halving, is_out_of_memory
 from models.modes import Mode
 from models.sealed import load_sealed
@@ -247,6 +248,13 @@ def _scarce(mib: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_AS, before)
 
 
+def test_a_thread_that_never_begins_is_a_lack_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "_BEGINS_WITHIN", 0.01)
+    monkeypatch.setattr(memory, "start_new_thread", lambda work, arguments: None)
+    with pytest.raises(MemoryError, match="another thread"):
+        memory._in_another_thread(int)(1)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux holds a process to its limit of memory")
 def test_where_the_system_gives_no_more_memory_a_convolution_is_worked_out_in_smaller_batches() -> None:
     """In a thread of its own, in which alone oneDNN makes no more code if that is what there is no memory for."""
@@ -256,6 +264,8 @@ def test_where_the_system_gives_no_more_memory_a_convolution_is_worked_out_in_sm
     def attempt(size: int) -> int:
         return len(conv(torch.zeros(size, 64, 8, 8)))
 
-    with ThreadPoolExecutor(1) as threads, _scarce(64):
-        assert threads.submit(fitting, attempt).result() == fitting.size < 4096
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(int).result()  # there before memory is scarce
+        with _scarce(64):
+            assert threads.submit(fitting, attempt).result() == fitting.size < 4096
     assert fitting.halvings > 0

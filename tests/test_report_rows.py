@@ -12,6 +12,7 @@ from report_records import BASELINE, QUICK, record, row_of, texts, write_run
 
 from bench.report import summarise, write_report
 from bench.report.aggregate import pareto
+from bench.report.display import NOTHING, columns
 from bench.report.plots import FIGURES
 from bench.report.tables import markdown
 
@@ -99,3 +100,15 @@ def test_the_pareto_front_is_what_brute_force_finds(values: list[tuple[float, fl
 
     expected = [not np.isnan(x).any() and not beaten(x) for x in values]
     assert pareto([x[0] for x in values], [x[1] for x in values]) == expected
+
+
+def test_rows_that_clip_otherwise_say_so_and_none_of_them_is_the_baseline(tmp_path: Path) -> None:
+    """Also where the baseline itself is not there."""
+    dynamic, none = (record(*BASELINE, id=name, clip=clip) for name, clip in (("a", [-1.0, 1.0, 0.995]), ("b", None)))
+    run = write_run(tmp_path / "run", [record(*BASELINE, clip=[-1.0, 1.0]), dynamic, none])
+    found = summarise([run])
+    assert found.table["baseline"].tolist() == [True, False, False]
+    (column,) = (each for each in columns(found.sections[0]) if each.heading == "Clip")
+    assert column.cells == ["[-1.0, 1.0]", "[-1.0, 1.0, 0.995]", NOTHING]
+    (run / "cells" / f"{record(*BASELINE)['id']}.json").unlink()
+    assert not summarise([run]).table["baseline"].any()

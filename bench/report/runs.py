@@ -20,7 +20,7 @@ from bench.report.columns import (
     with_columns,
 )
 
-_NAMED = ("sampler", "grid", "steps", "mode", "model_sha256", "subject_sha256")
+_NAMED = ("sampler", "grid", "steps", "mode", "clip", "model_sha256", "subject_sha256")
 """What tells whether a record is the baseline's."""
 
 
@@ -35,6 +35,7 @@ class Run:
         planned: how many cells it has.
         baseline: sampler, grid and steps of the baseline, in the records' spelling; it runs on the main model.
         mode: the study's first, which is the baseline's and which others are compared with.
+        clip: the baseline's; None: it clips nothing. Blocks may clip otherwise.
         published: what has been published about its cells, as the manifest has it.
         broken: why the files of some of its cells are no records, by file.
         floors: what its distances are to be seen beside; none in runs that did not measure them.
@@ -48,6 +49,7 @@ class Run:
     planned: int
     baseline: tuple[str, str, int]
     mode: str
+    clip: str | None
     published: list[dict[str, Any]]
     broken: dict[str, str]
     floors: list[Floors] = field(default_factory=list)
@@ -61,7 +63,8 @@ class Run:
     def is_baseline(self, row: Row) -> bool:
         """Whether a record of this run is the baseline's."""
         setting = (row["sampler"], row["grid"], row["steps"])
-        return setting == self.baseline and row["mode"] == self.mode and not guest(row)
+        same = row["mode"] == self.mode and (row["clip"] if known_text(row["clip"]) else None) == self.clip
+        return setting == self.baseline and same and not guest(row)
 
 
 def load(path: Path, name: str) -> tuple[Run, pd.DataFrame]:
@@ -70,15 +73,19 @@ def load(path: Path, name: str) -> tuple[Run, pd.DataFrame]:
     manifest = folder.manifest()
     study, cells = manifest["study"], manifest["cells"]
     records = _completed(folder.load())
-    first = rows_of(records[records["id"] == cells[0]]) if cells else []
+    first = rows_of(records[records["id"].isin(cells[: len(study["seeds"])])])
     baseline = _baseline(study["baseline"], first)
+    clip = next((row["clip"] for row in first), _NOT_THERE)
     broken = {f"{folder.cells / cell}.json": reason for cell, reason in folder.broken.items()}
     look, damage = read_look(path)
     known = (manifest.get("published", []), broken, look.floors, look.warnings, damage)
-    run = Run(name, folder, study, len(cells), baseline, _first_mode(study), *known)
+    run = Run(name, folder, study, len(cells), baseline, _first_mode(study), clip if known_text(clip) else None, *known)
     flags = [run.is_baseline(row) for row in rows_of(records[list(_NAMED)])]
     return run, records.assign(run=name, baseline=pd.Series(flags, dtype=bool))
 
+
+_NOT_THERE = "the baseline is not there"
+"""As its clip, which no record has then: whatever is alike in all else is another row."""
 
 _OLD: dict[str, Any] = {"family": "other", "value_range": str([-1.0, 1.0])}
 """What records say since they say it, and what held before: samplers had no families, networks one value range."""
@@ -139,11 +146,11 @@ def _is_number(value: Any) -> bool:
 
 
 def _baseline(words: dict[str, Any], first: list[Row]) -> tuple[str, str, int]:
-    """The baseline in the records' spelling. The study may spell it otherwise, but its first cell is the baseline's.
+    """The baseline in the records' spelling. The study may spell it otherwise, but its first cells are the baseline's.
 
     Args:
         words: of the study.
-        first: the record of its first cell, if that is there.
+        first: the records of its first cells, one a seed, as far as they are there.
     """
     for row in first:
         if row["steps"] == words["steps"]:

@@ -1,8 +1,10 @@
 """Running out of memory, on a GPU and on a CPU: how it is told, and the batch that is halved until it fits."""
 
 import errno
+from _thread import start_new_thread
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
+from threading import Event
 from typing import TypeVar
 
 import torch
@@ -26,6 +28,9 @@ _SAID = (
 _NO_CODE = "could not create a primitive"
 """What oneDNN says where there is no memory for the code that it makes for a shape; and, in the same thread, for every
 new shape from then on, however much memory there is."""
+
+_BEGINS_WITHIN = 30.0
+"""Seconds after which a thread that was started has died before its first line."""
 
 _DEEP = 8
 """Errors that may each have been raised from the next."""
@@ -109,7 +114,19 @@ def _in_another_thread(attempt: Callable[[int], Result]) -> Callable[[int], Resu
             return attempt(size)
 
     def elsewhere(size: int) -> Result:
-        with ThreadPoolExecutor(1) as threads:
-            return threads.submit(call, size).result()
+        begun, made = Event(), Future[Result]()
+
+        def work() -> None:
+            begun.set()
+            try:
+                made.set_result(call(size))
+            except BaseException as error:
+                made.set_exception(error)
+
+        # not a Thread, whose start waits for ever where the new one dies for want of memory before it has begun
+        start_new_thread(work, ())
+        if not begun.wait(_BEGINS_WITHIN):
+            raise MemoryError("there was none for another thread")
+        return made.result()
 
     return elsewhere
