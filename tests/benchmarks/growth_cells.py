@@ -93,7 +93,9 @@ def write_cells(count: int, study: Path, folder: Path) -> None:
     run.write_manifest(loaded.model_dump(mode="json"), [record["id"] for record in records])
     for record in records:
         # as RunFolder.write has it, but not flushed to the disk one by one
-        (run.cells / f"{record['id']}.json").write_text(json.dumps(record, indent=1) + "\n")
+        (run.cells / f"{record['id']}.json").write_text(
+            json.dumps(record | {_DIGEST: json_sha256(record, _DIGEST)}) + "\n"
+        )
 
 
 def _numbers(sampler: str, grid: str, steps: int, seed: int, template: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import pytest
 
 from bench.placement import place
 from bench.plan import plan
-from bench.record import SCHEMA, Record, RunFolder, cell_id
+from bench.record import _DIGEST, SCHEMA, Record, RunFolder, cell_id
 from bench.sources import code_sha256, sampler_sha256
 from bench.study import Study
 from models.description import describe_model
