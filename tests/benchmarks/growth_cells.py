@@ -76,8 +76,9 @@ def plan_cells(count: int, study: Path) -> None:
 def write_cells(count: int, study: Path, folder: Path) -> None:
     """Write a study and the records of all its cells."""
     from bench.plan import plan
-    from bench.record import RunFolder, cell_id
+    from bench.record import _DIGEST, RunFolder, cell_id
     from bench.study_file import load_study
+    from models.digest import json_sha256
 
     study.write_text(study_of(count))
     loaded, template = load_study(str(study)), _measured_record()
