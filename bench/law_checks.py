@@ -13,7 +13,8 @@ from models.networks import Network
 from models.schedule import ContinuousVP, DiscreteVP, Schedule
 from samplers import Sampler
 
-LAW_GRIDS = [("trailing", 400), ("power[t_end=0.0005]", 1000)]
+LAW_GRID, LAW_STEPS = "power[t_end=0.0005]", (400, 1000)
+"""Even in the root of time: the bias of first-order methods is below 2 % of the variance from 400 steps on."""
 LAW_IMAGES, LAW_TOLERANCE = 512, 0.08
 POINT_GRID, POINT_TOLERANCE = (f"logsnr[t_end={1 / 9000}]", 300), 2e-3
 ORDER_TOLERANCE = 0.2
@@ -64,12 +65,11 @@ def keeps_precision(sampler: Sampler) -> str:
 def reaches_law(sampler: Sampler) -> str:
     """Modes, mean and covariance of a mixture; of a Gaussian, where a generator is needed: no other has a closed form.
 
-    400 steps are enough for nearly all. Where they are not, 1,000 decide that are closer where the data take shape:
-    Langevin's method follows the levels slowly.
+    400 steps are enough for nearly all. Where they are not, 1,000 decide: Langevin's method follows the levels slowly.
     """
     law = exact.gaussian_law() if sampler.needs == "generator" else exact.mixture_law()
     network: Network = exact.generator(exact.gaussian()) if sampler.needs == "generator" else law.network
-    for grid, steps in [_PLACED] if sampler.places_steps else LAW_GRIDS:
+    for grid, steps in [_PLACED] if sampler.places_steps else [(LAW_GRID, steps) for steps in LAW_STEPS]:
         found = sample(sampler, network, steps, torch.arange(LAW_IMAGES), grid, _schedule(sampler)).result
         reached, summary = _compared(law, found)
         if reached:
