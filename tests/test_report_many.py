@@ -136,7 +136,9 @@ def test_a_sampler_looks_the_same_in_every_mode_and_with_every_model(tmp_path: P
     guests = [cell | {"model_sha256": "e5" * 32, "model": "guest", "id": f"z{cell['id'][1:]}"} for cell in many()[1:]]
     summary = summarise([write_zoo(tmp_path / "run", [*many(), *guests])])
     looks = all_looks(summary)
-    assert all(looks[name, grid, "e5" * 32] == look for (name, grid, _), look in looks.items() if name != "ddpm")
+    assert all(
+        looks[name, grid, "e5" * 32, clip] == look for (name, grid, _, clip), look in looks.items() if name != "ddpm"
+    )
 
 
 @pytest.mark.parametrize("name", [*QUALITY, "time_split"])

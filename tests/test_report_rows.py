@@ -12,8 +12,10 @@ from report_records import BASELINE, QUICK, record, row_of, texts, write_run
 
 from bench.report import summarise, write_report
 from bench.report.aggregate import pareto
-from bench.report.display import NOTHING, columns
+from bench.report.columns import setting
+from bench.report.display import columns
 from bench.report.plots import FIGURES
+from bench.report.series import all_series
 from bench.report.tables import markdown
 
 
@@ -109,6 +111,9 @@ def test_rows_that_clip_otherwise_say_so_and_none_of_them_is_the_baseline(tmp_pa
     found = summarise([run])
     assert found.table["baseline"].tolist() == [True, False, False]
     (column,) = (each for each in columns(found.sections[0]) if each.heading == "Clip")
-    assert column.cells == ["[-1.0, 1.0]", "[-1.0, 1.0, 0.995]", NOTHING]
+    assert column.cells == ["clip [-1.0, 1.0]", "dynamic clip [-1.0, 1.0, 0.995]", "no clip"]
+    labels = [each.label for each in all_series(found.sections[0].rows, found.sections[0], found)]
+    assert len(set(labels)) == 3, labels
+    assert setting(found.sections[0].records[1]).endswith(", dynamic clip [-1.0, 1.0, 0.995]")
     (run / "cells" / f"{record(*BASELINE)['id']}.json").unlink()
     assert not summarise([run]).table["baseline"].any()

@@ -7,8 +7,8 @@ from typing import Any
 import pandas as pd
 
 Row = dict[str, Any]
-Method = tuple[str, str, str, str]
-Line = tuple[str, str, str]
+Method = tuple[str, str, str, str, str]
+Line = tuple[str, str, str, str]
 
 PROTOCOL = (
     *("subject_sha256", "reference_sha256", "extractor_sha256", "extractor_layer", "extractor_batch"),
@@ -111,10 +111,12 @@ def duration(seconds: float) -> str:
 
 
 def setting(row: Row) -> str:
-    """What a row is, in words; its model is named unless it is the study's own, its mode unless it is the usual."""
+    """What a row is, in words. Its model is named unless it is the study's own, its mode unless it is the usual, and
+    its clip where rows of its model differ in that.
+    """
     steps = f"{row['steps']:,} step{'s' if row['steps'] != 1 else ''}"
-    model = f" with {row['model']}" if guest(row) else ""
-    return f"{row['sampler']} on {row['grid']} at {steps}{model}{mode_words(str(row['mode']))}"
+    model, clip = f" with {row['model']}" if guest(row) else "", row.get("clipping") or ""
+    return f"{row['sampler']} on {row['grid']} at {steps}{model}{mode_words(str(row['mode']))}{clip and f', {clip}'}"
 
 
 def mode_words(mode: str) -> str:
@@ -123,8 +125,22 @@ def mode_words(mode: str) -> str:
 
 
 def line(row: Row) -> Line:
-    """What a line of a figure connects the settings of: a sampler on a grid, with a model."""
-    return str(row["sampler"]), str(row["grid"]), str(row["model_sha256"])
+    """What a line of a figure connects the settings of: a sampler on a grid, with a model, clipped in one way."""
+    return str(row["sampler"]), str(row["grid"]), str(row["model_sha256"]), clip_word(row)
+
+
+def clip_word(row: Row) -> str:
+    """How predictions of x_0 are clamped: "clip [-1.0, 1.0]", "dynamic clip [-1.0, 1.0, 0.995]", or "no clip"."""
+    if not known_text(row["clip"]):
+        return "no clip"
+    return f"{'dynamic ' * (row['clip'].count(',') == 2)}clip {row['clip']}"
+
+
+def clippings(rows: pd.DataFrame) -> list[str]:
+    """That of each row, where rows of its model differ in it; else nothing."""
+    words = pd.Series([clip_word(row) for row in rows_of(rows[["clip"]])], rows.index, dtype=object)
+    several = words.groupby(rows["model_sha256"]).transform("nunique") > 1
+    return [word if told else "" for word, told in zip(words, several, strict=True)]
 
 
 def method(row: Row) -> Method:

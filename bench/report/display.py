@@ -61,15 +61,20 @@ def columns(section: Section) -> list[Column]:
     return [*shown, *(_quality(each, rows) for each in measured(section))]
 
 
-_HEADINGS = {"model": "Model", "mode": "Mode", "run": "Run", "device_name": "Device", "batch": "Batch"}
+_HEADINGS = {
+    "model": "Model",
+    "mode": "Mode",
+    "clipping": "Clip",
+    "run": "Run",
+    "device_name": "Device",
+    "batch": "Batch",
+}
 _TIMED = {"timed_batch": "Timed batch"}
 
 
 def _several(rows: pd.DataFrame) -> dict[str, str]:
     """The columns that tell rows apart, with their headings; what was timed only where what was asked for differs."""
     names = {name: heading for name, heading in _HEADINGS.items() if rows[name].nunique(dropna=False) > 1}
-    if (rows.groupby("model")["clip"].nunique(dropna=False) > 1).any():
-        names["clip"] = "Clip"
     sizes = rows[["batch", "timed_batch"]].dropna().drop_duplicates()
     return names | (_TIMED if len(sizes) > sizes["batch"].nunique() else {})
 
@@ -78,7 +83,7 @@ def _word(value: Any) -> str:
     """What a row is called by; a column of numbers that some rows lack holds floats."""
     if isinstance(value, float):
         return f"{int(value)}" if known(value) else NOTHING
-    return NOTHING if value is None else str(value)
+    return str(value)
 
 
 def _has(rows: pd.DataFrame, name: str) -> bool:

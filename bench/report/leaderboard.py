@@ -108,7 +108,7 @@ def _names(rows: Sequence[Row] | None, several: bool, most: int) -> str:
         return "not tested"
     names = []
     for row in rows:
-        grid = f" on {row['grid']}" if several else ""
-        names.append(row["sampler"] + grid + (f" with {row['model']}" if guest(row) else ""))
+        grid, clip = f" on {row['grid']}" if several else "", row["clipping"]
+        names.append(row["sampler"] + grid + (f" with {row['model']}" if guest(row) else "") + (clip and f", {clip}"))
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return f"{', '.join(names[:most])}{more}" or NOTHING

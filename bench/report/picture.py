@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from bench.report.columns import BUDGETS, PROTOCOL, Line, Row, known, known_text, line, rows_of
+from bench.report.columns import BUDGETS, PROTOCOL, Line, Row, clippings, known, known_text, line, rows_of
 from bench.report.runs import Run
 from bench.report.series import FAMILIES, MOST, one_mode_each, outstanding
 from bench.report.summary import Summary
@@ -58,9 +58,10 @@ class Table:
 
 def tables(summary: Summary) -> list[Table]:
     """The parts of the picture, each of one protocol and run."""
-    groups = summary.cells.groupby(["run", *PROTOCOL], dropna=False, sort=False)
+    cells = summary.cells.assign(clipping=clippings(summary.cells))
+    groups = cells.groupby(["run", *PROTOCOL], dropna=False, sort=False)
     # of the first seed only, as of 10,000 cells the others are most
-    parts = [cells[cells["seed"] == cells["seed"].iloc[0]] for _, cells in groups]
+    parts = [each[each["seed"] == each["seed"].iloc[0]] for _, each in groups]
     return [_table(cells, summary, len(parts) > 1) for cells in parts]
 
 

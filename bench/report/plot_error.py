@@ -19,7 +19,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogFormatterMathtext, NullLocator
 
 from bench.escape import figure_text
-from bench.report.columns import Line, Row, known, line, rows_of, with_columns
+from bench.report.columns import Line, Row, clippings, known, line, rows_of, with_columns
 from bench.report.family_legend import Entry, family_legend, laid_out
 from bench.report.series import FAMILIES, Look, all_looks, by_family, one_mode_each
 from bench.report.style import (
@@ -94,6 +94,7 @@ def error_vs_nfe(summary: Summary) -> Figure:
     columns = [name for each in (*MEASURES, _MEDIAN) for name in (each.column, each.floor)]
     table = one_mode_each(with_columns(summary.table, columns), summary.runs[0].mode)
     measured = table[table[[each.column for each in measures]].notna().any(axis=1)]
+    measured = measured.assign(clipping=clippings(measured))
     models = list(measured.groupby("model_sha256", sort=False))
     looks, costs = _looks(rows_of(measured), summary), _costs(rows_of(measured))
     figure = new_figure(summary, 1.0 + _HEIGHT * len(models), warned=False)
@@ -268,23 +269,25 @@ def _entries(looks: dict[Line, Look], rows: Sequence[Row]) -> dict[str, list[Ent
     """The samplers by family, as the legend has them. A grid is named unless it is that of most lines."""
     usual = _usual_grid(looks)
     family_of = {line(row): str(row["family"]) for row in rows}
+    told = {line(row): str(row["clipping"]) for row in rows}
     found: dict[str, dict[str, Line2D]] = {}
     for each, look in looks.items():
         handle = Line2D([], [], color=look.colour, marker=look.marker, linestyle=look.line, linewidth=1.0)
         handle.set(markersize=0.75 * look.size, markeredgecolor="white", markeredgewidth=0.4)
         # the same on another model looks the same
-        label = figure_text(each[0] if each[1] == usual else f"{each[0]}, {each[1]}")
+        parts = (each[0], "" if each[1] == usual else each[1], told[each])
+        label = figure_text(", ".join(filter(None, parts)))
         found.setdefault(figure_text(family_of[each]), {}).setdefault(label, handle)
     return {family: list(members.items()) for family, members in found.items()}
 
 
 def _usual_grid(looks: dict[Line, Look]) -> str:
-    grids = [grid for _, grid, _ in looks]
+    grids = [grid for _, grid, *_ in looks]
     return max(dict.fromkeys(grids), key=grids.count)
 
 
 def _note(looks: dict[Line, Look], beyond: set[str]) -> str:
-    grid = f"Grid: {_usual_grid(looks)} unless named." if len({grid for _, grid, _ in looks}) > 1 else ""
+    grid = f"Grid: {_usual_grid(looks)} unless named." if len({grid for _, grid, *_ in looks}) > 1 else ""
     signs = " ".join(words for sign, words in SIGNS.items() if sign in beyond)
     zero = f", {SIGNS[DOWN]} perhaps 0" if DOWN in beyond else ""
     return f"{grid} {signs} beyond the axis{zero}.".strip() if signs else grid

@@ -177,13 +177,14 @@ def _baseline(row: Row) -> tuple[str, str]:
 
 def _named(table: Table, each: Line) -> tuple[str, str]:
     """The name of a row of blocks, and what stands below it."""
-    sampler, grid, _ = each
+    sampler, grid, *_ = each
     name, _, parameters = sampler.partition("[")
     row = next(iter(table.lines[each].values()))
     details = [
         parameters.rstrip("]"),
-        f"on {grid}" if len({grid for _, grid, _ in table.lines}) > 1 else "",
+        f"on {grid}" if len({grid for _, grid, *_ in table.lines}) > 1 else "",
         f"with {row['model']}" if guest(row) else "",
+        row["clipping"],
         f"in {row['mode']}" if table.mode not in (None, row["mode"]) else "",
     ]
     return name, "\n".join(filter(None, details))

@@ -103,16 +103,17 @@ def _ends(rows: list[Row]) -> list[Row]:
 
 def _one_each(timed: list[tuple[Series, list[Row]]]) -> list[_Group]:
     """One setting of each sampler, model and mode, under its family; the most overhead first, and as many as fit."""
-    settings: dict[tuple[str, str], Row] = {}
+    settings: dict[tuple[str, ...], Row] = {}
     # the first grid's, but the baseline's own line only where there is no other
     for _, rows in sorted(timed, key=lambda each: all(row["baseline"] for row in each[1])):
         nearest = min(rows, key=lambda row: abs(math.log(row["nfe"] / _USUAL)))
-        settings.setdefault((nearest["sampler"], nearest["model_sha256"]), nearest)
+        settings.setdefault((nearest["sampler"], nearest["clipping"], nearest["model_sha256"]), nearest)
     chosen = sorted(settings.values(), key=lambda row: -float(row["overhead_fraction"]))[:_MOST]
     groups = {name: _Group(name, []) for name in [*FAMILIES, *(row["family"] for row in chosen)]}
-    models = len({model for _, model in settings})
+    models = len({model for *_, model in settings})
     for row in chosen:
         model = f" with {row['model']}" if models > 1 and guest(row) else ""
+        model += f", {row['clipping']}" if row["clipping"] else ""
         groups[row["family"]].bars.append((f"{row['sampler']}{model}, {_steps(row)}", row))
     return [group for group in groups.values() if group.bars]
 

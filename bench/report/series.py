@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.typing import LineStyleType
 
 from bench.report.aggregate import with_fronts
-from bench.report.columns import Line, Row, guest, known, line, rows_of
+from bench.report.columns import Line, Row, clippings, guest, known, line, rows_of
 from bench.report.summary import Section, Summary
 
 # Okabe and Ito's palette, told apart by colour-blind readers, without its yellow, too pale for a line, and without
@@ -81,7 +81,9 @@ def in_one_mode(rows: pd.DataFrame, mode: str) -> pd.DataFrame:
 def one_mode_each(rows: pd.DataFrame, mode: str) -> pd.DataFrame:
     """Of rows or cells that differ in the mode only, the one in this mode or else the first."""
     preferred = rows.loc[rows["mode"].ne(mode).sort_values(kind="stable").index]
-    kept = preferred.drop_duplicates(["run", "sampler", "grid", "steps", "model_sha256", "batch", "device_name"])
+    kept = preferred.drop_duplicates(
+        ["run", "sampler", "grid", "steps", "model_sha256", "clip", "batch", "device_name"]
+    )
     return rows.loc[rows.index.isin(kept.index)]
 
 
@@ -117,7 +119,7 @@ def outstanding(section: Section) -> set[Line]:
 
 def several(rows: pd.DataFrame) -> list[str]:
     """What a label must say besides sampler and steps to tell rows apart: the grid if there are several, and so on."""
-    names = [name for name in ("grid", "model", "mode") if rows[name].nunique() > 1]
+    names = [name for name in ("grid", "model", "mode", "clipping") if rows[name].nunique() > 1]
     for name in ("run", "device_name", "batch"):
         if len(rows[["sampler", *names, name]].drop_duplicates()) > len(rows[["sampler", *names]].drop_duplicates()):
             names.append(name)
@@ -134,6 +136,7 @@ def usual(rows: pd.DataFrame) -> dict[str, str]:
 
 def all_series(rows: pd.DataFrame, section: Section, summary: Summary) -> list[Series]:
     """The series of some rows of a section."""
+    rows = rows.assign(clipping=clippings(rows))
     names, silent = several(rows), usual(rows)
     lines: dict[tuple[str, ...], list[Row]] = {}
     for row in rows_of(rows):
@@ -156,7 +159,7 @@ def all_series(rows: pd.DataFrame, section: Section, summary: Summary) -> list[S
 def _label(row: Row, names: Sequence[str], silent: dict[str, str]) -> str:
     """A line's name; the subject's own model goes without saying, and so does what is usual."""
     told = [name for name in names if row[name] != silent.get(name) and (name != "model" or guest(row))]
-    return ", ".join([str(row["sampler"]), *(str(row[name]) for name in told)])
+    return ", ".join([str(row["sampler"]), *(str(row[name]) for name in told if row[name] != "")])
 
 
 def all_looks(summary: Summary) -> dict[Line, Look]:
@@ -196,8 +199,12 @@ def _family_looks(summary: Summary) -> dict[Line, Look]:
     looks = {}
     for family in dict.fromkeys(families.values()):
         members = sorted((each for each in families if families[each] == family), key=lambda each: each not in shown)
-        names = list(dict.fromkeys(each[:2] for each in members))
+        names = list(dict.fromkeys(_without_model(each) for each in members))
         for each in members:
-            n, colour = names.index(each[:2]), FAMILIES.get(family, FAMILIES["other"])
+            n, colour = names.index(_without_model(each)), FAMILIES.get(family, FAMILIES["other"])
             looks[each] = Look(colour, *MARKERS[n % len(MARKERS)], LINES[n // len(MARKERS) % len(LINES)])
     return looks
+
+
+def _without_model(each: Line) -> tuple[str, ...]:
+    return *each[:2], each[3]

@@ -14,6 +14,7 @@ from bench.report.columns import (
     CLOCK,
     KEYS,
     Row,
+    clippings,
     flat,
     guest,
     method,
@@ -138,7 +139,8 @@ class Summary:
         if self._missing > 0:
             lines.append(f"Not measured yet: {self._missing} cells; run the study again to go on.")
         noted: dict[tuple[str, ...], list[Row]] = {}
-        for row in rows_of(self.cells[self.cells["note"].notna()]):
+        cells = self.cells.assign(clipping=clippings(self.cells))
+        for row in rows_of(cells[cells["note"].notna()]):
             noted.setdefault((row["run"], *method(row), row["note"]), []).append(row)
         lines += [f"Note: {_cells(rows, named)}: {flat(rows[0]['note'])}" for rows in noted.values()]
         return lines + [line for section in self.sections for line in section.doubts()]
@@ -163,7 +165,7 @@ def summarise(runs: Sequence[Path]) -> Summary:
     cells = with_columns(pd.concat([records for _, records in loaded], ignore_index=True), _NEEDED)
     table = aggregate(cells)
     found = [run for run, _ in loaded]
-    failed = rows_of(cells[cells["status"] == "failed"])
+    failed = rows_of(cells.assign(clipping=clippings(cells))[cells["status"] == "failed"])
     sections = [_section(rows, rank, found, cells, failed) for rows, rank in protocols(table)]
     published = [line for run in found for line in compare_published(run, cells, table)]
     return Summary(found, cells.drop(columns="baseline"), table, sections, failed, published)
@@ -173,7 +175,7 @@ def _section(rows: pd.DataFrame, rank: str | None, runs: list[Run], cells: pd.Da
     unmeasured = [name for name in fd_columns(rows.columns) if name != rank]
     derived = ("", "_std", "_ci", "_inf", "_inf_std", "_inf_ci")
     rows = rows.drop(columns=[f"{name}{end}" for name in unmeasured for end in derived], errors="ignore")
-    rows = rows.assign(model=distinct_models(rows))
+    rows = rows.assign(model=distinct_models(rows), clipping=clippings(rows))
     found = rows_of(rows)
     costs = mode_costs(found, cells, rank, {run.name: run.mode for run in runs})
     section = Section(protocol_label(found, rank), rows, rank, [], costs, _floors(found[0], rank, runs))
@@ -239,5 +241,5 @@ def _cells(rows: list[Row], named: bool) -> str:
 
 def _line(row: Row, named: bool) -> str:
     run = f"{row['run']}: " if named else ""
-    model = f"{row['model']}: " if guest(row) else ""
-    return f"{run}{model}{row['sampler']} on {row['grid']}{mode_words(row['mode'])}"
+    model, clip = f"{row['model']}: " if guest(row) else "", row["clipping"]
+    return f"{run}{model}{row['sampler']} on {row['grid']}{mode_words(row['mode'])}{clip and f', {clip}'}"
