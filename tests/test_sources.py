@@ -1,15 +1,14 @@
 """What a record's hashes of code cover: whatever a result comes from, and not more."""
 
-import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from hashes import as_it_was, forget, later  # noqa: F401  (the first is a fixture of all tests here)
 from torch import nn
 
-from bench import closure, placement, sources
+from bench import closure, placement
 from bench.plan import plan
 from bench.record import cell_id
 from bench.resolve import resolve
@@ -21,7 +20,7 @@ from models.errors import UsageError
 from models.files import sha256_of
 from models.schedule import Level
 from models.zoo import Model, load_model
-from samplers import SAMPLERS, Sampler
+from samplers import SAMPLERS
 from samplers.registry import load_file
 
 _PLUGIN = '''
@@ -64,28 +63,8 @@ _FILES = {
 """What lies beside the plugin. It uses all but strangers and notes."""
 
 
-@pytest.fixture(autouse=True)
-def as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The path of modules, which plugins change, and the files that were read."""
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    yield
-    _forget()
-
-
-def _forget() -> None:
-    """As in another process, which has read no file yet."""
-    for each in (sampler_sha256, code_sha256, sources._code_sha256):
-        each.cache_clear()
-
-
-def _later(cls: type[Sampler]) -> str:
-    """The hash of a sampler as another process would find it."""
-    _forget()
-    return sampler_sha256(cls)
-
-
 def _later_code() -> str:
-    _forget()
+    forget()
     return code_sha256()
 
 
@@ -121,9 +100,9 @@ def test_a_sampler_is_measured_again_when_a_file_that_it_uses_changes(
     monkeypatch: pytest.MonkeyPatch, file: str, sampler: str, expected: bool
 ) -> None:
     cls = SAMPLERS.get(sampler)
-    before = _later(cls)
+    before = later(cls)
     _with(monkeypatch, f"samplers/{file}")
-    assert (_later(cls) != before) is expected
+    assert (later(cls) != before) is expected
 
 
 @pytest.mark.parametrize(
@@ -186,21 +165,21 @@ def test_a_plugin_depends_on_itself_and_on_what_it_imports_or_opens_whenever_it_
     plugin = _write_plugin(tmp_path, name)
     load_file(plugin)
     cls = SAMPLERS.get(name)
-    first = _later(cls)
+    first = later(cls)
     changed = []
     for path in (plugin, *(tmp_path / file.format(name=name) for file in _FILES)):
         before = path.read_text()
         path.write_text(before + " ")
-        if _later(cls) != first:
+        if later(cls) != first:
             changed.append(path.name)
         path.write_text(before)
     unused = {f"{name}_stranger.py", f"{name}-notes.txt", "notes.txt"}
     assert changed == [
         each for each in ("plugin.py", *(Path(f.format(name=name)).name for f in _FILES)) if each not in unused
     ]
-    assert _later(cls) == first
+    assert later(cls) == first
     _with(monkeypatch, "samplers/ddim.py")
-    assert _later(cls) != first
+    assert later(cls) != first
 
 
 def test_a_plugin_depends_on_the_versions_of_the_packages_that_it_imports(
@@ -210,9 +189,9 @@ def test_a_plugin_depends_on_the_versions_of_the_packages_that_it_imports(
     plugin = _write_plugin(tmp_path, name)
     plugin.write_text(plugin.read_text() + "\nimport scipy.special\n")
     load_file(plugin)
-    first = _later(SAMPLERS.get(name))
+    first = later(SAMPLERS.get(name))
     monkeypatch.setattr(closure, "version", lambda package: "another")
-    assert _later(SAMPLERS.get(name)) != first
+    assert later(SAMPLERS.get(name)) != first
 
 
 def test_two_plugin_files_of_one_name_are_two_modules(tmp_path: Path) -> None:
@@ -220,11 +199,11 @@ def test_two_plugin_files_of_one_name_are_two_modules(tmp_path: Path) -> None:
     for folder in ("one", "other"):
         load_file(_write_plugin(tmp_path / folder, f"test_sources_{folder}"))
         found.append(SAMPLERS.get(f"test_sources_{folder}"))
-    first, other = map(_later, found)
+    first, other = map(later, found)
     with (tmp_path / "one" / "plugin.py").open("a") as file:
         file.write("# changed")
-    assert _later(found[0]) != first
-    assert _later(found[1]) == other
+    assert later(found[0]) != first
+    assert later(found[1]) == other
     with pytest.raises(UsageError, match=r"two samplers are called .*/one/plugin\.py and Mine in .*/third/plugin\.py"):
         load_file(_write_plugin(tmp_path / "third", "test_sources_one"))
 
@@ -235,9 +214,9 @@ def test_a_plugin_that_takes_samplers_by_name_depends_on_all_of_them(
     plugin = _write_plugin(tmp_path, "test_sources_by_name")
     plugin.write_text(plugin.read_text() + "\nfrom samplers import SAMPLERS\nHEUN = SAMPLERS.make('heun')\n")
     load_file(plugin)
-    first = _later(SAMPLERS.get("test_sources_by_name"))
+    first = later(SAMPLERS.get("test_sources_by_name"))
     _with(monkeypatch, "samplers/heun.py")
-    assert _later(SAMPLERS.get("test_sources_by_name")) != first
+    assert later(SAMPLERS.get("test_sources_by_name")) != first
 
 
 def test_a_network_that_a_plugin_brings_is_hashed_and_one_of_diffusers_is_not(
@@ -265,7 +244,7 @@ def test_a_network_that_a_plugin_brings_is_hashed_and_one_of_diffusers_is_not(
 
 
 def _later_architecture(model: Model) -> str | None:
-    _forget()
+    forget()
     return architecture_sha256(model)
 
 
@@ -277,7 +256,7 @@ def test_an_extractor_that_a_plugin_brings_is_hashed(monkeypatch: pytest.MonkeyP
     assert first is not None
     assert extractor_code_sha256(nn.Identity()) is None
     _with(monkeypatch, "tests/test_sources.py")
-    _forget()
+    forget()
     assert extractor_code_sha256(Mine()) != first
 
 
@@ -294,93 +273,3 @@ def test_a_cell_is_another_one_when_its_levels_move_in_the_last_bit(monkeypatch:
     monkeypatch.setattr(placement, "levels_on", moved)
     names.append(cell_id(resolve(cell, rig).identity))
     assert len(set(names)) == 2
-
-
-_OPENS = '''
-import os
-from dataclasses import dataclass
-from pathlib import Path
-
-from samplers import register
-from samplers.ddim import DDIM
-
-FILE = __file__
-HERE = Path(FILE).parent
-
-@register("NAME")
-@dataclass(frozen=True)
-class Opens(DDIM):
-    """A plugin."""
-
-    table = WHAT
-'''
-_OPENED = {
-    "after a slash": ('open(f"{HERE}/t/a.txt").read()', "t/a.txt"),
-    "in a sum": ('open(os.path.dirname(FILE) + "/a.txt").read()', "a.txt"),
-    "in a sum with a hole": ('(HERE / ("order-" + str(3) + ".txt")).read_text()', "order-3.txt"),
-    "with a percent sign": ('(HERE / ("order-%d.txt" % 3)).read_text()', "order-3.txt"),
-    "with format": ('(HERE / "order-{n:02d}.txt".format(n=3)).read_text()', "order-03.txt"),
-    "by its suffix": ('Path(FILE).with_suffix(".json").read_text()', "plugin.json"),
-    "above": ('(HERE.parent / "t" / "a.txt").read_text()', "../t/a.txt"),
-    "above, by number": ('(Path(FILE).parents[1] / "t" / "a.txt").read_text()', "../t/a.txt"),
-    "above, by name": ('open(os.path.join(HERE, "..", "t", "a.txt")).read()', "../t/a.txt"),
-    "above, by function": ('open(os.path.dirname(os.path.dirname(FILE)) + "/t/a.txt").read()', "../t/a.txt"),
-    "by a pattern": ('next((HERE / "t").glob("*.txt")).read_text()', "t/a.txt"),
-    "in a folder that is listed": ('next((HERE / "t").iterdir()).read_text()', "t/a"),
-}
-
-
-def _opening(folder: Path, name: str, what: str, file: str) -> tuple[Path, Path]:
-    """A plugin and the file that it opens."""
-    plugin = folder / "plugins" / "plugin.py"
-    opened = plugin.parent / file
-    for path, text in ((plugin, _OPENS.replace("NAME", name).replace("WHAT", what)), (opened, "1")):
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(text)
-    return plugin, opened
-
-
-@pytest.mark.parametrize(("what", "file"), _OPENED.values(), ids=_OPENED)
-def test_a_plugin_depends_on_a_file_however_it_is_named(tmp_path: Path, what: str, file: str) -> None:
-    plugin, opened = _opening(tmp_path, "test-sources-opens", what, file)
-    load_file(plugin)
-    first = _later(SAMPLERS.get("test-sources-opens"))
-    opened.write_text("2")
-    assert _later(SAMPLERS.get("test-sources-opens")) != first
-
-
-def test_a_plugin_that_is_a_link_depends_on_what_lies_beside_the_file_that_it_leads_to(tmp_path: Path) -> None:
-    plugin, opened = _opening(
-        tmp_path, "test-sources-linked", '(Path(FILE).resolve().parent / "a.txt").read_text()', "a.txt"
-    )
-    link = tmp_path / "link.py"
-    link.symlink_to(plugin)
-    load_file(link)
-    first = _later(SAMPLERS.get("test-sources-linked"))
-    opened.write_text("2")
-    assert _later(SAMPLERS.get("test-sources-linked")) != first
-
-
-def test_a_plugin_depends_on_the_environment_variables_that_it_looks_up_and_on_no_others(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    plugin, _ = _opening(tmp_path, "test-sources-asks", 'os.environ.get("TEST_SOURCES_ORDER", "2")', "a.txt")
-    load_file(plugin)
-    found = [_later(SAMPLERS.get("test-sources-asks"))]
-    for name, value in (("TEST_SOURCES_ORDER", "2"), ("TEST_SOURCES_ORDER", "3"), ("TEST_SOURCES_OTHER", "3")):
-        monkeypatch.setenv(name, value)
-        found.append(_later(SAMPLERS.get("test-sources-asks")))
-    assert len({*found}) == 3
-    assert found[2] == found[3]
-
-
-def test_a_plugin_depends_on_a_module_beside_it_before_it_has_put_its_folder_on_the_path(tmp_path: Path) -> None:
-    plugin, helper = _opening(tmp_path, "test-sources-later", "None", "test_sources_beside.py")
-    later = (
-        "    def step(self, *given):\n        import sys, test_sources_beside\n        return super().step(*given)\n"
-    )
-    plugin.write_text(plugin.read_text() + later)
-    load_file(plugin)
-    first = _later(SAMPLERS.get("test-sources-later"))
-    helper.write_text("2")
-    assert _later(SAMPLERS.get("test-sources-later")) != first

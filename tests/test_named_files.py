@@ -1,0 +1,96 @@
+"""A plugin depends on the files and environment variables that it names, however it names them."""
+
+from pathlib import Path
+
+import pytest
+from hashes import as_it_was, later  # noqa: F401  (the first is a fixture of all tests here)
+
+from samplers import SAMPLERS
+from samplers.registry import load_file
+
+_OPENS = '''
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from samplers import register
+from samplers.ddim import DDIM
+
+FILE = __file__
+HERE = Path(FILE).parent
+
+@register("NAME")
+@dataclass(frozen=True)
+class Opens(DDIM):
+    """A plugin."""
+
+    table = WHAT
+'''
+_OPENED = {
+    "after a slash": ('open(f"{HERE}/t/a.txt").read()', "t/a.txt"),
+    "in a sum": ('open(os.path.dirname(FILE) + "/a.txt").read()', "a.txt"),
+    "in a sum with a hole": ('(HERE / ("order-" + str(3) + ".txt")).read_text()', "order-3.txt"),
+    "with a percent sign": ('(HERE / ("order-%d.txt" % 3)).read_text()', "order-3.txt"),
+    "with format": ('(HERE / "order-{n:02d}.txt".format(n=3)).read_text()', "order-03.txt"),
+    "by its suffix": ('Path(FILE).with_suffix(".json").read_text()', "plugin.json"),
+    "above": ('(HERE.parent / "t" / "a.txt").read_text()', "../t/a.txt"),
+    "above, by number": ('(Path(FILE).parents[1] / "t" / "a.txt").read_text()', "../t/a.txt"),
+    "above, by name": ('open(os.path.join(HERE, "..", "t", "a.txt")).read()', "../t/a.txt"),
+    "above, by function": ('open(os.path.dirname(os.path.dirname(FILE)) + "/t/a.txt").read()', "../t/a.txt"),
+    "by a pattern": ('next((HERE / "t").glob("*.txt")).read_text()', "t/a.txt"),
+    "in a folder that is listed": ('next((HERE / "t").iterdir()).read_text()', "t/a"),
+}
+
+
+def _opening(folder: Path, name: str, what: str, file: str) -> tuple[Path, Path]:
+    """A plugin and the file that it opens."""
+    plugin = folder / "plugins" / "plugin.py"
+    opened = plugin.parent / file
+    for path, text in ((plugin, _OPENS.replace("NAME", name).replace("WHAT", what)), (opened, "1")):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    return plugin, opened
+
+
+@pytest.mark.parametrize(("what", "file"), _OPENED.values(), ids=_OPENED)
+def test_a_plugin_depends_on_a_file_however_it_is_named(tmp_path: Path, what: str, file: str) -> None:
+    plugin, opened = _opening(tmp_path, "test-sources-opens", what, file)
+    load_file(plugin)
+    first = later(SAMPLERS.get("test-sources-opens"))
+    opened.write_text("2")
+    assert later(SAMPLERS.get("test-sources-opens")) != first
+
+
+def test_a_plugin_that_is_a_link_depends_on_what_lies_beside_the_file_that_it_leads_to(tmp_path: Path) -> None:
+    plugin, opened = _opening(
+        tmp_path, "test-sources-linked", '(Path(FILE).resolve().parent / "a.txt").read_text()', "a.txt"
+    )
+    link = tmp_path / "link.py"
+    link.symlink_to(plugin)
+    load_file(link)
+    first = later(SAMPLERS.get("test-sources-linked"))
+    opened.write_text("2")
+    assert later(SAMPLERS.get("test-sources-linked")) != first
+
+
+def test_a_plugin_depends_on_the_environment_variables_that_it_looks_up_and_on_no_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugin, _ = _opening(tmp_path, "test-sources-asks", 'os.environ.get("TEST_SOURCES_ORDER", "2")', "a.txt")
+    load_file(plugin)
+    found = [later(SAMPLERS.get("test-sources-asks"))]
+    for name, value in (("TEST_SOURCES_ORDER", "2"), ("TEST_SOURCES_ORDER", "3"), ("TEST_SOURCES_OTHER", "3")):
+        monkeypatch.setenv(name, value)
+        found.append(later(SAMPLERS.get("test-sources-asks")))
+    assert len({*found}) == 3
+    assert found[2] == found[3]
+
+
+def test_a_plugin_depends_on_a_module_beside_it_before_it_has_put_its_folder_on_the_path(tmp_path: Path) -> None:
+    plugin, helper = _opening(tmp_path, "test-sources-later", "None", "test_sources_beside.py")
+    more = "    def step(self, *given):\n        import sys, test_sources_beside\n        return super().step(*given)\n"
+    plugin.write_text(plugin.read_text() + more)
+    load_file(plugin)
+    first = later(SAMPLERS.get("test-sources-later"))
+    helper.write_text("2")
+    assert later(SAMPLERS.get("test-sources-later")) != first
