@@ -14,7 +14,7 @@ class Stage:
 
     Attributes:
         box_s: seconds after which it is ended.
-        rehearsal_s: the same on a CPU, with tiny budgets.
+        rehearsal_s: the same on a CPU, with tiny budgets: for what hangs, not for what is slow.
         serves: the stage that needs what it makes; it is started with the first of all and runs beside that.
         parts: files of 15 MiB that its folder is packed into at most; 0: the findings are all.
     """
@@ -27,13 +27,13 @@ class Stage:
 
 
 STAGES = (
-    Stage("data", 60, 120, serves="train"),
-    Stage("warm-training", 60, 120, serves="train"),
-    Stage("warm-speed", 60, 120, serves="speed"),
-    Stage("contact", 60, 120),
-    Stage("speed", 70, 120),
-    Stage("train", 300, 120, parts=3),
-    Stage("study", 110, 120, parts=1),
+    Stage("data", 60, 300, serves="train"),
+    Stage("warm-training", 60, 300, serves="train"),
+    Stage("warm-speed", 60, 300, serves="speed"),
+    Stage("contact", 60, 300),
+    Stage("speed", 70, 300),
+    Stage("train", 300, 300, parts=3),
+    Stage("study", 110, 300, parts=1),
 )
 """Eight files come home at most: four of findings, and four of packed folders."""
 
