@@ -11,8 +11,8 @@ from pathlib import Path
 
 import torch
 
-from models.errors import UsageError
-from models.program import typed
+from models.common.errors import UsageError
+from models.common.program import typed
 
 _PACKAGES = ("sampler-bench", "torch", "torchvision", "diffusers", "torch-fidelity", "numpy", "scipy")
 

@@ -2,8 +2,8 @@
 
 `results/<run>/study.json` holds the resolved study and the identities of its cells, `cells/<id>.json` a record each and
 `cells/<id>.png` the first images of that cell. Whatever kills a run leaves whole records or none, as
-`models.writing` writes them. What makes no sense (`bench.record_schema`) is broken, and never counts; what a newer
-version wrote is refused.
+`models.common.writing` writes them. What makes no sense (`bench.record_schema`) is broken, and never counts; what a
+newer version wrote is refused.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from bench.record_schema import SCHEMA as SCHEMA
 from bench.record_schema import CellRecord, Manifest, fault
-from models.digest import json_sha256
-from models.errors import UsageError
-from models.writing import remove_leftovers, write_text
+from models.common.digest import json_sha256
+from models.common.errors import UsageError
+from models.common.writing import remove_leftovers, write_text
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -20,12 +20,12 @@ from typing import Any, cast
 
 from torch import nn
 
-from models.card import DIFFUSERS
-from models.errors import UsageError
-from models.foreign import foreign
-from models.networks import Conditioned, call_unet, make_unet
-from models.registry import origin as origin_of
-from models.registry import unknown
+from models.cards.card import DIFFUSERS
+from models.common.errors import UsageError
+from models.networks.network import Conditioned, call_unet, make_unet
+from models.plugins.foreign import foreign
+from models.plugins.registry import origin as origin_of
+from models.plugins.registry import unknown
 
 Maker = Callable[[dict[str, Any]], nn.Module]
 

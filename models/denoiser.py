@@ -146,7 +146,7 @@ def _check_labels(labels: Tensor) -> None:
 
 
 class Denoiser:
-    """Wraps a network. Its evaluations are counted where the network is: see `models.networks.counted`.
+    """Wraps a network. Its evaluations are counted where the network is: see `models.networks.network.counted`.
 
     Args:
         network: called with the state and the level, and with the labels if there are any.

@@ -14,9 +14,9 @@ from typing import Annotated, final
 import numpy as np
 from annotated_types import Ge, Gt, Le, Lt
 
-from models.errors import UsageError
-from models.explain import shown
-from models.registry import Registry
+from models.common.errors import UsageError
+from models.common.explain import shown
+from models.plugins.registry import Registry
 from models.schedule import Level, Schedule
 from models.vp_time import VPTime
 

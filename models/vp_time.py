@@ -8,7 +8,7 @@ fits the polynomials of DEIS in that time on EDM's models.
 import math
 from functools import lru_cache
 
-from models.errors import UsageError
+from models.common.errors import UsageError
 from models.schedule import ContinuousVP, Schedule
 
 

@@ -3,14 +3,35 @@
 In the tree torch is imported for types alone, so that what only lists and plans samplers does not wait for it.
 """
 
+# ruff: noqa: F401  (each registers itself)
+from samplers import (
+    consistency,
+    ddim,
+    ddpm,
+    deis,
+    dpm_solver_2,
+    dpm_solver_3,
+    dpmpp_2m,
+    dpmpp_2s,
+    dpmpp_3m,
+    edm,
+    er_sde,
+    euler_maruyama,
+    heun,
+    ipndm,
+    langevin,
+    one_step,
+    pf_euler,
+    pndm,
+    predictor_corrector,
+    restart,
+    reverse_diffusion,
+    rk45,
+    sa_solver,
+    sde_dpmpp_2m,
+    unipc,
+)  # fmt: skip
 from samplers.base import Noise, Sampler, StepSampler
 from samplers.registry import SAMPLERS, register
-
-# ruff: noqa: F401  (each registers itself)
-from samplers import (  # isort: skip
-    consistency, ddim, ddpm, deis, dpm_solver_2, dpm_solver_3, dpmpp_2m, dpmpp_2s, dpmpp_3m, edm, er_sde,
-    euler_maruyama, heun, ipndm, langevin, one_step, pf_euler, pndm, predictor_corrector, restart, reverse_diffusion,
-    rk45, sa_solver, sde_dpmpp_2m, unipc,
-)  # fmt: skip
 
 __all__ = ["SAMPLERS", "Noise", "Sampler", "StepSampler", "register"]

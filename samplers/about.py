@@ -5,10 +5,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from models.errors import PluginError
-from models.explain import explain
-from models.foreign import defined_at, foreign
-from models.plain import plain
+from models.common.errors import PluginError
+from models.common.explain import explain
+from models.plugins.foreign import defined_at, foreign
+from models.plugins.plain import plain
 from models.schedule import Level
 from samplers.base import Sampler
 

@@ -33,9 +33,9 @@ import torch
 from annotated_types import Ge, Gt, Le
 from torch import Tensor
 
+from models.common.errors import UsageError
 from models.denoiser import Denoiser
-from models.errors import UsageError
-from models.registry import unknown
+from models.plugins.registry import unknown
 from models.schedule import DiscreteVP, Level
 from samplers.base import Noise, Sampler
 from samplers.diffusers_schedulers import REFUSED, SCHEDULERS

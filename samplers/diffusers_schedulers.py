@@ -1,7 +1,8 @@
 """What is known of diffusers' schedulers: which can be samplers, what they do otherwise than expected, and why the
 others cannot. diffusers itself is not imported here.
 
-Each caveat was seen by running diffusers 0.42.1, and tests/test_adapters.py sees it again on the installed version.
+Each caveat was seen by running diffusers 0.42.1, and tests/samplers/test_adapters.py sees it again on the installed
+version.
 """
 
 from collections.abc import Callable, Mapping

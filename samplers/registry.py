@@ -9,10 +9,10 @@ from contextlib import AbstractContextManager, nullcontext
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from models.errors import UsageError
-from models.foreign import foreign, packages
-from models.plugins import execute
-from models.registry import Family, Registry
+from models.common.errors import UsageError
+from models.plugins.foreign import foreign, packages
+from models.plugins.modules import execute
+from models.plugins.registry import Family, Registry
 from samplers.about import about
 from samplers.base import Sampler
 from samplers.diffusers_schedulers import SCHEDULERS

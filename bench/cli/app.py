@@ -14,14 +14,14 @@ from bench.cli.interrupt import interruptible, tell
 from bench.cli.making import reference, train
 from bench.cli.new_model import new_model
 from bench.cli.plugins import load_plugins
-from bench.cli.progress import notices, output, silence
 from bench.cli.tune import tune
 from bench.cli.values import exact
 from bench.cli.versus import versus
 from bench.escape import terminal_text
-from models.errors import UsageError
-from models.foreign import told
-from models.program import called
+from bench.progress import notices, output, silence
+from models.common.errors import UsageError
+from models.common.program import called
+from models.plugins.foreign import told
 
 FAILED, USAGE = 1, 2
 _UNREAD = 141
@@ -113,7 +113,7 @@ def run(
         plugin: Python file that registers samplers or networks; may be given several times.
     """
     from bench.cli.run import run_and_report
-    from bench.study_file import Overrides
+    from bench.study.file import Overrides
 
     load_plugins(plugin)
     overrides = Overrides(

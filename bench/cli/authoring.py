@@ -11,15 +11,15 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from bench.checks import CHECKS, Check, Result, run_check
-from bench.cli.progress import errors, output
 from bench.cli.sampler_list import source
+from bench.conformance.suite import CHECKS, Check, Result, run_check
 from bench.escape import terminal_text
+from bench.progress import errors, output
 from bench.purity.unchanged import put_back
-from models.errors import PluginError, UsageError
-from models.names import check_name
-from models.program import called
-from models.writing import naming
+from models.common.errors import PluginError, UsageError
+from models.common.program import called
+from models.common.writing import naming
+from models.plugins.names import check_name
 from samplers import SAMPLERS, Sampler
 from samplers.registry import load_installed
 
@@ -101,7 +101,7 @@ def _run(check: Check, sampler: Sampler) -> Result:
 
 def _plot(name: str, sampler: Sampler, path: Path) -> dict[str, Any]:
     """Draw the convergence of a sampler: the file, and what is drawn, or why there is none."""
-    from bench.convergence import NothingToDraw, draw
+    from bench.conformance.convergence import NothingToDraw, draw
 
     try:
         with errors.status("drawing its convergence ..."):

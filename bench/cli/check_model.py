@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from rich.table import Table
     from torch import Tensor
 
-    from bench.model_check import Check
-    from models.zoo import Model
+    from bench.conformance.model_check import Check
+    from models.loading.zoo import Model
 
 _OUTPUTS = {"epsilon": "eps", "sample": "x_0", "v_prediction": "v", "score": "score", "flow": "flow"}
 _OUTPUTS |= {"-v_prediction": "-v", "-flow": "-flow"}
@@ -53,7 +53,7 @@ def check_model(
         plugin: Python file that registers networks; may be given several times.
     """
     from bench.environment import pick_device
-    from models.errors import UsageError
+    from models.common.errors import UsageError
 
     if images < 2:
         raise UsageError(f"--images {images}: expected at least 2")
@@ -69,9 +69,9 @@ def check_model(
 
 def _loaded(model: str | None, study: str | None, device: "torch.device") -> "Model":
     """A model as its card has it, or that of a study with the study's changes."""
-    from bench.study_file import load_study
-    from models.errors import UsageError
-    from models.zoo import load_model
+    from bench.study.file import load_study
+    from models.common.errors import UsageError
+    from models.loading.zoo import load_model
 
     if model is not None and study is None:
         return load_model(model, device)
@@ -84,11 +84,11 @@ def _loaded(model: str | None, study: str | None, device: "torch.device") -> "Mo
 
 def _checked(model: "Model", device: "torch.device", data: str | None, resize: int | None, images: int) -> "Check":
     """Check a model, which is on the device, and keep what real images say."""
-    from bench.cli.progress import errors
-    from bench.first_look import refuse_newer_check, remember
-    from bench.model_check import FULL, check_model
-    from models.execution import arithmetic
-    from models.modes import Mode
+    from bench.conformance.model_check import FULL, check_model
+    from bench.progress import errors
+    from bench.run.first_look import refuse_newer_check, remember
+    from models.networks.execution import arithmetic
+    from models.networks.modes import Mode
 
     origin, pixels, labels = _images(model, data, resize, images)
     if origin is not None:
@@ -106,7 +106,7 @@ def _checked(model: "Model", device: "torch.device", data: str | None, resize: i
 
 def _print(found: "Check") -> None:
     """The table of errors, and the verdicts."""
-    from bench.cli.progress import output
+    from bench.progress import output
 
     console = output(soft_wrap=True)
     if found.curves:
@@ -123,9 +123,9 @@ def _images(
     model: "Model", data: str | None, resize: int | None, count: int
 ) -> "tuple[str | None, Tensor | None, Tensor | None]":
     """Where images come from, (N, C, H, W) uint8, and their classes; all None if there are none."""
-    from bench.cli.progress import errors
-    from bench.datasets import DATA_SETS, open_data
-    from models.errors import UsageError
+    from bench.progress import errors
+    from bench.quality.datasets import DATA_SETS, open_data
+    from models.common.errors import UsageError
 
     card = model.card
     if data is None and resize is not None:
@@ -160,9 +160,9 @@ def _images(
 
 def _offered(model: "Model") -> str | None:
     """The data set that a model's reference is of, if that is one by name."""
-    from bench.datasets import DATA_SETS
+    from bench.quality.datasets import DATA_SETS
     from bench.quality.reference import data_of
-    from models.sources import measuring_folder
+    from models.loading.sources import measuring_folder
 
     named = None if model.card.measured_by is None else measuring_folder(model.card.measured_by)
     for folder in (model.folder, named):
@@ -177,7 +177,7 @@ def _exact(model: "Model", count: int) -> "tuple[str, Tensor, None]":
 
     import torch
 
-    from bench.images import to_uint8
+    from bench.quality.images import to_uint8
     from models.analytic import Law
 
     law, generator = cast(Law, model.network), torch.Generator().manual_seed(0)
@@ -194,7 +194,7 @@ def _table(found: "Check") -> "Table":
     from rich.table import Table
     from rich.text import Text
 
-    from bench.report.columns import significant
+    from bench.report.data.columns import significant
 
     title = f"{found.model}: RMSE of x_0; the card says {_OUTPUTS[found.said]}"
     table = Table(title=Text(terminal_text(title), "table.title"), title_justify="left", box=SIMPLE_HEAD)

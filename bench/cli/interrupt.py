@@ -58,7 +58,7 @@ def finish() -> None:
 
 def _words() -> str:
     try:
-        from models.program import again
+        from models.common.program import again
     except ImportError:  # the signal came before that was there
         return "interrupted"
     name = "" if _status() == 128 + signal.SIGINT else f" by {signal.Signals(_received[0]).name}"
@@ -80,8 +80,8 @@ def _take(number: int, frame: FrameType | None) -> None:
     with suppress(Exception):  # what was printed so far; the signal may have come in the midst of that
         sys.stdout.flush()
     with suppress(Exception):
-        if "bench.attempts" in sys.modules:
-            sys.modules["bench.attempts"].take_back()
+        if "bench.run.attempts" in sys.modules:
+            sys.modules["bench.run.attempts"].take_back()
     with suppress(OSError):
         os.write(2, f"{_CURSOR * os.isatty(2)}\n{_words()}\n".encode(errors="backslashreplace"))
     os._exit(_status())

@@ -6,11 +6,11 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from bench.cli.progress import output
 from bench.cli.sampler_list import Row, parameters, sampler_rows, show_samplers
 from bench.escape import terminal_text
-from bench.files import RESULTS
-from models.errors import UsageError
+from bench.outputs import RESULTS
+from bench.progress import output
+from models.common.errors import UsageError
 
 _SHOWN_STEPS = 10
 
@@ -43,7 +43,7 @@ def _summary(cls: type) -> str:
 
 def _grids() -> list[Row]:
     from models.grids import GRIDS
-    from models.registry import Registry
+    from models.plugins.registry import Registry
 
     registry: Registry[Any] = GRIDS
     return [
@@ -53,8 +53,8 @@ def _grids() -> list[Row]:
 
 
 def _models() -> list[Row]:
-    from models.description import load_card
-    from models.sources import model_folder, zoo_names
+    from models.loading.description import load_card
+    from models.loading.sources import model_folder, zoo_names
 
     cards = [load_card(model_folder(name)) for name in zoo_names()]
     return [
@@ -65,8 +65,8 @@ def _models() -> list[Row]:
 def _extractors() -> list[Row]:
     from bench.quality.extractor import INCEPTION
     from bench.quality.extractors import LIBRARY, compact_names
-    from models.description import load_measuring_card
-    from models.sources import measuring_folder
+    from models.loading.description import load_measuring_card
+    from models.loading.sources import measuring_folder
 
     found: list[Row] = []
     for name in compact_names():
@@ -82,7 +82,7 @@ def _extractors() -> list[Row]:
 
 
 def _metrics() -> list[Row]:
-    from bench.study import METRICS
+    from bench.study.study import METRICS
 
     columns = {
         "fd": "fid (Inception's own weights, 50,000 images or more), else fd_<extractor>: Frechet distance of features "
@@ -106,8 +106,8 @@ def _columns() -> list[Row]:
 
 
 def _studies() -> list[Row]:
-    from bench.plan import plan
-    from bench.study_file import load_study, study_names
+    from bench.study.file import load_study, study_names
+    from bench.study.plan import plan
 
     found = []
     for name in study_names():

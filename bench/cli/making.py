@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 from bench.escape import terminal_text
-from bench.files import RESULTS
+from bench.outputs import RESULTS
 
 
 def reference(
@@ -37,11 +37,11 @@ def reference(
         batch: Images that the extractor sees at a time (default: its own number).
         device: auto, cpu, cuda, cuda:1, ...
     """
-    from bench.cli.progress import bar
     from bench.environment import pick_device
+    from bench.progress import bar
     from bench.quality.extractor import INCEPTION
-    from bench.quality.reference_file import ReferenceOptions, make_reference
-    from models.sources import measuring_folder
+    from bench.quality.reference_maker import ReferenceOptions, make_reference
+    from models.loading.sources import measuring_folder
 
     name = INCEPTION if extractor is None else extractor
     options = ReferenceOptions(data, out, name, weights, sha256, images, resize, features, batch)
@@ -77,7 +77,7 @@ def train_embedded(model: str, /, *, out: Path | None = None, seed: int = 0, ste
         seed: Of initialisation, batches, times and noise.
         steps: Steps of the denoiser's training, to try the command out; all other stages shrink alike.
     """
-    from bench.training.command import train_model
+    from bench.cli.train import train_model
 
     return train_model(model, out, seed, steps)
 
@@ -119,7 +119,7 @@ def extractor(
             same either way; digits, letters and whatever else is another thing in a mirror need --no-flips.
     """
     given = _given(locals(), RESULTS / "train-extractor")
-    from bench.training.command import train_on_classes
+    from bench.cli.train import train_on_classes
 
     return train_on_classes(given)
 
@@ -187,7 +187,7 @@ def cifar10(
             same either way; digits, letters and whatever else is another thing in a mirror need --no-flips.
     """
     given = _given(locals(), RESULTS / "train-cifar10")
-    from bench.training.command import train_on_images
+    from bench.cli.train import train_on_images
 
     compiled = {} if compile_ is None else {"compile": given.pop("compile_")}
     return train_on_images(given | compiled)

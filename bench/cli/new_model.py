@@ -9,10 +9,10 @@ from string import Template
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from bench.escape import terminal_text
-from models.errors import UsageError
-from models.files import STATE_DICTS, sha256_of
-from models.program import called
-from models.writing import replacing, write_text
+from models.common.errors import UsageError
+from models.common.files import STATE_DICTS, sha256_of
+from models.common.program import called
+from models.common.writing import replacing, write_text
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -141,7 +141,7 @@ def _or_others(chosen: Predicts) -> str:
 
 def _refuse(name: str, folder: Path, shape: tuple[int, ...], classes: int | None) -> None:
     """UsageError for what cannot be written, or is there already."""
-    from models.names import check_name
+    from models.plugins.names import check_name
 
     check_name(name, "model")
     if len(shape) != 3 or min(shape) < 1:
@@ -157,8 +157,8 @@ def _refuse(name: str, folder: Path, shape: tuple[int, ...], classes: int | None
 
 def _read(weights: Path, state_key: str | None) -> tuple[list[Path], str]:
     """The files of some weights, and what is in them in words; UsageError if they are none that can be used."""
-    from models.files import INDEX, shards_of
-    from models.weights import load_state
+    from models.common.files import INDEX, shards_of
+    from models.loading.weights import load_state
 
     if not weights.is_file():
         known = ", ".join((".safetensors", *STATE_DICTS))

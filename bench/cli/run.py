@@ -10,21 +10,21 @@ from rich.progress import Progress
 from rich.text import Text
 
 from bench import report
-from bench.cli.progress import bar, errors, output
 from bench.escape import markdown_text, terminal_text
-from bench.files import RESULTS
+from bench.outputs import RESULTS
+from bench.progress import bar, errors, output
 from bench.record import MANIFEST, Record, RunFolder
-from bench.report.columns import duration, significant
+from bench.report.data.columns import duration, significant
 from bench.timing.host_load import HostLoad
-from models.errors import UsageError
-from models.names import check_name
+from models.common.errors import UsageError
+from models.plugins.names import check_name
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bench.plan import Cell
-    from bench.rig import Rig
-    from bench.study_file import Overrides
+    from bench.run.session import Session
+    from bench.study.file import Overrides
+    from bench.study.plan import Cell
 
 
 def run_and_report(name: str, overrides: "Overrides", out: Path | None, *, force: bool, dry_run: bool) -> int:
@@ -32,24 +32,24 @@ def run_and_report(name: str, overrides: "Overrides", out: Path | None, *, force
     host = HostLoad()
     arrived = host.read()  # before torch is imported, which takes long enough to see what others use
     from bench.purity.unchanged import put_back
-    from bench.study_file import load_study
+    from bench.study.file import load_study
 
     with put_back(f"planning the study {name!r}"):
         study = load_study(name, overrides, complete=True)
     folder = RunFolder(_named(RESULTS / study.name if out is None else out))
     with errors.status(Text(terminal_text(f"loading model {study.model!r} ..."))):
-        from bench.rig import Rig
-        from bench.runner import run_study
+        from bench.run.runner import run_study
+        from bench.run.session import Session
         from bench.timing.monitor import at_start
 
-        rig = replace(Rig.load(study, folder.batch(study.images, study.device)), given=name)
-    for line in at_start(host, arrived, rig.device):
+        session = replace(Session.load(study, folder.batch(study.images, study.device)), given=name)
+    for line in at_start(host, arrived, session.device):
         errors.print(line, style="red", soft_wrap=True)
     if dry_run:
-        return _dry_run(rig)
+        return _dry_run(session)
     with bar() as shown:
         progress = _CellProgress(shown)
-        outcome = run_study(study, rig, folder, force, progress, progress.warn)
+        outcome = run_study(study, session, folder, force, progress, progress.warn)
     for cell, reason in folder.broken.items():
         errors.print(terminal_text(f"{cell}.json was no record ({reason}); it was measured again"), markup=False)
     errors.print(f"{outcome.measured} cells measured, {outcome.kept} kept from before, {outcome.failed} failed")
@@ -69,23 +69,24 @@ def _named(path: Path) -> Path:
     return path
 
 
-def _dry_run(rig: "Rig") -> int:
+def _dry_run(session: "Session") -> int:
     """Print a study's cells and what they will take; the exit status."""
     from bench.environment import device_name
-    from bench.estimate import estimate
+    from bench.run.estimate import estimate
 
     with errors.status("calibrating ..."):
-        found = estimate(rig)
+        found = estimate(session)
     for cell, nfe in found.cells:
         said = "as many evaluations as it takes" if nfe is None else f"{nfe:,} evaluations an image"
         print(terminal_text(f"{cell}: {said}"))
     unknown = sum(nfe is None for _, nfe in found.cells)
     apart = f", and {unknown} that cannot say theirs" if unknown else ""
-    print(f"{len(found.cells)} cells of {rig.study.images:,} images: {found.evaluations:,} network evaluations{apart}")
+    cells = f"{len(found.cells)} cells of {session.study.images:,} images"
+    print(f"{cells}: {found.evaluations:,} network evaluations{apart}")
     for name, (seconds, batch) in found.rates.items():
         said = f"{significant(1000 * seconds)} ms an evaluation of one image, in batches of {batch}"
         print(terminal_text(f"{name}: {said}"))
-    about, device = duration(found.seconds), terminal_text(device_name(rig.device))
+    about, device = duration(found.seconds), terminal_text(device_name(session.device))
     print(f"about {about} of network evaluations and feature extraction on {device}")
     return 0
 

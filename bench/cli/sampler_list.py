@@ -11,12 +11,12 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from bench.cli.progress import output
 from bench.escape import terminal_text
-from models.errors import UsageError
-from models.foreign import foreign
+from bench.progress import output
+from models.common.errors import UsageError
 from models.grids import GRIDS
-from models.registry import origin
+from models.plugins.foreign import foreign
+from models.plugins.registry import origin
 from models.schedule import DiscreteVP, Level
 from samplers import SAMPLERS
 from samplers.about import about, declared_evaluations

@@ -11,13 +11,13 @@ from cyclopts import Parameter
 
 from bench.cli.plugins import load_plugins
 from bench.escape import terminal_text
-from models.errors import UsageError
+from models.common.errors import UsageError
 
 if TYPE_CHECKING:
     import torch
 
     from bench.timing.tuning import Trial
-    from models.modes import Mode
+    from models.networks.modes import Mode
 
 
 def tune(
@@ -48,9 +48,9 @@ def tune(
         as_json: As JSON on stdout, with all raw times.
         plugin: Python file that registers networks; may be given several times.
     """
-    from bench.cli.progress import bar
     from bench.environment import pick_device, processor_name
-    from bench.study import MOST_BATCH
+    from bench.progress import bar
+    from bench.study.study import MOST_BATCH
     from bench.timing.monitor import monitor_of, verdict
     from bench.timing.tuning import tune as measure
 
@@ -105,7 +105,7 @@ def _joined(given: Sequence[int]) -> str:
 
 def _threads(given: list[int] | None, device: "torch.device") -> list[int | None]:
     """The numbers of threads to try; None where the CPU does not compute."""
-    from bench.study import MOST_THREADS
+    from bench.study.study import MOST_THREADS
     from bench.timing.host_load import allowed_processors
     from bench.timing.tuning import usual_threads
 
@@ -124,8 +124,8 @@ def _threads(given: list[int] | None, device: "torch.device") -> list[int | None
 
 
 def _modes(model: str, text: str | None) -> list["Mode"]:
-    from models.description import describe_model
-    from models.modes import Mode, parse_mode
+    from models.loading.description import describe_model
+    from models.networks.modes import Mode, parse_mode
 
     if text is None:
         exact = describe_model(model).is_exact  # a law in closed form has no memory format to choose

@@ -6,7 +6,7 @@ from typing import Any, get_args, get_origin
 
 from cyclopts import CoercionError, Token, convert
 
-from models.files import expanded
+from models.common.files import expanded
 
 
 def exact(type_: Any, tokens: Sequence[Token]) -> Any:

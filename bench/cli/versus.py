@@ -40,11 +40,11 @@ def versus(
         out: JSON file with every raw time (default: results/versus.json, or results/versus-end-to-end.json).
         plugin: Python file that registers samplers or networks; may be given several times.
     """
-    from bench.files import RESULTS
-    from bench.versus.command import VersusOptions
-    from bench.versus.command import versus as measure
-    from models.errors import UsageError
-    from models.registry import split_outside_brackets
+    from bench.outputs import RESULTS
+    from bench.versus.contest import VersusOptions
+    from bench.versus.contest import versus as measure
+    from models.common.errors import UsageError
+    from models.plugins.registry import split_outside_brackets
 
     if not end_to_end and (images is not None or metrics is not None):
         raise UsageError("--images and --metrics are of quality cells: give them together with --end-to-end")

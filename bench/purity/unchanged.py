@@ -14,7 +14,7 @@ from bench.purity.aspect import Aspect, Change
 from bench.purity.functions import KeptFunctions
 from bench.purity.process import PROCESS, RANDOM, reseed
 from bench.purity.torch_settings import AUTOGRAD, TORCH
-from models.foreign import add_note
+from models.plugins.foreign import add_note
 from samplers import registry
 
 __all__ = ["TORCH", "Impure", "Kept", "KeptFunctions", "ProcessState", "other_random_states", "put_back", "unchanged"]

@@ -9,11 +9,11 @@ from torch_fidelity import register_feature_extractor
 from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
 
-from models.classifier import make_classifier
-from models.errors import UsageError
-from models.files import read_json
-from models.names import check_name
-from models.weights import load_weights
+from models.common.errors import UsageError
+from models.common.files import read_json
+from models.loading.weights import load_weights
+from models.networks.classifier import make_classifier
+from models.plugins.names import check_name
 
 EXTRACTOR = "extractor"
 EXTRACTOR_WEIGHTS = f"{EXTRACTOR}/model.safetensors"

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 
 from bench.quality.exact_arithmetic import exact_arithmetic
-from models.errors import UsageError
+from models.common.errors import UsageError
 
 INCEPTION = "inception-v3-compat"
 FID_IMAGES = 50_000

@@ -18,9 +18,9 @@ import torch
 from torch_fidelity import feature_extractor_clip, feature_extractor_inceptionv3
 from torchvision.models import VGG16_Weights
 
-from bench.downloads import patient, reason
-from models.errors import UsageError
-from models.files import expanded, sha256_of
+from bench.quality.downloads import patient, reason
+from models.common.errors import UsageError
+from models.common.files import expanded, sha256_of
 
 
 class Official(NamedTuple):

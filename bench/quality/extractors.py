@@ -17,22 +17,22 @@ from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 from torch_fidelity.feature_extractor_dinov2 import MODEL_METADATA as DINOV2
 from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
 
-from bench.downloads import patient, reason
 from bench.quality import compact
 from bench.quality.compact import EXTRACTOR_CONFIG, EXTRACTOR_WEIGHTS, make_compact
+from bench.quality.downloads import patient, reason
 from bench.quality.exact_arithmetic import exact_arithmetic
 from bench.quality.extractor import INCEPTION, WITHOUT
 from bench.quality.extractor import Extractor as Extractor
 from bench.quality.extractor_weights import checked_weights, checkpoints, plain_tensors_only
-from models.card import Card
-from models.description import load_card, load_measuring_card, verify_files
-from models.errors import UsageError
-from models.files import sha256_of
-from models.folder_card import ExtractorFolder
-from models.registry import unknown
-from models.sources import extractor_names, measuring_folder, model_folder, zoo_names
-from models.weights import shortened
-from models.zoo import Model
+from models.cards.card import Card
+from models.cards.folder_card import ExtractorFolder
+from models.common.errors import UsageError
+from models.common.files import sha256_of
+from models.loading.description import load_card, load_measuring_card, verify_files
+from models.loading.sources import extractor_names, measuring_folder, model_folder, zoo_names
+from models.loading.weights import shortened
+from models.loading.zoo import Model
+from models.plugins.registry import unknown
 
 LIBRARY = {name: name.partition("-")[0] for name in FEATURE_EXTRACTORS_REGISTRY}
 """torch-fidelity's own extractors, and what their distance is called after: inception, dinov2, clip, vgg16."""
@@ -44,7 +44,7 @@ _BATCH, _COMPACT_BATCH = 64, 250
 
 
 class Choice(Protocol):
-    """What a study says about its extractor (`bench.study.ExtractorChoice`)."""
+    """What a study says about its extractor (`bench.study.study.ExtractorChoice`)."""
 
     @property
     def name(self) -> str: ...

@@ -10,7 +10,7 @@ import statistics
 import torch
 from torch import Tensor
 
-from bench.noise import normal
+from bench.noise.stream import normal
 from bench.quality.frechet import Target, factor_of
 from bench.quality.statistics import Moments
 from models.analytic import Law

@@ -19,19 +19,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.datasets import ARCHIVE, DATA_SETS, holds_images, is_archive
-from bench.images import QUANTISER
+from bench.quality.datasets import ARCHIVE, DATA_SETS, holds_images, is_archive
 from bench.quality.extractor import WITHOUT, Extractor
 from bench.quality.frechet import Target, factor_of
+from bench.quality.images import QUANTISER
 from bench.quality.reference_cache import cached_path
-from models.card import Card
-from models.description import load_measuring_card, verify_files
-from models.errors import UsageError
-from models.files import expanded, sha256_of
-from models.program import called
-from models.registry import unknown
-from models.sealed import load_sealed
-from models.sources import CARD, extractor_names, measuring_folder, zoo_names
+from models.cards.card import Card
+from models.common.errors import UsageError
+from models.common.files import expanded, sha256_of
+from models.common.program import called
+from models.common.sealed import load_sealed
+from models.loading.description import load_measuring_card, verify_files
+from models.loading.sources import CARD, extractor_names, measuring_folder, zoo_names
+from models.plugins.registry import unknown
 
 REFERENCE = "reference.safetensors"
 LEAST_FEATURES = {"kid": 2, "precision_recall": 4}

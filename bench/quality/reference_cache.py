@@ -3,11 +3,11 @@
 import hashlib
 from pathlib import Path
 
-from bench.datasets import DATA_SETS, data_root
-from bench.image_folder import walk
-from bench.images import QUANTISER
+from bench.quality.datasets import DATA_SETS, data_root
 from bench.quality.extractor import Extractor
-from models.files import expanded
+from bench.quality.image_folder import walk
+from bench.quality.images import QUANTISER
+from models.common.files import expanded
 
 _READING = 2
 """How folders are read; statistics of earlier numbers may be of other images."""

@@ -1,9 +1,13 @@
-"""The records of runs as tables, figures, a page and one answer. Reads records only, and never imports torch."""
+"""The records of runs as tables, figures, a page and one answer. Reads records only, and never imports torch.
 
-from bench.report.answer import Answer
-from bench.report.compare import as_tables_show, compare
-from bench.report.summary import Summary, summarise
-from bench.report.terminal import terminal_table
+`data` makes rows of records, `tables` and `figures` show them, `page` shows all, `write` writes the files. Imports
+`study` and the records, nothing that has run.
+"""
+
+from bench.report.data.answer import Answer
+from bench.report.data.compare import as_tables_show, compare
+from bench.report.data.summary import Summary, summarise
+from bench.report.tables.terminal import terminal_table
 from bench.report.write import FORMATS, write_report
 
 __all__ = ["FORMATS", "Answer", "Summary", "as_tables_show", "compare", "summarise", "terminal_table", "write_report"]

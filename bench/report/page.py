@@ -10,13 +10,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from bench.escape import html_text
-from bench.report.group import columns_of
-from bench.report.mode_table import TITLE as MODES
-from bench.report.mode_table import below as below_modes
-from bench.report.reproduction import TITLE, below
-from bench.report.runs import Run
-from bench.report.summary import Summary
-from bench.report.tables import (
+from bench.report.data.group import columns_of
+from bench.report.data.runs import Run
+from bench.report.data.summary import Summary
+from bench.report.tables.markup import (
     all_notes,
     html_leaderboard,
     html_mode_summary,
@@ -24,6 +21,9 @@ from bench.report.tables import (
     html_published,
     html_table,
 )
+from bench.report.tables.mode_table import TITLE as MODES
+from bench.report.tables.mode_table import below as below_modes
+from bench.report.tables.published_table import TITLE, below
 
 _TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent),

@@ -9,13 +9,13 @@ from typing import Any
 import pandas as pd
 
 from bench.escape import csv_text
-from bench.report.mode_table import frame as modes_frame
+from bench.report.data.published import frame as published_frame
+from bench.report.data.summary import Summary, summarise
 from bench.report.page import page
-from bench.report.published import frame as published_frame
-from bench.report.summary import Summary, summarise
-from bench.report.tables import latex, markdown
-from models.errors import UsageError
-from models.writing import write_bytes
+from bench.report.tables.markup import latex, markdown
+from bench.report.tables.mode_table import frame as modes_frame
+from models.common.errors import UsageError
+from models.common.writing import write_bytes
 
 FORMATS = ("md", "latex", "csv", "parquet", "html", "png", "pdf")
 
@@ -94,7 +94,7 @@ def _figures(summary: Summary, formats: Sequence[str]) -> dict[tuple[str, str], 
     if not kinds:
         return {}
     # matplotlib takes half a second, for a table nobody should wait
-    from bench.report.plots import FIGURES, render, worth_drawing
+    from bench.report.figures.plots import FIGURES, render, worth_drawing
 
     figures = {name: FIGURES[name](summary) for name in worth_drawing(summary)}
     return {(name, kind): render(figure, kind) for kind in kinds for name, figure in figures.items()}

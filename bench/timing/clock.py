@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from models.networks import Network
+from models.networks.network import Network
 from models.schedule import Level
 
 Clock = Callable[[], float]

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import torch
 
-from models.foreign import words
+from models.plugins.foreign import words
 
 _SAID = (
     "DefaultCPUAllocator: ",

@@ -19,9 +19,9 @@ from bench.timing.bootstrap import ENOUGH, median_interval
 from bench.timing.clock import Clock, Stopwatch
 from bench.timing.host_load import allowed_processors
 from bench.timing.memory import is_out_of_memory, release_cache
-from models.execution import arithmetic
-from models.modes import Mode
-from models.zoo import Model, load_model
+from models.loading.zoo import Model, load_model
+from models.networks.execution import arithmetic
+from models.networks.modes import Mode
 
 ROUNDS = 10
 """Turns that a setting's seconds are divided into."""
@@ -104,7 +104,7 @@ def tune(
     The number of threads is what it was before, in the end. A batch that does not fit into the memory has no trial.
 
     Args:
-        model_spec: as `models.zoo.load_model` takes it.
+        model_spec: as `models.loading.zoo.load_model` takes it.
         device: that computes.
         modes: to be tried; a graph captures whole `sample` calls, so it makes no difference to an evaluation.
         batches: images at a time.

@@ -3,16 +3,16 @@
 import torch
 from torch import Tensor
 
-from bench.floors import between, halves
-from bench.images import to_uint8
-from bench.noise import ImageNoise
+from bench.noise.stream import ImageNoise
 from bench.quality.extractor import Extractor
 from bench.quality.features import extract
+from bench.quality.floors import between, halves
+from bench.quality.images import to_uint8
 from bench.quality.statistics import Moments
+from bench.training.losses import Reporter
 from models.denoiser import Denoiser
 from models.grids import GRIDS
-from models.train import Reporter
-from models.zoo import Model
+from models.loading.zoo import Model
 from samplers import Sampler
 
 _BATCH = 250

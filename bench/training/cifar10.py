@@ -17,13 +17,13 @@ from bench.quality.reference import load_reference
 from bench.training.cifar_export import export
 from bench.training.export import replace_folder
 from bench.training.job import MODEL, Job, Say, prepare, to_stderr
+from bench.training.loss_curve import LossCurve
+from bench.training.losses import Keeping, Numerics, Reporter, Trained, denoising_loss, train
 from bench.training.options import CifarOptions
+from bench.training.recipe import Recipe
 from bench.training.views import Views
-from models.execution import arithmetic
-from models.loss_curve import LossCurve
-from models.networks import make_unet
-from models.recipe import Recipe
-from models.train import Keeping, Numerics, Reporter, Trained, denoising_loss, train
+from models.networks.execution import arithmetic
+from models.networks.network import make_unet
 
 _CURVE_ROWS, _CURVE_EVERY = 50, 100  # rows of a short training, and steps a row of a long one
 

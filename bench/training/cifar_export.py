@@ -7,21 +7,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.datasets import DATA_SETS
 from bench.environment import device_name
 from bench.quality.compact import EXTRACTOR_CONFIG, EXTRACTOR_WEIGHTS
+from bench.quality.datasets import DATA_SETS
 from bench.quality.reference import REFERENCE
 from bench.training.export import settings_of, source_of, to_storage, write_card, write_unet
 from bench.training.job import Job, has_test_set
+from bench.training.loop import Trained
 from bench.training.options import CifarOptions
+from bench.training.recipe import Recipe
 from bench.training.views import Views, distance, draw
-from models.description import describe_model, load_measuring_card
-from models.execution import arithmetic
-from models.networks import make_unet
-from models.program import called
-from models.recipe import Recipe
-from models.sources import EXTRACTORS
-from models.training_loop import Trained
+from models.common.program import called
+from models.loading.description import describe_model, load_measuring_card
+from models.loading.sources import EXTRACTORS
+from models.networks.execution import arithmetic
+from models.networks.network import make_unet
 
 _SCHEDULE = {"kind": "linear", "train_steps": 1000, "beta_start": 1e-4, "beta_end": 0.02}
 

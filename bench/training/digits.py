@@ -9,26 +9,26 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.datasets import load_digits
-from bench.images import to_uint8
 from bench.quality.compact import EXTRACTOR, EXTRACTOR_CONFIG, EXTRACTOR_WEIGHTS
+from bench.quality.datasets import load_digits
 from bench.quality.extractors import load_extractor
+from bench.quality.images import to_uint8
 from bench.quality.reference import REFERENCE
-from bench.quality.reference_file import write_statistics
+from bench.quality.reference_maker import write_statistics
 from bench.training.card_quality import card_quality
-from models.card import Card
-from models.classifier import Classifier
-from models.errors import UsageError
-from models.files import sha256_of
-from models.networks import make_unet
-from models.program import called
+from bench.training.losses import Recipe, Reporter, Trained, train_classifier, train_denoiser, train_vae
+from models.cards.card import Card
+from models.common.errors import UsageError
+from models.common.files import sha256_of
+from models.common.program import called
+from models.common.sealed import save_tensors
+from models.common.writing import write_text
+from models.loading.sources import CARD, CONFIG, WEIGHTS
+from models.loading.zoo import load_model
+from models.networks.classifier import Classifier
+from models.networks.network import make_unet
+from models.networks.vae import SIGMA, Vae
 from models.schedule import DiscreteVP
-from models.sealed import save_tensors
-from models.sources import CARD, CONFIG, WEIGHTS
-from models.train import Recipe, Reporter, Trained, train_classifier, train_denoiser, train_vae
-from models.vae import SIGMA, Vae
-from models.writing import write_text
-from models.zoo import load_model
 from samplers import SAMPLERS
 
 

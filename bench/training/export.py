@@ -10,14 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.datasets import DataSet
-from models.card import Card
-from models.checkpoint import write_shards
-from models.files import sha256_of
-from models.folder_card import FolderCard
-from models.recipe import Recipe
-from models.sources import CARD, CONFIG, WEIGHTS
-from models.writing import write_text
+from bench.quality.datasets import DataSet
+from bench.training.checkpoint import write_shards
+from bench.training.recipe import Recipe
+from models.cards.card import Card
+from models.cards.folder_card import FolderCard
+from models.common.files import sha256_of
+from models.common.writing import write_text
+from models.loading.sources import CARD, CONFIG, WEIGHTS
 
 _SOURCES = {
     "cifar10": "CIFAR-10 (A. Krizhevsky, 2009), the 50,000 training images, through torchvision",

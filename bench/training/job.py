@@ -11,22 +11,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.datasets import DATA_SETS, DataSet, is_archive, open_data
 from bench.environment import device_name
 from bench.escape import terminal_text
+from bench.quality.datasets import DATA_SETS, DataSet, is_archive, open_data
 from bench.quality.extractors import compact_names
+from bench.training.loop import Start
 from bench.training.options import CifarOptions, TrainingOptions, unet_config
-from models.card import Card
-from models.description import describe_model, load_measuring_card
-from models.errors import UsageError
-from models.files import expanded, read_json
-from models.folder_card import FolderCard
-from models.program import bring
-from models.registry import unknown
+from models.cards.card import Card
+from models.cards.folder_card import FolderCard
+from models.common.errors import UsageError
+from models.common.files import expanded, read_json
+from models.common.program import bring
+from models.loading.description import describe_model, load_measuring_card
+from models.loading.sources import CARD, CONFIG, extractor_names, measuring_folder
+from models.loading.zoo import load_model
+from models.plugins.registry import unknown
 from models.schedule import DiscreteVP
-from models.sources import CARD, CONFIG, extractor_names, measuring_folder
-from models.training_loop import Start
-from models.zoo import load_model
 
 Say = Callable[[str], None]
 """Takes a line for people to read."""

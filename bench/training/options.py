@@ -8,12 +8,12 @@ from typing import Any, ClassVar, Literal
 
 import torch
 
-from bench.datasets import name_of
 from bench.environment import pick_device
-from models.errors import UsageError
-from models.names import as_name, check_name
-from models.recipe import Recipe, warmup_of
-from models.training_loop import Start
+from bench.quality.datasets import name_of
+from bench.training.loop import Start
+from bench.training.recipe import Recipe, warmup_of
+from models.common.errors import UsageError
+from models.plugins.names import as_name, check_name
 
 _HALVINGS = 8  # the sides of images are halved three times
 _DEVICE_READS, _CPU_READS = 20, 1
@@ -26,14 +26,14 @@ class TrainingOptions:
 
     Attributes:
         out: folder of checkpoints and of what comes out, in `model`.
-        data: a name or folder as `bench.datasets.open_data` takes them; of a folder with `train` and `test` in it both
-            are used.
+        data: a name or folder as `bench.quality.datasets.open_data` takes them; of a folder with `train` and `test` in
+            it both are used.
         minutes: after which training stops, with a checkpoint; None: only after all steps.
         device: "auto", "cpu", "cuda" ...
         precision: of the networks while they are trained; None: bf16 on CUDA, else fp32.
         shard_mib: the most that a file of a checkpoint or of a model's weights may have.
         seed: of everything random.
-        name: of the result; None: after the data (`bench.datasets.name_of`).
+        name: of the result; None: after the data (`bench.quality.datasets.name_of`).
         flips: whether half of the images that are trained on are mirrored left to right.
     """
 

@@ -11,17 +11,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.datasets import load_digits
-from bench.images import to_uint8
-from models.building import MIXTURE, POINTS
-from models.card import Card
-from models.description import load_card
-from models.errors import UsageError
-from models.files import sha256_of
-from models.program import called
-from models.sealed import save_tensors
-from models.sources import CARD, ZOO
-from models.writing import write_text
+from bench.quality.datasets import load_digits
+from bench.quality.images import to_uint8
+from models.cards.card import Card
+from models.common.errors import UsageError
+from models.common.files import sha256_of
+from models.common.program import called
+from models.common.sealed import save_tensors
+from models.common.writing import write_text
+from models.loading.building import MIXTURE, POINTS
+from models.loading.description import load_card
+from models.loading.sources import CARD, ZOO
 
 FLOOR = 1.0 / 8.0
 """Standard deviation that every direction of a component has at least: one of the 17 grey levels of the data."""

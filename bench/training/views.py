@@ -9,18 +9,18 @@ from PIL import Image
 from torch import Tensor, nn
 from torchvision.utils import make_grid
 
-from bench.images import to_uint8
-from bench.noise import ImageNoise
+from bench.noise.stream import ImageNoise
 from bench.quality.extractor import Extractor
 from bench.quality.features import extract
+from bench.quality.images import to_uint8
 from bench.quality.reference import Reference
 from bench.quality.statistics import Moments
+from bench.training.loss_curve import drop_rows_after
+from models.common.writing import append_line, replacing
 from models.denoiser import Denoiser
 from models.grids import GRIDS
-from models.loss_curve import drop_rows_after
-from models.networks import IndexedUNet
+from models.networks.network import IndexedUNet
 from models.schedule import DiscreteVP
-from models.writing import append_line, replacing
 from samplers import SAMPLERS
 
 _GRID = 64

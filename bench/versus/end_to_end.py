@@ -16,14 +16,14 @@ import torch
 
 from bench.record import Record, RunFolder
 from bench.timing.clock import Stopwatch
-from bench.versus.habit import METRICS, Fidelity, generate
+from bench.versus.baseline_pipeline import METRICS, Fidelity, generate
 from bench.versus.ours import Ours
 from bench.versus.pairs import Pair
 from bench.versus.peers import Peer, Setting, make_peer
 from bench.versus.ratios import Seconds, in_turns
 from bench.versus.sampling import pixels_apart
-from models.errors import UsageError
-from models.execution import arithmetic
+from models.common.errors import UsageError
+from models.networks.execution import arithmetic
 
 _STARTS = 3
 """Rounds in which the start of the command's process is timed by itself, which no ratio depends on."""
@@ -89,10 +89,10 @@ class _Side:
         self.peer: Peer = make_peer(pair, ours.cell.model, setting)
         self.ours = ours.like(self.peer)
         self._workspace, self._stopwatch = workspace, Stopwatch(setting.device)
-        extractor, reference = ours.rig.extractor, ours.rig.reference
+        extractor, reference = ours.session.extractor, ours.session.reference
         if extractor is None or reference is None:
             raise UsageError(f"versus --end-to-end needs one of the metrics {', '.join(METRICS)}")
-        metrics = [metric for metric in ours.rig.study.metrics if metric in METRICS]
+        metrics = [metric for metric in ours.session.study.metrics if metric in METRICS]
         self.fidelity = Fidelity(extractor, reference, metrics, setting.device, images, workspace / "cache")
         self._runs = RunFolder(workspace / f"run-{self.mode}")
         self._runs.create()
@@ -160,7 +160,7 @@ def compare(
     """Time the quality cells of a pair, in every mode; a whole round is left out before.
 
     Args:
-        cells: of the pair's sampler, one a mode, with metrics of `bench.versus.habit.METRICS`.
+        cells: of the pair's sampler, one a mode, with metrics of `bench.versus.baseline_pipeline.METRICS`.
         pair: what is compared.
         setting: steps, batch and device.
         images: of a cell.

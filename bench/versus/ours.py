@@ -7,21 +7,21 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from bench.cell import measure
-from bench.images import save_preview
-from bench.plan import plan
+from bench.quality.images import save_preview
 from bench.record import SCHEMA, Record, RunFolder, cell_id
-from bench.resolve import Resolved, resolve
-from bench.rig import Rig
-from bench.solution import Solutions
-from bench.study import Baseline, Block, Metric, Study, Timing
+from bench.run.cell import measure
+from bench.run.resolve import Resolved, resolve
+from bench.run.session import Session
+from bench.run.solution import Solutions
+from bench.run.trajectory import Trajectory
+from bench.study.plan import plan
+from bench.study.study import Baseline, Block, Metric, Study, Timing
 from bench.timing.capture import graphs_on
-from bench.timing.trajectory import Trajectory
 from bench.versus.peers import Peer, Setting
+from models.common.errors import UsageError
+from models.common.explain import explain
 from models.denoiser import Denoiser
-from models.errors import UsageError
-from models.explain import explain
-from models.modes import Mode
+from models.networks.modes import Mode
 from samplers import SAMPLERS
 
 
@@ -30,11 +30,11 @@ class Ours:
     """A cell of ours, ready to be sampled or measured.
 
     Attributes:
-        rig: what it runs on; holds the model in the cell's mode.
+        session: what it runs on; holds the model in the cell's mode.
         cell: the cell.
     """
 
-    rig: Rig
+    session: Session
     cell: Resolved
 
     @classmethod
@@ -71,10 +71,10 @@ class Ours:
             )
         except ValidationError as error:
             raise UsageError(f"what is to be compared: {explain(error)}") from None
-        rig = Rig.load(study)
+        session = Session.load(study)
         cells = {cell.sampler: cell for cell in plan(study)}
         names = [SAMPLERS.spec_of(SAMPLERS.make(sampler)) for sampler in samplers]
-        return [cls(rig, resolve(cells[name], rig)) for name in names]
+        return [cls(session, resolve(cells[name], session)) for name in names]
 
     def like(self, peer: Peer) -> "Ours":
         """The same on the peer's levels, with x_0 clipped where the peer clips it."""
@@ -88,7 +88,7 @@ class Ours:
 
     def trajectory(self, batch: int) -> Trajectory:
         """The complete `sample` call of the cell, made ready for batches of this size."""
-        made = Trajectory(self.rig, self.cell, graphs_on(self.rig.device) if self.cell.mode.graph else None)
+        made = Trajectory(self.session, self.cell, graphs_on(self.session.device) if self.cell.mode.graph else None)
         made.prepare(torch.arange(batch))
         return made
 
@@ -102,7 +102,7 @@ class Ours:
     def bare(self, batch: int, evaluations: int) -> Callable[[], Tensor]:
         """So many evaluations of the network alone, on a batch of noise at the levels of the cell in turn."""
         network, noisy = self.cell.model.network, [level for level in self.cell.levels if not level.is_clean]
-        x = torch.randn((batch, *self.cell.model.card.state_shape), device=self.rig.device)
+        x = torch.randn((batch, *self.cell.model.card.state_shape), device=self.session.device)
         levels = [noisy[n % len(noisy)] for n in range(evaluations)]
 
         def evaluate() -> Tensor:
@@ -116,7 +116,7 @@ class Ours:
         """All of a quality cell as `run` does it: images, features, metrics, preview, record."""
         name = cell_id(self.cell.identity)
         solutions = Solutions(folder.path / "solutions")
-        found = measure(self.cell, self.rig, graphs_on(self.rig.device), solutions, lambda images: None)
+        found = measure(self.cell, self.session, graphs_on(self.session.device), solutions, lambda images: None)
         record: Record = {"schema": SCHEMA, "id": name, "status": "ok", **self.cell.identity, **found.columns}
         save_preview(found.preview, folder.preview(name))
         folder.write(record)

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from models.errors import UsageError
-from models.registry import unknown
+from models.common.errors import UsageError
+from models.plugins.registry import unknown
 from samplers import SAMPLERS
 
 

@@ -26,12 +26,12 @@ import torch
 from torch import Tensor, nn
 
 from bench.versus.pairs import Pair, scheduler_class
+from models.common.errors import UsageError
 from models.denoiser import ClipRange
-from models.errors import UsageError
 from models.grids import Explicit, Trailing
-from models.networks import IndexedUNet
+from models.loading.zoo import Model
+from models.networks.network import IndexedUNet
 from models.schedule import DiscreteVP, Level
-from models.zoo import Model
 from samplers.diffusers_adapter import betas_of
 
 PIPELINES = {"DDIMScheduler": "DDIMPipeline", "DDPMScheduler": "DDPMPipeline"}

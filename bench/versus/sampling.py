@@ -7,13 +7,13 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from bench.run.trajectory import WrongCount
 from bench.timing.clock import Stopwatch
-from bench.timing.trajectory import WrongCount
 from bench.versus.ours import Ours
 from bench.versus.pairs import Pair
 from bench.versus.peers import Peer, Setting, make_peer
 from bench.versus.ratios import Seconds, in_turns
-from models.execution import arithmetic
+from models.networks.execution import arithmetic
 
 OURS, THEIRS, BARE = "ours", "diffusers", "bare"
 _SEED = 0

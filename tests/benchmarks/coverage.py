@@ -15,16 +15,16 @@ from dataclasses import dataclass
 import torch
 from scipy.stats import beta, t
 
-from bench.images import to_uint8
-from bench.noise import ImageNoise
+from bench.noise.stream import ImageNoise
 from bench.quality.extractors import load_extractor
 from bench.quality.features import extract
 from bench.quality.frechet import Estimate, Target, extrapolate, factor_of
+from bench.quality.images import to_uint8
 from bench.quality.reference import load_reference
 from bench.quality.statistics import BLOCKS, BlockMoments, Moments, merged
 from models.denoiser import Denoiser
 from models.grids import GRIDS
-from models.zoo import load_model
+from models.loading.zoo import load_model
 from samplers import SAMPLERS
 
 IMAGES, TOGETHER = 1000, 5

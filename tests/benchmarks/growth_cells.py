@@ -65,8 +65,8 @@ def study_of(count: int) -> str:
 
 def plan_cells(count: int, study: Path) -> None:
     """Read and plan a study, as every command that takes one does first."""
-    from bench.plan import plan
-    from bench.study_file import load_study
+    from bench.study.file import load_study
+    from bench.study.plan import plan
 
     found = len(plan(load_study(str(study))))
     if found != count:
@@ -75,10 +75,10 @@ def plan_cells(count: int, study: Path) -> None:
 
 def write_cells(count: int, study: Path, folder: Path) -> None:
     """Write a study and the records of all its cells."""
-    from bench.plan import plan
     from bench.record import _DIGEST, RunFolder, cell_id
-    from bench.study_file import load_study
-    from models.digest import json_sha256
+    from bench.study.file import load_study
+    from bench.study.plan import plan
+    from models.common.digest import json_sha256
 
     study.write_text(study_of(count))
     loaded, template = load_study(str(study)), _measured_record()

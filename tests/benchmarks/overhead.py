@@ -22,12 +22,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.noise import ImageNoise
+from bench.noise.stream import ImageNoise
 from bench.timing.clock import Stopwatch
 from bench.versus.pairs import PAIRS, Pair, scheduler_class
 from models.denoiser import Denoiser
 from models.grids import Leading
-from models.networks import counted
+from models.networks.network import counted
 from models.schedule import DiscreteVP
 from samplers import SAMPLERS, Noise
 

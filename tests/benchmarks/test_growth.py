@@ -9,8 +9,8 @@ from growth import Point, main, measured, read, run_points, write
 from growth_cells import study_of
 from growth_figure import fit, table
 
-from bench.plan import plan
-from bench.study_file import load_study
+from bench.study.file import load_study
+from bench.study.plan import plan
 
 POINTS = [Point("run", "images", n, 5.0 + 0.002 * n, 9.0, 1000.0) for n in (1000, 2000, 5000)]
 

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import torch
 
-from bench.noise import ImageNoise
+from bench.noise.stream import ImageNoise
 
-torch.empty(31 * 2**20, dtype=torch.uint8)  # from now on glibc keeps what is freed, as in a run: see `Rig.warm_up`
+torch.empty(31 * 2**20, dtype=torch.uint8)  # from now on glibc keeps what is freed, as in a run: see `Session.warm_up`
 
 Benchmark = Any  # pytest-benchmark has no types
 

@@ -2,8 +2,8 @@
 
     OMP_NUM_THREADS=1 pytest tests/benchmarks/test_planning.py --benchmark-only
 
-Deselected otherwise, as all benchmarks are. The memory that planning takes is tested in `tests/test_imports.py`, in a
-process that does nothing else.
+Deselected otherwise, as all benchmarks are. The memory that planning takes is tested in `tests/cli/test_imports.py`, in
+a process that does nothing else.
 """
 
 import json
@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from bench.placement import place
-from bench.plan import plan
 from bench.record import _DIGEST, SCHEMA, Record, RunFolder, cell_id
-from bench.sources import code_sha256, sampler_sha256
-from bench.study import Study
-from models.description import describe_model
-from models.digest import json_sha256
+from bench.run.code_hash import code_sha256, sampler_sha256
+from bench.study.placement import place
+from bench.study.plan import plan
+from bench.study.study import Study
+from models.common.digest import json_sha256
+from models.loading.description import describe_model
 from samplers import SAMPLERS
 
 Benchmark = Any  # pytest-benchmark has no types

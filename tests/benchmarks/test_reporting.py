@@ -17,9 +17,9 @@ from report_records import FAMILIES, record, untimed, write_run
 
 from bench.record import Record
 from bench.report import Summary, summarise, terminal_table, write_report
+from bench.report.figures.plots import FIGURES, render, worth_drawing
 from bench.report.page import page
-from bench.report.plots import FIGURES, render, worth_drawing
-from bench.report.tables import latex, markdown
+from bench.report.tables.markup import latex, markdown
 
 Benchmark = Any  # pytest-benchmark has no types
 

@@ -8,12 +8,12 @@ import checkpoints
 import torch
 from torch import Tensor
 
-from bench.plan import plan
-from bench.resolve import Resolved, resolve
-from bench.rig import Rig
-from bench.study import Study
-from bench.study_file import Overrides, parse_study
-from bench.timing.trajectory import Trajectory
+from bench.run.resolve import Resolved, resolve
+from bench.run.session import Session
+from bench.run.trajectory import Trajectory
+from bench.study.file import Overrides, parse_study
+from bench.study.plan import plan
+from bench.study.study import Study
 from bench.training.options import unet_config
 from samplers import SAMPLERS
 
@@ -59,9 +59,9 @@ def _toml(value: object) -> str:
     return str(list(value)) if isinstance(value, tuple) else f'"{value}"' if isinstance(value, str) else str(value)
 
 
-def cell_of(rig: Rig, sampler: str, mode: str = "fp32") -> Resolved:
+def cell_of(session: Session, sampler: str, mode: str = "fp32") -> Resolved:
     """A cell of another sampler, on the steps of the baseline."""
-    return resolve(replace(plan(rig.study)[0], sampler=sampler, mode=mode), rig)
+    return resolve(replace(plan(session.study)[0], sampler=sampler, mode=mode), session)
 
 
 def drawn(trajectory: Trajectory, numbers: Tensor) -> Tensor:

@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from bench.quality.exact_arithmetic import exact_arithmetic
-from models.execution import arithmetic
-from models.modes import Precision, parse_mode
-from models.zoo import load_model
+from models.loading.zoo import load_model
+from models.networks.execution import arithmetic
+from models.networks.modes import Precision, parse_mode
 
 _Operation = Callable[[Tensor], Tensor]
 

@@ -7,17 +7,17 @@ import device_cells
 import pytest
 import torch
 
-from bench.rig import Rig
+from bench.run.session import Session
+from bench.run.trajectory import Trajectory
 from bench.timing.clock import Stopwatch, Timed
 from bench.timing.cost import Times
 from bench.timing.gpu_state import GpuState, gpu_state
 from bench.timing.monitor import monitor_of
-from bench.timing.trajectory import Trajectory
 
 
 def _timed(device: torch.device, sampler: str) -> Timed:
-    rig = Rig.load(device_cells.study_of(device))
-    trajectory = Trajectory(rig, device_cells.cell_of(rig, sampler), None, clocked=True)
+    session = Session.load(device_cells.study_of(device))
+    trajectory = Trajectory(session, device_cells.cell_of(session, sampler), None, clocked=True)
     with torch.inference_mode():
         trajectory.prepare(torch.arange(32))
         start = trajectory.start(torch.arange(32))

@@ -11,11 +11,11 @@ from device_cells import FIXED, apart, cell_of, drawn
 from tape import Tape, noise_of_tensors
 from torch import Tensor
 
-from bench.rig import Rig
+from bench.run.session import Session
+from bench.run.trajectory import Trajectory
 from bench.timing.capture import CudaGraph, Graph
 from bench.timing.memory import release_cache
-from bench.timing.trajectory import Trajectory
-from models.execution import arithmetic
+from models.networks.execution import arithmetic
 
 _FIRST, _OTHER = torch.arange(8), torch.arange(500, 508)
 
@@ -31,23 +31,24 @@ def graphs(device: torch.device) -> Iterator[Callable[[], Graph]]:
 
 
 @cache
-def _rig(device: torch.device) -> Rig:
-    return Rig.load(device_cells.study_of(device, modes=("fp32", "bf16", "bf16+channels_last")))
+def _session(device: torch.device) -> Session:
+    return Session.load(device_cells.study_of(device, modes=("fp32", "bf16", "bf16+channels_last")))
 
 
 def _captured(
-    rig: Rig, graphs: Callable[[], Graph], name: str, mode: str = "fp32", numbers: Tensor = _FIRST
+    session: Session, graphs: Callable[[], Graph], name: str, mode: str = "fp32", numbers: Tensor = _FIRST
 ) -> Trajectory:
-    trajectory = Trajectory(rig, cell_of(rig, name, mode), graphs)
+    trajectory = Trajectory(session, cell_of(session, name, mode), graphs)
     with torch.inference_mode():
         trajectory.prepare(numbers)
     assert trajectory.captured, trajectory.refusal
     return trajectory
 
 
-def _check(rig: Rig, graphs: Callable[[], Graph], name: str, mode: str) -> None:
+def _check(session: Session, graphs: Callable[[], Graph], name: str, mode: str) -> None:
     with arithmetic("fp32"):
-        replayed, plain = _captured(rig, graphs, name, mode), Trajectory(rig, cell_of(rig, name, mode), None)
+        replayed = _captured(session, graphs, name, mode)
+        plain = Trajectory(session, cell_of(session, name, mode), None)
         other = drawn(replayed, _OTHER)
         assert apart(other, drawn(replayed, _FIRST)) > 0.1
         for numbers, images in ((_OTHER, other), (_FIRST, drawn(replayed, _FIRST))):
@@ -59,7 +60,7 @@ def _check(rig: Rig, graphs: Callable[[], Graph], name: str, mode: str) -> None:
 def test_a_graph_gives_other_images_as_a_plain_call_does(
     device: torch.device, graphs: Callable[[], Graph], name: str
 ) -> None:
-    _check(_rig(device), graphs, name, "fp32")
+    _check(_session(device), graphs, name, "fp32")
 
 
 @pytest.mark.parametrize("name", ["ddim", "ddpm", "heun", "unipc"])
@@ -67,26 +68,26 @@ def test_a_graph_gives_other_images_as_a_plain_call_does(
 def test_a_graph_in_bf16_gives_what_a_plain_call_in_bf16_does(
     device: torch.device, graphs: Callable[[], Graph], name: str, mode: str
 ) -> None:
-    _check(_rig(device), graphs, name, mode)
+    _check(_session(device), graphs, name, mode)
 
 
 def test_a_network_with_attention_of_cifar_10s_shape_is_captured(
     device: torch.device, graphs: Callable[[], Graph], tmp_path: Path
 ) -> None:
     modes = ("fp32", "bf16+channels_last")
-    rig = Rig.load(device_cells.study_of(device, modes, device_cells.cifar_shaped(tmp_path / "model")))
+    session = Session.load(device_cells.study_of(device, modes, device_cells.cifar_shaped(tmp_path / "model")))
     for mode in modes:
-        _check(rig, graphs, "ddpm", mode)
+        _check(session, graphs, "ddpm", mode)
 
 
 def test_graphs_of_several_batches_and_modes_live_beside_one_another(
     device: torch.device, graphs: Callable[[], Graph]
 ) -> None:
     """One is given back meanwhile: what the others keep in memory stays theirs."""
-    rig, few = _rig(device), torch.arange(3)
+    session, few = _session(device), torch.arange(3)
     with arithmetic("fp32"):
-        large, small = _captured(rig, graphs, "ddpm"), _captured(rig, graphs, "ddpm", numbers=few)
-        other = _captured(rig, graphs, "heun", "bf16")
+        large, small = _captured(session, graphs, "ddpm"), _captured(session, graphs, "ddpm", numbers=few)
+        other = _captured(session, graphs, "heun", "bf16")
         images = drawn(large, _OTHER)
         for _ in range(3):
             assert apart(drawn(small, few), drawn(large, _FIRST)[:3]) < 1e-3
@@ -103,29 +104,29 @@ def test_graphs_of_several_batches_and_modes_live_beside_one_another(
 def test_a_graph_after_a_graph_that_was_given_back_can_be_captured(
     device: torch.device, graphs: Callable[[], Graph]
 ) -> None:
-    rig = _rig(device)
+    session = _session(device)
     for _ in range(3):
-        trajectory = _captured(rig, graphs, "ddim")
+        trajectory = _captured(session, graphs, "ddim")
         trajectory.release()
         release_cache()
 
 
 def test_adaptive_steps_fall_back_to_plain_calls_and_say_so(device: torch.device, graphs: Callable[[], Graph]) -> None:
-    rig, numbers = _rig(device), torch.arange(2)
-    trajectory = Trajectory(rig, cell_of(rig, "rk45[rtol=0.1,atol=0.1]"), graphs)
+    session, numbers = _session(device), torch.arange(2)
+    trajectory = Trajectory(session, cell_of(session, "rk45[rtol=0.1,atol=0.1]"), graphs)
     with torch.inference_mode(), arithmetic("fp32"):
         trajectory.prepare(numbers)
     assert trajectory.captured is False
     assert "could not be captured in a graph, so that it ran eagerly" in str(trajectory.refusal)
-    expected = drawn(Trajectory(rig, cell_of(rig, "rk45[rtol=0.1,atol=0.1]"), None), numbers)
+    expected = drawn(Trajectory(session, cell_of(session, "rk45[rtol=0.1,atol=0.1]"), None), numbers)
     assert apart(drawn(trajectory, numbers), expected) < 1e-3
 
 
 def test_the_device_works_on_after_a_call_that_no_graph_can_hold(cuda: torch.device) -> None:
     """Found before it spoils a capture: the next one succeeds."""
-    rig = _rig(cuda)
-    refused = Trajectory(rig, cell_of(rig, "rk45[rtol=0.1,atol=0.1]"), CudaGraph)
+    session = _session(cuda)
+    refused = Trajectory(session, cell_of(session, "rk45[rtol=0.1,atol=0.1]"), CudaGraph)
     with torch.inference_mode(), arithmetic("fp32"):
         refused.prepare(torch.arange(2))
         assert torch.cuda.get_sync_debug_mode() == 0
-        assert _captured(rig, CudaGraph, "ddim").captured
+        assert _captured(session, CudaGraph, "ddim").captured

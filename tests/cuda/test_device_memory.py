@@ -11,11 +11,11 @@ import torch
 from device_cells import apart, cell_of, drawn
 
 from bench.cli.app import app
-from bench.generation import Generation
-from bench.rig import Rig
+from bench.run.generation import Generation
+from bench.run.session import Session
+from bench.run.trajectory import Trajectory
 from bench.timing.capture import CudaGraph
-from bench.timing.trajectory import Trajectory
-from models.execution import arithmetic
+from models.networks.execution import arithmetic
 
 _MIB = 2**20
 
@@ -37,9 +37,9 @@ def test_a_batch_that_does_not_fit_is_halved_and_makes_the_same_images(
     cuda: torch.device, mode: str, tmp_path: Path
 ) -> None:
     folder = device_cells.cifar_shaped(tmp_path / "model")
-    rig = Rig.load(device_cells.study_of(cuda, (mode, "fp32"), folder, images=700, batch=700))
-    cell = cell_of(rig, "ddpm", mode)
-    trajectory = Trajectory(rig, cell, CudaGraph if cell.mode.graph else None)
+    session = Session.load(device_cells.study_of(cuda, (mode, "fp32"), folder, images=700, batch=700))
+    cell = cell_of(session, "ddpm", mode)
+    trajectory = Trajectory(session, cell, CudaGraph if cell.mode.graph else None)
     generation = Generation(trajectory, 700, 700, fixed=cell.mode.fixed_batch)
     with torch.inference_mode(), arithmetic("fp32"):
         images = torch.cat([batch.cpu() for batch in generation])
@@ -47,7 +47,7 @@ def test_a_batch_that_does_not_fit_is_halved_and_makes_the_same_images(
         assert generation.fitting.size < 700
         assert len(images) == 700
         trajectory.release()
-        plain = Trajectory(rig, cell_of(rig, "ddpm"), None)
+        plain = Trajectory(session, cell_of(session, "ddpm"), None)
         for first in (0, 350, 692):
             expected = drawn(plain, torch.arange(first, first + 8))
             assert apart(images[first : first + 8], expected) < 1e-3
@@ -55,8 +55,8 @@ def test_a_batch_that_does_not_fit_is_halved_and_makes_the_same_images(
 
 
 def test_the_search_for_the_fastest_batch_ends_with_one_that_was_tried(device: torch.device) -> None:
-    rig = Rig.load(device_cells.study_of(device, images=64, batch="auto"))
-    assert rig.batch in (16, 32, 64)
+    session = Session.load(device_cells.study_of(device, images=64, batch="auto"))
+    assert session.batch in (16, 32, 64)
 
 
 def test_tuning_measures_every_setting_and_names_one_of_each_precision(

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from bench.noise import ImageNoise, _fused, normal
+from bench.noise.stream import ImageNoise, _fused, normal
 
 _CPU = torch.device("cpu")
 

@@ -12,18 +12,18 @@ import torch
 from device_cells import FIXED, apart, cell_of, drawn
 from torch import Tensor
 
-from bench.noise import ImageNoise
-from bench.rig import Rig
-from bench.timing.trajectory import Trajectory
+from bench.noise.stream import ImageNoise
+from bench.run.session import Session
+from bench.run.trajectory import Trajectory
+from bench.training.loop import Keeping, _Training
+from bench.training.losses import Numerics, denoising_loss
+from bench.training.recipe import Recipe
 from models.denoiser import Denoiser
-from models.execution import arithmetic
 from models.grids import GRIDS
-from models.networks import IndexedUNet
-from models.recipe import Recipe
+from models.loading.zoo import Model, load_model
+from models.networks.execution import arithmetic
+from models.networks.network import IndexedUNet
 from models.schedule import DiscreteVP
-from models.train import Numerics, denoising_loss
-from models.training_loop import Keeping, _Training
-from models.zoo import Model, load_model
 from samplers import SAMPLERS
 
 _CPU = torch.device("cpu")
@@ -42,8 +42,8 @@ def _no_waiting(device: torch.device) -> Iterator[None]:
 
 
 @cache
-def _rig(device: torch.device) -> Rig:
-    return Rig.load(device_cells.study_of(device))
+def _session(device: torch.device) -> Session:
+    return Session.load(device_cells.study_of(device))
 
 
 @cache
@@ -59,7 +59,7 @@ def test_images_in_float32_are_those_of_the_cpu(device: torch.device, name: str)
     """To 1e-3 root mean square: what errors of 1e-6 in each evaluation grow to; TensorFloat-32 would be at 1e-2."""
     with arithmetic("fp32"):
         found, expected = (
-            drawn(Trajectory(_rig(at), cell_of(_rig(at), name), None), torch.arange(8)) for at in (device, _CPU)
+            drawn(Trajectory(_session(at), cell_of(_session(at), name), None), torch.arange(8)) for at in (device, _CPU)
         )
     assert found.device.type == device.type
     assert apart(found, expected) < 1e-3
@@ -85,16 +85,16 @@ def test_images_of_a_network_of_cifar_10s_shape_are_those_of_the_cpu(
     device: torch.device, name: str, tmp_path: Path
 ) -> None:
     folder = device_cells.cifar_shaped(tmp_path / "model")
-    rigs = [Rig.load(device_cells.study_of(at, model=folder)) for at in (device, _CPU)]
+    sessions = [Session.load(device_cells.study_of(at, model=folder)) for at in (device, _CPU)]
     with arithmetic("fp32"):
-        found, expected = (drawn(Trajectory(rig, cell_of(rig, name), None), torch.arange(4)) for rig in rigs)
+        found, expected = (drawn(Trajectory(each, cell_of(each, name), None), torch.arange(4)) for each in sessions)
     assert apart(found, expected) < 1e-3
 
 
 def test_images_do_not_depend_on_the_batch(device: torch.device) -> None:
-    rig, numbers = _rig(device), torch.arange(24)
+    session, numbers = _session(device), torch.arange(24)
     with arithmetic("fp32"):
-        trajectory = Trajectory(rig, cell_of(rig, "ddpm"), None)
+        trajectory = Trajectory(session, cell_of(session, "ddpm"), None)
         whole = drawn(trajectory, numbers)
         parts = torch.cat([drawn(trajectory, part) for part in numbers.split(7)])
     assert apart(parts, whole) < 1e-3
@@ -102,7 +102,7 @@ def test_images_do_not_depend_on_the_batch(device: torch.device) -> None:
 
 @pytest.mark.parametrize("name", FIXED)
 def test_the_host_never_waits_for_the_device_while_it_samples(cuda: torch.device, name: str) -> None:
-    trajectory = Trajectory(_rig(cuda), cell_of(_rig(cuda), name), None, clocked=True)
+    trajectory = Trajectory(_session(cuda), cell_of(_session(cuda), name), None, clocked=True)
     with torch.inference_mode(), arithmetic("fp32"):
         start = trajectory.start(torch.arange(8))
         trajectory(start)  # what is done once only: choices of kernels, coefficients

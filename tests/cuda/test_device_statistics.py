@@ -8,12 +8,12 @@ from torch import Tensor
 from bench.quality.extractors import load_extractor
 from bench.quality.frechet import Target, extrapolate, factor_of, frechet, standard_error
 from bench.quality.metrics import QualityStream, Values
-from bench.quality.overlap import SideStream
+from bench.quality.prefetch import SideStream
 from bench.quality.reference import load_reference
 from bench.quality.statistics import BlockMoments, Moments, merged
-from bench.rig import Rig
-from bench.score import Score
-from models.zoo import load_model
+from bench.run.score import Score
+from bench.run.session import Session
+from models.loading.zoo import load_model
 
 _METRICS = ("fd", "inception_score", "precision_recall")  # not KID, which numpy takes, on the CPU, for seconds
 
@@ -89,11 +89,11 @@ def test_quality_is_the_same_on_a_second_queue_and_on_the_cpu(device: torch.devi
 
 
 def test_scoring_batches_does_not_wait_for_the_device(cuda: torch.device) -> None:
-    rig = Rig.load(device_cells.study_of(cuda, metrics=("fd", "solver_error"), images=512))
+    session = Session.load(device_cells.study_of(cuda, metrics=("fd", "solver_error"), images=512))
     batches = [_digit_like(128, seed).to(cuda) for seed in range(4)]
     with torch.inference_mode():
         for round_ in range(2):
-            score = Score(rig, rig.subject)
+            score = Score(session, session.subject)
             torch.cuda.set_sync_debug_mode("error" if round_ else "default")
             try:
                 for pixels in batches:

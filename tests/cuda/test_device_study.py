@@ -9,9 +9,9 @@ from quiet import Quiet
 
 from bench.cli.app import app
 from bench.record import Record, RunFolder
-from bench.rig import Rig
-from bench.runner import Outcome, run_study
-from bench.study import Study
+from bench.run.runner import Outcome, run_study
+from bench.run.session import Session
+from bench.study.study import Study
 
 _ON_CUDA = ("fp32", "tf32", "bf16+channels_last+compile", "fp32+graph")
 _ON_CPU = ("fp32", "bf16+channels_last")
@@ -20,7 +20,7 @@ _METRICS = ("fd", "kid", "inception_score", "precision_recall", "solver_error")
 
 def _run(study: Study, folder: RunFolder) -> tuple[Outcome, list[Record]]:
     """What was done, and the records."""
-    outcome = run_study(study, Rig.load(study), folder, False, Quiet())
+    outcome = run_study(study, Session.load(study), folder, False, Quiet())
     records = [record for cell in folder.manifest()["cells"] if (record := folder.read(cell)) is not None]
     assert (outcome.failed, outcome.untimed) == (0, 0), [record["error"] for record in records]
     return outcome, records

@@ -9,12 +9,12 @@ import torch
 from device_cells import drawn
 from photographs import Killed, killing, silent, write_photographs
 
-from bench.rig import Rig
-from bench.timing.trajectory import Trajectory
+from bench.run.session import Session
+from bench.run.trajectory import Trajectory
 from bench.training.cifar10 import train_cifar10
-from bench.training.extractor import train_extractor
 from bench.training.options import CifarOptions, ExtractorOptions
-from models.zoo import load_model
+from bench.training.train_extractor import train_extractor
+from models.loading.zoo import load_model
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def test_a_training_that_was_killed_goes_on_and_its_model_samples(
     card = load_model(str(tmp_path / "model"), device).card
     assert (card.training["steps"], card.training["images_seen"]) == (30, 30 * options.batch)
     assert card.training["precision"] == "bf16"
-    rig = Rig.load(device_cells.study_of(device, model=str(tmp_path / "model"), metrics=("fd", "kid")))
-    images = drawn(Trajectory(rig, device_cells.cell_of(rig, "ddim"), None), torch.arange(4))
+    session = Session.load(device_cells.study_of(device, model=str(tmp_path / "model"), metrics=("fd", "kid")))
+    images = drawn(Trajectory(session, device_cells.cell_of(session, "ddim"), None), torch.arange(4))
     assert images.shape == (4, 3, 32, 32)
     assert bool(images.isfinite().all())

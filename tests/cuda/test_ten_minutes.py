@@ -4,6 +4,7 @@ import io
 import json
 import sys
 import tarfile
+import time
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from ten_minutes.prepare import unpacked
 from ten_minutes.stages import MAIN, STAGES, Stage
 from ten_minutes.summary import MOST, summary
 
-from bench.datasets import open_data
+from bench.quality.datasets import open_data
 
 _FINDS = """
 import json, sys, time
@@ -40,7 +41,7 @@ def _program(tmp_path: Path, ends: dict[str, str], ok: bool = True, parts: int =
     for name in ("out", "work"):
         (tmp_path / name).mkdir()
     made = [Stage(name, 3.0, 3.0, parts=parts) for name in ends]
-    return Program(tmp_path / "out", tmp_path / "work", None, True, 60.0, made, command)
+    return Program(tmp_path / "out", tmp_path / "work", None, True, 60.0, made, command, began=time.monotonic())
 
 
 def test_a_stage_that_fails_or_hangs_stops_no_other_and_what_it_found_is_kept(

@@ -14,4 +14,7 @@ import sys
 from pathlib import Path
 
 # what other tests are made of lies in these folders, which are no packages
-sys.path[:0] = [str(Path(__file__).parents[1]), *(str(Path(__file__).parents[2] / name) for name in ("", "benchmarks"))]
+sys.path[:0] = [
+    str(Path(__file__).parents[1]),
+    *(str(Path(__file__).parents[2] / name) for name in ("helpers", "benchmarks")),
+]

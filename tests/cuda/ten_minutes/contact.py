@@ -16,13 +16,13 @@ from tape import Tape, noise_of_tensors
 from torch import Tensor
 
 from bench.environment import device_name
-from bench.generation import Generation
-from bench.noise import normal
-from bench.rig import Rig
+from bench.noise.stream import normal
+from bench.run.generation import Generation
+from bench.run.session import Session
+from bench.run.trajectory import Trajectory
 from bench.timing.capture import CudaGraph, Graph
 from bench.timing.clock import Stopwatch
-from bench.timing.trajectory import Trajectory
-from models.execution import arithmetic
+from models.networks.execution import arithmetic
 
 from .job import Job
 
@@ -43,13 +43,13 @@ def run(job: Job) -> None:
     """Go through all lines."""
     device = job.device
     job.put(device=device_name(device), torch=torch.__version__)
-    rig, on_cpu = (Rig.load(device_cells.study_of(at)) for at in (device, _CPU))
+    session, on_cpu = (Session.load(device_cells.study_of(at)) for at in (device, _CPU))
     checks: list[tuple[str, Callable[[], Iterator[Line]]]] = [("noise", partial(_noise, device))]
     for name in FIVE:
-        checks.append((f"{name} as on the CPU", partial(_as_on_cpu, rig, on_cpu, name)))
-        checks.append((f"{name} captured", partial(_captured, rig, name)))
-        checks.append((f"{name} without waiting", partial(_without_waiting, rig, name)))
-    checks += [("clocks", partial(_clocks, rig)), ("memory", partial(_memory, rig))]
+        checks.append((f"{name} as on the CPU", partial(_as_on_cpu, session, on_cpu, name)))
+        checks.append((f"{name} captured", partial(_captured, session, name)))
+        checks.append((f"{name} without waiting", partial(_without_waiting, session, name)))
+    checks += [("clocks", partial(_clocks, session)), ("memory", partial(_memory, session))]
     for what, check in checks:
         with job.attempt(what), torch.inference_mode(), arithmetic("fp32"):
             if device.type != "cuda" and what.endswith(_ON_CUDA):
@@ -76,22 +76,23 @@ def _noise(device: torch.device) -> Iterator[Line]:
     yield Line(f"noise: units in the last place of float32 apart ({unequal} numbers are not the CPU's)", ulps, 1)
 
 
-def _as_on_cpu(rig: Rig, on_cpu: Rig, name: str) -> Iterator[Line]:
+def _as_on_cpu(session: Session, on_cpu: Session, name: str) -> Iterator[Line]:
     """Root mean square, on a scale where black to white is 2."""
-    found, expected = (drawn(Trajectory(at, cell_of(at, name), None), _FIRST) for at in (rig, on_cpu))
+    found, expected = (drawn(Trajectory(at, cell_of(at, name), None), _FIRST) for at in (session, on_cpu))
     yield Line(f"{name}: apart from the CPU's images", apart(found, expected), 1e-4)
 
 
-def _captured(rig: Rig, name: str) -> Iterator[Line]:
+def _captured(session: Session, name: str) -> Iterator[Line]:
     """A graph gives other images as an eager call does."""
-    on_cuda = rig.device.type == "cuda"
+    on_cuda = session.device.type == "cuda"
     graphs: Callable[[], Graph] = CudaGraph if on_cuda else Tape
     with nullcontext() if on_cuda else noise_of_tensors():
-        yield from _replayed(rig, name, graphs)
+        yield from _replayed(session, name, graphs)
 
 
-def _replayed(rig: Rig, name: str, graphs: Callable[[], Graph]) -> Iterator[Line]:
-    replayed, plain = Trajectory(rig, cell_of(rig, name), graphs), Trajectory(rig, cell_of(rig, name), None)
+def _replayed(session: Session, name: str, graphs: Callable[[], Graph]) -> Iterator[Line]:
+    cell = cell_of(session, name)
+    replayed, plain = Trajectory(session, cell, graphs), Trajectory(session, cell, None)
     replayed.prepare(_FIRST)
     if not replayed.captured:
         raise RuntimeError(replayed.refusal)
@@ -104,9 +105,9 @@ def _furthest(images: Tensor, others: Tensor) -> float:
     return float((images - others).abs().max())
 
 
-def _without_waiting(rig: Rig, name: str) -> Iterator[Line]:
+def _without_waiting(session: Session, name: str) -> Iterator[Line]:
     """Nothing inside `sample` makes the host wait for the device."""
-    trajectory = Trajectory(rig, cell_of(rig, name), None, clocked=True)
+    trajectory = Trajectory(session, cell_of(session, name), None, clocked=True)
     start = trajectory.start(_FIRST)
     trajectory(start)  # what is done once only: choices of kernels, coefficients
     torch.cuda.set_sync_debug_mode("error")
@@ -117,9 +118,9 @@ def _without_waiting(rig: Rig, name: str) -> Iterator[Line]:
     yield Line(f"{name}: waits for the device", 0, 0)
 
 
-def _clocks(rig: Rig) -> Iterator[Line]:
+def _clocks(session: Session) -> Iterator[Line]:
     """The device's events and the host's clock agree on a call of a large batch."""
-    trajectory, stopwatch = Trajectory(rig, cell_of(rig, "ddim"), None, clocked=True), Stopwatch(rig.device)
+    trajectory, stopwatch = Trajectory(session, cell_of(session, "ddim"), None, clocked=True), Stopwatch(session.device)
     start = trajectory.start(torch.arange(8192))
     trajectory(start)
     calls = [stopwatch.time(lambda: trajectory(start), trajectory.network) for _ in range(7)]
@@ -129,19 +130,19 @@ def _clocks(rig: Rig) -> Iterator[Line]:
     yield Line("clocks: time in the network of that of the call", statistics.median(inside), 1.0)
 
 
-def _memory(rig: Rig) -> Iterator[Line]:
+def _memory(session: Session) -> Iterator[Line]:
     """A batch that does not fit is halved, and the images stay what they are."""
-    device, images = rig.device, 20_000
+    device, images = session.device, 20_000
     torch.cuda.empty_cache()
     total = torch.cuda.get_device_properties(device).total_memory
     allowed = torch.cuda.memory_reserved(device) + 128 * 2**20
     torch.cuda.set_per_process_memory_fraction(allowed / total, device)
     try:
-        generation = Generation(Trajectory(rig, cell_of(rig, "ddim"), None), images, images, fixed=False)
+        generation = Generation(Trajectory(session, cell_of(session, "ddim"), None), images, images, fixed=False)
         whole = torch.cat([batch.cpu() for batch in generation])
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0, device)
         torch.cuda.empty_cache()
     yield Line("memory: halvings of a batch that does not fit, 1 at least", -generation.fitting.halvings, -1)
-    plain = drawn(Trajectory(rig, cell_of(rig, "ddim"), None), torch.arange(images - 8, images))
+    plain = drawn(Trajectory(session, cell_of(session, "ddim"), None), torch.arange(images - 8, images))
     yield Line("memory: images of the halved batch apart from a small one's", apart(whole[-8:], plain), 1e-3)

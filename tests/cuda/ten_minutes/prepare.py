@@ -14,14 +14,14 @@ import torch
 from photographs import write_photographs
 from PIL import Image
 
-from bench.datasets import DataSet, open_data, write_archive
+from bench.quality.datasets import DataSet, open_data, write_archive
 from bench.training.cifar10 import _compiled, begin_at_zero
 from bench.training.options import unet_config
 from bench.versus.ours import Ours
 from bench.versus.peers import Setting
-from models.execution import arithmetic
-from models.modes import parse_mode
-from models.networks import make_unet
+from models.networks.execution import arithmetic
+from models.networks.modes import parse_mode
+from models.networks.network import make_unet
 
 from .job import Job
 from .stages import ARCHIVES, DATA

@@ -8,21 +8,21 @@ import overhead
 import torch
 
 from bench.environment import device_name
-from bench.plan import plan
 from bench.record import RunFolder
-from bench.resolve import resolve
-from bench.rig import Rig
-from bench.study import Baseline, Block, Study, Timing
-from bench.timing.arithmetic import gflop_per_evaluation, vendor_peak_tflops
+from bench.run.resolve import resolve
+from bench.run.session import Session
+from bench.study.plan import plan
+from bench.study.study import Baseline, Block, Study, Timing
 from bench.timing.clock import Stopwatch
+from bench.timing.flops import gflop_per_evaluation, vendor_peak_tflops
 from bench.versus.ours import Ours
 from bench.versus.pairs import PAIRS, pairs_of
 from bench.versus.peers import Setting
 from bench.versus.ratios import Ratio, in_turns
 from bench.versus.sampling import BARE, OURS, THEIRS, Sampling, compare
-from models.execution import arithmetic
-from models.modes import parse_mode
-from models.zoo import load_model
+from models.loading.zoo import load_model
+from models.networks.execution import arithmetic
+from models.networks.modes import parse_mode
 
 from .job import Job
 from .prepare import COMPILED, compiled_batches, ddpm, speed_batches
@@ -123,8 +123,8 @@ def _quality_cell(job: Job) -> None:
         baseline=Baseline(sampler=_SAMPLER, grid="trailing", steps=steps),
         block=[Block(samplers=[_SAMPLER], grids=["trailing"], steps=[steps])],
     )
-    rig, folder = Rig.load(study), RunFolder(job.work / "cell")
-    ours = Ours(rig, resolve(plan(study)[0], rig))
+    session, folder = Session.load(study), RunFolder(job.work / "cell")
+    ours = Ours(session, resolve(plan(study)[0], session))
     folder.create()
     bare, stopwatch = ours.bare(batch, steps), Stopwatch(job.device)
     calls: dict[str, Callable[[], object]] = {

@@ -3,13 +3,13 @@
 import time
 from dataclasses import replace
 
-from bench.estimate import estimate
-from bench.plan import Cell
 from bench.record import Record, RunFolder
-from bench.rig import Rig
-from bench.runner import run_study
-from bench.study import Baseline, Block, Study, Timing
-from bench.study_file import Overrides, load_study
+from bench.run.estimate import estimate
+from bench.run.runner import run_study
+from bench.run.session import Session
+from bench.study.file import Overrides, load_study
+from bench.study.plan import Cell
+from bench.study.study import Baseline, Block, Study, Timing
 
 from .job import Job
 from .training import trained
@@ -80,33 +80,33 @@ def _times(job: Job) -> Study:
 
 def _run(job: Job, study: Study, name: str, seconds: float) -> None:
     began = time.monotonic()
-    rig = Rig.load(study)
+    session = Session.load(study)
     if name == "quality":
-        rig = _largest(job, rig, seconds - (time.monotonic() - began))
+        session = _largest(job, session, seconds - (time.monotonic() - began))
     folder = RunFolder(job.work / "study" / name)
     progress = _UntilDeadline(job, name, began + seconds)
     try:
-        outcome = run_study(rig.study, rig, folder, False, progress)
+        outcome = run_study(session.study, session, folder, False, progress)
         job.put(**{name: {"measured": outcome.measured, "failed": outcome.failed, "untimed": outcome.untimed}})
     except OutOfTime:
         job.put(**{name: {"measured": progress.measured, "ended": "time was up"}})
 
 
-def _largest(job: Job, rig: Rig, seconds: float) -> Rig:
+def _largest(job: Job, session: Session, seconds: float) -> Session:
     """The same with as many images as fit into the time."""
     if job.rehearse:
-        return replace(rig, study=rig.study.model_copy(update={"images": 16}))
-    found = estimate(rig)
-    an_image = found.seconds / rig.study.images
+        return replace(session, study=session.study.model_copy(update={"images": 16}))
+    found = estimate(session)
+    an_image = found.seconds / session.study.images
     fitting = [images for images in _LADDER if images * an_image <= _FILLS * seconds]
     images = max(fitting, default=_LADDER[0])
     each = {name: rate.seconds for name, rate in found.rates.items()}
     job.put(images=images, estimated_s=images * an_image, seconds_an_evaluation=each)
-    return replace(rig, study=rig.study.model_copy(update={"images": images}), batch=min(1000, images))
+    return replace(session, study=session.study.model_copy(update={"images": images}), batch=min(1000, images))
 
 
 class _UntilDeadline:
-    """A `bench.runner.Progress` that keeps what is done, and ends a run when its time is up."""
+    """A `bench.run.runner.Progress` that keeps what is done, and ends a run when its time is up."""
 
     def __init__(self, job: Job, name: str, deadline: float) -> None:
         self._job, self._name, self._deadline, self.measured = job, name, deadline, 0

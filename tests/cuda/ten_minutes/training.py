@@ -7,14 +7,14 @@ from pathlib import Path
 import torch
 
 from bench.training.cifar10 import train_cifar10
+from bench.training.losses import Report
 from bench.training.options import CifarOptions
 from bench.training.views import draw, save_grid
-from models.execution import arithmetic
-from models.networks import IndexedUNet
+from models.loading.sources import ZOO
+from models.loading.zoo import load_model
+from models.networks.execution import arithmetic
+from models.networks.network import IndexedUNet
 from models.schedule import DiscreteVP
-from models.sources import ZOO
-from models.train import Report
-from models.zoo import load_model
 
 from .job import Job
 from .prepare import data_folder, training_shape

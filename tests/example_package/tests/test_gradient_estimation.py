@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from bench.checks import CHECKS, Check, run_check
-from bench.noise import ImageNoise
+from bench.conformance.suite import CHECKS, Check, run_check
+from bench.noise.stream import ImageNoise
 from models.analytic import Gaussian
 from models.denoiser import Denoiser
 from models.grids import GRIDS

@@ -1,0 +1,215 @@
+"""Whether a model is what its card says: what it predicts, of what images, on what schedule, and what it ignores.
+
+A card that is wrong gives plausible numbers: on the digits `v_prediction` for a network that predicts eps changes the
+solver error by a fifth. What the network makes of noised images tells (`bench.conformance.model_fit`), and its samples
+do.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench.conformance.model_fit import Curve, Fit, Reading, evaluate, outputs
+from bench.conformance.model_verdicts import (
+    Verdict,
+    clip_verdicts,
+    range_verdict,
+    reading_verdicts,
+    sigma_verdicts,
+    spread_verdicts,
+)
+from bench.noise.class_labels import draw_labels
+from bench.noise.stream import ImageNoise
+from models.denoiser import Denoiser
+from models.grids import GRIDS
+from models.loading.zoo import Model
+from models.networks.network import counted
+from models.schedule import Level, Schedule
+from samplers import SAMPLERS
+
+SEED = 2**62 + 1
+"""Of a check's samples, which no study's seed block has."""
+OWN_SAMPLES = "its own samples"
+"""Where images come from if there are no real ones."""
+
+_LOGSNRS = tuple(float(each) for each in np.linspace(3.0, -3.0, 9))
+"""log(alpha / sigma): from a twentieth of the data's scale to twenty times that."""
+_FARTHEST = 10.0
+"""Widths of the value range beyond which samples are cut off before they are noised again."""
+_IGNORED = 1e-3
+"""Change of the output, as a part of it, below which it does not depend on what was changed."""
+
+
+@dataclass(frozen=True)
+class Depth:
+    """How far a check goes: levels, images, steps of their sampling, and whether other schedules and ranges are tried.
+
+    `FULL` is that of the command; `BRIEF` that of a run's start, about 300 evaluations of an image.
+    """
+
+    logsnrs: Sequence[float] = _LOGSNRS
+    images: int = 64
+    steps: int = 20
+    others: bool = True
+
+
+FULL = Depth()
+BRIEF = Depth(_LOGSNRS[::2], images=16, steps=10, others=False)
+
+
+@dataclass(frozen=True)
+class Check:
+    """What was found.
+
+    Attributes:
+        model, model_sha256: what was checked.
+        data: where the images come from.
+        images: how many.
+        evaluations: images that went through the network.
+        said: what the card says that it predicts.
+        curves: the error of x_0 by level, for each meaning of the output, as the card has everything else.
+        samples: lowest and highest value of its samples; None if they hold NaN or Inf.
+        verdicts: the words.
+    """
+
+    model: str
+    model_sha256: str
+    data: str
+    images: int
+    evaluations: int
+    said: str
+    curves: dict[str, Curve]
+    samples: tuple[float, float] | None
+    verdicts: list[Verdict]
+
+    @property
+    def bad(self) -> list[str]:
+        """What is wrong."""
+        return [each.text for each in self.verdicts if not each.good]
+
+
+def check_model(
+    model: Model,
+    device: torch.device,
+    data: str | None = None,
+    images: Tensor | None = None,
+    labels: Tensor | None = None,
+    depth: Depth = FULL,
+) -> Check:
+    """Check a model in plain float32.
+
+    Args:
+        model: what is checked.
+        device: that it is on.
+        data: where the images come from; None: there are none, and its own samples take their place.
+        images: (N, C, H, W) uint8, of the card's shape.
+        labels: (N,) int64, their classes; None: not known, so that a class-conditional model's error on them tells
+            nothing and is taken on its own samples.
+        depth: how far to go.
+    """
+    drawn, classes, spent = _samples(model, depth, device)
+    verdicts = [range_verdict(model, drawn), *clip_verdicts(model)]
+    shares = _shares(model, drawn) if images is None else images.to(device).float() / 255.0
+    if images is None:
+        labels = classes
+    elif not model.card.is_generator:
+        verdicts += spread_verdicts(model, drawn, images)
+        if labels is None and classes is not None:
+            data, shares, labels = None, _shares(model, drawn), classes
+            verdicts.append(Verdict(True, "the classes of the images are not known: its error is on its own samples"))
+    labels = _classes(model, labels, len(shares), device)
+    curves, readings, read = _readings(model, shares, labels, data is not None, depth)
+    inputs, tried = _inputs(model, shares, labels)
+    return Check(
+        model=model.card.name,
+        model_sha256=model.sha256,
+        data=OWN_SAMPLES if data is None else data,
+        images=len(shares),
+        evaluations=spent + read + tried,
+        said=model.card.parametrisation,
+        curves=curves,
+        samples=(float(drawn.min()), float(drawn.max())) if bool(drawn.isfinite().all()) else None,
+        verdicts=[*verdicts, *readings, *inputs],
+    )
+
+
+def _classes(model: Model, labels: Tensor | None, images: int, device: torch.device) -> Tensor | None:
+    """The classes of images, (N,) int64: drawn evenly where none are given; None for a model without classes."""
+    if model.card.classes is None:
+        return None
+    if labels is None:
+        return draw_labels(SEED, torch.arange(images, device=device), model.card.classes)
+    return labels.to(device)
+
+
+def _readings(
+    model: Model, images: Tensor, labels: Tensor | None, real: bool, depth: Depth
+) -> tuple[dict[str, Curve], list[Verdict], int]:
+    """Errors in every meaning of the output, what they say, and the evaluations that it took; of a generator no errors,
+    as its x_0 is one of many images.
+    """
+    if model.card.is_generator and not (real and depth.others and model.card.network == "consistency"):
+        return {}, [], 0
+    fit = Fit(model, images, labels, depth.logsnrs)
+    if model.card.is_generator:
+        return {}, sigma_verdicts(fit), fit.evaluations
+    curves = {each: fit.curve(Reading(each, fit.said.values)) for each in outputs(model.card)}
+    return curves, reading_verdicts(model, fit, real=real, others=depth.others), fit.evaluations
+
+
+def _samples(model: Model, depth: Depth, device: torch.device) -> tuple[Tensor, Tensor | None, int]:
+    """Samples as the card has everything, (N, C, H, W), their classes, and the evaluations that they took."""
+    generator = model.card.is_generator
+    levels = _walked(model.schedule, depth.steps)
+    numbers = torch.arange(depth.images, device=device)
+    classes = model.card.classes
+    labels = None if classes is None else draw_labels(SEED, numbers, classes)
+    network, evaluated = counted(model.network)
+    denoiser = Denoiser(network, model.card.parametrisation, model.schedule, model.card.clip, labels)
+    source = ImageNoise(SEED, numbers)
+    x = source(torch.empty((len(numbers), *model.card.state_shape), device=device))
+    x = x * model.schedule.prior_std(levels[0])
+    with torch.inference_mode():
+        found = SAMPLERS.make("one-step" if generator else "ddim").sample(denoiser, x, levels, source)
+    return found.float(), labels, evaluated()
+
+
+def _shares(model: Model, drawn: Tensor) -> Tensor:
+    """Samples as parts of the card's range, (N, C, H, W): what leaves it is kept, as far as it is of any use."""
+    low, high = model.card.value_range
+    return ((drawn - low) / (high - low)).nan_to_num(0.5).clamp(-_FARTHEST, 1.0 + _FARTHEST)
+
+
+def _walked(schedule: Schedule, steps: int) -> list[Level]:
+    """Levels to sample on: trailing, or karras where the last step of that, as on EDM's VE, would end in a blur."""
+    steps = min(steps, schedule.train_steps or steps)
+    levels = GRIDS.make("trailing")(schedule, steps)
+    return levels if levels[-2].ratio < 1.0 else GRIDS.make("karras")(schedule, steps)
+
+
+def _level(schedule: Schedule, logsnr: float) -> Level:
+    """The trained level nearest to a log(alpha / sigma), or the schedule's end."""
+    t = schedule.nearest(min(max(schedule.t_at(logsnr), schedule.t_min), schedule.t_max))
+    return schedule.level(max(t, schedule.t_min))
+
+
+def _inputs(model: Model, images: Tensor, labels: Tensor | None) -> tuple[list[Verdict], int]:
+    """Whether the output depends on the state, the level and the class; and the evaluations that it took to see."""
+    card, network = model.card, model.network
+    noisy, clear = (_level(model.schedule, each) for each in (-1.0, 1.0))
+    noise = ImageNoise(SEED, torch.arange(len(images), device=images.device))
+    x = noise(torch.empty((len(images), *card.state_shape), device=images.device))
+    output = evaluate(network, x, noisy, labels)
+    tried = [("the state", evaluate(network, noise(x), noisy, labels))]
+    if card.network != "decoder" and noisy != clear:
+        tried.append(("the noise level", evaluate(network, x, clear, labels)))
+    if labels is not None and card.classes is not None and card.classes > 1:
+        tried.append(("the class", evaluate(network, x, noisy, (labels + 1) % card.classes)))
+    size = float(output.square().mean().sqrt())
+    ignored = [what for what, other in tried if not float((other - output).square().mean().sqrt()) > _IGNORED * size]
+    names = " and ".join(what for what, _ in tried)
+    verdicts = [Verdict(False, f"its output ignores {what}") for what in ignored]
+    return verdicts or [Verdict(True, f"its output depends on {names}")], (1 + len(tried)) * len(images)

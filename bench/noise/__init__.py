@@ -1,0 +1,5 @@
+"""Counter-based noise: image i's is a function of (seed, i, draw number) alone.
+
+`stream` is what samplers are given, `philox` the generator, `kernel` the same in one kernel for GPUs, `class_labels`
+the classes of images, drawn in the same way.
+"""

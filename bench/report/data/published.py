@@ -1,0 +1,194 @@
+"""What has been published beside what was measured: whether a paper's table was reproduced, entry by entry."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pandas as pd
+
+from bench.report.data.columns import Row, flat, known, known_text, percent, rows_of
+from bench.report.data.distances import fd_columns, of_key
+from bench.report.data.runs import Run
+
+Verdict = Literal["within", "outside", "not comparable", "failed", "not measured"]
+
+_COUNTED: dict[Verdict, str] = {
+    "within": "within tolerance",
+    "outside": "outside",
+    "not comparable": "not comparable",
+    "failed": "failed",
+    "not measured": "not measured yet",
+}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A published value and the row of the table that is to reproduce it.
+
+    Attributes:
+        run: whose study states the value.
+        source: where it stands.
+        sampler, grid, steps, model, clip, mode, nfe, seeds: of the row; None as far as no record says it.
+        column: the column that is to equal the value.
+        published: the value.
+        published_images: that it was computed from.
+        tolerance: relative to the value.
+        measured: the mean of the row; None unless it is comparable.
+        ci: half the width of its 95 % confidence interval; None if it has none.
+        images: that the row was computed from.
+        verdict: only "within" and "outside" say anything about the value.
+        reason: why there is no such verdict; else None.
+        open_points: where the protocol is not known, or not the source's, as the study says.
+    """
+
+    run: str
+    source: str
+    sampler: str | None
+    grid: str | None
+    steps: int | None
+    model: str | None
+    clip: str | None
+    mode: str | None
+    nfe: float | None
+    seeds: int | None
+    column: str
+    published: float
+    published_images: int
+    tolerance: float
+    measured: float | None
+    ci: float | None
+    images: int | None
+    verdict: Verdict
+    reason: str | None
+    open_points: tuple[str, ...]
+
+    @property
+    def difference(self) -> float | None:
+        """Of the measured value from the published one, as a fraction of the latter; None if that is 0."""
+        if self.measured is None or self.published == 0:
+            return None
+        return (self.measured - self.published) / abs(self.published)
+
+    @property
+    def words(self) -> str:
+        """The verdict as text."""
+        if self.verdict in ("within", "outside"):
+            return f"{self.verdict} {percent(self.tolerance)}"
+        return f"{_COUNTED[self.verdict]}{f': {self.reason}' if self.reason else ''}"
+
+
+def compare_published(run: Run, cells: pd.DataFrame, table: pd.DataFrame) -> list[Comparison]:
+    """The published values of a run's manifest with the rows that hold its cells, each value once.
+
+    The cells of several seeds are one row, and have one published value; another model or mode, or x_0 clamped or
+    not, is another row.
+
+    Args:
+        run: with the entries of its manifest: cell, column, value, tolerance, images, source, open points if there are
+            any; and, for cells that are not recorded yet, sampler, grid and steps where the manifest says them.
+        cells: all records.
+        table: the aggregated rows.
+    """
+    if not run.published:
+        return []
+    named = cells["id"].isin([entry["cell"] for entry in run.published])
+    records = {row["id"]: row for row in rows_of(cells[named & (cells["run"] == run.name)])}
+    holders = {cell: row for row in rows_of(table) for cell in row["cells"] if run.name in row["run"].split(" + ")}
+    found: dict[tuple[Any, ...], Comparison] = {}
+    for entry in run.published:
+        record, row = records.get(entry["cell"]), holders.get(entry["cell"])
+        made = _comparison(run, entry, record, row)
+        words = (made.sampler, made.grid, made.steps) if made.sampler else entry["cell"]
+        recorded = row or record
+        # by the model's hash, as two may have one name
+        where = None if recorded is None else (recorded["model_sha256"], made.clip, made.mode)
+        key = (words, made.column, made.published, made.source, where)
+        # a seed that failed does not hide the row of the others
+        if key not in found or found[key].nfe is None:
+            found[key] = made
+    # nor does one that is still to come, of which the manifest says neither model nor clip
+    there = {key[:-1] for key in found if key[-1] is not None}
+    return [made for key, made in found.items() if key[-1] is not None or key[:-1] not in there]
+
+
+def _comparison(run: Run, entry: dict[str, Any], record: Row | None, row: Row | None) -> Comparison:
+    known_by = row or record or entry
+    verdict, reason = _verdict(entry, record, row)
+    comparable = row is not None and verdict in ("within", "outside")
+    measured = _number(row, entry["column"]) if row is not None and comparable else None
+    ci = _number(row, of_key(entry["column"]).ci) if row is not None and comparable else None
+    return Comparison(
+        run=run.name,
+        source=str(entry["source"]),
+        sampler=known_by.get("sampler"),
+        grid=known_by.get("grid"),
+        steps=None if known_by.get("steps") is None else int(known_by["steps"]),
+        model=known_by.get("model"),
+        clip=str(known_by["clip"]) if known_text(known_by.get("clip")) else None,
+        mode=known_by.get("mode"),
+        nfe=float(row["nfe"]) if row is not None and known(row["nfe"]) else None,
+        seeds=None if row is None else int(row["seeds"]),
+        column=entry["column"],
+        published=float(entry["value"]),
+        published_images=int(entry["images"]),
+        tolerance=float(entry["tolerance"]),
+        measured=measured,
+        ci=ci,
+        images=None if row is None else int(row["images"]),
+        verdict=verdict,
+        reason=reason,
+        open_points=tuple(dict.fromkeys([*run.study.get("open_points", ()), *entry.get("open_points", ())])),
+    )
+
+
+def _verdict(entry: dict[str, Any], record: Row | None, row: Row | None) -> tuple[Verdict, str | None]:
+    """Whether the row reproduces the value; no verdict on what was measured otherwise."""
+    if row is None:
+        return ("not measured", None) if record is None else ("failed", flat(record["error"], 120))
+    column, reasons = entry["column"], list[str]()
+    if row["images"] != entry["images"]:
+        reasons.append(f"{row['images']:,} images instead of {entry['images']:,}")
+    measured = _number(row, column)
+    if measured is None:
+        others = [name for name in fd_columns(row) if known(row[name])]
+        reasons.append(f"{others[0]} instead of {column}" if others else f"{column} was not measured")
+    if reasons or measured is None:
+        return "not comparable", ", ".join(reasons)
+    gap, allowed = abs(measured - entry["value"]), entry["tolerance"] * abs(entry["value"])
+    # a published value is a decimal: one exactly at the edge is within, whatever its binary neighbour
+    return ("within" if gap <= allowed * (1 + 1e-9) else "outside"), None
+
+
+def _number(row: Row, column: str) -> float | None:
+    """What a row has in a column, whatever a study names; None if that is no number."""
+    value = row.get(column)
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) and known(value) else None
+
+
+def count(found: Sequence[Comparison]) -> str:
+    """One sentence: how many published values were reproduced, and what became of the others."""
+    counts = Counter(each.verdict for each in found)
+    parts = [f"{counts['within']} of {len(found)} within tolerance"]
+    parts += [f"{counts[verdict]} {words}" for verdict, words in _COUNTED.items() if verdict != "within"]
+    return f"Published values: {', '.join(part for part in parts if not part.startswith('0 ') or part is parts[0])}."
+
+
+def open_points(found: Sequence[Comparison]) -> list[str]:
+    """A sentence for each open point, with the sources that it is about unless it is about all."""
+    about: dict[str, list[str]] = {}
+    for each in found:
+        for point in each.open_points:
+            about.setdefault(flat(point, 1000), []).append(each.source)
+    lines = []
+    for point, sources in about.items():
+        named = "" if len(sources) == len(found) else f" ({'; '.join(dict.fromkeys(sources))})"
+        lines.append(f"Open{named}: {point}")
+    return lines
+
+
+def frame(found: Sequence[Comparison]) -> pd.DataFrame:
+    """All that is known of each published value, a row each."""
+    rows = [vars(each) | {"open_points": "; ".join(each.open_points), "difference": each.difference} for each in found]
+    names = [*Comparison.__dataclass_fields__, "difference"]
+    return pd.DataFrame(rows, columns=names).astype({"steps": "Int64", "seeds": "Int64", "images": "Int64"})

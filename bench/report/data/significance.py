@@ -1,0 +1,135 @@
+"""What a row's values are worth: standard errors, 95 % confidence intervals, and whether two rows differ.
+
+A row of several seeds is a sample of seed blocks: its mean has the standard error s / sqrt(n) and Student's t
+distribution with n - 1 degrees of freedom. With three seeds the 95 % interval is 4.3 standard errors on either side.
+The standard error of a single seed's Frechet distance is the delete-a-tenth jackknife's, with the 9 degrees of freedom
+of its ten blocks (Tukey's proposal; Efron, The Jackknife, the Bootstrap and Other Resampling Plans, 1982). That of an
+extrapolated distance (FD at infinitely many images) joins to it what may be left of the bias, see
+`bench.quality.frechet.extrapolate`; its interval over several seeds holds the mean of such extrapolations, and no such
+allowance. Nothing else that a single seed has is a standard error. Nor is a deviation of 0, or one that a single image
+makes: what has it has no interval, and is not tested.
+"""
+
+import math
+from functools import cache
+from typing import NamedTuple
+
+from bench.report.data.columns import Row, known
+from bench.report.data.distances import Quality, of_key
+
+LEVEL = 0.05
+"""Two rows differ if the probability of a difference as large by chance is at most this; intervals cover the rest."""
+
+JACKKNIFE_BLOCKS = 10
+"""Of the images of a record, as `bench.quality.statistics` has them, which needs torch, and the report does not."""
+
+
+class StandardError(NamedTuple):
+    """Of a value, with the degrees of freedom that it was estimated with."""
+
+    value: float
+    freedom: int
+
+
+def standard_error(deviation: float, seeds: int, jackknife: bool, step: float = 0.0) -> StandardError | None:
+    """The standard error of a mean; None if its deviation tells none.
+
+    Values without any spread are no certain ones: few seeds agree by chance, most easily where they count images.
+
+    Args:
+        deviation: over seeds (ddof 1) where they are several, else what the record says; NaN if unknown.
+        seeds: how many.
+        jackknife: whether a record's own deviation is a standard error: see `Quality`.
+        step: the least that two values can differ by: see `resolution`.
+    """
+    if not known(deviation) or (seeds < 2 and not jackknife) or unresolved(deviation, seeds, step):
+        return None
+    if seeds > 1:
+        return StandardError(deviation / math.sqrt(seeds), seeds - 1)
+    return StandardError(deviation, JACKKNIFE_BLOCKS - 1)
+
+
+def unresolved(deviation: float, seeds: int, step: float) -> bool:
+    """Whether values have no spread, or only that of one seed which differs from all others by one step."""
+    return deviation == 0 or (seeds > 1 and deviation <= (1 + 1e-9) * step / math.sqrt(seeds))
+
+
+def resolution(row: Row, quality: Quality) -> float:
+    """The least that two values of a quality can differ by: of a share of images one of them, else 0."""
+    images = None if quality.counts is None else row.get(quality.counts)
+    return 1.0 / images if images is not None and known(images) and images > 0 else 0.0
+
+
+@cache
+def t_quantile(freedom: float) -> float:
+    """Of Student's t distribution: standard errors on either side that a 95 % interval has."""
+    from scipy.special import stdtrit  # a third of a second, which what imports the report should not wait for
+
+    return float(stdtrit(freedom, 1 - LEVEL / 2))
+
+
+def half_width(error: StandardError | None) -> float:
+    """Half the width of the 95 % confidence interval; NaN if there is no standard error."""
+    return math.nan if error is None else t_quantile(error.freedom) * error.value
+
+
+def t_probability(value: float, error: StandardError) -> float:
+    """The two-sided p value of Student's t-test of whether a mean is 0."""
+    from scipy.special import stdtr
+
+    return float(2 * stdtr(error.freedom, -abs(value) / error.value))
+
+
+def welch(a: Row, b: Row, quality: Quality) -> float | None:
+    """The p value of Welch's t-test between two rows of a table; None if one of them has no interval.
+
+    Rows that share seeds share their noise, which mostly makes them differ less by chance than the test supposes: it
+    errs on the side of not telling them apart.
+    """
+    errors = [_error(row, quality) for row in (a, b)]
+    first, second = errors
+    if first is None or second is None:
+        return None
+    from scipy.special import stdtr
+
+    variances = [each.value**2 for each in (first, second)]
+    total = sum(variances)
+    gap = abs(float(a[quality.key]) - float(b[quality.key]))
+    # in parts of the total: the square of a small variance is less than a float can be
+    doubt = sum((v / total) ** 2 / each.freedom for v, each in zip(variances, (first, second), strict=True))
+    return float(2 * stdtr(1 / doubt, -gap / math.sqrt(total)))
+
+
+def _error(row: Row, quality: Quality) -> StandardError | None:
+    # without an interval although there is a deviation: some seed has no value
+    if not known(row.get(quality.key)) or not known(row.get(quality.ci)):
+        return None
+    return standard_error(row[quality.std], int(row["seeds"]), quality.jackknife, resolution(row, quality))
+
+
+def differ(a: Row, b: Row, key: str) -> bool | None:
+    """Whether two rows differ in a quality, by Welch's t-test at 5 %; None if that cannot be tested.
+
+    Values at or below their floors are all as good as can be measured: they do not differ.
+    """
+    quality = of_key(key)
+    if quality.floor and all(at_floor(row, quality) for row in (a, b)):
+        return False
+    p = welch(a, b, quality)
+    return None if p is None else p <= LEVEL
+
+
+def at_floor(row: Row, quality: Quality) -> bool:
+    """Whether a row's value is at or below what can be told from the truth."""
+    floor = None if quality.floor is None else row.get(quality.floor)
+    return (
+        floor is not None
+        and known(floor)
+        and known(row.get(quality.key))
+        and bool(row[quality.key] <= quality.floors * floor)
+    )
+
+
+def p_text(p: float) -> str:
+    """A p value as text: p = 0.032, or p < 0.001."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"

@@ -1,0 +1,245 @@
+"""Reads runs and works out what all outputs say: the table, its protocols, the answers and the failures."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+
+from bench.model_record import Floors
+from bench.report.data.aggregate import aggregate, protocols
+from bench.report.data.answer import Answer, answer
+from bench.report.data.columns import (
+    CLOCK,
+    KEYS,
+    Row,
+    clippings,
+    flat,
+    guest,
+    method,
+    mode_words,
+    rows_of,
+    with_columns,
+)
+from bench.report.data.distances import OWN_TRUTH, fd_columns, fd_label
+from bench.report.data.mode_effects import ModeCost, mode_costs
+from bench.report.data.protocol import distinct_models, protocol_label
+from bench.report.data.published import Comparison, compare_published
+from bench.report.data.runs import Run, load
+from bench.report.data.timing_warnings import doubts
+from models.common.errors import UsageError
+from models.common.program import typed
+
+_NEEDED = (*KEYS, "id", "status", "error", "note", "seed", "device", "extractor", "reference", "latency_s", "network_s")
+
+
+@dataclass(frozen=True)
+class Section:
+    """The rows of one protocol, which alone are ranked with one another.
+
+    Attributes:
+        label: the protocol, readable and unambiguous.
+        rows: of the aggregated table.
+        rank: name of the distance that they are ranked by; None if there is none.
+        answers: one for each device and batch, in the order of `clocks`.
+        modes: what those of their modes that are not the study's first cost and save.
+        floors: what their Frechet distance is to be seen beside; None where no run measured it.
+    """
+
+    label: str
+    rows: pd.DataFrame
+    rank: str | None
+    answers: list[Answer]
+    modes: list[ModeCost]
+    floors: Floors | None = None
+
+    @property
+    def fd(self) -> str | None:
+        """Name of their Frechet distance to a reference; None if it was not measured."""
+        return self.rank if self.rank in fd_columns(self.rows.columns) else None
+
+    @property
+    def images(self) -> int:
+        return int(self.rows["images"].iloc[0])
+
+    @property
+    def timed(self) -> bool:
+        """Whether some row has a time."""
+        return was_timed(self.rows)
+
+    @cached_property
+    def records(self) -> list[Row]:
+        """The rows as dictionaries, for everything that goes through them one by one."""
+        return rows_of(self.rows)
+
+    def clocks(self) -> list[tuple[str, pd.DataFrame]]:
+        """Rows with comparable times, and what they were measured on; a row without times is with its device's."""
+        device, batch = (self.rows[name] for name in CLOCK)
+        batch = batch.astype(float).fillna(batch.groupby(device, dropna=False).transform("first").astype(float))
+        groups = self.rows.groupby([device, batch], dropna=False, sort=False)
+        return [(_clock(rows), rows) for _, rows in groups]
+
+    def doubts(self) -> list[str]:
+        """Rows whose times are in doubt."""
+        return doubts([rows_of(rows) for _, rows in self.clocks()])
+
+
+@dataclass(frozen=True)
+class Summary:
+    """All that the outputs are made from.
+
+    Attributes:
+        runs: in the order given.
+        cells: the records, with the name of their run.
+        table: the aggregated rows of all protocols.
+        sections: the table by protocol.
+        failed: records of the cells that failed.
+        published: what has been published about the runs' cells, and what was measured.
+    """
+
+    runs: list[Run]
+    cells: pd.DataFrame
+    table: pd.DataFrame
+    sections: list[Section]
+    failed: list[Row]
+    published: list[Comparison]
+
+    @property
+    def title(self) -> str:
+        return " + ".join(dict.fromkeys(str(run.study["title"]) for run in self.runs))
+
+    @property
+    def answers(self) -> list[Answer]:
+        """The answers of all sections, each saying what it holds for where there are several; never none."""
+        if self.sections:
+            several = len(self.sections) > 1
+            pairs = [(section, each) for section in self.sections for each in section.answers]
+            return [_scoped(each, section.label) if several else each for section, each in pairs]
+        sentence = f"No answer: no cell has a result ({len(self.failed)} failed, {self._missing} not measured yet)."
+        return [Answer(sentence, None, None, None, self.runs[0].tolerance)]
+
+    @property
+    def _missing(self) -> int:
+        return sum(run.planned - len(run.broken) for run in self.runs) - len(self.cells)
+
+    def broken(self) -> list[str]:
+        """The files that are no records, or a damaged first look, in sentences: they count for nothing."""
+        found = {file: reason for run in self.runs for file, reason in run.broken.items()}
+        records = [f"{file} is no record: {flat(each)}" for file, each in found.items()]
+        looks = [flat(run.damage) for run in self.runs if run.damage is not None]
+        return [f"Broken: {each}; run the study again." for each in records + looks]
+
+    def remarks(self) -> list[str]:
+        """What a reader must know about single cells: broken, failed and missing ones, and notes of the records."""
+        named = len(self.runs) > 1
+        lines = self.broken()
+        lines += [f"{flat(text)}." for text in dict.fromkeys(text for run in self.runs for text in run.warnings)]
+        lines += [f"Failed: {_cell(row, named)}: {flat(row['error'])}" for row in self.failed]
+        if self._missing > 0:
+            lines.append(f"Not measured yet: {self._missing} cells; run the study again to go on.")
+        noted: dict[tuple[str, ...], list[Row]] = {}
+        cells = self.cells.assign(clipping=clippings(self.cells))
+        for row in rows_of(cells[cells["note"].notna()]):
+            noted.setdefault((row["run"], *method(row), row["note"]), []).append(row)
+        lines += [f"Note: {_cells(rows, named)}: {flat(rows[0]['note'])}" for rows in noted.values()]
+        return lines + [line for section in self.sections for line in section.doubts()]
+
+
+def summarise(runs: Sequence[Path]) -> Summary:
+    """Read runs and work out the table, the answers and the failures.
+
+    Raises:
+        UsageError: no run, the same run twice, or a folder that is no run folder.
+    """
+    if not runs:
+        raise UsageError("no run was given; expected one or more run folders, such as results/quick")
+    paths = [Path(run) for run in runs]
+    if len({path.resolve() for path in paths}) < len(paths):
+        raise UsageError(f"a run was given twice: {', '.join(map(str, paths))}; give each run once")
+    names = [path.resolve().name for path in paths]
+    loaded = [
+        load(path, typed(name if names.count(name) == 1 else str(path)))
+        for path, name in zip(paths, names, strict=True)
+    ]
+    cells = with_columns(pd.concat([records for _, records in loaded], ignore_index=True), _NEEDED)
+    table = aggregate(cells)
+    found = [run for run, _ in loaded]
+    failed = rows_of(cells.assign(clipping=clippings(cells))[cells["status"] == "failed"])
+    sections = [_section(rows, rank, found, cells, failed) for rows, rank in protocols(table)]
+    published = [line for run in found for line in compare_published(run, cells, table)]
+    return Summary(found, cells.drop(columns="baseline"), table, sections, failed, published)
+
+
+def _section(rows: pd.DataFrame, rank: str | None, runs: list[Run], cells: pd.DataFrame, failed: list[Row]) -> Section:
+    unmeasured = [name for name in fd_columns(rows.columns) if name != rank]
+    derived = ("", "_std", "_ci", "_inf", "_inf_std", "_inf_ci")
+    rows = rows.drop(columns=[f"{name}{end}" for name in unmeasured for end in derived], errors="ignore")
+    rows = rows.assign(model=distinct_models(rows), clipping=clippings(rows))
+    found = rows_of(rows)
+    costs = mode_costs(found, cells, rank, {run.name: run.mode for run in runs})
+    section = Section(protocol_label(found, rank), rows, rank, [], costs, _floors(found[0], rank, runs))
+    clocks = section.clocks()
+    answers = [_answer(section, rows_of(group), runs, failed) for _, group in clocks]
+    if len(answers) > 1:
+        answers = [_scoped(each, clock) for each, (clock, _) in zip(answers, clocks, strict=True)]
+    return replace(section, answers=answers)
+
+
+def _floors(row: Row, rank: str | None, runs: list[Run]) -> Floors | None:
+    """Those of the protocol that a row belongs to."""
+    key = (rank, row["extractor_sha256"], row["reference_sha256"])
+    known = (each for run in runs for each in run.floors)
+    return next((each for each in known if (each.column, each.extractor_sha256, each.reference_sha256) == key), None)
+
+
+def _answer(section: Section, rows: list[Row], runs: list[Run], failed: list[Row]) -> Answer:
+    """The answer among the rows of a clock."""
+    run = next(run for run in runs if f"{rows[0]['run']} + ".startswith(f"{run.name} + "))
+    return answer(rows, section.rank, run.tolerance, _gap(run, failed, section, rows), section.floors)
+
+
+def was_timed(rows: pd.DataFrame) -> bool:
+    """Whether some of these rows of the table have a time."""
+    return bool(rows["s_per_image_median"].notna().any())
+
+
+def _clock(rows: pd.DataFrame) -> str:
+    """What the times of some rows were measured on; the mode is part of it where they have only one."""
+    modes, sizes = rows["mode"].unique().tolist(), rows["timed_batch"].dropna().tolist()
+    size = f"batch {int(sizes[0])}" if sizes else "not timed"
+    return ", ".join([str(rows["device_name"].iloc[0]), *(modes if len(modes) == 1 else []), size])
+
+
+def _gap(run: Run, failed: list[Row], section: Section, rows: list[Row]) -> str:
+    """What to say of a baseline that is not among some rows of a section."""
+    if section.rank in OWN_TRUTH and all(map(guest, rows)):
+        distance = fd_label(str(section.rank))
+        return f"the baseline is of another model, and {distance} is a distance to each model's own truth"
+    sampler, grid, steps = run.baseline
+    words = f"the baseline ({sampler} on {grid} at {steps} steps{mode_words(run.mode)})"
+    for row in failed:
+        if row["run"] == run.name and run.is_baseline(row):
+            return f"{words} failed ({flat(row['error'])})"
+    elsewhere = [clock for clock, each in section.clocks() if each["baseline"].any()]
+    return f"{words} was measured on {elsewhere[0]}" if elsewhere else f"{words} was not measured"
+
+
+def _scoped(answer: Answer, scope: str) -> Answer:
+    """An answer that says what it holds for, where there are several."""
+    return replace(answer, sentence=f"{scope}: {answer.sentence}")
+
+
+def _cell(row: Row, named: bool) -> str:
+    return f"{_line(row, named)}, {row['steps']} steps, seed {row['seed']}"
+
+
+def _cells(rows: list[Row], named: bool) -> str:
+    """Cells of one method."""
+    return _cell(rows[0], named) if len(rows) == 1 else f"{_line(rows[0], named)}, {len(rows)} cells"
+
+
+def _line(row: Row, named: bool) -> str:
+    run = f"{row['run']}: " if named else ""
+    model, clip = f"{row['model']}: " if guest(row) else "", row["clipping"]
+    return f"{run}{model}{row['sampler']} on {row['grid']}{mode_words(row['mode'])}{clip and f', {clip}'}"

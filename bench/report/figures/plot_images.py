@@ -1,0 +1,248 @@
+"""The picture: what samplers make of the same noise, rows by sampler, columns by steps or by evaluations."""
+
+import math
+from textwrap import fill
+from typing import Any
+
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from bench.escape import figure_text
+from bench.report.data.columns import BUDGETS, Line, Row, guest, known, line, percent, scientific
+from bench.report.data.distances import OWN_TRUTH, fd_label, rank_columns
+from bench.report.data.summary import Summary
+from bench.report.figures.image_table import ACROSS, Pixels, Table, block, tables
+from bench.report.figures.style import DPI, FAINT, GREY, INK, SMALL, TINY, text_width, title, warning, wrapped
+from bench.report.tables.display import NOTHING
+
+_EDGE, _LABEL, _GAP, _LINE, _HEAD, _NARROWEST = 0.12, 1.35, 0.14, 0.22, 0.28, 5.6
+"""Inches: the margin, the column of names, between blocks, a line of text, a heading, a figure."""
+_FRAME = 0.035
+"""Inches from the answer's block to its frame."""
+_CAPTION = 6.5
+"""Points."""
+_NAME, _DETAIL, _SAID = 0.16, 0.125, 0.17
+"""Inches that a line takes, of a name, below one, and of the legend."""
+
+
+_KINDS = {
+    "maps": ["Channels side by side, grey over the range of values."],
+    "points": ["Each point is a sample, its first two coordinates over the range of values."],
+}
+"""What the legend says of samples that are no pictures."""
+
+
+class _Sheet:
+    """A figure on which things are placed in inches from the top left corner."""
+
+    def __init__(self, width: float, height: float) -> None:
+        self.figure = Figure(figsize=(width, height), dpi=DPI)
+        self._width, self._height = width, height
+        # one for all blocks: axes of their own would take longer than all that is drawn
+        self.axes = self.figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))
+        self.axes.set_axis_off()
+
+    def text(self, x: float, y: float, text: str, **style: Any) -> None:
+        merged: dict[str, Any] = {"fontsize": SMALL, "color": INK, "va": "top", "ha": "left"} | style
+        self.figure.text(x / self._width, 1 - y / self._height, text, **merged)
+
+    def picture(self, x: float, y: float, width: float, height: float, picture: Pixels) -> None:
+        shown = self.axes.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation="none", aspect="auto")
+        shown.set_extent((x, x + width, y + height, y))
+
+
+class _Part:
+    """A table laid out, in inches.
+
+    Args:
+        table: what is shown.
+        across: pixels that a block of images may be wide.
+        above: whether the legend stands above the baseline, and not beside it.
+
+    Attributes:
+        legend: what it says.
+        width, height: of a block.
+        pitch: from a column to the next: what is below a block has room, too.
+        down: from a row to the next: its name has room, too.
+        size: width and height of all.
+    """
+
+    def __init__(self, table: Table, across: int, *, above: bool = False) -> None:
+        self.table, self.legend = table, _legend(table)
+        self.above = above or table.baseline is None
+        self.pictures = {cell: block(tiles, across) for cell, tiles in table.tiles.items()}
+        height, width = next(iter(self.pictures.values())).shape[:2] if self.pictures else (80, 160)
+        self.width, self.height = float(width) / DPI, float(height) / DPI
+        below = [text_width(_caption(row), _CAPTION) for cells in table.lines.values() for row in cells.values()]
+        self.pitch = max([self.width, *below]) + _GAP
+        names = [_name_height(*_named(table, each)) for each in table.lines]
+        self.down = max([self.height + _LINE, *names]) + _GAP
+        self.size = self._width(), self._height()
+
+    @property
+    def said(self) -> float:
+        """Height of the legend where it stands above."""
+        return _SAID * len(self.legend.splitlines()) + _GAP if self.above and self.legend else 0.0
+
+    @property
+    def first(self) -> float:
+        """Height of the baseline's row, and of the legend where it stands beside it."""
+        if self.table.baseline is None:
+            return 0.0
+        name, lines = _name_height(*_baseline(self.table.baseline)), 0 if self.above else len(self.legend.splitlines())
+        return max(self.height + _LINE, name, _SAID * lines) + _GAP
+
+    @property
+    def beside(self) -> float:
+        """How far right of the names the legend begins where it is beside: the line below the block has room, too."""
+        caption = "" if self.table.baseline is None else _caption(self.table.baseline)
+        return max(self.width, text_width(caption, _CAPTION)) + 2 * _GAP
+
+    @property
+    def _legend_width(self) -> float:
+        return max((text_width(each, SMALL) for each in self.legend.splitlines()), default=0.0)
+
+    def _width(self) -> float:
+        names, columns = _LABEL, len(self.table.columns) * self.pitch
+        head = self._legend_width if self.above else names + self.beside + self._legend_width
+        return 2 * _EDGE + max(names + columns, head)
+
+    def _height(self) -> float:
+        headings = _HEAD * (1 + bool(self.table.label))
+        return headings + self.said + self.first + len(self.table.lines) * self.down
+
+    def filled(self, width: float) -> "_Part":
+        """The same with as many images a block as there is room for in a figure of this width."""
+        room = width - 2 * _EDGE - _LABEL
+        columns = room / max(1, len(self.table.columns)) - _GAP
+        beside = min(columns, room - 2 * _GAP - self._legend_width)
+        narrow = _Part(self.table, max(ACROSS, int(DPI * beside)))
+        wide = _Part(self.table, max(ACROSS, int(DPI * columns)), above=True)
+        return wide if wide.width > narrow.width else narrow
+
+
+def images(summary: Summary) -> Figure:
+    """The first images of cells of the first seed, a part for each protocol and run.
+
+    Where there are more methods than can be seen at once, those that stand out in the other figures; where there are
+    more step counts, columns are budgets of evaluations.
+    """
+    parts = [_Part(table, ACROSS) for table in tables(summary)]
+    width = max([_NARROWEST, *(part.size[0] for part in parts)])
+    parts = [part.filled(width) for part in parts]
+    heading = title(summary, width)
+    y = 0.5 + 0.2 * heading.count("\n")
+    sheet = _Sheet(width, y + 0.25 + sum(part.size[1] for part in parts) if parts else y + 1.0)
+    sheet.text(_EDGE, 0.1, heading, fontsize=11, fontweight="bold")
+    if not parts:
+        sheet.text(_EDGE, y, "nothing to show: no cell was measured", color=GREY)
+    for part in parts:
+        if part.table.label:
+            sheet.text(_EDGE, y, figure_text(fill(part.table.label, int(width * 17))), fontsize=TINY, color=GREY)
+        _draw(sheet, part, y + _HEAD * bool(part.table.label))
+        y += part.size[1]
+    if note := warning(summary):
+        sheet.text(_EDGE, y + 0.12, note, fontsize=TINY, color=GREY)
+    return sheet.figure
+
+
+def _draw(sheet: _Sheet, part: _Part, y: float) -> None:
+    table, left = part.table, _EDGE + _LABEL
+    at = (_EDGE, y) if part.above else (left + part.beside, y)
+    sheet.text(*at, figure_text(part.legend), fontsize=SMALL, color=GREY, linespacing=1.5)
+    y += part.said
+    if table.baseline is not None:
+        _name(sheet, y, *_baseline(table.baseline))
+        _cell(sheet, part, left, y, table.baseline)
+    y += part.first
+    for n, column in enumerate(table.columns):
+        sheet.text(left + n * part.pitch, y, _heading(table, column), fontweight="bold")
+    y += 0.22
+    for each, cells in table.lines.items():
+        _name(sheet, y, *_named(table, each))
+        for n, column in enumerate(table.columns):
+            _cell(sheet, part, left + n * part.pitch, y, cells.get(column))
+        y += part.down
+
+
+def _heading(table: Table, column: float) -> str:
+    if table.by_budget:
+        return f"≤ {column:,} NFE" if math.isfinite(column) else f"> {BUDGETS[-1]:,} NFE"
+    return f"{column:,} step{'s' * (column != 1)}"
+
+
+def _baseline(row: Row) -> tuple[str, str]:
+    return "baseline", f"{row['sampler']} on {row['grid']}\n{row['steps']:,} steps"
+
+
+def _named(table: Table, each: Line) -> tuple[str, str]:
+    """The name of a row of blocks, and what stands below it."""
+    sampler, grid, *_ = each
+    name, _, parameters = sampler.partition("[")
+    row = next(iter(table.lines[each].values()))
+    details = [
+        parameters.rstrip("]"),
+        f"on {grid}" if len({grid for _, grid, *_ in table.lines}) > 1 else "",
+        f"with {row['model']}" if guest(row) else "",
+        row["clipping"],
+        f"in {row['mode']}" if table.mode not in (None, row["mode"]) else "",
+    ]
+    return name, "\n".join(filter(None, details))
+
+
+def _legend(table: Table) -> str:
+    """Nothing where there is nothing to say but of the blocks."""
+    if table.baseline is None and table.left_out == 0 and table.mode is None and table.kind not in _KINDS:
+        return ""
+    lines = [f"All blocks are of seed {table.seed} and start from the same noise.", *_KINDS.get(table.kind, ())]
+    if table.winners:
+        lines.append(f"Framed: the answer, within {percent(table.run.tolerance)} of the baseline.")
+    if table.mode is not None:
+        lines.append(f"In {table.mode} unless named; another figure compares the modes.")
+    if table.left_out:
+        lines.append(f"Each family's best and what is near the Pareto front; {table.left_out} others left out.")
+    return "\n".join(lines)
+
+
+def _name_lines(name: str, details: str) -> tuple[str, str]:
+    return wrapped(name, 20), "\n".join(wrapped(each, 24) for each in details.splitlines())
+
+
+def _name_height(name: str, details: str) -> float:
+    above, below = _name_lines(name, details)
+    return _NAME * (1 + above.count("\n")) + _DETAIL * len(below.splitlines())
+
+
+def _name(sheet: _Sheet, y: float, name: str, details: str) -> None:
+    above, below = _name_lines(name, details)
+    sheet.text(_EDGE, y, above, fontweight="bold")
+    sheet.text(_EDGE, y + _NAME * (1 + above.count("\n")), below, fontsize=TINY, color=GREY)
+
+
+def _cell(sheet: _Sheet, part: _Part, x: float, y: float, row: Row | None) -> None:
+    width, height = part.width, part.height
+    picture = None if row is None else part.pictures.get(row["id"])
+    if row is None or picture is None:
+        failed = row is not None and row["status"] == "failed"
+        face = "#F8E3DA" if failed else "#F5F5F5"
+        sheet.axes.add_patch(Rectangle((x, y), width, height, facecolor=face, edgecolor=FAINT))
+        style: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": SMALL, "color": INK if failed else GREY}
+        sheet.axes.text(x + width / 2, y + height / 2, "failed" if failed else NOTHING, **style)
+    else:
+        sheet.picture(x, y, width, height, picture)
+    if row is None or row["status"] != "ok":
+        return
+    if (line(row), row["steps"]) in part.table.winners:
+        corner, sides = (x - _FRAME, y - _FRAME), (width + 2 * _FRAME, height + 2 * _FRAME)
+        sheet.axes.add_patch(Rectangle(corner, *sides, fill=False, linewidth=1.5))
+    sheet.text(x, y + height + 0.075, _caption(row), fontsize=_CAPTION, color=GREY)
+
+
+def _caption(row: Row) -> str:
+    """What stands below a block: evaluations, and the distance that is ranked by."""
+    if row["status"] != "ok":
+        return ""
+    name = next((name for name in rank_columns(row) if known(row[name])), None)
+    quality = "" if name is None else f", {fd_label(name) if name in OWN_TRUTH else 'FD'} {scientific(row[name])}"
+    evaluations = f"NFE {row['nfe']:,.4g}" if known(row["nfe"]) else ""
+    return f"{evaluations}{quality}"

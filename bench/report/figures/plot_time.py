@@ -1,0 +1,154 @@
+"""Where the time goes: inside the network, or in the sampler around it."""
+
+import math
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from bench.escape import figure_text
+from bench.report.data.columns import Row, guest, known, significant
+from bench.report.data.series import FAMILIES, Series, all_series, in_one_mode, usual
+from bench.report.data.summary import Section, Summary, was_timed
+from bench.report.figures.plot_quality import answer_mode
+from bench.report.figures.style import FAINT, HALO, INK, SMALL, TEXT, TINY, empty, new_figure, panel_title, plain_axes
+from bench.report.tables.display import overhead
+
+_INSIDE, _OUTSIDE = "#9DB8CC", "#D55E00"
+_BAR = 0.18
+"""Inches a bar."""
+_HEADING = 1.35
+"""Bars that a heading has the height of."""
+_MOST = 45
+"""Bars and headings in one panel; where there are more, each sampler shows only its ends, or only one setting."""
+_BEYOND = 3.0
+"""How many times the median bar the axis is long at most; what is longer is cut off, and an arrow says so."""
+_USUAL = 20
+"""Evaluations of the one setting, about."""
+
+
+class _Group(NamedTuple):
+    """Bars under a heading, each with what stands beside it."""
+
+    label: str
+    bars: list[tuple[str, Row]]
+
+
+def time_split(summary: Summary) -> Figure:
+    """Bars of the time an evaluation and image, split; what a whole image takes stands at the bar's end.
+
+    Divided by evaluations, settings of 5 and of 1000 steps fit on one scale, and what a sampler adds
+    shows as a longer bar. In the mode of the answer, where there are several.
+    """
+    panels = [
+        (section, *_groups(all_series(rows, section, summary), words))
+        for section in summary.sections
+        for rows, words in _clocks(section, summary)
+    ]
+    bars = [1 + _length(groups) for _, groups, _ in panels] or [5]
+    figure = new_figure(summary, 0.9 + sum(0.8 + _BAR * count for count in bars))
+    grid = figure.subplots(len(bars), 1, squeeze=False, height_ratios=bars)
+    if not panels:
+        empty(grid[0, 0], f"nothing to draw: {'nothing was timed' if summary.sections else 'no cell succeeded'}")
+    for axes, (section, groups, subtitle) in zip(grid[:, 0], panels, strict=False):
+        panel_title(axes, section, f"{subtitle}\nat the end of a bar: overhead, time of a whole image", width=86)
+        if groups:
+            _draw(axes, groups)
+        else:
+            empty(axes, "nothing to draw: the time inside the network was not measured")
+    return figure
+
+
+def _clocks(section: Section, summary: Summary) -> Iterator[tuple[pd.DataFrame, str]]:
+    """Rows with comparable times in one mode, that of the answer where they have it, and what they were measured on."""
+    for (clock, found), answer in zip(section.clocks(), section.answers, strict=True):
+        if not was_timed(found):
+            continue
+        rows = in_one_mode(found, answer_mode(answer, summary))
+        mode = usual(rows).get("mode", "" if found["mode"].nunique() == 1 else rows["mode"].iloc[0])
+        yield rows, f"{clock}, {mode} unless named" if mode else clock
+
+
+def _length(groups: list[_Group]) -> float:
+    return sum(_HEADING + len(group.bars) for group in groups)
+
+
+def _groups(found: list[Series], clock: str) -> tuple[list[_Group], str]:
+    """The rows whose time inside the network is known, as many as can be read, and which those are."""
+    timed = [(each, [row for row in each.rows if known(row["overhead_fraction"]) and row["nfe"] > 0]) for each in found]
+    timed = [(each, rows) for each, rows in timed if rows]
+    groups = [_Group(each.label, [_with_steps(row) for row in rows]) for each, rows in timed]
+    if _length(groups) <= _MOST:
+        return groups, clock
+    groups = [_Group(each.label, [_with_steps(row) for row in _ends(rows)]) for each, rows in timed]
+    if _length(groups) <= _MOST:
+        return groups, f"{clock}; of each sampler only the fewest and the most steps"
+    return _one_each(timed), f"{clock}; of each sampler the setting nearest {_USUAL} evaluations, on its first grid"
+
+
+def _with_steps(row: Row) -> tuple[str, Row]:
+    return f"{_steps(row)}{' (baseline)' if row['baseline'] else ''}", row
+
+
+def _steps(row: Row) -> str:
+    return f"{row['steps']:,} step{'s' * (row['steps'] != 1)}"
+
+
+def _ends(rows: list[Row]) -> list[Row]:
+    return [row for row in rows if row["baseline"] or row is rows[0] or row is rows[-1]]
+
+
+def _one_each(timed: list[tuple[Series, list[Row]]]) -> list[_Group]:
+    """One setting of each sampler, model and mode, under its family; the most overhead first, and as many as fit."""
+    settings: dict[tuple[str, ...], Row] = {}
+    # the first grid's, but the baseline's own line only where there is no other
+    for _, rows in sorted(timed, key=lambda each: all(row["baseline"] for row in each[1])):
+        nearest = min(rows, key=lambda row: abs(math.log(row["nfe"] / _USUAL)))
+        settings.setdefault((nearest["sampler"], nearest["clipping"], nearest["model_sha256"]), nearest)
+    chosen = sorted(settings.values(), key=lambda row: -float(row["overhead_fraction"]))[:_MOST]
+    groups = {name: _Group(name, []) for name in [*FAMILIES, *(row["family"] for row in chosen)]}
+    models = len({model for *_, model in settings})
+    for row in chosen:
+        model = f" with {row['model']}" if models > 1 and guest(row) else ""
+        model += f", {row['clipping']}" if row["clipping"] else ""
+        groups[row["family"]].bars.append((f"{row['sampler']}{model}, {_steps(row)}", row))
+    return [group for group in groups.values() if group.bars]
+
+
+def _draw(axes: Axes, groups: list[_Group]) -> None:
+    plain_axes(axes)
+    lengths = [1e3 * row["s_per_image_median"] / row["nfe"] for group in groups for _, row in group.bars]
+    longest = min(max(lengths), _BEYOND * float(np.median(lengths)))
+    axes.set_xlim(0, 1.32 * longest)
+    y, ticks = 0.0, []
+    for group in groups:
+        style: dict[str, Any] = {"fontsize": SMALL, "fontweight": "bold", "color": INK, "va": "center"}
+        axes.text(0.004 * longest, y, figure_text(group.label), path_effects=HALO, **style)
+        for text, row in group.bars:
+            y += 1
+            _bar(axes, y, row, longest)
+            ticks.append((y, figure_text(text)))
+        y += _HEADING
+    axes.set_ylim(y - 0.7, -2.6)
+    axes.set_yticks([at for at, _ in ticks], [text for _, text in ticks])
+    axes.tick_params(axis="y", length=0, labelsize=TINY)
+    axes.spines["left"].set_visible(False)
+    axes.xaxis.grid(True, color=FAINT, linewidth=0.6)
+    axes.set_xlabel("milliseconds an image and network evaluation", fontsize=TEXT, color=INK)
+    axes.legend(loc="upper left", ncols=2, fontsize=SMALL, framealpha=1, edgecolor="none", borderaxespad=0.2)
+
+
+def _bar(axes: Axes, y: float, row: Row, longest: float) -> None:
+    total = 1e3 * row["s_per_image_median"] / row["nfe"]
+    outside = min(total, max(0.0, total * row["overhead_fraction"]))  # two clocks may differ by less than nothing
+    first = not axes.patches
+    scale = min(1.0, longest / total)  # a bar that is cut off keeps its proportions
+    inside, outside = scale * (total - outside), scale * outside
+    axes.barh(y, inside, height=0.78, color=_INSIDE, label="inside the network" if first else None)
+    axes.barh(y, outside, left=inside, height=0.78, color=_OUTSIDE, label="sampler overhead" if first else None)
+    cut = f"\N{RIGHTWARDS ARROW} {significant(total)}; " if scale < 1 else ""
+    text = f"{cut}{overhead(row)}, {significant(1e3 * row['s_per_image_median'])} ms"
+    axes.text(inside + outside + 0.012 * longest, y, text, fontsize=TINY, color=INK, va="center", path_effects=HALO)

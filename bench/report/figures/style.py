@@ -1,0 +1,164 @@
+"""What all figures share: colours, axes that read in plain numbers, title and note. No pyplot, no global state."""
+
+import io
+import math
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from textwrap import fill
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.patheffects import withStroke
+from matplotlib.textpath import text_to_path
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+from bench.escape import figure_text
+from bench.report.data.columns import flat
+from bench.report.data.summary import Section, Summary
+from bench.report.tables.notes import small_n
+
+HALO = [withStroke(linewidth=2.2, foreground="white")]
+"""Keeps words legible that stand on lines."""
+INK, FAINT, GREY = "#222222", "#E6E6E6", "#666666"
+TEXT, SMALL, TINY = 9.0, 8.0, 7.0
+DPI = 160
+WIDTH = 7.2
+"""Inches: the width of a page's text."""
+
+
+def new_figure(summary: Summary, height: float, warned: bool = True) -> Figure:
+    """A figure of a page's width with the title of the study and, if it is to be warned of few images, the warning."""
+    figure = Figure(figsize=(WIDTH, height), dpi=DPI, layout="constrained")
+    figure.suptitle(title(summary, WIDTH), x=0.01, ha="left", fontsize=11, fontweight="bold", color=INK)
+    if warned and (note := warning(summary)):
+        figure.supxlabel(note, x=0.01, ha="left", fontsize=TINY, color=GREY)
+    return figure
+
+
+def title(summary: Summary, width: float) -> str:
+    """The title of the study for a figure, on lines that fit so many inches."""
+    return figure_text(fill(flat(summary.title, 200), int(9.5 * width)))
+
+
+def warning(summary: Summary) -> str | None:
+    """The small-N note of a figure, once for every number of images below the limit."""
+    where = "figure" if len(summary.sections) == 1 else "panel"
+    found = [note for section in summary.sections if (note := small_n(section, where))]
+    return " ".join(dict.fromkeys(found)) or None
+
+
+def wrapped(label: str, width: int = 26) -> str:
+    """A label for a figure, on lines of so many characters: it may break at spaces and beside some signs too."""
+    marked = re.sub(r"(?<=[:,])(?=[^\W\d])|(?=\[)|(?<=\w\+)(?=\w)|(?<=[a-z])(?=[A-Z])", _BREAK, label)
+    lines = fill(marked, width, break_on_hyphens=False, break_long_words=False)
+    return figure_text(lines.replace(_BREAK, "").replace(_BREAK.strip(), ""))
+
+
+_BREAK = "\N{ZERO WIDTH SPACE} "
+"""Where a label may break although it has no space."""
+
+
+def text_width(text: str, size: float, weight: str = "normal") -> float:
+    """Inches that a line takes in a size in points."""
+    font = FontProperties(size=size, weight=weight)
+    width, _, _ = text_to_path.get_text_width_height_descent(text, font, ismath=False)
+    return 1.02 * float(width) / 72  # hinting makes letters a little wider
+
+
+def plain_axes(axes: Axes) -> None:
+    """Axes without a frame, with a light grid behind the data."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(GREY)
+    axes.tick_params(labelsize=SMALL, color=GREY, labelcolor=INK)
+    axes.set_axisbelow(True)
+
+
+def panel_title(axes: Axes, section: Section, clock: str | None, width: int = 116, raised: bool = False) -> None:
+    """What a panel shows, in lines of so many characters: the protocol, and what times were measured on."""
+    text = section.label if clock is None else f"{section.label}\n{clock}"
+    wrapped = "\n".join(fill(line, width) for line in text.splitlines())
+    axes.set_title(
+        figure_text(wrapped), loc="left", fontsize=TINY, color=GREY, pad=19.0 if raised else 6.0
+    )  # above marks on the axes
+
+
+def log_axis(axes: Axes, which: str, values: Sequence[float]) -> None:
+    """A logarithmic axis around some positive values, labelled in plain numbers."""
+    low, high = min(values), max(values)
+    margin = max(0.06 * math.log(high / low), 0.05)
+    low, high = low * math.exp(-margin), high * math.exp(margin)
+    axis: Axis = axes.xaxis if which == "x" else axes.yaxis
+    (axes.set_xscale if which == "x" else axes.set_yscale)("log")
+    (axes.set_xlim if which == "x" else axes.set_ylim)(low, high)
+    axis.set_major_locator(FixedLocator(log_ticks(low, high)))
+    axis.set_minor_locator(LogLocator(subs="auto"))  # without labels, they show that the axis is logarithmic
+    axis.set_minor_formatter(NullFormatter())
+    axis.set_tick_params(which="minor", color=GREY)
+    axis.set_major_formatter(FuncFormatter(lambda value, _: plain(value)))
+    axis.grid(True, color=FAINT, linewidth=0.6)
+
+
+UP, DOWN, RIGHT = r"$\uparrow$", r"$\downarrow$", r"$\rightarrow$"
+"""Markers of what lies beyond an axis, which no line has."""
+SIGNS = {UP: "\N{UPWARDS ARROW}", DOWN: "\N{DOWNWARDS ARROW}", RIGHT: "\N{RIGHTWARDS ARROW}"}
+"""The same in words."""
+
+_DIGITS = ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7), (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9))
+"""First digits of the ticks of a decade, from few to many."""
+
+
+def plain(value: float) -> str:
+    """A number without an exponent and without trailing zeros: 0.002, 1.5, 1,000."""
+    return f"{value:,.10f}".rstrip("0").rstrip(".")
+
+
+def log_ticks(low: float, high: float) -> list[float]:
+    """Round numbers between two positive bounds, about evenly spaced on a log axis, four or more if possible."""
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for digits in _DIGITS:
+        ticks = [float(f"{digit}e{decade}") for decade in decades for digit in digits]
+        ticks = [tick for tick in ticks if low <= tick <= high]
+        if len(ticks) >= 4:
+            return ticks
+    return [float(tick) for tick in MaxNLocator(5).tick_values(low, high) if low <= tick <= high]
+
+
+def empty(axes: Axes, reason: str) -> None:
+    """A panel that says why it is empty."""
+    axes.axis("off")
+    axes.text(0.5, 0.5, reason, ha="center", va="center", fontsize=TEXT, color=GREY, transform=axes.transAxes)
+
+
+def render(figure: Figure, kind: str) -> bytes:
+    """A figure as a file of a kind ("png" or "pdf"), the same bytes for the same figure."""
+    if (layout := figure.get_layout_engine()) is not None:
+        layout.execute(figure)
+        figure.set_layout_engine(None)  # once for all its files: it takes as long as to draw one
+    buffer = io.BytesIO()
+    # fonts as TrueType, which journals ask for; without a date the bytes depend on the records only
+    metadata = {"CreationDate": None} if kind == "pdf" else {"Software": None}
+    with matplotlib.rc_context({"pdf.fonttype": 42}), _lean_fonts(kind), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from")  # a box stands for it; tables have the letter
+        figure.savefig(buffer, format=kind, dpi=DPI, metadata=metadata, facecolor="white")
+    return buffer.getvalue()
+
+
+@contextmanager
+def _lean_fonts(kind: str) -> Iterator[None]:
+    """Fonts are embedded without the tables by which text is laid out: it is, and to cut them down takes longest."""
+    if kind != "pdf":
+        yield
+        return
+    from fontTools.subset import Options  # type: ignore[import-untyped]  # half a second, which a PNG should not wait for
+
+    usual = Options._drop_tables_default
+    Options._drop_tables_default = [*usual, "GDEF", "GPOS", "GSUB"]
+    try:
+        yield
+    finally:
+        Options._drop_tables_default = usual

@@ -1,0 +1,114 @@
+"""The short form of a long table: the best at each budget of evaluations, and what ties with it."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import pandas as pd
+
+from bench.report.data.columns import BUDGETS, Row, guest, known, line
+from bench.report.data.distances import of_key
+from bench.report.data.significance import at_floor, differ
+from bench.report.data.summary import Section
+from bench.report.tables.display import ALIKE, NOTHING, Column, columns
+
+LONG = 30
+"""Rows from which on a table has a leaderboard."""
+
+NOTE = (
+    "Leaderboard: the best for as many evaluations or fewer. Ties: other samplers' best for as many, where Welch's "
+    "t-test gives p > 0.05, not corrected for many tests; what has no interval is not tested."
+)
+
+_KEPT = ("Sampler", "Grid", "Model", "Mode", "Steps", "NFE", "ms/image")
+_NAMED, _NAMED_BRIEFLY = 4, 2
+"""Samplers that are named of those that cannot be told apart."""
+
+
+@dataclass(frozen=True)
+class Leader:
+    """The best at a budget.
+
+    Attributes:
+        budget: most evaluations an image; infinite for no limit.
+        row: the best.
+        alike: the best rows of other samplers (on other grids, or with other models; not in other modes only) that do
+            not differ from it, in order; None where that cannot be tested.
+    """
+
+    budget: float
+    row: Row
+    alike: list[Row] | None
+
+
+def is_long(section: Section) -> bool:
+    """Whether a section has so many rows that its table needs a leaderboard, and what to rank them by."""
+    return len(section.rows) >= LONG and bool(_ranked(section))
+
+
+def leaders(section: Section) -> list[Leader]:
+    """The best at each of `BUDGETS` that some row needs, and without limit if some row needs more."""
+    rank, rows = section.rank, _ranked(section)
+    if rank is None:
+        return []
+    limits = [
+        high for low, high in pairwise((-1.0, *BUDGETS, math.inf)) if any(low < row["nfe"] <= high for row in rows)
+    ]
+    return [_leader([row for row in rows if row["nfe"] <= limit], limit, rank) for limit in limits]
+
+
+def _ranked(section: Section) -> list[Row]:
+    """The rows that have a place in the leaderboard; none without a distance to rank by."""
+    if section.rank is None:
+        return []
+    return [row for row in section.records if known(row[section.rank]) and known(row["nfe"])]
+
+
+def _leader(rows: list[Row], budget: float, rank: str) -> Leader:
+    best: dict[tuple[str, ...], Row] = {}
+    for row in sorted(rows, key=lambda row: float(row[rank])):
+        best.setdefault(line(row), row)
+    first, *others = best.values()
+    if not known(first[of_key(rank).ci]) and not at_floor(first, of_key(rank)):
+        return Leader(budget, first, None)
+    return Leader(budget, first, [row for row in others if differ(first, row, rank) is False])
+
+
+def leaderboard(section: Section) -> list[Column]:
+    """The table of the leaders, with the baseline below."""
+    found = leaders(section)
+    budgets = [f"≤ {each.budget:,}" if math.isfinite(each.budget) else "any" for each in found]
+    alike = [each.alike for each in found]
+    rows = [each.row for each in found]
+    for row in [row for row in section.records if row["baseline"]]:
+        rows, budgets, alike = [*rows, row], [*budgets, NOTHING], [*alike, []]
+    shown = columns(replace(section, rows=pd.DataFrame.from_records(rows, columns=list(section.rows.columns))))
+    ranked = [of_key(key).heading for key in (section.rank or "", f"{section.rank}_inf")]
+    # ties stand in their own column
+    kept = [_unmarked(each) for each in shown if each.heading in (*_KEPT, *ranked)]
+    several = section.rows["grid"].nunique() > 1
+    names = [_names(each, several, _NAMED) for each in alike]
+    brief = [_names(each, several, _NAMED_BRIEFLY) for each in alike]
+    none = [False] * len(rows)
+    return [
+        Column("Evaluations", budgets, budgets, none, number=False),
+        *kept,
+        Column("Ties", names, brief, none, number=False),
+    ]
+
+
+def _unmarked(column: Column) -> Column:
+    cells, brief = ([cell.rstrip(f" {ALIKE}") for cell in cells] for cells in (column.cells, column.brief))
+    return replace(column, cells=cells, brief=brief)
+
+
+def _names(rows: Sequence[Row] | None, several: bool, most: int) -> str:
+    if rows is None:
+        return "not tested"
+    names = []
+    for row in rows:
+        grid, clip = f" on {row['grid']}" if several else "", row["clipping"]
+        names.append(row["sampler"] + grid + (f" with {row['model']}" if guest(row) else "") + (clip and f", {clip}"))
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{', '.join(names[:most])}{more}" or NOTHING

@@ -1,0 +1,145 @@
+"""The images of one cell and what they are worth; what they cost is measured apart, in `bench.run.rounds`."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench.purity.itself import KeptSampler
+from bench.purity.unchanged import KeptFunctions, ProcessState, unchanged
+from bench.quality.images import preview_kind, preview_size, to_uint8
+from bench.run.generation import Generation
+from bench.run.resolve import Resolved
+from bench.run.score import Score
+from bench.run.session import PLAIN, Session
+from bench.run.solution import Problem, Solutions, has_solver_error
+from bench.run.trajectory import Trajectory, WrongCount
+from bench.timing.capture import Graph
+from models.networks.execution import arithmetic
+from samplers.about import About, about, declared_evaluations
+
+_FLOW_DEPENDS_ON = ("model_sha256", "architecture_sha256", "clip", "labels", "device_name", "code_sha256")
+"""And the versions of all packages: a network may be made by any of them."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What one cell gave.
+
+    Attributes:
+        columns: counts and quality, ready for the record.
+        preview: the first images, uint8 (N, C, H, W).
+    """
+
+    columns: dict[str, Any]
+    preview: Tensor
+
+
+def measure(
+    resolved: Resolved,
+    session: Session,
+    graphs: Callable[[], Graph],
+    solutions: Solutions,
+    advanced: Callable[[int], None],
+) -> Measurement:
+    """Generate and score the images of a cell; BadSamples, Impure, WrongCount and what the sampler raises go through.
+
+    What the sampler changed of what cells share is put back before anything is worked out of its images.
+
+    Args:
+        resolved: the cell.
+        session: what it runs on.
+        graphs: makes empty graphs, for modes that capture.
+        solutions: where reference solutions of the probability flow are kept.
+        advanced: told how many images are done.
+    """
+    model, sampler, name = resolved.model, resolved.sampler, resolved.cell.sampler
+    with unchanged(name, ProcessState()):  # asked before its images are made, which takes long
+        said, declared = about(name, sampler), declared_evaluations(name, sampler, resolved.levels)
+    watched = (session.weights, KeptFunctions(), KeptSampler(sampler))
+    with arithmetic(resolved.mode.precision), unchanged(name, *watched):
+        trajectory = Trajectory(session, resolved, graphs if resolved.mode.graph else None)
+        generation = Generation(trajectory, session.study.images, session.batch, fixed=resolved.mode.fixed_batch)
+        score, kept, first, wanted = Score(session, model), list[Tensor](), 0.0, preview_size(model.card.shape)
+        for samples in generation:
+            first = first or trajectory.evaluations / generation.drawn
+            pixels = to_uint8(samples, model.card.value_range)
+            if wanted > 0:
+                kept.append(pixels[:wanted].clone())
+                wanted -= len(kept[-1])
+            score.add(samples, pixels)
+            advanced(len(samples))
+        trajectory.release()
+    nfe = trajectory.evaluations / generation.drawn
+    _require_evaluations(name, nfe, declared)
+    quality, remarks = score.columns(resolved.seed)
+    quality |= _solver_error(resolved, session, solutions, score, generation.fitting.size)
+    preview = torch.cat(kept)
+    counts = {
+        "nfe": nfe,
+        "nfe_declared": declared,
+        "stochastic": said.stochastic,
+        "nfe_first_batch": first if declared is None else None,
+        "captured": trajectory.captured,
+        "generation_batch": generation.fitting.size,
+        "batch_halvings": generation.fitting.halvings,
+        "preview_count": len(preview),
+        "preview_kind": preview_kind(model.card.shape),
+    }
+    refusals = [] if trajectory.refusal is None else [trajectory.refusal]
+    remarks = [*generation.fitting.remarks("images were made"), *remarks]
+    note = "; ".join([*_remarks(resolved, said, declared, nfe), *refusals, *remarks]) or None
+    return Measurement(quality | counts | {"note": note}, preview)
+
+
+def _require_evaluations(name: str, nfe: float, declared: int | None) -> None:
+    """WrongCount for fewer evaluations than declared, or none: some images then come from those of another call.
+
+    More are no fault: the cell is charged with what it made.
+    """
+    least = 1 if declared is None else declared
+    if nfe < least:
+        raise WrongCount(
+            f"{name} made {nfe:g} evaluations an image, of which there have to be {least} or more: it keeps what the "
+            "network has said of other images, or declares what it does not make"
+        )
+
+
+def _solver_error(
+    resolved: Resolved, session: Session, solutions: Solutions, score: Score, batch: int
+) -> dict[str, Any]:
+    """The distance to the tight solution from the same noise, of a sampler for which that means anything.
+
+    The solution is that of the network in plain float32, so that what a mode adds is in the distance.
+    """
+    model, identity = resolved.model, resolved.identity
+    if not score.first or not has_solver_error(resolved.sampler, model.card.is_generator):
+        return {}
+    plain, clip = session.models[resolved.cell.model, PLAIN], identity["clip"]
+    problem = Problem(
+        identity={key: each for key, each in identity.items() if key in _FLOW_DEPENDS_ON or key.startswith("version_")},
+        denoiser=lambda numbers: session.denoiser(plain, resolved.seed, numbers, clip),
+        shape=model.card.state_shape,
+        first=resolved.levels[0],
+        last=resolved.levels[-1],
+        seed=resolved.seed,
+        count=identity["solver_images"],
+        batch=batch,
+        device=session.device,
+    )
+    with arithmetic(PLAIN.precision):
+        return dict(solutions.columns(problem, torch.cat(score.first)))
+
+
+def _remarks(resolved: Resolved, said: About, declared: int | None, nfe: float) -> list[str]:
+    """What whoever reads a cell's row must know."""
+    remarks = list[str]()
+    if declared is not None and nfe != declared:
+        remarks.append(f"the sampler declares {declared} evaluations an image, but made {nfe:g}")
+    if said.needs == "generator" and not resolved.model.card.is_generator:
+        remarks.append("a denoiser's x_0 is a posterior mean, not a sample")
+    if resolved.model.card.round_time:
+        remarks.append("the network is told the nearest whole index of every level (round_time)")
+    return remarks + ([said.caveat] if said.caveat else [])

@@ -1,0 +1,125 @@
+"""From a cell to what is run: its model, sampler and levels, and its identity, all that decides its result."""
+
+import hashlib
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bench.environment import device_name, versions
+from bench.quality.images import QUANTISER
+from bench.run.code_hash import architecture_sha256, code_sha256, extractor_code_sha256, sampler_sha256
+from bench.run.session import Session
+from bench.study.placement import place
+from bench.study.plan import Cell
+from models.denoiser import Clip
+from models.grids import GRIDS
+from models.loading.zoo import Model
+from models.networks.modes import Mode
+from models.plugins.parameters import parameters_of
+from models.schedule import Level
+from samplers import Sampler
+from samplers.about import about
+
+DYNAMIC_QUANTILE = 0.995
+"""Of an image's pixels, that dynamic thresholding keeps: the value of DPM-Solver's code and of diffusers."""
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A cell with its model, sampler and levels made.
+
+    Attributes:
+        cell: what was asked for.
+        model: with its network in the cell's mode.
+        sampler, levels: what is run.
+        identity: record columns; all that determines the result.
+    """
+
+    cell: Cell
+    model: Model
+    sampler: Sampler
+    levels: Sequence[Level]
+    identity: dict[str, Any]
+
+    @property
+    def mode(self) -> Mode:
+        """How the network is executed."""
+        return self.model.mode
+
+    @property
+    def seed(self) -> int:
+        """Of the noise and the labels."""
+        return self.cell.seed
+
+    @property
+    def clip(self) -> Clip | None:
+        """What predictions of x_0 are clamped to."""
+        return _clip(self.cell, self.model)
+
+
+def resolve(cell: Cell, session: Session) -> Resolved:
+    """Make a cell's sampler and levels; UsageError if sampler, grid and model do not fit together."""
+    model = session.model_of(cell)
+    mode = model.mode
+    sampler, levels = place(cell, model.card, session.subject.card)
+    identity = _shared(session) | {
+        "model": model.card.name,
+        "model_sha256": model.sha256,
+        "architecture_sha256": architecture_sha256(model),
+        "value_range": list(model.card.value_range),
+        "labels": _label_rule(session, model),
+        "clip": _clip(cell, model),
+        "mode": str(mode),
+        "dtype": mode.precision,
+        "channels_last": mode.channels_last,
+        "compile": mode.compile,
+        "graph": mode.graph,
+        "sampler": cell.sampler,
+        "sampler_parameters": parameters_of(sampler),
+        "family": about(cell.sampler, sampler).family,
+        "sampler_sha256": sampler_sha256(type(sampler)),
+        "grid": cell.grid,
+        "grid_parameters": parameters_of(GRIDS.make(cell.grid)),
+        "steps": cell.steps,
+        "levels_sha256": _levels_sha256(levels),
+        "seed": cell.seed,
+    }
+    return Resolved(cell, model, sampler, levels, identity)
+
+
+def _clip(cell: Cell, model: Model) -> Clip | None:
+    if cell.clip == "dynamic":
+        low, high = model.card.clip or model.card.value_range
+        return low, high, DYNAMIC_QUANTILE
+    return model.card.clip if cell.clip else None
+
+
+def _shared(session: Session) -> dict[str, Any]:
+    """What determines the results of all cells of a study alike."""
+    study = session.study
+    return {
+        "subject_sha256": session.subject.sha256,
+        "images": study.images,
+        "batch": study.batch,
+        "metrics": list(study.metrics),
+        "solver_images": min(study.solver_images, study.images) if "solver_error" in study.metrics else None,
+        "device_name": device_name(session.device),
+        **{name: version for name, version in versions().items() if name != "version_sampler-bench"},
+        **session.protocol,
+        "quantiser": QUANTISER,
+        "code_sha256": code_sha256(),
+        "extractor_code_sha256": None if session.extractor is None else extractor_code_sha256(session.extractor.module),
+    }
+
+
+def _levels_sha256(levels: Sequence[Level]) -> str:
+    """Of the numbers that are sampled at, to the last bit: whatever code or library moves them."""
+    return hashlib.sha256(b"".join(struct.pack(f"<{len(level)}d", *level) for level in levels)).hexdigest()
+
+
+def _label_rule(session: Session, model: Model) -> str | None:
+    """How the classes of images were chosen."""
+    if model.card.classes is None:
+        return None
+    return "drawn" if session.study.label is None else str(session.study.label)

@@ -1,0 +1,60 @@
+"""What a cell's images are worth: they are taken as they are generated, and only what a metric needs is kept."""
+
+from typing import cast
+
+from torch import Tensor
+
+from bench.quality.features import Rows
+from bench.quality.law import law_columns
+from bench.quality.metrics import QualityStream, Values
+from bench.quality.prefetch import SideStream
+from bench.run.session import Session
+from models.analytic import Law
+from models.loading.zoo import Model
+
+
+class Score:
+    """Takes a cell's batches and gives its quality columns.
+
+    On a GPU a batch is looked at while the next one is sampled: nothing waits for it before `columns`.
+
+    Attributes:
+        first: the first `solver_images` images as the sampler returned them, if the solver error is measured.
+    """
+
+    def __init__(self, session: Session, model: Model) -> None:
+        study = session.study
+        self._model, self._side = model, SideStream(session.device)
+        self._stream = None
+        if session.extractor is not None and session.reference is not None:
+            self._stream = QualityStream(session.extractor, session.reference, study.metrics, study.images)
+        self._samples = Rows(study.images) if "law" in study.metrics else None
+        self._wanted = study.solver_images if "solver_error" in study.metrics else 0
+        self.first = list[Tensor]()
+
+    def add(self, samples: Tensor, pixels: Tensor) -> None:
+        """Take the next batch (N, C, H, W): as the sampler returned it, and as uint8."""
+        if self._stream is not None:
+            with self._side.behind(pixels):
+                self._stream.add(pixels)
+        if self._samples is not None:
+            self._samples.add(samples)
+        if self._wanted > 0:
+            self.first.append(samples[: self._wanted].clone())  # a view would keep all of the batch
+            self._wanted -= len(self.first[-1])
+
+    def columns(self, seed: int) -> tuple[Values, list[str]]:
+        """The quality columns, and what whoever reads them must know.
+
+        Raises:
+            ArithmeticError: a metric that is not a finite number.
+        """
+        values, remarks = Values(), list[str]()
+        if self._stream is not None:
+            with self._side.behind():
+                values |= self._stream.values()
+            remarks += self._stream.remarks
+        if self._samples is not None:
+            law = cast(Law, self._model.network)  # the session has refused every other
+            values |= law_columns(law, self._samples.all(), seed)
+        return values, remarks

@@ -1,0 +1,214 @@
+"""What the cells of a study share: models, extractor, reference and device, loaded and checked before anything runs."""
+
+import statistics
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from bench.environment import pick_device
+from bench.noise.class_labels import draw_labels
+from bench.noise.stream import ImageNoise
+from bench.purity.weights import KeptWeights
+from bench.quality.extractor import Extractor
+from bench.quality.extractors import load_extractor
+from bench.quality.metrics import PARAMETERS
+from bench.quality.reference import Reference, load_reference
+from bench.study.placement import no_label, no_law
+from bench.study.plan import Cell, plan
+from bench.study.study import Study
+from bench.timing.batch_size import fastest_batch
+from bench.timing.clock import Stopwatch
+from bench.timing.memory import Halving
+from models.common.errors import UsageError
+from models.denoiser import Clip, Denoiser
+from models.loading.zoo import Model, load_model
+from models.networks.execution import arithmetic
+from models.networks.modes import Mode, parse_mode
+
+PLAIN = Mode()
+"""The mode of reference solutions: float32, nothing compiled."""
+
+_TRIAL_S = 0.5
+"""Of evaluations at each batch size that "auto" tries."""
+
+
+class Rate(NamedTuple):
+    """How fast a network is evaluated.
+
+    Attributes:
+        seconds: median of an evaluation of one image.
+        batch: images at a time: a full batch, or the largest part of one that fits into the memory.
+    """
+
+    seconds: float
+    batch: int
+
+
+@dataclass(frozen=True)
+class Session:
+    """Everything that a study's cells share.
+
+    Attributes:
+        study: what is run.
+        subject: the study's main model, in the baseline's mode.
+        models: every model that a cell is run on, the subject too, by its spelling in the study and its mode.
+        extractor, reference: what all cells are measured with, whatever their model; None where no metric needs them.
+        device: what samples.
+        batch: images generated and timed at a time.
+        given: the name or file that the study was read from, as it was typed; None: not known.
+    """
+
+    study: Study
+    subject: Model
+    models: Mapping[tuple[str, Mode], Model]
+    extractor: Extractor | None
+    reference: Reference | None
+    device: torch.device
+    batch: int
+    given: str | None = None
+
+    @classmethod
+    def load(cls, study: Study, batch: int | None = None) -> "Session":
+        """Load and check all that a study needs; UsageError names what is missing or damaged.
+
+        Args:
+            study: what is to be run.
+            batch: what "auto" stands for, where that was found out before.
+        """
+        device = pick_device(study.device)
+        if device.type == "cuda":
+            torch.cuda.set_device(device)  # events are recorded on the current device
+        if study.threads is not None:
+            torch.set_num_threads(study.threads)
+        wanted = dict.fromkeys((cell.model, parse_mode(cell.mode)) for cell in plan(study))
+        if "solver_error" in study.metrics:
+            wanted |= dict.fromkeys((name, PLAIN) for name, _ in wanted)
+        models = {(name, mode): load_model(name, device, study.changes_of(name), mode) for name, mode in wanted}
+        subject = models[study.model, parse_mode(study.modes[0])]
+        _check_fit(study, {name: model for (name, _), model in models.items()})
+        extractor, reference = None, None
+        if study.needs_features:
+            extractor = load_extractor(study.extractor, subject, device)
+            extractor.check(study.metrics, subject.card.shape)
+            reference = load_reference(study.reference, extractor, study.metrics)
+        given = study.batch if isinstance(study.batch, int) else batch
+        session = cls(study, subject, models, extractor, reference, device, min(given or 1, study.images))
+        if given is not None:
+            return session
+        return replace(
+            session,
+            batch=fastest_batch(partial(session.seconds_an_evaluation, session.plainest, _TRIAL_S), study.images),
+        )
+
+    @property
+    def plainest(self) -> Model:
+        """The subject, or another model if that needs no compilation, which takes long and is measured elsewhere."""
+        plain = [model for model in self.models.values() if not model.mode.compile]
+        return self.subject if self.subject in plain or not plain else plain[0]
+
+    def model_of(self, cell: Cell) -> Model:
+        """The model of a cell, in its mode."""
+        return self.models[cell.model, parse_mode(cell.mode)]
+
+    @cached_property
+    def weights(self) -> KeptWeights:
+        """All networks as they are when this is first asked for: before anything is sampled.
+
+        What they change themselves when they are evaluated is not looked at: no sampler is to be accused of it.
+        """
+        networks: dict[str, object] = {"the extractor": self.extractor}
+        for (name, mode), each in self.models.items():
+            networks[f"{name} in {mode}"] = {"network": each.network, "schedule": each.schedule}
+        return KeptWeights.settled(networks, self._try)
+
+    def _try(self) -> None:
+        """Evaluate each network that is not compiled, which takes long, at two levels and batches."""
+        for model in self.models.values():
+            for batch, t in ((1, 0.5), (2, 0.4)) if not model.mode.compile else ():
+                # what it raises here its cells will raise, too
+                with torch.inference_mode(), arithmetic(model.mode.precision), suppress(Exception):
+                    self._evaluation(model, batch, t)()
+
+    @property
+    def protocol(self) -> dict[str, Any]:
+        """Record columns: what quality is measured with; all None where no metric needs it."""
+        if self.extractor is None or self.reference is None:
+            return dict.fromkeys(
+                (
+                    "extractor",
+                    "extractor_sha256",
+                    "reference",
+                    "reference_sha256",
+                    "reference_count",
+                    "reference_features",
+                )
+            )
+        return {**self.extractor.columns, **self.reference.columns, **PARAMETERS}
+
+    def denoiser(self, model: Model, seed: int, numbers: Tensor, clip: Clip | None) -> Denoiser:
+        """A model as samplers see it, for images (N,) of a seed."""
+        labels = self.labels(model, seed, numbers)
+        return Denoiser(model.network, model.card.parametrisation, model.schedule, clip, labels)
+
+    def labels(self, model: Model, seed: int, numbers: Tensor) -> Tensor | None:
+        """The classes of images of a seed, (N,) int64; None for a model without classes."""
+        if model.card.classes is None:
+            return None
+        if self.study.label is None:
+            return draw_labels(seed, numbers, model.card.classes)
+        return torch.full_like(numbers, self.study.label)
+
+    def warm_up(self, seconds: float = 3.0) -> None:
+        """Bring the process to the state that it stays in, so that the first cell is measured like all others.
+
+        glibc gives every block above a threshold back to the system when it is freed, so that a network's activations
+        cost page faults in each evaluation (10 % of its time on the digits), until one larger block has been freed:
+        its size, at most 32 MiB, is the new threshold. Else the first metrics would do it, after the first cell.
+
+        Noise is drawn once, so that what Triton sets in the process where it compiles a kernel is no sampler's doing.
+        """
+        torch.ones(31 * 2**20, dtype=torch.uint8)
+        like = torch.empty((1, *self.subject.card.state_shape), device=self.device)
+        ImageNoise(0, torch.arange(1, device=self.device))(like)
+        if not self.plainest.mode.compile:
+            self.rate(self.plainest, seconds)
+
+    def rate(self, model: Model, seconds: float) -> Rate:
+        """How fast a network is evaluated in so many seconds of full batches, halved where they do not fit."""
+        fitting = Halving(self.batch)
+        return Rate(fitting(partial(self.seconds_an_evaluation, model, seconds)), fitting.size)
+
+    def seconds_an_evaluation(self, model: Model, seconds: float, batch: int) -> float:
+        """Median time of a network evaluation of one image, in batches of this size, from so many seconds of them."""
+        stopwatch, times = Stopwatch(self.device), list[float]()
+        with torch.inference_mode(), arithmetic(model.mode.precision):
+            evaluate = self._evaluation(model, batch)
+            while sum(times) < seconds or len(times) < 2:
+                times.append(stopwatch.seconds(evaluate))
+        return statistics.median(times[1:]) / batch  # the first makes its choice of kernels
+
+    def first_evaluation_s(self, model: Model, batch: int) -> float:
+        """Time of the next network evaluation of a batch: the first one of a compiled network compiles it."""
+        with torch.inference_mode(), arithmetic(model.mode.precision):
+            return Stopwatch(self.device).seconds(self._evaluation(model, batch))
+
+    def _evaluation(self, model: Model, batch: int, t: float = 0.5) -> Callable[[], Tensor]:
+        """One evaluation of a batch at a time."""
+        denoiser = self.denoiser(model, 0, torch.arange(batch, device=self.device), None)
+        state = torch.zeros((batch, *model.card.state_shape), device=self.device)
+        level = model.schedule.level(t)
+        return lambda: denoiser(state, level).x0
+
+
+def _check_fit(study: Study, models: Mapping[str, Model]) -> None:
+    """UsageError for metrics or labels that do not go with the models."""
+    for name, model in models.items():
+        if "law" in study.metrics and (why := no_law(name, model.card)) is not None:
+            raise UsageError(why)
+        if study.label is not None and (why := no_label(study.label, name, model.card)) is not None:
+            raise UsageError(f"label = {study.label}: {why}")

@@ -1,0 +1,193 @@
+"""A cell's complete `sample` call: on image numbers, eager or replayed from a graph, with its evaluations counted."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from bench.noise.stream import ImageNoise
+from bench.purity.evaluation import steady
+from bench.run.resolve import Resolved
+from bench.run.session import Session
+from bench.timing.capture import Captured, Graph, NotCapturable, no_synchronisation
+from bench.timing.clock import TimedNetwork
+from models.denoiser import Denoiser
+from models.networks.network import counted
+from models.schedule import Level
+from samplers import Noise
+
+_ALIKE = 1e-3
+"""Root mean square distance up to which images of a graph and of a plain call are the same, in units of the value
+range: kernels may be chosen otherwise in a graph, but an image of other noise is a hundred times as far away."""
+
+
+class WrongCount(RuntimeError):
+    """Calls evaluate the network less or more often than they have to."""
+
+
+class WrongNoise(RuntimeError):
+    """A sampler draws noise and says that it does not."""
+
+
+class Start(NamedTuple):
+    """What images are made from.
+
+    Attributes:
+        numbers: (N,) int64, of the images.
+        x: (N, C, H, W), the state at the first level.
+        labels: (N,) int64; None for a model without classes.
+    """
+
+    numbers: Tensor
+    x: Tensor
+    labels: Tensor | None = None
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """Those there are."""
+        return (self.numbers, self.x) if self.labels is None else (self.numbers, self.x, self.labels)
+
+
+class Trajectory:
+    """The `sample` call of a cell.
+
+    Args:
+        session: the device, and the labels of class-conditional models.
+        resolved: the cell.
+        graph: makes an empty graph, for a mode that captures; None: every call is eager.
+        clocked: whether the time inside the network is taken.
+
+    Attributes:
+        network: takes the time inside the network, of eager calls; None if that is not wanted.
+        evaluations: images evaluated so far by calls, replayed ones included.
+        captured: whether calls are replays; None: no capture was asked for.
+        refusal: why there is none although it was asked for.
+    """
+
+    def __init__(
+        self, session: Session, resolved: Resolved, graph: Callable[[], Graph] | None, *, clocked: bool = False
+    ) -> None:
+        self._session, self._resolved, self._graph = session, resolved, graph
+        self._replayed: Captured | None = None
+        self._in_last_sample = self._in_capture = 0
+        self.network = TimedNetwork(resolved.model.network, session.device) if clocked else None
+        self.evaluations = 0
+        self.captured: bool | None = None
+        self.refusal: str | None = None
+
+    @property
+    def device(self) -> torch.device:
+        """Where images are made."""
+        return self._session.device
+
+    @property
+    def sampler(self) -> str:
+        """What is sampled with, as the study calls it."""
+        return self._resolved.cell.sampler
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(C, H, W) of an image."""
+        return self._resolved.model.card.shape
+
+    def start(self, numbers: Tensor) -> Start:
+        """Where images of these numbers (N,) start from, on the device."""
+        model, levels = self._resolved.model, self._resolved.levels
+        numbers = numbers.to(self._session.device)
+        like = torch.empty((len(numbers), *model.card.state_shape), device=self._session.device)
+        x = ImageNoise(self._resolved.seed, numbers)(like) * model.schedule.prior_std(levels[0])
+        return Start(numbers, x, self._session.labels(model, self._resolved.seed, numbers))
+
+    def __call__(self, start: Start) -> Tensor:
+        """The images, (N, C, H, W) in the network's value range, as the sampler returned them."""
+        if self._replayed is not None:
+            self.evaluations += self._in_capture
+            return self._replayed(*start.tensors)
+        result = self._sample(start)
+        self.evaluations += self._in_last_sample
+        return result
+
+    def compile(self, batch: int) -> None:
+        """Have the network compiled for batches of this size, if it is compiled at all.
+
+        Outside of any sampler's call: what compiling changes in the process is no sampler's doing.
+        """
+        if self._resolved.mode.compile:
+            self._session.first_evaluation_s(self._resolved.model, batch)
+
+    def prepare(self, numbers: Tensor) -> None:
+        """Make ready to time batches of this size: allocations, choices of kernels, and the capture if there is one."""
+        if self._graph is None:
+            self._warm_up(self.start(numbers))
+        else:
+            self.capture(numbers)
+
+    def capture(self, numbers: Tensor) -> None:
+        """Capture batches of this size, if a capture is asked for.
+
+        Before it a plain call shows that nothing in it makes the host wait, and after it other images show that the
+        graph gives what a plain call gives.
+        """
+        self._replayed = None
+        if self._graph is None:
+            return
+        start = self.start(numbers)
+        self._warm_up(start)
+        try:
+            with no_synchronisation(self._session.device):
+                self._sample(start)
+            captured = Captured(self._captured_sample, start.tensors, self._graph())
+            self._in_capture = self._in_last_sample  # what is evaluated in every replay
+            self._replayed = self._verified(captured, numbers)
+        except NotCapturable as refusal:
+            self.refusal = f"could not be captured in a graph, so that it ran eagerly: {refusal}"
+        self.captured = self._replayed is not None
+
+    def _warm_up(self, start: Start) -> None:
+        """A call of at most two steps."""
+        levels = self._resolved.levels
+        whole = len(levels) <= 2 or self._resolved.sampler.places_steps  # which may not be able to place two
+        self._sample(start, levels=None if whole else [*levels[:2], levels[-1]])
+
+    def release(self) -> None:
+        """Give back the memory of the graph."""
+        self._replayed = None
+
+    def _verified(self, captured: Captured, numbers: Tensor) -> Captured:
+        """The graph, if other images come out of it as they do of a plain call."""
+        other = self.start(numbers + len(numbers))
+        expected = self._sample(other)
+        low, high = self._resolved.model.card.value_range
+        distance = float((captured(*other.tensors) - expected).square().mean().sqrt()) / (high - low)
+        if not distance < _ALIKE:
+            raise NotCapturable(
+                f"replayed images are {distance:.2g} of the value range away from those of a plain call"
+            )
+        if self._in_capture != self._in_last_sample:
+            raise NotCapturable(
+                f"{self._in_capture} images were evaluated in the capture, {self._in_last_sample} in a plain call"
+            )
+        return captured
+
+    def _captured_sample(self, *tensors: Tensor) -> Tensor:
+        """As a graph takes it: no clock inside, whose events could not be read."""
+        return self._sample(Start(*tensors), clocked=False)
+
+    def _sample(self, start: Start, levels: Sequence[Level] | None = None, *, clocked: bool = True) -> Tensor:
+        cell = self._resolved
+        card, clip = cell.model.card, cell.clip
+        plain = steady(cell.model.network, self.sampler)  # which costs time, as a clock does
+        evaluate = self.network if clocked and self.network is not None else plain
+        network, evaluated = counted(evaluate, card.state_shape)
+        model = Denoiser(network, card.parametrisation, cell.model.schedule, clip, start.labels)
+        noise: Noise = self._no_noise
+        if cell.sampler.stochastic:
+            noise = ImageNoise(cell.seed, start.numbers, first=1)  # draw 0 is the state that it starts from
+        result = cell.sampler.sample(model, start.x, list(levels or cell.levels), noise)  # a list of its own
+        self._in_last_sample = evaluated()
+        return result
+
+    def _no_noise(self, like: Tensor) -> Tensor:
+        """What a deterministic sampler is given: the error from the exact flow means something of those alone."""
+        raise WrongNoise(f"{self.sampler} says that it is not stochastic, but draws noise")

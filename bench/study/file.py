@@ -1,0 +1,276 @@
+"""Reads studies: a TOML file, and what the command line says instead of it. All errors of a study are told at once."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
+
+from bench.study.study import (
+    Baseline,
+    Batch,
+    Block,
+    ExtractorChoice,
+    GridSpec,
+    Images,
+    Modes,
+    Published,
+    SamplerSpec,
+    Seed,
+    Steps,
+    Study,
+    Threads,
+    Timing,
+    Words,
+)
+from bench.study.validation import Content, misfits
+from models.cards.card import Changes
+from models.cards.schedule_cards import Strict
+from models.common.errors import UsageError
+from models.common.explain import Fault, Place, faults, in_order, shown
+from models.common.files import expanded, parse_toml
+from models.networks.modes import Precision, parse_mode
+from models.plugins.registry import split_outside_brackets, unknown
+from samplers import SAMPLERS
+
+STUDIES = Path(__file__).parents[1] / "studies"
+
+
+class Overrides(BaseModel):
+    """What the command line says, which wins over the file; checked with it. None leaves the study's value."""
+
+    samplers: str | list[str] | None = None
+    grids: str | list[str] | None = None
+    steps: list[int] | None = None
+    evaluations: list[int] | None = None
+    images: int | None = None
+    batch: int | str | None = None
+    seed: int | None = None
+    device: str | None = None
+    threads: int | None = None
+    modes: str | list[str] | None = None
+    precision: str | None = None
+    model: str | None = None
+
+
+def _listed(given: object) -> object:
+    return split_outside_brackets(given) if isinstance(given, str) else given
+
+
+_Listed = BeforeValidator(_listed)
+"""Text that is separated by commas, too."""
+
+
+class _Options(Strict):
+    """What of `Overrides` can be used."""
+
+    samplers: Annotated[list[SamplerSpec], Field(min_length=1), _Listed] | None = None
+    grids: Annotated[list[GridSpec], Field(min_length=1), _Listed] | None = None
+    steps: Annotated[list[Steps], Field(min_length=1)] | None = None
+    evaluations: Annotated[list[Steps], Field(min_length=1)] | None = None
+    images: Images | None = None
+    batch: Batch | None = None
+    seed: Seed | None = None
+    device: Words | None = None
+    threads: Threads | None = None
+    modes: Annotated[Modes, _Listed] | None = None
+    precision: Precision | None = None
+    model: Words | None = None
+
+    @model_validator(mode="after")
+    def _steps_or_evaluations(self) -> "_Options":
+        if self.steps is not None and self.evaluations is not None:
+            raise ValueError("expected either these or --evaluations")
+        return self
+
+    @property
+    def other_cells(self) -> bool:
+        """Whether samplers, grids or numbers of steps are not the file's."""
+        return any(value is not None for value in (self.samplers, self.grids, self.steps, self.evaluations))
+
+
+def study_names() -> list[str]:
+    """Names of the studies that ship."""
+    return sorted(path.stem for path in STUDIES.glob("*.toml"))
+
+
+def load_study(name_or_path: str, overrides: Overrides | None = None, *, complete: bool = False) -> Study:
+    """Read a study, apply the overrides and check it.
+
+    Args:
+        name_or_path: of a study that ships, or a TOML file.
+        overrides: what is to hold instead.
+        complete: whether its models have to be there, and everything is checked that their cards can tell.
+
+    Raises:
+        UsageError: no such study, or not TOML; or all that is wrong with it, a line each, in the order of the file:
+            unknown keys, wrong types or ranges, unknown samplers or grids, and what does not fit together.
+    """
+    if name_or_path in study_names():
+        path = STUDIES / f"{name_or_path}.toml"
+    else:
+        path = expanded(name_or_path)
+        if path.suffix != ".toml":
+            raise unknown("study", name_or_path, study_names())
+    try:
+        content = path.read_bytes()
+    except (FileNotFoundError, ValueError):  # nothing can be called so
+        raise UsageError(
+            f"no study file {shown(name_or_path)}; expected a TOML file or one of: {', '.join(study_names())}"
+        ) from None
+    except OSError as error:
+        raise UsageError(f"cannot read the study {shown(name_or_path)}: {error.strerror}") from None
+    return parse_study(content, name_or_path, overrides, complete=complete)
+
+
+def parse_study(text: str | bytes, origin: str, overrides: Overrides | None = None, *, complete: bool = False) -> Study:
+    """A study from TOML; `origin` names it in errors. See `load_study`."""
+    named = f"study {shown(origin)}"
+    content = parse_toml(text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text, named)
+    wrong, options = _faults(content), _Options()
+    said = {} if overrides is None else overrides.model_dump(exclude_none=True)
+    try:
+        options, unusable = _Options.model_validate(said), list[Fault]()
+    except ValidationError as error:
+        unusable = [replace(fault, place=(f"--{(*fault.place, 'steps')[0]}",)) for fault in faults(error)]
+    if not wrong and not unusable:
+        return _checked(named, content, options, complete)
+    replaced = {(key,) for key in ("block" if key in _OF_BLOCKS else key for key in said)}
+    known = Content(content, frozenset({fault.place for fault in wrong} | replaced))
+    others = [fault for fault in misfits(known, complete=complete) if fault.place[:1] not in replaced]
+    raise _error(named, in_order([*wrong, *others], content), unusable)
+
+
+_OF_BLOCKS = ("samplers", "grids", "steps", "evaluations")
+_TABLES: dict[str, type[BaseModel]] = {
+    "block": Block,
+    "timing": Timing,
+    "baseline": Baseline,
+    "published": Published,
+    "extractor": ExtractorChoice,
+    "checkpoint": Changes,
+}
+_MOVED = {
+    "repeats": "Instead of `repeats = 10` write `timing = { repeats = 10 }`",
+    "precision": 'Instead of `precision = "bf16"` write `modes = ["bf16"]`',
+}
+"""Keys that studies had before, and what says the same now."""
+
+_EXAMPLES = {"baseline": 'baseline = { sampler = "ddpm", grid = "trailing", steps = 1000 }'}
+"""Of tables whose form a name does not tell."""
+
+
+def _faults(content: dict[str, Any]) -> list[Fault]:
+    """What is wrong with the keys of a study, each by itself."""
+    try:
+        Study.model_validate(content)
+    except ValidationError as error:
+        return [_of_key(fault) for fault in faults(error, content)]
+    return []
+
+
+def _of_key(fault: Fault) -> Fault:
+    """A fault of a key, with the keys that there are if it is none, or is not there."""
+    keys = [step for step in fault.place if isinstance(step, str)]
+    table = _TABLES.get(keys[-2]) if len(keys) > 1 else Study
+    if fault.kind == "missing":
+        example = _EXAMPLES.get(keys[0])
+        return replace(fault, text=f"is missing; write for example `{example}`" if example else "is missing")
+    if fault.kind != "extra_forbidden" or table is None:
+        return fault
+    if len(keys) == 1 and keys[0] in _MOVED:
+        return replace(fault, text=f"no key of a study any more. {_MOVED[keys[0]]}")
+    return replace(fault, text=str(unknown("key", keys[-1], table.model_fields)))
+
+
+def _checked(named: str, content: dict[str, Any], options: _Options, complete: bool) -> Study:
+    """A study whose keys are right by themselves, with what the command line says instead."""
+    study = Study.model_validate(content)
+    told, sources = _overridden(study, options)
+    study = Study.model_validate(told)
+    in_file, by_option = list[Fault](), list[Fault]()
+    for fault in misfits(Content(told, frozenset()), complete=complete):
+        option = _option_of(fault.place, options)
+        if option is not None:
+            by_option.append(replace(fault, place=(option,)))
+        else:
+            in_file.append(replace(fault, place=_in_file(fault.place, sources)))
+    if in_file or by_option:
+        raise _error(named, in_order(in_file, content), by_option)
+    return study
+
+
+def _option_of(place: Place, options: _Options) -> str | None:
+    """The option that what stands at a place of an overridden study comes from; None: it is the file's."""
+    in_block = place[0] == "block" and len(place) > 2
+    key = str(place[2] if in_block else place[0])
+    names = {"seeds": ("seed",), "modes": ("modes", "precision")}.get(key, (key,))
+    if in_block and key == "model":
+        return None
+    given = [name for name in names if getattr(options, name, None) is not None]
+    return f"--{given[0]}" if given else None
+
+
+def _in_file(place: Place, sources: list[int]) -> Place:
+    """The place in the file of what was not overridden: blocks may be others than the file's."""
+    return (place[0], sources[int(place[1])], *place[2:]) if place[0] == "block" else place
+
+
+def _error(named: str, in_file: list[Fault], by_option: list[Fault]) -> UsageError:
+    """All that is wrong, a line each; an option names itself."""
+    lines = list(dict.fromkeys(map(str, [*in_file, *by_option])))
+    of = f"{named}: " if in_file else ""
+    return UsageError(of + lines[0] if len(lines) == 1 else f"{of}{len(lines)} errors\n  " + "\n  ".join(lines))
+
+
+def _overridden(study: Study, options: _Options) -> tuple[dict[str, Any], list[int]]:
+    """The content of a study with what the command line says, and the numbers of the blocks that its blocks were."""
+    content = study.model_dump(exclude_none=True)
+    for key in ("images", "batch", "device", "threads", "model", "modes"):
+        value = getattr(options, key)
+        if value is not None:
+            content[key] = value
+    if options.model is not None:
+        content.pop("checkpoint", None)  # which is about the file's own model
+    if options.seed is not None:
+        content["seeds"] = [options.seed]
+    if options.precision is not None:
+        content["modes"] = [_with_precision(mode, options.precision) for mode in content["modes"]]
+    sources = list(range(len(study.block)))
+    if options.samplers is not None:
+        sources = [_block_for(study, sampler) for sampler in options.samplers]
+    blocks = [study.block[n].model_dump(exclude_none=True) for n in sources]
+    for n, sampler in enumerate(options.samplers or ()):
+        blocks[n]["samplers"] = [sampler]
+    content["block"] = [_overridden_block(block, options) for block in blocks]
+    return content, sources
+
+
+def _overridden_block(block: dict[str, Any], options: _Options) -> dict[str, Any]:
+    if options.steps is not None or options.evaluations is not None:
+        block |= {"steps": options.steps, "evaluations": options.evaluations}
+    if options.grids is not None:
+        block["grids"] = options.grids
+    if options.seed is not None:
+        block.pop("seeds", None)
+    if options.modes is not None:
+        block.pop("modes", None)
+    if options.precision is not None and "modes" in block:
+        block["modes"] = [_with_precision(mode, options.precision) for mode in block["modes"]]
+    if options.other_cells:
+        block.pop("published", None)  # which is about the cells as the file has them
+    return {key: value for key, value in block.items() if value is not None}
+
+
+def _with_precision(mode: str, precision: Precision) -> str:
+    return str(replace(parse_mode(mode), precision=precision))
+
+
+def _block_for(study: Study, sampler: str) -> int:
+    """The block that a sampler of the command line is run like: the one that has it, else the main model's first."""
+    wanted = SAMPLERS.make(sampler)
+    made = [[SAMPLERS.make(each) for each in block.samplers] for block in study.block]
+    same = [n for n, each in enumerate(made) if wanted in each]
+    alike = [n for n, each in enumerate(made) if type(wanted) in map(type, each)]
+    main = [n for n, block in enumerate(study.block) if block.model is None]
+    return (same or alike or main or [0])[0]

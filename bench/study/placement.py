@@ -1,0 +1,118 @@
+"""Whether a cell's sampler, grid and model fit together, told from the model's card alone, and where its grid ends."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+from bench.study.plan import Cell, built
+from models.cards.card import Card
+from models.cards.schedule_cards import DISCRETE, ScheduleCard
+from models.common.errors import UsageError
+from models.grids import GRIDS
+from models.plugins.foreign import foreign
+from models.schedule import Level
+from samplers import SAMPLERS, Sampler
+
+
+def place(cell: Cell, card: Card, main: Card) -> tuple[Sampler, list[Level]]:
+    """A cell's sampler, and its levels on the schedule of its model.
+
+    Args:
+        cell: what is to be measured.
+        card: of the cell's model.
+        main: of the study's model, whose extractor and reference measure all cells.
+
+    Raises:
+        UsageError: images of another shape than the main model's, a sampler that needs another kind of model, or a
+            grid that cannot be placed on the model's schedule or starts where the sampler cannot.
+    """
+    sampler = SAMPLERS.make(cell.sampler)
+    try:
+        if (why := other_shape(card, main) or misfit(cell.sampler, sampler, card)) is not None:
+            raise UsageError(why)
+        levels = levels_on(card.schedule, cell.grid, cell.steps)
+        if (why := bad_start(cell.sampler, sampler, levels)) is not None:
+            raise UsageError(why)
+    except UsageError as error:
+        raise UsageError(f"{cell}: {error}") from None
+    return sampler, list(levels)
+
+
+def other_shape(card: Card, main: Card) -> str | None:
+    """Why a model cannot be measured beside a study's main one; None if it can."""
+    if card.shape == main.shape:
+        return None
+    return (
+        f"images of model {card.name!r} have shape {card.shape}, those of the study's model {main.name!r} "
+        f"{main.shape}; the two cannot be measured by one reference. Give each a study of its own, or name the "
+        "samplers of the study's own model: --samplers ..."
+    )
+
+
+def misfit(spec: str, sampler: Sampler, card: Card) -> str | None:
+    """Why a sampler, named by a specification, cannot sample a model; None if it can."""
+    if card.is_generator and sampler.needs == "denoiser":
+        return (
+            f"{spec} needs a denoiser, but model {card.name!r} is a generator, which has no noise levels to walk down; "
+            "sample it with one-step"
+        )
+    if sampler.takes_betas and card.schedule.kind not in DISCRETE:
+        return (
+            f"{spec} needs betas, so a discrete variance-preserving schedule; that of model {card.name!r} is of kind "
+            f"{card.schedule.kind!r}, which has none. Leave this sampler out"
+        )
+    return None
+
+
+def bad_start(spec: str, sampler: Sampler, levels: Sequence[Level]) -> str | None:
+    """Why a sampler, named by a specification, cannot start at the first of some levels; None if it can."""
+    if levels[0].alpha > 0.0 or sampler.starts_at_noise or sampler.places_steps:
+        return None
+    return (
+        f"the grid starts at t = {levels[0].t:g}, where alpha is 0 and log(alpha / sigma) is -inf; {spec} cannot start "
+        "there. Leave out the grid's t_start, or give one below, such as t_start=0.99"
+    )
+
+
+def no_law(name: str, card: Card) -> str | None:
+    """Why distances to the law of a model cannot be measured; None if they can."""
+    if card.is_exact:
+        return None
+    return (
+        f"metric 'law' is the distance to a law that is known exactly, but model {name!r} is a trained network; leave "
+        "'law' out of the study's metrics, or use an exact model such as digits-oracle"
+    )
+
+
+def no_label(label: int, name: str, card: Card) -> str | None:
+    """Why a model has no such class; None if it has."""
+    if card.classes is not None and label < card.classes:
+        return None
+    what = "has no classes" if card.classes is None else f"has the classes 0 ... {card.classes - 1}"
+    return f"model {name!r} {what}"
+
+
+@lru_cache(maxsize=4096)
+def levels_on(schedule: ScheduleCard, grid: str, steps: int) -> tuple[Level, ...]:
+    """The levels of a grid, made once for all cells that walk them, which differ in sampler, seed or mode.
+
+    Raises:
+        UsageError: the grid cannot be placed on the schedule; TooManySteps: in so many steps.
+    """
+    with foreign(f"grid {grid!r}"):
+        return tuple(GRIDS.make(grid)(built(schedule), steps))
+
+
+def grid_ends(sampler: Sampler, levels: Sequence[Level]) -> dict[str, float | bool | None]:
+    """Record columns: sigma / alpha of the first and of the last noisy level, and whether a step to clean data follows.
+
+    None where sigma / alpha is infinite; all None for a sampler that places its steps itself.
+    """
+    if sampler.places_steps:
+        return dict.fromkeys(("sigma_start", "sigma_end", "final_denoising"))
+    clean = levels[-1].is_clean
+    last = levels[-2] if clean else levels[-1]
+    return {"sigma_start": _ratio(levels[0]), "sigma_end": _ratio(last), "final_denoising": clean}
+
+
+def _ratio(level: Level) -> float | None:
+    return level.sigma / level.alpha if level.alpha > 0.0 else None

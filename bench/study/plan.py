@@ -1,0 +1,186 @@
+"""From a study to its cells: here, and only here, the product is taken."""
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import product
+
+from bench.study.study import Block, Clipping, Study
+from models.cards.schedule_cards import ScheduleCard
+from models.common.errors import UsageError
+from models.grids import GRIDS, Grid, TooManySteps
+from models.loading.description import describe_model
+from models.networks.modes import Mode
+from models.schedule import Level, Schedule
+from samplers import SAMPLERS, Sampler, registry
+from samplers.about import declared_evaluations
+
+_USUAL = str(Mode())
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One row to be measured: a sampler on a grid of some steps, with one seed.
+
+    Attributes:
+        model: as the study spells it.
+        main: whether that is the study's main model.
+        clip: whether predictions of x_0 are clamped, as `bench.study.study` has it.
+        mode: how the network is executed, as `models.networks.modes` spells it.
+    """
+
+    sampler: str
+    grid: str
+    steps: int
+    seed: int
+    model: str
+    main: bool = True
+    clip: Clipping = True
+    mode: str = _USUAL
+
+    def __str__(self) -> str:
+        return f"{self.words}, seed {self.seed}"
+
+    @property
+    def words(self) -> str:
+        """What is timed: all but the seed."""
+        model = "" if self.main else f"{self.model}: "
+        mode = "" if self.mode == _USUAL else f", {self.mode}"
+        return f"{model}{self.sampler} on {self.grid}, {self.steps} step{'s' * (self.steps != 1)}{mode}"
+
+    @property
+    def setting(self) -> "Cell":
+        """The same for all seeds: what is timed."""
+        return replace(self, seed=0)
+
+
+class BudgetTooSmall(UsageError):
+    """A sampler takes more evaluations in a single step than it may."""
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """A published value, and the cell that is to reproduce it; see `bench.study.study.Published`."""
+
+    cell: Cell
+    column: str
+    value: float
+    tolerance: float
+    images: int
+    source: str
+    open_points: tuple[str, ...]
+
+
+def plan(study: Study) -> list[Cell]:
+    """The cells of a study, the baseline's first, each once, in canonical spelling.
+
+    Raises:
+        UsageError: a block with budgets whose samplers, grids and model do not fit together.
+    """
+    base = study.baseline
+    first = study.modes[0]
+    cells = [_cell(base.sampler, base.grid, base.steps, seed, study, study.model, first) for seed in study.seeds]
+    cells += [cell for block in study.block for cell, _ in _product(study, block)]
+    return list(dict.fromkeys(cells))
+
+
+def expectations(study: Study) -> list[Expectation]:
+    """What has been published about a study's cells."""
+    found = []
+    for block in study.block:
+        if (known := block.published) is not None:
+            for cell, n in _product(study, block):
+                words = (known.source, tuple(known.open_points))
+                found.append(Expectation(cell, known.column, known.values[n], known.tolerance, known.images, *words))
+    return found
+
+
+def _product(study: Study, block: Block) -> Iterator[tuple[Cell, int]]:
+    """A block's cells, each with the position of its steps or evaluations in the block."""
+    seeds = study.seeds if block.seeds is None else block.seeds
+    modes = study.modes if block.modes is None else block.modes
+    model = study.model if block.model is None else block.model
+    schedule = _schedule(study, model) if block.steps is None else None
+    for sampler, grid in product(block.samplers, block.grids):
+        for (n, steps), mode, seed in product(enumerate(_steps(block, sampler, grid, schedule)), modes, seeds):
+            yield _cell(sampler, grid, steps, seed, study, model, mode, block.clip), n
+
+
+def _schedule(study: Study, model: str) -> Schedule:
+    """A model's schedule: as the study states it, else from its files, which may have to be fetched."""
+    changes = study.changes_of(model)
+    if changes is not None and changes.schedule is not None:
+        return built(changes.schedule)
+    return built(describe_model(model, changes).schedule)
+
+
+@lru_cache(maxsize=64)
+def built(schedule: ScheduleCard) -> Schedule:
+    """The schedule that a card describes, the same object for equal cards."""
+    return schedule.build()
+
+
+def _steps(block: Block, sampler: str, grid: str, schedule: Schedule | None) -> list[int]:
+    """A block's numbers of steps, or those that its budgets allow on a schedule."""
+    if schedule is None:
+        return block.steps or []
+    made, placed = SAMPLERS.make(sampler), GRIDS.make(grid)
+    return [most_steps(made, placed, schedule, budget) for budget in block.evaluations or ()]
+
+
+def most_steps(sampler: Sampler, grid: Grid, schedule: Schedule, budget: int) -> int:
+    """The most steps on a grid whose declared evaluations an image stay within a budget.
+
+    Raises:
+        BudgetTooSmall: one step takes more.
+        UsageError: the sampler does not declare its evaluations, or the grid cannot be placed on the schedule at all.
+    """
+    spec, on = SAMPLERS.spec_of(sampler), GRIDS.spec_of(grid)
+    return _most_steps(type(sampler), spec, type(grid), on, schedule, budget)
+
+
+@lru_cache(maxsize=4096)
+def _most_steps(sampler: type, spec: str, grid: type, on: str, schedule: Schedule, budget: int) -> int:
+    """Of classes by their specifications: a study is checked before it is planned, and each asks for the same."""
+    made = SAMPLERS.make(spec)
+
+    def evaluations(steps: int) -> int:
+        try:
+            levels = list(_levels(grid, on, schedule, steps))
+        except TooManySteps:
+            if steps == 1:
+                raise
+            return budget + 1
+        declared = declared_evaluations(spec, made, levels)
+        if declared is None:
+            raise UsageError(f"{spec} cannot say its evaluations before; give its block steps")
+        return declared
+
+    with registry.around(spec):
+        found = bisect_right(range(1, budget + 1), budget, key=evaluations)
+    if found == 0:
+        raise BudgetTooSmall(f"{spec} takes more than {budget} evaluations in a single step")
+    return found
+
+
+@lru_cache(maxsize=4096)
+def _levels(grid: type, spec: str, schedule: Schedule, steps: int) -> tuple[Level, ...]:
+    """The levels of a grid, made once for all samplers and budgets that are tried on it."""
+    return tuple(GRIDS.make(spec)(schedule, steps))
+
+
+def _cell(
+    sampler: str, grid: str, steps: int, seed: int, study: Study, model: str, mode: str, clip: Clipping | None = None
+) -> Cell:
+    made, placed = SAMPLERS.make(sampler), GRIDS.spec_of(GRIDS.make(grid))
+    return Cell(
+        SAMPLERS.spec_of(made),
+        "native" if made.places_steps else placed,
+        steps,
+        seed,
+        model,
+        main=model == study.model,
+        clip=study.clip if clip is None else clip,
+        mode=mode,
+    )

@@ -1,0 +1,292 @@
+"""Studies: what is compared, as a TOML file says it. `bench.study.file` reads one, `bench.study.plan` takes its
+product.
+"""
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
+
+from models.cards.card import Changes
+from models.cards.schedule_cards import Strict
+from models.grids import GRIDS
+from models.networks.modes import parse_mode
+from models.plugins.names import check_text, names_a
+from models.plugins.registry import Registry, unknown
+from samplers import SAMPLERS
+
+Metric = Literal["fd", "fd_infinity", "kid", "inception_score", "precision_recall", "solver_error", "law"]
+METRICS: tuple[Metric, ...] = ("fd", "fd_infinity", "kid", "inception_score", "precision_recall", "solver_error", "law")
+FEATURE_METRICS: tuple[Metric, ...] = ("fd", "fd_infinity", "kid", "inception_score", "precision_recall")
+"""Those that need a feature extractor and a reference."""
+
+DEFAULT_METRICS: tuple[Metric, ...] = ("fd", "kid", "inception_score", "precision_recall")
+
+LEAST_IMAGES, MOST_IMAGES = 16, 10_000_000
+TOO_FEW = (
+    "standard errors and the Inception score are taken over ten parts of the images, and those of fewer hold one image "
+    "or none"
+)
+MOST_BATCH = 1_000_000
+MOST_STEPS = 100_000
+"""Also of the evaluations of a budget, for which grids of so many steps are tried."""
+MOST_REPEATS = 10_000
+MOST_THREADS = 1_024
+"""A process cannot start very many, and dies of it."""
+MOST_TOLERANCE = 1e6
+LONGEST = 10_000
+"""Characters of a text that a record holds, such as a specification."""
+
+
+def within(low: int, high: int, why: str = "") -> BeforeValidator:
+    """Accepts whole numbers from low to high, and says so of everything else; of smaller ones also why."""
+    last = f"2^{high.bit_length()} - 1" if high > 2**32 else f"{high:,}"
+
+    def check(value: object) -> object:
+        if type(value) is int and low <= value <= high:
+            return value
+        said = f": {why}" if why and type(value) is int and value < low else ""
+        raise ValueError(f"expected a whole number, {low:,} ... {last}{said}")
+
+    return BeforeValidator(check)
+
+
+def _specifies(registry: Registry[Any]) -> AfterValidator:
+    """Accepts specifications of what a registry holds."""
+
+    def check(spec: str) -> str:
+        registry.make(check_text(spec))
+        return spec
+
+    return AfterValidator(check)
+
+
+def _mode(text: str) -> str:
+    return str(parse_mode(text))
+
+
+def _batch(value: object) -> object:
+    if value == "auto" or (type(value) is int and 1 <= value <= MOST_BATCH):
+        return value
+    raise ValueError(f"expected a number of images, 1 ... {MOST_BATCH:,}, or 'auto'")
+
+
+SamplerSpec = Annotated[str, Field(max_length=LONGEST), _specifies(SAMPLERS)]
+GridSpec = Annotated[str, Field(max_length=LONGEST), _specifies(GRIDS)]
+Steps = Annotated[int, within(1, MOST_STEPS)]
+Seed = Annotated[int, within(0, 2**64 - 1)]
+Images = Annotated[int, within(LEAST_IMAGES, MOST_IMAGES, TOO_FEW)]
+Batch = Annotated[int | str, BeforeValidator(_batch)]
+Threads = Annotated[int, within(1, MOST_THREADS)]
+Words = Annotated[str, Field(max_length=LONGEST), AfterValidator(check_text)]
+"""A text that something is found by, such as a path."""
+
+ModeSpec = Annotated[str, AfterValidator(_mode)]
+Modes = Annotated[list[ModeSpec], Field(min_length=1), AfterValidator(lambda modes: list(dict.fromkeys(modes)))]
+
+
+class Baseline(Strict):
+    """The setting that the others are compared with."""
+
+    sampler: SamplerSpec
+    grid: GridSpec
+    steps: Steps
+
+
+class ExtractorChoice(Strict):
+    """What quality is measured with; in a study also just its name.
+
+    Attributes:
+        name: of an extractor of torch-fidelity ("inception-v3-compat", "dinov2-vit-l-14", "clip-vit-b-32", ...), or of
+            an embedded one ("cifar10"), a folder with one, or a model whose own is meant.
+        weights: file of its weights; None: torch-fidelity downloads them.
+        sha256: that the weights must have; needed for weights other than the official ones.
+    """
+
+    name: Words
+    weights: Words | None = None
+    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+
+
+OpenPoints = list[Annotated[str, Field(pattern=r"\S", max_length=LONGEST)]]
+"""Where a protocol is not known, or not the published one, a sentence each; reports print them under the values."""
+
+COLUMNS: dict[str, Metric] = {
+    "fid": "fd",
+    "fid_inf": "fd_infinity",
+    "kid_mean": "kid",
+    "inception_score": "inception_score",
+    "precision": "precision_recall",
+    "recall": "precision_recall",
+    "solver_rmse": "solver_error",
+    "solver_rmse_median": "solver_error",
+    "law_fd": "law",
+    "law_nearest_rmse": "law",
+    "law_occupancy": "law",
+}
+"""The columns of quality, with the metric that each comes from; beside them fd_<extractor> and fd_<extractor>_inf."""
+
+_DISTANCE = re.compile(r"fd_[a-z0-9][a-z0-9+_-]*")
+
+
+def metric_of(column: str) -> Metric:
+    """The metric that a column of quality comes from; UsageError if there is no such column."""
+    if column in COLUMNS:
+        return COLUMNS[column]
+    if _DISTANCE.fullmatch(column) and not column.endswith(("_std", "_ci")):
+        return "fd_infinity" if column.endswith("_inf") else "fd"
+    raise unknown("column", column, [*COLUMNS, "fd_<extractor>", "fd_<extractor>_inf"])
+
+
+def _column(column: str) -> str:
+    metric_of(column)
+    return column
+
+
+class Published(Strict):
+    """Published values that a block's cells are compared with.
+
+    Attributes:
+        source: where they stand, such as "arXiv:2010.02502, table 1".
+        values: one for each number of steps or evaluations of the block.
+        column: which of ours they are to equal.
+        images: that they were computed from.
+        tolerance: relative; careful implementations of the same solver on the same checkpoint differ by up to 4 %.
+        open_points: of the protocol of these values, beside the study's.
+    """
+
+    source: Annotated[str, Field(pattern=r"\S", max_length=LONGEST)]
+    values: list[Annotated[float, Field(ge=-1e15, le=1e15)]] = Field(min_length=1)
+    column: Annotated[str, AfterValidator(_column)] = "fid"
+    images: Annotated[int, within(1, 2**53 - 1)] = 50_000
+    tolerance: float = Field(default=0.04, gt=0, le=MOST_TOLERANCE)
+    open_points: OpenPoints = Field(default=[])
+
+
+class Timing(Strict):
+    """How every setting is timed, after the images of all cells are generated.
+
+    Attributes:
+        repeats: rounds in which each setting is timed once, in a new order, so that what disturbs the machine meets all
+            alike; 0: nothing is timed.
+        seconds: that each setting is timed for at least, in all rounds together: short calls are repeated in a round,
+            but no more than 50 times.
+        batches: further batch sizes that each setting is timed at: 1 for its latency, others for its throughput.
+    """
+
+    repeats: Annotated[int, within(0, MOST_REPEATS)] = 5
+    seconds: float = Field(default=1.0, ge=0, le=86_400)
+    batches: list[Annotated[int, within(1, MOST_BATCH)]] = Field(default=[])
+
+
+Clipping = bool | Literal["dynamic"]
+"""Whether predictions of x_0 are clamped to the model's range, and "dynamic": by dynamic thresholding (Imagen)."""
+
+
+class Block(Strict):
+    """A product of samplers, grids and either steps or evaluations, on the study's model or on one of its own.
+
+    Attributes:
+        model: None for the study's.
+        samplers, grids: specifications.
+        steps: numbers of steps.
+        evaluations: budgets of network evaluations an image instead: each sampler takes the most steps that it declares
+            to stay within. A sampler of two evaluations a step is so compared with one of one.
+        seeds: None for the study's.
+        modes: None for the study's.
+        clip: None for the study's.
+        published: what is known of a single sampler on a single grid.
+    """
+
+    model: Words | None = None
+    samplers: list[SamplerSpec] = Field(min_length=1)
+    grids: list[GridSpec] = Field(min_length=1)
+    steps: list[Steps] | None = Field(default=None, min_length=1)
+    evaluations: list[Steps] | None = Field(default=None, min_length=1)
+    seeds: list[Seed] | None = Field(default=None, min_length=1)
+    modes: Modes | None = None
+    clip: Clipping | None = None
+    published: Published | None = None
+
+    @model_validator(mode="after")
+    def _has_steps_or_evaluations(self) -> "Block":
+        if (self.steps is None) == (self.evaluations is None):
+            raise ValueError("expected either steps or evaluations")
+        counts = self.steps or self.evaluations or []
+        if self.published and (
+            len(self.samplers) != 1 or len(self.grids) != 1 or len(self.published.values) != len(counts)
+        ):
+            raise ValueError(
+                "published values need a block of one sampler and one grid, and one value for each number of steps or "
+                f"evaluations; got {len(self.samplers)} samplers, {len(self.grids)} grids, {len(counts)} numbers and "
+                f"{len(self.published.values)} values"
+            )
+        return self
+
+
+class Study(Strict):
+    """A speed-versus-quality study.
+
+    Attributes:
+        name: names the run folder.
+        title: heads tables and figures.
+        model: an embedded model's name, a folder, or "hf:owner/name@revision"; its extractor and reference measure
+            every cell unless the study names others, those of blocks with a model of their own too.
+        checkpoint: what is to hold for that model instead of what its own files say.
+        extractor: what quality is measured with; None: the model's own, or the one that its card names.
+        reference: the real data's statistics: a file that `reference` made, an .npz of mu and sigma, or the name of a
+            model, whose own is meant; None: the model's own, or that of the model that the extractor names.
+        images: how many each cell generates, at least 16.
+        batch: images generated and timed at a time; "auto": as many as the device evaluates fastest.
+        timing: how every setting is timed.
+        seeds: seed blocks; a block of the product may have its own.
+        label: the class of all images, for class-conditional models; None: drawn evenly, by seed and image.
+        device: "auto", "cpu", "cuda", "cuda:1", ...
+        threads: of the CPU; None: as many as torch takes.
+        modes: how the network is executed, such as "bf16+compile" (`models.networks.modes`), the first that of the
+            baseline; a block may have its own.
+        clip: whether predictions of x_0 are clamped to the range on the model's card; "dynamic": by dynamic
+            thresholding to the 99.5 % quantile of each image, to that range or, if the card has none, its value range.
+        metrics: of `METRICS`.
+        solver_images: how many of the images the solver error is measured on.
+        tolerance: how much worse than the baseline is still good enough, as a fraction of the baseline's distance.
+        baseline: what the answer compares with.
+        open_points: of the protocol of all published values.
+        block: the products.
+    """
+
+    name: Annotated[str, names_a("study")]
+    title: str
+    model: Words
+    checkpoint: Changes | None = None
+    extractor: ExtractorChoice | None = None
+    reference: Words | None = None
+    images: Images
+    batch: Batch
+    timing: Timing = Timing()
+    seeds: list[Seed] = Field(default=[0], min_length=1)
+    label: Annotated[int, within(0, 2**31 - 1)] | None = None
+    device: Words = "auto"
+    threads: Threads | None = None
+    modes: Modes = Field(default=["fp32"])
+    clip: Clipping = True
+    metrics: list[Metric] = Field(default=list(DEFAULT_METRICS), min_length=1)
+    solver_images: Annotated[int, within(1, MOST_IMAGES)] = 256
+    tolerance: float = Field(default=0.1, ge=0, le=MOST_TOLERANCE)
+    baseline: Baseline
+    open_points: OpenPoints = Field(default=[])
+    block: list[Block] = Field(min_length=1)
+
+    @field_validator("extractor", mode="before")
+    @classmethod
+    def _named(cls, extractor: Any) -> Any:
+        return {"name": extractor} if isinstance(extractor, str) else extractor
+
+    @property
+    def needs_features(self) -> bool:
+        """Whether some metric needs a feature extractor and a reference."""
+        return any(metric in FEATURE_METRICS for metric in self.metrics)
+
+    def changes_of(self, model: str) -> Changes | None:
+        """What the study says about a model of its own: only about the main one."""
+        return self.checkpoint if model == self.model else None

@@ -1,0 +1,280 @@
+"""What of a study does not fit together, told from its models' cards: every error, with the path of its key.
+
+What is wrong with a key by itself says `bench.study.study`; here are the keys that are right.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any
+
+from bench.study.placement import bad_start, levels_on, misfit, no_label, no_law, other_shape
+from bench.study.plan import BudgetTooSmall, built, most_steps
+from bench.study.study import DEFAULT_METRICS, FEATURE_METRICS, ExtractorChoice, metric_of
+from models.cards.card import Card, Changes
+from models.cards.schedule_cards import ScheduleCard
+from models.common.errors import UsageError
+from models.common.explain import Fault, Place
+from models.grids import GRIDS, TooManySteps
+from models.loading.description import describe_model
+from models.networks.modes import parse_mode
+from models.plugins.registry import unknown
+from samplers import SAMPLERS, Sampler
+
+Item = tuple[Place, Any]
+"""What stands in a study, and where."""
+
+
+@dataclass(frozen=True)
+class Content:
+    """A study as it was read, without what is wrong in it.
+
+    Attributes:
+        tables: all of it.
+        wrong: the places whose values are wrong.
+    """
+
+    tables: dict[str, Any]
+    wrong: frozenset[Place]
+
+    def value(self, *place: str | int) -> Any:
+        """What stands at a place; None: nothing, or something wrong."""
+        here: Any = self.tables
+        for n, step in enumerate(place):
+            there = step in here if isinstance(here, dict) else isinstance(here, list) and isinstance(step, int)
+            if not there or place[: n + 1] in self.wrong:
+                return None
+            here = here[step]
+        return here
+
+    def items(self, *place: str | int) -> list[Item]:
+        """Those of a list that are right."""
+        found = self.value(*place)
+        items = [((*place, n), each) for n, each in enumerate(found)] if isinstance(found, list) else []
+        return [(at, each) for at, each in items if at not in self.wrong]
+
+    def item(self, *place: str | int) -> list[Item]:
+        """What stands at a place, if it is right."""
+        found = self.value(*place)
+        return [] if found is None else [(place, found)]
+
+
+@dataclass(frozen=True)
+class _Product:
+    """A block, or the baseline, with what of it is right."""
+
+    place: Place
+    model: str | None
+    samplers: list[Item]
+    grids: list[Item]
+    steps: list[Item]
+    evaluations: list[Item]
+    modes: list[Item]
+
+
+def misfits(content: Content, *, complete: bool) -> list[Fault]:
+    """What does not fit together, each thing once.
+
+    Args:
+        content: of a study.
+        complete: whether its models have to be there. Else only budgets of evaluations are looked at, and only the
+            models that these cannot be told without.
+    """
+    return _Check(content, complete).all()
+
+
+@dataclass
+class _Check:
+    content: Content
+    complete: bool
+    found: dict[tuple[Place, str], Fault] = field(default_factory=dict)
+    cards: dict[str, Card] = field(default_factory=dict)
+    schedules: dict[str, ScheduleCard] = field(default_factory=dict)
+
+    def all(self) -> list[Fault]:
+        products = list(self._products())
+        self._describe(products)
+        for each in products:
+            self._place(each)
+        self._published()
+        if self.complete:
+            self._models()
+            self._modes(products)
+            self._extractor()
+        return list(self.found.values())
+
+    def _add(self, place: Place, text: object) -> None:
+        self.found.setdefault((place, str(text)), Fault(place, str(text)))
+
+    def _wrong(self, key: str) -> bool:
+        """Whether anything is wrong with a key of the study."""
+        return any(place[:1] == (key,) for place in self.content.wrong)
+
+    @property
+    def _main(self) -> str | None:
+        main: str | None = self.content.value("model")
+        return main
+
+    @property
+    def _metrics(self) -> list[Item]:
+        if self.content.value("metrics") is None:
+            return [(("metrics",), each) for each in DEFAULT_METRICS]
+        return self.content.items("metrics")
+
+    def _products(self) -> Iterator[_Product]:
+        get, modes = self.content, self.content.items("modes")
+        sampler, grid, steps = (get.item("baseline", key) for key in ("sampler", "grid", "steps"))
+        yield _Product(("baseline",), self._main, sampler, grid, steps, [], modes[:1])
+        for place, block in get.items("block"):
+            own = get.value(*place, "model")
+            model = own if own is not None or "model" in block else self._main
+            samplers, grids, steps, budgets = (
+                get.items(*place, key) for key in ("samplers", "grids", "steps", "evaluations")
+            )
+            own_modes = get.items(*place, "modes") if "modes" in block else modes
+            yield _Product(place, model, samplers, grids, steps, budgets, own_modes)
+
+    def _describe(self, products: list[_Product]) -> None:
+        """The cards of the models, each described once, and their schedules."""
+        main, broken = self._main, self._wrong("checkpoint")
+        said = None if broken else self.content.value("checkpoint")
+        changes = None if said is None else Changes.model_validate(said)
+        if main is not None and changes is not None and changes.schedule is not None:
+            self.schedules[main] = changes.schedule
+        for each in products:
+            model, needed = each.model, self.complete or (bool(each.evaluations) and each.model not in self.schedules)
+            if model is None or not needed or model in self.cards or (model == main and broken):
+                continue
+            place: Place = ("model",) if model == main else (*each.place, "model")
+            try:
+                card = describe_model(model, changes if model == main else None)
+            except UsageError as error:
+                self._add(place, error)
+            else:
+                self.cards[model], self.schedules[model] = card, card.schedule
+
+    def _place(self, each: _Product) -> None:
+        """Samplers and grids of a product on the schedule of its model."""
+        schedule, card = self.schedules.get(each.model or ""), self.cards.get(each.model or "")
+        main = self.cards.get(self._main or "")
+        if schedule is None:
+            return
+        if self.complete and card is not None and main is not None and (why := other_shape(card, main)) is not None:
+            self._add((*each.place, "model"), why)
+            return
+        for (at, spec), (on, grid) in product(each.samplers, each.grids):
+            sampler = SAMPLERS.make(spec)
+            if self.complete and card is not None and (why := misfit(spec, sampler, card)) is not None:
+                self._add(at, why)
+                continue
+            for there, steps in each.steps if self.complete else []:
+                self._walk((at, spec), sampler, (on, grid), (there, steps), schedule)
+            for there, budget in each.evaluations:
+                self._budget((at, sampler), (on, grid), (there, budget), schedule)
+
+    def _walk(self, named: Item, sampler: Sampler, on: Item, steps: Item, schedule: ScheduleCard) -> None:
+        grid = "native" if sampler.places_steps else GRIDS.spec_of(GRIDS.make(on[1]))
+        try:
+            levels = levels_on(schedule, grid, steps[1])
+        except TooManySteps as error:
+            self._add(steps[0], error)
+        except UsageError as error:
+            self._add(on[0], error)
+        else:
+            if (why := bad_start(named[1], sampler, levels)) is not None:
+                self._add(on[0], why)
+
+    def _budget(self, named: Item, on: Item, budget: Item, schedule: ScheduleCard) -> None:
+        grid = GRIDS.make(on[1])
+        try:
+            levels_on(schedule, GRIDS.spec_of(grid), 1)  # whether it can be placed at all
+        except UsageError as error:
+            self._add(on[0], error)
+            return
+        try:
+            most_steps(named[1], grid, built(schedule), budget[1])
+        except BudgetTooSmall as error:
+            self._add(budget[0], error)
+        except UsageError as error:
+            self._add(named[0], error)
+
+    def _published(self) -> None:
+        """Columns that published values are compared with."""
+        if self._wrong("metrics"):
+            return
+        metrics = [metric for _, metric in self._metrics]
+        for block, _ in self.content.items("block"):
+            if self.content.value(*block, "published") is None:
+                continue
+            at: Place = (*block, "published", "column")
+            if at in self.content.wrong:
+                continue
+            column = self.content.value(*at) or "fid"
+            if (metric := metric_of(column)) not in metrics:
+                self._add(at, f"{column!r} comes of metric {metric!r}, which is not among the study's: add it there")
+            elif self.complete and column.startswith("fd_"):
+                self._distance(at, column)
+
+    def _distance(self, at: Place, column: str) -> None:
+        from bench.quality.extractors import distance_names  # which imports torch
+
+        try:
+            known = [f"fd_{name}" for name in distance_names(self._choice(), self.cards.get(self._main or ""))]
+        except UsageError as error:
+            self._add(("extractor",), error)
+            return
+        if column.removesuffix("_inf") not in known:
+            self._add(at, unknown("column", column, known))
+
+    def _models(self) -> None:
+        """Metrics and a label that not every model has."""
+        label = self.content.value("label")
+        for name, card in self.cards.items():
+            for at, metric in self._metrics:
+                if metric == "law" and (why := no_law(name, card)) is not None:
+                    self._add(at, why)
+            if label is not None and (why := no_label(label, name, card)) is not None:
+                self._add(("label",), f"{why}, got {label}")
+
+    def _modes(self, products: list[_Product]) -> None:
+        """The device, and modes that it or a model does not have."""
+        from bench.environment import pick_device  # which import torch
+        from models.networks.execution import check_mode
+
+        if self._wrong("device"):
+            return
+        try:
+            device = pick_device(self.content.value("device") or "auto")
+        except UsageError as error:
+            self._add(("device",), error)
+            return
+        for each in products:
+            if (card := self.cards.get(each.model or "")) is None:
+                continue
+            for at, mode in each.modes:
+                try:
+                    check_mode(parse_mode(mode), card, device)
+                except UsageError as error:
+                    self._add(at, error)
+
+    def _choice(self) -> ExtractorChoice | None:
+        said = self.content.value("extractor")
+        if said is None or self._wrong("extractor"):
+            return None
+        return ExtractorChoice.model_validate({"name": said} if isinstance(said, str) else said)
+
+    def _extractor(self) -> None:
+        """What the metrics on features need."""
+        card = self.cards.get(self._main or "")
+        if (
+            card is None
+            or self._wrong("extractor")
+            or not any(metric in FEATURE_METRICS for _, metric in self._metrics)
+        ):
+            return
+        from bench.quality.extractors import refuse_choice  # which imports torch
+
+        try:
+            refuse_choice(self._choice(), card)
+        except UsageError as error:
+            self._add(("extractor",), error)

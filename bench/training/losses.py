@@ -1,0 +1,225 @@
+"""Losses of what is trained here: denoising networks, autoencoders, and the classifiers that serve as extractors."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from bench.training.loop import Keeping, Report, Start, Trained, train
+from bench.training.recipe import Recipe, step_generator
+from models.networks.vae import Vae
+from models.schedule import DiscreteVP
+
+__all__ = [
+    "Keeping",
+    "Numerics",
+    "Recipe",
+    "Report",
+    "Reporter",
+    "Start",
+    "Trained",
+    "crop",
+    "cropping_loss",
+    "denoising_loss",
+    "step_generator",
+    "train",
+    "train_classifier",
+    "train_denoiser",
+    "train_vae",
+]
+
+Predict = Callable[..., Any]
+"""A network, or what torch.compile made of it."""
+
+
+class Reporter(Protocol):
+    """Shows progress of one stage at a time."""
+
+    def __call__(self, stage: str, steps: int) -> AbstractContextManager[Report]: ...
+
+
+@dataclass(frozen=True)
+class Numerics:
+    """How a step is computed; none of it is part of the recipe.
+
+    Attributes:
+        bf16: whether the network runs in bfloat16 where torch's autocast does that; weights stay float32.
+        predict: called instead of the network, whose compiled form it is; None: the network itself.
+    """
+
+    bf16: bool = False
+    predict: Predict | None = None
+
+
+def train_denoiser(
+    unet: nn.Module, images: Tensor, schedule: DiscreteVP, recipe: Recipe, checkpoint: Path, report: Report
+) -> Trained:
+    """DDPM's simple loss (`denoising_loss`), kept in the plainest way.
+
+    Args:
+        unet: diffusers network; trained in place, on the device that it is on.
+        images: (N, C, H, W), as `denoising_loss` takes them.
+        schedule: the discrete schedule that the indices belong to.
+        recipe: hyperparameters.
+        checkpoint: folder to resume from when a state is there, and to save to.
+        report: progress callback.
+    """
+    return train(unet, denoising_loss(unet, images, schedule, recipe, Numerics()), recipe, Keeping(checkpoint, report))
+
+
+def denoising_loss(
+    unet: nn.Module, images: Tensor, schedule: DiscreteVP, recipe: Recipe, numerics: Numerics
+) -> Callable[[int], Tensor]:
+    """DDPM's simple loss (arXiv 2006.11239, eq. 14) at a step: predict eps from x_t at an index drawn uniformly.
+
+    Args:
+        unet: diffusers network.
+        images: (N, C, H, W) float32 in the value range that the network works in, or uint8, mapped to [-1, 1]; moved
+            to the network's device whole.
+        schedule: the discrete schedule that the indices belong to.
+        recipe: gives batch, seed and flips.
+        numerics: how a step is computed.
+    """
+    device = next(unet.parameters()).device
+    images = images.to(device)
+    levels = [schedule.level((n + 1) / schedule.train_steps) for n in range(schedule.train_steps or 0)]
+    alpha = torch.tensor([level.alpha for level in levels], dtype=torch.float32, device=device)[:, None, None, None]
+    sigma = torch.tensor([level.sigma for level in levels], dtype=torch.float32, device=device)[:, None, None, None]
+    predict = unet if numerics.predict is None else numerics.predict  # a compiled module has no truth value
+
+    def loss_of(step: int) -> Tensor:
+        draws = step_generator(recipe.seed, step, device)
+        chosen = torch.randint(len(images), (recipe.batch,), generator=draws, device=device)
+        index = torch.randint(len(levels), (recipe.batch,), generator=draws, device=device)
+        eps = torch.randn(recipe.batch, *images.shape[1:], generator=draws, device=device)
+        x_0 = _to_range(images[chosen])
+        if recipe.flips:
+            x_0 = _mirror(x_0, torch.rand(recipe.batch, generator=draws, device=device) < 0.5)
+        x_t = alpha[index] * x_0 + sigma[index] * eps
+        with torch.autocast(device.type, torch.bfloat16, enabled=numerics.bf16):
+            predicted = predict(x_t, index, return_dict=False)[0]
+        return functional.mse_loss(predicted.float(), eps)
+
+    return loss_of
+
+
+def train_vae(vae: Vae, images: Tensor, recipe: Recipe, checkpoint: Path, report: Report) -> Trained:
+    """Encoder and decoder together, by the negative evidence lower bound.
+
+    Args:
+        vae: trained in place.
+        images: (N, C, H, W) float32 in [-1, 1].
+        recipe, checkpoint, report: as in `train_denoiser`.
+    """
+
+    def loss_of(step: int) -> Tensor:
+        draws = step_generator(recipe.seed, step)
+        chosen = torch.randint(len(images), (recipe.batch,), generator=draws)
+        eps = torch.randn(recipe.batch, *vae.decoder.latent_shape, generator=draws)
+        loss: Tensor = vae(images[chosen], eps)
+        return loss
+
+    return train(vae, loss_of, recipe, Keeping(checkpoint, report))
+
+
+def train_classifier(
+    network: nn.Module, images: Tensor, labels: Tensor, recipe: Recipe, checkpoint: Path, report: Report
+) -> Trained:
+    """Cross-entropy on batches shifted by up to one pixel, with label smoothing 0.1.
+
+    Args:
+        network: maps uint8 images to (features, logits); trained in place.
+        images: (N, C, H, W) uint8.
+        labels: (N,) integer classes.
+        recipe, checkpoint, report: as in `train_denoiser`.
+    """
+
+    def loss_of(step: int) -> Tensor:
+        draws = step_generator(recipe.seed, step)
+        chosen = torch.randint(len(images), (recipe.batch,), generator=draws)
+        down, right = (int(shift) for shift in torch.randint(-1, 2, (2,), generator=draws))
+        shifted = functional.pad(images[chosen], (1, 1, 1, 1))
+        height, width = images.shape[2:]
+        shifted = shifted[:, :, 1 + down : 1 + down + height, 1 + right : 1 + right + width]
+        return functional.cross_entropy(network(shifted)[1], labels[chosen], label_smoothing=0.1)
+
+    return train(network, loss_of, recipe, Keeping(checkpoint, report))
+
+
+def cropping_loss(
+    network: nn.Module, images: Tensor, labels: Tensor, recipe: Recipe, numerics: Numerics, pad: int
+) -> Callable[[int], Tensor]:
+    """Cross-entropy at a step on images that are each cropped out of a larger one, with label smoothing 0.1.
+
+    Every image is taken once an epoch, in an order of its own.
+
+    Args:
+        network: maps uint8 images to (features, logits).
+        images: (N, C, H, W) uint8, moved to the network's device whole.
+        labels: (N,) integer classes.
+        recipe: gives batch, seed and flips.
+        numerics: how a step is computed.
+        pad: pixels that an image is continued by, mirrored, on each side before the crop.
+    """
+    device = next(network.parameters()).device
+    images, labels = images.to(device), labels.to(device)
+    predict = network if numerics.predict is None else numerics.predict
+
+    def loss_of(step: int) -> Tensor:
+        draws = step_generator(recipe.seed, step, device)
+        chosen = epoch_batch(len(images), recipe, step).to(device, non_blocking=True)
+        moves = torch.randint(-pad, pad + 1, (2, recipe.batch), generator=draws, device=device)
+        mirrored = torch.rand(recipe.batch, generator=draws, device=device) < 0.5
+        cropped = crop(images[chosen], moves, mirrored if recipe.flips else torch.zeros_like(mirrored))
+        with torch.autocast(device.type, torch.bfloat16, enabled=numerics.bf16):
+            logits = predict(cropped)[1]
+        return functional.cross_entropy(logits.float(), labels[chosen], label_smoothing=0.1)
+
+    return loss_of
+
+
+def epoch_batch(count: int, recipe: Recipe, step: int) -> Tensor:
+    """The numbers (batch,) of the images of a step, where each of `count` comes once before any comes again."""
+    numbers = torch.arange(step * recipe.batch, (step + 1) * recipe.batch)
+    epochs = numbers // count
+    orders = {
+        epoch: torch.randperm(count, generator=step_generator(recipe.seed, -1 - epoch))
+        for epoch in epochs.unique().tolist()
+    }
+    return torch.cat([order[numbers[epochs == epoch] % count] for epoch, order in orders.items()])
+
+
+def crop(images: Tensor, moves: Tensor, mirrored: Tensor) -> Tensor:
+    """Each image (N, C, H, W) moved by its own pixels, continued by its mirror image, and mirrored where told to.
+
+    Args:
+        images: of any dtype.
+        moves: (2, N) integers, up and to the left, less than H and W in size.
+        mirrored: (N,) bool: left to right.
+    """
+    rows, columns = (
+        _reflected(torch.arange(size, device=images.device) + move[:, None], size)
+        for size, move in zip(images.shape[2:], moves, strict=True)
+    )
+    columns = torch.where(mirrored[:, None], columns.flip(1), columns)
+    numbers = torch.arange(len(images), device=images.device)[:, None, None, None]
+    channels = torch.arange(images.shape[1], device=images.device)[:, None, None]
+    return images[numbers, channels, rows[:, None, :, None], columns[:, None, None, :]]
+
+
+def _reflected(at: Tensor, size: int) -> Tensor:
+    at = at.abs()
+    return torch.where(at >= size, 2 * (size - 1) - at, at)
+
+
+def _to_range(images: Tensor) -> Tensor:
+    return images if images.is_floating_point() else images.float() / 127.5 - 1.0
+
+
+def _mirror(images: Tensor, which: Tensor) -> Tensor:
+    return torch.where(which[:, None, None, None], images.flip(3), images)

@@ -1,0 +1,212 @@
+"""The card of a model folder: what a model is, where it comes from, and which files belong to it."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from models.cards.folder_card import ExtractorCard, FolderCard
+from models.cards.schedule_cards import DISCRETE, ScheduleCard, Strict
+from models.common.errors import UsageError
+from models.common.explain import explain
+from models.denoiser import ClipRange, Parametrisation
+
+NetworkKind = Literal[
+    "unet", "edm", "consistency", "flow", "vp-continuous", "sigma", "decoder", "finite-data", "mixture"
+]
+EXACT: tuple[NetworkKind, ...] = ("finite-data", "mixture")
+"""Kinds that are a law of data in closed form, not a trained network."""
+DIFFUSERS = "UNet2DModel"
+"""The architecture of networks that diffusers builds."""
+
+_MEANS_X0: tuple[NetworkKind, ...] = ("edm", "consistency", "decoder", *EXACT)
+_UNLABELLED: tuple[NetworkKind, ...] = ("decoder", *EXACT)
+_SCHEDULES: dict[NetworkKind, tuple[str, ...]] = {
+    "unet": DISCRETE,
+    "flow": ("flow",),
+    "vp-continuous": ("vp",),
+    "consistency": ("ve",),
+}
+_PARAMETERS: dict[str, tuple[NetworkKind, ...]] = {
+    "sigma_data": ("edm", "consistency"),
+    "time_scale": ("flow", "vp-continuous"),
+    "raw_prediction": ("edm",),
+    "round_time": ("unet",),
+}
+Variance = Literal["fixed_small", "fixed_small_log", "fixed_large", "fixed_large_log", "learned", "learned_range"]
+"""The variance of a reverse step, in diffusers' words."""
+
+_Side = Annotated[int, Field(ge=1, le=65_536)]
+_Classes = Annotated[int, Field(ge=1, lt=2**31)]
+_Pair = Annotated[tuple[float, float], Field(strict=False)]
+
+
+class Card(FolderCard):
+    """What a model is, where it comes from, and the sha256 of every file that belongs to it.
+
+    Attributes:
+        shape: (C, H, W) of an image.
+        network: what a network is given for the level, beside the state x:
+            "unet": the index of the discrete schedule's level, between indices a fraction;
+            "edm": log(sigma / alpha) / 4 and the scaled state, in EDM's preconditioning with `sigma_data`;
+            "consistency": a consistency model's boundary condition on top of that, and 250 log(sigma / alpha);
+            "flow": the time of the straight path, times `time_scale`;
+            "vp-continuous": the time of Score SDE's VP, times `time_scale` (999 there);
+            "sigma": sigma / alpha itself (Score SDE's VE);
+            "decoder": nothing: it makes samples from noise whatever the level, and only takes grids from the schedule;
+            "finite-data", "mixture": no network but the exact E[x_0 | x_t] of the points or of the Gaussian mixture in
+            a file of tensors.
+        architecture: what is built from config.json: a UNet2DModel of diffusers, or a name that a plugin registers
+            (`models.architectures`).
+        noise_shape: (C, H, W) of a decoder's noise; None: the image's.
+        sigma_data: standard deviation of the data in the preconditioning; None: 0.5.
+        time_scale: what the time is multiplied by; None: 1000 for "flow", 999 for "vp-continuous".
+        round_time: whether a "unet" is given whole indices (int64), those nearest to its levels, as a network with a
+            table of its trained times takes them. Samplers that ask between the trained levels, and the exact solution
+            that their error is measured against, then see a staircase in time: another model, as records say.
+        raw_prediction: what an "edm" network's own output is called in diffusers: "v_prediction" has the other sign.
+        value_range: (low, high) of the network's images, which black and white are mapped to.
+        classes: labels are 0 ... classes - 1; None: the network takes none.
+        variance: the variance of a reverse step that the checkpoint was trained with, in diffusers' words, where it
+            says so; the output of a "learned" one has 2 C channels, of which the first C are used.
+        weights: the file of weights; None: as diffusers calls it, in one file or in several with an index.
+        state_key: what of the weights is the state dict, such as "ema", "ema.model" or "models.0": names in containers
+            and numbers in lists, with dots between them, or what the names of tensors begin with; None: all of it.
+        ignore: glob patterns of tensors in it that the network does not have and that have no part in what it computes,
+            such as "n_averaged" or "loss.*"; each has to match one.
+        extractor: the compact extractor in the same folder.
+        measured_by: instead of one of its own, the embedded extractor (`models/extractors`) that is meant where a study
+            names none.
+    """
+
+    shape: tuple[_Side, _Side, _Side] = Field(strict=False)
+    network: NetworkKind = "unet"
+    architecture: str = DIFFUSERS
+    noise_shape: tuple[_Side, _Side, _Side] | None = Field(default=None, strict=False)
+    parametrisation: Parametrisation
+    sigma_data: float | None = Field(default=None, gt=0)
+    time_scale: float | None = Field(default=None, gt=0)
+    round_time: bool = False
+    raw_prediction: Literal["epsilon", "v_prediction"] | None = None
+    clip: ClipRange | None = Field(default=None, strict=False)
+    value_range: _Pair = (-1.0, 1.0)
+    classes: _Classes | None = None
+    variance: str | None = None
+    schedule: ScheduleCard
+    weights: str | None = None
+    state_key: str | None = None
+    ignore: tuple[str, ...] = Field(default=(), strict=False)
+    extractor: ExtractorCard | None = None
+    measured_by: str | None = None
+
+    @field_validator("clip", "value_range")
+    @classmethod
+    def _ascends(cls, pair: ClipRange | None) -> ClipRange | None:
+        if pair is not None and pair[0] >= pair[1]:
+            raise ValueError("expected [low, high] with low < high")
+        return pair
+
+    @model_validator(mode="after")
+    def _fits_its_network(self) -> "Card":
+        if self.network != "decoder" and self.noise_shape not in (None, self.shape):
+            raise ValueError(
+                f"the noise of network {self.network!r} is shaped like its images, {self.shape}, not {self.noise_shape}"
+            )
+        if self.network in _MEANS_X0 and self.parametrisation != "sample":
+            raise ValueError(
+                f"network {self.network!r} gives x_0: parametrisation is 'sample', not {self.parametrisation!r}"
+            )
+        if self.extractor is not None and self.measured_by is not None:
+            raise ValueError("the model has an extractor of its own; leave out measured_by")
+        if self.classes is not None and self.network in _UNLABELLED:
+            raise ValueError(f"network {self.network!r} takes no labels; leave out classes")
+        allowed = _SCHEDULES.get(self.network)
+        if allowed is not None and self.schedule.kind not in allowed:
+            raise ValueError(
+                f"network {self.network!r} is conditioned on a schedule of kind {' or '.join(allowed)}, "
+                f"not {self.schedule.kind}"
+            )
+        for name, kinds in _PARAMETERS.items():
+            if getattr(self, name) not in (None, False) and self.network not in kinds:
+                raise ValueError(f"{name} belongs to networks of kind {' and '.join(kinds)}, not to {self.network!r}")
+        return self
+
+    @property
+    def is_generator(self) -> bool:
+        """Whether the model's x_0 is itself a sample, not the mean of all that an image may be."""
+        return self.network in ("decoder", "consistency")
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the model is a law of data in closed form, not a trained network."""
+        return self.network in EXACT
+
+    @property
+    def learns_variance(self) -> bool:
+        """Whether the network's output has 2 C channels, the second half for the variance of a step."""
+        return self.variance in ("learned", "learned_range")
+
+    @property
+    def state_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of what sampling starts from."""
+        return self.shape if self.noise_shape is None else self.noise_shape
+
+    def digest_content(self) -> dict[str, Any]:
+        """What any result depends on; fields newer than the first cards only where they say something, so that the
+        hashes in older records stay.
+        """
+        content = self.model_dump(mode="json", include={"shape", "parametrisation", "clip", "schedule", "files"})
+        newer = {"network", "noise_shape", "architecture", "sigma_data", "time_scale", "raw_prediction"}
+        newer |= {"value_range", "classes", "variance", "weights", "state_key", "round_time"}
+        return content | self.model_dump(mode="json", include=newer, exclude_defaults=True)
+
+
+class Changes(Strict):
+    """What a study says about its model instead of the model's own card or configuration.
+
+    Attributes:
+        parametrisation: what the network predicts.
+        clip: the range that predictions of x_0 are clamped to; false: none.
+        value_range: (low, high) of the network's images.
+        schedule: the noise schedule that it was trained on.
+        classes: labels are 0 ... classes - 1.
+        variance: of a reverse step, as diffusers calls it; of a network that has learned it, which gives 2 C channels,
+            only the first C are used.
+        round_time: whether the network is given whole indices.
+        weights_sha256: hash that the weights must have: of the file, or of several the hash of their hashes' digits,
+            one after the other in the order of their names.
+    """
+
+    parametrisation: Parametrisation | None = None
+    clip: _Pair | Literal[False] | None = None
+    value_range: _Pair | None = None
+    schedule: ScheduleCard | None = None
+    classes: _Classes | None = None
+    variance: Variance | None = None
+    round_time: bool | None = None
+    weights_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
+
+    def applied(self, card: dict[str, Any]) -> dict[str, Any]:
+        """The content of a card with these changes made."""
+        said = self.model_dump(mode="python", exclude_none=True, exclude={"weights_sha256"})
+        if self.clip is False:
+            said["clip"] = None
+        return card | said
+
+
+def make_card(content: dict[str, Any], changes: Changes | None, origin: str) -> Card:
+    """A card from its content with a study's changes made.
+
+    Raises:
+        UsageError: the content is no card, before or after the changes; starts with `origin`.
+    """
+    try:
+        card = Card.model_validate(content)
+    except ValidationError as error:
+        raise UsageError(f"{origin}: {explain(error, content)}") from None
+    if changes is None:
+        return card
+    changed = changes.applied(card.model_dump(mode="python"))
+    try:
+        return Card.model_validate(changed)
+    except ValidationError as error:
+        raise UsageError(f"{origin}, with what the study says about it: {explain(error, changed)}") from None

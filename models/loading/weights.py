@@ -1,0 +1,253 @@
+"""Weights, which are read as tensors or not at all. Nothing is ever unpickled.
+
+Weights are safetensors, in one file or in shards with an index, or state dicts of `torch.save`, which torch reads with
+`weights_only=True`: tensors and plain containers, no code.
+"""
+
+import logging
+import pickle
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeGuard
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from models.common.errors import UsageError
+from models.common.files import INDEX, how_to_convert, refuse_programs, shards_of
+from models.loading.diffusers_folder import Layout
+from models.loading.fitting import fit, is_wrapped, misfit, refuse_codes
+from models.loading.fitting import shortened as shortened
+
+_CLASS = re.compile(r"GLOBAL (\S+)")
+_ADVICE = " In PyTorch"  # where torch begins to say how a file is unpickled all the same
+_DEEPEST = 6  # containers in one another that are searched for state dicts
+_NAMED = 8  # state dicts that a message names
+
+
+def load_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file; UsageError if it cannot be read."""
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise UsageError(f"cannot read {path} as safetensors (damaged, or cut short?): {error}") from None
+
+
+def load_state(path: Path, key: str | None = None) -> dict[str, Tensor]:
+    """The tensors of a file of weights, or of all files that an index lists, on the CPU.
+
+    Args:
+        path: `.safetensors`, its `.index.json`, or a `.pt`, `.pth`, `.bin`, `.ckpt` or `.tar` of tensors alone.
+        key: what of it is the state dict, such as "ema.model" or "models.0": names in containers, numbers in lists, or
+            what the names of tensors begin with, with dots between them; None: all of it.
+
+    Raises:
+        UsageError: it cannot be read, would have to be executed, or holds something else than named, finite tensors.
+    """
+    refuse_programs(path)
+    if path.name.endswith(INDEX):
+        parts = {name: load_tensors(path.parent / name) for name in shards_of(path)}
+        _refuse_twice(parts, str(path))
+        content: object = {name: tensor for part in parts.values() for name, tensor in part.items()}
+    elif path.suffix.lower() == ".safetensors":
+        content = load_tensors(path)
+    else:
+        content = _load_plain(path)
+    state = _state_dict(content, key, str(path))
+    check_finite(state, str(path))
+    return state
+
+
+def _load_plain(path: Path) -> object:
+    """What torch.save wrote, if it is tensors and plain containers."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UsageError(
+            f"{path} holds more than tensors, and reading that would run code: it is not read "
+            f"({_more_than_tensors(error)}). {how_to_convert(path)}"
+        ) from None
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        reason = shortened(str(error).partition(_ADVICE)[0])
+        raise UsageError(f"cannot read {path} as weights (damaged, or cut short?): {reason}") from None
+
+
+def _state_dict(content: object, key: str | None, origin: str) -> dict[str, Tensor]:
+    """The state dict that a key leads to; UsageError says what there is."""
+    found = content if key is None else next(_reached(content, key), None)
+    if found is None:
+        raise UsageError(
+            f"{origin} has no {key!r}, which the card's state_key names; {_inside(content)}. {_choices(content)}"
+        )
+    if not _is_state_dict(found):
+        where = "" if key is None else f": {key!r}, which the card's state_key names,"
+        raise UsageError(f"{origin}{where} is no state dict; {_inside(found)}. {_choices(content)}")
+    return found
+
+
+def _more_than_tensors(error: Exception) -> str:
+    """What a refused pickle asks for, without torch's advice to unpickle it all the same."""
+    found = _CLASS.search(str(error))
+    return f"it asks for {found[1]}" if found else "a pickle, but no state dict of torch.save"
+
+
+def _is_state_dict(content: object) -> TypeGuard[dict[str, Tensor]]:
+    if not isinstance(content, dict) or not content:
+        return False
+    return all(isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items())
+
+
+def _parts(content: object) -> list[tuple[str, object]]:
+    """What a container holds, by name or number; of anything else nothing."""
+    if isinstance(content, dict):
+        return [(str(name), value) for name, value in content.items()]
+    return [(str(at), value) for at, value in enumerate(content)] if isinstance(content, list | tuple) else []
+
+
+def _reached(content: object, key: str) -> Iterator[object]:
+    """All that a dotted key may mean, since names may have dots in them."""
+    for name, value in _parts(content):
+        if name == key:
+            yield value
+        elif key.startswith(f"{name}."):
+            yield from _reached(value, key.removeprefix(f"{name}."))
+    if inside := {name.removeprefix(f"{key}."): value for name, value in _parts(content) if name.startswith(f"{key}.")}:
+        yield inside
+
+
+def _state_dicts(content: object, at: tuple[str, ...] = ()) -> Iterator[tuple[str, int]]:
+    """The dotted key of every state dict in a container, and how many tensors it has."""
+    if _is_state_dict(content):
+        yield ".".join(at), len(_parts(content))
+    elif len(at) < _DEEPEST:
+        for name, value in _parts(content):
+            yield from _state_dicts(value, (*at, name))
+
+
+def _choices(content: object) -> str:
+    """What state_key may be, the state dicts of the most tensors first: an optimiser has many small ones."""
+    found = sorted(_state_dicts(content), key=lambda each: -each[1])
+    if not found:
+        return "There is no state dict in it"
+    if not found[0][0]:
+        return "It is a state dict itself: leave state_key out"
+    said = ", ".join(f'"{key}" ({count} tensors)' for key, count in found[:_NAMED])
+    more = f" and {len(found) - _NAMED} smaller ones" if len(found) > _NAMED else ""
+    return f"State dicts in it are {said}{more}: name one on a card.toml, as state_key"
+
+
+def _inside(content: object) -> str:
+    """What something holds: what is no tensor first, as that is why it is no state dict."""
+    if not isinstance(content, dict | list | tuple):
+        return f"it holds a {type(content).__name__}"
+    parts = sorted(_parts(content), key=lambda part: isinstance(part[1], Tensor))
+    kind = "" if isinstance(content, dict) else f"a {type(content).__name__} of {len(content)}: "
+    said = ", ".join(f"{name} ({type(value).__name__})" for name, value in parts)
+    return f"it holds {kind}{shortened(said) or 'nothing'}"
+
+
+def check_finite(state: dict[str, Tensor], origin: str) -> None:
+    """UsageError for weights that are NaN or infinite."""
+    for name, tensor in state.items():
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            raise UsageError(
+                f"{origin}: {name} has weights that are NaN or infinite; the training diverged, or the file is damaged"
+            )
+
+
+def load_weights(
+    network: nn.Module, path: Path, key: str | None = None, ignore: Sequence[str] | None = None
+) -> nn.Module:
+    """The network with the weights of a file, frozen and in evaluation mode.
+
+    Args:
+        network: changed in place.
+        path, key: as `load_state` takes them.
+        ignore: as `models.loading.fitting.fit` takes it.
+
+    Raises:
+        UsageError: weights that cannot be read or do not fit.
+    """
+    fit(network, load_state(path, key), str(path), ignore)
+    return network.eval().requires_grad_(False)
+
+
+@contextmanager
+def _errors_alone(logger: str) -> Iterator[None]:
+    """Let a library log nothing below errors."""
+    found = logging.getLogger(logger)
+    before = found.level
+    found.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        found.setLevel(before)
+
+
+def _refuse_twice(parts: Mapping[str, Iterable[str]], origin: str) -> None:
+    """UsageError for a tensor that is in two of the files that an index lists: one of them is of another save."""
+    seen = dict[str, str]()
+    for file, names in parts.items():
+        for name in names:
+            if name in seen:
+                raise UsageError(
+                    f"{origin}: {name} is in {seen[name]} and in {file}, and which one is meant is not known; save the "
+                    "weights into an empty folder"
+                )
+            seen[name] = file
+
+
+def _real(path: Path) -> dict[str, bool]:
+    """Whether each tensor of a file of weights has real numbers; of safetensors nothing but the header is read."""
+    if path.suffix.lower() != ".safetensors":
+        return {name: tensor.is_floating_point() for name, tensor in load_state(path).items()}
+    try:
+        with safe_open(path, framework="pt") as file:
+            kinds = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118  (no mapping)
+    except (SafetensorError, OSError):
+        return {}  # who reads the rest says so
+    return {name: kind.startswith(("F", "BF")) for name, kind in kinds.items()}
+
+
+def load_unet(folder: Path, layout: Layout, weights: list[str]) -> nn.Module:
+    """The network with its weights, by diffusers itself, which knows what older releases called them.
+
+    Raises:
+        UsageError: weights that are missing, left over, of another shape, NaN or infinite, or cannot be read.
+    """
+    from diffusers.models.unets.unet_2d import UNet2DModel  # several seconds of import: only where a U-Net is made
+
+    safe, origin = ".safetensors" in weights[0], folder / weights[0]
+    for name in weights:
+        refuse_programs(folder / name)
+    # for our own refusals: diffusers gives no reason, or takes what it finds
+    parts = {name: _real(folder / name) for name in weights if not name.endswith(INDEX)}
+    _refuse_twice(parts, str(origin))
+    refuse_codes([name for part in parts.values() for name, real in part.items() if not real], str(origin))
+    try:
+        with _errors_alone("diffusers.models.modeling_utils"):  # which also logs pages of names that do not fit
+            unet, info = UNet2DModel.from_pretrained(
+                folder / layout.unet,
+                local_files_only=True,
+                use_safetensors=safe,
+                low_cpu_mem_usage=False,
+                output_loading_info=True,
+            )
+    except Exception as error:  # of diffusers, torch and safetensors, for configs and weights alike
+        raise UsageError(
+            f"cannot load the UNet2DModel of {folder / layout.unet} (damaged, cut short, or weights of another "
+            f"network?): {shortened(str(error))}"
+        ) from None
+    missing, left_over = info["missing_keys"], info["unexpected_keys"]
+    if any(map(is_wrapped, left_over)):
+        files = [folder / name for name in weights if not name.endswith(INDEX)]
+        fit(unet, {name: tensor for path in files for name, tensor in load_state(path).items()}, str(origin))
+    elif missing or left_over:
+        raise misfit(missing, left_over, str(origin))
+    check_finite(unet.state_dict(), str(origin))
+    network: nn.Module = unet.eval().requires_grad_(False)
+    return network

@@ -1,0 +1,274 @@
+"""Named, parametrised things: samplers and grids, written as `name` or `name[parameter=value,...]`.
+
+A registered class is a dataclass whose fields are its parameters. They are validated strictly (pydantic) when made from
+a specification, so that a wrong name, type or range ends in a message that says what there is.
+
+A family is a set of names with a common prefix, `prefix:name`, whose classes are made when they are asked for, such as
+adapters for the classes of another library: nothing of it is imported before.
+"""
+
+import dataclasses
+import difflib
+import json
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Generic, TypeVar
+
+from pydantic import PydanticUndefinedAnnotation, PydanticUserError, TypeAdapter, ValidationError
+
+from models.common.errors import PluginError, UsageError
+from models.common.explain import explain
+from models.plugins.foreign import defined_at, foreign, place_of, words
+from models.plugins.names import check_name
+from models.plugins.parameters import refuse_unstorable, unreadable
+from models.plugins.plain import NotPlain, plain
+
+T = TypeVar("T")
+
+PLUGIN = "sampler_bench_plugin_"
+"""What the names of the modules of plugin files begin with."""
+
+
+def unknown(kind: str, given: str, known: Iterable[str]) -> UsageError:
+    """The error for a name that does not exist: what was given, what was probably meant, and what there is."""
+    names = sorted(known)
+    close = difflib.get_close_matches(given, names, n=1, cutoff=0.5)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    return UsageError(f"unknown {kind} {given!r}.{hint} There is: {', '.join(names) or 'nothing'}.")
+
+
+def split_outside_brackets(text: str) -> list[str]:
+    """Split at the commas that stand outside square brackets: 'a[x=1,y=2],b' gives ['a[x=1,y=2]', 'b']."""
+    parts, depth = [""], 0
+    for character in text:
+        depth += (character == "[") - (character == "]")
+        if depth < 0:
+            break
+        if character == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    if depth != 0:
+        raise UsageError(f"unbalanced square brackets in {text!r}; expected name[parameter=value,...]")
+    return [part.strip() for part in parts]
+
+
+def _not_a_number(constant: str) -> float:
+    raise UsageError(f"{constant} is no value for a parameter; expected a finite number, or the word inf for no limit")
+
+
+def parse_spec(spec: str) -> tuple[str, dict[str, Any]]:
+    """Take 'name[a=1,b=word]' apart into its name and parameters; a value is JSON, or else a bare word."""
+    name, bracket, rest = spec.strip().partition("[")
+    if bracket and not rest.endswith("]"):
+        raise UsageError(f"cannot read {spec!r}; expected name or name[parameter=value,...]")
+    parameters: dict[str, Any] = {}
+    for item in split_outside_brackets(rest[:-1]) if rest[:-1].strip() else []:
+        key, equals, value = (part.strip() for part in item.partition("="))
+        if not (key and equals and value) or key in parameters:
+            raise UsageError(f"cannot read {item!r} in {spec!r}; expected parameter=value, each parameter once")
+        parameters[key] = _value(value)
+    return name.strip(), parameters
+
+
+def _value(text: str) -> Any:
+    """JSON, or else a bare word."""
+    try:
+        return json.loads(text, parse_constant=_not_a_number)
+    except json.JSONDecodeError:
+        return text
+    except UsageError:
+        raise
+    except (ValueError, RecursionError) as error:  # of thousands of digits, or nested too deeply
+        raise UsageError(f"cannot read a value of {len(text):,} characters: {error}") from None
+
+
+@dataclass(frozen=True)
+class Family(Generic[T]):
+    """Names with a common prefix.
+
+    Attributes:
+        make: the class of a name without its prefix; UsageError if there is none.
+        names: those names.
+    """
+
+    make: Callable[[str], type[T]]
+    names: Callable[[], Iterable[str]]
+
+
+class Registry(Generic[T]):
+    """Classes by name, each a frozen dataclass derived from `base`.
+
+    Args:
+        kind: what they are, for messages.
+        base: class that all derive from.
+        discover: called when a name is unknown, before giving up: imports what may register it and returns, by name,
+            the reasons of what could not be imported.
+        examine: asks an instance, by its name, for all that it has to say; raises for what cannot be used.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        base: type[T],
+        discover: Callable[[], dict[str, str]] = dict,
+        examine: Callable[[str, T], object] = lambda name, made: None,
+    ) -> None:
+        self.kind = kind
+        self._base = base
+        self._discover = discover
+        self._examine = examine
+        self._classes: dict[str, type[T]] = {}
+        self._aliases: dict[str, str] = {}
+        self._families: dict[str, Family[T]] = {}
+        self._made: dict[str, type[T]] = {}
+
+    def register(self, name: str, *aliases: str) -> Callable[[type[T]], type[T]]:
+        """Class decorator that enters a class under a name; the aliases are looked up but never recorded.
+
+        UsageError for a name that nothing can have, or that is taken.
+        """
+        for each in (name, *aliases):
+            if not (isinstance(each, str) and self._family(each)):  # what is one of its own is said below
+                check_name(each, self.kind)
+
+        def enter(cls: type[T]) -> type[T]:
+            for each in (name, *aliases):
+                if self._family(each) is not None:
+                    raise UsageError(f"{self.kind} {each!r} has the prefix of a family; rename {origin(cls)}")
+                known = self._classes.get(self._aliases.get(each, each))
+                if known is not None:
+                    raise UsageError(
+                        f"two {self.kind}s are called {each!r}: {origin(known)} and {origin(cls)}; rename one of them"
+                    )
+            if not issubclass(cls, self._base):
+                raise UsageError(f"{origin(cls)} is not a {self._base.__name__}; derive {self.kind} {name!r} from it")
+            self._classes[name] = cls
+            self._aliases.update(dict.fromkeys(aliases, name))
+            return cls
+
+        return enter
+
+    def add_family(self, prefix: str, family: Family[T]) -> None:
+        """Enter the names `prefix:...`; their classes are made once, when asked for."""
+        if prefix in self._families:
+            raise UsageError(f"two families of {self.kind}s have the prefix {prefix!r}; rename one of them")
+        self._families[prefix] = family
+
+    def families(self) -> dict[str, list[str]]:
+        """The full names of each family by its prefix, without making their classes."""
+        return {
+            prefix: sorted(f"{prefix}:{name}" for name in family.names()) for prefix, family in self._families.items()
+        }
+
+    def _family(self, name: str) -> Family[T] | None:
+        prefix, colon, _ = name.partition(":")
+        return self._families.get(prefix) if colon else None
+
+    def names(self) -> list[str]:
+        """All names but those of families."""
+        return sorted(self._classes)
+
+    def get(self, name: str) -> type[T]:
+        """The class of that name; UsageError with the known names if there is none."""
+        family = self._family(name)
+        if family is not None:
+            if name not in self._made:
+                self._made[name] = family.make(name.partition(":")[2])
+            return self._made[name]
+        name = self._aliases.get(name, name)
+        failed = {} if name in self._classes else self._discover()
+        if name in self._classes:
+            return self._classes[name]
+        if name in failed:
+            raise UsageError(f"{self.kind} {name!r} comes from a package that cannot be imported: {failed[name]}")
+        raise unknown(self.kind, name, [*self._classes, *(f"{prefix}:<name>" for prefix in self._families)])
+
+    def make(self, spec: str) -> T:
+        """An instance from 'name[parameter=value,...]'; UsageError names every parameter that does not fit.
+
+        Raises:
+            PluginError: the class raises, or is or says what cannot be recorded.
+        """
+        name, parameters = parse_spec(spec)
+        cls = self.get(name)
+        if not dataclasses.is_dataclass(cls):
+            raise PluginError(
+                f"{origin(cls)} is not a dataclass; decorate {self.kind} {name!r} with @dataclass(frozen=True)"
+            )
+        try:
+            # through JSON, so that what is accepted here is exactly what can be stored and read back
+            text = json.dumps(parameters, allow_nan=False)
+        except ValueError as error:
+            raise UsageError(f"cannot read {spec!r}: {error}") from None
+        with foreign(f"{self.kind} {name!r} cannot be made", cls):
+            made = self._instance(name, cls, text)
+        for key, given in parameters.items():
+            if _converted(given, getattr(made, key)):
+                raise UsageError(f"{self.kind} {name!r}: {key}: expected a whole number, got {json.dumps(given)}")
+        return made
+
+    def _instance(self, name: str, cls: Any, text: str) -> T:
+        """An instance from parameters in JSON, asked for all that it has to say."""
+        called = f"{self.kind} {name!r}"
+        try:
+            made: T = _validator(cls).validate_json(text, strict=True, extra="forbid")
+            refuse_unstorable(made)
+            self._examine(name, made)
+        except ValidationError as error:
+            fields = ", ".join(f"{f.name}={f.default!r}" for f in dataclasses.fields(cls)) or "no parameters"
+            raise UsageError(f"{called}: {explain(error)}{_raised_at(error)}. It takes: {fields}.") from None
+        except (PydanticUserError, PydanticUndefinedAnnotation) as error:
+            reason = unreadable(cls) or words(error)
+            raise PluginError(f"{called}: {reason} ({defined_at(cls)})") from None
+        except NotPlain as error:
+            raise PluginError(f"{called}: parameter {error} ({defined_at(cls)})") from None
+        return made
+
+    def name_of(self, instance: T) -> str:
+        """The registered name of an instance's class."""
+        for name, cls in (self._classes | self._made).items():
+            if cls is type(instance):
+                return name
+        raise unknown(self.kind, type(instance).__name__, self._classes)
+
+    def spec_of(self, instance: T) -> str:
+        """The shortest specification that makes an equal instance: parameters at their default are left out."""
+        changed = {
+            field.name: getattr(instance, field.name)
+            for field in dataclasses.fields(instance)  # type: ignore[arg-type]
+            if getattr(instance, field.name) != field.default
+        }
+        inside = ",".join(f"{key}={_bare(value)}" for key, value in changed.items())
+        return self.name_of(instance) + (f"[{inside}]" if inside else "")
+
+
+def _converted(given: Any, value: Any) -> bool:
+    """Whether a whole number was made of something else: of a `Literal`'s members pydantic takes 2.0 and true too."""
+    return type(value) is int and type(given) is not int
+
+
+@lru_cache(maxsize=1024)
+def _validator(cls: type[T]) -> TypeAdapter[T]:
+    """What makes instances of a class; to build it takes a hundred times as long as to make one."""
+    return TypeAdapter(cls)
+
+
+def origin(made: Any) -> str:
+    """Where a class or function comes from, for messages and listings: module.Name, or "Name in FILE" of a plugin."""
+    module = getattr(made, "__module__", None) or "?"
+    name = getattr(made, "__qualname__", None) or repr(made)
+    return f"{name} in {sys.modules[module].__file__}" if module.startswith(PLUGIN) else f"{module}.{name}"
+
+
+def _raised_at(error: ValidationError) -> str:
+    """Where a plugin refused its parameters, for the end of a message; nothing where pydantic did."""
+    raised = (part.get("ctx", {}).get("error") for part in error.errors(include_url=False))
+    places = (place_of(each, ours=False) for each in raised if isinstance(each, BaseException))
+    return "".join(f" ({place})" for place in places if place is not None)
+
+
+def _bare(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(plain(value), separators=(",", ":"))

@@ -1,0 +1,152 @@
+"""diffusers' schedulers on our levels, our start and our noise, so that what they make can be compared by numbers.
+
+What a scheduler would choose itself is taken from it, because much of that is where diffusers is not right:
+
+- Levels. Each places its steps by a rule of its own (`DDIMScheduler` looks up t - T // S whatever its timesteps are,
+  the DPM-Solver family places "leading" and "linspace" for S + 1 steps and drops the last, `HeunDiscreteScheduler` does
+  not round). So our levels are put in place after `set_timesteps`.
+- End. With `set_alpha_to_one=False` the last level is not clean. Solvers for the noise prediction cannot go to the
+  clean level in diffusers; they run on grids that end at a noisy one. `DDPMScheduler` leaves the noise out where the
+  timestep is 0, not where the step is the last: right only for grids that end at index 0.
+- Noise. The module's `randn_tensor` is replaced.
+- Precision. The tables are float32, with 1 - alphas_cumprod four digits short at index 0, and many schedulers round the
+  state to float32 in every step. For a state in float64 both are taken back; for float32 all is as shipped.
+"""
+
+import inspect
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+import models.networks.network
+from models.denoiser import ClipRange, Denoiser
+from models.grids import GRIDS
+from models.networks.network import IndexedUNet, make_unet
+from models.schedule import DiscreteVP, Level
+from samplers import SAMPLERS, Noise
+
+NoiseOf = Callable[[int], Noise]
+Theirs = Callable[[Tensor, Sequence[Level], Noise], Tensor]
+"""What diffusers makes of a state at the first of our levels, at the last of them."""
+
+SCHEDULE = DiscreteVP.linear()
+_BETAS: dict[str, Any] = {"beta_schedule": "linear", "beta_start": 1e-4, "beta_end": 0.02}
+_EXACT_ABAR = np.cumprod(1.0 - np.linspace(1e-4, 0.02, 1000))
+_ZOO = Path(models.networks.network.__file__).parents[1] / "zoo" / "digits"
+
+
+@cache
+def digits(dtype: torch.dtype) -> IndexedUNet:
+    """The digits checkpoint, which predicts eps for 8 x 8 images with one channel."""
+    unet = make_unet(json.loads((_ZOO / "config.json").read_text()))
+    unet.load_state_dict(load_file(_ZOO / "diffusion_pytorch_model.safetensors"))
+    return IndexedUNet(nn.Module.to(unet, dtype).eval().requires_grad_(requires_grad=False), SCHEDULE)
+
+
+def difference(
+    spec: str, grid: str, steps: int, theirs: Theirs, noise: NoiseOf, dtype: torch.dtype, clip: ClipRange | None = None
+) -> float:
+    """The largest difference between a sampler and what diffusers makes, relative to the largest pixel."""
+    levels = GRIDS.make(grid)(SCHEDULE, steps)
+    x = noise(1)(torch.empty(2, 1, 8, 8, dtype=dtype))
+    ours = SAMPLERS.make(spec).sample(Denoiser(digits(dtype), "epsilon", SCHEDULE, clip), x, levels, noise(2))
+    expected = theirs(x, levels, noise(2))
+    assert expected.dtype == ours.dtype == dtype
+    return float((ours - expected).abs().max() / expected.abs().max())
+
+
+@contextmanager
+def draws_from(noise: Noise, scheduler: Any, dtype: torch.dtype) -> Iterator[None]:
+    """Let the scheduler draw from `noise`, and round to `dtype` where it rounds to float32."""
+    module = sys.modules[type(scheduler).__module__]
+    with pytest.MonkeyPatch.context() as patch:
+        draw = lambda shape, **_: noise(torch.empty(shape, dtype=dtype))  # noqa: E731
+        patch.setattr(module, "randn_tensor", draw, raising=False)
+        patch.setattr(torch, "float32", dtype)
+        yield
+
+
+def _indices(levels: Sequence[Level]) -> list[int]:
+    return [round(SCHEDULE.index(level.t)) for level in levels if not level.is_clean]
+
+
+def as_sigmas(scheduler: Any, levels: Sequence[Level], dtype: torch.dtype) -> None:
+    """Place our levels in a scheduler that reads sigma / alpha from a list, 0 for a clean end."""
+    at, steps = _indices(levels), len(levels) - 1
+    scheduler.set_timesteps(steps)
+    abar = _EXACT_ABAR if dtype == torch.float64 else scheduler.alphas_cumprod.numpy()
+    ratios = np.sqrt((1.0 - abar[at]) / abar[at])
+    scheduler.sigmas = torch.tensor(np.append(ratios, [0.0] * levels[-1].is_clean), dtype=dtype)
+    scheduler.timesteps = torch.tensor(at[:steps], dtype=scheduler.timesteps.dtype)
+
+
+def as_sigmas_twice(scheduler: Any, levels: Sequence[Level], dtype: torch.dtype) -> None:
+    """The same for Heun's, which lists all but the first and last level twice."""
+    as_sigmas(scheduler, levels, dtype)
+    sigmas, timesteps = scheduler.sigmas, scheduler.timesteps
+    scheduler.sigmas = torch.cat([sigmas[:1], sigmas[1:-1].repeat_interleave(2), sigmas[-1:]])
+    scheduler.timesteps = torch.cat([timesteps[:1], timesteps[1:].repeat_interleave(2)])
+
+
+def as_table(scheduler: Any, levels: Sequence[Level], dtype: torch.dtype) -> None:
+    """Place the levels of our "leading" grid in a scheduler that looks them up in alphas_cumprod, T // S apart."""
+    if dtype == torch.float64:
+        scheduler.alphas_cumprod = torch.from_numpy(_EXACT_ABAR)
+        scheduler.final_alpha_cumprod = scheduler.one = torch.ones((), dtype=torch.float64)
+    scheduler.set_timesteps(len(levels) - 1)
+    assert list(dict.fromkeys(scheduler.timesteps.tolist()))[-1] == _indices(levels)[-1]
+    assert set(_indices(levels)) <= set(scheduler.timesteps.tolist())
+
+
+def as_timesteps(scheduler: Any, levels: Sequence[Level], dtype: torch.dtype) -> None:
+    """Place our levels in a scheduler that looks them up in alphas_cumprod, wherever they lie."""
+    if dtype == torch.float64:
+        scheduler.alphas_cumprod = torch.from_numpy(_EXACT_ABAR)
+        scheduler.one = torch.ones((), dtype=torch.float64)
+    scheduler.set_timesteps(timesteps=_indices(levels))
+
+
+@dataclass(frozen=True)
+class Stepped:
+    """The loop of diffusers' pipelines.
+
+    Attributes:
+        scheduler: its class.
+        options: of its `__init__`.
+        place: puts our levels into it.
+        scaled: whether its state is x / alpha.
+        output: the output that it expects, from the scheduler, the state and eps.
+        before: called before every step; returns arguments of `step`.
+    """
+
+    scheduler: type[Any]
+    options: dict[str, Any] = field(default_factory=dict)
+    place: Callable[[Any, Sequence[Level], torch.dtype], None] = as_sigmas
+    scaled: bool = False
+    output: Callable[[Any, Tensor, Tensor], Tensor] = lambda scheduler, x, eps: eps
+    before: Callable[[Any], dict[str, Any]] = lambda scheduler: {}
+
+    def __call__(self, x: Tensor, levels: Sequence[Level], noise: Noise) -> Tensor:
+        known = inspect.signature(self.scheduler.__init__).parameters
+        fixed = _BETAS | {"clip_sample": False, "set_alpha_to_one": True}
+        scheduler = self.scheduler(**{name: fixed[name] for name in fixed if name in known} | self.options)
+        self.place(scheduler, levels, x.dtype)
+        unet = digits(x.dtype).unet
+        x = x / levels[0].alpha if self.scaled else x
+        for t in scheduler.timesteps:
+            eps = unet(scheduler.scale_model_input(x, t), t, return_dict=False)[0]
+            with draws_from(noise, scheduler, x.dtype):
+                output = self.output(scheduler, x, eps)
+                x = scheduler.step(output, t, x, return_dict=False, **self.before(scheduler))[0]
+        return x * levels[-1].alpha if self.scaled else x

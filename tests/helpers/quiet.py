@@ -1,0 +1,13 @@
+"""Progress of a run that nobody looks at."""
+
+
+class Quiet:
+    """A `bench.run.runner.Progress` that says nothing."""
+
+    def planned(self, cells: int, evaluations: int) -> None: ...
+
+    def advanced(self, evaluations: int) -> None: ...
+
+    def finished(self, cell: object, record: object, kept: bool) -> None: ...
+
+    def timed(self, cell: object, record: object) -> None: ...
