@@ -153,13 +153,14 @@ def _kid(features: Tensor, reference: Reference) -> Values:
 
 
 def _inception_score(logits: Tensor) -> Values:
-    """Of all images, and of those without a block each."""
+    """Of all images and, where they are enough for every split, of those without a block each."""
     scores, block = _split_scores(logits), blocks_of(len(logits))
-    without = [float(np.mean(_split_scores(logits[block != number]))) for number in range(BLOCKS)]
+    parts = [logits[block != number] for number in range(BLOCKS)]
+    enough = all(len(part) >= ISC_SPLITS for part in parts)
     return {
         "inception_score": float(np.mean(scores)),
         "inception_score_std": float(np.std(scores)),
-        "inception_score_left_out": without,
+        "inception_score_left_out": [float(np.mean(_split_scores(part))) for part in parts] if enough else None,
     }
 
 
