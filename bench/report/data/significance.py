@@ -28,7 +28,7 @@ class StandardError(NamedTuple):
     """Of a value, with the degrees of freedom that it was estimated with."""
 
     value: float
-    freedom: int
+    freedom: float
 
 
 def standard_error(deviation: float, seeds: int, jackknife: bool, step: float = 0.0) -> StandardError | None:
@@ -86,7 +86,7 @@ def welch(a: Row, b: Row, quality: Quality) -> float | None:
     Rows that share seeds share their noise, which mostly makes them differ less by chance than the test supposes: it
     errs on the side of not telling them apart.
     """
-    errors = [_error(row, quality) for row in (a, b)]
+    errors = [row_error(row, quality) for row in (a, b)]
     first, second = errors
     if first is None or second is None:
         return None
@@ -100,7 +100,7 @@ def welch(a: Row, b: Row, quality: Quality) -> float | None:
     return float(2 * stdtr(1 / doubt, -gap / math.sqrt(total)))
 
 
-def _error(row: Row, quality: Quality) -> StandardError | None:
+def row_error(row: Row, quality: Quality) -> StandardError | None:
     # without an interval although there is a deviation: some seed has no value
     if not known(row.get(quality.key)) or not known(row.get(quality.ci)):
         return None
