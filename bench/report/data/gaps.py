@@ -17,15 +17,31 @@ block, are compared as independent samples by Welch's t-test.
 """
 
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from bench.report.data.columns import Row, known
 from bench.report.data.distances import Quality
-from bench.report.data.significance import JACKKNIFE_BLOCKS, LEVEL, StandardError, row_error, t_probability
+from bench.report.data.group import Group
+from bench.report.data.significance import (
+    JACKKNIFE_BLOCKS,
+    LEVEL,
+    StandardError,
+    at_floor,
+    row_error,
+    t_probability,
+)
+
+Pairs = Mapping[Any, Sequence[float]]
+"""By seed, the value and those without a block of images each."""
 
 PAIRS = "pairs"
-"""The column of a row that has, by quality and seed, the value and those without a block each; never written."""
+"""The column of a row that has its `Pairs`, by quality; never written."""
+
+TESTED = (
+    "p > 0.05, in pairs of the same images or, where there are none, by Welch's t-test, corrected by Holm's procedure"
+)
+"""What `told_apart` does, for whoever reads it."""
 
 _POWER = 0.8
 """Of "would probably decide it"."""
@@ -60,26 +76,37 @@ class Gap(NamedTuple):
 def gap(a: Row, b: Row, quality: Quality, factor: float = 1.0) -> Gap:
     """How far row a is beyond `factor` times row b in a quality that both have."""
     value = float(a[quality.key]) - factor * float(b[quality.key])
-    error = _paired(a, b, quality, factor)
-    if error is not None:
-        return Gap(value, error if error.value > 0 else None, paired=True)
+    here, there = ((row.get(PAIRS) or {}).get(quality.key) for row in (a, b))
+    if here and there and here.keys() == there.keys() and a.get("images") == b.get("images"):
+        return Gap(value, paired_error(here, there, factor), paired=True)
     return Gap(value, _independent(row_error(a, quality), row_error(b, quality), factor), paired=False)
 
 
-def _paired(a: Row, b: Row, quality: Quality, factor: float) -> StandardError | None:
-    """The standard error of the mean difference of the same images; None if they are not, or records cannot tell."""
-    here, there = ((row.get(PAIRS) or {}).get(quality.key) for row in (a, b))
-    if not here or not there or here.keys() != there.keys() or a.get("images") != b.get("images"):
-        return None
+def pairs_of(cells: Group, quality: Quality) -> dict[Any, list[float]]:
+    """Of the seeds whose records have them."""
+    columns = (cells.values(name) for name in ("seed", quality.key, f"{quality.key}_left_out"))
+    return {
+        seed: [value, *left]
+        for seed, value, left in zip(*columns, strict=False)
+        if known(value) and isinstance(left, list)
+    }
+
+
+def paired_error(here: Pairs, there: Pairs, factor: float = 1.0) -> StandardError | None:
+    """The standard error of a mean difference of the same images; None if they do not differ at all.
+
+    Args:
+        here, there: of the same seeds.
+        factor: of the second.
+    """
     differences = [[one - factor * other for one, other in zip(here[seed], there[seed], strict=True)] for seed in here]
-    values = [each[0] for each in differences]
     inside = sum(_around_mean(each[1:]) for each in differences)
-    blocks, seeds = JACKKNIFE_BLOCKS, len(values)
+    between = _around_mean([each[0] for each in differences])
+    blocks, seeds = JACKKNIFE_BLOCKS, len(differences)
     freedom = blocks * seeds - 1
-    between = _around_mean(values)
     # of one seed (blocks - 1) / blocks times the sum, as (blocks - 1) degrees of freedom
     total = (blocks - 1) ** 2 / blocks * inside + between
-    return StandardError(math.sqrt(total / freedom / seeds), freedom)
+    return StandardError(math.sqrt(total / freedom / seeds), freedom) if total > 0 else None
 
 
 def _around_mean(values: Sequence[float]) -> float:
@@ -111,6 +138,17 @@ def holm(probabilities: Sequence[float | None]) -> list[float | None]:
     return corrected
 
 
+def told_apart(first: Row, others: Sequence[Row], quality: Quality) -> list[bool | None]:
+    """Whether each of several rows differs from one, at 5 % for all of them together (Holm); None if it is not tested.
+
+    Values at or below their floors are all as good as can be measured: they do not differ.
+    """
+    at_floors = [at_floor(first, quality) and at_floor(row, quality) for row in others]
+    tested = [None if floor else gap(first, row, quality).p for row, floor in zip(others, at_floors, strict=True)]
+    apart = [None if p is None else p <= LEVEL for p in holm(tested)]
+    return [False if floor else each for each, floor in zip(apart, at_floors, strict=True)]
+
+
 class Claim(NamedTuple):
     """Whether a row is at most so many times as far as another, by a one-sided 95 % interval.
 
@@ -123,8 +161,8 @@ class Claim(NamedTuple):
     images: int | None = None
 
 
-def good_enough(row: Row, baseline: Row, quality: Quality, tolerance: float) -> Claim:
-    """Whether a row's distance is at most (1 + tolerance) times the baseline's.
+def good_enough(row: Row, baseline: Row, quality: Quality, tolerance: float) -> Claim | None:
+    """Whether a row's distance is at most (1 + tolerance) times the baseline's; None if that cannot be tested.
 
     Args:
         row, baseline: both with a distance.
@@ -137,7 +175,7 @@ def good_enough(row: Row, baseline: Row, quality: Quality, tolerance: float) -> 
     factor = 1.0 + math.copysign(tolerance, baseline[quality.key])
     found = gap(row, baseline, quality, factor)
     if found.error is None:
-        return Claim(found.value <= 0) if found.paired else Claim(None)
+        return Claim(found.value <= 0) if found.paired else None
     width = float(stdtrit(found.error.freedom, 1 - LEVEL)) * found.error.value
     if abs(found.value) > width:
         return Claim(found.value < 0)
