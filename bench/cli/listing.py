@@ -37,24 +37,20 @@ def show(what: str, found: list[Row]) -> None:
     output().print(table if found else f"no {what}")
 
 
-def _summary(cls: type) -> str:
-    return (cls.__doc__ or "").strip().splitlines()[0]
-
-
 def _grids() -> list[Row]:
     from models.grids import GRIDS
     from models.plugins.registry import Registry
 
     registry: Registry[Any] = GRIDS
+    classes = {name: registry.get(name) for name in registry.names()}
     return [
-        {"name": name, "parameters": parameters(registry.get(name)), "description": _summary(registry.get(name))}
-        for name in registry.names()
+        {"name": name, "parameters": parameters(cls), "description": (cls.__doc__ or "").strip().splitlines()[0]}
+        for name, cls in classes.items()
     ]
 
 
 def _models() -> list[Row]:
-    from models.loading.description import load_card
-    from models.loading.sources import model_folder, zoo_names
+    from models.loading.sources import load_card, model_folder, zoo_names
 
     cards = [load_card(model_folder(name)) for name in zoo_names()]
     return [
@@ -65,8 +61,7 @@ def _models() -> list[Row]:
 def _extractors() -> list[Row]:
     from bench.quality.extractor import INCEPTION
     from bench.quality.extractors import LIBRARY, compact_names
-    from models.loading.description import load_measuring_card
-    from models.loading.sources import measuring_folder
+    from models.loading.sources import load_measuring_card, measuring_folder
 
     found: list[Row] = []
     for name in compact_names():
@@ -109,18 +104,11 @@ def _studies() -> list[Row]:
     from bench.study.file import load_study, study_names
     from bench.study.plan import plan
 
-    found = []
+    found: list[Row] = []
     for name in study_names():
         study = load_study(name)
-        found.append(
-            {
-                "name": name,
-                "title": study.title,
-                "model": study.model,
-                "cells": len(plan(study)),
-                "images": study.images,
-            }
-        )
+        cells = len(plan(study))
+        found.append({"name": name, "title": study.title, "model": study.model, "cells": cells, "images": study.images})
     return found
 
 
@@ -130,22 +118,16 @@ def _runs() -> list[Row]:
     found: list[Row] = []
     for manifest in sorted(RESULTS.glob("**/study.json")):
         folder = RunFolder(manifest.parent)
+        row: Row = {"run": str(folder.path)}
         try:
             content = folder.manifest()
             records = [folder.read(cell) for cell in content["cells"]]
         except UsageError as error:
-            found.append({"run": str(folder.path), "study": str(error), "cells": None, "done": None, "failed": None})
+            found.append(row | {"study": str(error), "cells": None, "done": None, "failed": None})
             continue
         status = [record["status"] for record in records if record is not None]
-        found.append(
-            {
-                "run": str(folder.path),
-                "study": content["study"]["title"],
-                "cells": len(records),
-                "done": status.count("ok"),
-                "failed": status.count("failed"),
-            }
-        )
+        row |= {"study": content["study"]["title"], "cells": len(records)}
+        found.append(row | {"done": status.count("ok"), "failed": status.count("failed")})
     return found
 
 

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.escape import terminal_text
-from bench.progress import output
+from bench.progress import output, say
 from models.common.errors import UsageError
 from models.grids import GRIDS
 from models.plugins.foreign import foreign
@@ -42,11 +43,12 @@ def sampler_rows(steps: int) -> list[Row]:
         _blank(name, steps) | {"source": packages[name], "unavailable": reason} for name, reason in failed.items()
     ]
     # a library's adapters are named but not made: that would import the library
-    adapters = [
-        _blank(name, steps) | {"family": "library", "source": _library(prefix)}
-        for prefix, names in SAMPLERS.families().items()
-        for name in names
-    ]
+    adapters = list[Row]()
+    for prefix, names in SAMPLERS.families().items():
+        library = prefix
+        with suppress(PackageNotFoundError):
+            library = f"{prefix} {version(prefix)}"
+        adapters += [_blank(name, steps) | {"family": "library", "source": library} for name in names]
     return found + adapters + broken
 
 
@@ -70,17 +72,12 @@ def parameters(cls: type) -> str:
     """The parameters of a registered class with their defaults, as they are written in a specification: "eta=0.0"."""
     if not dataclasses.is_dataclass(cls):
         return ""
-    return ", ".join(map(_parameter, dataclasses.fields(cls)))
-
-
-def _parameter(field: dataclasses.Field[Any]) -> str:
-    if field.default_factory is not dataclasses.MISSING:
-        value = field.default_factory()
-    elif field.default is not dataclasses.MISSING:
-        value = field.default
-    else:
-        return f"{field.name} (required)"
-    return f"{field.name}={value if isinstance(value, str) else json.dumps(value, default=str)}"
+    said = []
+    for field in dataclasses.fields(cls):
+        value = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+        text = value if isinstance(value, str) else json.dumps(value, default=str)
+        said.append(f"{field.name} (required)" if value is dataclasses.MISSING else f"{field.name}={text}")
+    return ", ".join(said)
 
 
 def show_samplers(found: Sequence[Row]) -> None:
@@ -91,9 +88,7 @@ def show_samplers(found: Sequence[Row]) -> None:
     console.print(_table(found, nfe, console.width))
     for row in found:
         if row["unavailable"] is not None:
-            reason = " ".join(row["unavailable"].split())
-            said = f"\nunavailable: {row['name']} ({row['source']}): {reason}"
-            console.print(Text(terminal_text(said)), soft_wrap=True)
+            say(f"\nunavailable: {row['name']} ({row['source']}): {' '.join(row['unavailable'].split())}")
     elsewhere: dict[str, list[str]] = {}
     for row in found:
         if row["source"] != _TREE and row["unavailable"] is None:
@@ -142,13 +137,6 @@ def _row(name: str, levels: Sequence[Level]) -> Row:
     except UsageError as error:
         row["unavailable"] = str(error)
     return row
-
-
-def _library(name: str) -> str:
-    try:
-        return f"{name} {version(name)}"
-    except PackageNotFoundError:
-        return name
 
 
 def _package(point: EntryPoint) -> str:

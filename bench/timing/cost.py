@@ -53,10 +53,8 @@ class Times:
         rounds), or its watches cannot be read.
         """
         rounds = record.get("timing_rounds")
-        if not rounds or record["timed_batch"] != batch:
-            return cls(batch)
         sweep = dict(zip(record.get("sweep_batches") or [], record.get("sweep_latency_s") or [], strict=True))
-        if not {*others} <= {*sweep, batch}:
+        if not rounds or record["timed_batch"] != batch or not {*others} <= {*sweep, batch}:
             return cls(batch)
         try:
             watches = _WATCHES.validate_python(record["timing_watches"])
@@ -99,7 +97,7 @@ class Times:
             peak_tflops: the most that the device can do in this precision; None: not known.
         """
         low, high = median_interval(round_medians(self.latency_s, self.calls))
-        q1, median, q3 = _quartiles(self.latency_s)
+        q1, median, q3 = np.quantile(self.latency_s, (0.25, 0.5, 0.75)).tolist()
         evaluations = self.batch * nfe / median
         used = None if gflop is None or peak_tflops is None else evaluations * gflop / (1000.0 * peak_tflops)
         energy = summed(self.watches).energy_j
@@ -156,8 +154,3 @@ class Times:
             "best_batch": best,
             "best_throughput_img_per_s": best / medians[best],
         }
-
-
-def _quartiles(values: Sequence[float]) -> tuple[float, float, float]:
-    q1, median, q3 = np.quantile(values, (0.25, 0.5, 0.75)).tolist()
-    return q1, median, q3

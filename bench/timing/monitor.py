@@ -42,14 +42,14 @@ the first kernel and the wait for the last one, 10 to 30 us; what is above that 
 
 @dataclass(frozen=True)
 class Watch:
-    """What happened during one timed call, or during several, summed.
+    """What happened during one timed call, or during several, summed; None is not known.
 
     Attributes:
         others_share: part of the processors that other processes used meanwhile (in a virtual machine other guests,
-            too), 0 ... 1 to within what the kernel resolves, which is 10 ms a processor; None: not known.
+            too), 0 ... 1 to within what the kernel resolves, which is 10 ms a processor.
         throttled: what held the device back, in words; empty: nothing that is known.
-        other_processes: on the GPU, with a compute context; None where that cannot be known, such as on a CPU.
-        energy_j: that the GPU took, coarse for one short call; None where nothing measures it.
+        other_processes: on the GPU, with a compute context.
+        energy_j: that the GPU took, coarse for one short call.
         seconds: that were watched.
     """
 
@@ -61,12 +61,7 @@ class Watch:
 
 
 class Monitor:
-    """Watches one call at a time: `start`, the call, `stop`. Both take less than 0.5 ms on a CPU.
-
-    Args:
-        host: the machine's processors.
-        gpu: the device that computes; None on a CPU.
-    """
+    """Watches one call at a time: `start`, the call, `stop`. Both take less than 0.5 ms on a CPU."""
 
     def __init__(self, host: HostLoad, gpu: GpuState | None = None) -> None:
         self._host, self._gpu = host, gpu
@@ -83,12 +78,12 @@ class Monitor:
             raise RuntimeError("Monitor.stop needs a Monitor.start before it")
         (before, energy), self._before = self._before, None
         after = self._host.read()
-        share = self._host.share_of_others(before, after)
-        seconds = after.at - before.at
+        share, seconds = self._host.share_of_others(before, after), after.at - before.at
+        left = (LEFT,) * left_running()
         if self._gpu is None:
-            return Watch(share, _held_back(before, after), None, None, seconds)
-        throttled, now = self._gpu.throttled(), self._gpu.energy_j()
-        throttled += (LEFT,) * left_running()
+            hot = (OVERHEATED,) * (after.overheated > before.overheated)
+            return Watch(share, hot + (QUOTA,) * (after.over_quota > before.over_quota) + left, None, None, seconds)
+        throttled, now = self._gpu.throttled() + left, self._gpu.energy_j()
         spent = None if energy is None or now is None else now - energy
         return Watch(share, throttled, self._gpu.other_processes(), spent, seconds)
 
@@ -101,10 +96,7 @@ def monitor_of(device: torch.device) -> Monitor:
 def at_start(host: HostLoad, since: HostReading, device: torch.device) -> list[str]:
     """What whoever starts a run must know at once of the machine, a line each; none if nothing is known against it.
 
-    Args:
-        host: the machine's processors.
-        since: when the program started: what others used while it loaded its models tells what they will use.
-        device: that will compute.
+    What others used while the program loaded its models, `since` it started, tells what they will use.
     """
     now, there, threads = host.read(), host.processors, torch.get_num_threads()
     share, on_cpu = host.share_of_others(since, now), device.type == "cpu"
@@ -205,9 +197,3 @@ def _spread(latency: Sequence[float]) -> str | None:
         return None
     q1, median, q3 = np.quantile(latency, (0.25, 0.5, 0.75))
     return f"times spread by {100 * (q3 - q1) / median:.0f} %" if q3 - q1 > SPREAD * median else None
-
-
-def _held_back(before: HostReading, after: HostReading) -> tuple[str, ...]:
-    reasons = {OVERHEATED: after.overheated > before.overheated, QUOTA: after.over_quota > before.over_quota}
-    reasons[LEFT] = left_running()
-    return tuple(words for words, happened in reasons.items() if happened)

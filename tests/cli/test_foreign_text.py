@@ -132,7 +132,7 @@ def test_the_check_of_a_model_prints_its_name_as_text(
     found = Check(name, "0" * 64, name, 2, 1, "epsilon", {"epsilon": curve}, None, [Verdict(True, f"is {name}")])
     monkeypatch.setattr(check_model, "_loaded", lambda *_: None)
     monkeypatch.setattr(check_model, "_checked", lambda *_: found)
-    assert check_model.check_model("any") == 0
+    assert app.check_model("any") == 0
     shown = capsys.readouterr().out
     assert not unseen(shown)
     assert " ".join(shown.split()).count("[red]:key:\\x1b[31m\\u202e") == 4

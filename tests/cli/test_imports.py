@@ -17,7 +17,6 @@ DESCRIBING = (
         "samplers",
         "models.cards.card",
         "models.denoiser",
-        "models.loading.description",
         "models.loading.diffusers_folder",
         "models.grids",
     ),

@@ -21,7 +21,7 @@ from models.architectures import make_network
 from models.cards.card import Card
 from models.common.errors import UsageError
 from models.common.files import sha256_of
-from models.loading.description import load_card
+from models.loading.sources import load_card
 from models.loading.zoo import load_model
 from samplers.registry import load_file
 

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from bench.run.cell import _remarks
 from models.cards.card import Card, Changes, make_card
 from models.common.errors import UsageError
-from models.loading.sources import CONFIG, WEIGHTS
+from models.loading.diffusers_folder import CONFIG, WEIGHTS
 from models.loading.zoo import load_model
 from models.schedule import VE, ContinuousVP, DiscreteVP, Flow, GeometricVE, Schedule
 from samplers import SAMPLERS

@@ -13,8 +13,8 @@ from huggingface_hub import constants, errors
 from models.cards.card import Changes
 from models.common.errors import UsageError
 from models.common.files import sha256_of
-from models.loading.description import describe_model
-from models.loading.sources import CARD, CONFIG, WEIGHTS, ZOO
+from models.loading.diffusers_folder import CONFIG, WEIGHTS
+from models.loading.sources import CARD, ZOO, describe_model
 from models.loading.zoo import load_model
 
 _NAME = "owner/ddpm-cifar10"

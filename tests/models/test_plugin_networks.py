@@ -15,7 +15,8 @@ from models.architectures import Maker, register_network
 from models.cards.card import Changes
 from models.common.errors import UsageError
 from models.denoiser import Denoiser
-from models.loading.sources import CARD, CONFIG
+from models.loading.diffusers_folder import CONFIG
+from models.loading.sources import CARD
 from models.loading.zoo import load_model
 from models.schedule import DiscreteVP
 

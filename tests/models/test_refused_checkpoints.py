@@ -11,8 +11,8 @@ from safetensors.torch import load_file, save_file
 
 from models.cards.card import Changes
 from models.common.errors import UsageError
-from models.loading.description import describe_model
-from models.loading.sources import WEIGHTS
+from models.loading.diffusers_folder import WEIGHTS
+from models.loading.sources import describe_model
 from models.loading.zoo import Model, load_model
 
 _UNET = f"unet/{WEIGHTS}"

@@ -12,7 +12,7 @@ from torch import nn
 
 from bench.cli import app
 from models.common.errors import UsageError
-from models.loading.sources import CONFIG, WEIGHTS
+from models.loading.diffusers_folder import CONFIG, WEIGHTS
 from models.loading.zoo import load_model
 from models.networks.modes import Mode
 

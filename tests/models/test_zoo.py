@@ -16,10 +16,9 @@ from models.cards.card import Changes
 from models.cards.schedule_cards import CosineBetas
 from models.common.errors import UsageError
 from models.common.files import sha256_of
-from models.loading.building import needed_files
-from models.loading.description import describe_model, load_card, verify_files
-from models.loading.sources import CARD, CONFIG, WEIGHTS, ZOO, zoo_names
-from models.loading.zoo import load_model
+from models.loading.diffusers_folder import CONFIG, WEIGHTS
+from models.loading.sources import CARD, ZOO, describe_model, load_card, verify_files, zoo_names
+from models.loading.zoo import load_model, needed_files
 
 _CPU = torch.device("cpu")
 _MIB = 2**20

@@ -14,7 +14,7 @@ from poison import CALLS, PROCESS, WEIGHTS, Poison
 from quiet import Quiet
 from torch import Tensor
 
-from bench.cli.plugins import load_plugins
+from bench.cli.options import load_plugins
 from bench.cli.run import run_and_report
 from bench.conformance.suite import CHECKS, run_check
 from bench.purity.unchanged import ProcessState, other_random_states
