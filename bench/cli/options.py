@@ -41,8 +41,7 @@ Batch = int | Literal["auto"]
 Device = Annotated[str, Parameter(help="auto, cpu, cuda, cuda:1, ...")]
 AsJson = Annotated[bool, Parameter(name="--json", help="As JSON on stdout.")]
 Plugin = Annotated[
-    list[Path] | None,
-    Parameter(help="Python file that registers samplers or networks; may be given several times."),
+    list[Path] | None, Parameter(help="Python file that registers samplers or networks; may be given several times.")
 ]
 
 

@@ -29,9 +29,8 @@ class Times:
         network_s: the part of each inside the network; empty where it cannot be told apart.
         device_s: of every call by CUDA events; empty on a CPU.
         peak_mem_mib: the most of all calls; None where nothing counts it.
-        watches: what else went on, of each round.
+        watches, calls: what else went on in each round, and how many calls it had.
         others: latencies at other batch sizes, by batch; empty where a batch did not fit into the memory.
-        calls: in each round.
     """
 
     batch: int

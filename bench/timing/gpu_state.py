@@ -44,10 +44,7 @@ class GpuState:
                     self._handle = nvml.nvmlDeviceGetHandleByUUID(name)
 
     def throttled(self) -> tuple[str, ...]:
-        """Why the clocks are lower than asked for at this moment, in words; empty: they are not, or it is not known.
-
-        Read right after a call, while they are still as they were at its end.
-        """
+        """Why the clocks are lower than asked for right now, in words; empty: they are not, or it is not known."""
         bits: int = self._ask(self._nvml.nvmlDeviceGetCurrentClocksEventReasons) or 0
         found = tuple(words for bit, words in _REASONS.items() if bits & bit)
         if bits & _HARDWARE and not bits & (0x40 | 0x80):
@@ -57,9 +54,8 @@ class GpuState:
     def other_processes(self) -> int | None:
         """Processes with a compute context on the device besides this one, which must have one; None: not known.
 
-        In a container the driver may give the host's numbers of processes, among which this one's cannot be found: one
-        of them is this process. It may also hide all, this one too: then nothing is known. A process that it shows as
-        number 0 is hidden, and another.
+        In a container the driver may give the host's numbers, of which an unknown one is this process, or number 0 for
+        a hidden one, which is another; or it hides all, this one too: then nothing is known.
         """
         found: list[Any] | None = self._ask(self._nvml.nvmlDeviceGetComputeRunningProcesses)
         if not found:
@@ -68,11 +64,7 @@ class GpuState:
         return others - 1 if others == len(found) else others
 
     def energy_j(self) -> float | None:
-        """Joules that the whole device took since its driver was loaded.
-
-        The driver renews the number every 20 to 100 ms, so that a difference over a short call is coarse, and the sum
-        over many calls is not.
-        """
+        """Joules that the whole device took since its driver was loaded, renewed every 20 to 100 ms."""
         millijoules: int | None = self._ask(self._nvml.nvmlDeviceGetTotalEnergyConsumption)
         return None if millijoules is None else millijoules / 1000.0
 

@@ -71,8 +71,7 @@ class HostLoad:
     def share_of_others(self, before: HostReading, after: HostReading) -> float | None:
         """The part of the processors that others used between two readings, 0 ... 1; None where it is not known.
 
-        A tick of 10 ms a processor is all that the kernel resolves, so that over a short time it may lie outside of the
-        range a little; its mean over many does not.
+        The kernel resolves 10 ms a processor: over a short time it may lie a little outside of the range.
         """
         available = (after.at - before.at) * self.processors
         if before.busy is None or after.busy is None or available <= 0:

@@ -26,8 +26,7 @@ _SAID = (
 )
 """What stands in the plain RuntimeErrors of those who take memory past torch's allocator for GPUs."""
 _NO_CODE = "could not create a primitive"
-"""What oneDNN says where there is no memory for the code that it makes for a shape; and, in the same thread, for every
-new shape from then on, however much memory there is."""
+"""What oneDNN says where there is no memory for a shape's code; and, in the same thread, for every new shape after."""
 
 _BEGINS_WITHIN = 30.0
 """Seconds after which a thread that was started has died before its first line."""

@@ -16,14 +16,13 @@ from bench.timing.gpu_state import GpuState, gpu_state
 from bench.timing.host_load import OVERHEATED, QUOTA, HostLoad, HostReading
 
 SPREAD = 0.10
-"""Interquartile range over median: of undisturbed times of the digits it is 1 to 4 %, and a median of ten that spread
-by more is known no better than to 5 %, about what careful implementations differ by."""
+"""Interquartile range over median: of undisturbed times it is 1 to 4 %, and a median of ten that spread by more is
+known no better than to 5 %, about what careful implementations differ by."""
 SPREAD_OF = 4
 """Times from which on there are quartiles to speak of."""
 
 OTHERS = 0.05
-"""Part of the processors: the network runs on all of them, so that it is slowed by about what others take; what a
-system does by itself stays below 1 %."""
+"""Part of the processors, on all of which the network runs; what a system does by itself stays below 1 %."""
 OTHERS_BESIDE_GPU = 0.5
 """Part of the host's processors where the network runs on a GPU: a call then needs one of them, to start kernels."""
 WINDOW_S = 0.4
@@ -140,10 +139,7 @@ def summed(watches: Sequence[Watch]) -> Watch:
 def verdict(latency: Sequence[float], watches: Sequence[Watch], device_s: Sequence[float] | None) -> str | None:
     """Why the times of a setting are not valid, in words; None: nothing is known against them.
 
-    Args:
-        latency: seconds of each call by the host's clock.
-        watches: of the rounds that they are from, in order.
-        device_s: seconds of each call by CUDA's events; None on a CPU.
+    Seconds of each call are by the host's clock and, but on a CPU, by CUDA's events; watches of the rounds, in order.
     """
     found = [_others(watches, OTHERS if device_s is None else OTHERS_BESIDE_GPU), *_device(watches)]
     found += [_clocks(latency, device_s), _spread(latency)]

@@ -208,14 +208,8 @@ class Changes(Strict):
     """What a study says about its model instead of the model's own card or configuration.
 
     Attributes:
-        parametrisation: what the network predicts.
+        parametrisation, value_range, schedule, classes, variance, round_time: as on a `Card`.
         clip: the range that predictions of x_0 are clamped to; false: none.
-        value_range: (low, high) of the network's images.
-        schedule: the noise schedule that it was trained on.
-        classes: labels are 0 ... classes - 1.
-        variance: of a reverse step, as diffusers calls it; of a network that has learned it, which gives 2 C channels,
-            only the first C are used.
-        round_time: whether the network is given whole indices.
         weights_sha256: hash that the weights must have: of the file, or of several the hash of their hashes' digits,
             one after the other in the order of their names.
     """

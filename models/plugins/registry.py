@@ -1,10 +1,8 @@
 """Named, parametrised things: samplers and grids, written as `name` or `name[parameter=value,...]`.
 
-A registered class is a dataclass whose fields are its parameters. They are validated strictly (pydantic) when made from
-a specification, so that a wrong name, type or range ends in a message that says what there is.
-
-A family is a set of names with a common prefix, `prefix:name`, whose classes are made when they are asked for, such as
-adapters for the classes of another library: nothing of it is imported before.
+A registered class is a dataclass whose fields are its parameters, validated strictly (pydantic) when made from a
+specification: a wrong name, type or range ends in a message that says what there is. A family is a set of names
+`prefix:name` whose classes are made when asked for, such as adapters for another library, not imported before.
 """
 
 import dataclasses

@@ -1,5 +1,6 @@
 """A checkpoint that cannot be used as it is, is refused before anything is sampled, with the reason and what to do."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -92,9 +93,8 @@ def test_weights_that_are_not_the_network_s_are_refused(
     folder = make(tmp_path / "model")
     change(folder)
     describe_model(str(folder))  # which reads no weights
-    with pytest.raises(UsageError) as error:
+    with pytest.raises(UsageError, match=re.escape(said)):
         load_model(str(folder), CPU)
-    assert said in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -141,9 +141,8 @@ def test_what_a_configuration_says_and_cannot_be_represented_is_refused_without_
 ) -> None:
     folder = make(tmp_path / "model")
     change(folder)
-    with pytest.raises(UsageError) as error:
+    with pytest.raises(UsageError, match=re.escape(said)):
         describe_model(str(folder))
-    assert said in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -166,9 +165,8 @@ def test_what_a_configuration_says_and_cannot_be_represented_is_refused_without_
 def test_variants_of_a_scheduler_that_change_what_the_network_means_are_refused(
     tmp_path: Path, scheduler: dict[str, Any], said: str
 ) -> None:
-    with pytest.raises(UsageError) as error:
+    with pytest.raises(UsageError, match=re.escape(said)):
         describe_model(str(make(tmp_path / "model", scheduler)))
-    assert said in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -193,10 +191,7 @@ def test_what_the_study_says_is_taken_instead(
 
 def test_a_variance_that_a_message_tells_to_give_is_taken_by_the_study_and_by_a_card(tmp_path: Path) -> None:
     wide, plain = make(tmp_path / "wide", out_channels=6), make(tmp_path / "plain", DDPM | {"variance_type": "learned"})
-    for folder, variance, network_of in (
-        (wide, "learned_range", {"out_channels": 6}),
-        (plain, "fixed_large", {}),
-    ):
+    for folder, variance, network_of in ((wide, "learned_range", {"out_channels": 6}), (plain, "fixed_large", {})):
         with pytest.raises(UsageError, match=rf"say variance = '{variance}' on the card, or in the study's"):
             describe_model(str(folder))
         model = load_model(str(folder), CPU, Changes.model_validate({"variance": variance}))
@@ -228,14 +223,6 @@ def test_a_schedule_that_the_study_gives_replaces_one_with_zero_terminal_snr(tmp
     assert describe_model(folder, said).schedule.kind == "cosine"
     with pytest.raises(UsageError, match="network 'unet' is conditioned on a schedule of kind linear"):
         describe_model(folder, Changes.model_validate({"schedule": {"kind": "ve"}}))
-
-
-def test_weights_must_have_the_hash_that_the_study_says(tmp_path: Path) -> None:
-    folder = make(tmp_path / "model")
-    found = load_model(str(folder), CPU).card.files[_UNET]
-    load_model(str(folder), CPU, Changes(weights_sha256=found))
-    with pytest.raises(UsageError, match=f"have sha256 {found}, but the study's weights_sha256 is {'0' * 64}"):
-        load_model(str(folder), CPU, Changes(weights_sha256="0" * 64))
 
 
 def _output(model: Model) -> torch.Tensor:
