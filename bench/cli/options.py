@@ -39,7 +39,7 @@ def _at_home(value: Any) -> Any:
 
 Batch = int | Literal["auto"]
 Device = Annotated[str, Parameter(help="auto, cpu, cuda, cuda:1, ...")]
-AsJson = Annotated[bool, Parameter(name="--json", help="As JSON on stdout.")]
+AsJson = Annotated[bool, Parameter(name="--json", help="As JSON on stdout, with all that is known.")]
 Plugin = Annotated[
     list[Path] | None, Parameter(help="Python file that registers samplers or networks; may be given several times.")
 ]

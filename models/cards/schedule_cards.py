@@ -1,5 +1,6 @@
 """The `[schedule]` of a card: the noise schedule that a network was trained on. Each kind has parameters of its own."""
 
+from collections.abc import Callable
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -16,8 +17,17 @@ class Strict(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class _Ascending(Strict):
-    """Parameters of which the first, of the names `_ends`, has to be below the second."""
+class _Kind(Strict):
+    """A kind of schedule: what `_made_by` makes of its parameters, which have the names that these have there."""
+
+    _made_by: ClassVar[Callable[..., Schedule]]
+
+    def build(self) -> Schedule:
+        return self._made_by(**{name: getattr(self, name) for name in type(self).model_fields if name != "kind"})
+
+
+class _Ascending(_Kind):
+    """One of whose parameters the first, of the names `_ends`, has to be below the second."""
 
     _ends: ClassVar[tuple[str, str]]
 
@@ -29,50 +39,40 @@ class _Ascending(Strict):
         return self
 
 
-class _TwoBetas(Strict):
-    """What the schedules share that are linear in the index of T = train_steps discrete levels."""
+class LinearBetas(_Kind):
+    """DDPM's: beta linear in the index of T = train_steps discrete levels."""
 
+    kind: Literal["linear"]
     train_steps: _Steps
     beta_start: _Beta = 1e-4
     beta_end: _Beta = 0.02
+    _made_by = DiscreteVP.linear
 
 
-class LinearBetas(_TwoBetas):
-    """DDPM's: beta linear in the index."""
-
-    kind: Literal["linear"]
-
-    def build(self) -> DiscreteVP:
-        return DiscreteVP.linear(self.train_steps, self.beta_start, self.beta_end)
-
-
-class ScaledLinearBetas(_TwoBetas):
+class ScaledLinearBetas(_Kind):
     """Latent diffusion's: sqrt(beta) linear in the index."""
 
     kind: Literal["scaled_linear"]
+    train_steps: _Steps
+    beta_start: _Beta = 1e-4
+    beta_end: _Beta = 0.02
+    _made_by = DiscreteVP.scaled_linear
 
-    def build(self) -> DiscreteVP:
-        return DiscreteVP.scaled_linear(self.train_steps, self.beta_start, self.beta_end)
 
-
-class CosineBetas(Strict):
+class CosineBetas(_Kind):
     """Improved DDPM's, which diffusers calls squaredcos_cap_v2."""
 
     kind: Literal["cosine"]
     train_steps: _Steps
-
-    def build(self) -> DiscreteVP:
-        return DiscreteVP.cosine(self.train_steps)
+    _made_by = DiscreteVP.cosine
 
 
-class ExplicitBetas(Strict):
+class ExplicitBetas(_Kind):
     """Any discrete schedule: beta of index 0 ... T - 1."""
 
     kind: Literal["betas"]
     betas: tuple[_Beta, ...] = Field(min_length=1, strict=False)
-
-    def build(self) -> DiscreteVP:
-        return DiscreteVP(self.betas)
+    _made_by = DiscreteVP
 
 
 class ContinuousBetas(_Ascending):
@@ -82,10 +82,7 @@ class ContinuousBetas(_Ascending):
     beta_min: float = Field(default=0.1, gt=0)
     beta_max: float = Field(default=20.0, gt=0)
     t_min: float = Field(default=1e-3, gt=0, lt=1)
-    _ends = ("beta_min", "beta_max")
-
-    def build(self) -> Schedule:
-        return ContinuousVP(self.beta_min, self.beta_max, self.t_min)
+    _made_by, _ends = ContinuousVP, ("beta_min", "beta_max")
 
 
 class Exploding(_Ascending):
@@ -94,10 +91,7 @@ class Exploding(_Ascending):
     kind: Literal["ve"]
     sigma_min: float = Field(default=0.002, gt=0)
     sigma_max: float = Field(default=80.0, gt=0)
-    _ends = ("sigma_min", "sigma_max")
-
-    def build(self) -> Schedule:
-        return VE(self.sigma_min, self.sigma_max)
+    _made_by, _ends = VE, ("sigma_min", "sigma_max")
 
 
 class GeometricExploding(_Ascending):
@@ -107,10 +101,7 @@ class GeometricExploding(_Ascending):
     sigma_min: float = Field(default=0.01, gt=0)
     sigma_max: float = Field(default=50.0, gt=0)
     t_min: float = Field(default=1e-5, gt=0, lt=1)
-    _ends = ("sigma_min", "sigma_max")
-
-    def build(self) -> Schedule:
-        return GeometricVE(self.sigma_min, self.sigma_max, self.t_min)
+    _made_by, _ends = GeometricVE, ("sigma_min", "sigma_max")
 
 
 class StraightPath(_Ascending):
@@ -119,10 +110,7 @@ class StraightPath(_Ascending):
     kind: Literal["flow"]
     t_min: float = Field(default=1e-3, gt=0, lt=1)
     t_max: float = Field(default=0.99, gt=0, le=1)
-    _ends = ("t_min", "t_max")
-
-    def build(self) -> Schedule:
-        return Flow(self.t_min, self.t_max)
+    _made_by, _ends = Flow, ("t_min", "t_max")
 
 
 ScheduleCard = Annotated[
