@@ -105,8 +105,11 @@ class KeptWeights:
         moved = [each.name for each in self._tensors if _put_tensor_back(*each[1:])]
         moved += [name for name, array, copy in self._arrays if _put_array_back(array, copy)]
         changed |= {"weights": moved} if moved else {}
-        several = {what: f" and {len(names) - 1} more" * (len(names) > 1) for what, names in changed.items()}
-        return [Change("weights", f"the {what} of {names[0]}{several[what]}") for what, names in changed.items()]
+        return [Change("weights", f"the {what} of {_several(names)}") for what, names in changed.items()]
+
+
+def _several(names: list[str]) -> str:
+    return f"{names[0]} and {len(names) - 1} more" if len(names) > 1 else names[0]
 
 
 def _reached(networks: Mapping[str, object]) -> Iterator[tuple[str, object]]:

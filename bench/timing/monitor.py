@@ -78,11 +78,11 @@ class Monitor:
         (before, energy), self._before = self._before, None
         after = self._host.read()
         share, seconds = self._host.share_of_others(before, after), after.at - before.at
-        left = (LEFT,) * left_running()
+        held = {OVERHEATED: after.overheated > before.overheated, QUOTA: after.over_quota > before.over_quota}
+        left = (LEFT,) if left_running() else ()
         if self._gpu is None:
-            hot = (OVERHEATED,) * (after.overheated > before.overheated)
-            return Watch(share, hot + (QUOTA,) * (after.over_quota > before.over_quota) + left, None, None, seconds)
-        throttled, now = self._gpu.throttled() + left, self._gpu.energy_j()
+            return Watch(share, (*(words for words, is_so in held.items() if is_so), *left), None, None, seconds)
+        throttled, now = (*self._gpu.throttled(), *left), self._gpu.energy_j()
         spent = None if energy is None or now is None else now - energy
         return Watch(share, throttled, self._gpu.other_processes(), spent, seconds)
 
