@@ -29,6 +29,7 @@ class Floors(Strict):
         noise_images: how many of it.
         real: between two halves of the reference's images; None: it does not keep their features.
         real_images: in each half.
+        code_sha256: of the code that measured them; None: an older version, which did not say.
     """
 
     column: Name
@@ -38,6 +39,7 @@ class Floors(Strict):
     noise_images: Number
     real: Distance | None
     real_images: Number | None
+    code_sha256: Name | None = None
 
 
 class ModelLook(Strict):
@@ -51,6 +53,7 @@ class ModelLook(Strict):
         wrong: the words.
         study: whose changes of the card it was checked with, its name or the file that was given; None: there are
             none.
+        code_sha256: of the code that checked it; None: an older version, which did not say.
     """
 
     model: Name
@@ -60,6 +63,7 @@ class ModelLook(Strict):
     evaluations: Count
     wrong: list[str]
     study: Name | None = None
+    code_sha256: Name | None = None
 
     @property
     def key(self) -> tuple[str, str | None]:

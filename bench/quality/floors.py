@@ -25,7 +25,7 @@ _SEED = 2**62 + 2
 
 def measure_floors(extractor: Extractor, reference: Reference, shape: tuple[int, int, int], images: int) -> Floors:
     """The floors of distances of so many images (C, H, W)."""
-    count, stream = min(images, _NOISE), FeatureStream(extractor)
+    count, stream = noise_images(images), FeatureStream(extractor)
     for numbers in torch.arange(count).split(100):
         stream.add(to_uint8(ImageNoise(_SEED, numbers)(torch.empty(len(numbers), *shape))))
     noise = reference.target.distance(Moments.of(stream.finish().features))
@@ -44,6 +44,11 @@ def measure_floors(extractor: Extractor, reference: Reference, shape: tuple[int,
         real=real,
         real_images=half,
     )
+
+
+def noise_images(images: int) -> int:
+    """Of noise, for distances of so many images."""
+    return min(images, _NOISE)
 
 
 def halves(features: Tensor, splits: int = 10) -> Iterator[tuple[Moments, Moments]]:

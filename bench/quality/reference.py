@@ -11,7 +11,7 @@ import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -56,6 +56,7 @@ class Reference:
         features: (N, F) of the extractor's dtype, of all images or of some; None: only the statistics are there.
         sha256: of the file.
         note: what whoever reads a distance to it must know.
+        image_size: of its images, as `size_of` has it; None: not said.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Reference:
     features: Tensor | None
     sha256: str
     note: str | None = None
+    image_size: str | None = None
 
     @property
     def columns(self) -> dict[str, str | int | None]:
@@ -91,6 +93,21 @@ class Reference:
                 "is no covariance matrix. Make the reference again"
             )
         return Target(self.mean, factor)
+
+    def beside(self, size: Sequence[int]) -> "Reference":
+        """The same with a note where its images have another size than those (H, W) that are measured by it.
+
+        Extractors that scale their images take both, and what scaling does is in the distance then.
+        """
+        if self.image_size in (None, size_of(size)):
+            return self
+        said = f"reference {self.name!r} is of images of {self.image_size}; those measured by it are {size_of(size)}"
+        return replace(self, note="; ".join(filter(None, [self.note, said])))
+
+
+def size_of(size: Sequence[int]) -> str:
+    """Height and width in words."""
+    return " x ".join(map(str, size))
 
 
 def load_reference(source: str | None, extractor: Extractor, metrics: Sequence[str] = ()) -> Reference:
@@ -247,7 +264,7 @@ def _from_safetensors(
     mean, covariance = tensors["mean"].double(), tensors["covariance"].double()
     name = name or metadata.get("data", otherwise or path.stem)
     note = None if sealed or vouched else f"reference {path.name} has no digest, as older versions wrote it: {_AGAIN}"
-    return Reference(name, mean, covariance, int(count), kept, sha256_of(path), note)
+    return Reference(name, mean, covariance, int(count), kept, sha256_of(path), note, metadata.get("image_size"))
 
 
 def _from_npz(path: Path) -> Reference:

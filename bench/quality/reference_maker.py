@@ -15,6 +15,7 @@ from bench.quality.extractor import INCEPTION, Extractor
 from bench.quality.extractors import Chosen, load_extractor
 from bench.quality.features import Extraction, Outputs, Rows
 from bench.quality.images import QUANTISER
+from bench.quality.reference import size_of
 from bench.quality.reference_cache import cached_path
 from bench.quality.statistics import Moments
 from models.common.errors import UsageError
@@ -136,7 +137,7 @@ def write_statistics(
     tensors = {"mean": moments.mean.cpu(), "covariance": moments.covariance.cpu()}
     tensors |= {"features": rows.all()} if kept.any() else {}
     metadata = {key: str(value) for key, value in extractor.columns.items()} | {"quantiser": QUANTISER}
-    metadata |= {"extractor_batch": str(extraction.fitting.size)}
+    metadata |= {"extractor_batch": str(extraction.fitting.size), "image_size": size_of(images.shape[2:])}
     try:
         save_sealed(path, tensors, metadata | dict(about) | {"count": str(moments.count)})
     except OSError as error:

@@ -95,11 +95,11 @@ def measure(
 
 
 def _require_evaluations(name: str, nfe: float, declared: int | None) -> None:
-    """WrongCount for fewer evaluations than declared, or none: some images then come from those of another call.
+    """WrongCount for fewer evaluations than declared, or for none: some images then come from those of another call.
 
     More are no fault: the cell is charged with what it made.
     """
-    least = 1 if declared is None else declared
+    least = max(1, declared or 0)
     if nfe < least:
         raise WrongCount(
             f"{name} made {nfe:g} evaluations an image, of which there have to be {least} or more: it keeps what the "

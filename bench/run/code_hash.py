@@ -10,6 +10,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+from bench.environment import versions
 from bench.run.closure import Module, data_of, digest_of, environment_of, in_tree, module_file, modules_of, versions_of
 from models.architectures import maker_of
 from models.cards.card import DIFFUSERS
@@ -21,6 +22,9 @@ from samplers import Sampler, base, registry
 _MEASURES = ("bench.run.cell", "bench.run.rounds", "bench.run.study_flops", base.__name__)
 """What makes, scores and times images: its code, and all that it imports but for the samplers, all cells share."""
 
+_LOOKS = ("bench.conformance.model_check", "bench.quality.floors", base.__name__, "samplers.ddim", "samplers.one_step")
+"""What looks at models before a run."""
+
 _ROOT = Path(__file__).parents[2]
 _APART = (registry.__name__, registry.__name__.partition(".")[0])
 _LOOKED_UP = {"SAMPLERS", "samplers"}
@@ -31,6 +35,14 @@ _LOOKED_UP = {"SAMPLERS", "samplers"}
 def code_sha256() -> str:
     """Of the code that all cells share."""
     return digest_of(_shared(), _ROOT)
+
+
+@cache
+def look_sha256() -> str:
+    """Of what checks models and measures floors, its samplers too, with the versions of the packages."""
+    found = modules_of(_LOOKS, lambda name, path: in_tree(name) and name.partition(".")[0] != "samplers")
+    installed = (f"{name} {each}" for name, each in versions().items() if name != "version_sampler-bench")
+    return digest_of({module.path for module in found}, _ROOT, installed)
 
 
 @cache

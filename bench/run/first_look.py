@@ -10,9 +10,9 @@ from pathlib import Path
 from bench.conformance.model_check import BRIEF, Check, check_model
 from bench.model_record import FIRST_LOOK, Floors, Look, ModelLook, read_kept, read_look, write_kept
 from bench.quality.datasets import ROOT_VARIABLE, data_root
-from bench.quality.floors import measure_floors
+from bench.quality.floors import measure_floors, noise_images
 from bench.record import NewerRun
-from bench.run.code_hash import architecture_sha256
+from bench.run.code_hash import architecture_sha256, look_sha256
 from bench.run.session import PLAIN, Session
 from models.common.writing import remove_leftovers
 from models.loading.zoo import Model, load_model
@@ -34,7 +34,7 @@ def first_look(session: Session, folder: Path, warn: Tell) -> None:
         warn(f"{damage}; it is written again")
     # models that this run does not have, such as one whose card was wrong, are none of its report's business
     models = _models(session, before.models, warn)
-    found = Look(models=models, floors=[*before.floors, *_floors(session, before.floors)])
+    found = Look(models=models, floors=_floors(session, before.floors))
     for text in found.warnings:
         warn(text)
     if found == before and damage is None:
@@ -71,6 +71,7 @@ def _kept(model: Model, check: Check) -> ModelLook:
         data=check.data,
         evaluations=check.evaluations,
         wrong=check.bad,
+        code_sha256=look_sha256(),
     )
 
 
@@ -93,7 +94,8 @@ def _looked(session: Session, name: str, subject: Model, before: Sequence[ModelL
         if subject.card.is_exact:
             return None
         key = (subject.sha256, architecture_sha256(subject))
-        done = next((each for each in before if each.key == key and each.evaluations), None)
+        alike = (each for each in before if each.key == key and each.code_sha256 == look_sha256())
+        done = next((each for each in alike if each.evaluations), None)
         return done or _brief(session, name, subject)
     except INTERRUPTIONS:
         raise
@@ -119,6 +121,9 @@ def _recorded(model: Model, warn: Tell) -> ModelLook | None:
         found, damage = None, f"{path} is damaged: it is the check of another model"
     if damage is not None:
         warn(f"{damage}; what check-model found of {model.card.name} is not taken over")
+    if found is not None and found.code_sha256 != look_sha256():
+        warn(f"what check-model found of {model.card.name} is of another version, and not taken over; check it again")
+        return None
     return found
 
 
@@ -131,16 +136,22 @@ def _brief(session: Session, name: str, subject: Model) -> ModelLook:
 
 
 def _floors(session: Session, there: Sequence[Floors]) -> list[Floors]:
-    """The floors of the study's distance; none if they are there, it measures none, or they cannot be had."""
-    extractor, reference = session.extractor, session.reference
-    if extractor is None or reference is None or not {"fd", "fd_infinity"} & set(session.study.metrics):
-        return []
-    key = (extractor.column(session.study.images), extractor.sha256, reference.sha256)
-    if any((each.column, each.extractor_sha256, each.reference_sha256) == key for each in there):
-        return []
+    """Those there are, with the floors of the study's distance in the place of others of it: of another number of
+    images, or by other code. Without them if it measures none, or they cannot be had.
+    """
+    extractor, reference, study = session.extractor, session.reference, session.study
+    if extractor is None or reference is None or not {"fd", "fd_infinity"} & set(study.metrics):
+        return list(there)
+    key = (extractor.column(study.images), extractor.sha256, reference.sha256)
+    same = [each for each in there if (each.column, each.extractor_sha256, each.reference_sha256) == key]
+    made = (noise_images(study.images), look_sha256())
+    if any((each.noise_images, each.code_sha256) == made for each in same):
+        return list(there)
+    others = [each for each in there if each not in same]
     try:
-        return [measure_floors(extractor, reference, session.subject.card.shape, session.study.images)]
+        found = measure_floors(extractor, reference, session.subject.card.shape, study.images)
     except INTERRUPTIONS:
         raise
     except BaseException:  # whatever a stranger's extractor raises: cells that need the same will say why
-        return []
+        return others
+    return [*others, found.model_copy(update={"code_sha256": look_sha256()})]

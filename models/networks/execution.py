@@ -20,12 +20,16 @@ DTYPES: dict[Precision, torch.dtype] = {
 }
 """What weights and activations are stored in."""
 
+_ONEDNN = ("ONEDNN_DEFAULT_FPMATH_MODE", "DNNL_DEFAULT_FPMATH_MODE")
+"""Variables that have oneDNN, which computes on CPUs, round float32 to other types."""
+
 _COMPILED_FOR = 64
 """Batch shapes and networks that one piece of code may be compiled for; the usual 8 are soon met by a batch sweep."""
 
 
 def check_mode(mode: Mode, card: Card, device: torch.device) -> None:
-    """UsageError for a mode that the device or the model does not have."""
+    """UsageError for a mode that the device or the model does not have, or that the environment makes another."""
+    _check_environment(mode, device)
     if card.is_exact and (mode.precision != "fp32" or mode.channels_last or mode.compile):
         raise UsageError(
             f"model {card.name!r} is a law in closed form, worked out in float64: it takes the modes fp32 and "
@@ -46,6 +50,19 @@ def check_mode(mode: Mode, card: Card, device: torch.device) -> None:
     elif mode.precision == "tf32" or mode.graph:
         what = "a CUDA graph" if mode.graph else "TensorFloat-32"
         raise UsageError(f"mode {mode}: {what} needs a CUDA device, and this one is {device.type}; leave the mode out")
+
+
+def _check_environment(mode: Mode, device: torch.device) -> None:
+    """UsageError for a variable by which libraries multiply float32 otherwise than a mode says, whatever torch asks."""
+    libraries = {"NVIDIA_TF32_OVERRIDE": ("0",)} if device.type == "cuda" else dict.fromkeys(_ONEDNN, ("STRICT",))
+    for name, strict in libraries.items():
+        value = os.environ.get(name, "")
+        as_said = value.upper() in ("", *strict)
+        if not as_said or (value == "0" and mode.precision == "tf32"):
+            raise UsageError(
+                f"mode {mode}: the environment variable {name} is {value!r}, so that products of float32 are made with "
+                "another precision than the mode says, and no row would tell; unset it"
+            )
 
 
 def prepared(module: nn.Module, mode: Mode) -> nn.Module:

@@ -21,17 +21,21 @@ class Hoards(Sampler):
         declares: whether it declares how often.
         batches: only those of so many images or fewer are kept.
         blind: whether all states of a shape are one to it.
+        least: whether it declares that it makes none.
     """
 
     claims: bool = False
     declares: bool = True
     batches: int = 1000
     blind: bool = False
+    least: bool = False
     paper = "none"
     order = 1
     stochastic = False
 
     def nfe(self, levels: Sequence[Level]) -> int | None:
+        if self.least:
+            return 0
         return len(levels) - 1 if self.declares else None
 
     def sample(self, model: Denoiser, x: Tensor, levels: Sequence[Level], noise: Noise) -> Tensor:

@@ -1,5 +1,6 @@
 """Execution modes: what is cast and what stays as it is, what cannot be had, and modes as an axis of studies."""
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import pandas as pd
@@ -193,3 +194,25 @@ def test_a_mode_is_not_called_compiled_where_nothing_is_compiled(
     switched = torch._dynamo.config.patch(disable=configured)
     with switched, pytest.raises(UsageError, match=r"mode fp32\+compile: torch.compile is switched off"):
         check_mode(parse_mode("compile"), load_card(ZOO / "digits"), _CPU)
+
+
+@pytest.mark.parametrize(
+    ("device", "mode", "name", "value", "refused"),
+    [
+        ("cpu", "fp32", "ONEDNN_DEFAULT_FPMATH_MODE", "BF16", True),
+        ("cpu", "bf16", "DNNL_DEFAULT_FPMATH_MODE", "any", True),
+        ("cpu", "fp32", "ONEDNN_DEFAULT_FPMATH_MODE", "strict", False),
+        ("cpu", "fp32", "NVIDIA_TF32_OVERRIDE", "1", False),
+        ("cuda", "fp32", "NVIDIA_TF32_OVERRIDE", "1", True),
+        ("cuda", "fp32", "NVIDIA_TF32_OVERRIDE", "0", False),
+        ("cuda", "tf32", "NVIDIA_TF32_OVERRIDE", "0", True),
+    ],
+)
+def test_no_variable_of_the_environment_makes_another_precision_of_a_mode_s(
+    monkeypatch: pytest.MonkeyPatch, device: str, mode: str, name: str, value: str, refused: bool
+) -> None:
+    """The first reaches every convolution of float32 (ONEDNN_VERBOSE: attr-fpmath:bf16), and CPUs with AMX use it."""
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (9, 0))
+    monkeypatch.setenv(name, value)
+    with pytest.raises(UsageError, match=f"{name} is '{value}'.*unset it") if refused else nullcontext():
+        check_mode(parse_mode(mode), load_card(ZOO / "digits"), torch.device(device))

@@ -95,6 +95,36 @@ def test_a_run_looks_once_whatever_its_cells_and_again_only_at_another_model(tmp
     assert (len(look.models), len(look.floors), damage) == (1, 1, None)
 
 
+def test_floors_are_of_as_many_images_as_the_run_s_last_ones(tmp_path: Path, looks: list[Any]) -> None:
+    for images in (40, 60, 60):
+        first_look(Session.load(_study().model_copy(update={"images": images})), _made(tmp_path / "run"), print)
+        (floors,) = read_look(tmp_path / "run")[0].floors
+        assert floors.noise_images == images
+
+
+def test_what_other_code_looked_at_is_looked_at_again(
+    tmp_path: Path, looks: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, run, said = Session.load(_study()), _made(tmp_path / "run"), list[str]()
+    first_look(session, run, said.append)
+    before = read_look(run)[0].floors
+    remember(session.subject, replace(looks[0], data="real images"))
+    first_look(session, run, said.append)
+    assert (len(looks), [each.data for each in read_look(run)[0].models]) == (1, ["real images"])
+    assert said == []
+    monkeypatch.setattr("bench.run.first_look.look_sha256", lambda: "d4" * 32)
+    first_look(session, run, said.append)
+    assert (len(looks), [each.data for each in read_look(run)[0].models]) == (2, ["its own samples"])
+    assert said == ["what check-model found of digits is of another version, and not taken over; check it again"]
+    assert [each.code_sha256 for each in read_look(run)[0].floors] == ["d4" * 32]
+    assert [each.noise for each in read_look(run)[0].floors] == [each.noise for each in before]
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
 def test_a_card_that_was_mended_is_no_longer_accused(tmp_path: Path, looks: list[Any]) -> None:
     wrong = digits_that_say_v(tmp_path / "wrong")
     study = _study().model_copy(update={"model": str(wrong)})

@@ -189,8 +189,9 @@ def _section(rows: pd.DataFrame, rank: str | None, runs: list[Run], cells: pd.Da
 def _floors(row: Row, rank: str | None, runs: list[Run]) -> Floors | None:
     """Those of the protocol that a row belongs to."""
     key = (rank, row["extractor_sha256"], row["reference_sha256"])
-    known = (each for run in runs for each in run.floors)
-    return next((each for each in known if (each.column, each.extractor_sha256, each.reference_sha256) == key), None)
+    known = [each for run in runs for each in run.floors]
+    fitting = [each for each in known if (each.column, each.extractor_sha256, each.reference_sha256) == key]
+    return min(fitting, key=lambda each: abs(each.noise_images - row["images"]), default=None)
 
 
 def _answer(section: Section, rows: list[Row], runs: list[Run], failed: list[Row]) -> Answer:
