@@ -60,8 +60,8 @@ def _check_environment(mode: Mode, device: torch.device) -> None:
         as_said = value.upper() in ("", *strict)
         if not as_said or (value == "0" and mode.precision == "tf32"):
             raise UsageError(
-                f"mode {mode}: the environment variable {name} is {value!r}, so that products of float32 may be made with "
-                "another precision than the mode says, and no row would tell; unset it"
+                f"mode {mode}: the environment variable {name} is {value!r}, so that products of float32 may be made "
+                "with another precision than the mode says, and no row would tell; unset it"
             )
 
 

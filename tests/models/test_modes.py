@@ -211,7 +211,7 @@ def test_a_mode_is_not_called_compiled_where_nothing_is_compiled(
 def test_no_variable_of_the_environment_makes_another_precision_of_a_mode_s(
     monkeypatch: pytest.MonkeyPatch, device: str, mode: str, name: str, value: str, refused: bool
 ) -> None:
-    """The first reaches every convolution of float32 (ONEDNN_VERBOSE: attr-fpmath:bf16), which some CPUs make use of."""
+    """The first reaches every convolution of float32 (ONEDNN_VERBOSE: attr-fpmath:bf16), which some CPUs use."""
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (9, 0))
     monkeypatch.setenv(name, value)
     with pytest.raises(UsageError, match=f"{name} is '{value}'.*unset it") if refused else nullcontext():
