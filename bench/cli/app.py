@@ -14,7 +14,6 @@ from bench.cli.interrupt import interruptible, tell
 from bench.cli.making import reference, train
 from bench.cli.new_model import new_model
 from bench.cli.plugins import load_plugins
-from bench.cli.tune import tune
 from bench.cli.values import exact
 from bench.cli.versus import versus
 from bench.escape import terminal_text
@@ -42,7 +41,6 @@ app.command(check_model)
 app.command(new_model)
 app.command(reference)
 app.command(train)
-app.command(tune)
 app.command(versus)
 
 

@@ -45,7 +45,7 @@ _PATHS = list(_paths(app.app))
 def test_paths_are_found_in_all_commands() -> None:
     found = {(path[0] if path else "", name) for path, name, _ in _PATHS}
     some = {("", "--out"), ("run", "--plugin"), ("check", "--plot"), ("train", "--from"), ("reference", "--out")}
-    assert some | {("report", "RUNS"), ("compare", "RUN_A"), ("tune", "--plugin"), ("versus", "--plugin")} <= found
+    assert some | {("report", "RUNS"), ("compare", "RUN_A"), ("versus", "--plugin")} <= found
 
 
 @pytest.mark.parametrize(("path", "name", "named"), _PATHS)
