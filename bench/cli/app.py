@@ -11,9 +11,10 @@ from cyclopts import App, CycloptsError, Parameter
 
 from bench.cli.check_model import check_model
 from bench.cli.interrupt import interruptible, tell
-from bench.cli.making import reference, train
 from bench.cli.new_model import new_model
 from bench.cli.plugins import load_plugins
+from bench.cli.reference import reference
+from bench.cli.train import train
 from bench.cli.values import exact
 from bench.cli.versus import versus
 from bench.escape import terminal_text

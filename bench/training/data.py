@@ -1,40 +1,31 @@
-"""What a training on small photographs begins with: the data, the device, the network, weights to start from."""
+"""What trainings on images learn from: the data to train on, the data to test on, and what is said of them."""
 
 import sys
-import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from importlib.util import find_spec
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from bench.environment import device_name
 from bench.escape import terminal_text
 from bench.quality.datasets import DATA_SETS, DataSet, is_archive, open_data
-from bench.quality.extractors import compact_names
-from bench.training.loop import Start
-from bench.training.options import CifarOptions, TrainingOptions, unet_config
-from models.cards.card import Card
-from models.cards.folder_card import FolderCard
 from models.common.errors import UsageError
-from models.common.files import expanded, read_json
-from models.common.program import bring
-from models.loading.description import describe_model, load_measuring_card
-from models.loading.sources import CARD, CONFIG, extractor_names, measuring_folder
-from models.loading.zoo import load_model
-from models.plugins.registry import unknown
-from models.schedule import DiscreteVP
+from models.common.files import expanded
 
 Say = Callable[[str], None]
 """Takes a line for people to read."""
 
-MODEL = "model"
-"""What comes out, in the folder of a training."""
+HELD_OUT = 10
+"""Of data without a test set every tenth image is kept from the extractor."""
 
 _PART = ", a part"
+_SOURCES = {
+    "cifar10": "CIFAR-10 (A. Krizhevsky, 2009), the 50,000 training images, through torchvision",
+    "digits": "scikit-learn load_digits: the 1,797 test images of UCI's Optical Recognition of Handwritten Digits",
+    "cifar10-test": "CIFAR-10 (A. Krizhevsky, 2009), the 10,000 test images, through torchvision",
+}
 
 
 def to_stderr(line: str) -> None:
@@ -42,60 +33,9 @@ def to_stderr(line: str) -> None:
     print(terminal_text(line), file=sys.stderr, flush=True)
 
 
-HELD_OUT = 10
-"""Of data without a test set every tenth image is kept from the extractor."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """What the training of a denoiser and its export need.
-
-    Attributes:
-        measured_by: folder of the extractor that distances are measured with; None: there is none.
-    """
-
-    options: CifarOptions
-    train_set: DataSet
-    test_set: DataSet | None
-    device: torch.device
-    schedule: DiscreteVP
-    config: dict[str, Any]
-    start: Start | None
-    measured_by: Path | None
-    deadline: float
-    say: Say
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        channels, height, width = self.train_set.images.shape[1:]
-        return channels, height, width
-
-
-def prepare(options: CifarOptions, began: float, say: Say) -> Job:
-    """Read the data and check what can be checked before anything that takes long; UsageError for what is wrong."""
-    if options.start is not None:
-        options = replace(options, start=options.start.resolve())  # a path, whatever embedded names there are
-    check_writing(options.out, Card)
-    device = options.torch_device()
-    train_set, test_set = open_splits(options.data)
-    announce(train_set, test_set, device, say)
-    channels, height, width = train_set.images.shape[1:]
-    config, start = unet_config(options.width, (channels, height, width)), None
-    if options.start is not None:
-        config, start = _start(options.start)
-        train_set = train_set.with_channels(config.get("in_channels", channels))
-        channels = train_set.images.shape[1]
-        if (config.get("in_channels"), config.get("sample_size")) != (channels, height):
-            raise UsageError(f"{options.start} is a model of other images than {options.data} holds; start from none")
-        if start.step >= options.steps:
-            raise UsageError(
-                f"{options.start} was trained for {start.step:,} steps already, and --steps {options.steps} counts "
-                "them too: nothing would be left to do. Give more"
-            )
-        if config["block_out_channels"][0] != options.width != CifarOptions.width:
-            say(f"{options.start} has width {config['block_out_channels'][0]} and keeps it; --width has no part in it")
-    measured_by, deadline = _measured_by(options), deadline_of(options, began)
-    return Job(options, train_set, test_set, device, DiscreteVP.linear(), config, start, measured_by, deadline, say)
+def source_of(data: DataSet, spec: str) -> str:
+    """What a card says of the data that were asked for as `spec`."""
+    return _SOURCES.get(spec, f"{len(data.images):,} images of the folder {Path(spec).resolve().name!r}")
 
 
 def announce(data: DataSet, test_set: DataSet | None, device: torch.device, say: Say) -> None:
@@ -105,26 +45,21 @@ def announce(data: DataSet, test_set: DataSet | None, device: torch.device, say:
     say(f"trained on {device_name(device)}")
 
 
-def deadline_of(options: TrainingOptions, began: float) -> float:
-    """When training has to stop, on the clock of `time.monotonic`."""
-    return float("inf") if options.minutes is None else began + 60.0 * options.minutes
+def side_of(shape: tuple[int, ...], what: str, multiple_of: int = 1) -> int:
+    """The side of square images (C, H, W); UsageError if they are not squares that `what` takes.
 
-
-def _measured_by(options: CifarOptions) -> Path | None:
-    """The folder of the extractor that is meant: see `CifarOptions`."""
-    named = options.extractor
-    if named is None and options.start is not None:
-        card = describe_model(str(options.start))
-        if card.extractor is not None:
-            return options.start
-        named = card.measured_by
-    if named is None and options.data in extractor_names():
-        named = options.data
-    if named is None:
-        return None
-    if (folder := measuring_folder(named)) is None:
-        raise unknown("extractor (nor is it a folder with one)", named, compact_names())
-    return folder.resolve()
+    Args:
+        shape: of the images.
+        what: the network, for the message.
+        multiple_of: what the side has to be divisible by.
+    """
+    _, height, width = shape
+    if height != width or height % multiple_of:
+        sides = f" whose side is a multiple of {multiple_of}" if multiple_of > 1 else ""
+        raise UsageError(
+            f"images of {width} x {height} pixels; {what} takes squares{sides}. Give a folder of such images"
+        )
+    return height
 
 
 def open_splits(spec: str) -> tuple[DataSet, DataSet | None]:
@@ -173,46 +108,12 @@ def _beside_others(train_set: DataSet, train: Path, test: Path | None) -> DataSe
     return replace(train_set, remarks=(*train_set.remarks, *said))
 
 
-def check_writing(out: Path, kind: type[FolderCard]) -> None:
-    """UsageError if what a training writes could not be written at its end, which is hours away.
-
-    Args:
-        out: its folder.
-        kind: what it will write into `out / "model"`; something of another kind there is not overwritten.
-    """
-    if (out / MODEL / CARD).is_file() and not isinstance(load_measuring_card(out / MODEL), kind):
-        raise UsageError(f"{out / MODEL} holds something else; write elsewhere with --out")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):
-            pass
-    except OSError as error:
-        raise UsageError(f"cannot write to {str(out)!r}: {error}; choose another folder with --out") from None
-    if find_spec("tomli_w") is None:
-        raise UsageError(f"training writes TOML, for which tomli-w comes with the extra 'train': {bring('train')}")
-
-
 def has_test_set(test_set: DataSet | None) -> bool:
     """Whether the images to test on are not among those of the whole."""
     return test_set is not None and not test_set.name.endswith(_PART)
 
 
 def part(data: DataSet, which: slice | Tensor) -> DataSet:
+    """Some of the images."""
     labels = None if data.labels is None else data.labels[which]
     return DataSet(f"{data.name}{_PART}", data.images[which], labels, data.classes, data.resize)
-
-
-def _start(folder: Path) -> tuple[dict[str, Any], Start]:
-    """Config and weights of a model folder that is trained further."""
-    model = load_model(str(folder), torch.device("cpu"))
-    unet = getattr(model.network, "unet", None)
-    if not isinstance(unet, nn.Module) or model.card.parametrisation != "epsilon":
-        raise UsageError(f"{folder} is not a U-Net that predicts eps on discrete levels, so it cannot be trained on")
-    card = model.card.training
-    config = {key: value for key, value in read_json(model.folder / CONFIG).items() if not key.startswith("_")}
-    for name, kind in (("steps", int), ("images_seen", int), ("seconds", int | float), ("loss", int | float)):
-        if not isinstance(card.get(name, 0), kind):
-            wanted = "a whole number" if kind is int else "a number"
-            raise UsageError(f"{folder}: the card's training.{name} is {card[name]!r}; expected {wanted}")
-    steps, seconds, loss = (float(card.get(name, 0)) for name in ("steps", "seconds", "loss"))
-    return config, Start(unet.state_dict(), int(steps), seconds, loss, model.sha256)

@@ -1,7 +1,8 @@
-"""What a training shows of itself on the way: a grid of samples from fixed noise, and their Frechet distance."""
+"""Samples of a network in training and of one that is trained: how they are drawn, shown and measured."""
 
 import json
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -21,30 +22,43 @@ from models.denoiser import Denoiser
 from models.grids import GRIDS
 from models.networks.network import IndexedUNet
 from models.schedule import DiscreteVP
-from samplers import SAMPLERS
+from samplers import SAMPLERS, Sampler
 
 _GRID = 64
 _BATCH = 250
-_SEED = 0
 
 
 @torch.inference_mode()
-def draw(unet: nn.Module, schedule: DiscreteVP, shape: tuple[int, int, int], steps: int, count: int) -> Tensor:
-    """Samples of DDIM on the trailing grid, from noise that is always the same: (count, C, H, W) uint8."""
-    device = next(unet.parameters()).device
-    levels = GRIDS.make("trailing")(schedule, steps)
-    sampler, drawn = SAMPLERS.make("ddim"), []
+def draw(
+    model: Denoiser,
+    sampler: Sampler,
+    shape: tuple[int, ...],
+    steps: int,
+    count: int,
+    *,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+    report: Callable[[int, float], None] = lambda batches, loss: None,
+) -> Tensor:
+    """Samples on the trailing grid: (count, C, H, W) uint8, on the CPU.
+
+    Args:
+        model: what is sampled.
+        sampler: with what.
+        shape: (C, H, W) of a state.
+        steps: of the grid.
+        count: how many, in batches of 250.
+        seed: of the noise, which depends on it alone.
+        device: of the network.
+        report: told the number of batches that are done.
+    """
+    levels, drawn = GRIDS.make("trailing")(model.schedule, steps), list[Tensor]()
     for numbers in torch.arange(count, device=device).split(_BATCH):
-        denoiser = Denoiser(IndexedUNet(unet, schedule), "epsilon", schedule, (-1.0, 1.0))
-        source = ImageNoise(_SEED, numbers)
-        x = source(torch.empty(len(numbers), *shape, device=device)) * schedule.prior_std(levels[0])
-        drawn.append(to_uint8(sampler.sample(denoiser, x, levels, source)).cpu())
+        source = ImageNoise(seed, numbers)
+        x = source(torch.empty(len(numbers), *shape, device=device)) * model.schedule.prior_std(levels[0])
+        drawn.append(to_uint8(sampler.sample(model, x, levels, source)).cpu())
+        report(len(drawn), 0.0)
     return torch.cat(drawn)
-
-
-def distance(extractor: Extractor, reference: Reference, images: Tensor) -> float:
-    """Frechet distance of uint8 images (N, C, H, W) to a reference."""
-    return reference.target.distance(Moments.of(extract(extractor, images).features))
 
 
 def save_grid(images: Tensor, path: Path) -> None:
@@ -55,44 +69,49 @@ def save_grid(images: Tensor, path: Path) -> None:
 
 
 @dataclass(frozen=True)
-class Views:
-    """Written every so many steps: `samples-<step>.png`, and a row of `quality.jsonl` where there is an extractor.
+class Samples:
+    """Samples of a U-Net that predicts eps, by DDIM from noise that is always the same.
 
     Attributes:
-        folder: where.
-        every: steps; 0: never.
         schedule: that the network is trained on.
         shape: (C, H, W).
         steps: that samples are drawn in.
         images: samples of which the distance is taken.
         measure: the extractor and the reference that it is taken to; None: no distance.
+        folder: where `samples-<step>.png` is written, and a row of `quality.jsonl` where there is an extractor.
+        every: steps between these; 0: never.
     """
 
-    folder: Path
-    every: int
     schedule: DiscreteVP
     shape: tuple[int, int, int]
     steps: int
-    images: int
+    images: int = _GRID
     measure: tuple[Extractor, Reference] | None = None
-    _rows: Path = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_rows", self.folder / "quality.jsonl")
+    folder: Path = Path()
+    every: int = 0
 
     def __call__(self, step: int, unet: nn.Module) -> None:
-        """Draw from the averaged network if it is time."""
+        """Show what the averaged network draws if it is time."""
         if not self.every or step % self.every:
             return
-        drawn = draw(unet, self.schedule, self.shape, self.steps, max(_GRID, self.images) if self.measure else _GRID)
+        drawn = self.of(unet, max(_GRID, self.images) if self.measure else _GRID)
         save_grid(drawn[:_GRID], self.folder / f"samples-{step:08d}.png")
         if self.measure:
-            drop_rows_after(self._rows, step - 1)  # of a run that was killed after it
-            append_line(self._rows, json.dumps({"step": step} | self.quality(drawn)))
+            rows = self.folder / "quality.jsonl"
+            drop_rows_after(rows, step - 1)  # of a run that was killed after it
+            append_line(rows, json.dumps({"step": step} | self.quality(drawn)))
+
+    def of(self, unet: nn.Module, count: int) -> Tensor:
+        """So many samples, as `draw` gives them."""
+        model = Denoiser(IndexedUNet(unet, self.schedule), "epsilon", self.schedule, (-1.0, 1.0))
+        device = next(unet.parameters()).device
+        return draw(model, SAMPLERS.make("ddim"), self.shape, self.steps, count, device=device)
 
     def quality(self, drawn: Tensor) -> dict[str, float | int]:
-        """The distance of samples (N, C, H, W), uint8; empty without an extractor."""
+        """The Frechet distance of the first uint8 images (N, C, H, W) to the reference; empty without an extractor."""
         if self.measure is None:
             return {}
+        extractor, reference = self.measure
         drawn = drawn[: self.images]
-        return {"images": len(drawn), self.measure[0].column(len(drawn)): distance(*self.measure, drawn)}
+        distance = reference.target.distance(Moments.of(extract(extractor, drawn).features))
+        return {"images": len(drawn), extractor.column(len(drawn)): distance}

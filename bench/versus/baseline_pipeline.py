@@ -50,10 +50,8 @@ class Fidelity:
     """torch-fidelity on folders of PNG files.
 
     Args:
-        extractor: a model's compact one.
-        reference: statistics of the real images, put into torch-fidelity's cache.
-        metrics: of `METRICS`.
-        device: the extractor runs on.
+        extractor, reference: a model's own; the statistics are put into torch-fidelity's cache.
+        metrics, device: of `METRICS`, and where the extractor runs.
         images: in every folder, at least.
         cache: folder, made.
 

@@ -191,15 +191,7 @@ def _keep(scores: Scores, found: Mapping[str, float]) -> None:
 def compare(
     cells: list[Ours], pair: Pair, setting: Setting, images: int, rounds: int, advanced: Callable[[], None]
 ) -> list[EndToEnd]:
-    """Time the quality cells of a pair, in every mode; a whole round is left out before.
-
-    Args:
-        cells: of the pair's sampler, one a mode, with metrics of `bench.versus.baseline_pipeline.METRICS`.
-        pair: what is compared.
-        setting: steps, batch and device.
-        images: of a cell.
-        rounds: timed runs of each.
-        advanced: called after each.
+    """Time the quality cells of a pair, one a mode, in so many rounds; a whole round is left out before.
 
     Raises:
         UsageError: a model that diffusers cannot sample, or what torch-fidelity cannot be given.

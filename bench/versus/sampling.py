@@ -84,14 +84,7 @@ class Sampling:
 
 
 def compare(ours: Ours, pair: Pair, setting: Setting, rounds: int, advanced: Callable[[], None]) -> Sampling:
-    """Time a pair; one call of each contestant is left out before.
-
-    Args:
-        ours: a cell of the pair's sampler.
-        pair: what is compared.
-        setting: steps, batch and device.
-        rounds: timed calls of each.
-        advanced: called after each.
+    """Time a pair, `ours` being a cell of its sampler; one call of each contestant is left out before.
 
     Raises:
         UsageError: a model that diffusers cannot sample, or steps that its scheduler cannot place.
