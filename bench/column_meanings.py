@@ -86,7 +86,8 @@ _BOTH = {
     "best_throughput_img_per_s": "Images a second at that size.",
     "gflop_per_evaluation": "Billions of operations of an image's evaluation: convolutions and matrix products.",
     "arithmetic_fraction": "What share of the device's peak in this precision the evaluations use; empty if unknown.",
-    "peak_mem_mib": "Most memory in use on the GPU during a call, in MiB, all loaded networks included.",
+    "peak_mem_mib": "Most memory that a call takes on the GPU, in MiB, beyond what is in use before it.",
+    "held_mem_mib": "In use on the GPU before, in MiB: all loaded networks, and what earlier cells have kept.",
     "energy_j_per_image": "Joules an image took on the GPU, by NVML.",
     "threads": "Threads that torch computed with.",
     "timing_valid": "Whether nothing is known to have disturbed the times.",
@@ -155,6 +156,7 @@ _RECORD = {
     "sweep_batches": "All batch sizes that were timed.",
     "sweep_latency_s": "Seconds of every call, at each of them.",
     "law_fd_floor_std": "Standard deviation of law_fd_floor over the sets.",
+    "<quality>_left_out": "Its values without a tenth of the images each: what errors of differences are made from.",
     "repeats": "Of older records: timed calls.",
 }
 """Of records alone."""

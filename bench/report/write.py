@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from bench.escape import csv_text
+from bench.report.data.gaps import PAIRS
 from bench.report.data.published import frame as published_frame
 from bench.report.data.summary import Summary, summarise
 from bench.report.page import page
@@ -75,7 +76,7 @@ def _files(summary: Summary, formats: Sequence[str]) -> Iterator[tuple[str, byte
             yield path, text(summary).encode()
     for name, encode in frames.items():
         if name in formats:
-            yield f"table.{name}", encode(summary.table)
+            yield f"table.{name}", encode(summary.table.drop(columns=PAIRS, errors="ignore"))
             yield f"cells.{name}", encode(summary.cells)
     modes = [each for section in summary.sections for each in section.modes]
     if modes and "csv" in formats:

@@ -8,6 +8,7 @@ import pandas as pd
 
 from bench.report.data.columns import CLOCK, KEYS, PROTOCOL, Row, known
 from bench.report.data.distances import Quality, fd_columns, quality_columns, rank_columns
+from bench.report.data.gaps import PAIRS, pairs_of
 from bench.report.data.group import Columns, Group, columns_of, deviation, mean
 from bench.report.data.row_cost import cost
 from bench.report.data.significance import half_width, resolution, standard_error
@@ -33,7 +34,8 @@ def aggregate(cells: pd.DataFrame) -> pd.DataFrame:
         The identity columns, `run`, `seeds` (how many), `cells` (their ids), `baseline`, cost from all raw times (see
         `cost`), and quality: means over seeds with standard deviations (ddof 1) over seeds where there are several,
         else within the cell, as `std_over` says, and half the width of the 95 % confidence interval of the mean,
-        `<quality>_ci`, where there is one (see `significance`). `pareto_nfe` and `pareto_seconds` mark the fronts.
+        `<quality>_ci`, where there is one (see `significance`); `PAIRS`, what differences are made from (see `gaps`).
+        `pareto_nfe` and `pareto_seconds` mark the fronts.
     """
     columns = columns_of(cells[cells["status"] == "ok"])
     quality = quality_columns(columns)
@@ -72,6 +74,7 @@ def _row(cells: Group, quality: Sequence[Quality]) -> Row:
     row["std_over"] = "seeds" if row["seeds"] > 1 else "subsets, splits or jackknife of the cell"
     for each in quality:
         row |= _quality(cells, each, row["seeds"], resolution(row, each))
+    row[PAIRS] = {each.key: found for each in quality if len(found := pairs_of(cells, each)) == row["seeds"]}
     return row
 
 

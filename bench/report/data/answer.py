@@ -8,7 +8,8 @@ from typing import Literal, NamedTuple
 from bench.model_record import Floors
 from bench.report.data.columns import Row, known, percent, scientific, setting, significant
 from bench.report.data.distances import of_key
-from bench.report.data.significance import LEVEL, differ, p_text, welch
+from bench.report.data.gaps import good_enough
+from bench.report.data.significance import at_floor
 from bench.report.data.timing_warnings import invalid
 
 _TIMES = 11.0
@@ -135,7 +136,7 @@ def _incomplete(baseline: Row, fd: str | None, cost: Cost) -> str | None:
 
 
 def _found(winner: Row, baseline: Row, fd: str, tolerance: float, cost: Cost) -> str:
-    gain = f"{_gain(winner, baseline, cost)}{_doubt(winner, baseline, fd)}"
+    gain = f"{_gain(winner, baseline, cost)}{_claim(winner, baseline, fd, tolerance)}"
     return (
         f"{setting(winner)} ({winner['nfe']:g} evaluations) is the {_WORDS[cost].best} whose {fd} "
         f"({scientific(winner[fd])}) is within {percent(tolerance)} of the baseline's "
@@ -153,11 +154,12 @@ def _none_cheaper(best: Row, baseline: Row, fd: str, tolerance: float, cost: Cos
 
 
 def _none_good(closest: Row, baseline: Row, fd: str, tolerance: float, cost: Cost) -> str:
+    found = f"{_gain(closest, baseline, cost)}{_claim(closest, baseline, fd, tolerance)}"
     excess = f", {_worse(closest[fd] / baseline[fd])}" if baseline[fd] > 0 else ""  # below 0 there is no ratio
     return (
         f"No setting is within {percent(tolerance)} of the baseline's {fd} "
         f"({scientific(baseline[fd])}, {setting(baseline)}): the closest is {setting(closest)} "
-        f"({scientific(closest[fd])}{excess}), {_gain(closest, baseline, cost)}{_doubt(closest, baseline, fd)}."
+        f"({scientific(closest[fd])}{excess}), {found}."
     )
 
 
@@ -188,10 +190,22 @@ def _faster(row: Row, baseline: Row) -> str:
     return f"{significant(ours / theirs, 2)} times slower {times}"
 
 
-def _doubt(row: Row, baseline: Row, fd: str) -> str:
-    """Whether the two distances can be told apart, where that can be tested."""
-    if differ(row, baseline, fd) is not False:
+def _claim(row: Row, baseline: Row, fd: str, tolerance: float) -> str:
+    """Whether what the sentence says of the tolerance is shown, and what would decide it."""
+    quality = of_key(fd)
+    if at_floor(row, quality) and at_floor(baseline, quality):
+        return "; both distances are as small as can be measured"
+    claim = good_enough(row, baseline, quality, tolerance)
+    if claim is None:
         return ""
-    p = welch(row, baseline, of_key(fd))
-    why = "both are as small as can be measured" if p is None or p <= LEVEL else f"Welch's t-test, {p_text(p)}"
-    return f"; the two distances cannot be told apart ({why})"
+    if claim.shown is not None:
+        return f"; that it is{'' if claim.shown else ' not'} is shown (95 %, one-sided)"
+    wanted = "" if claim.images is None else f": some {_rounded_up(claim.images):,} images would probably decide it"
+    images = f" with {int(row['images']):,} images" if known(row.get("images")) else ""
+    return f"; whether it is cannot be told{images}{wanted}"
+
+
+def _rounded_up(count: int) -> int:
+    """To two digits."""
+    unit = int(10 ** max(len(str(count)) - 2, 0))
+    return -(-count // unit) * unit

@@ -89,7 +89,7 @@ Both are distances to the truth of the row's own model, so only rows of one mode
 """
 
 _LABELS = {"law_fd": "Law FD", "solver_rmse": "Solver RMSE"}
-_DERIVED = ("_std", "_ci", "_inf")
+_DERIVED = ("_std", "_ci", "_inf", "_left_out")
 
 
 def fd_columns(columns: Iterable[object]) -> list[str]:

@@ -79,6 +79,7 @@ def cost(cells: Group, nfe: float) -> Row:
         "overhead_fraction": overhead_median / half,
         "first_call_s": median(cells.numbers("first_call_s")),
         "peak_mem_mib": max(cells.numbers("peak_mem_mib"), default=np.nan),
+        "held_mem_mib": max(cells.numbers("held_mem_mib"), default=np.nan),
     }
     return row | _flags(cells) | {name: cells.first_known(name) for name in _MEASURED_ONCE if name in cells}
 

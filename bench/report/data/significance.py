@@ -15,7 +15,7 @@ from functools import cache
 from typing import NamedTuple
 
 from bench.report.data.columns import Row, known
-from bench.report.data.distances import Quality, of_key
+from bench.report.data.distances import Quality
 
 LEVEL = 0.05
 """Two rows differ if the probability of a difference as large by chance is at most this; intervals cover the rest."""
@@ -28,7 +28,7 @@ class StandardError(NamedTuple):
     """Of a value, with the degrees of freedom that it was estimated with."""
 
     value: float
-    freedom: int
+    freedom: float
 
 
 def standard_error(deviation: float, seeds: int, jackknife: bool, step: float = 0.0) -> StandardError | None:
@@ -80,43 +80,12 @@ def t_probability(value: float, error: StandardError) -> float:
     return float(2 * stdtr(error.freedom, -abs(value) / error.value))
 
 
-def welch(a: Row, b: Row, quality: Quality) -> float | None:
-    """The p value of Welch's t-test between two rows of a table; None if one of them has no interval.
-
-    Rows that share seeds share their noise, which mostly makes them differ less by chance than the test supposes: it
-    errs on the side of not telling them apart.
-    """
-    errors = [_error(row, quality) for row in (a, b)]
-    first, second = errors
-    if first is None or second is None:
-        return None
-    from scipy.special import stdtr
-
-    variances = [each.value**2 for each in (first, second)]
-    total = sum(variances)
-    gap = abs(float(a[quality.key]) - float(b[quality.key]))
-    # in parts of the total: the square of a small variance is less than a float can be
-    doubt = sum((v / total) ** 2 / each.freedom for v, each in zip(variances, (first, second), strict=True))
-    return float(2 * stdtr(1 / doubt, -gap / math.sqrt(total)))
-
-
-def _error(row: Row, quality: Quality) -> StandardError | None:
-    # without an interval although there is a deviation: some seed has no value
+def row_error(row: Row, quality: Quality) -> StandardError | None:
+    """Of a row's mean; None if it has no interval."""
+    # without one although there is a deviation: some seed has no value
     if not known(row.get(quality.key)) or not known(row.get(quality.ci)):
         return None
     return standard_error(row[quality.std], int(row["seeds"]), quality.jackknife, resolution(row, quality))
-
-
-def differ(a: Row, b: Row, key: str) -> bool | None:
-    """Whether two rows differ in a quality, by Welch's t-test at 5 %; None if that cannot be tested.
-
-    Values at or below their floors are all as good as can be measured: they do not differ.
-    """
-    quality = of_key(key)
-    if quality.floor and all(at_floor(row, quality) for row in (a, b)):
-        return False
-    p = welch(a, b, quality)
-    return None if p is None else p <= LEVEL
 
 
 def at_floor(row: Row, quality: Quality) -> bool:

@@ -36,7 +36,7 @@ def below(found: Sequence[ModeCost]) -> list[str]:
     )
     if any(each.alike for each in differences):
         lines.append(f"{ALIKE}: cannot be told from 0 (p > 0.05, not corrected for many tests).")
-    if any(each.seeds == 1 for each in differences):
+    if any(each.seeds == 1 and each.p is None for each in differences):
         lines.append("Of one seed, a difference has no interval and is not tested.")
     if any(each.seeds > 1 and each.p is None for each in differences):
         lines.append("A difference that is the same in all seeds has no interval and is not tested.")

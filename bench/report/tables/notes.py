@@ -6,6 +6,7 @@ import pandas as pd
 
 from bench.report.data.columns import COMPACT_LAYER, SMALL_N, Row, known, known_text, mode_words, scientific, short
 from bench.report.data.distances import Quality
+from bench.report.data.gaps import TESTED
 from bench.report.data.significance import JACKKNIFE_BLOCKS, resolution, t_quantile, unresolved
 from bench.report.data.summary import Section
 from bench.report.data.timing_warnings import invalid, reasons
@@ -148,8 +149,7 @@ def _alike_note(section: Section) -> str | None:
     parts = []
     if any(ALIKE in cell for column in shown.values() for cell in column.brief):
         floors = ", or both are at their floors" if any(quality.floor for quality in measured(section)) else ""
-        test = f"Welch's t-test, p > 0.05, not corrected for many tests{floors}"
-        parts.append(f"{ALIKE}: cannot be told from the best ({test}).")
+        parts.append(f"{ALIKE}: cannot be told from the best ({TESTED}{floors}).")
     if untested:
         parts.append(f"{', '.join(untested)}: the best row has no interval, so that no other is tested against it.")
     return " ".join(parts) or None
