@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-from cyclopts import App, Parameter
+from cyclopts import App
 
 from bench.escape import terminal_text
 from bench.outputs import RESULTS
@@ -47,7 +47,7 @@ def train_embedded(model: str, /, *, out: Path | None = None, seed: int = 0, ste
 
 
 @train.command
-def extractor(*, options: Annotated[ExtractorOptions, Parameter(name="*")] = ExtractorOptions()) -> int:  # noqa: B008
+def extractor(*, options: ExtractorOptions = ExtractorOptions()) -> int:  # noqa: B008
     """Train a feature extractor on the classes of CIFAR-10 or of a folder of small images, and take their statistics.
 
     The quality of models of such images is measured with these.
@@ -61,7 +61,7 @@ def extractor(*, options: Annotated[ExtractorOptions, Parameter(name="*")] = Ext
 
 
 @train.command
-def cifar10(*, options: Annotated[CifarOptions, Parameter(name="*")] = CifarOptions()) -> int:  # noqa: B008
+def cifar10(*, options: CifarOptions = CifarOptions()) -> int:  # noqa: B008
     """Train a DDPM of CIFAR-10, or of a folder of small images."""
     from bench.training.cifar10 import train_cifar10
 

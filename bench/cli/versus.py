@@ -1,19 +1,12 @@
 """The command that measures this harness beside what people use."""
 
 from pathlib import Path
-from typing import Annotated
-
-from cyclopts import Parameter
 
 from bench.cli.plugins import load_plugins
 from bench.versus.options import VersusOptions
 
 
-def versus(
-    *,
-    options: Annotated[VersusOptions, Parameter(name="*")] = VersusOptions(),  # noqa: B008
-    plugin: list[Path] | None = None,
-) -> int:
+def versus(*, options: VersusOptions = VersusOptions(), plugin: list[Path] | None = None) -> int:  # noqa: B008
     """Measure ours beside diffusers on the same network, alternating in one process.
 
     By default a batch of images: ours, diffusers' pipeline (or the loop around its scheduler), and the bare network

@@ -90,6 +90,7 @@ class TrainingOptions:
         return math.inf if self.minutes is None else began + 60.0 * self.minutes
 
 
+@Parameter(name="*")
 @dataclass(frozen=True)
 class ExtractorOptions(TrainingOptions):
     """The training of a feature extractor.
@@ -115,6 +116,7 @@ class ExtractorOptions(TrainingOptions):
             )
 
 
+@Parameter(name="*")
 @dataclass(frozen=True)
 class CifarOptions(TrainingOptions):
     """The training of a denoiser.

@@ -3,7 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from cyclopts import Parameter
 
+
+@Parameter(name="*")
 @dataclass(frozen=True)
 class VersusOptions:
     """What is compared.
