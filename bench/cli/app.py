@@ -10,10 +10,10 @@ from typing import Annotated, Literal
 from cyclopts import App, CycloptsError, Parameter
 
 from bench.cli.interrupt import interruptible, tell
-from bench.cli.making import reference, train
 from bench.cli.new_model import new_model
 from bench.cli.options import AsJson, Batch, Device, Plugin, StudyOptions, exact, load_plugins
-from bench.cli.tune import tune
+from bench.cli.reference import reference
+from bench.cli.train import train
 from bench.cli.versus import versus
 from bench.escape import terminal_text
 from bench.progress import notices, output, silence
@@ -36,7 +36,7 @@ app = App(
     default_parameter=Parameter(negative=(), converter=exact),
 )
 
-for _command in (new_model, reference, train, tune, versus):
+for _command in (new_model, reference, train, versus):
     app.command(_command)
 
 

@@ -1,72 +1,79 @@
-"""What `run_bench.py train` does once its arguments are read."""
+"""The commands that train: models, and the extractors that their quality is measured with."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+from cyclopts import App
 
 from bench.escape import terminal_text
 from bench.outputs import RESULTS
 from bench.progress import bar
-from bench.training.losses import Report
+from bench.training.options import CifarOptions, ExtractorOptions
 from models.common.errors import UsageError
 from models.common.program import called
-from models.loading.sources import load_card
-from models.plugins.registry import unknown
+
+if TYPE_CHECKING:
+    from bench.training.loop import Report
+
+train = App(name="train", help="Train a model or a feature extractor; a killed training goes on from its checkpoint.")
 
 
-def train_model(name: str, out: Path | None, seed: int, steps: int | None) -> int:
-    """Train an embedded model; the exit status."""
+@train.default
+def train_embedded(model: str, /, *, out: Path | None = None, seed: int = 0, steps: int | None = None) -> int:
+    """Make an embedded model again from scratch: digits, digits-vae, digits-oracle, digits-mixture.
+
+    Args:
+        model: Its name.
+        out: Folder for checkpoints and the model (default: results/train-NAME).
+        seed: Of initialisation, batches, times and noise.
+        steps: Steps of the denoiser's training, to try the command out; all other stages shrink alike.
+    """
     from bench.training.digits import TRAININGS, Budget
     from bench.training.oracle import MAKERS
+    from models.plugins.registry import unknown
 
     trainings = TRAININGS | MAKERS
-    if name not in trainings:
-        raise unknown("trainable model", name, [*trainings, "cifar10", "extractor"])
+    if model not in trainings:
+        raise unknown("trainable model", model, [*trainings, "cifar10", "extractor"])
     if not 0 <= seed < 2**32:
         raise UsageError(f"--seed {seed}: expected 0 ... 2^32 - 1")
-    budget = Budget()
-    if steps is not None:
-        if steps < 1:
-            raise UsageError(f"--steps {steps}: expected at least 1")
-        part = min(1.0, steps / budget.denoiser_steps)
-        shorter = max(1, round(budget.classifier_steps * part))
-        budget = replace(
-            budget,
-            denoiser_steps=steps,
-            classifier_steps=shorter,
-            quality_steps=max(2, round(1000 * part)),
-            vae_steps=steps,
-        )
-    folder = trainings[name](RESULTS / f"train-{name}" if out is None else out, budget, seed, _training_progress)
-    _show_use(folder)
+    if steps is not None and steps < 1:
+        raise UsageError(f"--steps {steps}: expected at least 1")
+    budget = Budget() if steps is None else Budget.of(steps)
+    _show_use(trainings[model](RESULTS / f"train-{model}" if out is None else out, budget, seed, _training_progress))
     return 0
 
 
-def train_on_images(given: dict[str, Any]) -> int:
-    """Train a model of photographs with what the command line says of `CifarOptions`; the exit status."""
-    from bench.training.cifar10 import train_cifar10
-    from bench.training.options import CifarOptions
+@train.command
+def extractor(*, options: ExtractorOptions = ExtractorOptions()) -> int:  # noqa: B008
+    """Train a feature extractor on the classes of CIFAR-10 or of a folder of small images, and take their statistics.
 
-    folder = train_cifar10(CifarOptions(**given), _training_progress)
-    if folder is not None:
-        _show_use(folder)
-    return 0
+    The quality of models of such images is measured with these.
+    """
+    from bench.training.extractor import train_extractor
 
-
-def train_on_classes(given: dict[str, Any]) -> int:
-    """Train a feature extractor with what the command line says of `ExtractorOptions`; the exit status."""
-    from bench.training.options import ExtractorOptions
-    from bench.training.train_extractor import train_extractor
-
-    folder = train_extractor(ExtractorOptions(**given), _training_progress)
+    folder = train_extractor(options, _training_progress)
     if folder is not None:
         print(terminal_text(f'{folder}\nin a study: extractor = "{folder}"\nand for training: --extractor {folder}'))
     return 0
 
 
+@train.command
+def cifar10(*, options: CifarOptions = CifarOptions()) -> int:  # noqa: B008
+    """Train a DDPM of CIFAR-10, or of a folder of small images."""
+    from bench.training.cifar10 import train_cifar10
+
+    folder = train_cifar10(options, _training_progress)
+    if folder is not None:
+        _show_use(folder)
+    return 0
+
+
 def _show_use(path: Path) -> None:
+    from models.loading.sources import load_card
+
     card, folder = load_card(path), terminal_text(str(path))
     if card.is_generator:
         print(f'{folder}\nin a block of a study: model = "{folder}", samplers = ["one-step"]')
@@ -80,7 +87,7 @@ def _show_use(path: Path) -> None:
 
 
 @contextmanager
-def _training_progress(stage: str, steps: int) -> Iterator[Report]:
+def _training_progress(stage: str, steps: int) -> "Iterator[Report]":
     with bar() as shown:
         task = shown.add_task(stage, total=steps)
 

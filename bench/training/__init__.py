@@ -1,8 +1,8 @@
 """Everything that trains: the embedded models, and models and extractors of a user's own photographs.
 
-- what is trained: `digits`, `oracle`, `cifar10`, `train_extractor`
-- how: `job` (data, device, network), `options`, `recipe`, `losses`, `loop`, `checkpoint`, `loss_curve`, `views`
-- what comes out: `export`, `cifar_export`, `card_quality`
+- what is trained: `digits`, `oracle`, `cifar10` (with `unet`), `extractor`
+- how: `options` (what commands are told), `data`, `recipe`, `losses`, `loop`, `checkpoint`
+- what is seen of it: `loss_curve`, `samples`; what comes out: `folder`, weights with their card
 
 Imports `run` and what is below it.
 """

@@ -5,9 +5,8 @@ replaced; only then those of the state before are removed. A save that is killed
 Nothing is ever unpickled.
 """
 
-import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from models.common.errors import UsageError
-from models.common.files import json_sha256
+from models.common.files import json_sha256, sha256_of
 from models.common.sealed import save_tensors
 from models.common.writing import remove_leftovers, write_text
 
@@ -65,23 +64,21 @@ def _file_size(tensors: dict[str, Tensor], names: list[str]) -> int:
 
 
 def save_state(folder: Path, tensors: Mapping[str, Tensor], note: dict[str, Any], shard_mib: float) -> None:
-    """Replace the state in a folder by another one.
+    """Replace the state in a folder, which is made where it is missing, by another one.
 
     Args:
-        folder: made where it is missing.
-        tensors: by name.
-        note: plain values, kept in the JSON file; its `step` names the shards, so it may not be that of the state
-            that is there.
-        shard_mib: as in `write_shards`.
+        folder, tensors, shard_mib: as in `write_shards`.
+        note: plain values, kept in the JSON file; its `step`, which names the shards, is not that of the state there.
     """
     folder.mkdir(parents=True, exist_ok=True)
     shards = write_shards(folder, tensors, f"step-{note['step']:08d}", shard_mib)
-    content = note | {"shards": {file: _sha256(folder / file) for file in shards}}
+    content = note | {"shards": {file: sha256_of(folder / file) for file in shards}}
     content |= {_DIGEST: json_sha256(content, _DIGEST)}
     write_text(folder / STATE, json.dumps(content, indent=1) + "\n")
     remove_leftovers(folder)
-    for path in _strangers(folder, set(shards)):
-        path.unlink(missing_ok=True)
+    for path in list(folder.glob("step-*.safetensors")):
+        if path.name not in shards:
+            path.unlink(missing_ok=True)
 
 
 def load_state(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
@@ -99,7 +96,7 @@ def load_state(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         if (said := note.pop(_DIGEST, None)) not in (None, json_sha256(note, _DIGEST)):
             raise ValueError(f"{STATE} holds something else than was written, which had sha256 {said}")
         for file, expected in note.pop("shards").items():
-            if (actual := _sha256(folder / file)) != expected:
+            if (actual := sha256_of(folder / file)) != expected:
                 raise ValueError(f"{file} has sha256 {actual}, expected {expected}")
             tensors |= load_file(folder / file)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, SafetensorError) as error:
@@ -129,12 +126,3 @@ def under_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor
     """What `with_prefix` was given, out of a larger mapping."""
     start = f"{prefix}."
     return {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
-
-
-def _strangers(folder: Path, ours: set[str]) -> Iterator[Path]:
-    return (path for path in list(folder.glob("step-*.safetensors")) if path.name not in ours)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

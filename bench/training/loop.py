@@ -1,18 +1,17 @@
 """The loop of every training: resumable after a kill, averaging the weights, seeded step by step.
 
-Everything random in step n comes from generators seeded with (seed, n), dropout's global one as well, so a training
-that is killed and resumed walks the same path as one that was not, without any random state in its checkpoint.
-
-Nothing is read back from the device but every `read_every` steps, when the losses of all of them are.
+Everything random in step n comes from generators seeded with (seed, n), dropout's global one as well, so no random
+state is in a checkpoint. Losses are read back from the device every `read_every` steps, those of all of them at once.
 """
 
 import copy
 import math
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -26,16 +25,22 @@ from models.common.errors import UsageError
 Report = Callable[[int, float], None]
 """Called for every step, in order, with the number of steps done and the smoothed loss."""
 
+_READ_EVERY = 20
+"""Steps between readings of the loss on a device that a reading would wait for."""
+
+
+class Reporter(Protocol):
+    """Shows progress of one stage at a time."""
+
+    def __call__(self, stage: str, steps: int) -> AbstractContextManager[Report]: ...
+
 
 @dataclass(frozen=True)
 class Start:
     """Weights that a training goes on from, with a fresh optimiser.
 
     Attributes:
-        state: of the network.
-        step: how many steps made it.
-        seconds: that they took.
-        loss: smoothed, at their end.
+        state, step, seconds, loss: as in `Trained`, of the training that made them.
         sha256: of the model that they are of: a checkpoint belongs to one start only.
     """
 
@@ -57,7 +62,7 @@ class Keeping:
         shard_mib: the most that a file of a checkpoint may have.
         save_seconds: the longest time between checkpoints.
         deadline: on the clock of `time.monotonic`: no step begins after it.
-        read_every: steps between readings of the loss; at 1 each step waits for the device.
+        read_every: steps between readings of the loss, each of which waits for the device; None: 20 on CUDA, else 1.
         curve: where the loss is written to.
         watch: called after every step with the number of steps done and the averaged network, which it may run.
     """
@@ -68,7 +73,7 @@ class Keeping:
     shard_mib: float = 1024.0
     save_seconds: float = math.inf
     deadline: float = math.inf
-    read_every: int = 1
+    read_every: int | None = None
     curve: LossCurve | None = None
     watch: Callable[[int, nn.Module], None] | None = None
 
@@ -95,13 +100,11 @@ class Trained:
 def train(
     network: nn.Module, loss_of: Callable[[int], Tensor], recipe: Recipe, keep: Keeping, start: Start | None = None
 ) -> Trained:
-    """Train a network in place, on the device that it is on.
+    """Train a network in place, on the device that it is on; its averages are taken with its buffers.
 
     Args:
-        network: whose parameters are trained; its averages are taken with its buffers.
+        network, recipe, keep: what, how, and how it is kept, watched and stopped.
         loss_of: the loss at a step, with random numbers that depend on (seed, step) alone.
-        recipe: hyperparameters.
-        keep: how it is kept, watched and stopped.
         start: weights to begin from, unless there is a checkpoint.
 
     Raises:
@@ -129,6 +132,7 @@ class _Training:
         self.saved_at = time.monotonic()
         self.clock = self.saved_at - seconds
         self.unread: list[Tensor] = []
+        self.read_every = keep.read_every or (_READ_EVERY if next(network.parameters()).is_cuda else 1)
         if keep.curve:
             keep.curve.begin(self.step)
 
@@ -136,7 +140,7 @@ class _Training:
         keep = self.keep
         while self.step < self.recipe.steps and time.monotonic() < keep.deadline:
             self._advance(loss_of)
-            if len(self.unread) >= keep.read_every or self._save_due():
+            if len(self.unread) >= self.read_every or self._save_due():
                 self._read()
             if self._save_due():
                 self._save()
@@ -169,12 +173,12 @@ class _Training:
         current = [*self.network.parameters(), *self.network.buffers()]
         pairs = list(zip(averaged, current, strict=True))
         # counters of batch norm are no floating-point numbers, so they are only copied
-        taken = [pair for pair in pairs if self.step == 0 or not pair[1].is_floating_point()]
-        for their, our in taken:
-            their.copy_(our)
-        if self.step > 0:
-            floats = [pair for pair in pairs if pair[1].is_floating_point()]
-            theirs, ours = [pair[0] for pair in floats], [pair[1] for pair in floats]
+        floats = [pair for pair in pairs if self.step > 0 and pair[1].is_floating_point()]
+        for their, our in pairs:
+            if self.step == 0 or not our.is_floating_point():
+                their.copy_(our)
+        if floats:
+            theirs, ours = map(list, zip(*floats, strict=True))
             get_ema_multi_avg_fn(self.recipe.ema_at(self.step))(theirs, ours, 0)
 
     def _read(self) -> None:
@@ -194,13 +198,14 @@ class _Training:
 
     def _show(self) -> None:
         """Let others look at the averaged network; the time that they take is no training's."""
-        if self.keep.watch:
-            began = time.monotonic()
-            self.keep.watch(self.step, self.ema)
-            taken = time.monotonic() - began
-            self.clock += taken
-            if self.keep.curve:
-                self.keep.curve.pause(taken)
+        if not self.keep.watch:
+            return
+        began = time.monotonic()
+        self.keep.watch(self.step, self.ema)
+        taken = time.monotonic() - began
+        self.clock += taken
+        if self.keep.curve:
+            self.keep.curve.pause(taken)
 
     def _save_due(self) -> bool:
         at_step = self.step % self.recipe.checkpoint_every == 0 or self.step == self.recipe.steps
@@ -225,8 +230,7 @@ class _Training:
 
     def _resume(self) -> tuple[int, int, float, float] | None:
         """Load the checkpoint if there is one: steps done, where they began, smoothed loss, seconds spent."""
-        saved = load_state(self.keep.checkpoint)
-        if saved is None:
+        if (saved := load_state(self.keep.checkpoint)) is None:
             return None
         tensors, note = saved
         if note.get("of") != self._identity():

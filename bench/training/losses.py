@@ -1,79 +1,28 @@
 """Losses of what is trained here: denoising networks, autoencoders, and the classifiers that serve as extractors."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bench.training.loop import Keeping, Report, Start, Trained, train
 from bench.training.recipe import Recipe, step_generator
 from models.networks.vae import Vae
 from models.schedule import DiscreteVP
-
-__all__ = [
-    "Keeping",
-    "Numerics",
-    "Recipe",
-    "Report",
-    "Reporter",
-    "Start",
-    "Trained",
-    "crop",
-    "cropping_loss",
-    "denoising_loss",
-    "step_generator",
-    "train",
-    "train_classifier",
-    "train_denoiser",
-    "train_vae",
-]
 
 Predict = Callable[..., Any]
 """A network, or what torch.compile made of it."""
 
 
-class Reporter(Protocol):
-    """Shows progress of one stage at a time."""
-
-    def __call__(self, stage: str, steps: int) -> AbstractContextManager[Report]: ...
-
-
-@dataclass(frozen=True)
-class Numerics:
-    """How a step is computed; none of it is part of the recipe.
-
-    Attributes:
-        bf16: whether the network runs in bfloat16 where torch's autocast does that; weights stay float32.
-        predict: called instead of the network, whose compiled form it is; None: the network itself.
-    """
-
-    bf16: bool = False
-    predict: Predict | None = None
-
-
-def train_denoiser(
-    unet: nn.Module, images: Tensor, schedule: DiscreteVP, recipe: Recipe, checkpoint: Path, report: Report
-) -> Trained:
-    """DDPM's simple loss (`denoising_loss`), kept in the plainest way.
-
-    Args:
-        unet: diffusers network; trained in place, on the device that it is on.
-        images: (N, C, H, W), as `denoising_loss` takes them.
-        schedule: the discrete schedule that the indices belong to.
-        recipe: hyperparameters.
-        checkpoint: folder to resume from when a state is there, and to save to.
-        report: progress callback.
-    """
-    return train(unet, denoising_loss(unet, images, schedule, recipe, Numerics()), recipe, Keeping(checkpoint, report))
-
-
 def denoising_loss(
-    unet: nn.Module, images: Tensor, schedule: DiscreteVP, recipe: Recipe, numerics: Numerics
+    unet: nn.Module,
+    images: Tensor,
+    schedule: DiscreteVP,
+    recipe: Recipe,
+    *,
+    bf16: bool = False,
+    predict: Predict | None = None,
 ) -> Callable[[int], Tensor]:
     """DDPM's simple loss (arXiv 2006.11239, eq. 14) at a step: predict eps from x_t at an index drawn uniformly.
 
@@ -83,14 +32,15 @@ def denoising_loss(
             to the network's device whole.
         schedule: the discrete schedule that the indices belong to.
         recipe: gives batch, seed and flips.
-        numerics: how a step is computed.
+        bf16: whether the network runs in bfloat16 where torch's autocast does that; weights stay float32.
+        predict: called instead of the network, whose compiled form it is; None: the network itself.
     """
     device = next(unet.parameters()).device
     images = images.to(device)
     levels = [schedule.level((n + 1) / schedule.train_steps) for n in range(schedule.train_steps or 0)]
     alpha = torch.tensor([level.alpha for level in levels], dtype=torch.float32, device=device)[:, None, None, None]
     sigma = torch.tensor([level.sigma for level in levels], dtype=torch.float32, device=device)[:, None, None, None]
-    predict = unet if numerics.predict is None else numerics.predict  # a compiled module has no truth value
+    evaluate = unet if predict is None else predict  # a compiled module has no truth value
 
     def loss_of(step: int) -> Tensor:
         draws = step_generator(recipe.seed, step, device)
@@ -101,21 +51,15 @@ def denoising_loss(
         if recipe.flips:
             x_0 = _mirror(x_0, torch.rand(recipe.batch, generator=draws, device=device) < 0.5)
         x_t = alpha[index] * x_0 + sigma[index] * eps
-        with torch.autocast(device.type, torch.bfloat16, enabled=numerics.bf16):
-            predicted = predict(x_t, index, return_dict=False)[0]
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            predicted = evaluate(x_t, index, return_dict=False)[0]
         return functional.mse_loss(predicted.float(), eps)
 
     return loss_of
 
 
-def train_vae(vae: Vae, images: Tensor, recipe: Recipe, checkpoint: Path, report: Report) -> Trained:
-    """Encoder and decoder together, by the negative evidence lower bound.
-
-    Args:
-        vae: trained in place.
-        images: (N, C, H, W) float32 in [-1, 1].
-        recipe, checkpoint, report: as in `train_denoiser`.
-    """
+def vae_loss(vae: Vae, images: Tensor, recipe: Recipe) -> Callable[[int], Tensor]:
+    """The negative evidence lower bound at a step, of images (N, C, H, W), float32 in [-1, 1]."""
 
     def loss_of(step: int) -> Tensor:
         draws = step_generator(recipe.seed, step)
@@ -124,35 +68,32 @@ def train_vae(vae: Vae, images: Tensor, recipe: Recipe, checkpoint: Path, report
         loss: Tensor = vae(images[chosen], eps)
         return loss
 
-    return train(vae, loss_of, recipe, Keeping(checkpoint, report))
+    return loss_of
 
 
-def train_classifier(
-    network: nn.Module, images: Tensor, labels: Tensor, recipe: Recipe, checkpoint: Path, report: Report
-) -> Trained:
-    """Cross-entropy on batches shifted by up to one pixel, with label smoothing 0.1.
+def shifting_loss(network: nn.Module, images: Tensor, labels: Tensor, recipe: Recipe) -> Callable[[int], Tensor]:
+    """Cross-entropy at a step on a batch that is shifted by up to one pixel, with label smoothing 0.1.
 
     Args:
-        network: maps uint8 images to (features, logits); trained in place.
+        network: maps uint8 images to (features, logits).
         images: (N, C, H, W) uint8.
         labels: (N,) integer classes.
-        recipe, checkpoint, report: as in `train_denoiser`.
+        recipe: gives batch and seed.
     """
+    height, width = images.shape[2:]
 
     def loss_of(step: int) -> Tensor:
         draws = step_generator(recipe.seed, step)
         chosen = torch.randint(len(images), (recipe.batch,), generator=draws)
-        down, right = (int(shift) for shift in torch.randint(-1, 2, (2,), generator=draws))
-        shifted = functional.pad(images[chosen], (1, 1, 1, 1))
-        height, width = images.shape[2:]
-        shifted = shifted[:, :, 1 + down : 1 + down + height, 1 + right : 1 + right + width]
+        down, right = (int(shift) for shift in torch.randint(0, 3, (2,), generator=draws))
+        shifted = functional.pad(images[chosen], (1, 1, 1, 1))[:, :, down : down + height, right : right + width]
         return functional.cross_entropy(network(shifted)[1], labels[chosen], label_smoothing=0.1)
 
-    return train(network, loss_of, recipe, Keeping(checkpoint, report))
+    return loss_of
 
 
 def cropping_loss(
-    network: nn.Module, images: Tensor, labels: Tensor, recipe: Recipe, numerics: Numerics, pad: int
+    network: nn.Module, images: Tensor, labels: Tensor, recipe: Recipe, pad: int, *, bf16: bool = False
 ) -> Callable[[int], Tensor]:
     """Cross-entropy at a step on images that are each cropped out of a larger one, with label smoothing 0.1.
 
@@ -163,12 +104,11 @@ def cropping_loss(
         images: (N, C, H, W) uint8, moved to the network's device whole.
         labels: (N,) integer classes.
         recipe: gives batch, seed and flips.
-        numerics: how a step is computed.
         pad: pixels that an image is continued by, mirrored, on each side before the crop.
+        bf16: as in `denoising_loss`.
     """
     device = next(network.parameters()).device
     images, labels = images.to(device), labels.to(device)
-    predict = network if numerics.predict is None else numerics.predict
 
     def loss_of(step: int) -> Tensor:
         draws = step_generator(recipe.seed, step, device)
@@ -176,8 +116,8 @@ def cropping_loss(
         moves = torch.randint(-pad, pad + 1, (2, recipe.batch), generator=draws, device=device)
         mirrored = torch.rand(recipe.batch, generator=draws, device=device) < 0.5
         cropped = crop(images[chosen], moves, mirrored if recipe.flips else torch.zeros_like(mirrored))
-        with torch.autocast(device.type, torch.bfloat16, enabled=numerics.bf16):
-            logits = predict(cropped)[1]
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            logits = network(cropped)[1]
         return functional.cross_entropy(logits.float(), labels[chosen], label_smoothing=0.1)
 
     return loss_of

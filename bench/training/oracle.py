@@ -13,13 +13,11 @@ from torch import Tensor
 
 from bench.quality.datasets import load_digits
 from bench.quality.images import to_uint8
+from bench.training.folder import check_writing, write_card, write_folder
 from models.cards.card import Card
-from models.common.errors import UsageError
-from models.common.files import sha256_of
 from models.common.program import called
 from models.common.sealed import save_tensors
-from models.common.writing import write_text
-from models.loading.sources import CARD, ZOO, load_card
+from models.loading.sources import ZOO, load_card
 from models.loading.zoo import MIXTURE, POINTS
 
 FLOOR = 1.0 / 8.0
@@ -69,11 +67,8 @@ def make_digits_oracle(folder: Path, budget: object, seed: int, reporter: object
         The model folder.
     """
     points, _ = digit_points()
-    description = (
-        "No network: the exact E[x_0 | x_t] of the 1,797 digits, rounded to uint8, each equally likely. All that "
-        "samplers get wrong on it is their own."
-    )
-    return _write(folder, "digits-oracle", "finite-data", description, POINTS, {"points": points}, {})
+    law = "the 1,797 digits, rounded to uint8, each equally likely"
+    return _write(folder, {"name": "digits-oracle", "network": "finite-data"}, law, POINTS, {"points": points})
 
 
 def make_digits_mixture(folder: Path, budget: object, seed: int, reporter: object) -> Path:
@@ -83,45 +78,29 @@ def make_digits_mixture(folder: Path, budget: object, seed: int, reporter: objec
     """
     points, labels = digit_points()
     tensors = class_mixture(points.double() / 127.5 - 1.0, labels)
-    description = (
-        "No network: the exact E[x_0 | x_t] of a Gaussian mixture, one component a digit with the mean and covariance "
-        "of its images. All that samplers get wrong on it is their own."
-    )
-    return _write(folder, "digits-mixture", "mixture", description, MIXTURE, tensors, {"std_floor": FLOOR})
+    law = "a Gaussian mixture, one component a digit with the mean and covariance of its images"
+    about = {"name": "digits-mixture", "network": "mixture", "training": {"std_floor": FLOOR}}
+    return _write(folder, about, law, MIXTURE, tensors)
 
 
-def _write(
-    folder: Path,
-    name: str,
-    network: str,
-    description: str,
-    file: str,
-    tensors: dict[str, Tensor],
-    fit: dict[str, float],
-) -> Path:
-    import tomli_w  # only this and training write TOML
+def _write(folder: Path, about: dict[str, Any], law: str, file: str, tensors: dict[str, Tensor]) -> Path:
+    check_writing(folder, Card)
+    trained = load_card(ZOO / "digits")
+    card: dict[str, Any] = {
+        "schema_version": 1,
+        "description": f"No network: the exact E[x_0 | x_t] of {law}. All that samplers get wrong on it is their own.",
+        **trained.model_dump(mode="json", include={"data", "data_licence", "shape"}),
+        "training_command": f"{called('train')} train {about['name']}",
+        **about,
+        "parametrisation": "sample",
+        "schedule": trained.schedule.model_dump(mode="json", exclude_none=True),
+    }
 
-    out, trained = folder / "model", load_card(ZOO / "digits")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
+    def write(out: Path) -> None:
         save_tensors(out / file, tensors)
-        content: dict[str, Any] = {
-            "schema_version": 1,
-            "name": name,
-            "description": description,
-            **trained.model_dump(mode="json", include={"data", "data_licence", "shape"}),
-            "training_command": f"{called('train')} train {name}",
-            "training": fit,
-            "network": network,
-            "parametrisation": "sample",
-            "schedule": trained.schedule.model_dump(mode="json", exclude_none=True),
-            "files": {file: sha256_of(out / file)},
-        }
-        Card.model_validate(content)
-        write_text(out / CARD, tomli_w.dumps({key: value for key, value in content.items() if value != {}}))
-    except OSError as error:
-        raise UsageError(f"cannot write to {str(out)!r}: {error}; choose another folder with --out") from None
-    return out
+        write_card(out, card)
+
+    return write_folder(folder, write)
 
 
 MAKERS = {"digits-oracle": make_digits_oracle, "digits-mixture": make_digits_mixture}

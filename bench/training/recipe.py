@@ -70,18 +70,10 @@ class Recipe:
     def make_optimiser(self, network: nn.Module) -> torch.optim.Optimizer:
         """The optimiser of a network's parameters; on CUDA one fused kernel a step."""
         fused = next(network.parameters()).is_cuda
+        given: dict[str, Any] = {"lr": self.learning_rate, "weight_decay": self.weight_decay, "fused": fused}
         if self.optimiser == "sgd":
-            return torch.optim.SGD(
-                network.parameters(),
-                lr=self.learning_rate,
-                momentum=_MOMENTUM,
-                nesterov=True,
-                weight_decay=self.weight_decay,
-                fused=fused,
-            )
-        return torch.optim.Adam(
-            network.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay, fused=fused
-        )
+            return torch.optim.SGD(network.parameters(), momentum=_MOMENTUM, nesterov=True, **given)
+        return torch.optim.Adam(network.parameters(), **given)
 
 
 def warmup_of(steps: int, usual: int) -> int:

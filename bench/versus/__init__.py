@@ -1,6 +1,6 @@
 """`run_bench.py versus`: this harness beside what people use, on the same network, alternating in one process.
 
-`contest` is the command, `sampling` a batch and `end_to_end` a whole score; `ours` and `peers` are the sides,
-`baseline_pipeline` what people do today, `pairs` which method is which, `ratios` and `show` what comes out. Imports
-`run` and what is below it.
+`options` is what the command is told, `contest` what it does, `sampling` a batch and `end_to_end` a whole score; `ours`
+and `peers` are the sides, `baseline_pipeline` what people do today, `pairs` which method is which, `turns` the rounds.
+Imports `run` and what is below it.
 """

@@ -41,15 +41,7 @@ class Ours:
     def load(
         cls, spec: str, samplers: list[str], mode: Mode, setting: Setting, metrics: list[Metric], images: int
     ) -> list["Ours"]:
-        """Load a model in a mode, and what metrics need, for cells of some samplers, in their order.
-
-        Args:
-            spec: of the model.
-            samplers: each on a grid of `setting.steps` steps.
-            mode: how the network is executed.
-            setting: steps, batch and device.
-            metrics: of the quality cells.
-            images: that they generate.
+        """Load a model in a mode, and what metrics need, for cells of so many images of some samplers, in their order.
 
         Raises:
             UsageError: there is no such model, sampler, metric or mode, or no such many steps.

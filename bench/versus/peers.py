@@ -1,18 +1,9 @@
 """diffusers' side of a pair: the pipeline, or the loop that pipelines run around a scheduler, on a model of ours.
 
-What the two sides share: the network object and its execution mode, the model's betas, the timesteps (spaced
-"trailing", where the scheduler knows that; ours are read off it), the clipping of x_0 where the scheduler can clip, and
-inference mode. What differs is what is compared: diffusers keeps its tables in float32 and works its coefficients out
-in every step, ours are float64 numbers, worked out once; its noise comes from torch's generator, ours from counters.
-
-In 16 bits the network is what is cast, on both sides: its input on the way in, its output back to float32. A pipeline
-cast as a whole (`torch_dtype=torch.bfloat16`) draws its noise and keeps its state in 16 bits too. That saves two casts
-an evaluation and is another computation: a state in bfloat16 takes images of the digits 0.9 to 2.7 grey levels from
-ours, where this side is 0.3 away.
-
-A user who wants to be fast is what is timed: a pipeline without progress bar, and the images left where they are as
-a tensor (`output_type="pt"`); timesteps stay on the CPU, as in these pipelines. UNet2DModel then moves each of them to
-the device, in every step that is not cast by us: that is what such a pipeline does on CUDA, too.
+Both sides share the network object and its execution mode, the model's betas, the timesteps (spaced "trailing", where
+the scheduler knows that; ours are read off it), the clipping of x_0 where the scheduler can clip, and inference mode.
+In 16 bits the network is what is cast, on both sides: a pipeline cast as a whole keeps its state in 16 bits, too, which
+is another computation. A pipeline is timed without progress bar, its images left where they are (`output_type="pt"`).
 """
 
 import inspect
@@ -42,19 +33,13 @@ Sample = Callable[[int, torch.Generator | None], Tensor]
 
 
 class InMode(nn.Module):
-    """A network in an execution mode, as pipelines see a `UNet2DModel`: the very callable that ours evaluates.
-
-    Args:
-        network: takes and gives float32 in every mode.
-        device: where it is.
-    """
+    """A network in an execution mode, as pipelines see a `UNet2DModel`: the very callable that ours evaluates."""
 
     def __init__(self, network: IndexedUNet, device: torch.device) -> None:
         super().__init__()
         self.config, self.dtype, self.device = network.unet.config, torch.float32, device
-        self._network = network
+        self._network, schedule = network, network.schedule
         # looked up, not worked out: a UNet2DModel has nothing to work out here
-        schedule = network.schedule
         self._at = cache(lambda index: schedule.level((index + 1.0) / schedule.train_steps))
 
     def forward(self, sample: Tensor, timestep: Tensor | float, return_dict: bool = True) -> Any:
@@ -80,8 +65,7 @@ class Peer:
 
     Attributes:
         name: of the pipeline, or of the scheduler whose loop is run.
-        sample: draws a batch, everything that a user waits for: noise, placement of the steps, the loop, and the map of
-            the images to 0 ... 1.
+        sample: draws a batch: noise, placement of the steps, the loop, and the map of the images to 0 ... 1.
         unet: what it evaluates.
         levels: those that the scheduler placed, for our side.
         clip: the range that both sides clamp x_0 to, or None.
@@ -96,20 +80,20 @@ class Peer:
 
 def check_model(model: Model) -> IndexedUNet:
     """The network of a model that diffusers' pipelines can sample; UsageError for any other."""
-    network, card, spec = model.network, model.card, model.card.name
+    network, card, why = model.network, model.card, ""
     if not isinstance(network, IndexedUNet) or not isinstance(model.schedule, DiscreteVP):
+        why = "is no UNet2DModel trained on the levels of a discrete schedule"
+    elif card.classes is not None:
+        why = "takes class labels"
+    elif tuple(card.value_range) != (-1.0, 1.0):
+        why = f"has images in {card.value_range}, not in -1 ... 1"
+    elif card.parametrisation not in ("epsilon", "sample", "v_prediction"):
+        why = f"predicts {card.parametrisation!r}"
+    if why or not isinstance(network, IndexedUNet):
         raise UsageError(
-            f"model {spec!r} is no UNet2DModel trained on the levels of a discrete schedule, which is what diffusers' "
-            "pipelines sample; versus needs such a model, for instance digits"
+            f"model {card.name!r} {why}, so that diffusers' pipelines cannot sample it; versus needs a model that they "
+            "can, for instance digits"
         )
-    if card.classes is not None:
-        raise UsageError(f"model {spec!r} takes class labels, which diffusers' pipelines for a UNet2DModel do not give")
-    if tuple(card.value_range) != (-1.0, 1.0):
-        raise UsageError(
-            f"model {spec!r} has images in {card.value_range}; diffusers' pipelines take them as in -1 ... 1"
-        )
-    if card.parametrisation not in ("epsilon", "sample", "v_prediction"):
-        raise UsageError(f"model {spec!r} predicts {card.parametrisation!r}, which diffusers' schedulers do not take")
     return network
 
 

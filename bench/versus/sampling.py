@@ -1,6 +1,7 @@
 """A batch of images: ours, diffusers', and the bare network evaluations that both are made of."""
 
-from collections.abc import Callable, Mapping
+import statistics
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -12,10 +13,17 @@ from bench.timing.clock import Stopwatch
 from bench.versus.ours import Ours
 from bench.versus.pairs import Pair
 from bench.versus.peers import Peer, Setting, make_peer
-from bench.versus.ratios import Seconds, in_turns
+from bench.versus.turns import Ratio, Seconds, in_turns
 from models.networks.execution import arithmetic
 
 OURS, THEIRS, BARE = "ours", "diffusers", "bare"
+NOTES = """\
+Ratios are of the times of one round: median [quartiles] (95 % bootstrap interval of the median).
+Above 1 in a column 'diffusers / ours', ours takes less time.
+Each as it is used: a pipeline places its steps in every call, ours are placed once for a study.
+Bare: as many evaluations of the network alone as ours makes.
+Pixels apart: root mean square difference between the images of both from the same noise, in grey levels of 255: \
+whether the same was computed. Only samplers that draw no more noise can be compared so."""
 _SEED = 0
 
 
@@ -44,16 +52,39 @@ class Sampling:
     apart: float | None
     seconds: Seconds
 
+    @property
+    def ratios(self) -> dict[str, Ratio]:
+        """diffusers to ours in all and an evaluation, and both to the bare network."""
+        ours, theirs, bare = (self.seconds[name] for name in (OURS, THEIRS, BARE))
+        more = self.evaluations / self.peer_evaluations
+        return {
+            "diffusers_to_ours": Ratio.of(theirs, ours),
+            "diffusers_to_ours_per_evaluation": Ratio.of(theirs, ours, more),
+            "ours_to_bare": Ratio.of(ours, bare),
+            "diffusers_to_bare": Ratio.of(theirs, bare, more),
+        }
+
+    def row(self, batch: int) -> dict[str, str]:
+        """Of the table, for batches of that size."""
+        ratios, same = self.ratios, self.evaluations == self.peer_evaluations
+        ours, theirs = (1000.0 * statistics.median(self.seconds[name]) / batch for name in (OURS, THEIRS))
+        return {
+            "Sampler": f"`{self.sampler}`",
+            "diffusers": self.peer,
+            "Mode": self.mode if self.captured is not False else f"{self.mode} (not captured)",
+            "Evaluations": f"{self.evaluations:g}" + ("" if same else f" / {self.peer_evaluations}"),
+            "Ours, ms/image": f"{ours:.4g}",
+            "diffusers, ms/image": f"{theirs:.4g}",
+            "diffusers / ours": str(ratios["diffusers_to_ours"]),
+            "an evaluation of each": f"{ratios['diffusers_to_ours_per_evaluation'].median:.3f}",
+            "Ours / bare": str(ratios["ours_to_bare"]),
+            "diffusers / bare": str(ratios["diffusers_to_bare"]),
+            "Pixels apart": "-" if self.apart is None else f"{self.apart:.2g}",
+        }
+
 
 def compare(ours: Ours, pair: Pair, setting: Setting, rounds: int, advanced: Callable[[], None]) -> Sampling:
-    """Time a pair; one call of each contestant is left out before.
-
-    Args:
-        ours: a cell of the pair's sampler.
-        pair: what is compared.
-        setting: steps, batch and device.
-        rounds: timed calls of each.
-        advanced: called after each.
+    """Time a pair, `ours` being a cell of its sampler; one call of each contestant is left out before.
 
     Raises:
         UsageError: a model that diffusers cannot sample, or steps that its scheduler cannot place.
@@ -70,14 +101,14 @@ def compare(ours: Ours, pair: Pair, setting: Setting, rounds: int, advanced: Cal
 
         sample()
         evaluations, peer_evaluations = trajectory.evaluations / setting.batch, _evaluations(peer, setting)
-        bare = ours.bare(setting.batch, round(evaluations))
+        bare, stopwatch = ours.bare(setting.batch, round(evaluations)), Stopwatch(setting.device)
         bare()
-        calls: dict[str, Callable[[], object]] = {
-            OURS: sample,
-            THEIRS: partial(peer.sample, setting.batch, None),
-            BARE: bare,
+        contestants = {
+            OURS: lambda _: {OURS: stopwatch.seconds(sample)},
+            THEIRS: lambda _: {THEIRS: stopwatch.seconds(partial(peer.sample, setting.batch, None))},
+            BARE: lambda _: {BARE: stopwatch.seconds(bare)},
         }
-        seconds = in_turns(_timed(calls, Stopwatch(setting.device)), rounds, advanced)
+        seconds = in_turns(contestants, rounds, advanced)
         if trajectory.evaluations != (1 + rounds) * evaluations * setting.batch:
             raise WrongCount(f"{pair.ours} evaluates the network less or more when it is called again")
         apart = pixels_apart(ours, peer, setting)
@@ -92,15 +123,6 @@ def compare(ours: Ours, pair: Pair, setting: Setting, rounds: int, advanced: Cal
         apart=apart,
         seconds=seconds,
     )
-
-
-def _timed(
-    calls: Mapping[str, Callable[[], object]], stopwatch: Stopwatch
-) -> dict[str, Callable[[int], Mapping[str, float]]]:
-    def time(name: str, call: Callable[[], object], _: int) -> dict[str, float]:
-        return {name: stopwatch.seconds(call)}
-
-    return {name: partial(time, name, call) for name, call in calls.items()}
 
 
 def _evaluations(peer: Peer, setting: Setting) -> int:
@@ -121,12 +143,8 @@ def pixels_apart(ours: Ours, peer: Peer, setting: Setting) -> float | None:
     """How far images of the two are apart, as `Sampling.apart` has it: that the same thing was timed."""
     if ours.cell.sampler.stochastic:
         return None
+    first, second = (torch.Generator(setting.device).manual_seed(_SEED) for _ in range(2))
     shape = (setting.batch, *ours.cell.model.card.state_shape)
-    # as the pipelines draw it, so that both have the same
-    x = torch.randn(shape, generator=_generator(setting), device=setting.device)
-    theirs = peer.sample(setting.batch, _generator(setting))
+    x = torch.randn(shape, generator=first, device=setting.device)  # as the pipelines draw it
+    theirs = peer.sample(setting.batch, second)
     return 255.0 * float((ours.from_noise(x) - theirs).square().mean().sqrt())
-
-
-def _generator(setting: Setting) -> torch.Generator:
-    return torch.Generator(setting.device).manual_seed(_SEED)

@@ -1,4 +1,4 @@
 """Networks: `network` is how samplers' models see one, `modes` and `execution` how it is run.
 
-`vae` is a generator; `classifier`, `resnet` and `image_classifier` give features.
+`vae` is a generator; `classifier` gives features.
 """

@@ -50,9 +50,8 @@ def _run(module: Conditioned, x: Tensor, condition: float, labels: Tensor | None
 def index_of(schedule: DiscreteVP, *, rounded: bool) -> Callable[[Level], float]:
     """What a network trained on discrete levels is given: the index, between indices a fraction, or the nearest one.
 
-    Rounded it is an int, for a table of the trained times. Then the network is the same in the whole neighbourhood of
-    an index, so that what a sampler asks between indices is answered for the nearest, and the probability flow is that
-    of a staircase: solvers lose their order on steps as short as the indices lie apart.
+    Rounded it is an int, for a table of the trained times. The probability flow is then that of a staircase: solvers
+    lose their order on steps as short as the indices lie apart.
     """
     if rounded:
         return lambda at: schedule.nearest_index(at.t)
@@ -60,20 +59,15 @@ def index_of(schedule: DiscreteVP, *, rounded: bool) -> Callable[[Level], float]
 
 
 class IndexedUNet:
-    """A diffusers `UNet2DModel` trained on T discrete levels, given the (fractional) index of the level.
+    """A diffusers `UNet2DModel` trained on discrete levels, given the (fractional) index of the level.
 
-    Args:
-        unet: its weights and configuration.
-        schedule: the levels it was trained on.
-        call: how it is called, where that is not `call_unet(unet)`: in an execution mode.
-        rounded: whether it is given the nearest index instead, as an integer.
+    In an execution mode `call` is how it is called; `rounded` gives it the nearest index instead, as an integer.
     """
 
     def __init__(
         self, unet: nn.Module, schedule: DiscreteVP, call: Conditioned | None = None, *, rounded: bool = False
     ) -> None:
-        self.unet = unet
-        self.schedule = schedule
+        self.unet, self.schedule = unet, schedule
         self._call = ConditionedNetwork(call or call_unet(unet), index_of(schedule, rounded=rounded))
 
     def __call__(self, x: Tensor, at: Level, labels: Tensor | None = None) -> Tensor:
@@ -81,16 +75,10 @@ class IndexedUNet:
 
 
 class ConditionedNetwork:
-    """A module that is given one number for the level.
-
-    Args:
-        module: called with the state, that number (N,) and the labels.
-        condition: the number of a level; an int reaches the module as int64.
-    """
+    """A module that is given one number for the level, (N,); an int reaches it as int64."""
 
     def __init__(self, module: Conditioned, condition: Callable[[Level], float]) -> None:
-        self.module = module
-        self.condition = condition
+        self.module, self.condition = module, condition
 
     def __call__(self, x: Tensor, at: Level, labels: Tensor | None = None) -> Tensor:
         return _run(self.module, x, self.condition(at), labels)
@@ -101,14 +89,12 @@ def counted(
 ) -> tuple[Callable[..., Tensor], Callable[[], int]]:
     """The network, and what says how many images it has evaluated since.
 
-    Whoever samples is given the first alone. It has no attribute that holds the count or the network, and a denoiser's
-    own network counts as well as the denoiser; only who takes functions apart finds either. A subclass of Tensor, which
-    may say anything of its shape, is a TypeError.
+    Whoever samples is given the first alone, which has no attribute that holds the count or the network.
 
     Args:
         network: whose evaluations are counted.
-        shape: (C, H, W) that an image has to have; None: any. A network of convolutions takes smaller ones, which cost
-            less, and several put together into one, which count as one: it then raises a ValueError.
+        shape: (C, H, W) that an image has to have, or it raises a ValueError: smaller images cost less, and several put
+            together into one would count as one. None: any. A subclass of Tensor, whose shape may lie, is a TypeError.
     """
     images, expected = 0, None if shape is None else tuple(shape)
 
@@ -128,16 +114,10 @@ def counted(
 
 
 class FirstHalf:
-    """A network that predicts a mean and a variance (arXiv 2102.09672), of which the mean alone is used.
-
-    Args:
-        network: its output has 2 C channels.
-        channels: C.
-    """
+    """A network of 2 C channels that predicts a mean and a variance (arXiv 2102.09672), of which the mean is used."""
 
     def __init__(self, network: ConditionalNetwork, channels: int) -> None:
-        self.network = network
-        self.channels = channels
+        self.network, self.channels = network, channels
 
     def __call__(self, x: Tensor, at: Level, labels: Tensor | None = None) -> Tensor:
         return self.network(x, at, labels)[:, : self.channels]
@@ -166,9 +146,7 @@ class EDMPreconditioned:
     """
 
     def __init__(self, network: Conditioned, sigma_data: float = 0.5, sign: float = 1.0) -> None:
-        self.network = network
-        self.sigma_data = sigma_data
-        self.sign = sign
+        self.network, self.sigma_data, self.sign = network, sigma_data, sign
 
     def __call__(self, x: Tensor, at: Level, labels: Tensor | None = None) -> Tensor:
         std = math.hypot(at.sigma, at.alpha * self.sigma_data)
@@ -191,9 +169,7 @@ class ConsistencyPreconditioned:
     """
 
     def __init__(self, network: Conditioned, sigma_data: float = 0.5, sigma_min: float = 0.002) -> None:
-        self.network = network
-        self.sigma_data = sigma_data
-        self.sigma_min = sigma_min
+        self.network, self.sigma_data, self.sigma_min = network, sigma_data, sigma_min
 
     def __call__(self, x: Tensor, at: Level, labels: Tensor | None = None) -> Tensor:
         y, above = x / at.alpha, at.ratio - self.sigma_min

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from bench.quality.extractors import Chosen, load_extractor
 from bench.quality.reference import load_reference
 from bench.quality.reference_cache import cached_path
 from bench.study.file import STUDIES, load_study
-from bench.training.job import open_splits
+from bench.training.data import open_splits
 from models.common.errors import UsageError
 from models.loading.sources import ZOO, find_source, measuring_folder
 
@@ -45,7 +46,7 @@ _PATHS = list(_paths(app.app))
 def test_paths_are_found_in_all_commands() -> None:
     found = {(path[0] if path else "", name) for path, name, _ in _PATHS}
     some = {("", "--out"), ("run", "--plugin"), ("check", "--plot"), ("train", "--from"), ("reference", "--out")}
-    assert some | {("report", "RUNS"), ("compare", "RUN_A"), ("tune", "--plugin"), ("versus", "--plugin")} <= found
+    assert some | {("report", "RUNS"), ("compare", "RUN_A"), ("versus", "--plugin")} <= found
 
 
 @pytest.mark.parametrize(("path", "name", "named"), _PATHS)
@@ -61,6 +62,8 @@ def test_every_path_of_a_command_may_begin_at_home(home: Path, path: tuple[str, 
 
 
 def _flat(value: Any) -> list[Any]:
+    if is_dataclass(value):
+        return [each for name in vars(value) for each in _flat(getattr(value, name))]
     return list(value) if isinstance(value, (list, tuple)) else [value]
 
 

@@ -28,7 +28,7 @@ _INTEGERS = list(_integer_options(app.app))
 
 def test_options_of_whole_numbers_are_found_in_all_commands() -> None:
     found = {(*command[:1], option) for command, option in _INTEGERS}
-    some = [("run", "--evaluations"), ("reference", "--features"), ("train", "--grid-every"), ("tune", "--batches")]
+    some = [("run", "--evaluations"), ("reference", "--features"), ("train", "--grid-every")]
     assert {*some, ("--images",), ("list", "--steps"), ("versus", "--repeats")} <= found
     assert len(_INTEGERS) > 30
 

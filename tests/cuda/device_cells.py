@@ -14,7 +14,7 @@ from bench.run.trajectory import Trajectory
 from bench.study.file import Overrides, parse_study
 from bench.study.plan import plan
 from bench.study.study import Study
-from bench.training.options import unet_config
+from bench.training.unet import unet_config
 from samplers import SAMPLERS
 
 FIXED = [name for name in SAMPLERS.names() if name != "rk45"]

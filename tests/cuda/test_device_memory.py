@@ -1,16 +1,13 @@
-"""A batch that does not fit is halved, and searches for the best batch and mode come to an end."""
+"""A batch that does not fit is halved, and the search for the best batch comes to an end."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import device_cells
 import pytest
 import torch
 from device_cells import apart, cell_of, drawn
 
-from bench.cli.app import app
 from bench.run.generation import Generation
 from bench.run.session import Session
 from bench.run.trajectory import Trajectory
@@ -57,19 +54,3 @@ def test_a_batch_that_does_not_fit_is_halved_and_makes_the_same_images(
 def test_the_search_for_the_fastest_batch_ends_with_one_that_was_tried(device: torch.device) -> None:
     session = Session.load(device_cells.study_of(device, images=64, batch="auto"))
     assert session.batch in (16, 32, 64)
-
-
-def test_tuning_measures_every_setting_and_names_one_of_each_precision(
-    device: torch.device, capsys: pytest.CaptureFixture[str]
-) -> None:
-    modes = "fp32,fp32+channels_last,bf16"
-    arguments = ["tune", "digits", "--device", str(device), "--batches", "1,32", "--modes", modes]
-    threads = ["--threads", "1"] if device.type == "cpu" else []
-    arguments += ["--seconds", "0.05", "--json", *threads]
-    assert app(arguments, exit_on_error=False, print_error=False, result_action="return_value") == 0
-    found: dict[str, Any] = json.loads(capsys.readouterr().out)
-    assert [(each["mode"], each["batch"]) for each in found["trials"]] == [
-        (mode, batch) for mode in modes.split(",") for batch in (32, 1)
-    ]
-    assert all(each["evaluation_s_median"] > 0.0 for each in found["trials"])
-    assert set(found["chosen"]) == {"fp32", "bf16"}

@@ -16,7 +16,7 @@ from bench.noise.stream import ImageNoise
 from bench.run.session import Session
 from bench.run.trajectory import Trajectory
 from bench.training.loop import Keeping, _Training
-from bench.training.losses import Numerics, denoising_loss
+from bench.training.losses import denoising_loss
 from bench.training.recipe import Recipe
 from models.denoiser import Denoiser
 from models.grids import GRIDS
@@ -124,7 +124,7 @@ def test_the_host_does_not_wait_in_a_step_of_training_between_readings_of_the_lo
     unet = model.network.unet.requires_grad_(True).to(memory_format=torch.channels_last)
     images = torch.randint(0, 256, (32, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     recipe = Recipe(steps=100, batch=16, warmup=5, flips=True, optimiser=optimiser)
-    loss_of = denoising_loss(unet, images, schedule, recipe, Numerics(bf16=True))
+    loss_of = denoising_loss(unet, images, schedule, recipe, bf16=True)
     training = _Training(unet, recipe, Keeping(tmp_path, lambda step, loss: None, read_every=20), None)
     training._advance(loss_of)
     with _no_waiting(device):

@@ -12,8 +12,8 @@ from photographs import Killed, killing, silent, write_photographs
 from bench.run.session import Session
 from bench.run.trajectory import Trajectory
 from bench.training.cifar10 import train_cifar10
+from bench.training.extractor import train_extractor
 from bench.training.options import CifarOptions, ExtractorOptions
-from bench.training.train_extractor import train_extractor
 from models.loading.zoo import load_model
 
 

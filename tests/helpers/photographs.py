@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from bench.training.losses import Report, Reporter
+from bench.training.loop import Report, Reporter
 
 _DRAWS = np.random.default_rng(0)
 

@@ -80,7 +80,6 @@ def test_another_reason_is_told_in_the_network_s_own_words(tmp_path: Path, monke
     [
         ("run", "solvers", "--model"),
         ("run", "solvers", "--dry-run", "--model"),
-        ("tune",),
         ("versus", "--samplers", "ddim", "--model"),
         ("check-model",),
     ],

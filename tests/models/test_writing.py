@@ -20,7 +20,7 @@ from bench.quality.images import save_preview
 from bench.record import write_json
 from bench.training.checkpoint import STATE, save_state
 from bench.training.loss_curve import drop_rows_after
-from bench.training.views import save_grid
+from bench.training.samples import save_grid
 from models.common.errors import NotWritten
 from models.common.sealed import save_sealed, save_tensors
 from models.common.writing import append_line, naming, remove_leftovers, replacing, write_bytes, write_text

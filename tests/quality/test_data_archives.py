@@ -12,7 +12,7 @@ from bench.quality.datasets import ROOT_VARIABLE, name_of, open_data, write_arch
 from bench.quality.extractors import Chosen, load_extractor
 from bench.quality.reference import load_reference
 from bench.quality.reference_maker import ReferenceOptions, make_reference
-from bench.training.job import open_splits
+from bench.training.data import open_splits
 from models.common.errors import UsageError
 
 _GREY = np.zeros((3, 4, 4, 1), np.uint8)

@@ -11,7 +11,7 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms.functional import pil_to_tensor
 
 from bench.quality.datasets import open_data, write_archive
-from bench.training.job import open_splits
+from bench.training.data import open_splits
 from models.common.errors import UsageError
 
 

@@ -136,7 +136,7 @@ def test_a_sampler_is_measured_again_when_a_file_that_it_uses_changes(
         ("bench/report/data/runs.py", False),
         ("bench/report/data/aggregate.py", False),
         ("bench/cli/app.py", False),
-        ("bench/training/job.py", False),
+        ("bench/training/data.py", False),
         ("bench/run/estimate.py", False),
         ("bench/conformance/suite.py", False),
         ("bench/training/losses.py", False),

@@ -15,10 +15,10 @@ from bench.quality.extractors import Chosen, load_extractor
 from bench.quality.features import extract
 from bench.quality.reference import load_reference
 from bench.training.checkpoint import load_state, under_prefix
+from bench.training.extractor import doubt_of, recipe_of, train_extractor
 from bench.training.losses import epoch_batch
-from bench.training.options import CifarOptions, ExtractorOptions
+from bench.training.options import ExtractorOptions, TrainingOptions
 from bench.training.recipe import Recipe
-from bench.training.train_extractor import doubt_of, train_extractor
 from models.common.errors import UsageError
 from models.loading.sources import load_card, load_measuring_card
 
@@ -37,11 +37,16 @@ def _options(out: Path, data: Path, **changed: Any) -> ExtractorOptions:
     return ExtractorOptions(out, str(data), **(usual | changed))
 
 
-@pytest.fixture(scope="module")
-def folder(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = train_extractor(_options(tmp_path_factory.mktemp("made"), photographs), silent, lambda line: None)
+def _train(out: Path, data: Path, **changed: Any) -> Path:
+    """Train, and give the folder."""
+    made = train_extractor(_options(out, data, **changed), silent, lambda line: None)
     assert made is not None
     return made
+
+
+@pytest.fixture(scope="module")
+def folder(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return _train(tmp_path_factory.mktemp("made"), photographs)
 
 
 def test_the_card_tells_the_accuracy_and_what_real_images_get(folder: Path) -> None:
@@ -92,7 +97,7 @@ def test_out_of_time_it_says_so_and_writes_no_folder(photographs: Path, tmp_path
 
 
 def test_images_that_are_tested_on_are_not_trained_on(photographs: Path, tmp_path: Path) -> None:
-    train_extractor(_options(tmp_path, photographs / "train", epochs=1, features=0), silent, lambda line: None)
+    _train(tmp_path, photographs / "train", epochs=1, features=0)
     card = load_measuring_card(tmp_path / "model")
     assert card.extractor is not None
     assert not [name for name in card.quality if "unseen" in name]  # they are in the reference
@@ -101,34 +106,25 @@ def test_images_that_are_tested_on_are_not_trained_on(photographs: Path, tmp_pat
     assert note["of"]["recipe"]["batch"] == 54  # of 60 every tenth is kept for the test
 
 
-@pytest.mark.parametrize(
-    ("wrong", "said"),
-    [({"epochs": 0}, "epochs is 0; expected at least 1"), ({"features": 3}, "features is 3; expected how many images")],
-)
-def test_options_that_make_no_sense_are_refused(wrong: dict[str, Any], said: str) -> None:
-    with pytest.raises(UsageError, match=said):
-        ExtractorOptions(Path(), **wrong)
-
-
 @pytest.mark.parametrize("name", ["clip", "x_std"])
 def test_names_that_mean_something_else_are_refused_before_anything_is_trained(
     photographs: Path, tmp_path: Path, name: str
 ) -> None:
     with pytest.raises(UsageError, match="means something else in a table"):
-        train_extractor(_options(tmp_path, photographs, name=name), silent, lambda line: None)
+        _train(tmp_path, photographs, name=name)
     assert not (tmp_path / "extractor").exists()
 
 
 def test_more_features_than_images_are_refused(photographs: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="features of 61 images are to be kept, and there are 60"):
-        train_extractor(_options(tmp_path, photographs, epochs=1, features=61), silent, lambda line: None)
+        _train(tmp_path, photographs, epochs=1, features=61)
     assert not (tmp_path / "extractor").exists()  # said before anything is trained
 
 
 def test_fewer_images_than_metrics_need_are_refused_before_anything_is_trained(tmp_path: Path) -> None:
     data = write_photographs(tmp_path / "data", 8, train=1, test=10)
     with pytest.raises(UsageError, match="holds 2 images; 4 are the least that metrics need"):
-        train_extractor(_options(tmp_path / "out", data, features=None), silent, lambda line: None)
+        _train(tmp_path / "out", data, features=None)
     assert not (tmp_path / "out" / "extractor").exists()
 
 
@@ -138,7 +134,7 @@ def test_oblong_pictures_are_refused_before_anything_is_trained(tmp_path: Path) 
         path.parent.mkdir(parents=True, exist_ok=True)
         picture().resize((12, 8)).save(path)
     with pytest.raises(UsageError, match="images of 12 x 8 pixels; the extractor takes squares"):
-        train_extractor(_options(tmp_path / "out", tmp_path / "data", features=0), silent, lambda line: None)
+        _train(tmp_path / "out", tmp_path / "data", features=0)
     assert not (tmp_path / "out" / "extractor").exists()
 
 
@@ -166,34 +162,27 @@ def test_what_an_extractor_is_worth_is_told_by_what_guessing_gives(tmp_path: Pat
 
 
 def test_without_flips_no_image_is_mirrored_and_the_card_says_so(photographs: Path, tmp_path: Path) -> None:
-    assert ExtractorOptions(tmp_path).recipe(60).flips
-    assert CifarOptions(tmp_path).denoiser_recipe(None).flips
-    assert not CifarOptions(tmp_path, flips=False).denoiser_recipe(None).flips
-    made = train_extractor(
-        _options(tmp_path, photographs, epochs=1, features=0, flips=False), silent, lambda line: None
-    )
-    assert made is not None
+    assert recipe_of(ExtractorOptions(tmp_path), 60).flips
+    made = _train(tmp_path, photographs, epochs=1, features=0, flips=False)
     card = load_measuring_card(made)
     assert card.training["flips"] == 0
     assert card.training_command.endswith("--no-flips")
 
 
-@pytest.mark.parametrize(("command", "trainer"), [("extractor", "train_on_classes"), ("cifar10", "train_on_images")])
+@pytest.mark.parametrize("trainer", ["extractor.train_extractor", "cifar10.train_cifar10"])
 def test_the_command_line_takes_no_flips_and_flips_unless_told_so(
-    command: str, trainer: str, monkeypatch: pytest.MonkeyPatch
+    trainer: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given = list[dict[str, Any]]()
-    monkeypatch.setattr(f"bench.cli.train.{trainer}", given.append)
+    given = list[TrainingOptions]()
+    monkeypatch.setattr(f"bench.training.{trainer}", lambda options, reporter: given.append(options))
     for more in ((), ("--no-flips",), ("--flips",)):
-        app(["train", command, *more], result_action="return_value")
-    assert [each["flips"] for each in given] == [True, False, True]
+        app(["train", trainer.partition(".")[0], *more], result_action="return_value")
+    assert [each.flips for each in given] == [True, False, True]
 
 
 def test_an_extractor_is_called_after_its_data_and_not_after_a_part_of_it(photographs: Path, tmp_path: Path) -> None:
     shutil.copytree(photographs / "test", tmp_path / "letters" / "test")
-    options = _options(tmp_path / "out", tmp_path / "letters" / "test", name=None, epochs=1, features=0)
-    made = train_extractor(options, silent, lambda line: None)
-    assert made is not None
+    made = _train(tmp_path / "out", tmp_path / "letters" / "test", name=None, epochs=1, features=0)
     card = load_measuring_card(made)
     assert card.extractor is not None
     assert (card.name, card.extractor.name) == ("letters", "letters")

@@ -8,16 +8,15 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from bench.training.cifar10 import begin_at_zero
-from bench.training.export import to_storage
-from bench.training.losses import Numerics, crop, denoising_loss
-from bench.training.options import CifarOptions, unet_config
+from bench.training.folder import to_storage
+from bench.training.losses import crop, denoising_loss
+from bench.training.options import CifarOptions, ExtractorOptions, TrainingOptions
 from bench.training.recipe import Recipe
-from bench.training.views import draw
+from bench.training.samples import Samples
+from bench.training.unet import begin_at_zero, unet_config
 from models.common.errors import UsageError
-from models.networks.classifier import Classifier, make_classifier
+from models.networks.classifier import Classifier, ResNet9, make_classifier
 from models.networks.network import make_unet
-from models.networks.resnet import ResNet9
 from models.schedule import DiscreteVP
 
 
@@ -25,7 +24,7 @@ def test_samples_are_drawn_on_the_device_of_the_network() -> None:
     with FakeTensorMode(allow_non_fake_inputs=True):  # knows of devices that are not there, and computes nothing
         with torch.device("cuda:0"):
             unet = make_unet(unet_config(8, (3, 8, 8)))
-        assert draw(unet.eval(), DiscreteVP.linear(), (3, 8, 8), 2, 3).shape == (3, 3, 8, 8)
+        assert Samples(DiscreteVP.linear(), (3, 8, 8), 2).of(unet.eval(), 3).shape == (3, 3, 8, 8)
 
 
 def test_the_width_of_ddpm_has_its_parameters_and_the_default_between_ten_and_sixteen_million() -> None:
@@ -43,9 +42,9 @@ def test_bfloat16_changes_the_loss_by_its_rounding_only_and_uint8_stands_for_the
     images = torch.randint(0, 256, (16, 3, 8, 8), dtype=torch.uint8)
     schedule = DiscreteVP.linear()
     unet.requires_grad_(False)
-    plain = denoising_loss(unet, images, schedule, recipe, Numerics())(0)
-    assert denoising_loss(unet, images / 127.5 - 1, schedule, recipe, Numerics())(0) == plain
-    rounded = denoising_loss(unet, images, schedule, recipe, Numerics(bf16=True))(0)
+    plain = denoising_loss(unet, images, schedule, recipe)(0)
+    assert denoising_loss(unet, images / 127.5 - 1, schedule, recipe)(0) == plain
+    rounded = denoising_loss(unet, images, schedule, recipe, bf16=True)(0)
     assert rounded != plain
     assert rounded.item() == pytest.approx(plain.item(), rel=1e-2)
 
@@ -84,18 +83,20 @@ def test_an_extractor_s_config_says_which_classifier_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("kind", "wrong", "said"),
     [
-        ({"steps": 0}, "steps is 0; expected at least 1"),
-        ({"width": 20}, "multiple of 8"),
-        ({"minutes": -1.0}, "expected a positive number"),
-        ({"seed": -1}, "seed is -1; expected 0"),
-        ({"quality_images": 1}, "expected at least 0 and 2"),
+        (CifarOptions, {"steps": 0}, "steps is 0; expected at least 1"),
+        (CifarOptions, {"width": 20}, "multiple of 8"),
+        (CifarOptions, {"minutes": -1.0}, "expected a positive number"),
+        (CifarOptions, {"seed": -1}, "seed is -1; expected 0"),
+        (CifarOptions, {"quality_images": 1}, "expected at least 0 and 2"),
+        (ExtractorOptions, {"epochs": 0}, "epochs is 0; expected at least 1"),
+        (ExtractorOptions, {"features": 3}, "features is 3; expected how many images"),
     ],
 )
-def test_options_that_make_no_sense_are_refused(wrong: dict[str, Any], said: str) -> None:
+def test_options_that_make_no_sense_are_refused(kind: type[TrainingOptions], wrong: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said):
-        CifarOptions(Path(), **wrong)
+        kind(Path(), **wrong)
 
 
 def test_images_that_the_network_cannot_halve_are_refused() -> None:
@@ -121,7 +122,7 @@ def test_a_compiled_network_is_called_in_its_place() -> None:
     unet = make_unet(unet_config(8, (3, 8, 8))).eval()
     compiled, images = _Compiled(unet), torch.zeros(4, 3, 8, 8, dtype=torch.uint8)
     found, expected = (
-        denoising_loss(unet, images, DiscreteVP.linear(), Recipe(steps=1, batch=2), Numerics(predict=predict))(0)
+        denoising_loss(unet, images, DiscreteVP.linear(), Recipe(steps=1, batch=2), predict=predict)(0)
         for predict in (compiled, None)
     )
     assert torch.equal(found, expected)

@@ -1,14 +1,9 @@
 """`versus` times the same work on both sides, keeps every time, and refuses what cannot be compared."""
 
-import contextlib
-import io
 import json
-import subprocess
-import sys
-from collections import Counter
 from dataclasses import replace
 from functools import partial
-from itertools import count, pairwise
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +21,12 @@ from bench.study.study import Metric
 from bench.timing.clock import Stopwatch
 from bench.versus import baseline_pipeline, end_to_end, sampling
 from bench.versus.baseline_pipeline import Fidelity, generate
-from bench.versus.contest import VersusOptions, versus
+from bench.versus.contest import versus
+from bench.versus.options import VersusOptions
 from bench.versus.ours import Ours
 from bench.versus.pairs import PAIRS, Pair, pairs_of
 from bench.versus.peers import Setting, make_peer
-from bench.versus.ratios import Ratio, balanced_orders, in_turns
+from bench.versus.turns import Ratio, in_turns
 from models.common.errors import UsageError
 from models.networks.modes import Mode
 from samplers import SAMPLERS
@@ -95,17 +91,6 @@ def test_in_16_bits_the_peer_evaluates_the_very_network_of_ours_on_a_float32_sta
     assert apart < 0.6  # 0.27 here: round-off of float32 turns some of the network's inputs to the next bfloat16
 
 
-@pytest.mark.parametrize("size", range(2, 8))
-def test_in_balanced_orders_each_follows_every_other_equally_often(size: int) -> None:
-    orders = balanced_orders(size)
-    assert all(sorted(order) == list(range(size)) for order in orders)
-    followed = Counter(neighbours for order in orders for neighbours in pairwise(order))
-    assert len(followed) == size * (size - 1)
-    assert len(set(followed.values())) == 1
-    places = Counter((place, each) for order in orders for place, each in enumerate(order))
-    assert len(set(places.values())) == 1
-
-
 def test_in_turns_keeps_every_time_by_round() -> None:
     calls = {name: partial(lambda name, number: {f"{name}_s": 10.0 * number + ord(name)}, name) for name in "abc"}
     seen: list[None] = []
@@ -123,7 +108,7 @@ def test_a_ratio_is_of_the_times_of_one_round() -> None:
 
 
 def _options(out: Path, **changes: Any) -> VersusOptions:
-    usual = VersusOptions("digits", ["ddim", "heun"], 2, 4, 3, "cpu", ["fp32"], False, 32, ["fd"], out)
+    usual = VersusOptions(samplers="ddim,heun", steps=2, batch=4, repeats=3, device="cpu", out=out)
     return replace(usual, **changes)
 
 
@@ -154,31 +139,18 @@ def test_every_raw_time_is_in_the_file(
     assert all(text in shown for text in ("DDIMPipeline", "1.000 [1.000, 1.000] (1.000 ... 1.000)", "found.json"))
 
 
-def _in_process(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
-    """The program of a command run here, where torch has been imported."""
-    output = io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(output):
-        patch.setattr(sys, "argv", command[1:2] + command[3:])
-        exec(command[2], {})
-    return subprocess.CompletedProcess(command, 0, output.getvalue())
-
-
 def test_end_to_end_times_every_part_of_both(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _fake_clock(monkeypatch)
-    monkeypatch.setattr(subprocess, "run", _in_process)
     monkeypatch.setattr(Fidelity, "choose_workers", lambda fidelity, images: setattr(fidelity, "workers", False))
     setting = Setting(2, 20, torch.device("cpu"))
     cells = Ours.load("digits", ["ddim"], Mode(), setting, ["fd"], 32)
     (found,) = end_to_end.compare(cells, pairs_of("ddim")[0], setting, 32, 2, lambda: None)
     batches = 2  # of 20 and 12 images, each timed by itself
-    parts = {"ours": 1, "bare": 1, "generation": batches, "png": batches, "command": 1, "start": 1, "in_process": 1}
-    assert found.seconds.keys() == parts.keys()
-    assert found.seconds["generation"] == found.seconds["png"] == [batches, batches]
-    assert found.by_command == found.by_function == found.habit == [2 * batches + 1] * 2
-    distances = found.command_scores["frechet_inception_distance"]
-    assert distances == pytest.approx(found.in_process_scores["frechet_inception_distance"], rel=1e-9)
+    parts = {"ours": 1, "bare": 1, "generation": batches, "png": batches, "metrics": 1, "habit": 2 * batches + 1}
+    assert found.seconds == {part: [seconds] * 2 for part, seconds in parts.items()}
+    distances = found.habit_scores["frechet_inception_distance"]
     assert distances == pytest.approx(found.scores["fd_digits"], rel=0.5)  # of other images
     for each in (distances, found.scores["fd_digits"]):
         assert len(set(each)) == len(each) == 2  # every round from a seed of its own
@@ -202,7 +174,7 @@ def test_from_the_same_noise_the_habit_scores_what_ours_does(tmp_path: Path) -> 
     noise = torch.Generator().manual_seed(3)
     with torch.inference_mode():
         generate(peer, tmp_path / "images", 50, setting, seed=3)
-        theirs = fidelity.in_process(tmp_path / "images").scores
+        theirs = fidelity(tmp_path / "images").scores
         each = [ours.like(peer).from_noise(torch.randn((n, 1, 8, 8), generator=noise)) for n in (20, 20, 10)]
     files = sorted((tmp_path / "images").iterdir())
     pixels = torch.from_numpy(np.stack([np.asarray(Image.open(file)) for file in files]))[:, None]
@@ -226,9 +198,9 @@ def test_the_files_of_the_habit_hold_the_images_rounded(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"samplers": ["er-sde"]}, "unknown method with a counterpart in diffusers 'er-sde'"),
-        ({"samplers": ["ipndm"]}, "IPNDMScheduler knows no betas"),
-        ({"samplers": ["nothing"]}, "unknown sampler 'nothing'"),
+        ({"samplers": "er-sde"}, "unknown method with a counterpart in diffusers 'er-sde'"),
+        ({"samplers": "ipndm"}, "IPNDMScheduler knows no betas"),
+        ({"samplers": "nothing"}, "unknown sampler 'nothing'"),
         ({"model": "digits-oracle"}, "is no UNet2DModel"),
         ({"batch": 0}, "--batch 0: expected 1 ... 1,000,000"),
         ({"repeats": 0}, "--repeats 0"),
@@ -238,9 +210,12 @@ def test_the_files_of_the_habit_hold_the_images_rounded(tmp_path: Path) -> None:
             {"images": 8, "end_to_end": True},
             "--images 8: expected 16 ... 10,000,000: standard errors and the Inception score",
         ),
-        ({"metrics": ["inception_score"]}, "--metrics inception_score: expected some of fd, kid, precision_recall"),
-        ({"modes": ["fp8"]}, "cannot read the execution mode 'fp8'"),
-        ({"samplers": ["pndm"], "steps": 2000}, "2000"),
+        (
+            {"metrics": "inception_score", "end_to_end": True},
+            "--metrics inception_score: expected some of fd, kid, precision_recall",
+        ),
+        ({"modes": "fp8"}, "cannot read the execution mode 'fp8'"),
+        ({"samplers": "pndm", "steps": 2000}, "2000"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
@@ -262,7 +237,7 @@ def test_a_plugin_brings_samplers(tmp_path: Path) -> None:
 def test_a_run_that_is_refused_leaves_earlier_results_alone(tmp_path: Path) -> None:
     (tmp_path / "found.json").write_text("{}")
     with pytest.raises(UsageError, match="cannot read the execution mode"):
-        versus(_options(tmp_path / "found.json", modes=["fp8"]))
+        versus(_options(tmp_path / "found.json", modes="fp8"))
     assert [path.name for path in tmp_path.iterdir()] == ["found.json"]
     assert (tmp_path / "found.json").read_text() == "{}"
 

@@ -15,8 +15,7 @@ from photographs import write_photographs
 from PIL import Image
 
 from bench.quality.datasets import DataSet, open_data, write_archive
-from bench.training.cifar10 import _compiled, begin_at_zero
-from bench.training.options import unet_config
+from bench.training.unet import begin_at_zero, compiled, unet_config
 from bench.versus.ours import Ours
 from bench.versus.peers import Setting
 from models.networks.execution import arithmetic
@@ -83,8 +82,8 @@ def warm_training(job: Job) -> None:
     unet = begin_at_zero(make_unet(unet_config(width, shape))).to(job.device).to(memory_format=torch.channels_last)
     began = time.monotonic()
     with arithmetic("tf32"):  # as trainings have it: the compiler keeps what it made by that, too
-        compiled = _compiled(unet, (batch, *shape), True, print)
-    job.put(seconds=time.monotonic() - began, compiled=compiled is not None)
+        found = compiled(unet, (batch, *shape), True, print)
+    job.put(seconds=time.monotonic() - began, compiled=found is not None)
 
 
 def ddpm(job: Job) -> str:

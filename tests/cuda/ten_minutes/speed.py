@@ -18,8 +18,8 @@ from bench.timing.flops import gflop_per_evaluation, vendor_peak_tflops
 from bench.versus.ours import Ours
 from bench.versus.pairs import PAIRS, pairs_of
 from bench.versus.peers import Setting
-from bench.versus.ratios import Ratio, in_turns
 from bench.versus.sampling import BARE, OURS, THEIRS, Sampling, compare
+from bench.versus.turns import Ratio, in_turns
 from models.loading.zoo import load_model
 from models.networks.execution import arithmetic
 from models.networks.modes import parse_mode

@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 
 from bench.training.cifar10 import train_cifar10
-from bench.training.losses import Report
+from bench.training.loop import Report
 from bench.training.options import CifarOptions
-from bench.training.views import draw, save_grid
+from bench.training.samples import Samples, save_grid
 from models.loading.sources import ZOO
 from models.loading.zoo import load_model
 from models.networks.execution import arithmetic
@@ -56,7 +56,8 @@ def run(job: Job) -> None:
     assert isinstance(unet, IndexedUNet)
     assert isinstance(model.schedule, DiscreteVP)
     with arithmetic("tf32" if job.device.type == "cuda" else "fp32"):
-        drawn = draw(unet.unet, model.schedule, (3, 32, 32), options.sampling_steps, _GRID if not job.rehearse else 8)
+        samples = Samples(model.schedule, (3, 32, 32), options.sampling_steps)
+        drawn = samples.of(unet.unet, _GRID if not job.rehearse else 8)
     save_grid(drawn, job.work / "train" / "samples.png")
     job.put(parameters=sum(parameter.numel() for parameter in unet.unet.parameters()), torch=torch.__version__)
 

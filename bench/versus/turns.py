@@ -1,8 +1,8 @@
 """Contestants timed in turns, and the ratios of their times."""
 
+import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import cycle, islice
 
 import numpy as np
 
@@ -38,34 +38,22 @@ class Ratio:
         return f"{self.median:.3f} [{self.q1:.3f}, {self.q3:.3f}] ({self.low:.3f} ... {self.high:.3f})"
 
 
-def balanced_orders(count: int) -> list[list[int]]:
-    """Orders of 0 ... count - 1 in which each stands at every place, and directly after every other, equally often.
-
-    E. J. Williams, Experimental designs balanced for the estimation of residual effects of treatments (1949): `count`
-    orders for an even count, twice as many for an odd one.
-    """
-    first = [(n + 1) // 2 if n % 2 else -(n // 2) for n in range(count)]  # 0, 1, -1, 2, -2, ...
-    orders = [[(place + shift) % count for place in first] for shift in range(count)]
-    return orders if count % 2 == 0 else orders + [order[::-1] for order in orders]
-
-
 def in_turns(
     contestants: Mapping[str, Callable[[int], Mapping[str, float]]], rounds: int, advanced: Callable[[], None]
 ) -> Seconds:
-    """Run every contestant once a round.
-
-    Their order changes, so that none always finds the caches, the memory and the clock rate that the same other one
-    has left; what disturbs the machine meets neighbours in time alike.
+    """Run every contestant once a round, in an order of its own, as the rounds of a study.
 
     Args:
         contestants: given the number of the round, each measures its own times, by name.
         rounds: how many.
         advanced: called after each, outside what is timed.
     """
-    found, names = Seconds(), list(contestants)
-    for number, order in enumerate(islice(cycle(balanced_orders(len(names))), rounds)):
-        for place in order:
-            for part, seconds in contestants[names[place]](number).items():
+    found = Seconds()
+    for number in range(rounds):
+        names = list(contestants)
+        random.Random(number).shuffle(names)
+        for name in names:
+            for part, seconds in contestants[name](number).items():
                 found.setdefault(part, []).append(seconds)
             advanced()
     return found

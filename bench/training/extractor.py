@@ -1,10 +1,9 @@
-"""`run_bench.py train extractor`: a small residual network that tells the classes of images apart, for its features.
+"""`run_bench.py train extractor`: a network that learns to tell the classes of images apart, for its features.
 
 With it come the statistics of the same data, and how far other real images are from them: what a perfect generator
 would get.
 """
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.environment import device_name, versions
+from bench.environment import versions
 from bench.quality.compact import EXTRACTOR_CONFIG, EXTRACTOR_WEIGHTS
-from bench.quality.datasets import DATA_SETS, DataSet
+from bench.quality.datasets import DataSet
 from bench.quality.extractor import Extractor
 from bench.quality.extractors import Chosen, check_name, load_extractor
 from bench.quality.features import extract
@@ -24,33 +23,20 @@ from bench.quality.floors import between, halves
 from bench.quality.metrics import QualityStream
 from bench.quality.reference import LEAST_FEATURES, REFERENCE, load_reference
 from bench.quality.reference_maker import write_statistics
-from bench.training.export import replace_folder, settings_of, source_of, to_storage, write_card
-from bench.training.job import (
-    HELD_OUT,
-    MODEL,
-    Say,
-    announce,
-    check_writing,
-    deadline_of,
-    has_test_set,
-    open_splits,
-    part,
-    to_stderr,
-)
-from bench.training.losses import Keeping, Numerics, Recipe, Reporter, Trained, cropping_loss, train
-from bench.training.options import ExtractorOptions, side_of
+from bench.training.data import HELD_OUT, Say, announce, has_test_set, open_splits, part, side_of, to_stderr
+from bench.training.folder import card_of, check_writing, command_of, to_storage, write_card, write_folder, write_json
+from bench.training.loop import Keeping, Reporter, Trained, train
+from bench.training.losses import cropping_loss
+from bench.training.options import FEWEST_FEATURES, ExtractorOptions
+from bench.training.recipe import Recipe
 from models.cards.card import ExtractorFolder
 from models.common.errors import UsageError
-from models.common.program import called
 from models.common.sealed import save_tensors
-from models.common.writing import write_text
 from models.networks.classifier import make_classifier
 from models.networks.execution import arithmetic
 
 _PAD = 4
 _BATCH = 500
-_LEAST = 16
-"""Images without which metrics have no meaning: as of a study."""
 _FAINT = 0.25
 """Of the way from guessing to no error at all: less says little of what images show."""
 _METRICS = ("fd", "kid", "inception_score", "precision_recall")
@@ -77,34 +63,35 @@ def train_extractor(options: ExtractorOptions, reporter: Reporter, say: Say = to
     device = options.torch_device()
     whole, test_set = open_splits(options.data)
     announce(whole, test_set, device, say)
-    if test_set is None or test_set.labels is None:
-        raise UsageError(
-            f"{options.data} has no classes, which an extractor learns to tell apart; expected a folder with one "
-            "subfolder a class, and two or more of them"
-        )
-    if options.features != 0 and len(whole.images) < (least := max(LEAST_FEATURES.values())):
-        raise UsageError(f"{whole.name} holds {len(whole.images)} images; {least} are the least that metrics need")
-    if options.features is not None and options.features > len(whole.images):
-        raise UsageError(f"features of {options.features} images are to be kept, and there are {len(whole.images)}")
+    test_set = _checked(options, whole, test_set)
     kept = torch.arange(len(whole.images)) % HELD_OUT != HELD_OUT - 1
     seen = whole if has_test_set(test_set) else part(whole, kept)
-    config = _config(options, whole)
+    config = {
+        "_class_name": "ResNet9",
+        "size": side_of(whole.images.shape[1:], "the extractor"),
+        "channels": whole.images.shape[1],
+        "width": options.width,
+        "classes": len(whole.classes or ()),
+    }
+    recipe = recipe_of(options, len(seen.images))
     with arithmetic("tf32"):
-        trained, recipe = _fit(options, config, seen, test_set, device, deadline_of(options, began), reporter)
+        trained = _fit(options, config, recipe, seen, options.deadline(began), reporter)
     if trained.steps < recipe.steps:
         say("time ran out while the extractor was trained; give the same command again to go on")
         return None
     state = to_storage(trained.state, torch.float16)
+    network = make_classifier(config)
+    network.load_state_dict(state)  # as it is stored, in float32
+    assert test_set.labels is not None
     with arithmetic("fp32"):
-        accuracy = accuracy_of(_network(config, state, device), test_set.images, test_set.labels)
+        accuracy = accuracy_of(network.to(device).eval(), test_set.images, test_set.labels)
     say(f"accuracy {accuracy:.4f} on {len(test_set.images):,} unseen images")
     if (doubt := doubt_of(accuracy, test_set.labels, options)) is not None:
         say(f"warning: {doubt}")
-    card = _card(options, whole, recipe, trained, accuracy) | {"data": source_of(whole, options.data)}
+    card = _card(options, whole, recipe, trained, accuracy)
 
     def write(folder: Path) -> None:
-        (folder / EXTRACTOR_CONFIG).parent.mkdir()
-        write_text(folder / EXTRACTOR_CONFIG, json.dumps(config, indent=1) + "\n")
+        write_json(folder / EXTRACTOR_CONFIG, config)
         save_tensors(folder / EXTRACTOR_WEIGHTS, state)
         write_card(folder, card, ExtractorFolder)
         extractor = load_extractor(Chosen(str(folder)), None, device)
@@ -116,55 +103,62 @@ def train_extractor(options: ExtractorOptions, reporter: Reporter, say: Say = to
         write_card(folder, card | {"quality": floors}, ExtractorFolder)
         say(", ".join(f"{name} {value}" for name, value in floors.items()))
 
-    replace_folder(options.out / MODEL, write)
-    return options.out / MODEL
+    return write_folder(options.out, write)
 
 
-def _config(options: ExtractorOptions, data: DataSet) -> dict[str, Any]:
-    shape = tuple(data.images.shape[1:])
-    return {
-        "_class_name": "ResNet9",
-        "size": side_of(shape, "the extractor"),
-        "channels": shape[0],
-        "width": options.width,
-        "classes": len(data.classes or ()),
-    }
+def _checked(options: ExtractorOptions, whole: DataSet, test_set: DataSet | None) -> DataSet:
+    """The images to test on; UsageError for data that no extractor, or not this one, can be made of."""
+    if test_set is None or test_set.labels is None:
+        raise UsageError(
+            f"{options.data} has no classes, which an extractor learns to tell apart; expected a folder with one "
+            "subfolder a class, and two or more of them"
+        )
+    if whole.labels is None or whole.classes != test_set.classes:
+        raise UsageError(f"{whole.name} has classes {whole.classes}, {test_set.name} {test_set.classes}")
+    if options.features != 0 and len(whole.images) < (least := max(LEAST_FEATURES.values())):
+        raise UsageError(f"{whole.name} holds {len(whole.images)} images; {least} are the least that metrics need")
+    if options.features is not None and options.features > len(whole.images):
+        raise UsageError(f"features of {options.features} images are to be kept, and there are {len(whole.images)}")
+    return test_set
+
+
+def recipe_of(options: ExtractorOptions, images: int) -> Recipe:
+    """D. Page's (2018): one cycle of SGD with momentum, peak 0.4 at a batch of 512."""
+    batch = min(512, images)
+    steps = max(1, options.epochs * images // batch)
+    return Recipe(
+        steps=steps,
+        batch=batch,
+        learning_rate=0.4 * batch / 512,
+        warmup=max(1, steps // 5),
+        ema_decay=0.995,
+        seed=options.seed,
+        checkpoint_every=max(100, steps // 5),
+        optimiser="sgd",
+        weight_decay=5e-4,
+        clip_norm=0.0,
+        flips=options.flips,
+    )
 
 
 def _fit(
     options: ExtractorOptions,
     config: dict[str, Any],
-    train_set: DataSet,
-    test_set: DataSet,
-    device: torch.device,
+    recipe: Recipe,
+    data: DataSet,
     deadline: float,
     reporter: Reporter,
-) -> tuple[Trained, Recipe]:
-    """Train it, or go on where a training was, until a deadline as in `Keeping`."""
-    if train_set.labels is None or train_set.classes != test_set.classes:
-        raise UsageError(f"{train_set.name} has classes {train_set.classes}, {test_set.name} {test_set.classes}")
+) -> Trained:
+    """Train it, or go on where a training was."""
+    assert data.labels is not None
+    device = options.torch_device()
     torch.manual_seed(options.seed)  # the initial weights
     network = make_classifier(config).to(device).to(memory_format=torch.channels_last)
-    recipe = options.recipe(len(train_set.images))
-    numerics = Numerics(bf16=options.use_bf16(device))
-    loss_of = cropping_loss(network, train_set.images, train_set.labels, recipe, numerics, _PAD)
+    loss_of = cropping_loss(network, data.images, data.labels, recipe, _PAD, bf16=options.use_bf16(device))
     with reporter("feature extractor", recipe.steps) as report:
-        keep = Keeping(
-            options.out / "extractor",
-            report,
-            identity={"network": config, "data": train_set.sha256()},
-            shard_mib=options.shard_mib,
-            deadline=deadline,
-            read_every=options.read_every(device),
-        )
-        return train(network, loss_of, recipe, keep), recipe
-
-
-def _network(config: dict[str, Any], state: dict[str, Tensor], device: torch.device) -> nn.Module:
-    """With weights as they are stored, in float32."""
-    network = make_classifier(config)
-    network.load_state_dict(state)
-    return network.to(device).eval().requires_grad_(False)
+        identity = {"network": config, "data": data.sha256()}
+        keep = Keeping(options.out / "extractor", report, identity, options.shard_mib, deadline=deadline)
+        return train(network, loss_of, recipe, keep)
 
 
 @torch.inference_mode()
@@ -198,30 +192,15 @@ def doubt_of(accuracy: float, labels: Tensor, options: ExtractorOptions) -> str 
 def _card(
     options: ExtractorOptions, data: DataSet, recipe: Recipe, trained: Trained, accuracy: float
 ) -> dict[str, Any]:
-    said = f"--epochs {options.epochs} --width {options.width} --seed {options.seed} --name {options.called}"
-    said += "" if options.data in DATA_SETS else f" --data {Path(options.data).resolve().name}"
-    said += "" if options.features is None else f" --features {options.features}"
-    said += "" if options.flips else " --no-flips"
-    return {
-        "schema_version": 1,
+    said = {"epochs": options.epochs, "width": options.width, "seed": options.seed, "name": options.called}
+    return card_of(options, data, recipe, trained, "fp16") | {
         "kind": "extractor",
-        "name": options.called,
         "description": "A feature extractor and reference statistics of the data, without a model.",
-        "data_licence": "that of the data",
-        "training_command": f"{called('train')} train extractor {said}",
+        "training_command": command_of("extractor", options, said, ("data", "features")),
         "extractor": {
             "name": options.called,
             "description": "ResNet9 trained on the classes of the data; its pooled activations are the features.",
             "test_accuracy": accuracy,
-        },
-        "training": settings_of(recipe)
-        | {
-            "weights": "EMA, stored as fp16",
-            "precision": "bf16" if options.use_bf16(options.torch_device()) else "fp32",
-            "seconds": round(trained.seconds),
-            "hardware": device_name(options.torch_device()),
-            "loss": trained.loss,
-            "data_sha256": data.sha256(),
         },
     }
 
@@ -232,9 +211,10 @@ def _floors(extractor: Extractor, whole: DataSet, test_set: DataSet, metrics: Se
     distances = [between(one, other) for one, other in halves(features)]
     count = len(features) // 2
     floors = {"halves_images": count, f"halves_{extractor.column(count)}": sum(distances) / len(distances)}
-    if not has_test_set(test_set) or len(test_set.images) < _LEAST:
+    if not has_test_set(test_set) or len(test_set.images) < FEWEST_FEATURES:
         return floors
     stream = QualityStream(extractor, load_reference(None, extractor, metrics), metrics)
     stream.add(test_set.images)
-    unseen = {f"unseen_{name}": value for name, value in stream.values().items() if value is not None}
+    # a card holds numbers; values without a block each, for differences between rows, are a record's
+    unseen = {f"unseen_{name}": value for name, value in stream.values().items() if isinstance(value, (int, float))}
     return floors | {"unseen_images": len(test_set.images)} | unseen
