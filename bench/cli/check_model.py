@@ -194,7 +194,7 @@ def _table(found: "Check") -> "Table":
     from rich.table import Table
     from rich.text import Text
 
-    from bench.report.data.columns import significant
+    from bench.report.data.text import significant
 
     title = f"{found.model}: RMSE of x_0; the card says {_OUTPUTS[found.said]}"
     table = Table(title=Text(terminal_text(title), "table.title"), title_justify="left", box=SIMPLE_HEAD)

@@ -14,8 +14,8 @@ from bench.column_meanings import CELLS, MODES, PUBLISHED, TABLE, columns, meani
 from bench.record import RunFolder
 from bench.record_schema import CellRecord
 from bench.report import summarise, write_report
+from bench.report.data.modes import frame as modes_frame
 from bench.report.data.published import Comparison
-from bench.report.tables.mode_table import frame as modes_frame
 from bench.run.runner import run_study
 from bench.run.session import Session
 from bench.study.study import Study

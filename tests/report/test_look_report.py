@@ -63,7 +63,7 @@ _ODD = {
 @pytest.mark.parametrize("content", _ODD.values(), ids=_ODD)
 def test_a_damaged_look_counts_for_nothing_and_the_report_says_so(tmp_path: Path, content: str) -> None:
     run = write_run(tmp_path / "run", [record(*BASELINE), record("ddim")])
-    before, missing = terminal([run]), summarise([run])._missing
+    before, missing = terminal([run]), summarise([run]).missing
     (run / FIRST_LOOK).write_bytes(content.encode("latin-1"))
     look, damage = read_look(run)
     assert look == Look()
@@ -71,7 +71,7 @@ def test_a_damaged_look_counts_for_nothing_and_the_report_says_so(tmp_path: Path
     assert f"{run / FIRST_LOOK} is damaged: " in damage
     assert terminal([run]) == before
     assert summarise([run]).broken() == [f"Broken: {damage}; run the study again."]
-    assert summarise([run])._missing == missing
+    assert summarise([run]).missing == missing
     assert "to be seen beside" not in before
 
 

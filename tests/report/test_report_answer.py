@@ -12,7 +12,7 @@ from scipy.stats import ttest_ind_from_stats
 
 from bench.record import Record
 from bench.report import summarise
-from bench.report.data.columns import duration, percent
+from bench.report.data.text import duration, percent
 from bench.report.figures.plots import FIGURES
 
 

@@ -11,7 +11,7 @@ from report_records import BASELINE, own_truth, plain_text, record, write_run
 
 from bench.record import Record
 from bench.report.data.summary import summarise
-from bench.report.figures.family_legend import laid_out
+from bench.report.figures.legend import laid_out
 from bench.report.figures.plot_error import error_vs_nfe, shown_measures
 
 EVALUATIONS = (5, 10, 20, 50)

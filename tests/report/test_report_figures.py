@@ -14,10 +14,10 @@ from report_records import BASELINE, SAMPLERS, failed, own_truth, plain_text, re
 
 from bench.record import RunFolder
 from bench.report import summarise
+from bench.report.data.text import NOTHING
 from bench.report.figures.image_table import block, resized, tables
 from bench.report.figures.plots import FIGURES
 from bench.report.figures.style import log_ticks, plain
-from bench.report.tables.display import NOTHING
 
 
 def test_a_distance_that_is_not_positive_is_left_out_of_the_log_axis_and_counted(tmp_path: Path) -> None:

@@ -16,9 +16,9 @@ from bench.report import summarise
 from bench.report.data.distances import fd_columns, of_key, quality_columns
 from bench.report.data.significance import differ, half_width, p_text, standard_error, welch
 from bench.report.figures.plots import FIGURES
-from bench.report.tables.display import columns
 from bench.report.tables.markup import latex, markdown_table
 from bench.report.tables.notes import notes
+from bench.report.tables.table import columns
 
 values = st.lists(st.floats(0.1, 10.0), min_size=2, max_size=5, unique=True)
 
@@ -135,7 +135,7 @@ def test_what_cannot_be_told_from_the_best_is_marked_in_every_rendering_and_expl
     shown = next(column for column in columns(section) if column.heading == "FD (digits) ↓")
     assert shown.cells == ["1.00 ± 0.25", "1.02 ± 0.25 †", "3.00 ± 0.25"]
     assert (shown.brief, shown.best) == (["1.00", "1.02†", "3.00"], [True, False, False])
-    assert "1.02 ± 0.25 †" in markdown_table(section)
+    assert "1.02 ± 0.25 †" in markdown_table(columns(section))
     assert r"1.02 $\pm$ 0.25 \textdagger{}" in latex(summary)
     assert "1.02†" in terminal([run])
     said = " ".join(notes(section))

@@ -8,12 +8,12 @@ from report_records import BASELINE, SUBJECT, own_truth, record, terminal, write
 
 from bench.record import Record
 from bench.report import summarise, write_report
-from bench.report.data.columns import scientific
+from bench.report.data.text import scientific
 from bench.report.figures.plots import worth_drawing
-from bench.report.tables.display import columns
 from bench.report.tables.leaderboard import leaders
 from bench.report.tables.markup import latex, markdown
 from bench.report.tables.notes import notes
+from bench.report.tables.table import columns
 
 MIXTURE: Record = {"model": "mixture", "model_sha256": "e5" * 32, "subject_sha256": SUBJECT}
 

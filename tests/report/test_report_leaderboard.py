@@ -10,9 +10,9 @@ from report_records import BASELINE, many, record, terminal, timed, write_run, w
 from bench.report import summarise
 from bench.report.data.columns import BUDGETS
 from bench.report.page import page
-from bench.report.tables.display import columns
 from bench.report.tables.leaderboard import LONG, is_long, leaderboard, leaders
-from bench.report.tables.markup import html_leaderboard, latex, markdown, markdown_table
+from bench.report.tables.markup import latex, markdown, markdown_table
+from bench.report.tables.table import columns
 from bench.report.write import FORMATS
 
 
@@ -48,7 +48,11 @@ def test_a_long_table_follows_its_leaderboard_whole(tmp_path: Path) -> None:
     summary = summarise([write_zoo(tmp_path / "run", many())])
     (section,) = summary.sections
     text = markdown(summary)
-    assert text.index("| ≤ 5 ") < text.index("<summary>All 201 rows</summary>") < text.index(markdown_table(section))
+    assert (
+        text.index("| ≤ 5 ")
+        < text.index("<summary>All 201 rows</summary>")
+        < text.index(markdown_table(columns(section)))
+    )
     tex = latex(summary)
     parts = tex.split(r"\begin{table}")[2:]
     rows = [re.findall(r"(?m)^(?:ddpm|sampler)[^&]*&.*$", part) for part in parts]
@@ -72,7 +76,7 @@ def test_a_short_table_has_no_leaderboard(tmp_path: Path, rows: int, expected: b
     summary = summarise([write_run(tmp_path / "run", cells)])
     (section,) = summary.sections
     assert is_long(section) == ("Leaderboard" in markdown(summary)) == expected
-    assert (html_leaderboard(section, "t") is not None) == expected
+    assert ("T_leaders0" in page(summary, {}, {})) == expected
 
 
 def test_without_distances_there_is_no_leaderboard(tmp_path: Path) -> None:

@@ -35,10 +35,6 @@ def test_what_changes_images_or_features_splits_a_row(tmp_path: Path, change: Re
     assert seeds(tmp_path, NEW, NEW | change) == [1, 1]
 
 
-def test_older_records_are_of_one_row_with_newer_ones_of_what_was_then_the_only_way(tmp_path: Path) -> None:
-    assert seeds(tmp_path, {}, NEW) == [2]
-
-
 def said(folder: Path, **changes: Any) -> str:
     (section,) = summarise([write_run(folder / "run", [record(**NEW | changes)])]).sections
     return " ".join(notes(section))

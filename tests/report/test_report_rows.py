@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from report_records import BASELINE, QUICK, record, row_of, texts, write_run
 
 from bench.report import summarise, write_report
-from bench.report.data.aggregate import pareto
 from bench.report.data.columns import setting
+from bench.report.data.rows import pareto
 from bench.report.data.series import all_series
 from bench.report.figures.plots import FIGURES
-from bench.report.tables.display import columns
 from bench.report.tables.markup import markdown
+from bench.report.tables.table import columns
 
 
 def test_seeds_are_averaged_and_their_raw_times_pooled(tmp_path: Path) -> None:

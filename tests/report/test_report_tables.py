@@ -7,9 +7,11 @@ import pytest
 from report_records import BASELINE, failed, record, terminal, texts, write_run
 
 from bench.report import summarise, write_report
+from bench.report.data.text import NOTHING
 from bench.report.figures.plots import FIGURES, worth_drawing
-from bench.report.tables.display import NOTHING, columns
 from bench.report.tables.markup import html_table, latex, latex_table, markdown_table
+from bench.report.tables.remarks import remarks
+from bench.report.tables.table import columns
 
 
 def test_the_best_values_are_bold_on_their_rows_in_every_rendering(tmp_path: Path) -> None:
@@ -24,12 +26,12 @@ def test_the_best_values_are_bold_on_their_rows_in_every_rendering(tmp_path: Pat
     run = write_run(tmp_path / "run", cells)
     (section,) = summarise([run]).sections
     best = {"ddpm (baseline)": ["2.00", "9.00", "0.900"], "heun": ["1.50 ± 0.23", "0.850"]}
-    for line in markdown_table(section).splitlines()[2:]:
+    for line in markdown_table(columns(section)).splitlines()[2:]:
         assert re.findall(r"\*\*(.+?)\*\*", line) == best[line.split("|")[1].strip()]
-    for line in latex_table(section, "t").replace(r"$\pm$", "±").splitlines():
+    for line in latex_table(columns(section), "t").replace(r"$\pm$", "±").splitlines():
         if line.startswith(("ddpm", "heun")):
             assert re.findall(r"\\textbf\{(.+?)\}", line) == best[line.split(" & ")[0]]
-    html = html_table(section, "t")
+    html = html_table(columns(section), "t")
     bold = next(rule for rule in re.findall(r"([^{}]+)\{([^{}]*)\}", html) if "font-weight: 700" in rule[1])[0].split(
         ", "
     )
@@ -49,9 +51,12 @@ def test_values_that_read_alike_are_bold_together(tmp_path: Path) -> None:
 def test_all_renderings_say_the_same(quick: Path) -> None:
     (section,) = summarise([quick]).sections
     rows = list(zip(*(column.cells for column in columns(section)), strict=True))
-    md = [[cell.strip(" *") for cell in line.split("|")[1:-1]] for line in markdown_table(section).splitlines()[2:]]
-    html = re.findall(r"<tr>(.*?)</tr>", html_table(section, "t"), re.DOTALL)[1:]
-    tex = latex_table(section, "t").replace(r"$\pm$", "±").replace(r"\%", "%")
+    md = [
+        [cell.strip(" *") for cell in line.split("|")[1:-1]]
+        for line in markdown_table(columns(section)).splitlines()[2:]
+    ]
+    html = re.findall(r"<tr>(.*?)</tr>", html_table(columns(section), "t"), re.DOTALL)[1:]
+    tex = latex_table(columns(section), "t").replace(r"$\pm$", "±").replace(r"\%", "%")
     body = re.sub(r"\\textbf\{(.+?)\}", r"\1", tex).partition("\\midrule\n")[2].splitlines()
     for n, row in enumerate(rows):
         assert tuple(md[n]) == row
@@ -72,10 +77,10 @@ def test_special_characters_survive_in_every_rendering(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", cells, title="T & <T>_%")
     summary = summarise([run])
     (section,) = summary.sections
-    assert r"a\_b\|\<i\>&%#{}^\~\$\\\*\`\[x\](y)" in markdown_table(section)
-    assert all(re.sub(r"\\.", "", line).count("|") == 12 for line in markdown_table(section).splitlines())
+    assert r"a\_b\|\<i\>&%#{}^\~\$\\\*\`\[x\](y)" in markdown_table(columns(section))
+    assert all(re.sub(r"\\.", "", line).count("|") == 12 for line in markdown_table(columns(section)).splitlines())
     special = r"a\_b\textbar{}\textless{}i\textgreater{}\&\%\#\{\}\textasciicircum{}\textasciitilde{}\$"
-    assert special + r"\textbackslash{}{*}`{[}x](y)" in latex_table(section, "t")
+    assert special + r"\textbackslash{}{*}`{[}x](y)" in latex_table(columns(section), "t")
     write_report([run], ["html"])
     page = (run / "index.html").read_text()
     assert "a_b|&lt;i&gt;&amp;%#{}^~$\\*`[x](y)" in page
@@ -153,14 +158,14 @@ def test_a_metric_that_no_cell_has_has_no_column(tmp_path: Path) -> None:
 def test_an_interval_too_small_for_the_decimals_is_not_shown_as_zero(tmp_path: Path) -> None:
     cells = [record(seed=n, precision=0.5 + n * 0.0001, images=50_000) for n in range(3)]
     (section,) = summarise([write_run(tmp_path / "run", cells)]).sections
-    assert "0.500 ± 0.0002" in markdown_table(section)
+    assert "0.500 ± 0.0002" in markdown_table(columns(section))
 
 
 def test_a_note_that_all_cells_of_a_method_have_is_given_once(tmp_path: Path) -> None:
     cells = [record(*BASELINE), *(record("heun", steps=n, note="known defect") for n in (5, 10))]
     cells += [record(steps=5, note="other"), record(steps=10)]
-    remarks = summarise([write_run(tmp_path / "run", cells)]).remarks()
-    assert [line for line in remarks if line.startswith("Note")] == [
+    said = remarks(summarise([write_run(tmp_path / "run", cells)]))
+    assert [line for line in said if line.startswith("Note")] == [
         "Note: heun on trailing, 2 cells: known defect",
         "Note: ddim on trailing, 5 steps, seed 0: other",
     ]

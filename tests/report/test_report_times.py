@@ -9,11 +9,13 @@ from report_records import BASELINE, record, row_of, terminal, untimed, write_ru
 from bench.record import Record
 from bench.report import compare, summarise, write_report
 from bench.report.data.summary import Section
+from bench.report.data.text import DOUBTFUL, NOTHING
 from bench.report.figures.plots import FIGURES, worth_drawing
 from bench.report.page import page
-from bench.report.tables.display import DOUBTFUL, NOTHING, columns
 from bench.report.tables.markup import latex, markdown, markdown_table
 from bench.report.tables.notes import notes
+from bench.report.tables.remarks import remarks, timing_warnings
+from bench.report.tables.table import columns
 from bench.timing.bootstrap import median_interval
 
 INVALID: Record = {"timing_valid": False, "timing_note": "another process used the device"}
@@ -53,7 +55,7 @@ def test_a_call_without_a_time_inside_the_network_has_no_overhead(tmp_path: Path
     section = section_of(tmp_path, cells)
     assert cells_of(section, "ms/image")[1] == "2.00"
     assert cells_of(section, "Overhead")[1] == NOTHING
-    assert not section.doubts()
+    assert not timing_warnings(section)
 
 
 def test_a_panel_of_times_stands_only_where_something_was_timed(tmp_path: Path) -> None:
@@ -143,7 +145,7 @@ def test_a_drift_of_the_machine_and_times_that_do_not_hold_up_are_one_remark(tmp
     slow: Record = {"latency_s": [9.0], "network_s": [8.0]}
     usual = [record(*BASELINE), *(record("heun", steps=n) for n in (5, 10))]
     cells = [*usual, record(**slow), record("dpm++2m", **slow, **INVALID)]
-    lines = [line for line in summarise([write_run(tmp_path / "run", cells)]).remarks() if "Timing" in line]
+    lines = [line for line in remarks(summarise([write_run(tmp_path / "run", cells)])) if "Timing" in line]
     assert len(lines) == 2
     assert "which the machine did and not the sampler" in lines[0]
     assert lines[1].startswith("Timing: dpm++2m on trailing at 10 steps: its times do not hold up (another process")
@@ -152,14 +154,14 @@ def test_a_drift_of_the_machine_and_times_that_do_not_hold_up_are_one_remark(tmp
 
 def test_many_doubtful_rows_are_counted_by_reason(tmp_path: Path) -> None:
     cells = [record(steps=n, **INVALID | {"timing_note": f"reason {n % 2}"}) for n in range(2, 32)]
-    (line,) = [line for line in summarise([write_run(tmp_path / "run", cells)]).remarks() if "Timing" in line]
+    (line,) = [line for line in remarks(summarise([write_run(tmp_path / "run", cells)])) if "Timing" in line]
     assert "the times of 30 of 30 rows do not hold up (reason 0; reason 1)" in line
 
 
 def test_networks_in_different_modes_have_paces_of_their_own(tmp_path: Path) -> None:
     fast: Record = {"latency_s": [0.05], "network_s": [0.04], "mode": "bf16+compile"}
     cells = [record(*BASELINE), record(), record("heun"), record(**fast), record("dpm++2m", **fast)]
-    assert not [line for line in summarise([write_run(tmp_path / "run", cells)]).remarks() if "Timing" in line]
+    assert not [line for line in remarks(summarise([write_run(tmp_path / "run", cells)])) if "Timing" in line]
 
 
 def test_columns_of_a_sweep_and_of_energy_stand_where_they_were_measured(tmp_path: Path) -> None:
@@ -196,4 +198,4 @@ def test_different_timed_batches_are_shown_and_never_compared(tmp_path: Path) ->
 def test_batches_that_are_all_alike_have_no_column(tmp_path: Path) -> None:
     section = section_of(tmp_path, [record(*BASELINE), record()])
     assert not {"Batch", "Timed batch"} & {column.heading for column in columns(section)}
-    assert "Mode" not in markdown_table(section)
+    assert "Mode" not in markdown_table(columns(section))
