@@ -7,7 +7,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from report_records import BASELINE, failed, record, row_of, terminal, untimed, write_run
+from report_records import (
+    BASELINE,
+    column,
+    failed,
+    record,
+    summary_of,
+    terminal,
+    untimed,
+    write_run,
+)
 from scipy import stats
 
 from bench.record import Record
@@ -21,7 +30,6 @@ from bench.report.page import page
 from bench.report.tables.blocks import MANY_MODES as MANY
 from bench.report.tables.leaderboard import leaders
 from bench.report.tables.markup import latex, markdown
-from bench.report.tables.table import columns
 from bench.timing.bootstrap import ratio_of_medians
 
 FAST = "bf16+compile"
@@ -44,7 +52,7 @@ def in_two_modes(
 
 
 def section_of(folder: Path, cells: list[Record], **changes: Any) -> Section:
-    (section,) = summarise([write_run(folder / "run", cells, **{"modes": MODES} | changes)]).sections
+    (section,) = summary_of(folder, cells, **{"modes": MODES} | changes).sections
     return section
 
 
@@ -59,7 +67,7 @@ def test_rows_of_all_modes_stand_on_one_front_and_answer_one_question(tmp_path: 
     (answer,) = section.answers
     assert answer.sentence.startswith(f"ddpm on trailing at 200 steps in {FAST} (200 evaluations) is the fastest")
     assert "(1.00, ddpm on trailing at 200 steps): " in answer.sentence
-    assert next(column for column in columns(section) if column.heading == "Mode").cells == ["fp32"] * 2 + [FAST] * 2
+    assert column(section, "Mode").cells == ["fp32"] * 2 + [FAST] * 2
 
 
 def test_a_baseline_that_failed_in_the_first_mode_is_named_with_it(tmp_path: Path) -> None:
@@ -70,7 +78,7 @@ def test_a_baseline_that_failed_in_the_first_mode_is_named_with_it(tmp_path: Pat
 
 def test_a_line_of_a_figure_is_of_one_mode_and_named_by_it_where_there_are_several(tmp_path: Path) -> None:
     cells = [record(steps=n, mode=mode) for mode in MODES for n in (5, 10)]
-    summary = summarise([write_run(tmp_path / "run", [record(*BASELINE), *cells], modes=MODES)])
+    summary = summary_of(tmp_path, [record(*BASELINE), *cells], modes=MODES)
     (section,) = summary.sections
     found = all_series(section.rows, section, summary)
     assert [each.label for each in found] == ["ddpm", "ddim", f"ddim, {FAST}"]
@@ -195,7 +203,7 @@ def test_of_many_settings_the_terminal_shows_a_line_for_each_mode(tmp_path: Path
 
 def test_the_figure_of_modes_has_a_point_for_each_pair(tmp_path: Path) -> None:
     cells = [record(*BASELINE), *in_two_modes(), *in_two_modes("heun", shifts=(0.1, -0.1, 0.3))]
-    summary = summarise([write_run(tmp_path / "run", cells, modes=MODES)])
+    summary = summary_of(tmp_path, cells, modes=MODES)
     assert "modes" in worth_drawing(summary)
     axes = FIGURES["modes"](summary).axes[0]
     points = {
@@ -235,10 +243,9 @@ def test_a_published_value_has_a_line_for_each_mode(tmp_path: Path) -> None:
 
 
 def test_a_mode_is_part_of_what_a_row_is(tmp_path: Path) -> None:
-    run = write_run(tmp_path / "run", [record(), record(seed=1), record(steps=20, mode=FAST)], modes=MODES)
-    row = row_of(run, "ddim", 20)
-    assert (row["mode"], row["dtype"], row["compile"]) == (FAST, "bf16", True)
-    assert summarise([run]).table["seeds"].tolist() == [2, 1]
+    (first, second) = summary_of(tmp_path, [record(), record(seed=1), record(steps=20, mode=FAST)]).sections[0].records
+    assert (second["mode"], second["dtype"], second["compile"]) == (FAST, "bf16", True)
+    assert (first["seeds"], second["seeds"]) == (2, 1)
 
 
 def test_a_terminal_of_80_columns_has_room_for_the_names_of_modes(tmp_path: Path) -> None:

@@ -168,10 +168,10 @@ def protocol_label(rows: Sequence[Row], rank: str | None) -> str:
     if isinstance(row["extractor_sha256"], str):
         parts.append(f"reference {row['reference']} ({short(row['reference_sha256'])})")
         parts.append(f"extractor {row['extractor']} ({short(row['extractor_sha256'])})")
-    if row["extractor_layer"] not in (None, COMPACT_LAYER):
+    if known_text(row["extractor_layer"]) and row["extractor_layer"] != COMPACT_LAYER:
         parts.append(f"layer {row['extractor_layer']}")
     if known(row["extractor_batch"]) and row["extractor_batch"] != COMPACT_BATCH:
-        parts.append(f"features in batches of {row['extractor_batch']:,}")
+        parts.append(f"features in batches of {int(row['extractor_batch']):,}")
     parts.append(f"{row['images']:,} images")
     if isinstance(row["quantiser"], str):
         parts.append(f"quantiser {row['quantiser']}")

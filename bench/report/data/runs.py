@@ -101,7 +101,8 @@ def _tidy(records: pd.DataFrame) -> pd.DataFrame:
     A column that some records lack holds floats.
     """
     found = with_columns(records, _READ)
-    plain = {name: found[name].map(_text) for name in ("clip", "labels", "value_range", "extractor_layer")}
+    names = ("clip", "labels", "value_range", "extractor_layer")
+    plain = {name: list(map(_text, found[name])) for name in names}
     counts = ("extractor_batch", "timed_batch")
     whole = {name: [int(each) if known(each) else None for each in found[name]] for name in counts}
     columns = {name: pd.Series(values, found.index, dtype=object) for name, values in (plain | whole).items()}

@@ -81,7 +81,7 @@ class Section:
         return [(_clock(rows), rows) for _, rows in groups]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Summary:
     """All that the outputs are made from.
 

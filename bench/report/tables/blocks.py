@@ -1,6 +1,7 @@
 """What a report shows, as one list of blocks that Markdown, LaTeX, HTML and the terminal render."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from bench.report.data.modes import TITLE as MODES
@@ -46,8 +47,12 @@ class Block:
     highlighted: tuple[bool, ...] = ()
 
 
+@lru_cache(maxsize=1)
 def groups(summary: Summary) -> list[list[Block]]:
-    """The blocks of each section, its table and that of its modes; then that of the published values."""
+    """The blocks of each section, its table and that of its modes; then that of the published values.
+
+    All renderings of a summary share them: to test which values can be told apart takes longest.
+    """
     several = len(summary.sections) > 1
     found = [[_rows(section, several), *_modes(section.modes)] for section in summary.sections]
     return found + ([[_published(summary.published)]] if summary.published else [])

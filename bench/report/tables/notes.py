@@ -184,7 +184,8 @@ def _provenance(rows: list[Row]) -> list[str]:
         kept, count = row.get("reference_features"), row.get("reference_count")
         if isinstance(source, str) and source != row["model"].partition(" (")[0]:
             lines.append((0, f"Checkpoint: {row['model']} from {source}."))
-        if row["extractor_layer"] not in (None, COMPACT_LAYER) and row.get("extractor_official") is False:
+        own = known_text(row["extractor_layer"]) and row["extractor_layer"] != COMPACT_LAYER
+        if own and row.get("extractor_official") is False:
             weights = f"weights {short(row['extractor_sha256'])}, which are not the official ones."
             lines.append((1, f"Extractor {row['extractor']}: {weights}"))
         if known_text(row.get("value_range")) and row["value_range"] != "[-1.0, 1.0]":
