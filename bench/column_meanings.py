@@ -155,6 +155,7 @@ _RECORD = {
     "sweep_batches": "All batch sizes that were timed.",
     "sweep_latency_s": "Seconds of every call, at each of them.",
     "law_fd_floor_std": "Standard deviation of law_fd_floor over the sets.",
+    "<quality>_left_out": "Its values without a tenth of the images each: what errors of differences are made from.",
     "repeats": "Of older records: timed calls.",
 }
 """Of records alone."""

@@ -20,6 +20,7 @@ Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Seconds = Annotated[float, Field(ge=1e-9, le=1e9)]
 Range = Annotated[list[Finite], Field(min_length=2, max_length=2)]
 Name = Annotated[str, Field(min_length=1, max_length=10_000)]
+LeftOut = Annotated[list[Distance], Field(min_length=10, max_length=10)]  # a value without each block of images
 Clip = Annotated[list[Finite], Field(min_length=2, max_length=3)] | bool
 
 _Plain = None | bool | Annotated[int, Field(ge=-(2**63), lt=2**63)] | float | str
@@ -116,14 +117,17 @@ class CellRecord(Schema):
     kid_subset_size: Number | None = None
     inception_score: Measure | None = None
     inception_score_std: Measure | None = None
+    inception_score_left_out: LeftOut | None = None
     precision: Share | None = None
     recall: Share | None = None
     law_fd: Distance | None = None
+    law_fd_left_out: LeftOut | None = None
     law_fd_floor: Measure | None = None
     law_nearest_rmse: Measure | None = None
     law_occupancy: Finite | None = None
     law_occupancy_floor_std: Measure | None = None
     solver_rmse: Measure | None = None
+    solver_rmse_left_out: LeftOut | None = None
     solver_rmse_median: Measure | None = None
     solver_rmse_reference: Measure | None = None
     solver_images: Number | None = None
@@ -153,12 +157,14 @@ class CellRecord(Schema):
 
 _DISTANCE: TypeAdapter[Any] = TypeAdapter(Distance | None, config=ConfigDict(allow_inf_nan=False))
 _ERROR: TypeAdapter[Any] = TypeAdapter(Measure | None, config=ConfigDict(allow_inf_nan=False))
+_LEFT_OUT: TypeAdapter[Any] = TypeAdapter(LeftOut | None, config=ConfigDict(allow_inf_nan=False))
 _ANY: TypeAdapter[Any] = TypeAdapter(Finite | None, config=ConfigDict(allow_inf_nan=False))
 
 
 def _check_distance(name: str, value: object) -> None:
     """ValueError unless a Frechet distance, or what is known of one, by its name, is a number that it can be."""
-    ends = {"_std": _ERROR, "_ci": _ERROR, "_inf": _ANY}  # extrapolated, it may be negative near zero
+    # extrapolated, it may be negative near zero
+    ends = {"_std": _ERROR, "_ci": _ERROR, "_left_out": _LEFT_OUT, "_inf": _ANY}
     kind = next((kind for end, kind in ends.items() if name.endswith(end)), _DISTANCE)
     try:
         kind.validate_python(value, strict=True)

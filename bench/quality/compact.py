@@ -62,7 +62,7 @@ def check(name: str, reserved: Container[str], where: str) -> None:
         check_name(name, "extractor")
     except UsageError as error:
         raise UsageError(f"{where}: {error}") from None
-    if name in reserved or name.endswith(("_std", "_inf")):
+    if name in reserved or name.endswith(("_std", "_inf", "_left_out")):
         raise UsageError(
             f"{where} calls its extractor {name!r}, which means something else in a table; call it after its data, "
             "such as 'digits'"

@@ -85,13 +85,13 @@ class Estimate(NamedTuple):
     std: float
 
 
-def standard_error(blocks: Sequence[Moments], target: Target) -> float:
-    """Of the distance of all images together: delete-a-block jackknife (Efron, 1982)."""
-    return _jackknife([target.distance(_window(blocks, start, BLOCKS - 1)) for start in range(BLOCKS)])
+def left_out(blocks: Sequence[Moments], target: Target) -> list[float]:
+    """The distances without one block of images each, in the order of the blocks."""
+    return [target.distance(_window(blocks, number + 1, BLOCKS - 1)) for number in range(BLOCKS)]
 
 
-def extrapolate(blocks: Sequence[Moments], target: Target) -> tuple[Estimate, float]:
-    """The distance at infinitely many images, and the standard error of that at the images at hand.
+def extrapolate(blocks: Sequence[Moments], target: Target, without: Sequence[float]) -> Estimate:
+    """The distance at infinitely many images.
 
     The extrapolation's own error joins two parts, as the root of the sum of their squares. Its scatter is taken to be
     that of the distance itself, whose bias hardly varies (jackknifing the fit over the windows without a block would
@@ -107,16 +107,16 @@ def extrapolate(blocks: Sequence[Moments], target: Target) -> tuple[Estimate, fl
     Args:
         blocks: of the images, `BLOCKS` of them.
         target: the reference.
+        without: the distances without a block each, as `left_out` has them.
     """
-    distances = {BLOCKS: [target.distance(merged(blocks))]}
-    for size in range(SMALLEST_WINDOW, BLOCKS):
+    distances = {BLOCKS: [target.distance(merged(blocks))], BLOCKS - 1: [*without]}
+    for size in range(SMALLEST_WINDOW, BLOCKS - 1):
         distances[size] = [target.distance(_window(blocks, start, size)) for start in range(BLOCKS)]
     images = sum(block.count for block in blocks)
     inverse = [BLOCKS / (images * size) for size in distances]
     means = [statistics.fmean(found) for found in distances.values()]
     line, parabola = (float(np.polynomial.Polynomial.fit(inverse, means, degree)(0.0)) for degree in (1, 2))
-    scatter = _jackknife(distances[BLOCKS - 1])
-    return Estimate(line, math.hypot(scatter, line - parabola)), scatter
+    return Estimate(line, math.hypot(jackknife(without), line - parabola))
 
 
 def can_extrapolate(images: int, features: int) -> bool:
@@ -129,7 +129,7 @@ def _window(blocks: Sequence[Moments], start: int, size: int) -> Moments:
     return merged(blocks[(start + offset) % BLOCKS] for offset in range(size))
 
 
-def _jackknife(values: Sequence[float]) -> float:
-    """Standard error from the estimates without a block each."""
+def jackknife(values: Sequence[float]) -> float:
+    """The standard error of what has these values without a block each: delete-a-block jackknife (Efron, 1982)."""
     mean = statistics.fmean(values)
     return math.sqrt((len(values) - 1) / len(values) * sum((value - mean) ** 2 for value in values))

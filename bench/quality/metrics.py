@@ -7,6 +7,7 @@ precision and recall, its logits for the Inception score, both in the extractor'
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,9 +21,9 @@ from bench.quality.exact_arithmetic import exact_arithmetic
 from bench.quality.extractor import Extractor
 from bench.quality.features import Extraction, Outputs, Rows
 from bench.quality.reference import Reference
-from bench.quality.statistics import BLOCKS, BlockMoments, Moments, merged
+from bench.quality.statistics import BLOCKS, BlockMoments, Moments, blocks_of, merged
 
-Values = dict[str, float | int | None]
+Values = dict[str, Any]
 
 KID_SUBSETS = 100
 KID_SUBSET_SIZE = 1000
@@ -94,7 +95,7 @@ class QualityStream:
             self._features = None
         if self._blocks is not None:
             values |= self._distances(self._blocks.finish())
-        unusable = [name for name, value in values.items() if isinstance(value, float) and not math.isfinite(value)]
+        unusable = [name for name, value in values.items() if not _finite(value)]
         if unusable:
             raise ArithmeticError(f"{', '.join(unusable)} came out as NaN or Inf")
         return values
@@ -112,19 +113,24 @@ class QualityStream:
         images, target = sum(block.count for block in blocks), self._reference.target.on(blocks[0].mean.device)
         column = self._extractor.column(images)
         values: Values = {}
+        without = frechet.left_out(blocks, target)
         if "fd" in self._metrics:
             values[column] = target.distance(merged(blocks))
+            values |= {f"{column}_std": frechet.jackknife(without), f"{column}_left_out": without}
         if "fd_infinity" not in self._metrics:
-            return values | {f"{column}_std": frechet.standard_error(blocks, target)}
+            return values
         if not frechet.can_extrapolate(images, self._extractor.features):
             needed = frechet.IMAGES_PER_FEATURE * self._extractor.features
             values |= {f"{column}_inf": None, f"{column}_inf_std": None}
             rule = f"{needed:,} images, {frechet.IMAGES_PER_FEATURE} a feature"
             self.remarks.append(f"{column}_inf needs {rule}, and there are {images:,}")
-            return values | ({f"{column}_std": frechet.standard_error(blocks, target)} if "fd" in self._metrics else {})
-        extrapolated, std = frechet.extrapolate(blocks, target)
-        values |= {f"{column}_inf": extrapolated.value, f"{column}_inf_std": extrapolated.std}
-        return values | ({f"{column}_std": std} if "fd" in self._metrics else {})
+            return values
+        extrapolated = frechet.extrapolate(blocks, target, without)
+        return values | {f"{column}_inf": extrapolated.value, f"{column}_inf_std": extrapolated.std}
+
+
+def _finite(value: float | list[float] | None) -> bool:
+    return value is None or all(math.isfinite(each) for each in (value if isinstance(value, list) else [value]))
 
 
 def _kid(features: Tensor, reference: Reference) -> Values:
@@ -147,15 +153,26 @@ def _kid(features: Tensor, reference: Reference) -> Values:
 
 
 def _inception_score(logits: Tensor) -> Values:
+    """Of all images and, where they are enough for every split, of those without a block each."""
+    scores, block = _split_scores(logits), blocks_of(len(logits))
+    parts = [logits[block != number] for number in range(BLOCKS)]
+    enough = all(len(part) >= ISC_SPLITS for part in parts)
+    return {
+        "inception_score": float(np.mean(scores)),
+        "inception_score_std": float(np.std(scores)),
+        "inception_score_left_out": [float(np.mean(_split_scores(part))) for part in parts] if enough else None,
+    }
+
+
+def _split_scores(logits: Tensor) -> list[float]:
     """torch-fidelity's, a split at a time: its function makes four float64 copies of all that it is given."""
     count = len(logits)
     order = np.random.RandomState(RNG_SEED).permutation(count)
     bounds = [number * count // ISC_SPLITS for number in range(ISC_SPLITS + 1)]
-    scores = [
+    return [
         isc_features_to_metric(logits[order[start:end]], splits=1, shuffle=False)[KEY_METRIC_ISC_MEAN]
         for start, end in pairwise(bounds)
     ]
-    return {"inception_score": float(np.mean(scores)), "inception_score_std": float(np.std(scores))}
 
 
 def _precision_recall(features: Tensor, reference: Reference, device: torch.device) -> Values:

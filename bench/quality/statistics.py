@@ -16,6 +16,11 @@ _ROWS = 256
 """Rows that a block waits for before it is updated: an update passes over F x F numbers, however few rows it adds."""
 
 
+def blocks_of(images: int) -> Tensor:
+    """(N,) int64: the block of each image."""
+    return torch.arange(images) % BLOCKS
+
+
 class Moments:
     """Count, mean and scatter matrix of rows of F numbers, on one device.
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from bench.escape import csv_text
 from bench.report.data import modes, published
+from bench.report.data.rows import PAIRS
 from bench.report.data.summary import Summary, summarise
 from bench.report.page import page
 from bench.report.tables.markup import latex, markdown
@@ -70,7 +71,7 @@ def _files(summary: Summary, formats: Sequence[str]) -> Iterator[tuple[str, byte
         yield "table.tex", latex(summary).encode()
     for name, encode in (("csv", _csv), ("parquet", _parquet)):
         if name in formats:
-            yield f"table.{name}", encode(summary.table)
+            yield f"table.{name}", encode(summary.table.drop(columns=PAIRS, errors="ignore"))
             yield f"cells.{name}", encode(summary.cells)
     costs = [each for section in summary.sections for each in section.modes]
     if costs and "csv" in formats:

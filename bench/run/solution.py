@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bench.noise.stream import ImageNoise
+from bench.quality.statistics import BLOCKS, blocks_of
 from bench.timing.memory import Halving
 from models.common.errors import UsageError
 from models.common.sealed import load_sealed, save_sealed
@@ -48,7 +49,7 @@ _FARTHEST = 1e3
 _TABLE = 1024
 """Times between which the placement is interpolated."""
 
-Columns = dict[str, float | int | None]
+Columns = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -186,6 +187,7 @@ class Solutions:
         Returns:
             solver_rmse: RMS distance a pixel from the solution, in units of the network's value range. Where the flow
                 parts, few images that end on another side of it can make most of this.
+            solver_rmse_left_out: the same without one tenth of the images each; None for fewer than ten.
             solver_rmse_median: the median over images of the RMS distance of an image, which is blind to those.
             solver_rmse_reference: what that is uncertain by: the solution's own error.
             solver_images: the images compared.
@@ -193,8 +195,11 @@ class Solutions:
         solution = self.of(problem)
         difference = samples[: problem.count].double().cpu() - solution.images.double()
         squares = difference.square().flatten(1).mean(1)
+        block = blocks_of(len(squares))
+        without = [math.sqrt(float(squares[block != number].mean())) for number in range(BLOCKS)]
         return {
             "solver_rmse": math.sqrt(float(squares.mean())),
+            "solver_rmse_left_out": without if len(squares) >= BLOCKS else None,
             "solver_rmse_median": math.sqrt(float(squares.median())),
             "solver_rmse_reference": solution.error,
             "solver_images": problem.count,

@@ -18,7 +18,7 @@ from scipy.stats import beta, t
 from bench.noise.stream import ImageNoise
 from bench.quality.extractors import load_extractor
 from bench.quality.features import extract
-from bench.quality.frechet import Estimate, Target, extrapolate, factor_of
+from bench.quality.frechet import Estimate, Target, extrapolate, factor_of, jackknife, left_out
 from bench.quality.images import to_uint8
 from bench.quality.reference import load_reference
 from bench.quality.statistics import BLOCKS, BlockMoments, Moments, merged
@@ -103,9 +103,11 @@ def main() -> None:
         drawn, target = [*drawn, blocks], reference
         print(f"\r{n} of {options.seeds} seeds", end="", flush=True, file=sys.stderr)
     distances = [target.distance(merged(blocks)) for blocks in drawn]
-    small = [extrapolate(blocks, target) for blocks in drawn]
+    without = [left_out(blocks, target) for blocks in drawn]
+    small = [extrapolate(blocks, target, each) for blocks, each in zip(drawn, without, strict=True)]
     groups = [drawn[start : start + TOGETHER] for start in range(0, len(drawn) - TOGETHER + 1, TOGETHER)]
-    large = [extrapolate([merged(parts) for parts in zip(*group, strict=True)], target)[0] for group in groups]
+    joined = [[merged(parts) for parts in zip(*group, strict=True)] for group in groups]
+    large = [extrapolate(blocks, target, left_out(blocks, target)) for blocks in joined]
     mean, spread = statistics.fmean(distances), statistics.stdev(distances)
     print(f"{options.sampler}, {options.steps} steps on trailing, {options.seeds} seeds of {IMAGES:,} digits.\n")
     print(f"FD of {IMAGES:,} images: mean {mean:.4f}, standard deviation of a seed {spread:.4f}.")
@@ -113,23 +115,23 @@ def main() -> None:
     print("\n| 95 % interval | holds the mean of all seeds | intervals | mean half-width |\n|:--|--:|--:|--:|")
     for seeds in (3, 5, 10):
         print(f"| of FD, Student's t over {seeds} seeds | {coverage(of_seeds(distances, seeds), mean)} |")
-    jackknife = [Estimate(value, std) for value, (_, std) in zip(distances, small, strict=True)]
-    print(f"| of FD, jackknife within a seed | {coverage(of_estimates(jackknife), mean)} |")
-    for name, found in ((f"{IMAGES:,}", [each for each, _ in small]), (f"{TOGETHER * IMAGES:,}", large)):
+    inside = [Estimate(value, jackknife(each)) for value, each in zip(distances, without, strict=True)]
+    print(f"| of FD, jackknife within a seed | {coverage(of_estimates(inside), mean)} |")
+    for name, found in ((f"{IMAGES:,}", small), (f"{TOGETHER * IMAGES:,}", large)):
         truth = statistics.fmean(each.value for each in found)
         print(f"| of FD at infinity from {name} images, jackknife | {coverage(of_estimates(found), truth)} |")
 
 
-def _print_infinite(small: Sequence[tuple[Estimate, float]], large: Sequence[Estimate]) -> None:
+def _print_infinite(small: Sequence[Estimate], large: Sequence[Estimate]) -> None:
     """Whether the extrapolation from few and from more images says the same."""
-    few, many = [each.value for each, _ in small], [each.value for each in large]
+    few, many = [each.value for each in small], [each.value for each in large]
     errors = [statistics.stdev(found) / len(found) ** 0.5 for found in (few, many)]
     means = [statistics.fmean(found) for found in (few, many)]
     print(
         f"FD at infinity: {means[0]:.4f} ± {errors[0]:.4f} from {IMAGES:,} images, {means[1]:.4f} ± {errors[1]:.4f} "
         f"from {TOGETHER * IMAGES:,} (standard errors of the means over {len(few)} and {len(many)} repetitions)."
     )
-    others = [small[(TOGETHER * (n + 1)) % len(small)][0] for n in range(len(large))]  # of seeds not in the large one
+    others = [small[(TOGETHER * (n + 1)) % len(small)] for n in range(len(large))]  # of seeds not in the large one
     pairs = [
         abs(one.value - other.value) / (one.std**2 + other.std**2) ** 0.5
         for one, other in zip(others, large, strict=True)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from bench.quality.extractors import load_extractor
-from bench.quality.frechet import Target, extrapolate, factor_of, frechet, standard_error
+from bench.quality.frechet import Target, extrapolate, factor_of, frechet, jackknife, left_out
 from bench.quality.metrics import QualityStream, Values
 from bench.quality.prefetch import SideStream
 from bench.quality.reference import load_reference
@@ -47,9 +47,11 @@ def test_standard_errors_and_extrapolations_are_those_of_the_cpu(device: torch.d
     target = Target(real.mean(0), factor_of(torch.cov(real.T))[0])
     here, there = _blocks(rows.to(device)), _blocks(rows)
     on_device = target.on(here[0].mean.device)
-    assert standard_error(here, on_device) == pytest.approx(standard_error(there, target), rel=1e-6)
-    (found, _), (expected, _) = extrapolate(here, on_device), extrapolate(there, target)
-    assert found.value == pytest.approx(expected.value, rel=1e-8)
+    found, expected = left_out(here, on_device), left_out(there, target)
+    assert found == pytest.approx(expected, rel=1e-8)
+    assert jackknife(found) == pytest.approx(jackknife(expected), rel=1e-6)
+    ends = extrapolate(here, on_device, found), extrapolate(there, target, expected)
+    assert ends[0].value == pytest.approx(ends[1].value, rel=1e-8)
 
 
 def _digit_like(count: int, seed: int) -> Tensor:

@@ -105,9 +105,11 @@ def test_the_inception_score_by_parts_is_torch_fidelitys_of_the_whole(extractor:
     logits = extract(extractor, fake).logits
     assert logits is not None
     expected = isc_features_to_metric(logits.float())
+    without = [isc_features_to_metric(logits[torch.arange(len(logits)) % 10 != block].float()) for block in range(10)]
     assert metrics._inception_score(logits.float()) == {
         "inception_score": expected["inception_score_mean"],
         "inception_score_std": expected["inception_score_std"],
+        "inception_score_left_out": [each["inception_score_mean"] for each in without],
     }
 
 

@@ -9,7 +9,16 @@ import torch
 from torch import Tensor
 from torch_fidelity.metric_fid import fid_statistics_to_metric
 
-from bench.quality.frechet import Target, can_extrapolate, extrapolate, factor_of, frechet, standard_error
+from bench.quality.frechet import (
+    Estimate,
+    Target,
+    can_extrapolate,
+    extrapolate,
+    factor_of,
+    frechet,
+    jackknife,
+    left_out,
+)
 from bench.quality.statistics import BLOCKS, BlockMoments, Moments, merged
 
 
@@ -100,11 +109,16 @@ def test_a_gaussian_is_at_distance_zero_from_itself(count: int) -> None:
 
 def test_the_standard_error_is_the_jackknife_over_tenths_by_torch_fidelitys_distance() -> None:
     ours, real = _rows(403, 12, 1), _rows(600, 12, 2) * 1.2
-    left_out = [ours[torch.arange(403) % 10 != block] for block in range(10)]
-    found = [_theirs(_gaussian(part), _gaussian(real)) for part in left_out]
-    expected = (9 * statistics.pvariance(found)) ** 0.5
-    assert standard_error(_blocks(ours), _target(real)) == pytest.approx(expected, rel=1e-7)
-    assert extrapolate(_blocks(ours), _target(real))[1] == pytest.approx(expected, rel=1e-7)
+    parts = [ours[torch.arange(403) % 10 != block] for block in range(10)]
+    expected = [_theirs(_gaussian(part), _gaussian(real)) for part in parts]
+    found = left_out(_blocks(ours), _target(real))
+    assert found == pytest.approx(expected, rel=1e-7)
+    assert jackknife(found) == pytest.approx((9 * statistics.pvariance(expected)) ** 0.5, rel=1e-7)
+
+
+def _extrapolated(rows: Tensor, target: Target) -> Estimate:
+    blocks = _blocks(rows)
+    return extrapolate(blocks, target, left_out(blocks, target))
 
 
 @dataclass(frozen=True)
@@ -120,15 +134,14 @@ class _Law(Target):
 
 def test_the_extrapolation_is_exact_where_the_bias_is_a_multiple_of_one_over_n() -> None:
     law = _Law(torch.zeros(2), torch.zeros(2, 2))
-    extrapolated, std = extrapolate(_blocks(_rows(200, 2, 0)), law)
+    extrapolated = _extrapolated(_rows(200, 2, 0), law)
     assert extrapolated.value == pytest.approx(2.0, abs=1e-10)
     assert extrapolated.std == pytest.approx(0.0, abs=1e-8)
-    assert std == pytest.approx(0.0, abs=1e-8)
 
 
 def test_a_bias_that_is_no_such_multiple_shows_in_the_standard_error() -> None:
     law = _Law(torch.zeros(2), torch.zeros(2, 2), curvature=3000.0)
-    extrapolated, _ = extrapolate(_blocks(_rows(200, 2, 0)), law)
+    extrapolated = _extrapolated(_rows(200, 2, 0), law)
     assert abs(extrapolated.value - 2.0) > 0.05
     assert extrapolated.std == pytest.approx(abs(extrapolated.value - 2.0), rel=1e-6)
 
@@ -141,7 +154,7 @@ def test_the_extrapolation_of_gaussian_features_hits_the_true_distance_as_often_
     found, biased, hits = list[float](), list[float](), 0
     for repetition in range(repetitions):
         blocks = _blocks(_rows(count, size, repetition))
-        estimate = extrapolate(blocks, target)[0]
+        estimate = extrapolate(blocks, target, left_out(blocks, target))
         found.append(estimate.value)
         biased.append(target.distance(merged(blocks)))
         hits += abs(estimate.value - true) < 1.96 * estimate.std
@@ -153,7 +166,7 @@ def test_the_extrapolation_of_gaussian_features_hits_the_true_distance_as_often_
 
 def test_extrapolations_from_a_thousand_and_from_five_thousand_images_agree_within_their_errors() -> None:
     target = _target(_rows(20_000, 64, 0) * 1.05)
-    few, many = (extrapolate(_blocks(_rows(count, 64, count)), target)[0] for count in (1000, 5000))
+    few, many = (_extrapolated(_rows(count, 64, count), target) for count in (1000, 5000))
     assert abs(few.value - many.value) < 2 * (few.std**2 + many.std**2) ** 0.5
     assert target.distance(Moments.of(_rows(1000, 64, 1000))) > few.value + 3 * few.std  # biased without
 

@@ -136,6 +136,20 @@ def test_only_seeds_that_both_modes_have_are_compared_and_one_has_no_interval(tm
     assert mode_columns([found])[-2].cells == ["+0.025"]
 
 
+def test_one_seed_is_compared_in_pairs_of_its_images_where_records_have_what_that_takes(tmp_path: Path) -> None:
+    luck = np.random.default_rng(0).normal(size=(2, 10))
+    left_out = {"fp32": 1.7 + 0.3 * luck[0], FAST: 1.71 + 0.3 * luck[0] + 0.01 * luck[1]}
+    cells = [
+        cell | {"fd_digits_left_out": left_out[cell["mode"]].tolist()} for cell in in_two_modes() if cell["seed"] == 0
+    ]
+    (found,) = section_of(tmp_path, [record(*BASELINE), *cells]).modes
+    distance, kid = found.differences
+    error = math.sqrt(0.9 * np.square(0.01 * (luck[1] - luck[1].mean())).sum())
+    assert distance.ci == pytest.approx(stats.t.ppf(0.975, 9) * error)
+    assert distance.p == pytest.approx(2 * stats.t.sf(distance.mean / error, 9))
+    assert (kid.p, math.isnan(kid.ci)) == (None, True)
+
+
 def test_a_mode_is_not_compared_with_what_failed_nor_with_another_setting(tmp_path: Path) -> None:
     cells = [record(*BASELINE), failed("heun"), record("heun", steps=5, mode=FAST), record("ddim", mode=FAST)]
     assert section_of(tmp_path, [*cells, record("ddim", steps=11)]).modes == []

@@ -130,7 +130,11 @@ def test_compare_says_what_cannot_be_told_apart(tmp_path: Path) -> None:
     runs = [write_run(tmp_path / name, cells) for name, cells in (("a", a), ("b", b), ("far", far), ("one", a[:1]))]
     found = [compare(runs[0], other)["fd_digits_test"].tolist() for other in runs[1:]]
     p = ttest_ind_from_stats(2.0, 0.1, 3, 2.1, 0.1, 3, equal_var=False).pvalue
-    assert found == [[f"not distinguishable, p = {p:.2g}"], ["differ, p < 0.001"], ["not tested"]]
+    assert found == [
+        [f"not distinguishable, Welch's t-test, p = {p:.2g}"],
+        ["differ, Welch's t-test, p < 0.001"],
+        ["not tested"],
+    ]
 
 
 def test_compare_gives_the_ratio_of_times_and_the_difference_of_quality(tmp_path: Path) -> None:

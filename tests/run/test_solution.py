@@ -116,8 +116,20 @@ def test_a_better_solver_is_nearer_to_the_solution_and_the_columns_say_how_near(
         assert columns["solver_rmse"] == pytest.approx(float(each.mean().sqrt()), rel=1e-9)
         assert columns["solver_rmse_median"] == pytest.approx(float(each.sort().values[2].sqrt()), rel=1e-9)
         errors[name] = columns["solver_rmse"]
-    assert errors["unipc"] < errors["dpm++2m"] / 2 < errors["ddim"] / 4  # type: ignore[operator]
+    assert errors["unipc"] < errors["dpm++2m"] / 2 < errors["ddim"] / 4
     assert len(list(tmp_path.iterdir())) == 1  # one solution for all of them
+
+
+def test_errors_without_a_tenth_of_the_images_are_those_of_the_others(tmp_path: Path) -> None:
+    given = problem(count=23)
+    images = Solutions(tmp_path).of(given).images
+    samples = images + torch.arange(23).view(-1, 1, 1, 1)
+    columns = Solutions(tmp_path).columns(given, samples)
+    squares = torch.arange(23.0).double().square()
+    expected = [float(squares[torch.arange(23) % 10 != block].mean().sqrt()) for block in range(10)]
+    assert columns["solver_rmse_left_out"] == pytest.approx(expected, rel=1e-6)
+    few = Solutions(tmp_path).columns(problem(count=9), samples)
+    assert few["solver_rmse_left_out"] is None
 
 
 def test_a_start_at_the_lowest_level_leaves_the_posterior_mean() -> None:

@@ -8,7 +8,8 @@ from typing import Literal, NamedTuple
 from bench.model_record import Floors
 from bench.report.data.columns import Row, invalid, setting
 from bench.report.data.distances import of_key
-from bench.report.data.significance import LEVEL, differ, p_text, welch
+from bench.report.data.gaps import good_enough
+from bench.report.data.significance import at_floor
 from bench.report.data.text import known, percent, scientific, significant
 
 _TIMES = 11.0
@@ -151,7 +152,7 @@ class _Comparison:
         return (
             f"{setting(winner)} ({winner['nfe']:g} evaluations) is the {_WORDS[self.cost].best} whose {self.fd} "
             f"({scientific(winner[self.fd])}) is within {percent(self.tolerance)} of the baseline's "
-            f"{self._baseline_words}: {self._gain(winner)}{self._doubt(winner)}."
+            f"{self._baseline_words}: {self._gain(winner)}{self._claim(winner)}."
         )
 
     def _none_cheaper(self, best: Row) -> str:
@@ -167,7 +168,7 @@ class _Comparison:
         return (
             f"No setting is within {percent(self.tolerance)} of the baseline's {self.fd} {self._baseline_words}: the "
             f"closest is {setting(closest)} ({scientific(closest[self.fd])}{excess or ''}), {self._gain(closest)}"
-            f"{self._doubt(closest)}."
+            f"{self._claim(closest)}."
         )
 
     def _gain(self, row: Row) -> str:
@@ -181,13 +182,25 @@ class _Comparison:
             what = f"{significant(1000 * ours)} against {significant(1000 * theirs)} ms an image{doubt}"
         return f"{significant(max(ours / theirs, theirs / ours), 2)} times {words} ({what})"
 
-    def _doubt(self, row: Row) -> str:
-        """Whether the two distances can be told apart, where that can be tested."""
-        if differ(row, self.baseline, self.fd) is not False:
+    def _claim(self, row: Row) -> str:
+        """Whether what the sentence says of the tolerance is shown, and what would decide it."""
+        quality = of_key(self.fd)
+        if at_floor(row, quality) and at_floor(self.baseline, quality):
+            return "; both distances are as small as can be measured"
+        claim = good_enough(row, self.baseline, quality, self.tolerance)
+        if claim is None:
             return ""
-        p = welch(row, self.baseline, of_key(self.fd))
-        why = "both are as small as can be measured" if p is None or p <= LEVEL else f"Welch's t-test, {p_text(p)}"
-        return f"; the two distances cannot be told apart ({why})"
+        if claim.shown is not None:
+            return f"; that it is{'' if claim.shown else ' not'} is shown (95 %, one-sided)"
+        wanted = "" if claim.images is None else f": some {_rounded_up(claim.images):,} images would probably decide it"
+        images = f" with {int(row['images']):,} images" if known(row.get("images")) else ""
+        return f"; whether it is cannot be told{images}{wanted}"
+
+
+def _rounded_up(count: int) -> int:
+    """To two digits."""
+    unit = int(10 ** max(len(str(count)) - 2, 0))
+    return -(-count // unit) * unit
 
 
 def _worse(ratio: float) -> str:

@@ -6,7 +6,8 @@ import pandas as pd
 
 from bench.report.data.columns import CLOCK, PROTOCOL, SETTING, Row, rows_of
 from bench.report.data.distances import Quality, quality_columns
-from bench.report.data.significance import LEVEL, p_text, welch
+from bench.report.data.gaps import gap
+from bench.report.data.significance import LEVEL, p_text
 from bench.report.data.summary import summarise
 from bench.report.data.text import known, known_text
 
@@ -24,10 +25,11 @@ def compare(run_a: Path, run_b: Path) -> pd.DataFrame:
     Returns:
         For every setting of either run: the columns of `SETTING`; `latency_s_median_a`, `latency_s_median_b` and
         `latency_ratio` (b over a); each quality column `_a`, `_b`, its `_difference` (b less a), and the `_test` of it:
-        "differ" or "not distinguishable" with the p value of Welch's t-test, not corrected for many comparisons, or
-        "not tested" where one has no interval; `comparable`, whether both can be compared, with `quality_comparable`
-        and `time_comparable` apart, and the `reason` why not. A ratio, difference or test that would compare what
-        cannot be compared is missing. Its `attrs["broken"]` are sentences on files that are no records.
+        "differ" or "not distinguishable" with the p value, in pairs where both ran on the same images, else by Welch's
+        t-test, not corrected for many comparisons, or "not tested" where one has no interval; `comparable`, whether
+        both can be compared, with `quality_comparable` and `time_comparable` apart, and the `reason` why not. A ratio,
+        difference or test that would compare what cannot be compared is missing. Its `attrs["broken"]` are sentences on
+        files that are no records.
 
     Raises:
         UsageError: one of them is no run folder.
@@ -87,10 +89,10 @@ def _joined(a: Row | None, b: Row | None, quality: list[Quality]) -> Row:
 
 
 def _test(a: Row, b: Row, quality: Quality) -> str:
-    p = welch(a, b, quality)
-    if p is None:
+    found = gap(a, b, quality)
+    if found.p is None:
         return "not tested"
-    return f"{'differ' if p <= LEVEL else 'not distinguishable'}, {p_text(p)}"
+    return f"{'differ' if found.p <= LEVEL else 'not distinguishable'}, {found.test}, {p_text(found.p)}"
 
 
 def _reasons(a: Row | None, b: Row | None, names: tuple[str, ...], what: str) -> str:

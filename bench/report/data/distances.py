@@ -74,7 +74,7 @@ OWN_TRUTH = ("law_fd", "solver_rmse")
 """What rows of one model are ranked by where no Frechet distance to a reference was measured, the first there is."""
 
 _LABELS = {"law_fd": "Law FD", "solver_rmse": "Solver RMSE"}
-_DERIVED = ("_std", "_ci", "_inf")
+_DERIVED = ("_std", "_ci", "_inf", "_left_out")
 
 
 def fd_columns(columns: Iterable[object]) -> list[str]:

@@ -1,8 +1,8 @@
 """What a mode costs and saves: the same sampler on the same grid at the same steps, in two modes; and its table.
 
-The cells of a seed start from the same noise in every mode, so qualities are compared seed by seed: the mean of the
-differences has the standard error s / sqrt(n) and Student's t distribution with n - 1 degrees of freedom. What seeds
-differ by, which hides small effects where two rows are compared as wholes, is not in it.
+The cells of a seed start from the same noise in every mode, so qualities are compared in pairs (see `gaps`), or where
+records do not keep what that takes, such as KID, seed by seed: the mean of the differences then has the standard error
+s / sqrt(n) and Student's t distribution with n - 1 degrees of freedom.
 """
 
 import math
@@ -17,7 +17,8 @@ import pandas as pd
 
 from bench.report.data.columns import KEYS, Row, invalid, milliseconds
 from bench.report.data.distances import Quality, of_key
-from bench.report.data.rows import Group, PooledTimes, columns_of, deviation, times
+from bench.report.data.gaps import paired_error
+from bench.report.data.rows import Group, PooledTimes, columns_of, deviation, pairs_of, times
 from bench.report.data.significance import LEVEL, half_width, standard_error, t_probability
 from bench.report.data.text import (
     ALIKE,
@@ -43,7 +44,7 @@ class Difference(NamedTuple):
     Attributes:
         quality: which.
         mean: over the seeds; NaN if there is none.
-        ci: half the width of its 95 % interval; NaN for fewer than two seeds, or if all differ alike.
+        ci: half the width of its 95 % interval; NaN if there is none.
         p: of the paired t-test, 1 if no seed differs; None where there is no interval otherwise.
         seeds: how many.
         first: the mean in the first mode, of the same seeds.
@@ -114,7 +115,7 @@ def mode_costs(rows: Sequence[Row], cells: pd.DataFrame, rank: str | None, first
         return []
     wanted = dict.fromkeys([*([] if rank is None else [rank]), "kid_mean"])
     qualities = [of_key(key) for key in wanted if key in cells.columns]
-    found = _Cells(cells, [quality.key for quality in qualities])
+    found = _Cells(cells, [f"{quality.key}{end}" for quality in qualities for end in ("", "_left_out")])
     return [_cost(row, first, found, qualities) for row, first in pairs]
 
 
@@ -164,10 +165,14 @@ def _difference(ours: Group, theirs: Group, quality: Quality) -> Difference:
     gaps = np.array([here[seed] - there[seed] for seed in seeds], dtype=np.float64)
     first = float(np.mean([there[seed] for seed in seeds])) if seeds else math.nan
     mean = float(gaps.mean()) if seeds else math.nan
-    error = standard_error(deviation(gaps), len(seeds), jackknife=False)
-    p = 1.0 if len(seeds) > 1 and not gaps.any() else None  # modes that compute the same
-    if error is not None:
-        p = t_probability(mean, error.value, error.freedom)
+    pairs, others = pairs_of(ours, quality), pairs_of(theirs, quality)
+    if seeds and {*seeds} <= pairs.keys() & others.keys():
+        error = paired_error({seed: pairs[seed] for seed in seeds}, {seed: others[seed] for seed in seeds})
+        same = error is None
+    else:
+        error = standard_error(deviation(gaps), len(seeds), jackknife=False)
+        same = len(seeds) > 1 and not gaps.any()  # as modes do that compute the same
+    p = t_probability(mean, error) if error is not None else 1.0 if same else None
     return Difference(quality, mean, half_width(error), p, len(seeds), first)
 
 
@@ -233,7 +238,7 @@ def mode_notes(found: Sequence[ModeCost]) -> list[str]:
     )
     if any(each.alike for each in differences):
         lines.append(f"{ALIKE}: cannot be told from 0 (p > 0.05, not corrected for many tests).")
-    if any(each.seeds == 1 for each in differences):
+    if any(each.seeds == 1 and each.p is None for each in differences):
         lines.append("Of one seed, a difference has no interval and is not tested.")
     if any(each.seeds > 1 and each.p is None for each in differences):
         lines.append("A difference that is the same in all seeds has no interval and is not tested.")

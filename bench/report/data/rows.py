@@ -17,6 +17,9 @@ from bench.timing.bootstrap import median_interval, round_medians
 Floats = NDArray[np.float64]
 Columns = Mapping[str, Sequence[Any]]
 
+PAIRS = "pairs"
+"""The column of a row that has its `pairs_of`, by quality; never written."""
+
 _CARRIED = (
     *("dtype", "channels_last", "compile", "graph"),
     *("family", "stochastic", "device", "extractor", "reference", "reference_count", "kid_subset_size", "nfe_declared"),
@@ -81,7 +84,8 @@ def aggregate(cells: pd.DataFrame) -> pd.DataFrame:
         The identity columns, `run`, `seeds` (how many), `cells` (their ids), `baseline`, cost from all raw times, and
         quality: means over seeds with standard deviations (ddof 1) over seeds where there are several, else within the
         cell, as `std_over` says, and half the width of the 95 % confidence interval of the mean, `<quality>_ci`, where
-        there is one (see `significance`). `pareto_nfe` and `pareto_seconds` mark the fronts.
+        there is one (see `significance`); `PAIRS`, what differences are made from. `pareto_nfe` and `pareto_seconds`
+        mark the fronts.
     """
     columns = columns_of(cells[cells["status"] == "ok"])
     quality = quality_columns(columns)
@@ -116,7 +120,15 @@ def _row(cells: Group, quality: Sequence[Quality]) -> Row:
     row["std_over"] = "seeds" if row["seeds"] > 1 else "subsets, splits or jackknife of the cell"
     for each in quality:
         row |= _quality(cells, each, row["seeds"], resolution(row, each))
+    row[PAIRS] = {each.key: found for each in quality if len(found := pairs_of(cells, each)) == row["seeds"]}
     return row
+
+
+def pairs_of(cells: Group, quality: Quality) -> dict[Any, list[float]]:
+    """The value and those without a block of images each, of the seeds whose records have them."""
+    columns = (cells.values(name) for name in ("seed", quality.key, f"{quality.key}_left_out"))
+    found = zip(*columns, strict=False)
+    return {seed: [value, *left] for seed, value, left in found if known(value) and isinstance(left, list)}
 
 
 def _quality(cells: Group, quality: Quality, seeds: int, step: float) -> Row:

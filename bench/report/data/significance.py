@@ -1,4 +1,4 @@
-"""Standard errors, 95 % confidence intervals, and whether two rows differ.
+"""Standard errors and 95 % confidence intervals of single rows.
 
 The mean over n seeds has the standard error s / sqrt(n) and Student's t distribution with n - 1 degrees of freedom.
 That of a single seed's Frechet distance is the delete-a-tenth jackknife's, with 9 degrees of freedom (Efron, The
@@ -12,7 +12,7 @@ from functools import cache
 from typing import NamedTuple
 
 from bench.report.data.columns import Row
-from bench.report.data.distances import Quality, of_key
+from bench.report.data.distances import Quality
 from bench.report.data.text import known
 
 LEVEL = 0.05
@@ -26,7 +26,7 @@ class StandardError(NamedTuple):
     """Of a value, with the degrees of freedom that it was estimated with."""
 
     value: float
-    freedom: int
+    freedom: float
 
 
 def standard_error(deviation: float, seeds: int, jackknife: bool, step: float = 0.0) -> StandardError | None:
@@ -69,46 +69,19 @@ def half_width(error: StandardError | None) -> float:
     return math.nan if error is None else t_quantile(error.freedom) * error.value
 
 
-def t_probability(value: float, error: float, freedom: float) -> float:
-    """The two-sided p value of Student's t-test of whether a value of this standard error is 0."""
+def t_probability(value: float, error: StandardError) -> float:
+    """The two-sided p value of Student's t-test of whether a mean is 0."""
     from scipy.special import stdtr
 
-    return float(2 * stdtr(freedom, -abs(value) / error))
+    return float(2 * stdtr(error.freedom, -abs(value) / error.value))
 
 
-def welch(a: Row, b: Row, quality: Quality) -> float | None:
-    """The p value of Welch's t-test between two rows of a table; None if one of them has no interval.
-
-    Rows that share seeds share their noise and mostly differ less by chance than the test supposes: it errs on the side
-    of not telling them apart.
-    """
-    first, second = _error(a, quality), _error(b, quality)
-    if first is None or second is None:
-        return None
-    variances = [each.value**2 for each in (first, second)]
-    total = sum(variances)
-    # in parts of the total: the square of a small variance is less than a float can be
-    doubt = sum((v / total) ** 2 / each.freedom for v, each in zip(variances, (first, second), strict=True))
-    return t_probability(float(a[quality.key]) - float(b[quality.key]), math.sqrt(total), 1 / doubt)
-
-
-def _error(row: Row, quality: Quality) -> StandardError | None:
-    # without an interval although there is a deviation: some seed has no value
+def row_error(row: Row, quality: Quality) -> StandardError | None:
+    """Of a row's mean; None if it has no interval."""
+    # without one although there is a deviation: some seed has no value
     if not known(row.get(quality.key)) or not known(row.get(quality.ci)):
         return None
     return standard_error(row[quality.std], int(row["seeds"]), quality.jackknife, resolution(row, quality))
-
-
-def differ(a: Row, b: Row, key: str) -> bool | None:
-    """Whether two rows differ in a quality, by Welch's t-test at 5 %; None if that cannot be tested.
-
-    Values at or below their floors are all as good as can be measured: they do not differ.
-    """
-    quality = of_key(key)
-    if quality.floor and all(at_floor(row, quality) for row in (a, b)):
-        return False
-    p = welch(a, b, quality)
-    return None if p is None else p <= LEVEL
 
 
 def at_floor(row: Row, quality: Quality) -> bool:

@@ -9,7 +9,8 @@ import pandas as pd
 
 from bench.report.data.columns import BUDGETS, Row, clip_suffix, guest, line
 from bench.report.data.distances import of_key
-from bench.report.data.significance import at_floor, differ
+from bench.report.data.gaps import TESTED, told_apart
+from bench.report.data.significance import at_floor
 from bench.report.data.summary import Section
 from bench.report.data.text import ALIKE, NOTHING, Column, known, named, words
 from bench.report.tables.table import columns
@@ -18,8 +19,8 @@ LONG = 30
 """Rows from which on a table has a leaderboard."""
 
 NOTE = (
-    "Leaderboard: the best for as many evaluations or fewer. Ties: other samplers' best for as many, where Welch's "
-    "t-test gives p > 0.05, not corrected for many tests; what has no interval is not tested."
+    "Leaderboard: the best for as many evaluations or fewer. Ties: other samplers' best for as many that cannot be "
+    f"told from it ({TESTED}); what has no interval is not tested."
 )
 
 _KEPT = ("Sampler", "Grid", "Model", "Mode", "Steps", "NFE", "ms/image")
@@ -70,7 +71,8 @@ def _leader(rows: list[Row], budget: float, rank: str) -> Leader:
     first, *others = best.values()
     if not known(first[of_key(rank).ci]) and not at_floor(first, of_key(rank)):
         return Leader(budget, first, None)
-    return Leader(budget, first, [row for row in others if differ(first, row, rank) is False])
+    apart = told_apart(first, others, of_key(rank))
+    return Leader(budget, first, [row for row, each in zip(others, apart, strict=True) if each is False])
 
 
 def leaderboard(section: Section) -> list[Column]:

@@ -6,6 +6,7 @@ import pandas as pd
 
 from bench.report.data.columns import COMPACT_LAYER, SMALL_N, Row, has, invalid, mode_words, reasons
 from bench.report.data.distances import Quality
+from bench.report.data.gaps import TESTED
 from bench.report.data.significance import JACKKNIFE_BLOCKS, resolution, t_quantile, unresolved
 from bench.report.data.summary import Section
 from bench.report.data.text import ALIKE, DOUBTFUL, Column, known, known_text, named, scientific, short
@@ -118,8 +119,7 @@ def _alike_note(frame: pd.DataFrame, rows: list[Row], quality: list[Quality], sh
     parts = []
     if any(ALIKE in cell for column in shown.values() for cell in column.brief):
         floors = ", or both are at their floors" if any(each.floor for each in quality) else ""
-        test = f"Welch's t-test, p > 0.05, not corrected for many tests{floors}"
-        parts.append(f"{ALIKE}: cannot be told from the best ({test}).")
+        parts.append(f"{ALIKE}: cannot be told from the best ({TESTED}{floors}).")
     if untested:
         parts.append(f"{', '.join(untested)}: the best row has no interval, so that no other is tested against it.")
     return " ".join(parts)

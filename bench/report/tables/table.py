@@ -7,7 +7,7 @@ import pandas as pd
 
 from bench.report.data.columns import Row, has, milliseconds
 from bench.report.data.distances import Quality, quality_columns
-from bench.report.data.significance import differ
+from bench.report.data.gaps import told_apart
 from bench.report.data.summary import Section
 from bench.report.data.text import (
     ALIKE,
@@ -130,7 +130,10 @@ def _ranks(quality: Quality, rows: list[Row], means: list[str]) -> tuple[list[bo
     for members in groups.values():
         sign = 1 if quality.better == "min" else -1
         first = min(members, key=lambda n: sign * float(rows[n][quality.key]))
+        others = [n for n in members if means[n] != means[first]]
+        apart = told_apart(rows[first], [rows[n] for n in others], quality)
         for n in members:
-            best[n] = means[n] == means[first]
-            alike[n] = not best[n] and differ(rows[first], rows[n], quality.key) is False
+            best[n] = n not in others
+        for n, each in zip(others, apart, strict=True):
+            alike[n] = each is False
     return best, alike

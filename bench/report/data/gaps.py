@@ -1,0 +1,173 @@
+"""How far two rows are apart, and how sure that is: from the same images in pairs, where their records allow it.
+
+All samplers of a study start from the same noise, and share its luck: what two rows differ by varies less than each of
+them does, and far less where they solve the same flow. So the difference is taken before its error is: for each seed,
+d = a - b and, without a block k of the images, d_k = a_k - b_k (image i is in block i mod 10). Their delete-a-block
+jackknife (Tukey; Efron, The Jackknife, the Bootstrap and Other Resampling Plans, 1982) has the variance
+
+    v = 9/10 sum_k (d_k - mean d_k)^2
+
+with 9 degrees of freedom. Seeds are further images of the same kind: from S of them v is pooled with what the d of the
+seeds themselves differ by, sum_s 9 v_s + (d_s - mean d)^2 over 10 S - 1 degrees of freedom, and the mean difference has
+a variance of that over S. Nothing is assumed of how the two are correlated: of independent rows the interval is right,
+too, with fewer degrees of freedom than there could be.
+
+Rows of other seeds or another number of images, and qualities of which records do not keep what they are without a
+block, are compared as independent samples by Welch's t-test.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from bench.report.data.columns import Row
+from bench.report.data.distances import Quality
+from bench.report.data.rows import PAIRS
+from bench.report.data.significance import (
+    JACKKNIFE_BLOCKS,
+    LEVEL,
+    StandardError,
+    at_floor,
+    row_error,
+    t_probability,
+)
+from bench.report.data.text import known
+
+Pairs = Mapping[Any, Sequence[float]]
+"""By seed, the value and those without a block of images each."""
+
+TESTED = (
+    "p > 0.05, in pairs of the same images or, where there are none, by Welch's t-test, corrected by Holm's procedure"
+)
+"""What `told_apart` does, for whoever reads it."""
+
+_POWER = 0.8
+"""Of "would probably decide it"."""
+
+
+class Gap(NamedTuple):
+    """What one row is beyond another.
+
+    Attributes:
+        value: the first minus the second, of the means over seeds.
+        error: its standard error; None if nothing tells it, or if the rows are the same image by image.
+        paired: whether it is from pairs.
+    """
+
+    value: float
+    error: StandardError | None
+    paired: bool
+
+    @property
+    def p(self) -> float | None:
+        """Of the two-sided t-test of whether it is 0; 1 if the rows are the same; None if that cannot be tested."""
+        if self.error is None:
+            return 1.0 if self.paired and self.value == 0 else None
+        return t_probability(self.value, self.error)
+
+    @property
+    def test(self) -> str:
+        """What that is called."""
+        return "paired t-test" if self.paired else "Welch's t-test"
+
+
+def gap(a: Row, b: Row, quality: Quality, factor: float = 1.0) -> Gap:
+    """How far row a is beyond `factor` times row b in a quality that both have."""
+    value = float(a[quality.key]) - factor * float(b[quality.key])
+    here, there = ((row.get(PAIRS) or {}).get(quality.key) for row in (a, b))
+    if here and there and here.keys() == there.keys() and a.get("images") == b.get("images"):
+        return Gap(value, paired_error(here, there, factor), paired=True)
+    return Gap(value, _independent(row_error(a, quality), row_error(b, quality), factor), paired=False)
+
+
+def paired_error(here: Pairs, there: Pairs, factor: float = 1.0) -> StandardError | None:
+    """The standard error of a mean difference of the same images; None if they do not differ at all.
+
+    Args:
+        here, there: of the same seeds.
+        factor: of the second.
+    """
+    differences = [[one - factor * other for one, other in zip(here[seed], there[seed], strict=True)] for seed in here]
+    inside = sum(_around_mean(each[1:]) for each in differences)
+    between = _around_mean([each[0] for each in differences])
+    blocks, seeds = JACKKNIFE_BLOCKS, len(differences)
+    freedom = blocks * seeds - 1
+    # of one seed (blocks - 1) / blocks times the sum, as (blocks - 1) degrees of freedom
+    total = (blocks - 1) ** 2 / blocks * inside + between
+    return StandardError(math.sqrt(total / freedom / seeds), freedom) if total > 0 else None
+
+
+def _around_mean(values: Sequence[float]) -> float:
+    mean = math.fsum(values) / len(values)
+    return math.fsum((value - mean) ** 2 for value in values)
+
+
+def _independent(a: StandardError | None, b: StandardError | None, factor: float) -> StandardError | None:
+    """Of a difference of independent means: Welch's, with Satterthwaite's degrees of freedom."""
+    if a is None or b is None:
+        return None
+    variances = a.value**2, (factor * b.value) ** 2
+    total = sum(variances)
+    # in parts of the total: the square of a small variance is less than a float can be
+    parts = sum((v / total) ** 2 / each.freedom for v, each in zip(variances, (a, b), strict=True))
+    return StandardError(math.sqrt(total), 1 / parts)
+
+
+def holm(probabilities: Sequence[float | None]) -> list[float | None]:
+    """p values of several tests, as Holm's procedure corrects them (Scand. J. Statist. 6, 1979); None stays None.
+
+    If none of the tested differences is real, one of them is at or below a level as often as that level says, at most.
+    """
+    order = sorted((p, n) for n, p in enumerate(probabilities) if p is not None)
+    corrected, least = list[float | None](probabilities), 0.0
+    for rank, (p, n) in enumerate(order):
+        least = max(least, min(1.0, (len(order) - rank) * p))
+        corrected[n] = least
+    return corrected
+
+
+def told_apart(first: Row, others: Sequence[Row], quality: Quality) -> list[bool | None]:
+    """Whether each of several rows differs from one, at 5 % for all of them together (Holm); None if it is not tested.
+
+    Values at or below their floors are all as good as can be measured: they do not differ.
+    """
+    at_floors = [at_floor(first, quality) and at_floor(row, quality) for row in others]
+    tested = [None if floor else gap(first, row, quality).p for row, floor in zip(others, at_floors, strict=True)]
+    apart = [None if p is None else p <= LEVEL for p in holm(tested)]
+    return [False if floor else each for each, floor in zip(apart, at_floors, strict=True)]
+
+
+class Claim(NamedTuple):
+    """Whether a row is at most so many times as far as another, by a one-sided 95 % interval.
+
+    Attributes:
+        shown: True: it is; False: it is not; None: that is not decided.
+        images: how many would probably (in 4 of 5 cases) decide it; None if nobody can tell.
+    """
+
+    shown: bool | None
+    images: int | None = None
+
+
+def good_enough(row: Row, baseline: Row, quality: Quality, tolerance: float) -> Claim | None:
+    """Whether a row's distance is at most (1 + tolerance) times the baseline's; None if that cannot be tested.
+
+    Args:
+        row, baseline: both with a distance.
+        quality: a distance: less is better.
+        tolerance: a share of the baseline's distance.
+    """
+    from scipy.special import stdtrit
+
+    # a baseline that round-off or extrapolation takes below 0 is allowed as much above it
+    factor = 1.0 + math.copysign(tolerance, baseline[quality.key])
+    found = gap(row, baseline, quality, factor)
+    if found.error is None:
+        return Claim(found.value <= 0) if found.paired else None
+    width = float(stdtrit(found.error.freedom, 1 - LEVEL)) * found.error.value
+    if abs(found.value) > width:
+        return Claim(found.value < 0)
+    if found.value == 0 or not known(row.get("images")):
+        return Claim(None)
+    wanted = width + float(stdtrit(found.error.freedom, _POWER)) * found.error.value
+    return Claim(None, math.ceil(row["images"] * (wanted / found.value) ** 2))
