@@ -91,6 +91,7 @@ class CellRecord(Schema):
     first_call_s: Measure | None = None
     compile_s: Measure | None = None
     peak_mem_mib: Measure | None = None
+    held_mem_mib: Measure | None = None
     energy_j_per_image: Measure | None = None
     sweep_batches: list[Number] | None = None
     sweep_latency_s: list[list[Seconds]] | None = None

@@ -8,13 +8,20 @@ two readings only what they change differs: images, noise and log(alpha / sigma)
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from bench.conformance.model_guesses import AS_SAID, other_schedules, other_sigmas, other_signs, other_times
+from bench.conformance.model_guesses import (
+    AS_SAID,
+    other_lengths,
+    other_schedules,
+    other_sigmas,
+    other_signs,
+    other_times,
+)
 from bench.noise.stream import ImageNoise
 from models.cards.card import Card
 from models.denoiser import PARAMETRISATIONS, ClipRange
@@ -124,7 +131,9 @@ class Fit:
         self._logsnrs, self.evaluations = logsnrs, 0
         self._schedules, self._times = other_schedules(model.card), other_times(model.card)
         self._networks, self._sigmas = {AS_SAID: model.network, **other_signs(model)}, other_sigmas(model)
-        self._model, self._screened = model, dict[Reading, str]()
+        self._lengths = other_lengths(model.card)
+        self._model, self._screened = model, dict[tuple[Reading, ...], str]()
+        self._few: Fit | None = None
         self._outputs: dict[Reading, list[_Evaluated]] = {}
         self.said = Reading(model.card.parametrisation, model.card.value_range)
 
@@ -179,7 +188,7 @@ class Fit:
         known: dict[str, Sequence[object]] = {
             "output": list(outputs(self._card)),
             "values": _RANGES,
-            "schedule": list(self._schedules),
+            "schedule": self._trained_on(reading) if axis == "schedule" else (),
             "time": list(self._times),
             "inner": self._inners(reading) if axis == "inner" else (),
         }
@@ -188,22 +197,35 @@ class Fit:
         found = (replace(reading, **({"output": each} | {axis: value})) for value in known[axis] for each in also)  # type: ignore[arg-type]
         return (each for each in found if each != reading)
 
+    def _trained_on(self, reading: Reading) -> Sequence[str]:
+        """The schedules to try: of all with other train_steps the one that fits a few images best."""
+        return [*self._schedules, *self._screen({each: replace(reading, schedule=each) for each in self._lengths})]
+
     def _inners(self, reading: Reading) -> Sequence[str]:
         """The preconditionings to try: of all values of sigma_data the one that fits a few images best."""
-        plain = replace(reading, output="sample", inner=AS_SAID)
-        if self._sigmas and plain not in self._screened:
-            labels = None if self._labels is None else self._labels[:_SCREENED]
-            few = Fit(self._model, self._images[:_SCREENED], labels, self._logsnrs[::2])
-            scores = {inner: few.curve(replace(plain, inner=inner)).score for inner in self._sigmas}
-            self._screened[plain] = min(scores, key=scores.__getitem__)
-            self.evaluations += few.evaluations
-        found = self._screened.get(plain)
-        return [*self._networks, *([] if found is None else [found])]
+        plain = replace(reading, output="sample")
+        return [*self._networks, *self._screen({each: replace(plain, inner=each) for each in self._sigmas})]
+
+    def _screen(self, readings: Mapping[str, Reading]) -> list[str]:
+        """The name of the reading that fits a few images best; none of none."""
+        tried = tuple(readings.values())
+        if not tried:
+            return []
+        if tried not in self._screened:
+            if self._few is None:
+                labels = None if self._labels is None else self._labels[:_SCREENED]
+                self._few = Fit(self._model, self._images[:_SCREENED], labels, self._logsnrs[::2])
+            before = self._few.evaluations
+            scores = {name: self._few.curve(each).score for name, each in readings.items()}
+            self._screened[tried] = min(scores, key=scores.__getitem__)
+            self.evaluations += self._few.evaluations - before
+        return [self._screened[tried]]
 
     def _evaluated(self, reading: Reading) -> list[_Evaluated]:
         """By level, once for all meanings of the output."""
         if reading not in self._outputs:
-            schedule, given = self._schedules[reading.schedule], self._times[reading.time]
+            schedule = (self._schedules | self._lengths)[reading.schedule]
+            given, stretch = self._times[reading.time], self._stretch(schedule)
             network = (self._networks | self._sigmas)[reading.inner]
             low, high = reading.values
             x0 = low + (high - low) * self._images
@@ -211,10 +233,18 @@ class Fit:
             found = []
             for logsnr, at in levels_at(schedule, self._logsnrs).items():
                 x = at.alpha * x0 + at.sigma * eps
-                found.append((logsnr, at, x, evaluate(network, x, given(at), self._labels)))
+                found.append((logsnr, at, x, evaluate(network, x, given(stretch(at)), self._labels)))
                 self.evaluations += len(x)
             self._outputs[reading] = found
         return self._outputs[reading]
+
+    def _stretch(self, schedule: Schedule) -> Callable[[Level], Level]:
+        """What gives the network the index that a level has in a schedule of other train_steps than the card's."""
+        own = self._schedules[AS_SAID].train_steps
+        if own is None or schedule.train_steps in (own, None):
+            return lambda at: at
+        factor = schedule.train_steps / own
+        return lambda at: at._replace(t=factor * at.t)
 
 
 def outputs(card: Card) -> Sequence[str]:

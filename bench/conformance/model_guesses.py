@@ -6,8 +6,8 @@ from collections.abc import Callable
 from copy import copy
 from functools import partial
 
-from models.cards.card import Card
-from models.cards.schedule_cards import DISCRETE
+from models.cards.card import DIFFUSERS, Card
+from models.cards.schedule_cards import DISCRETE, ExplicitBetas
 from models.loading.building import TIME_SCALES
 from models.loading.zoo import Model
 from models.networks.network import ConsistencyPreconditioned, EDMPreconditioned, Network
@@ -20,23 +20,48 @@ _APART = 0.05
 """Part by which numbers have to differ for a network to be tried with another."""
 _SIGMAS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.66, 0.75, 0.9, 1.0, 1.25, 1.5, 2.0)
 """Values of sigma_data that are tried."""
+_LENGTHS = (100, 250, 500, 1000, 2000, 4000)
+"""Numbers of trained levels that are tried."""
 
 
 def other_schedules(card: Card) -> dict[str, Schedule]:
     """The card's schedule and, where index or time is all that the network sees, those that networks are trained on."""
     own, made = card.schedule.build(), dict[str, Schedule]()
     if card.network == "unet" and card.schedule.kind in DISCRETE and own.train_steps is not None:
-        total, scale = own.train_steps, 1000.0 / own.train_steps
-        made |= {
-            "linear betas, 0.0001 to 0.02": DiscreteVP.linear(total, min(1e-4 * scale, 0.5), min(0.02 * scale, 0.5)),
-            "scaled linear betas, 0.00085 to 0.012": DiscreteVP.scaled_linear(total),
-            "cosine betas": DiscreteVP.cosine(total),
-        }
+        made |= _usual(own.train_steps)
     if card.network == "vp-continuous":
         made |= {"betas 0.1 to 20, as Score SDE": ContinuousVP()}
     same = own.level(0.5)
     others = {name: each for name, each in made.items() if abs(each.level(0.5).alpha - same.alpha) > 1e-3}
     return {AS_SAID: own, **others}
+
+
+def other_lengths(card: Card) -> dict[str, Schedule]:
+    """Of a network that sees the index alone: the card's kind of schedule, and the usual ones, with other train_steps.
+
+    More than the card says are tried of networks alone that take any number: a table of indices has no more.
+    """
+    said = card.schedule
+    steps, found = said.build().train_steps, dict[str, Schedule]()
+    if card.network != "unet" or said.kind not in DISCRETE or steps is None:
+        return found
+    takes_any = card.architecture == DIFFUSERS and not card.round_time
+    for each in (value for value in _LENGTHS if abs(value / steps - 1.0) > _APART and (takes_any or value < steps)):
+        name = f"train_steps = {each}"
+        if not isinstance(said, ExplicitBetas):
+            found[name] = said.model_copy(update={"train_steps": each}).build()
+        found |= {f"{usual} and {name}": schedule for usual, schedule in _usual(each).items()}
+    return found
+
+
+def _usual(steps: int) -> dict[str, Schedule]:
+    """The schedules of so many levels that networks are trained on."""
+    scale = 1000.0 / steps
+    return {
+        "linear betas, 0.0001 to 0.02": DiscreteVP.linear(steps, min(1e-4 * scale, 0.5), min(0.02 * scale, 0.5)),
+        "scaled linear betas, 0.00085 to 0.012": DiscreteVP.scaled_linear(steps),
+        "cosine betas": DiscreteVP.cosine(steps),
+    }
 
 
 def other_times(card: Card) -> dict[str, Callable[[Level], Level]]:

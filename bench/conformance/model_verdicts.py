@@ -137,8 +137,9 @@ def _differences(model: Model, said: Reading, found: Reading, instead: Reading |
     if scales[0]:
         verdicts.append(Verdict(False, "; or, which fits as well, ".join(scales)))
     if found.schedule != said.schedule:
-        kind = model.card.schedule.kind
-        verdicts.append(Verdict(False, f"it was trained on {found.schedule}; the card's schedule is of kind {kind!r}"))
+        own = f"of kind {model.card.schedule.kind!r}"
+        own += f" with train_steps = {model.schedule.train_steps}" if "train_steps" in found.schedule else ""
+        verdicts.append(Verdict(False, f"it was trained on {found.schedule}; the card's schedule is {own}"))
     if found.time != said.time:
         verdicts.append(Verdict(False, f"it is to be given {found.time}"))
     return verdicts

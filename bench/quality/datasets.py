@@ -19,7 +19,7 @@ from torchvision.datasets import CIFAR10
 from torchvision.datasets.utils import check_integrity
 
 from bench.quality.downloads import patient, reason
-from bench.quality.image_folder import SPLITS, read_folder
+from bench.quality.image_folder import SPLITS, copies_in, read_folder
 from bench.quality.images import to_uint8
 from models.common.errors import UsageError
 from models.common.files import expanded
@@ -43,7 +43,7 @@ class DataSet:
         labels: (N,) int64, 0 ... len(classes) - 1; None: the images have no classes.
         classes: their names, in the order of the labels.
         resize: the side that images were scaled and cropped to; None: they are as they were stored.
-        remarks: what of a folder was left out, in words.
+        remarks: what of a folder was left out or counts more than once, in words.
     """
 
     name: str
@@ -157,6 +157,9 @@ def _read_archive(path: Path) -> DataSet:
         raise UsageError(f"{path} holds {found}; expected images (N, H, W, C), uint8, with 1 or 3 channels")
     images = images[..., :1] if (images == images[..., :1]).all() else images  # grey, as of a folder
     pixels = torch.from_numpy(images).movedim(3, 1).contiguous()
+    if again := copies_in(pixels):
+        copies = f"{len(again)} of {len(pixels)} are copies of others of them, with the same pixels"
+        remarks = (*remarks, f"{path}: {copies}, which so count more than once")
     if labels is None:
         return DataSet(str(path), pixels, None, None, remarks=remarks)
     if labels.shape != images.shape[:1] or labels.dtype.kind not in "iu" or labels.min() < 0:

@@ -4,9 +4,10 @@ Files are ordered by name, classes as torchvision's `ImageFolder` orders them: b
 Where every picture is grey (its channels are equal, whatever the file calls them) the images have one channel,
 otherwise all have three. Names that begin with a dot are passed over at every depth, and so are those under which
 systems keep thumbnails and waste. `Images.remarks` says so, as it does of all else that was left out, and of pictures
-that links make count more than once.
+that count more than once, through links or as copies.
 """
 
+import hashlib
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -43,7 +44,7 @@ class Images:
         images: (N, C, H, W) uint8; C is 1 where all are grey, else 3.
         labels: (N,) int64, 0 ... len(classes) - 1; None for a flat folder.
         classes: their names; None for a flat folder.
-        remarks: what was left out, dropped or made larger, in words.
+        remarks: what was left out, dropped, made larger or counted more than once, in words.
     """
 
     images: Tensor
@@ -74,7 +75,18 @@ def read_folder(folder: Path, resize: int | None = None) -> Images:
     left_out = _left_out(folder, others, hidden)
     labels, classes = _classes(folder, files, left_out)
     images, remarks = _read(folder, files, resize)
-    return Images(images, labels, classes, (*left_out, *_repeated(folder, files), *remarks))
+    return Images(images, labels, classes, (*left_out, *_repeated(folder, files, images), *remarks))
+
+
+def copies_in(images: Tensor) -> list[int]:
+    """Which of some images (N, C, H, W) have the pixels of one before them, in order."""
+    seen, again = set[bytes](), list[int]()
+    for number, image in enumerate(images.numpy()):
+        digest = hashlib.sha256(image.tobytes()).digest()
+        if digest in seen:
+            again.append(number)
+        seen.add(digest)
+    return again
 
 
 def walk(folder: Path) -> tuple[list[Path], list[Path]]:
@@ -123,16 +135,22 @@ def _left_out(folder: Path, others: Sequence[Path], hidden: Sequence[Path]) -> l
     return [f"left out of {folder}: {', '.join(said)}"] if said else []
 
 
-def _repeated(folder: Path, files: Sequence[Path]) -> list[str]:
-    """A remark on files that are others by another name, through links, if there are any."""
-    seen, again = set[tuple[int, int]](), list[Path]()
+def _repeated(folder: Path, files: Sequence[Path], images: Tensor) -> list[str]:
+    """Remarks on files that are others by another name, through links, and on those that have the pixels of others."""
+    seen, links = set[tuple[int, int]](), list[Path]()
     for path in files:
         found = path.stat()
         if found.st_ino and (found.st_dev, found.st_ino) in seen:
-            again.append(path)
+            links.append(path)
         seen.add((found.st_dev, found.st_ino))
-    told = f"{folder}: {len(again)} of {len(files)} are links to others of them, which so count more than once"
-    return [f"{told} ({_names(folder, again)})"] if again else []
+    linked = set(links)
+    copies = [path for path in (files[number] for number in copies_in(images)) if path not in linked]
+    told = {"links to others of them": links, "copies of others of them, with the same pixels": copies}
+    return [
+        f"{folder}: {len(again)} of {len(files)} are {what}, which so count more than once ({_names(folder, again)})"
+        for what, again in told.items()
+        if again
+    ]
 
 
 def _names(folder: Path, paths: Sequence[Path]) -> str:

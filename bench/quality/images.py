@@ -4,6 +4,7 @@ import math
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -99,6 +100,34 @@ def save_preview(images: Tensor, path: Path) -> None:
     strip = _strip(images.cpu())
     with replacing(path) as file:
         Image.fromarray(strip.numpy()).save(file, format="PNG")
+
+
+def read_preview(path: Path, count: int, shape: tuple[int, ...]) -> Tensor:
+    """What `save_preview` has written of so many samples of a shape (C, H, W), as `shown` gives it.
+
+    Raises:
+        OSError: there is no such file, or it is damaged.
+        ValueError: it shows something else.
+    """
+    kind, (channels, height, width) = preview_kind(shape), shape
+    with Image.open(path, formats=["PNG"]) as file:
+        strip = torch.from_numpy(np.array(file))
+    if kind == "points":
+        return strip.T.reshape(count, min(2, channels * height * width))
+    if kind == "pictures":
+        return strip.reshape(height, count, width, channels).permute(1, 3, 0, 2)
+    maps = min(channels, _MAPS)
+    across = math.ceil(math.sqrt(maps))
+    down = math.ceil(maps / across)
+    tiles = strip.reshape(down * (height + 1) - 1, count, across * (width + 1) - 1).movedim(1, 0)
+    tiles = torch.nn.functional.pad(tiles, (0, 1, 0, 1)).reshape(count, down, height + 1, across, width + 1)
+    return tiles[:, :, :height, :, :width].permute(0, 1, 3, 2, 4).flatten(1, 2)[:, :maps]
+
+
+def shown(images: Tensor) -> Tensor:
+    """What a preview keeps of uint8 samples (N, C, H, W): (N, 2) of points, else as many channels as it shows."""
+    kind = preview_kind(tuple(images.shape[1:]))
+    return images.flatten(1)[:, :2] if kind == "points" else images[:, :_MAPS]
 
 
 def _strip(images: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 - `runner` goes through the cells; `session` is what they share: models, extractor, reference, device
 - one cell: `resolve` (sampler, levels, identity), `trajectory` (its `sample` call), `generation`, `score`, `cell`;
   `solution` (the exact flow that solver errors are measured from)
-- times: `rounds`, `study_flops`; before all of it `first_look`, `estimate`
+- times: `rounds`, with `same_images` and `study_flops`; before all of it `first_look`, `estimate`
 - `code_hash`, `closure`, `named_files`: which code a result comes from; `attempts`, `lock`: crashes, two runs on a
   folder
 

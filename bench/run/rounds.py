@@ -11,12 +11,16 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from bench.purity.unchanged import Impure, ProcessState, unchanged
+from bench.quality.images import BadSamples
 from bench.run.resolve import Resolved
+from bench.run.same_images import OtherImages, Scored
 from bench.run.session import Session
 from bench.run.trajectory import Trajectory, WrongCount
 from bench.timing.capture import Graph
@@ -46,17 +50,24 @@ class Setting:
         columns: of that record.
         times: so far.
         failed: whether a call failed in this run; the next run goes on from the rounds that there are.
+        preview: the file of its first images, to which those of timed calls are held; None: there is none.
     """
 
     resolved: Resolved
     columns: Columns
     times: Times
     failed: bool = False
+    preview: Path | None = None
 
     def fail(self, reason: str) -> None:
         """Time it no more in this run, which its record says."""
         self.failed = True
         self.columns |= {"timing_valid": False, "timing_note": f"timing failed: {reason}"}
+
+    def remark(self, *remarks: str) -> None:
+        """Add to the note of its record what that does not say yet."""
+        said = self.columns.get("note") or ""
+        self.columns["note"] = "; ".join(filter(None, [said, *(each for each in remarks if each not in said)])) or None
 
 
 class _Round(NamedTuple):
@@ -138,8 +149,7 @@ class Rounds:
         found = fitting(partial(self._timed, setting))
         if fitting.halvings:
             setting.times = Times(fitting.size)  # all times of a setting are of one batch
-            notes = [setting.columns.get("note"), *fitting.remarks("it was timed with images")]
-            setting.columns["note"] = "; ".join(filter(None, notes))
+            setting.remark(*fitting.remarks("it was timed with images"))
         setting.times.add(found.calls, found.watch, found.ready)
         return fitting.size * len(found.calls)
 
@@ -148,7 +158,7 @@ class Rounds:
         latencies = setting.times.others.setdefault(batch, [])
         try:
             calls = self._timed(setting, batch).calls
-        except (WrongCount, Impure, *INTERRUPTIONS):
+        except (WrongCount, OtherImages, BadSamples, Impure, *INTERRUPTIONS):
             raise
         except BaseException as error:
             latencies.clear()
@@ -162,23 +172,44 @@ class Rounds:
         graphs = self._graphs if setting.resolved.mode.graph else None
         trajectory = Trajectory(self._session, setting.resolved, graphs, clocked=True)
         trajectory.compile(batch)
+        scored = self._scored(setting)
         with unchanged(trajectory.sampler, ProcessState(), self._session.weights):
-            return self._round(setting, trajectory, batch)
+            return self._round(setting, trajectory, batch, scored)
 
-    def _round(self, setting: Setting, trajectory: Trajectory, batch: int) -> "_Round":
+    def _scored(self, setting: Setting) -> Scored | None:
+        """What timed images are held to; None where nothing is left of those that were scored, which its note says."""
+        if setting.preview is None:
+            return None
+        try:
+            return Scored(setting.resolved, setting.columns, setting.preview, self._session.device)
+        except (OSError, ValueError, RuntimeError) as error:
+            setting.remark(f"timed images were not compared with those that were scored ({told(error)})")
+            return None
+
+    def _round(self, setting: Setting, trajectory: Trajectory, batch: int, scored: Scored | None) -> "_Round":
         numbers = torch.arange(batch)
         ready = self._stopwatch.time(lambda: trajectory.prepare(numbers), None)
         if trajectory.captured != setting.columns.get("captured"):  # else replays and eager calls would be mixed
             raise RuntimeError(trajectory.refusal or "captured in a graph, as the images were not")
-        start, calls = trajectory.start(numbers), list[Timed]()
+        start, calls, made = trajectory.start(numbers), list[Timed](), list[Tensor]()
         network = None if trajectory.captured else trajectory.network
         share = self._rule.seconds / self._rule.repeats
+
+        def call() -> Tensor:
+            made.append(trajectory(start))
+            return made[-1]
+
         self._monitor.start()
         while not calls or (sum(call.seconds for call in calls) < share and len(calls) < _MOST):
             before = trajectory.evaluations
-            calls.append(self._stopwatch.time(lambda: trajectory(start), network))
+            calls.append(self._stopwatch.time(call, network))
             require_count(setting, batch, (trajectory.evaluations - before) / batch)
+            samples = made.pop()
+            if scored is not None:
+                scored.add(samples, batch)
         watch = self._monitor.stop()
+        if scored is not None:
+            scored.finish(batch)
         trajectory.release()
         return _Round(ready, calls, watch)
 

@@ -241,7 +241,7 @@ class _Run:
         settings = []
         for name in reversed(first.values()):
             times = Times.of_record(good[name], _batch(good[name], session.batch), rule.batches)
-            settings.append(Setting(self._cells[name], good[name], times))
+            settings.append(Setting(self._cells[name], good[name], times, preview=self._folder.preview(name)))
         if not self._warm and any(setting.times.rounds < rule.repeats for setting in settings):
             session.warm_up()  # nothing was generated: every image was there already
 

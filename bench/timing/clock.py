@@ -26,13 +26,16 @@ class Timed:
         network_seconds: the part of it spent in network evaluations; None where nothing inside can be clocked, as in a
             replayed graph.
         device_seconds: the same call by the device's own clock, CUDA events before and after it; None on a CPU.
-        peak_mem_mib: the most device memory in use during the call; None on a CPU, where no allocator counts it.
+        peak_mem_mib: the most device memory that the call took beyond what was in use before it; None on a CPU, where
+            no allocator counts it.
+        held_mem_mib: what was in use before, by whatever took it; None on a CPU.
     """
 
     seconds: float
     network_seconds: float | None
     device_seconds: float | None
     peak_mem_mib: float | None
+    held_mem_mib: float | None = None
 
 
 class TimedNetwork:
@@ -95,7 +98,8 @@ class Stopwatch:
         if network is not None:
             network.reset()
         if self._on_cuda:
-            torch.cuda.reset_peak_memory_stats(self._device)
+            torch.cuda.reset_peak_memory_stats(self._device)  # to what is allocated now
+        held = self._held_mib()
         self.synchronise()
         began = self._clock()
         first = self._mark()
@@ -105,8 +109,12 @@ class Stopwatch:
         seconds = self._clock() - began
         inside = None if network is None else network.seconds()
         on_device = None if first is None or last is None else first.elapsed_time(last) / 1000.0
-        peak = torch.cuda.max_memory_allocated(self._device) / 2**20 if self._on_cuda else None
-        return Timed(seconds, inside, on_device, peak)
+        peak = None if held is None else torch.cuda.max_memory_allocated(self._device) / 2**20 - held
+        return Timed(seconds, inside, on_device, peak, held)
+
+    def _held_mib(self) -> float | None:
+        """Device memory that tensors are in."""
+        return torch.cuda.memory_allocated(self._device) / 2**20 if self._on_cuda else None
 
     def _mark(self) -> torch.cuda.Event | None:
         """A point of time on the device's own clock."""

@@ -28,7 +28,8 @@ class Times:
         latency_s: of every call, by the host's clock.
         network_s: the part of each inside the network; empty where it cannot be told apart.
         device_s: of every call by CUDA events; empty on a CPU.
-        peak_mem_mib: the most of all calls; None where nothing counts it.
+        peak_mem_mib: the most that a call took beyond what was in use before it; None where nothing counts it.
+        held_mem_mib: what was in use before, at the most.
         watches: what else went on, of each round.
         others: latencies at other batch sizes, by batch; empty where a batch did not fit into the memory.
         calls: in each round.
@@ -41,6 +42,7 @@ class Times:
     network_s: list[float] = field(default_factory=list)
     device_s: list[float] = field(default_factory=list)
     peak_mem_mib: float | None = None
+    held_mem_mib: float | None = None
     watches: list[Watch] = field(default_factory=list)
     others: dict[int, list[float]] = field(default_factory=dict)
     calls: list[int] = field(default_factory=list)
@@ -70,6 +72,7 @@ class Times:
             [*(record.get("network_s") or [])],
             [*(record.get("device_s") or [])],
             record.get("peak_mem_mib"),
+            record.get("held_mem_mib"),
             watches,
             {size: [*times] for size, times in sweep.items() if size != batch},
             [*record["timing_calls"]],
@@ -85,8 +88,8 @@ class Times:
         self.latency_s += [call.seconds for call in calls]
         self.network_s += [call.network_seconds for call in calls if call.network_seconds is not None]
         self.device_s += [call.device_seconds for call in calls if call.device_seconds is not None]
-        peaks = [self.peak_mem_mib, ready.peak_mem_mib, *(call.peak_mem_mib for call in calls)]
-        self.peak_mem_mib = max((peak for peak in peaks if peak is not None), default=None)
+        self.peak_mem_mib = _most(self.peak_mem_mib, ready.peak_mem_mib, *(call.peak_mem_mib for call in calls))
+        self.held_mem_mib = _most(self.held_mem_mib, ready.held_mem_mib)  # in the calls a graph is held, too
         self.watches.append(watch)
         self.calls.append(len(calls))
 
@@ -122,6 +125,7 @@ class Times:
             "gflop_per_evaluation": gflop,
             "arithmetic_fraction": used,
             "peak_mem_mib": self.peak_mem_mib,
+            "held_mem_mib": self.held_mem_mib,
             "energy_j_per_image": None if energy is None else energy / (self.batch * len(self.latency_s)),
             "timing_valid": note is None,
             "timing_note": note,
@@ -156,6 +160,10 @@ class Times:
             "best_batch": best,
             "best_throughput_img_per_s": best / medians[best],
         }
+
+
+def _most(*values: float | None) -> float | None:
+    return max((value for value in values if value is not None), default=None)
 
 
 def _quartiles(values: Sequence[float]) -> tuple[float, float, float]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from checked_models import COSINE, FEW, SCALED, checked, digits, digits_that_say_v, images_of_digits
+from checked_models import COSINE, FEW, LINEAR, SCALED, checked, digits, digits_that_say_v, images_of_digits
 from checkpoints import CPU, folder_of
 from PIL import Image
 from safetensors.torch import save_file
@@ -43,6 +43,15 @@ def test_a_right_card_passes_and_its_network_beats_the_best_linear_guess_at_ever
         ({"value_range": [0.0, 1.0], "clip": [0.0, 1.0]}, ["its images lie in [-1, 1]"]),
         ({"schedule": COSINE}, ["trained on linear betas, 0.0001 to 0.02; the card's schedule is of kind 'cosine'"]),
         ({"schedule": SCALED}, ["trained on linear betas, 0.0001 to 0.02"]),
+        (
+            {"schedule": LINEAR | {"train_steps": 500}},
+            ["trained on train_steps = 1000; the card's schedule is of kind 'linear' with train_steps = 500"],
+        ),
+        ({"schedule": LINEAR | {"train_steps": 4000}}, ["trained on train_steps = 1000; the card's"]),
+        (
+            {"schedule": COSINE | {"train_steps": 500}},
+            ["trained on linear betas, 0.0001 to 0.02 and train_steps = 1000; the card's schedule is of kind 'cosine'"],
+        ),
         (
             {"parametrisation": "v_prediction", "schedule": COSINE},
             ["this network predicts eps, the card says v", "trained on linear betas"],

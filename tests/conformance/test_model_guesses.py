@@ -71,6 +71,19 @@ def test_an_exact_network_passes_on_every_schedule_however_few_its_levels(schedu
     assert bad == [] or (schedule.get("sigma_max") == 0.01 and all("standard deviation" in text for text in bad))
 
 
+def test_a_network_that_may_look_indices_up_in_a_table_is_asked_about_none_above_the_card_s() -> None:
+    plain, asked = digits(), list[float]()
+
+    def network(x: Tensor, at: Level) -> Tensor:
+        asked.append(plain.schedule.nearest(at.t))
+        return plain.network(x, at)
+
+    card = plain.card.model_copy(update={"round_time": True})
+    checked(replace(plain, card=card, network=network))
+    assert max(asked) <= 1.0
+    assert min(asked) < 0.01
+
+
 def test_every_parametrisation_of_an_exact_network_is_recognised() -> None:
     law = FiniteData(images_of_digits().double() / 127.5 - 1.0)
     plain = digits()

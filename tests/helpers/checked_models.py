@@ -16,6 +16,7 @@ from models.loading.zoo import Model, load_model
 
 FEW = replace(FULL, logsnrs=FULL.logsnrs[::2], images=12, steps=4)
 COSINE = {"kind": "cosine", "train_steps": 1000}
+LINEAR = {"kind": "linear", "train_steps": 1000, "beta_start": 1e-4, "beta_end": 0.02}
 SCALED = {"kind": "scaled_linear", "train_steps": 1000, "beta_start": 8.5e-4, "beta_end": 0.012}
 
 

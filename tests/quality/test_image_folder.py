@@ -10,7 +10,7 @@ from PIL import Image
 from torchvision.datasets import ImageFolder
 from torchvision.transforms.functional import pil_to_tensor
 
-from bench.quality.datasets import open_data
+from bench.quality.datasets import open_data, write_archive
 from bench.training.job import open_splits
 from models.common.errors import UsageError
 
@@ -188,3 +188,22 @@ def test_pictures_that_links_make_count_twice_are_said(tmp_path: Path, kind: str
         )
         which = "1 of 4 are links to others of them, which so count more than once (dog/z.png)"
     assert _said(tmp_path) == f"{tmp_path}: {which}"
+
+
+@pytest.mark.parametrize("below", ["", "cat/"])
+def test_copies_of_a_picture_are_counted_and_said(tmp_path: Path, below: str) -> None:
+    for name in ("a", "b", "c"):
+        write_picture(tmp_path / below / f"{name}.png")
+    assert _said(tmp_path) == ""
+    first = (tmp_path / below / "a.png").read_bytes()
+    (tmp_path / below / "d.png").write_bytes(first)
+    with Image.open(tmp_path / below / "b.png") as other:
+        other.save(tmp_path / below / "e.bmp")  # other bytes, the same pixels
+    told = "2 of 5 are copies of others of them, with the same pixels, which so count more than once"
+    data = open_data(str(tmp_path))
+    assert data.words[1:] == [f"{tmp_path}: {told} ({below}d.png, {below}e.bmp)"]
+    assert len(data.images) == 5
+    write_archive(tmp_path / "data.npz", data)
+    archive = open_data(str(tmp_path / "data.npz"))
+    assert archive.words[1:] == [f"{tmp_path / 'data.npz'}: {told}"]
+    assert len(archive.images) == 5

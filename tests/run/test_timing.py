@@ -1,9 +1,12 @@
 """Only the algorithm is timed, network and sampler apart, with the clock passed in."""
 
+import pytest
 import torch
 from torch import Tensor
 
-from bench.timing.clock import Stopwatch, TimedNetwork
+from bench.timing.clock import Stopwatch, Timed, TimedNetwork
+from bench.timing.cost import Times
+from bench.timing.monitor import Watch
 from models.denoiser import Denoiser
 from models.networks.network import counted
 from models.schedule import DiscreteVP, Level
@@ -80,3 +83,64 @@ def test_the_device_is_synchronised_before_the_clock_starts_and_before_it_stops(
 
 def test_peak_memory_is_not_invented_on_a_cpu() -> None:
     assert Stopwatch(_CPU).time(lambda: torch.zeros(1), TimedNetwork(lambda x, at: x, _CPU)).peak_mem_mib is None
+
+
+class _Event:
+    def __init__(self, *, enable_timing: bool) -> None: ...
+
+    def record(self) -> None: ...
+
+    def elapsed_time(self, other: "_Event") -> float:
+        return 1.0
+
+
+class _Allocator:
+    """What torch says of a GPU's memory, in bytes, as its documentation has it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = self.most = 0
+        for name in ("memory_allocated", "max_memory_allocated", "reset_peak_memory_stats", "synchronize"):
+            monkeypatch.setattr(torch.cuda, name, getattr(self, name))
+        monkeypatch.setattr(torch.cuda, "Event", _Event)
+
+    def take(self, mib: int) -> None:
+        self.now += mib * 2**20
+        self.most = max(self.most, self.now)
+
+    def memory_allocated(self, device: torch.device) -> int:
+        return self.now
+
+    def max_memory_allocated(self, device: torch.device) -> int:
+        return self.most
+
+    def reset_peak_memory_stats(self, device: torch.device) -> None:
+        self.most = self.now
+
+    def synchronize(self, device: torch.device) -> None: ...
+
+
+def test_what_an_earlier_sampler_keeps_on_a_gpu_is_in_no_other_s_peak_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = _Allocator(monkeypatch)
+    stopwatch, kept = Stopwatch(torch.device("cuda")), list[Timed]()
+
+    def call() -> None:
+        memory.take(40)
+        memory.take(-40)
+
+    memory.take(100)  # the network
+    for hoarded in (0, 500):
+        memory.take(hoarded)
+        kept.append(stopwatch.time(call, None))
+    assert [each.peak_mem_mib for each in kept] == [40.0, 40.0]
+    assert [each.held_mem_mib for each in kept] == [100.0, 600.0]
+
+    def capture() -> None:
+        memory.take(60)
+
+    ready = stopwatch.time(capture, None)  # a graph has its memory from its capture, and replays take less
+    times = Times(4)
+    times.add([stopwatch.time(lambda: None, None)], Watch(0.0, (), None, None, 1.0), ready)
+    assert (times.peak_mem_mib, times.held_mem_mib) == (60.0, 600.0)
+    times.rounds = 1
+    again = Times.of_record(times.columns(3.0, None, None), 4)
+    assert (again.peak_mem_mib, again.held_mem_mib) == (60.0, 600.0)

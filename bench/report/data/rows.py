@@ -228,6 +228,7 @@ def _cost(cells: Group, nfe: float) -> Row:
         "overhead_fraction": overhead_median / half,
         "first_call_s": _median(cells.numbers("first_call_s")),
         "peak_mem_mib": max(cells.numbers("peak_mem_mib"), default=np.nan),
+        "held_mem_mib": max(cells.numbers("held_mem_mib"), default=np.nan),
     }
     row |= {name: cells.all_hold(name) for name in ("timing_valid", "captured") if name in cells}
     if "timing_note" in cells:
