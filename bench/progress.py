@@ -53,7 +53,7 @@ def notices() -> Iterator[None]:
             before(message, category, *place, **more)
         elif str(message) not in said:
             said.add(str(message))
-            errors.print(terminal_text(str(message)), markup=False)
+            warn(str(message), style=None)
 
     warnings.showwarning = show
     try:
@@ -71,6 +71,16 @@ def output(*, quiet: bool = False, soft_wrap: bool = False) -> Console:
     if not console.is_terminal:
         console.width = _WIDTH
     return console
+
+
+def say(text: str) -> None:
+    """Print text of any origin on stdout as it is, its lines unbroken."""
+    output(soft_wrap=True).print(terminal_text(text), markup=False)
+
+
+def warn(text: str, style: str | None = "red") -> None:
+    """Print text of any origin on stderr as it is, its lines unbroken."""
+    errors.print(terminal_text(text), style=style, markup=False)
 
 
 def bar() -> Progress:

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from bench.record_schema import SCHEMA as SCHEMA
 from bench.record_schema import CellRecord, Manifest, fault
-from models.common.digest import json_sha256
 from models.common.errors import UsageError
+from models.common.files import json_sha256
 from models.common.writing import remove_leftovers, write_text
 
 if TYPE_CHECKING:

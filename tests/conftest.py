@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from commands import Cli, command_line
 from hypothesis import settings
 from report_records import QUICK, write_run
 from torch import Tensor
@@ -72,3 +73,9 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> None:
 def quick(tmp_path: Path) -> Path:
     """A run folder of a small study, one cell failed."""
     return write_run(tmp_path / "quick", QUICK)
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
+    """`cli("run", "quick")` runs the command line in this process, and gives what it printed."""
+    return command_line(monkeypatch, capsys)

@@ -9,13 +9,11 @@ from typing import Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
-from bench.cli.check_model import check_model
 from bench.cli.interrupt import interruptible, tell
 from bench.cli.making import reference, train
 from bench.cli.new_model import new_model
-from bench.cli.plugins import load_plugins
+from bench.cli.options import AsJson, Batch, Device, Plugin, StudyOptions, exact, load_plugins
 from bench.cli.tune import tune
-from bench.cli.values import exact
 from bench.cli.versus import versus
 from bench.escape import terminal_text
 from bench.progress import notices, output, silence
@@ -38,21 +36,13 @@ app = App(
     default_parameter=Parameter(negative=(), converter=exact),
 )
 
-app.command(check_model)
-app.command(new_model)
-app.command(reference)
-app.command(train)
-app.command(tune)
-app.command(versus)
+for _command in (new_model, reference, train, tune, versus):
+    app.command(_command)
 
 
 @app.default
 def quick(
-    *,
-    images: int | None = None,
-    batch: int | Literal["auto"] | None = None,
-    out: Path | None = None,
-    force: bool = False,
+    *, images: int | None = None, batch: Batch | None = None, out: Path | None = None, force: bool = False
 ) -> int:
     """Run the quick study on the embedded checkpoint.
 
@@ -62,7 +52,7 @@ def quick(
         out: Run folder (default: results/quick).
         force: Measure again what is already recorded.
     """
-    return run("quick", images=images, batch=batch, out=out, force=force)
+    return run("quick", options=StudyOptions(images=images, batch=batch), out=out, force=force)
 
 
 @app.command
@@ -70,22 +60,11 @@ def run(
     study: str,
     /,
     *,
-    samplers: str | None = None,
-    grids: str | None = None,
-    steps: list[int] | None = None,
-    evaluations: list[int] | None = None,
-    model: str | None = None,
-    images: int | None = None,
-    batch: int | Literal["auto"] | None = None,
-    seed: int | None = None,
-    device: str | None = None,
-    threads: int | None = None,
-    modes: str | None = None,
-    precision: str | None = None,
+    options: StudyOptions = StudyOptions(),  # noqa: B008  (frozen)
     out: Path | None = None,
     force: bool = False,
     dry_run: bool = False,
-    plugin: list[Path] | None = None,
+    plugin: Plugin = None,
 ) -> int:
     """Run a study: measure every cell that is not recorded yet, then report.
 
@@ -95,42 +74,15 @@ def run(
 
     Args:
         study: Name of a shipped study, or a TOML file.
-        samplers: Instead of the study's, such as "ddim[eta=0.5],heun".
-        grids: Instead of the study's, such as "trailing,karras[rho=5]".
-        steps: Instead of the study's, such as "5,10".
-        evaluations: Budgets instead of steps, such as "10,20": each sampler takes the most steps that stay within.
-        model: Embedded model, model folder, or hf:owner/name.
-        images: Images a cell generates.
-        batch: Images generated and timed at a time, or auto: as many as the device evaluates fastest.
-        seed: One seed block instead of the study's.
-        device: auto, cpu, cuda, cuda:1, ...
-        threads: Of the CPU (default: as many as torch takes).
-        modes: How the network is executed, instead of the study's, such as "fp32,bf16+channels_last+compile".
-        precision: fp32, tf32, bf16 or fp16 in every mode.
         out: Run folder (default: results/NAME).
         force: Measure again what is already recorded.
         dry_run: Only list the cells.
-        plugin: Python file that registers samplers or networks; may be given several times.
     """
     from bench.cli.run import run_and_report
     from bench.study.file import Overrides
 
     load_plugins(plugin)
-    overrides = Overrides(
-        samplers=samplers,
-        grids=grids,
-        steps=steps,
-        evaluations=evaluations,
-        model=model,
-        images=images,
-        batch=batch,
-        seed=seed,
-        device=device,
-        threads=threads,
-        modes=modes,
-        precision=precision,
-    )
-    return run_and_report(study, overrides, out, force=force, dry_run=dry_run)
+    return run_and_report(study, Overrides(**vars(options)), out, force=force, dry_run=dry_run)
 
 
 @app.command(name="list")
@@ -139,16 +91,14 @@ def list_(
     /,
     *,
     steps: int | None = None,
-    as_json: Annotated[bool, Parameter(name="--json")] = False,
-    plugin: list[Path] | None = None,
+    as_json: AsJson = False,
+    plugin: Plugin = None,
 ) -> int:
     """List what there is. A sampler that cannot be used is listed with its reason.
 
     Args:
         what: Kind of thing.
         steps: Steps that the samplers' network evaluations are given for (default: 10).
-        as_json: As JSON on stdout, with all that is known.
-        plugin: Python file that registers samplers.
     """
     from bench.cli.listing import rows, show
 
@@ -162,26 +112,50 @@ def list_(
 
 
 @app.command
-def check(
-    name: str,
-    /,
-    *,
-    plugin: list[Path] | None = None,
-    plot: Path | None = None,
-    as_json: Annotated[bool, Parameter(name="--json")] = False,
-) -> int:
+def check(name: str, /, *, plugin: Plugin = None, plot: Path | None = None, as_json: AsJson = False) -> int:
     """Run the conformance suite on one sampler. Exit status 1 if it does not conform.
 
     Args:
         name: Sampler, with parameters if need be: "ddim[eta=0.5]".
-        plugin: Python file that registers it.
         plot: Figure (.png or .pdf) of its error against steps, beside the slope of its declared order.
-        as_json: As JSON on stdout.
     """
     from bench.cli.authoring import check_sampler
 
     load_plugins(plugin)
     return check_sampler(name, plot, as_json=as_json)
+
+
+@app.command
+def check_model(
+    model: str | None = None,
+    /,
+    *,
+    study: str | None = None,
+    data: str | None = None,
+    resize: int | None = None,
+    images: int = 64,
+    device: Device = "auto",
+    as_json: AsJson = False,
+    plugin: Plugin = None,
+) -> int:
+    """Tell whether a model is what its card says. Exit status 1 if it is not.
+
+    Real images are noised, and what the network makes of them is read in every parametrisation, value range and
+    schedule; its samples are drawn; and its output is tried for what it depends on.
+
+    Args:
+        model: Embedded model, model folder, or hf:owner/name.
+        study: Instead of a model: name or file of a study, whose model is checked with what the study changes of its
+            card.
+        data: Folder of images, or a data set such as cifar10 (default: what the model's reference is of, if it is
+            there; else the network's own samples, which tell less).
+        resize: Side that the images of a folder are scaled and cropped to.
+        images: Images that are noised.
+    """
+    from bench.cli.check_model import check as checked
+
+    load_plugins(plugin)
+    return checked(model, study, data, resize, images, device, as_json)
 
 
 @app.command
@@ -234,21 +208,32 @@ def main() -> None:
             status = app(sys.argv[1:], exit_on_error=False, print_error=False, result_action="return_value")
             sys.stdout.flush()
     except (UsageError, CycloptsError) as error:
-        print(f"error: {terminal_text(str(error))}", file=sys.stderr)
-        status = USAGE
+        status = _failed(str(error))
     except OSError as error:
         if _unread(error):
             sys.exit(_UNREAD)
-        print(f"error: {terminal_text(str(error))}; what is finished is kept", file=sys.stderr)
-        status = USAGE
+        status = _failed(f"{error}; what is finished is kept")
     except (MemoryError, RuntimeError) as error:
-        status = _out_of_memory(error)
+        if not _is_out_of_memory(error):
+            raise
+        said = str(error).strip().partition("\n")[0] or "no more could be had"
+        status = _failed(f"out of memory ({said}); what is finished is kept; take a smaller --batch")
     except KeyboardInterrupt:
         status = tell()
     except SystemExit as error:  # of code that is not ours, since ours returns its status
-        print(f"error: something that was asked ended the program: {told(error)}", file=sys.stderr)
-        status = FAILED
+        status = _failed(f"something that was asked ended the program: {told(error)}", FAILED)
     sys.exit(status or 0)
+
+
+def _failed(reason: str, status: int = USAGE) -> int:
+    print(f"error: {terminal_text(reason)}", file=sys.stderr)
+    return status
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    from bench.timing.memory import is_out_of_memory  # which imports torch
+
+    return is_out_of_memory(error)
 
 
 def _unread(error: OSError) -> bool:
@@ -260,14 +245,3 @@ def _unread(error: OSError) -> bool:
         silence()
         return closed
     return False
-
-
-def _out_of_memory(error: Exception) -> int:
-    """Say that memory did not suffice, even for what can be halved no more; other errors are raised again."""
-    from bench.timing.memory import is_out_of_memory
-
-    if not is_out_of_memory(error):
-        raise error
-    said = str(error).strip().partition("\n")[0] or "no more could be had"
-    print(f"error: out of memory ({said}); what is finished is kept; take a smaller --batch", file=sys.stderr)
-    return USAGE

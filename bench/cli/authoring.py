@@ -8,13 +8,12 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.text import Text
 
-from bench.cli.sampler_list import source
-from bench.conformance.suite import CHECKS, Check, Result, run_check
+from bench.cli.listing import source
+from bench.conformance.suite import CHECKS, run_check
 from bench.escape import terminal_text
-from bench.progress import errors, output
+from bench.progress import errors, output, say
 from bench.purity.unchanged import put_back
 from models.common.errors import PluginError, UsageError
 from models.common.program import called
@@ -25,15 +24,13 @@ from samplers.registry import load_installed
 
 _TEMPLATE = Path(__file__).parent / "templates" / "sampler.py"
 _NAME, _CLASS = "my-sampler", "MySampler"  # as the template has them
-_MADE = "can be made, and says what it is"
 _MARKS = {"passed": "[green]pass[/]", "failed": "[red]FAIL[/]", "skipped": "[dim]n/a [/]"}
 
 
 def new_sampler(name: str, out: Path | None) -> int:
     """Write the template as a plugin file of that name and print what to do next; the exit status.
 
-    Raises:
-        UsageError: the name is unusable or taken, or the file exists or would hide a module.
+    UsageError if the name is unusable or taken, or the file exists or would hide a module.
     """
     check_name(name, "sampler")
     if (owner := _owner(name)) is not None:
@@ -47,11 +44,13 @@ def new_sampler(name: str, out: Path | None) -> int:
             file.flush()
     except FileExistsError:
         raise UsageError(f"{str(path)!r} exists already and is left as it is; give another file with --out") from None
-    plugin = f"--plugin {terminal_text(shlex.quote(str(path)))}"
-    print(terminal_text(str(path)))
-    print("fill in the capitals, put your method in step(), and see whether it is right and how good it is:")
-    print(f"  {called()} check {name} {plugin}")
-    print(f"  {called()} run quick --samplers {name},ddim {plugin} --out results/{name}")
+    plugin = f"--plugin {shlex.quote(str(path))}"
+    say(
+        f"{path}\n"
+        "fill in the capitals, put your method in step(), and see whether it is right and how good it is:\n"
+        f"  {called()} check {name} {plugin}\n"
+        f"  {called()} run quick --samplers {name},ddim {plugin} --out results/{name}"
+    )
     return 0
 
 
@@ -59,44 +58,34 @@ def check_sampler(name: str, plot: Path | None, *, as_json: bool) -> int:
     """Run the conformance suite on a sampler and print what passed and failed; the exit status."""
     if plot is not None and plot.suffix not in (".png", ".pdf"):
         raise UsageError(f"--plot {str(plot)!r}: expected a file that ends in .png or .pdf")
-    console = output(quiet=as_json)
+    console = output(quiet=as_json, soft_wrap=True)
+    about: dict[str, Any] = {"sampler": name, "source": None, "conforms": False}
+    results, drawn = list[dict[str, str]](), dict[str, Any]()
+
+    def tell(check: str, outcome: str, detail: str) -> None:
+        results.append({"name": check, "outcome": outcome, "detail": detail})
+        console.print(Text.from_markup(_MARKS[outcome]).append(terminal_text(f"  {check}: {detail}")))
+
     try:
         with put_back(name):
             sampler = SAMPLERS.make(name)
     except PluginError as error:
-        return _refused(name, str(error), console, as_json=as_json)
-    results: dict[str, Result] = {}
-    for check in CHECKS:
-        result = results[check.name] = _run(check, sampler)
-        said = Text.from_markup(_MARKS[result.outcome]).append(f"  {check.name}: {terminal_text(result.detail)}")
-        console.print(said, soft_wrap=True)
-    failed = sum(result.outcome == "failed" for result in results.values())
-    verdict = f"{failed} of {len(CHECKS)} checks failed" if failed else "conforms"
-    console.print(terminal_text(f"{name}: {verdict}"), markup=False, soft_wrap=True)
-    drawn = {} if plot is None else _plot(name, sampler, plot)
-    if plot is not None:
-        console.print(terminal_text(drawn["no_plot"] or drawn["plot"]), markup=False, soft_wrap=True)
-    if as_json:
-        checks = [{"name": key, "outcome": each.outcome, "detail": each.detail} for key, each in results.items()]
+        tell("can be made, and says what it is", "failed", str(error))
+        verdict = "cannot be checked"
+    else:
+        for check in CHECKS:
+            with errors.status(f"{check.name} ..."):
+                result = run_check(check, sampler)
+            tell(check.name, result.outcome, result.detail)
+        failed = sum(result["outcome"] == "failed" for result in results)
         about = {"sampler": SAMPLERS.spec_of(sampler), "source": source(type(sampler)), "conforms": not failed}
-        print(json.dumps(about | {"checks": checks} | drawn, indent=1))
-    return 1 if failed else 0
-
-
-def _refused(name: str, reason: str, console: Console, *, as_json: bool) -> int:
-    """Say that there is nothing to check, since a sampler cannot be made or says what nobody can record; the status."""
-    said = Text.from_markup(_MARKS["failed"]).append(f"  {_MADE}: {terminal_text(reason)}")
-    console.print(said, soft_wrap=True)
-    console.print(terminal_text(f"{name}: cannot be checked"), markup=False, soft_wrap=True)
+        verdict = f"{failed} of {len(CHECKS)} checks failed" if failed else "conforms"
+        drawn = {} if plot is None else _plot(name, sampler, plot)
+    for said in filter(None, (f"{name}: {verdict}", drawn.get("no_plot"), drawn.get("plot"))):
+        console.print(Text(terminal_text(said)))
     if as_json:
-        checks = [{"name": _MADE, "outcome": "failed", "detail": reason}]
-        print(json.dumps({"sampler": name, "source": None, "conforms": False, "checks": checks}, indent=1))
-    return 1
-
-
-def _run(check: Check, sampler: Sampler) -> Result:
-    with errors.status(f"{check.name} ..."):
-        return run_check(check, sampler)
+        print(json.dumps(about | {"checks": results} | drawn, indent=1))
+    return 0 if about["conforms"] else 1
 
 
 def _plot(name: str, sampler: Sampler, path: Path) -> dict[str, Any]:
@@ -108,11 +97,8 @@ def _plot(name: str, sampler: Sampler, path: Path) -> dict[str, Any]:
             found = draw(name, sampler, path)
     except NothingToDraw as reason:
         return {"plot": None, "no_plot": f"no plot: {reason}", "convergence": None}
-    return {
-        "plot": str(path),
-        "no_plot": None,
-        "convergence": {"steps": list(found.steps), "errors": list(found.errors), "orders": list(found.orders)},
-    }
+    drawn = {"steps": list(found.steps), "errors": list(found.errors), "orders": list(found.orders)}
+    return {"plot": str(path), "no_plot": None, "convergence": drawn}
 
 
 def _owner(name: str) -> str | None:

@@ -1,63 +1,46 @@
-"""The command that tells whether a model is what its card says."""
+"""Tells whether a model is what its card says: real images for it, the check, and its table and verdicts."""
 
 import dataclasses
 import json
 import math
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import cast
 
-from cyclopts import Parameter
+import torch
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+from torch import Tensor
 
-from bench.cli.plugins import load_plugins
+from bench.conformance.model_check import FULL, Check, check_model
+from bench.environment import pick_device
 from bench.escape import terminal_text
-
-if TYPE_CHECKING:
-    import torch
-    from rich.table import Table
-    from torch import Tensor
-
-    from bench.conformance.model_check import Check
-    from models.loading.zoo import Model
+from bench.progress import output, say, warn
+from bench.quality.datasets import DATA_SETS, open_data
+from bench.quality.images import to_uint8
+from bench.quality.reference import data_of
+from bench.report.data.text import significant
+from bench.run.first_look import refuse_newer_check, remember
+from bench.study.file import load_study
+from models.analytic import Law
+from models.common.errors import UsageError
+from models.loading.sources import CARD, measuring_folder
+from models.loading.zoo import Model, load_model
+from models.networks.execution import arithmetic
+from models.networks.modes import Mode
 
 _OUTPUTS = {"epsilon": "eps", "sample": "x_0", "v_prediction": "v", "score": "score", "flow": "flow"}
 _OUTPUTS |= {"-v_prediction": "-v", "-flow": "-flow"}
+_Images = tuple[str | None, Tensor | None, Tensor | None]
+"""Where images come from, (N, C, H, W) uint8, and their classes."""
+_NONE: _Images = (None, None, None)
 
 
-def check_model(
-    model: str | None = None,
-    /,
-    *,
-    study: str | None = None,
-    data: str | None = None,
-    resize: int | None = None,
-    images: int = 64,
-    device: str = "auto",
-    as_json: Annotated[bool, Parameter(name="--json")] = False,
-    plugin: list[Path] | None = None,
+def check(
+    model: str | None, study: str | None, data: str | None, resize: int | None, images: int, device: str, as_json: bool
 ) -> int:
-    """Tell whether a model is what its card says. Exit status 1 if it is not.
-
-    Real images are noised, and what the network makes of them is read in every parametrisation, value range and
-    schedule; its samples are drawn; and its output is tried for what it depends on.
-
-    Args:
-        model: Embedded model, model folder, or hf:owner/name.
-        study: Instead of a model: name or file of a study, whose model is checked with what the study changes of its
-            card.
-        data: Folder of images, or a data set such as cifar10 (default: what the model's reference is of, if it is
-            there; else the network's own samples, which tell less).
-        resize: Side that the images of a folder are scaled and cropped to.
-        images: Images that are noised.
-        device: auto, cpu, cuda, cuda:1, ...
-        as_json: As JSON on stdout.
-        plugin: Python file that registers networks; may be given several times.
-    """
-    from bench.environment import pick_device
-    from models.common.errors import UsageError
-
+    """Check a model, as its card or a study has it, and print what was found; the exit status."""
     if images < 2:
         raise UsageError(f"--images {images}: expected at least 2")
-    load_plugins(plugin)
     where = pick_device(device)
     found = _checked(_loaded(model, study, where), where, data, resize, images)
     if as_json:
@@ -67,12 +50,8 @@ def check_model(
     return 1 if found.bad else 0
 
 
-def _loaded(model: str | None, study: str | None, device: "torch.device") -> "Model":
+def _loaded(model: str | None, study: str | None, device: torch.device) -> Model:
     """A model as its card has it, or that of a study with the study's changes."""
-    from bench.study.file import load_study
-    from models.common.errors import UsageError
-    from models.loading.zoo import load_model
-
     if model is not None and study is None:
         return load_model(model, device)
     if model is not None or study is None:
@@ -82,14 +61,8 @@ def _loaded(model: str | None, study: str | None, device: "torch.device") -> "Mo
     return load_model(chosen.model, device, chosen.changes_of(chosen.model))
 
 
-def _checked(model: "Model", device: "torch.device", data: str | None, resize: int | None, images: int) -> "Check":
+def _checked(model: Model, device: torch.device, data: str | None, resize: int | None, images: int) -> Check:
     """Check a model, which is on the device, and keep what real images say."""
-    from bench.conformance.model_check import FULL, check_model
-    from bench.progress import errors
-    from bench.run.first_look import refuse_newer_check, remember
-    from models.networks.execution import arithmetic
-    from models.networks.modes import Mode
-
     origin, pixels, labels = _images(model, data, resize, images)
     if origin is not None:
         refuse_newer_check(model)
@@ -99,34 +72,23 @@ def _checked(model: "Model", device: "torch.device", data: str | None, resize: i
         try:
             remember(model, found)
         except OSError as error:
-            said = terminal_text(f"runs will not know of this check, it could not be kept: {error}")
-            errors.print(said, markup=False)
+            warn(f"runs will not know of this check, it could not be kept: {error}", style=None)
     return found
 
 
-def _print(found: "Check") -> None:
+def _print(found: Check) -> None:
     """The table of errors, and the verdicts."""
-    from bench.progress import output
-
     console = output(soft_wrap=True)
     if found.curves:
         console.print(_table(found))
     for each in found.verdicts:
         mark = "[yellow]doubt[/]" if each.doubt else "[green]right[/]" if each.good else "[red]WRONG[/]"
-        console.print(f"{mark}  ", end="")
-        console.print(terminal_text(each.text), markup=False)
-    said = f"{found.model}: {found.images} images of {found.data}, {found.evaluations:,} evaluations of an image"
-    print(terminal_text(said))
+        console.print(Text.from_markup(f"{mark}  ").append(terminal_text(each.text)))
+    say(f"{found.model}: {found.images} images of {found.data}, {found.evaluations:,} evaluations of an image")
 
 
-def _images(
-    model: "Model", data: str | None, resize: int | None, count: int
-) -> "tuple[str | None, Tensor | None, Tensor | None]":
-    """Where images come from, (N, C, H, W) uint8, and their classes; all None if there are none."""
-    from bench.progress import errors
-    from bench.quality.datasets import DATA_SETS, open_data
-    from models.common.errors import UsageError
-
+def _images(model: Model, data: str | None, resize: int | None, count: int) -> _Images:
+    """The images that are noised; none where nobody has named any and the model's own are not there, or do not fit."""
     card = model.card
     if data is None and resize is not None:
         raise UsageError(f"--resize {resize} goes with --data")
@@ -134,22 +96,22 @@ def _images(
         return _exact(model, count)
     given, data = data, data or _offered(model)
     if data is None:
-        return None, None, None
+        return _NONE
     try:
         found = open_data(data, resize=resize, download=data not in DATA_SETS or given is not None)
     except UsageError:
         if given is not None:
             raise
-        return None, None, None
+        return _NONE
     if found.images.shape[1:] != card.shape:
         if given is None:
-            return None, None, None
+            return _NONE
         raise UsageError(
             f"the images of {data!r} have shape {tuple(found.images.shape[1:])}, those of model {card.name!r} "
             f"{card.shape}; give images of that shape, or --resize {card.shape[1]}"
         )
     for line in found.words:  # what of a folder was left out, too
-        errors.print(terminal_text(line), markup=False)
+        warn(line, style=None)
     chosen = slice(None, None, max(1, len(found.images) // count))
     pixels = found.images[chosen][:count]
     if len(pixels) < 2:
@@ -158,28 +120,17 @@ def _images(
     return data, pixels, found.labels[chosen][:count] if alike and found.labels is not None else None
 
 
-def _offered(model: "Model") -> str | None:
+def _offered(model: Model) -> str | None:
     """The data set that a model's reference is of, if that is one by name."""
-    from bench.quality.datasets import DATA_SETS
-    from bench.quality.reference import data_of
-    from models.loading.sources import measuring_folder
-
     named = None if model.card.measured_by is None else measuring_folder(model.card.measured_by)
     for folder in (model.folder, named):
-        if folder is not None and (folder / "card.toml").is_file() and (data := data_of(folder)) in DATA_SETS:
+        if folder is not None and (folder / CARD).is_file() and (data := data_of(folder)) in DATA_SETS:
             return data
     return None
 
 
-def _exact(model: "Model", count: int) -> "tuple[str, Tensor, None]":
+def _exact(model: Model, count: int) -> _Images:
     """Exact samples of a law in closed form."""
-    from typing import cast
-
-    import torch
-
-    from bench.quality.images import to_uint8
-    from models.analytic import Law
-
     law, generator = cast(Law, model.network), torch.Generator().manual_seed(0)
     size = math.prod(model.card.shape)
     chance = torch.rand(count, generator=generator, dtype=torch.float64)
@@ -188,14 +139,8 @@ def _exact(model: "Model", count: int) -> "tuple[str, Tensor, None]":
     return "its own law", to_uint8(drawn.float(), model.card.value_range), None
 
 
-def _table(found: "Check") -> "Table":
+def _table(found: Check) -> Table:
     """RMSE of x_0 by level: of the best linear guess, and of the network in every meaning of its output."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-    from rich.text import Text
-
-    from bench.report.data.text import significant
-
     title = f"{found.model}: RMSE of x_0; the card says {_OUTPUTS[found.said]}"
     table = Table(title=Text(terminal_text(title), "table.title"), title_justify="left", box=SIMPLE_HEAD)
     said, best = found.curves[found.said], min(found.curves, key=lambda each: found.curves[each].score)

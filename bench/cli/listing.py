@@ -1,17 +1,34 @@
-"""What there is, kind by kind. Each imports what it needs when it is listed."""
+"""What there is, kind by kind: samplers with what each says of itself, and all else, which is imported when listed."""
 
-from collections.abc import Callable
+import dataclasses
+import json
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
+from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 
-from bench.cli.sampler_list import Row, parameters, sampler_rows, show_samplers
 from bench.escape import terminal_text
 from bench.outputs import RESULTS
-from bench.progress import output
+from bench.progress import output, say
 from models.common.errors import UsageError
+from models.grids import GRIDS
+from models.plugins.foreign import foreign
+from models.plugins.registry import Registry, origin
+from models.schedule import DiscreteVP, Level
+from samplers import SAMPLERS
+from samplers.about import about, declared_evaluations
+from samplers.registry import ENTRY_POINTS, load_installed
 
+Row = dict[str, Any]
+
+_TREE = "tree"
+_WIDE = 100
+"""Columns of a terminal that has room for papers."""
 _SHOWN_STEPS = 10
 
 
@@ -27,7 +44,7 @@ def rows(what: str, steps: int | None = None) -> list[Row]:
 def show(what: str, found: list[Row]) -> None:
     """Print rows as a table on stdout."""
     if what == "samplers":
-        show_samplers(found)
+        _show_samplers(found)
         return
     table = Table(title=what, title_justify="left")
     for column in found[0] if found else ():
@@ -37,24 +54,130 @@ def show(what: str, found: list[Row]) -> None:
     output().print(table if found else f"no {what}")
 
 
-def _summary(cls: type) -> str:
-    return (cls.__doc__ or "").strip().splitlines()[0]
+def sampler_rows(steps: int) -> list[Row]:
+    """A row for every sampler, and for every installed plugin that cannot be imported; UsageError if steps do not fit.
+
+    What a stranger's sampler raises when asked about itself becomes its reason, and the others are listed.
+    """
+    levels = GRIDS.make("trailing")(DiscreteVP.linear(), steps)
+    failed = load_installed()
+    found = [_row(name, levels) for name in SAMPLERS.names()]
+    packages = {point.name: _package(point) for point in entry_points(group=ENTRY_POINTS)}
+    broken = [
+        _blank(name, steps) | {"source": packages[name], "unavailable": reason} for name, reason in failed.items()
+    ]
+    # a library's adapters are named but not made: that would import the library
+    adapters = list[Row]()
+    for prefix, names in SAMPLERS.families().items():
+        library = prefix
+        with suppress(PackageNotFoundError):
+            library = f"{prefix} {version(prefix)}"
+        adapters += [_blank(name, steps) | {"family": "library", "source": library} for name in names]
+    return found + adapters + broken
+
+
+def source(cls: type) -> str:
+    """Where a sampler's class comes from: "tree", a package with its version, or a plugin file."""
+    module = cls.__module__
+    root = module.partition(".")[0]
+    if root == "samplers":
+        return _TREE
+    points = [point for point in entry_points(group=ENTRY_POINTS) if point.module.partition(".")[0] == root]
+    for point in sorted(points, key=lambda point: point.module != module):
+        return _package(point)
+    file = getattr(sys.modules.get(module), "__file__", None)
+    if file is None:
+        return module
+    path, here = Path(file), Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
+def parameters(cls: type) -> str:
+    """The parameters of a registered class with their defaults, as they are written in a specification: "eta=0.0"."""
+    if not dataclasses.is_dataclass(cls):
+        return ""
+    said = []
+    for field in dataclasses.fields(cls):
+        value = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+        text = value if isinstance(value, str) else json.dumps(value, default=str)
+        said.append(f"{field.name} (required)" if value is dataclasses.MISSING else f"{field.name}={text}")
+    return ", ".join(said)
+
+
+def _show_samplers(found: Sequence[Row]) -> None:
+    """Print the samplers as a table on stdout, then those that are not the tree's by source, then what is unusable."""
+    console = output()
+    nfe = next(key for key in found[0] if key.startswith("nfe"))
+    console.print(f"samplers; NFE: network evaluations an image {nfe[4:].replace('_', ' ')}, blank if unknown before\n")
+    console.print(_table(found, nfe, console.width))
+    for row in found:
+        if row["unavailable"] is not None:
+            say(f"\nunavailable: {row['name']} ({row['source']}): {' '.join(row['unavailable'].split())}")
+    elsewhere: dict[str, list[str]] = {}
+    for row in found:
+        if row["source"] != _TREE and row["unavailable"] is None:
+            elsewhere.setdefault(row["source"], []).append(row["name"])
+    for where, names in elsewhere.items():
+        console.print(Text(terminal_text(f"\nfrom {where}: {', '.join(names)}")))
+
+
+def _table(found: Sequence[Row], nfe: str, width: int) -> Table:
+    heads = {"name": "name", "family": "family", "order": "order", "stochastic": "noise", nfe: "NFE"}
+    heads |= {"parameters": "parameters"} | ({"paper": "paper"} if width >= _WIDE else {})
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    for column, head in heads.items():
+        folds, number = column in ("parameters", "paper"), column in ("order", nfe)
+        table.add_column(head, no_wrap=not folds, overflow="fold", justify="right" if number else "left")
+    for row in found:
+        if row["origin"] is not None:
+            table.add_row(*(Text(_cell(row[column])) for column in heads))
+    return table
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "" if value is None else terminal_text(str(value))
+
+
+def _blank(name: str, steps: int) -> Row:
+    about = ("family", "order", "stochastic", f"nfe_at_{steps}_steps", "parameters", "paper", "source")
+    return {"name": name} | dict.fromkeys((*about, "needs", "places_steps", "caveat", "origin", "unavailable"))
+
+
+def _row(name: str, levels: Sequence[Level]) -> Row:
+    steps = len(levels) - 1
+    row = _blank(name, steps)
+    try:
+        cls = SAMPLERS.get(name)
+        row |= {"source": source(cls), "origin": origin(cls)}
+        with foreign("its parameters cannot be listed", cls):
+            row["parameters"] = parameters(cls)
+        sampler = SAMPLERS.make(name)
+        said = about(name, sampler)
+        for key in ("family", "paper", "needs", "places_steps", "caveat", "order", "stochastic"):
+            row[key] = getattr(said, key)
+        row[f"nfe_at_{steps}_steps"] = declared_evaluations(name, sampler, levels)
+    except UsageError as error:
+        row["unavailable"] = str(error)
+    return row
+
+
+def _package(point: EntryPoint) -> str:
+    return f"{point.dist.name} {point.dist.version}" if point.dist is not None else point.value
 
 
 def _grids() -> list[Row]:
-    from models.grids import GRIDS
-    from models.plugins.registry import Registry
-
     registry: Registry[Any] = GRIDS
+    classes = {name: registry.get(name) for name in registry.names()}
     return [
-        {"name": name, "parameters": parameters(registry.get(name)), "description": _summary(registry.get(name))}
-        for name in registry.names()
+        {"name": name, "parameters": parameters(cls), "description": (cls.__doc__ or "").strip().splitlines()[0]}
+        for name, cls in classes.items()
     ]
 
 
 def _models() -> list[Row]:
-    from models.loading.description import load_card
-    from models.loading.sources import model_folder, zoo_names
+    from models.loading.sources import load_card, model_folder, zoo_names
 
     cards = [load_card(model_folder(name)) for name in zoo_names()]
     return [
@@ -65,8 +188,7 @@ def _models() -> list[Row]:
 def _extractors() -> list[Row]:
     from bench.quality.extractor import INCEPTION
     from bench.quality.extractors import LIBRARY, compact_names
-    from models.loading.description import load_measuring_card
-    from models.loading.sources import measuring_folder
+    from models.loading.sources import load_measuring_card, measuring_folder
 
     found: list[Row] = []
     for name in compact_names():
@@ -109,18 +231,11 @@ def _studies() -> list[Row]:
     from bench.study.file import load_study, study_names
     from bench.study.plan import plan
 
-    found = []
+    found: list[Row] = []
     for name in study_names():
         study = load_study(name)
-        found.append(
-            {
-                "name": name,
-                "title": study.title,
-                "model": study.model,
-                "cells": len(plan(study)),
-                "images": study.images,
-            }
-        )
+        cells = len(plan(study))
+        found.append({"name": name, "title": study.title, "model": study.model, "cells": cells, "images": study.images})
     return found
 
 
@@ -130,22 +245,16 @@ def _runs() -> list[Row]:
     found: list[Row] = []
     for manifest in sorted(RESULTS.glob("**/study.json")):
         folder = RunFolder(manifest.parent)
+        row: Row = {"run": str(folder.path)}
         try:
             content = folder.manifest()
             records = [folder.read(cell) for cell in content["cells"]]
         except UsageError as error:
-            found.append({"run": str(folder.path), "study": str(error), "cells": None, "done": None, "failed": None})
+            found.append(row | {"study": str(error), "cells": None, "done": None, "failed": None})
             continue
         status = [record["status"] for record in records if record is not None]
-        found.append(
-            {
-                "run": str(folder.path),
-                "study": content["study"]["title"],
-                "cells": len(records),
-                "done": status.count("ok"),
-                "failed": status.count("failed"),
-            }
-        )
+        row |= {"study": content["study"]["title"], "cells": len(records)}
+        found.append(row | {"done": status.count("ok"), "failed": status.count("failed")})
     return found
 
 

@@ -6,16 +6,13 @@ import shlex
 import shutil
 from pathlib import Path
 from string import Template
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
-from bench.escape import terminal_text
+from bench.progress import say
 from models.common.errors import UsageError
-from models.common.files import STATE_DICTS, sha256_of
+from models.common.files import INDEX, STATE_DICTS, sha256_of, shards_of
 from models.common.program import called
 from models.common.writing import replacing, write_text
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _NAME = "my-model"  # as the plugin's template has it
@@ -26,13 +23,7 @@ Given = Literal["unet", "edm", "flow", "vp-continuous", "sigma"]
 Predicts = Literal["epsilon", "sample", "v_prediction", "score", "flow"]
 
 
-_MEANS: dict[Predicts, str] = {
-    "epsilon": "",
-    "sample": "x_0",
-    "v_prediction": "",
-    "score": "",
-    "flow": "u = eps - x_0",
-}
+_MEANS: dict[Predicts, str] = {"epsilon": "", "sample": "x_0", "v_prediction": "", "score": "", "flow": "u = eps - x_0"}
 
 
 class _Kind(NamedTuple):
@@ -157,7 +148,6 @@ def _refuse(name: str, folder: Path, shape: tuple[int, ...], classes: int | None
 
 def _read(weights: Path, state_key: str | None) -> tuple[list[Path], str]:
     """The files of some weights, and what is in them in words; UsageError if they are none that can be used."""
-    from models.common.files import INDEX, shards_of
     from models.loading.weights import load_state
 
     if not weights.is_file():
@@ -169,15 +159,11 @@ def _read(weights: Path, state_key: str | None) -> tuple[list[Path], str]:
         hint = ": here with --state-key" if "state_key" in str(error) else ""
         raise UsageError(f"{error}{hint}") from None
     shards = shards_of(weights) if weights.name.endswith(INDEX) else []
-    return [weights, *(weights.parent / shard for shard in shards)], _words(state)
-
-
-def _words(state: "dict[str, Tensor]") -> str:
-    """What weights are of: how many tensors and numbers, and the first and the last of them."""
     numbers = sum(tensor.numel() for tensor in state.values())
     ends = dict.fromkeys((*list(state)[:1], *list(state)[-1:]))
     shown = " ... ".join(f"{name} {tuple(state[name].shape)}" for name in ends)
-    return f"{len(state):,} tensors of {numbers:,} numbers: {shown}"
+    said = f"{len(state):,} tensors of {numbers:,} numbers: {shown}"
+    return [weights, *(weights.parent / shard for shard in shards)], said
 
 
 def _put(file: Path, to: Path) -> None:
@@ -199,15 +185,13 @@ def _listed(folder: Path, names: list[str]) -> str:
     return "\n".join(lines) or f'# "{_WEIGHTS}" = "its sha256, which check-model says"'
 
 
-def _tell(name: str, folder: Path, said: str | None) -> None:
+def _tell(name: str, folder: Path, held: str | None) -> None:
     """Print what to do next."""
-    where, plugin = (terminal_text(shlex.quote(str(each))) for each in (folder, folder / _PLUGIN))
-    print(f"{terminal_text(str(folder / _CARD))}\n{terminal_text(str(folder / _PLUGIN))}")
-    print(
-        f"its weights hold {terminal_text(said)}"
-        if said
-        else f"put its weights there as {_WEIGHTS} and list them under [files]"
+    where, plugin = (shlex.quote(str(each)) for each in (folder, folder / _PLUGIN))
+    weights = f"its weights hold {held}" if held else f"put its weights there as {_WEIGHTS} and list them under [files]"
+    say(
+        f"{folder / _CARD}\n{folder / _PLUGIN}\n{weights}\n"
+        "say on the card what the model is, build its network in the plugin, and see whether both are right:\n"
+        f"  {called()} check-model {where} --plugin {plugin}\n"
+        f"  {called()} run solvers --model {where} --plugin {plugin} --out results/{name}"
     )
-    print("say on the card what the model is, build its network in the plugin, and see whether both are right:")
-    print(f"  {called()} check-model {where} --plugin {plugin}")
-    print(f"  {called()} run solvers --model {where} --plugin {plugin} --out results/{name}")

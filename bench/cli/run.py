@@ -12,7 +12,7 @@ from rich.text import Text
 from bench import report
 from bench.escape import markdown_text, terminal_text
 from bench.outputs import RESULTS
-from bench.progress import bar, errors, output
+from bench.progress import bar, errors, output, say, warn
 from bench.record import MANIFEST, Record, RunFolder
 from bench.report.data.text import duration, significant
 from bench.timing.host_load import HostLoad
@@ -44,17 +44,17 @@ def run_and_report(name: str, overrides: "Overrides", out: Path | None, *, force
 
         session = replace(Session.load(study, folder.batch(study.images, study.device)), given=name)
     for line in at_start(host, arrived, session.device):
-        errors.print(line, style="red", soft_wrap=True)
+        warn(line)
     if dry_run:
         return _dry_run(session)
     with bar() as shown:
         progress = _CellProgress(shown)
         outcome = run_study(study, session, folder, force, progress, progress.warn)
     for cell, reason in folder.broken.items():
-        errors.print(terminal_text(f"{cell}.json was no record ({reason}); it was measured again"), markup=False)
-    errors.print(f"{outcome.measured} cells measured, {outcome.kept} kept from before, {outcome.failed} failed")
+        warn(f"{cell}.json was no record ({reason}); it was measured again", style=None)
+    warn(f"{outcome.measured} cells measured, {outcome.kept} kept from before, {outcome.failed} failed", style=None)
     if outcome.untimed:
-        errors.print(f"the timing of {outcome.untimed} settings failed; run the study again to go on")
+        warn(f"the timing of {outcome.untimed} settings failed; run the study again to go on", style=None)
     report_runs([folder.path], None, None)
     return 1 if outcome.failed or outcome.untimed else 0
 
@@ -78,16 +78,15 @@ def _dry_run(session: "Session") -> int:
         found = estimate(session)
     for cell, nfe in found.cells:
         said = "as many evaluations as it takes" if nfe is None else f"{nfe:,} evaluations an image"
-        print(terminal_text(f"{cell}: {said}"))
+        say(f"{cell}: {said}")
     unknown = sum(nfe is None for _, nfe in found.cells)
     apart = f", and {unknown} that cannot say theirs" if unknown else ""
     cells = f"{len(found.cells)} cells of {session.study.images:,} images"
-    print(f"{cells}: {found.evaluations:,} network evaluations{apart}")
+    say(f"{cells}: {found.evaluations:,} network evaluations{apart}")
     for name, (seconds, batch) in found.rates.items():
-        said = f"{significant(1000 * seconds)} ms an evaluation of one image, in batches of {batch}"
-        print(terminal_text(f"{name}: {said}"))
-    about, device = duration(found.seconds), terminal_text(device_name(session.device))
-    print(f"about {about} of network evaluations and feature extraction on {device}")
+        say(f"{name}: {significant(1000 * seconds)} ms an evaluation of one image, in batches of {batch}")
+    about, device = duration(found.seconds), device_name(session.device)
+    say(f"about {about} of network evaluations and feature extraction on {device}")
     return 0
 
 
@@ -98,14 +97,11 @@ def report_runs(runs: Sequence[Path], formats: Sequence[str] | None, out: Path |
     summary = report.summarise(runs)
     with errors.status("writing tables and figures ..."):
         written = report.write_report(runs, report.FORMATS if formats is None else formats, out, summary)
-    console = output()
-    console.print(report.terminal_table(summary))
+    output().print(report.terminal_table(summary))
     for line in summary.broken():
-        errors.print(terminal_text(line), style="red", markup=False, soft_wrap=True)
-    for answer in summary.answers:
-        console.print(terminal_text(answer.sentence), soft_wrap=True, markup=False)
-    for path in written:
-        console.print(terminal_text(str(path)), soft_wrap=True, markup=False)
+        warn(line)
+    for told in (*(answer.sentence for answer in summary.answers), *written):
+        say(str(told))
     return 0
 
 
@@ -113,7 +109,7 @@ def compare_runs(run_a: Path, run_b: Path) -> int:
     """Print two runs side by side; the exit status."""
     frame = report.compare(run_a, run_b)
     for line in frame.attrs["broken"]:
-        errors.print(terminal_text(line), style="red", markup=False, soft_wrap=True)
+        warn(line)
     if not len(frame):
         print("neither run has a result")
         return 0
@@ -161,23 +157,20 @@ class _CellProgress:
         self._done += 1
         self._bar.update(self._task, description=f"cell {self._done} of {self._cells}", refresh=True)
         if record["status"] == "failed":
-            self._bar.console.print(terminal_text(f"{cell}: failed, {record['error']}"), style="red", markup=False)
+            warn(f"{cell}: failed, {record['error']}")
             return
-        quality = next((name for name in _TOLD if isinstance(record.get(name), float)), None)
-        if quality is None:
-            quality = next((name for name in record if name.startswith("fd_")), None)
-        shown = "" if quality is None else f"{quality} {significant(record[quality])}, "
-        self._bar.console.print(terminal_text(f"{cell}: {shown}{record['nfe']:g} evaluations"), markup=False)
+        measured = [name for name in _TOLD if isinstance(record.get(name), float)]
+        measured += [name for name in record if name.startswith("fd_")]
+        shown = f"{measured[0]} {significant(record[measured[0]])}, " if measured else ""
+        warn(f"{cell}: {shown}{record['nfe']:g} evaluations", style=None)
 
     def warn(self, text: str) -> None:
-        self._bar.console.print(terminal_text(text), style="red", markup=False)
+        warn(text)
 
     def timed(self, cell: "Cell", record: Record) -> None:
-        doubt = "" if record["timing_valid"] else f" ({record['timing_note']})"
         if record.get("latency_s_median") is None:
-            said = terminal_text(f"{cell.words}: {record['timing_note']}")
-            self._bar.console.print(said, style="red", markup=False)
+            warn(f"{cell.words}: {record['timing_note']}")
             return
+        note = "" if record["timing_valid"] else f" ({record['timing_note']})"
         per_image = 1000.0 * record["latency_s_median"] / record["timed_batch"]
-        said = terminal_text(f"{cell.words}: {per_image:.3f} ms an image{doubt}")
-        self._bar.console.print(said, markup=False)
+        warn(f"{cell.words}: {per_image:.3f} ms an image{note}", style=None)

@@ -12,7 +12,7 @@ from bench.progress import bar
 from bench.training.losses import Report
 from models.common.errors import UsageError
 from models.common.program import called
-from models.loading.description import load_card
+from models.loading.sources import load_card
 from models.plugins.registry import unknown
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from bench.cli.plugins import load_plugins
+from bench.cli.options import load_plugins
 from bench.escape import terminal_text
 from models.common.errors import UsageError
 
@@ -124,7 +124,7 @@ def _threads(given: list[int] | None, device: "torch.device") -> list[int | None
 
 
 def _modes(model: str, text: str | None) -> list["Mode"]:
-    from models.loading.description import describe_model
+    from models.loading.sources import describe_model
     from models.networks.modes import Mode, parse_mode
 
     if text is None:

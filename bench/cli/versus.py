@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from bench.cli.plugins import load_plugins
+from bench.cli.options import load_plugins
 
 
 def versus(

@@ -9,8 +9,7 @@ from torch import Tensor
 
 from bench.noise.stream import ImageNoise
 from bench.purity.aspect import Change
-from bench.purity.evaluation import steady
-from bench.purity.unchanged import Impure, KeptFunctions, ProcessState, other_random_states, unchanged
+from bench.purity.unchanged import Impure, KeptFunctions, ProcessState, other_random_states, steady, unchanged
 from bench.purity.weights import KeptWeights
 from models.common.errors import PluginError
 from models.denoiser import Denoiser

@@ -30,8 +30,7 @@ from bench.noise.stream import ImageNoise
 from bench.record import SCHEMA, Record, fault_once_written
 from models.denoiser import Denoiser
 from models.grids import GRIDS
-from models.plugins.parameters import parameters_of
-from models.plugins.plain import NotPlain
+from models.plugins.plain import NotPlain, parameters_of
 from models.schedule import DiscreteVP
 from samplers import SAMPLERS, Sampler
 from samplers.about import about

@@ -27,13 +27,10 @@ class Aspect(NamedTuple):
 
     Attributes:
         name: in words that follow "changed".
-        kind: what sort of thing it is.
         read: its value, to be compared by ==.
-        write: makes it such a value again.
         told: what is said of the value before and the one after.
         accuses: whether who changed it has done wrong; what the first import of a library changes is only put back.
-        by_import: whether libraries change it where they are first imported, which is nobody's doing: it accuses only
-            where nothing was imported.
+        by_import: whether libraries change it where they are first imported: it accuses only where nothing was.
     """
 
     name: str

@@ -62,6 +62,7 @@ RANDOM = (
 
 _INDUCTOR = ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR")
 """Set by torch.compile itself, where a network is compiled for a batch that it has not met."""
+_SMALLEST = sys.float_info.min
 _SIGNALS = [
     number
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGALRM", "SIGUSR1", "SIGUSR2", "SIGCHLD", "SIGPIPE")
@@ -108,11 +109,6 @@ def _set_handlers(state: dict[str, Any]) -> None:
 def _set_filters(state: tuple[Any, ...]) -> None:
     warnings.resetwarnings()  # which also makes Python forget what it has decided by the other filters
     warnings.filters.extend(state)  # type: ignore[attr-defined]
-
-
-def _flushes_denormals() -> bool:
-    smallest = sys.float_info.min
-    return smallest * 0.5 == 0.0
 
 
 def _collection() -> tuple[bool, tuple[int, int, int]]:
@@ -179,18 +175,14 @@ def _new_threads(before: _Threads, after: _Threads) -> str:
     return f" ({', '.join(sorted(thread.name for thread in after.running - before.running))})"
 
 
-def _set_numpy_errors(state: dict[str, Any]) -> None:
-    np.seterr(**state)
-
-
 PROCESS = (
     Aspect("the working directory", "process", _folder, _set_folder),
     Aspect("environment variables", "process", _environment, _set_environment, names, by_import=True),
     Aspect("signal handlers", "process", _handlers, _set_handlers, names),
     # scipy, for one, sets some where it is first imported, which may be inside a call
     Aspect("the filters of warnings", "process", lambda: tuple(warnings.filters), _set_filters, untold, accuses=False),
-    Aspect("what numpy does on errors", "process", lambda: dict(np.geterr()), _set_numpy_errors),
-    Aspect("whether denormal numbers become zero", "process", _flushes_denormals, torch.set_flush_denormal),
+    Aspect("what numpy does on errors", "process", np.geterr, lambda state: np.seterr(**state)),
+    Aspect("whether denormal numbers become zero", "process", lambda: _SMALLEST * 0.5 == 0.0, torch.set_flush_denormal),
     Aspect("garbage collection", "process", _collection, _set_collection),
     Aspect("the interval of switching threads", "process", sys.getswitchinterval, sys.setswitchinterval),
     Aspect("the processors of this process", "process", _processors, _set_processors),

@@ -4,22 +4,38 @@ Once this is imported, that holds for the import of installed plugins too (`samp
 """
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from itertools import count
 from typing import Protocol
+
+import torch
+from torch import Tensor
 
 from bench.purity.aspect import Aspect, Change
 from bench.purity.functions import KeptFunctions
 from bench.purity.process import PROCESS, RANDOM, reseed
 from bench.purity.torch_settings import AUTOGRAD, TORCH
 from models.plugins.foreign import add_note
+from models.schedule import Level
 from samplers import registry
 
 __all__ = ["TORCH", "Impure", "Kept", "KeptFunctions", "ProcessState", "other_random_states", "put_back", "unchanged"]
 
 ASPECTS: Sequence[Aspect] = (*TORCH, *AUTOGRAD, *RANDOM, *PROCESS)
+_DECIDE = {"the number of threads", "the precision of float32"}
+_DECIDE |= {f"torch.backends.{each}" for each in ("mkldnn.enabled", "cudnn.enabled", "cudnn.benchmark")}
+_DECIDING = (
+    Aspect(
+        "autocast",
+        "autograd",
+        lambda: [each for each in ("cpu", "cuda") if torch.is_autocast_enabled(each)],
+        lambda _: None,
+    ),
+    *(aspect for aspect in TORCH if aspect.name in _DECIDE),
+)
+"""What decides on the precision and the speed of a network; read only."""
 _seeds = count(0x5EED_0001, 7919)  # a sampler that seeds takes small ones
 
 
@@ -37,9 +53,7 @@ class Kept(Protocol):
 class ProcessState:
     """Aspects of the process and of torch, as they are when this is made; which takes less than a millisecond.
 
-    Args:
-        aspects: which ones.
-        importing: whether what it is made for is an import, of which all is told.
+    All is told of what changes during an import (`importing`).
     """
 
     def __init__(self, aspects: Sequence[Aspect] = ASPECTS, *, importing: bool = False) -> None:
@@ -65,14 +79,9 @@ class ProcessState:
 
 @contextmanager
 def unchanged(sampler: str, *kept: Kept) -> Iterator[None]:
-    """Put back what a sampler changes inside.
+    """Put back what a sampler changes inside of what was looked at before, and raise Impure if it did.
 
-    Args:
-        sampler: what it is called.
-        kept: what it must not change, looked at before.
-
-    Raises:
-        Impure: it changed something. An exception of its own goes through instead, with a note of what it changed.
+    An exception of its own goes through instead, with a note of what it changed.
     """
     try:
         yield
@@ -86,11 +95,7 @@ def unchanged(sampler: str, *kept: Kept) -> Iterator[None]:
 
 @contextmanager
 def put_back(who: str) -> Iterator[None]:
-    """Put back what is changed inside by something that has no cell to fail, and tell it on stderr.
-
-    Args:
-        who: in words that "changed" follows.
-    """
+    """Put back what is changed inside by something that has no cell to fail, and tell on stderr who changed it."""
     kept: Sequence[Kept] = (ProcessState(importing=True), KeptFunctions())
     try:
         yield
@@ -129,3 +134,23 @@ def other_random_states() -> Iterator[None]:
     finally:
         for aspect, state in before:
             aspect.write(state)
+
+
+def steady(network: Callable[..., Tensor], sampler: str) -> Callable[..., Tensor]:
+    """The network, which raises Impure where a sampler has changed what decides on its precision or its speed since.
+
+    `unchanged` sees only what is left so after the call; what is changed for its time would be in a row of the mode
+    that the network was meant to run in.
+    """
+    before = [(aspect, aspect.read()) for aspect in _DECIDING]
+
+    def evaluate(x: Tensor, at: Level, *labels: Tensor) -> Tensor:
+        for aspect, value in before:
+            if (now := aspect.read()) != value:
+                raise Impure(
+                    f"{sampler} evaluates the network with {aspect.name} changed{aspect.told(value, now)}: how it is "
+                    "executed is said by the mode, and for all samplers alike"
+                )
+        return network(x, at, *labels)
+
+    return evaluate

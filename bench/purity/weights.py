@@ -23,6 +23,7 @@ _TABLES = (
 )
 _OF_MODULES = {*_TABLES, "training", "forward"}
 _PLAIN = (bool, int, float, complex, str, bytes, torch.dtype, torch.device, torch.Size)
+_MISSING = object()
 _STEPS = {f".{name}." for name in ("_parameters", "_buffers", "_modules")}
 
 
@@ -53,14 +54,10 @@ class _Tensor(NamedTuple):
 
 
 class KeptWeights:
-    """Networks as they are when this is made.
+    """Networks, or parts of them, by what they are called in words, as they are when this is made.
 
     Modules with their parameters, buffers, hooks and modes, the attributes of these and of our own objects, and all
-    tensors and arrays that objects hold.
-
-    Args:
-        networks: anything that can be evaluated, or that is part of that, by what it is called in words.
-        but: what is not looked at: see `settled`.
+    tensors and arrays that objects hold. What is not looked at (`but`) says `settled`.
     """
 
     def __init__(self, networks: Mapping[str, object], but: Container[object] = ()) -> None:
@@ -177,7 +174,7 @@ def _put_module_back(kept: _Module) -> Iterator[str]:
         yield "forward"
     for table, entries in kept.tables.items():
         now = own[table]
-        if (now or entries) and _identities(now) != _identities(entries):
+        if now.keys() != entries.keys() or any(now[key] is not entry for key, entry in entries.items()):
             now.clear()
             now.update(entries)
             yield table.strip("_").replace("_", " ")
@@ -199,15 +196,12 @@ def _attributes(found: object) -> dict[str, object]:
 def _differing(kept: _Object) -> list[str]:
     """The attributes that were set, replaced or deleted; equal plain values are the same."""
     now, before = _attributes(kept.found), kept.attributes
-    return [
-        name
-        for name in {**before, **now}
-        if name not in now or name not in before or not _is_value(before[name], now[name])
-    ]
 
+    def same(name: str) -> bool:
+        a, b = before.get(name, _MISSING), now.get(name, _MISSING)
+        return a is b or (type(a) is type(b) and isinstance(a, _PLAIN) and a == b)
 
-def _is_value(before: object, now: object) -> bool:
-    return before is now or (type(before) is type(now) and isinstance(before, _PLAIN) and before == now)
+    return [name for name in {**before, **now} if not same(name)]
 
 
 def _put_attributes_back(kept: _Object, names: list[str]) -> str:
@@ -218,10 +212,6 @@ def _put_attributes_back(kept: _Object, names: list[str]) -> str:
         else:
             del vars(kept.found)[name]
     return f"attributes ({', '.join(names)})"
-
-
-def _identities(entries: Mapping[str, object]) -> dict[str, int]:
-    return {key: id(entry) for key, entry in entries.items()}
 
 
 def _put_tensor_back(tensor: Tensor, copy: Tensor) -> bool:
@@ -242,12 +232,10 @@ def _is_alike(tensor: Tensor, copy: Tensor) -> bool:
 
 
 def _is_same(tensor: Tensor, copy: Tensor) -> bool:
-    return _is_alike(tensor, copy) and _equal(tensor, copy)
-
-
-def _equal(a: Tensor, b: Tensor) -> bool:
-    """NaN is equal to itself."""
-    return torch.equal(a, b) or bool(((a == b) | ((a != a) & (b != b))).all())
+    """Of the same kind, with the same numbers, NaN equal to itself."""
+    if not _is_alike(tensor, copy):
+        return False
+    return torch.equal(tensor, copy) or bool(((tensor == copy) | ((tensor != tensor) & (copy != copy))).all())
 
 
 def _put_array_back(array: np.ndarray[Any, Any], copy: np.ndarray[Any, Any]) -> bool:

@@ -24,12 +24,18 @@ from bench.quality.exact_arithmetic import exact_arithmetic
 from bench.quality.extractor import INCEPTION, WITHOUT
 from bench.quality.extractor import Extractor as Extractor
 from bench.quality.extractor_weights import checked_weights, checkpoints, plain_tensors_only
-from models.cards.card import Card
-from models.cards.folder_card import ExtractorFolder
+from models.cards.card import Card, ExtractorFolder
 from models.common.errors import UsageError
 from models.common.files import sha256_of
-from models.loading.description import load_card, load_measuring_card, verify_files
-from models.loading.sources import extractor_names, measuring_folder, model_folder, zoo_names
+from models.loading.sources import (
+    extractor_names,
+    load_card,
+    load_measuring_card,
+    measuring_folder,
+    model_folder,
+    verify_files,
+    zoo_names,
+)
 from models.loading.weights import shortened
 from models.loading.zoo import Model
 from models.plugins.registry import unknown

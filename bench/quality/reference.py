@@ -29,8 +29,7 @@ from models.common.errors import UsageError
 from models.common.files import expanded, sha256_of
 from models.common.program import called
 from models.common.sealed import load_sealed
-from models.loading.description import load_measuring_card, verify_files
-from models.loading.sources import CARD, extractor_names, measuring_folder, zoo_names
+from models.loading.sources import CARD, extractor_names, load_measuring_card, measuring_folder, verify_files, zoo_names
 from models.plugins.registry import unknown
 
 REFERENCE = "reference.safetensors"

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.purity.itself import KeptSampler
+from bench.purity.functions import KeptSampler
 from bench.purity.unchanged import KeptFunctions, ProcessState, unchanged
 from bench.quality.images import preview_kind, preview_size, to_uint8
 from bench.run.generation import Generation

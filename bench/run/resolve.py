@@ -16,7 +16,7 @@ from models.denoiser import Clip
 from models.grids import GRIDS
 from models.loading.zoo import Model
 from models.networks.modes import Mode
-from models.plugins.parameters import parameters_of
+from models.plugins.plain import parameters_of
 from models.schedule import Level
 from samplers import Sampler
 from samplers.about import about

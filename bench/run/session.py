@@ -21,9 +21,8 @@ from bench.quality.reference import Reference, load_reference
 from bench.study.placement import no_label, no_law
 from bench.study.plan import Cell, plan
 from bench.study.study import Study
-from bench.timing.batch_size import fastest_batch
 from bench.timing.clock import Stopwatch
-from bench.timing.memory import Halving
+from bench.timing.memory import Halving, fastest_batch
 from models.common.errors import UsageError
 from models.denoiser import Clip, Denoiser
 from models.loading.zoo import Model, load_model

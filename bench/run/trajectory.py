@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from bench.noise.stream import ImageNoise
-from bench.purity.evaluation import steady
+from bench.purity.unchanged import steady
 from bench.run.resolve import Resolved
 from bench.run.session import Session
 from bench.timing.capture import Captured, Graph, NotCapturable, no_synchronisation

@@ -10,7 +10,7 @@ from bench.study.study import Block, Clipping, Study
 from models.cards.schedule_cards import ScheduleCard
 from models.common.errors import UsageError
 from models.grids import GRIDS, Grid, TooManySteps
-from models.loading.description import describe_model
+from models.loading.sources import describe_model
 from models.networks.modes import Mode
 from models.schedule import Level, Schedule
 from samplers import SAMPLERS, Sampler, registry

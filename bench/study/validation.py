@@ -16,7 +16,7 @@ from models.cards.schedule_cards import ScheduleCard
 from models.common.errors import UsageError
 from models.common.explain import Fault, Place
 from models.grids import GRIDS, TooManySteps
-from models.loading.description import describe_model
+from models.loading.sources import describe_model
 from models.networks.modes import parse_mode
 from models.plugins.registry import unknown
 from samplers import SAMPLERS, Sampler

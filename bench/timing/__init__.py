@@ -3,5 +3,5 @@
 - time: `clock` (the only one, and the only synchronisation), `capture` (graphs), `bootstrap`, `cost` (columns of a
   record)
 - disturbances: `monitor`, with `host_load` and `gpu_state`
-- limits: `memory` (halving a batch), `batch_size`, `tuning`, `flops`
+- limits: `memory` (the batch that fits, and the fastest one), `tuning`, `flops`
 """

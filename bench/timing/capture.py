@@ -1,9 +1,8 @@
 """Whole-trajectory graphs: a complete `sample` call is captured once and replayed as a single launch.
 
-That works for any sampler that takes fixed steps, since a sampler is a pure function of tensors and Python floats:
-which kernels run depends on the levels alone, and noise is computed from image numbers that stand in memory. Nothing
-about a sampler has to change. One that reads a number back from the device (an adaptive step size, a solver on the CPU)
-or that copies from the host cannot be captured.
+That works for any sampler that takes fixed steps: which kernels run depends on the levels alone, and noise is computed
+from image numbers that stand in memory. One that reads a number back from the device (an adaptive step size, a solver
+on the CPU) or that copies from the host cannot be captured.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -31,11 +30,7 @@ class Graph(Protocol):
 
 
 class CudaGraph:
-    """A CUDA graph, with memory of its own.
-
-    One pool for all would save nothing, since one graph lives at a time, and would fail: cuBLAS keeps a workspace of
-    the first capture, so that the pool outlives its last graph, and torch does not let a further one into such a pool.
-    """
+    """A CUDA graph, with memory of its own: torch lets none into a pool in which cuBLAS keeps another's workspace."""
 
     def __init__(self) -> None:
         self._graph = torch.cuda.CUDAGraph()
@@ -59,15 +54,9 @@ def _no_graph() -> Graph:
 
 
 class Captured:
-    """A function of tensors, captured for inputs of the shapes of the first ones.
+    """A pure function of tensors, captured in an empty graph for inputs of the shapes of `inputs`, which are copied.
 
-    Args:
-        call: pure, of tensors on the graph's device.
-        inputs: examples; they are copied.
-        graph: empty.
-
-    Raises:
-        NotCapturable: what the call does cannot be captured.
+    NotCapturable if what the call does cannot be captured.
     """
 
     def __init__(self, call: Callable[..., Tensor], inputs: Sequence[Tensor], graph: Graph) -> None:

@@ -70,12 +70,7 @@ class TimedNetwork:
 
 
 class Stopwatch:
-    """Times calls on one device.
-
-    Args:
-        device: synchronised before and after every timed call, if it is asynchronous.
-        clock: seconds; a test passes its own.
-    """
+    """Times calls on one device, which is synchronised before and after each; a test passes its own clock."""
 
     def __init__(self, device: torch.device, clock: Clock = time.perf_counter) -> None:
         self._device, self._clock = device, clock

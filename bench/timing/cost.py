@@ -30,9 +30,8 @@ class Times:
         device_s: of every call by CUDA events; empty on a CPU.
         peak_mem_mib: the most that a call took beyond what was in use before it; None where nothing counts it.
         held_mem_mib: what was in use before, at the most.
-        watches: what else went on, of each round.
+        watches, calls: what else went on in each round, and how many calls it had.
         others: latencies at other batch sizes, by batch; empty where a batch did not fit into the memory.
-        calls: in each round.
     """
 
     batch: int
@@ -55,10 +54,8 @@ class Times:
         rounds), or its watches cannot be read.
         """
         rounds = record.get("timing_rounds")
-        if not rounds or record["timed_batch"] != batch:
-            return cls(batch)
         sweep = dict(zip(record.get("sweep_batches") or [], record.get("sweep_latency_s") or [], strict=True))
-        if not {*others} <= {*sweep, batch}:
+        if not rounds or record["timed_batch"] != batch or not {*others} <= {*sweep, batch}:
             return cls(batch)
         try:
             watches = _WATCHES.validate_python(record["timing_watches"])
@@ -102,7 +99,7 @@ class Times:
             peak_tflops: the most that the device can do in this precision; None: not known.
         """
         low, high = median_interval(round_medians(self.latency_s, self.calls))
-        q1, median, q3 = _quartiles(self.latency_s)
+        q1, median, q3 = np.quantile(self.latency_s, (0.25, 0.5, 0.75)).tolist()
         evaluations = self.batch * nfe / median
         used = None if gflop is None or peak_tflops is None else evaluations * gflop / (1000.0 * peak_tflops)
         energy = summed(self.watches).energy_j
@@ -164,8 +161,3 @@ class Times:
 
 def _most(*values: float | None) -> float | None:
     return max((value for value in values if value is not None), default=None)
-
-
-def _quartiles(values: Sequence[float]) -> tuple[float, float, float]:
-    q1, median, q3 = np.quantile(values, (0.25, 0.5, 0.75)).tolist()
-    return q1, median, q3

@@ -26,12 +26,8 @@ _PEAKS = {
 def gflop_per_evaluation(network: Callable[[Tensor], object], shape: Sequence[int], device: torch.device) -> float:
     """GFLOP of one evaluation of one image: convolutions and matrix products, those of attention too.
 
-    A multiplication and an addition are two.
-
-    Args:
-        network: called with a state (1, C, H, W); eager, since what runs inside a compiled module cannot be counted.
-        shape: (C, H, W) of the state.
-        device: of the network.
+    A multiplication and an addition are two. The network is called with a state of (1, *shape), shape (C, H, W); it has
+    to be eager, since what runs inside a compiled module cannot be counted.
     """
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter:
@@ -40,10 +36,8 @@ def gflop_per_evaluation(network: Callable[[Tensor], object], shape: Sequence[in
 
 
 def vendor_peak_tflops(device_name: str, precision: Precision) -> float | None:
-    """Dense peak of a device in TFLOP/s by its vendor's data sheet; None where that is not known, as for all CPUs.
+    """Dense peak of a device, by its name in torch.cuda, in TFLOP/s; None where that is not known, as for all CPUs.
 
-    Args:
-        device_name: as `torch.cuda.get_device_name` gives it.
-        precision: of the products; fp32 means without tensor cores.
+    It is its vendor's data sheet's for products in this precision; fp32 means without tensor cores.
     """
     return _PEAKS[device_name][precision] if device_name in _PEAKS else None

@@ -6,11 +6,9 @@ Where there is no driver, or an old one, or a part of a GPU (MIG), whatever is n
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
-
-_Value = TypeVar("_Value")
 
 _REASONS = {
     0x04: "software power cap",
@@ -37,14 +35,17 @@ class GpuState:
         self._nvml = nvml
         self._silent = (nvml.NVMLError, nvml.NVMLLibraryMismatchError)  # the second: a driver older than the module
         self._pid = os.getpid() if pid is None else pid
-        self._handle = None if uuid is None else self._find(uuid)
+        self._handle = None
+        bare = (uuid or "").removeprefix("GPU-").removeprefix("MIG-")
+        for name in (f"GPU-{bare}", f"MIG-{bare}") if bare else ():  # a device, or a part of one
+            if self._handle is None:
+                with suppress(*self._silent):
+                    nvml.nvmlInit()
+                    self._handle = nvml.nvmlDeviceGetHandleByUUID(name)
 
     def throttled(self) -> tuple[str, ...]:
-        """Why the clocks are lower than asked for at this moment, in words; empty: they are not, or it is not known.
-
-        Read right after a call, while they are still as they were at its end.
-        """
-        bits: int = self._ask(lambda handle: self._nvml.nvmlDeviceGetCurrentClocksEventReasons(handle)) or 0
+        """Why the clocks are lower than asked for right now, in words; empty: they are not, or it is not known."""
+        bits: int = self._ask(self._nvml.nvmlDeviceGetCurrentClocksEventReasons) or 0
         found = tuple(words for bit, words in _REASONS.items() if bits & bit)
         if bits & _HARDWARE and not bits & (0x40 | 0x80):
             return (*found, "hardware slowdown")
@@ -53,40 +54,25 @@ class GpuState:
     def other_processes(self) -> int | None:
         """Processes with a compute context on the device besides this one, which must have one; None: not known.
 
-        In a container the driver may give the host's numbers of processes, among which this one's cannot be found: one
-        of them is this process. It may also hide all, this one too: then nothing is known. A process that it shows as
-        number 0 is hidden, and another.
+        In a container the driver may give the host's numbers, of which an unknown one is this process, or number 0 for
+        a hidden one, which is another; or it hides all, this one too: then nothing is known.
         """
-        found: list[Any] | None = self._ask(lambda handle: self._nvml.nvmlDeviceGetComputeRunningProcesses(handle))
+        found: list[Any] | None = self._ask(self._nvml.nvmlDeviceGetComputeRunningProcesses)
         if not found:
             return None
-        others = len([process for process in found if process.pid != self._pid])
+        others = sum(1 for process in found if process.pid != self._pid)
         return others - 1 if others == len(found) else others
 
     def energy_j(self) -> float | None:
-        """Joules that the whole device took since its driver was loaded.
-
-        The driver renews the number every 20 to 100 ms, so that a difference over a short call is coarse, and the sum
-        over many calls is not.
-        """
-        millijoules: int | None = self._ask(lambda handle: self._nvml.nvmlDeviceGetTotalEnergyConsumption(handle))
+        """Joules that the whole device took since its driver was loaded, renewed every 20 to 100 ms."""
+        millijoules: int | None = self._ask(self._nvml.nvmlDeviceGetTotalEnergyConsumption)
         return None if millijoules is None else millijoules / 1000.0
 
-    def _find(self, uuid: str) -> Any:
-        """The driver's handle of a device or of a part of one (MIG), None without a driver."""
-        bare = uuid.removeprefix("GPU-").removeprefix("MIG-")
-        for kind in ("GPU", "MIG"):
-            with suppress(*self._silent):
-                self._nvml.nvmlInit()
-                return self._nvml.nvmlDeviceGetHandleByUUID(f"{kind}-{bare}")
-        return None
-
-    def _ask(self, question: Callable[[Any], _Value]) -> _Value | None:
+    def _ask(self, question: Callable[[Any], Any]) -> Any:
         """The driver's answer, None if it has none."""
-        if self._handle is None:
-            return None
-        with suppress(*self._silent):
-            return question(self._handle)
+        if self._handle is not None:
+            with suppress(*self._silent):
+                return question(self._handle)
         return None
 
 

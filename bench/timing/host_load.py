@@ -45,13 +45,8 @@ class HostLoad:
     """Reads the counters of the machine. What it cannot read counts as not known, or as never having happened.
 
     Its own is what the threads of this process take: its children are others. Time that a hypervisor gives to other
-    guests ("steal") counts as others'. Only the processors that this process may run on are looked at.
-
-    Args:
-        system: psutil, or a stand-in.
-        own: processor seconds of all threads of this process.
-        clock: seconds.
-        root: of the file system that the kernel's counters are read from.
+    guests ("steal") counts as others'. Only the processors that this process may run on are looked at. A test passes
+    its own psutil, processor seconds, clock, and root of the kernel's files, which psutil does not read.
     """
 
     def __init__(
@@ -76,8 +71,7 @@ class HostLoad:
     def share_of_others(self, before: HostReading, after: HostReading) -> float | None:
         """The part of the processors that others used between two readings, 0 ... 1; None where it is not known.
 
-        A tick of 10 ms a processor is all that the kernel resolves, so that over a short time it may lie outside of the
-        range a little; its mean over many does not.
+        The kernel resolves 10 ms a processor: over a short time it may lie a little outside of the range.
         """
         available = (after.at - before.at) * self.processors
         if before.busy is None or after.busy is None or available <= 0:
@@ -99,12 +93,8 @@ class HostLoad:
             return None
         if max(self._allowed) >= len(times):
             return None  # some processors are switched off: which line is whose is not known
-        return sum(_busy_seconds(times[n]) for n in self._allowed)
-
-
-def _busy_seconds(times: Any) -> float:
-    seconds: dict[str, float] = times._asdict()
-    return sum(value for name, value in seconds.items() if name not in _NOT_BUSY)
+        spent = [item for n in self._allowed for item in times[n]._asdict().items()]
+        return float(sum(seconds for name, seconds in spent if name not in _NOT_BUSY))
 
 
 def allowed_processors() -> Sequence[int]:

@@ -1,4 +1,4 @@
-"""Running out of memory, on a GPU and on a CPU: how it is told, and the batch that is halved until it fits."""
+"""Batches and memory: how running out of it is told, the batch that is halved until it fits, and the fastest one."""
 
 import errno
 from _thread import start_new_thread
@@ -26,14 +26,17 @@ _SAID = (
 )
 """What stands in the plain RuntimeErrors of those who take memory past torch's allocator for GPUs."""
 _NO_CODE = "could not create a primitive"
-"""What oneDNN says where there is no memory for the code that it makes for a shape; and, in the same thread, for every
-new shape from then on, however much memory there is."""
+"""What oneDNN says where there is no memory for a shape's code; and, in the same thread, for every new shape after."""
 
 _BEGINS_WITHIN = 30.0
 """Seconds after which a thread that was started has died before its first line."""
 
 _DEEP = 8
 """Errors that may each have been raised from the next."""
+
+_FIRST = 16
+_GAIN = 0.97
+"""A batch twice as large has to take at most this part of the time an image, or it is not worth its memory."""
 
 Result = TypeVar("Result")
 
@@ -64,15 +67,9 @@ def release_cache() -> None:
 
 
 class Halving:
-    """How many images are worked on at a time: halved, for good, where they do not fit into the memory.
+    """How many images are worked on at a time: `size`, halved for good where they do not fit, so many `halvings`.
 
-    Args:
-        size: images at a time, at first.
-        release: gives back what is kept for batches of a size that does not fit.
-
-    Attributes:
-        size: images at a time, in the end.
-        halvings: how often it was halved.
+    `release` gives back what is kept for batches of a size that does not fit.
     """
 
     def __init__(self, size: int, release: Callable[[], None] = lambda: None) -> None:
@@ -80,10 +77,7 @@ class Halving:
         self.size, self.halvings = size, 0
 
     def __call__(self, attempt: Callable[[int], Result]) -> Result:
-        """What `attempt` gives for the first size that fits.
-
-        What it raises goes through, unless it is a lack of memory for more than one image.
-        """
+        """What `attempt` gives for the first size that fits; it raises all but a lack of memory for several images."""
         while True:
             try:
                 return attempt(self.size)
@@ -130,3 +124,26 @@ def _in_another_thread(attempt: Callable[[int], Result]) -> Callable[[int], Resu
         return made.result()
 
     return elsewhere
+
+
+def fastest_batch(seconds_an_image: Callable[[int], float], images: int) -> int:
+    """The batch at which a device evaluates fastest: a power of two, or all images where they are fewer.
+
+    Doubled from 16 on as long as the next one is at least 3 % faster, or the one after it; a batch that does not fit
+    into the memory ends the search.
+    """
+    best, fastest, size = min(_FIRST, images), float("inf"), min(_FIRST, images)
+    while size <= min(images, 4 * best):
+        try:
+            seconds: float | None = seconds_an_image(size)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            seconds = None
+        if seconds is None:
+            release_cache()  # out here, where nothing holds what filled the memory any more
+            break
+        if seconds < _GAIN * fastest:
+            best, fastest = size, seconds
+        size *= 2
+    return best

@@ -16,14 +16,13 @@ from bench.timing.gpu_state import GpuState, gpu_state
 from bench.timing.host_load import OVERHEATED, QUOTA, HostLoad, HostReading
 
 SPREAD = 0.10
-"""Interquartile range over median: of undisturbed times of the digits it is 1 to 4 %, and a median of ten that spread
-by more is known no better than to 5 %, about what careful implementations differ by."""
+"""Interquartile range over median: of undisturbed times it is 1 to 4 %, and a median of ten that spread by more is
+known no better than to 5 %, about what careful implementations differ by."""
 SPREAD_OF = 4
 """Times from which on there are quartiles to speak of."""
 
 OTHERS = 0.05
-"""Part of the processors: the network runs on all of them, so that it is slowed by about what others take; what a
-system does by itself stays below 1 %."""
+"""Part of the processors, on all of which the network runs; what a system does by itself stays below 1 %."""
 OTHERS_BESIDE_GPU = 0.5
 """Part of the host's processors where the network runs on a GPU: a call then needs one of them, to start kernels."""
 WINDOW_S = 0.4
@@ -42,14 +41,14 @@ the first kernel and the wait for the last one, 10 to 30 us; what is above that 
 
 @dataclass(frozen=True)
 class Watch:
-    """What happened during one timed call, or during several, summed.
+    """What happened during one timed call, or during several, summed; None is not known.
 
     Attributes:
         others_share: part of the processors that other processes used meanwhile (in a virtual machine other guests,
-            too), 0 ... 1 to within what the kernel resolves, which is 10 ms a processor; None: not known.
+            too), 0 ... 1 to within what the kernel resolves, which is 10 ms a processor.
         throttled: what held the device back, in words; empty: nothing that is known.
-        other_processes: on the GPU, with a compute context; None where that cannot be known, such as on a CPU.
-        energy_j: that the GPU took, coarse for one short call; None where nothing measures it.
+        other_processes: on the GPU, with a compute context.
+        energy_j: that the GPU took, coarse for one short call.
         seconds: that were watched.
     """
 
@@ -61,12 +60,7 @@ class Watch:
 
 
 class Monitor:
-    """Watches one call at a time: `start`, the call, `stop`. Both take less than 0.5 ms on a CPU.
-
-    Args:
-        host: the machine's processors.
-        gpu: the device that computes; None on a CPU.
-    """
+    """Watches one call at a time: `start`, the call, `stop`. Both take less than 0.5 ms on a CPU."""
 
     def __init__(self, host: HostLoad, gpu: GpuState | None = None) -> None:
         self._host, self._gpu = host, gpu
@@ -83,12 +77,12 @@ class Monitor:
             raise RuntimeError("Monitor.stop needs a Monitor.start before it")
         (before, energy), self._before = self._before, None
         after = self._host.read()
-        share = self._host.share_of_others(before, after)
-        seconds = after.at - before.at
+        share, seconds = self._host.share_of_others(before, after), after.at - before.at
+        held = {OVERHEATED: after.overheated > before.overheated, QUOTA: after.over_quota > before.over_quota}
+        left = (LEFT,) if left_running() else ()
         if self._gpu is None:
-            return Watch(share, _held_back(before, after), None, None, seconds)
-        throttled, now = self._gpu.throttled(), self._gpu.energy_j()
-        throttled += (LEFT,) * left_running()
+            return Watch(share, (*(words for words, is_so in held.items() if is_so), *left), None, None, seconds)
+        throttled, now = (*self._gpu.throttled(), *left), self._gpu.energy_j()
         spent = None if energy is None or now is None else now - energy
         return Watch(share, throttled, self._gpu.other_processes(), spent, seconds)
 
@@ -101,10 +95,7 @@ def monitor_of(device: torch.device) -> Monitor:
 def at_start(host: HostLoad, since: HostReading, device: torch.device) -> list[str]:
     """What whoever starts a run must know at once of the machine, a line each; none if nothing is known against it.
 
-    Args:
-        host: the machine's processors.
-        since: when the program started: what others used while it loaded its models tells what they will use.
-        device: that will compute.
+    What others used while the program loaded its models, `since` it started, tells what they will use.
     """
     now, there, threads = host.read(), host.processors, torch.get_num_threads()
     share, on_cpu = host.share_of_others(since, now), device.type == "cpu"
@@ -148,10 +139,7 @@ def summed(watches: Sequence[Watch]) -> Watch:
 def verdict(latency: Sequence[float], watches: Sequence[Watch], device_s: Sequence[float] | None) -> str | None:
     """Why the times of a setting are not valid, in words; None: nothing is known against them.
 
-    Args:
-        latency: seconds of each call by the host's clock.
-        watches: of the rounds that they are from, in order.
-        device_s: seconds of each call by CUDA's events; None on a CPU.
+    Seconds of each call are by the host's clock and, but on a CPU, by CUDA's events; watches of the rounds, in order.
     """
     found = [_others(watches, OTHERS if device_s is None else OTHERS_BESIDE_GPU), *_device(watches)]
     found += [_clocks(latency, device_s), _spread(latency)]
@@ -205,9 +193,3 @@ def _spread(latency: Sequence[float]) -> str | None:
         return None
     q1, median, q3 = np.quantile(latency, (0.25, 0.5, 0.75))
     return f"times spread by {100 * (q3 - q1) / median:.0f} %" if q3 - q1 > SPREAD * median else None
-
-
-def _held_back(before: HostReading, after: HostReading) -> tuple[str, ...]:
-    reasons = {OVERHEATED: after.overheated > before.overheated, QUOTA: after.over_quota > before.over_quota}
-    reasons[LEFT] = left_running()
-    return tuple(words for words, happened in reasons.items() if happened)

@@ -16,8 +16,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from models.common.digest import json_sha256
 from models.common.errors import UsageError
+from models.common.files import json_sha256
 from models.common.sealed import save_tensors
 from models.common.writing import remove_leftovers, write_text
 

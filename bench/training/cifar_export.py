@@ -18,8 +18,7 @@ from bench.training.options import CifarOptions
 from bench.training.recipe import Recipe
 from bench.training.views import Views, distance, draw
 from models.common.program import called
-from models.loading.description import describe_model, load_measuring_card
-from models.loading.sources import EXTRACTORS
+from models.loading.sources import EXTRACTORS, describe_model, load_measuring_card
 from models.networks.execution import arithmetic
 from models.networks.network import make_unet
 

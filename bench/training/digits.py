@@ -23,7 +23,8 @@ from models.common.files import sha256_of
 from models.common.program import called
 from models.common.sealed import save_tensors
 from models.common.writing import write_text
-from models.loading.sources import CARD, CONFIG, WEIGHTS
+from models.loading.diffusers_folder import CONFIG, WEIGHTS
+from models.loading.sources import CARD
 from models.loading.zoo import load_model
 from models.networks.classifier import Classifier
 from models.networks.network import make_unet

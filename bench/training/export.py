@@ -13,11 +13,11 @@ from torch import Tensor
 from bench.quality.datasets import DataSet
 from bench.training.checkpoint import write_shards
 from bench.training.recipe import Recipe
-from models.cards.card import Card
-from models.cards.folder_card import FolderCard
+from models.cards.card import Card, FolderCard
 from models.common.files import sha256_of
 from models.common.writing import write_text
-from models.loading.sources import CARD, CONFIG, WEIGHTS
+from models.loading.diffusers_folder import CONFIG, WEIGHTS
+from models.loading.sources import CARD
 
 _SOURCES = {
     "cifar10": "CIFAR-10 (A. Krizhevsky, 2009), the 50,000 training images, through torchvision",

@@ -17,13 +17,12 @@ from bench.quality.datasets import DATA_SETS, DataSet, is_archive, open_data
 from bench.quality.extractors import compact_names
 from bench.training.loop import Start
 from bench.training.options import CifarOptions, TrainingOptions, unet_config
-from models.cards.card import Card
-from models.cards.folder_card import FolderCard
+from models.cards.card import Card, FolderCard
 from models.common.errors import UsageError
 from models.common.files import expanded, read_json
 from models.common.program import bring
-from models.loading.description import describe_model, load_measuring_card
-from models.loading.sources import CARD, CONFIG, extractor_names, measuring_folder
+from models.loading.diffusers_folder import CONFIG
+from models.loading.sources import CARD, describe_model, extractor_names, load_measuring_card, measuring_folder
 from models.loading.zoo import load_model
 from models.plugins.registry import unknown
 from models.schedule import DiscreteVP

@@ -19,9 +19,8 @@ from models.common.files import sha256_of
 from models.common.program import called
 from models.common.sealed import save_tensors
 from models.common.writing import write_text
-from models.loading.building import MIXTURE, POINTS
-from models.loading.description import load_card
-from models.loading.sources import CARD, ZOO
+from models.loading.sources import CARD, ZOO, load_card
+from models.loading.zoo import MIXTURE, POINTS
 
 FLOOR = 1.0 / 8.0
 """Standard deviation that every direction of a component has at least: one of the 17 grey levels of the data."""

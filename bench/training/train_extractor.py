@@ -39,7 +39,7 @@ from bench.training.job import (
 )
 from bench.training.losses import Keeping, Numerics, Recipe, Reporter, Trained, cropping_loss, train
 from bench.training.options import ExtractorOptions, side_of
-from models.cards.folder_card import ExtractorFolder
+from models.cards.card import ExtractorFolder
 from models.common.errors import UsageError
 from models.common.program import called
 from models.common.sealed import save_tensors

@@ -1,3 +1,1 @@
-"""What a folder says of itself: `card` of a model, `folder_card` of all folders, `schedule_cards` of the noise
-schedule.
-"""
+"""What a folder says of itself: `card` of models and extractors, `schedule_cards` of the noise schedule."""

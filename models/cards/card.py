@@ -1,14 +1,15 @@
-"""The card of a model folder: what a model is, where it comes from, and which files belong to it."""
+"""The cards of folders, of models and of feature extractors: what they hold, where it comes from, and which files."""
 
+from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from models.cards.folder_card import ExtractorCard, FolderCard
 from models.cards.schedule_cards import DISCRETE, ScheduleCard, Strict
 from models.common.errors import UsageError
 from models.common.explain import explain
 from models.denoiser import ClipRange, Parametrisation
+from models.plugins.names import names_a
 
 NetworkKind = Literal[
     "unet", "edm", "consistency", "flow", "vp-continuous", "sigma", "decoder", "finite-data", "mixture"
@@ -35,9 +36,52 @@ _PARAMETERS: dict[str, tuple[NetworkKind, ...]] = {
 Variance = Literal["fixed_small", "fixed_small_log", "fixed_large", "fixed_large_log", "learned", "learned_range"]
 """The variance of a reverse step, in diffusers' words."""
 
+_PATTERNS = frozenset("*?[\\")
 _Side = Annotated[int, Field(ge=1, le=65_536)]
 _Classes = Annotated[int, Field(ge=1, lt=2**31)]
 _Pair = Annotated[tuple[float, float], Field(strict=False)]
+
+
+class FolderCard(Strict):
+    """What a folder holds, where it comes from, and the sha256 of every file that belongs to it."""
+
+    schema_version: Literal[1]
+    name: Annotated[str, names_a("model")]
+    description: str = ""
+    data: str = "not stated"
+    data_licence: str = "not stated"
+    training_command: str = ""
+    training: dict[str, int | float | str] = Field(default_factory=dict)
+    quality: dict[str, int | float | str] = Field(default_factory=dict)
+    files: dict[str, str]
+
+    @field_validator("files")
+    @classmethod
+    def _inside(cls, files: dict[str, str]) -> dict[str, str]:
+        """A card may be a stranger's: it names files of its own folder, each by its own name, and no others."""
+        for name in files:
+            path = PurePosixPath(name)
+            if path.is_absolute() or ".." in path.parts or str(path) != name or name == "." or _PATTERNS & set(name):
+                raise ValueError(f"expected paths inside of the card's folder, such as 'a/b.safetensors', got {name!r}")
+        return files
+
+
+class ExtractorCard(Strict):
+    """A compact feature extractor, after which distances are called: fd_<name>.
+
+    It is a classifier, and `test_accuracy` its own on images that it was not trained on.
+    """
+
+    name: Annotated[str, names_a("extractor")]
+    description: str
+    test_accuracy: float = Field(ge=0, le=1)
+
+
+class ExtractorFolder(FolderCard):
+    """A folder without a model: a compact extractor, and the reference statistics of the data it was trained on."""
+
+    kind: Literal["extractor"]
+    extractor: ExtractorCard
 
 
 class Card(FolderCard):
@@ -164,14 +208,8 @@ class Changes(Strict):
     """What a study says about its model instead of the model's own card or configuration.
 
     Attributes:
-        parametrisation: what the network predicts.
+        parametrisation, value_range, schedule, classes, variance, round_time: as on a `Card`.
         clip: the range that predictions of x_0 are clamped to; false: none.
-        value_range: (low, high) of the network's images.
-        schedule: the noise schedule that it was trained on.
-        classes: labels are 0 ... classes - 1.
-        variance: of a reverse step, as diffusers calls it; of a network that has learned it, which gives 2 C channels,
-            only the first C are used.
-        round_time: whether the network is given whole indices.
         weights_sha256: hash that the weights must have: of the file, or of several the hash of their hashes' digits,
             one after the other in the order of their names.
     """
@@ -194,11 +232,7 @@ class Changes(Strict):
 
 
 def make_card(content: dict[str, Any], changes: Changes | None, origin: str) -> Card:
-    """A card from its content with a study's changes made.
-
-    Raises:
-        UsageError: the content is no card, before or after the changes; starts with `origin`.
-    """
+    """A card from its content with a study's changes made; UsageError, which starts with `origin`, if it is none."""
     try:
         card = Card.model_validate(content)
     except ValidationError as error:

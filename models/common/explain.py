@@ -21,13 +21,7 @@ _NO_VALUE = ("missing", "unexpected_keyword_argument", "extra_forbidden")
 
 @dataclass(frozen=True)
 class Fault:
-    """Something wrong.
-
-    Attributes:
-        place: keys and numbers from 0 on that lead to it; (): it is about all.
-        text: what was expected, and what was given.
-        kind: pydantic's word for it; "" where it was found otherwise.
-    """
+    """Something wrong: the keys and numbers that lead to it (none: all), what was expected, and pydantic's word."""
 
     place: Place
     text: str
@@ -48,12 +42,7 @@ def explain(error: ValidationError, content: object = None) -> str:
 
 
 def faults(error: ValidationError, content: object = None) -> list[Fault]:
-    """What is wrong, each place once, in the order of the content.
-
-    Args:
-        error: of pydantic.
-        content: what was validated; None: places and their order are pydantic's.
-    """
+    """What is wrong, each place once, in the order of the content; without that, places and order are pydantic's."""
     found: dict[Place, list[dict[str, Any]]] = {}
     for part in error.errors(include_url=False):
         place = part["loc"] if content is None else _in_content(part["loc"], part["type"], content)

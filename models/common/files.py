@@ -1,6 +1,4 @@
-"""Files that are given: their paths, hashes, TOML and JSON, and which may hold weights, whose tensors
-`models.loading.weights` reads.
-"""
+"""Files that are given: paths, hashes, TOML and JSON, and which may hold weights (`models.loading.weights`)."""
 
 import codecs
 import hashlib
@@ -8,7 +6,7 @@ import json
 import tarfile
 import tomllib
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +52,15 @@ def joint_sha256(hashes: Sequence[str]) -> str:
     return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 
+def json_sha256(content: Mapping[str, Any], but: str) -> str:
+    """Hexadecimal sha256 of plain values, in whatever order, without the digest in them, which has the key `but`.
+
+    ValueError if some text is half a character, which has no bytes.
+    """
+    said = {key: value for key, value in content.items() if key != but}
+    return hashlib.sha256(json.dumps(said, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
 def read_toml(path: Path) -> dict[str, Any]:
     """The content of a TOML file; UsageError if it is none."""
     try:
@@ -64,11 +71,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def parse_toml(content: bytes, origin: str) -> dict[str, Any]:
-    """The content of a TOML document.
-
-    Raises:
-        UsageError: it is none, or not in UTF-8, which TOML is always in; begins with `origin`.
-    """
+    """The content of a TOML document; UsageError, which begins with `origin`, if it is none, or not in UTF-8."""
     mark = next((mark for mark in _MARKS if content.startswith(mark)), None)
     if mark is not None:
         raise UsageError(
@@ -125,9 +128,12 @@ def refuse_programs(path: Path) -> None:
     if suffix not in (".safetensors", *STATE_DICTS) and not path.name.endswith(INDEX):
         known = ", ".join((".safetensors", f".safetensors{INDEX}", *STATE_DICTS))
         raise UsageError(f"{path} is no file of weights that is known here; expected one of {known}")
-    if path.is_file() and _starts_with(path, _LFS_POINTER):
-        raise UsageError(f"{path} is a pointer of git LFS, not the file: run git lfs pull where it was cloned")
-    if suffix in STATE_DICTS and path.is_file():
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        if file.read(len(_LFS_POINTER)) == _LFS_POINTER:
+            raise UsageError(f"{path} is a pointer of git LFS, not the file: run git lfs pull where it was cloned")
+    if suffix in STATE_DICTS:
         _refuse_archives(path)
 
 
@@ -140,7 +146,13 @@ def _refuse_archives(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             if any(name.endswith("/constants.pkl") or "/code/" in name for name in archive.namelist()):
                 raise UsageError(f"{path} is a TorchScript archive, a program: it is not run. {how_to_convert(path)}")
-    elif names := _in_tar(path):
+        return
+    try:
+        with tarfile.open(path) as files:
+            names = files.getnames()
+    except (tarfile.TarError, OSError, EOFError):  # no such archive, or a damaged one
+        return
+    if names:
         if {"pickle", "storages", "tensors"} <= set(names):
             raise UsageError(
                 f"{path} is what torch.save wrote in PyTorch's first releases, which torch reads only by running the "
@@ -149,20 +161,6 @@ def _refuse_archives(path: Path) -> None:
         raise UsageError(
             f"{path} is an archive of files ({', '.join(names[:_TOLD])}): unpack it, and name the file of weights in it"
         )
-
-
-def _in_tar(path: Path) -> list[str]:
-    """The names in a tar archive, packed or not; none of what is no such archive, or damaged."""
-    try:
-        with tarfile.open(path) as files:
-            return files.getnames()
-    except (tarfile.TarError, OSError, EOFError):
-        return []
-
-
-def _starts_with(path: Path, start: bytes) -> bool:
-    with path.open("rb") as file:
-        return file.read(len(start)) == start
 
 
 def shards_of(index: Path) -> list[str]:

@@ -12,10 +12,7 @@ _SCRIPT, _COMMAND = "run_bench.py", "sampler-bench"
 
 def called(extra: str | None = None) -> str:
     """The program's name in a hint: `sampler-bench` where it is installed, `run_bench.py` in a checkout, after `uv run`
-    where that has started it.
-
-    Args:
-        extra: that the hint needs, and a checkout has to bring along.
+    where that has started it; with the extra that the hint needs and a checkout has to bring along.
     """
     if _is_installed():
         return " ".join((*_by_uv(), _COMMAND))

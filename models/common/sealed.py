@@ -26,11 +26,7 @@ def content_sha256(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
-    """Write tensors, on any device and in any memory format, as safetensors, whole or not at all.
-
-    Raises:
-        NotWritten: it cannot be.
-    """
+    """Write tensors, on any device and in any memory format, as safetensors, whole or not at all; or NotWritten."""
     held = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     # not by the library's save_file: its files are their owner's alone, and a kill leaves them under names of its own
     write_bytes(path, save(held, None if metadata is None else dict(metadata)))
@@ -42,11 +38,7 @@ def save_sealed(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str
 
 
 def load_sealed(path: Path) -> tuple[dict[str, Tensor], dict[str, str], bool]:
-    """The tensors and the metadata of a file, and whether it has a digest, which then is theirs.
-
-    Raises:
-        UsageError: it cannot be read, or is not what was written.
-    """
+    """The tensors and the metadata of a file, and whether it has a digest; UsageError if it is not what was written."""
     try:
         with safe_open(path, framework="pt") as file:
             metadata = dict(file.metadata() or {})

@@ -20,10 +20,7 @@ _LEFTOVER = re.compile(r".+\.(\d{1,9})\.tmp")
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """A file to write, which takes the place of `path` where the block ends well; else that stays as it is.
 
-    It has the mode that the umask gives.
-
-    Raises:
-        NotWritten: it cannot be; names `path`.
+    It has the mode that the umask gives. NotWritten, which names `path`, if it cannot be written.
     """
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     with naming(path):
@@ -71,14 +68,11 @@ def naming(path: Path) -> Iterator[None]:
 
 def remove_leftovers(folder: Path) -> None:
     """Remove what killed processes left of files in a folder, but not what another process may be writing now."""
-    for path in folder.glob("*.tmp"):
-        found = _LEFTOVER.fullmatch(path.name)
-        if found is not None and not _is_another(int(found.group(1))):
-            with suppress(OSError):  # somebody else's, in a folder that is shared
-                path.unlink(missing_ok=True)
-
-
-def _is_another(process: int) -> bool:
     import psutil  # nothing that only reads needs it
 
-    return process != os.getpid() and psutil.pid_exists(process)
+    for path in folder.glob("*.tmp"):
+        found = _LEFTOVER.fullmatch(path.name)
+        process = None if found is None else int(found.group(1))
+        if process is not None and (process == os.getpid() or not psutil.pid_exists(process)):
+            with suppress(OSError):  # somebody else's, in a folder that is shared
+                path.unlink(missing_ok=True)

@@ -1,5 +1,5 @@
-"""From a name to a model: `zoo` loads, after `sources` has found the folder and `description` its card.
+"""From a name to a model: `sources` finds the folder and reads its card, `zoo` builds the network that the card says.
 
 `hub` fetches, `diffusers_folder` and `scheduler_config` read what has no card, `weights` reads tensors and nothing
-else, `fitting` puts them into networks, `building` makes those.
+else, `fitting` puts them into networks.
 """

@@ -1,8 +1,8 @@
 """Folders as diffusers saves them, without a card of ours: what they hold, and the card that follows.
 
 Both layouts are read: a pipeline's, with `unet/` and `scheduler/`, and the flat one of older checkpoints such as
-google/ddpm-cifar10-32, where everything lies at the root. Only pixel-space `UNet2DModel`s with a scheduler are models
-here; a pipeline with anything else in it (text, latents, transformers) is refused by name.
+google/ddpm-cifar10-32. Only pixel-space `UNet2DModel`s with a scheduler are models here; pipelines with anything else
+(text, latents, transformers) are refused by name.
 """
 
 import warnings
@@ -15,8 +15,10 @@ from models.cards.schedule_cards import DISCRETE
 from models.common.errors import Notice, UsageError
 from models.common.files import INDEX, read_json, shards_of
 from models.loading.scheduler_config import read_scheduler
-from models.loading.sources import CONFIG, PIPELINE, WEIGHTS, Source
 
+CONFIG = "config.json"
+PIPELINE = "model_index.json"
+WEIGHTS = "diffusion_pytorch_model.safetensors"
 _AVERAGE = "unet_ema"
 """Where diffusers' training scripts save what they average."""
 _SCHEDULER = "scheduler_config.json"
@@ -27,12 +29,7 @@ _NETWORK_OF = {**dict.fromkeys(DISCRETE, "unet"), "flow": "flow", "vp": "vp-cont
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the parts of a folder are.
-
-    Attributes:
-        unet: folder of the network, relative to the model's: "unet" or "".
-        scheduler: configuration of the scheduler, relative to the model's folder; None: there is none.
-    """
+    """Where the network ("unet" or "") and the scheduler's configuration (None: there is none) are in a folder."""
 
     unet: str
     scheduler: str | None
@@ -87,25 +84,24 @@ def _check_pipeline(path: Path) -> None:
         )
 
 
-def describe_folder(source: Source, changes: Changes | None) -> Card:
+def describe_folder(folder: Path, name: str, origin: str, changes: Changes | None) -> Card:
     """The card that follows from a folder's configurations; no weights are read, and `files` stays empty.
 
-    Raises:
-        UsageError: it is no model that can be used here; says what was found and what is supported.
+    UsageError if it is no model that can be used here; says what was found and what is supported.
     """
-    changes = changes or Changes()
-    layout = find_layout(source.folder)
-    config = read_json(source.folder / layout.path(CONFIG))
+    changes, layout = changes or Changes(), find_layout(folder)
+    path = folder / layout.path(CONFIG)
+    config = read_json(path)
     content = {
         "schema_version": 1,
-        "name": source.name,
-        "description": f"diffusers {DIFFUSERS} from {source.origin}",
-        "shape": _shape(config, source.folder / layout.path(CONFIG)),
-        "classes": _classes(config, source.folder / layout.path(CONFIG)),
+        "name": name,
+        "description": f"diffusers {DIFFUSERS} from {origin}",
+        "shape": _shape(config, path),
+        "classes": _classes(config, path),
         "files": {},
     }
-    card = make_card(content | _read(source.folder, layout, changes), changes, str(source.folder))
-    check_config(config, card, source.folder / layout.path(CONFIG))
+    card = make_card(content | _read(folder, layout, changes), changes, str(folder))
+    check_config(config, card, path)
     return card
 
 
@@ -182,8 +178,7 @@ def _about_variance(card: Card, channels: int) -> str:
 def weight_files(folder: Path, layout: Layout) -> list[str]:
     """The files of weights that diffusers would read, relative to the folder, an index before its shards.
 
-    Raises:
-        UsageError: there are none, or a shard is missing; says what there is.
+    UsageError if there are none, or a shard is missing; says what there is.
     """
     for name in (f"{WEIGHTS}{INDEX}", WEIGHTS, f"{_BIN}{INDEX}", _BIN):
         path = folder / layout.path(name)

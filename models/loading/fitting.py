@@ -21,17 +21,11 @@ def shortened(message: str, longest: int = _LONGEST) -> str:
 
 
 def fit(network: nn.Module, state: Mapping[str, Tensor], origin: str, ignore: Sequence[str] | None = None) -> None:
-    """Load a state dict into a network.
+    """Load a state dict, read from the file `origin`, into a network, which is changed in place.
 
     The `module.` of DistributedDataParallel and the `_orig_mod.` of torch.compile are taken out of its names where the
-    network has none; a warning says so.
-
-    Args:
-        network: changed in place.
-        state: its tensors by name.
-        origin: the file, for messages.
-        ignore: glob patterns of names that the network does not have, which are left out; None: there is no card to
-            give them on.
+    network has none; a warning says so. Names that a glob pattern of a card's `ignore` matches are left out; None:
+    there is no card.
 
     Raises:
         UsageError: tensors that are missing, left over, of another shape or no real numbers; a pattern that matches
@@ -40,7 +34,7 @@ def fit(network: nn.Module, state: Mapping[str, Tensor], origin: str, ignore: Se
     own = network.state_dict().keys()
     named = _unwrapped(own, state, origin)
     passed_over = _ignored([name for name in named if name not in own], ignore or (), origin)
-    real = floats(network)
+    real = {name for name, tensor in network.state_dict().items() if tensor.is_floating_point()}
     refuse_codes([name for name in named if name in real and not named[name].is_floating_point()], origin)
     try:
         # strict only below, as its own message lists what is missing for pages before it comes to what is left over
@@ -49,11 +43,6 @@ def fit(network: nn.Module, state: Mapping[str, Tensor], origin: str, ignore: Se
         raise UsageError(f"{_NO_FIT.format(origin)}: {shortened(str(error))}") from None
     if found.missing_keys or found.unexpected_keys:
         raise misfit(found.missing_keys, found.unexpected_keys, origin, may_ignore=ignore is not None)
-
-
-def floats(network: nn.Module) -> set[str]:
-    """The names of a network's tensors of real numbers."""
-    return {name for name, tensor in network.state_dict().items() if tensor.is_floating_point()}
 
 
 def refuse_codes(names: Sequence[str], origin: str) -> None:
@@ -72,14 +61,7 @@ _NO_FIT = "the weights in {} do not fit the network of its config"
 
 
 def misfit(missing: Sequence[str], left_over: Sequence[str], origin: str, *, may_ignore: bool = False) -> UsageError:
-    """The error for weights that a network lacks and for those that it does not have.
-
-    Args:
-        missing: names of the network's tensors that are not there.
-        left_over: names that are there and that the network does not have.
-        origin: the file.
-        may_ignore: whether a card can say that what is left over is to be ignored.
-    """
+    """The error for weights that a network lacks and for those that it does not have, which a card may ignore."""
     said = [f"{len(missing)} missing ({_listed(missing)})"] if missing else []
     said += [f"{len(left_over)} not the network's ({_listed(left_over)})"] if left_over else []
     advice = (
@@ -100,17 +82,17 @@ def is_wrapped(name: str) -> bool:
     return not _WRAPPERS.keys().isdisjoint(name.split("."))
 
 
-def _bare(name: str) -> str:
-    return ".".join(part for part in name.split(".") if part not in _WRAPPERS)
-
-
 def _unwrapped(own: Iterable[str], state: Mapping[str, Tensor], origin: str) -> Mapping[str, Tensor]:
     """The state dict under the network's own names, where these are found without the parts that wrappers put there."""
+
+    def bare(name: str) -> str:
+        return ".".join(part for part in name.split(".") if part not in _WRAPPERS)
+
     wanted = set(own)
     if wanted <= state.keys():
         return state
-    by_bare = {_bare(name): name for name in wanted}  # a network may have a layer that is called so itself
-    named = {by_bare.get(_bare(name), _bare(name)): tensor for name, tensor in state.items()}
+    by_bare = {bare(name): name for name in wanted}  # a network may have a layer that is called so itself
+    named = {by_bare.get(bare(name), bare(name)): tensor for name, tensor in state.items()}
     if len(named) < len(state) or len(wanted & named.keys()) <= len(wanted & state.keys()):
         return state
     parts = {part for name in state for part in name.split(".")}

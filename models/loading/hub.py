@@ -28,13 +28,7 @@ _GIT = re.compile("[0-9a-f]{40}")  # and others by git's hash of them
 
 @dataclass(frozen=True)
 class HubFolder:
-    """A commit of a repository in the local cache.
-
-    Attributes:
-        repository: owner/name.
-        commit: forty hexadecimal digits.
-        folder: the snapshot, with what has been fetched of it.
-    """
+    """A commit (forty hexadecimal digits) of a repository (owner/name), and the cache's folder of what is fetched."""
 
     repository: str
     commit: str
@@ -49,8 +43,7 @@ class HubFolder:
 def fetch_configs(spec: str) -> HubFolder:
     """The configurations of 'hf:owner/name[@revision]', a branch, tag or commit; main if none is given.
 
-    Raises:
-        UsageError: the specification cannot be read, or the repository cannot be had; says what to do.
+    UsageError if that cannot be read, or the repository cannot be had; says what to do.
     """
     repository, at, revision = spec.removeprefix(PREFIX).partition("@")
     if repository.count("/") != 1 or not all(repository.split("/")) or (at and not revision):
@@ -60,11 +53,7 @@ def fetch_configs(spec: str) -> HubFolder:
 
 
 def fetch_weights(hub: HubFolder, patterns: list[str], fallback: list[str]) -> None:
-    """Fetch what matches the patterns into the snapshot, or what matches the fallback if nothing does.
-
-    Raises:
-        UsageError: there is neither, or no way to have it.
-    """
+    """Fetch what matches the patterns, or else the fallback; UsageError if there is neither, or no way to have it."""
     for wanted in filter(None, (patterns, fallback)):
         _snapshot(hub.repository, hub.commit, wanted)
         if any(match for pattern in wanted for match in hub.folder.glob(pattern)):
@@ -84,7 +73,11 @@ def verify_cached(folder: Path, names: list[str]) -> None:
         if _LFS.fullmatch(blob.name):
             kind, found = "sha256", sha256_of(blob)
         elif _GIT.fullmatch(blob.name):
-            kind, found = "git hash", _git_hash(blob)
+            content = blob.read_bytes()
+            kind, found = (
+                "git hash",
+                hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest(),
+            )
         else:
             continue
         if found != blob.name:
@@ -92,11 +85,6 @@ def verify_cached(folder: Path, names: list[str]) -> None:
                 f"{folder / name} is damaged: its {kind} is {found} and not the hub's, {blob.name}. Delete {blob}, and "
                 "it is downloaded again"
             )
-
-
-def _git_hash(path: Path) -> str:
-    content = path.read_bytes()
-    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 
 def _snapshot(repository: str, revision: str | None, patterns: list[str]) -> Path:

@@ -19,38 +19,24 @@ from models.schedule import DiscreteVP
 
 OVERRIDE = "or say otherwise in the study's [checkpoint] table"
 
-_BETAS = [
-    "DDPMScheduler",
-    "DDPMParallelScheduler",
-    "DDIMScheduler",
-    "DDIMParallelScheduler",
-    "PNDMScheduler",
-    "DEISMultistepScheduler",
-    "DPMSolverMultistepScheduler",
-    "DPMSolverSinglestepScheduler",
-    "DPMSolverSDEScheduler",
-    "EulerDiscreteScheduler",
-    "EulerAncestralDiscreteScheduler",
-    "HeunDiscreteScheduler",
-    "KDPM2DiscreteScheduler",
-    "KDPM2AncestralDiscreteScheduler",
-    "LMSDiscreteScheduler",
-    "SASolverScheduler",
-    "UniPCMultistepScheduler",
-]
+_BETAS = (
+    *("DDPM", "DDPMParallel", "DDIM", "DDIMParallel", "PNDM", "DEISMultistep", "DPMSolverMultistep", "LMSDiscrete"),
+    *("DPMSolverSinglestep", "DPMSolverSDE", "EulerDiscrete", "EulerAncestralDiscrete", "HeunDiscrete", "SASolver"),
+    *("KDPM2Discrete", "KDPM2AncestralDiscrete", "UniPCMultistep"),
+)
 _PREDICTIONS = ("epsilon", "sample", "v_prediction")
+_MAKERS: dict[str, Callable[..., DiscreteVP]] = {
+    "linear": DiscreteVP.linear,
+    "scaled_linear": DiscreteVP.scaled_linear,
+    "cosine": DiscreteVP.cosine,
+    "betas": DiscreteVP,
+}
 
 
 def read_scheduler(config: dict[str, Any], changes: Changes, origin: str) -> dict[str, Any]:
     """The fields of a card that a scheduler's configuration settles; what the study changes is not asked for.
 
-    Args:
-        config: content of scheduler_config.json.
-        changes: of the study.
-        origin: the file, for messages.
-
-    Raises:
-        UsageError: it says something that cannot be represented here; names it, and why.
+    UsageError, which begins with the file `origin`, for what cannot be represented here.
     """
     name = config.get("_class_name")
     if not isinstance(name, str) or name not in _READERS:
@@ -133,16 +119,15 @@ def _betas(scheduler: Any, config: dict[str, Any], origin: str) -> dict[str, Any
     if trained is not None and not isinstance(trained, list):
         raise UsageError(f"{origin}: trained_betas {trained!r}; expected a list of {total} numbers")
     ends = {"beta_start": float(config["beta_start"]), "beta_end": float(config["beta_end"])}
-    schedules: dict[str, dict[str, Any]] = {
-        "linear": {"kind": "linear", "train_steps": total} | ends,
-        "scaled_linear": {"kind": "scaled_linear", "train_steps": total} | ends,
-        "squaredcos_cap_v2": {"kind": "cosine", "train_steps": total},
-    }
+    schedule: dict[str, Any]
     if trained is not None:
-        schedule: dict[str, Any] = {"kind": "betas", "betas": tuple(float(beta) for beta in np.ravel(trained))}
+        schedule = {"kind": "betas", "betas": tuple(float(beta) for beta in np.ravel(trained))}
+    elif kind in ("linear", "scaled_linear"):
+        schedule = {"kind": kind, "train_steps": total} | ends
+    elif kind == "squaredcos_cap_v2":
+        schedule = {"kind": "cosine", "train_steps": total}
     else:  # of sigmoid, laplace and what may come, diffusers' own table
-        own = {"kind": "betas", "betas": tuple(scheduler.betas.double().tolist())}
-        schedule = schedules.get(kind, own)
+        schedule = {"kind": "betas", "betas": tuple(scheduler.betas.double().tolist())}
     _compare(schedule, scheduler, total, origin)
     return schedule
 
@@ -150,14 +135,8 @@ def _betas(scheduler: Any, config: dict[str, Any], origin: str) -> dict[str, Any
 def _compare(schedule: dict[str, Any], scheduler: Any, total: int, origin: str) -> None:
     """UsageError unless diffusers makes the same levels of its configuration, up to its float32."""
     theirs = scheduler.alphas_cumprod.double().numpy()
-    makers: dict[str, Callable[..., DiscreteVP]] = {
-        "linear": DiscreteVP.linear,
-        "scaled_linear": DiscreteVP.scaled_linear,
-        "cosine": DiscreteVP.cosine,
-        "betas": DiscreteVP,
-    }
     try:
-        made = makers[schedule["kind"]](**{key: value for key, value in schedule.items() if key != "kind"})
+        made = _MAKERS[schedule["kind"]](**{key: value for key, value in schedule.items() if key != "kind"})
     except ValueError as error:
         raise UsageError(f"{origin}: {error}") from None
     ours = np.exp(2.0 * np.array([made.log_alpha((n + 1) / made.train_steps) for n in range(made.train_steps)]))
@@ -229,7 +208,7 @@ def _exploding(config: dict[str, Any], origin: str) -> dict[str, Any]:
 
 _Reader = Callable[[Any, dict[str, Any], Changes, str], dict[str, Any]]
 _READERS: dict[str, _Reader] = {
-    **dict.fromkeys(_BETAS, _with_betas),
+    **{f"{name}Scheduler": _with_betas for name in _BETAS},
     "EDMEulerScheduler": _edm,
     "EDMDPMSolverMultistepScheduler": _edm,
     "FlowMatchEulerDiscreteScheduler": _flow,

@@ -1,24 +1,27 @@
-"""Where models come from: embedded in this package, a folder, or a repository on the hub."""
+"""From a name to the folder of a model and its card: embedded in this package, a folder, or a repository on the hub.
+
+No weights are read and torch is not imported, so that listing models and planning studies starts at once.
+"""
 
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from models.cards.folder_card import FolderCard
+from pydantic import ValidationError
+
+from models.cards.card import Card, Changes, ExtractorFolder, FolderCard, make_card
 from models.common.errors import UsageError
-from models.common.explain import shown
-from models.common.files import expanded, refuse_programs
+from models.common.explain import explain, shown
+from models.common.files import expanded, read_toml, refuse_programs, sha256_of
 from models.common.program import here
+from models.loading.diffusers_folder import CONFIG, PIPELINE, describe_folder
 from models.loading.hub import PREFIX, HubFolder, fetch_configs
 from models.plugins.names import as_name
 from models.plugins.registry import unknown
 
 ZOO = Path(__file__).parents[1] / "zoo"
 EXTRACTORS = Path(__file__).parents[1] / "extractors"
-WEIGHTS = "diffusion_pytorch_model.safetensors"
-CONFIG = "config.json"
 CARD = "card.toml"
-PIPELINE = "model_index.json"
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
@@ -54,27 +57,8 @@ def extractor_names() -> list[str]:
     return sorted(path.parent.name for path in EXTRACTORS.glob(f"*/{CARD}"))
 
 
-def measuring_folder(name_or_path: str) -> Path | None:
-    """The folder with a card, of an extractor or of a model, whose extractor and reference a name or path means.
-
-    An embedded extractor comes before an embedded model of the same name. None: there is no such folder.
-    """
-    for root, names in ((EXTRACTORS, extractor_names()), (ZOO, zoo_names())):
-        if name_or_path in names:
-            return root / name_or_path
-    folder = expanded(name_or_path)
-    try:
-        return folder if (folder / CARD).is_file() else None
-    except OSError as error:  # it may not be looked into, or nothing can have so long a name
-        raise UsageError(f"cannot look into the folder {shown(name_or_path)}: {error.strerror}") from None
-
-
 def find_source(spec: str) -> Source:
-    """The model of an embedded name, a path of a folder, or hf:owner/name[@revision].
-
-    Raises:
-        UsageError: there is no such model; says what there is.
-    """
+    """The model of an embedded name, a folder, or hf:owner/name[@revision]; UsageError says what there is."""
     if spec.startswith(PREFIX):
         hub = fetch_configs(spec)
         return Source(as_name(hub.repository.partition("/")[2], "model"), hub.folder, hub.source, hub)
@@ -124,7 +108,78 @@ def model_folder(name_or_path: str) -> Path:
     return source.folder
 
 
+def measuring_folder(name_or_path: str) -> Path | None:
+    """The folder with a card, of an extractor or of a model, whose extractor and reference a name or path means.
+
+    An embedded extractor comes before an embedded model of the same name. None: there is no such folder.
+    """
+    for root, names in ((EXTRACTORS, extractor_names()), (ZOO, zoo_names())):
+        if name_or_path in names:
+            return root / name_or_path
+    folder = expanded(name_or_path)
+    try:
+        return folder if (folder / CARD).is_file() else None
+    except OSError as error:  # it may not be looked into, or nothing can have so long a name
+        raise UsageError(f"cannot look into the folder {shown(name_or_path)}: {error.strerror}") from None
+
+
+def describe_model(spec: str, changes: Changes | None = None) -> Card:
+    """The card of a model, or the one that follows from a folder's configurations; no weights are read.
+
+    Args:
+        spec: as `find_source` takes it; of a repository only the configurations are fetched.
+        changes: what a study says about it instead of its own configuration.
+
+    Raises:
+        UsageError: there is no such model, or it cannot be used; says why and what to do.
+    """
+    return describe_source(find_source(spec), changes)
+
+
+def describe_source(source: Source, changes: Changes | None) -> Card:
+    """The card of a model whose files have been found; see `describe_model`."""
+    if source.has_card:
+        return load_card(source.folder, changes)
+    return describe_folder(source.folder, source.name, source.origin, changes)
+
+
+def load_card(folder: Path, changes: Changes | None = None) -> Card:
+    """Read and check a model's card, with a study's changes made; UsageError with the place of what is wrong."""
+    content = read_toml(folder / CARD)
+    if "kind" in content:
+        raise UsageError(f'{folder} holds a feature extractor and no model; a study names it as extractor = "..."')
+    return make_card(content, changes, str(folder / CARD))
+
+
+def load_measuring_card(folder: Path) -> Card | ExtractorFolder:
+    """Read and check the card of a folder with an extractor, which may be a model's; UsageError as `load_card`."""
+    content = read_toml(folder / CARD)
+    if "kind" not in content:
+        return make_card(content, None, str(folder / CARD))
+    try:
+        return ExtractorFolder.model_validate(content)
+    except ValidationError as error:
+        raise UsageError(f"{folder / CARD}: {explain(error, content)}") from None
+
+
+def verify_files(folder: Path, card: FolderCard) -> None:
+    """Compare every file of the card with its hash; UsageError for one that is missing or differs."""
+    for name, expected in card.files.items():
+        path = folder / name
+        if not path.is_file():
+            raise missing_file(card, path)
+        if (actual := sha256_of(path)) != expected:
+            raise UsageError(
+                f"{path} has sha256 {actual}, but the card of {card.name!r} says {expected}: the file is damaged or "
+                f"was changed. Restore it{_or_train(card, ',')}, or, if this is meant, put the new hash on the card: "
+                f"{actual}"
+            )
+
+
 def missing_file(card: FolderCard, path: Path) -> UsageError:
     """The error for a file that a card lists and that is not there."""
-    again = f" or train the model again with: {here(card.training_command)}" if card.training_command else ""
-    return UsageError(f"{path} is missing; the card of {card.name!r} lists it. Restore it{again}")
+    return UsageError(f"{path} is missing; the card of {card.name!r} lists it. Restore it{_or_train(card)}")
+
+
+def _or_train(card: FolderCard, comma: str = "") -> str:
+    return f"{comma} or train the model again with: {here(card.training_command)}" if card.training_command else ""

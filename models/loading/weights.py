@@ -8,7 +8,6 @@ import logging
 import pickle
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeGuard
 
@@ -42,8 +41,7 @@ def load_state(path: Path, key: str | None = None) -> dict[str, Tensor]:
 
     Args:
         path: `.safetensors`, its `.index.json`, or a `.pt`, `.pth`, `.bin`, `.ckpt` or `.tar` of tensors alone.
-        key: what of it is the state dict, such as "ema.model" or "models.0": names in containers, numbers in lists, or
-            what the names of tensors begin with, with dots between them; None: all of it.
+        key: a card's `state_key`; None: all of it.
 
     Raises:
         UsageError: it cannot be read, would have to be executed, or holds something else than named, finite tensors.
@@ -67,9 +65,11 @@ def _load_plain(path: Path) -> object:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
+        found = _CLASS.search(str(error))  # of torch's message nothing else, which advises to unpickle it all the same
+        more = f"it asks for {found[1]}" if found else "a pickle, but no state dict of torch.save"
         raise UsageError(
-            f"{path} holds more than tensors, and reading that would run code: it is not read "
-            f"({_more_than_tensors(error)}). {how_to_convert(path)}"
+            f"{path} holds more than tensors, and reading that would run code: it is not read ({more}). "
+            f"{how_to_convert(path)}"
         ) from None
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         reason = shortened(str(error).partition(_ADVICE)[0])
@@ -87,12 +87,6 @@ def _state_dict(content: object, key: str | None, origin: str) -> dict[str, Tens
         where = "" if key is None else f": {key!r}, which the card's state_key names,"
         raise UsageError(f"{origin}{where} is no state dict; {_inside(found)}. {_choices(content)}")
     return found
-
-
-def _more_than_tensors(error: Exception) -> str:
-    """What a refused pickle asks for, without torch's advice to unpickle it all the same."""
-    found = _CLASS.search(str(error))
-    return f"it asks for {found[1]}" if found else "a pickle, but no state dict of torch.save"
 
 
 def _is_state_dict(content: object) -> TypeGuard[dict[str, Tensor]]:
@@ -162,30 +156,9 @@ def check_finite(state: dict[str, Tensor], origin: str) -> None:
 def load_weights(
     network: nn.Module, path: Path, key: str | None = None, ignore: Sequence[str] | None = None
 ) -> nn.Module:
-    """The network with the weights of a file, frozen and in evaluation mode.
-
-    Args:
-        network: changed in place.
-        path, key: as `load_state` takes them.
-        ignore: as `models.loading.fitting.fit` takes it.
-
-    Raises:
-        UsageError: weights that cannot be read or do not fit.
-    """
+    """The network with the weights of a file, frozen and in evaluation mode; UsageError as `load_state` and `fit`."""
     fit(network, load_state(path, key), str(path), ignore)
     return network.eval().requires_grad_(False)
-
-
-@contextmanager
-def _errors_alone(logger: str) -> Iterator[None]:
-    """Let a library log nothing below errors."""
-    found = logging.getLogger(logger)
-    before = found.level
-    found.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        found.setLevel(before)
 
 
 def _refuse_twice(parts: Mapping[str, Iterable[str]], origin: str) -> None:
@@ -216,38 +189,40 @@ def _real(path: Path) -> dict[str, bool]:
 def load_unet(folder: Path, layout: Layout, weights: list[str]) -> nn.Module:
     """The network with its weights, by diffusers itself, which knows what older releases called them.
 
-    Raises:
-        UsageError: weights that are missing, left over, of another shape, NaN or infinite, or cannot be read.
+    UsageError for weights that are missing, left over, of another shape, NaN or infinite, or cannot be read.
     """
     from diffusers.models.unets.unet_2d import UNet2DModel  # several seconds of import: only where a U-Net is made
 
-    safe, origin = ".safetensors" in weights[0], folder / weights[0]
+    origin = str(folder / weights[0])
     for name in weights:
         refuse_programs(folder / name)
     # for our own refusals: diffusers gives no reason, or takes what it finds
     parts = {name: _real(folder / name) for name in weights if not name.endswith(INDEX)}
-    _refuse_twice(parts, str(origin))
-    refuse_codes([name for part in parts.values() for name, real in part.items() if not real], str(origin))
+    _refuse_twice(parts, origin)
+    refuse_codes([name for part in parts.values() for name, real in part.items() if not real], origin)
+    logger = logging.getLogger("diffusers.models.modeling_utils")  # which also logs pages of names that do not fit
+    level = logger.level
+    logger.setLevel(logging.ERROR)
     try:
-        with _errors_alone("diffusers.models.modeling_utils"):  # which also logs pages of names that do not fit
-            unet, info = UNet2DModel.from_pretrained(
-                folder / layout.unet,
-                local_files_only=True,
-                use_safetensors=safe,
-                low_cpu_mem_usage=False,
-                output_loading_info=True,
-            )
+        unet, info = UNet2DModel.from_pretrained(
+            folder / layout.unet,
+            local_files_only=True,
+            use_safetensors=".safetensors" in weights[0],
+            low_cpu_mem_usage=False,
+            output_loading_info=True,
+        )
     except Exception as error:  # of diffusers, torch and safetensors, for configs and weights alike
         raise UsageError(
             f"cannot load the UNet2DModel of {folder / layout.unet} (damaged, cut short, or weights of another "
             f"network?): {shortened(str(error))}"
         ) from None
+    finally:
+        logger.setLevel(level)
     missing, left_over = info["missing_keys"], info["unexpected_keys"]
     if any(map(is_wrapped, left_over)):
-        files = [folder / name for name in weights if not name.endswith(INDEX)]
-        fit(unet, {name: tensor for path in files for name, tensor in load_state(path).items()}, str(origin))
+        fit(unet, {name: tensor for file in parts for name, tensor in load_state(folder / file).items()}, origin)
     elif missing or left_over:
-        raise misfit(missing, left_over, str(origin))
-    check_finite(unet.state_dict(), str(origin))
+        raise misfit(missing, left_over, origin)
+    check_finite(unet.state_dict(), origin)
     network: nn.Module = unet.eval().requires_grad_(False)
     return network

@@ -8,24 +8,44 @@ diffusers saves it needs no card: one follows from its configurations (`models.l
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
+from torch import Tensor, nn
 
-from models.cards.card import Card, Changes
-from models.common.errors import UsageError
-from models.common.files import joint_sha256, sha256_of
-from models.loading.building import build_network, needed_files, tried
-from models.loading.description import describe_source, verify_files
-from models.loading.diffusers_folder import find_layout, weight_files
+from models.analytic import FiniteData, GaussianMixture
+from models.architectures import as_called, make_network, misfit
+from models.cards.card import DIFFUSERS, Card, Changes
+from models.common.errors import PluginError, UsageError
+from models.common.files import INDEX, joint_sha256, read_json, sha256_of, shards_of
+from models.loading.diffusers_folder import CONFIG, WEIGHTS, check_config, find_layout, weight_files
 from models.loading.hub import fetch_weights, verify_cached
-from models.loading.sources import CARD, CONFIG, Source, find_source
-from models.loading.weights import load_unet
-from models.networks.execution import check_mode
+from models.loading.sources import CARD, Source, describe_source, find_source, verify_files
+from models.loading.weights import load_tensors, load_unet, load_weights
+from models.networks.execution import check_mode, in_mode, prepared
 from models.networks.modes import Mode
-from models.networks.network import Network
-from models.schedule import Schedule
+from models.networks.network import (
+    ConditionalNetwork,
+    Conditioned,
+    ConditionedNetwork,
+    ConsistencyPreconditioned,
+    EDMPreconditioned,
+    FirstHalf,
+    IndexedUNet,
+    LevelBlind,
+    Network,
+    index_of,
+)
+from models.networks.vae import Decoder
+from models.plugins.foreign import foreign
+from models.schedule import DiscreteVP, Schedule
+
+POINTS = "points.safetensors"
+MIXTURE = "mixture.safetensors"
+TIME_SCALES = {"flow": 1000.0, "vp-continuous": 999.0}
 
 
 @dataclass(frozen=True)
@@ -69,17 +89,19 @@ def load_model(
         mode: how its network is executed. Its hash does not depend on that.
 
     Raises:
-        UsageError: no such model, a card that does not fit, a missing or changed file, weights that do not fit the
-            network that the config describes, a network that cannot be evaluated, a mode that device or model do not
-            have.
+        UsageError: no such model, files or weights that do not fit, or a mode that device or model do not have.
     """
     source = find_source(spec)
     card = describe_source(source, changes)
     check_mode(mode, card, device)
     load = _load_with_card if source.has_card else _load_as_diffusers
     card, network, weights = load(source, card, device, mode)
-    found = _weights_sha256(card, weights)
-    _check_weights(spec, found, changes)
+    found = joint_sha256([card.files[name] for name in sorted(weights) if not name.endswith(".json")])
+    if changes is not None and changes.weights_sha256 not in (None, found):
+        raise UsageError(
+            f"the weights of {spec!r} have sha256 {found}, but the study's weights_sha256 is {changes.weights_sha256}: "
+            "other weights, or a damaged file. Get those that it was written for, or correct the study"
+        )
     digest = hashlib.sha256(json.dumps(card.digest_content(), sort_keys=True).encode()).hexdigest()
     return Model(card, source.folder, network, card.schedule.build(), digest, source.origin, found, mode)
 
@@ -109,13 +131,170 @@ def _load_as_diffusers(source: Source, card: Card, device: torch.device, mode: M
     return card, tried(load_unet(folder, layout, weights), card, device, mode, source.origin), weights
 
 
-def _weights_sha256(card: Card, names: list[str]) -> str:
-    return joint_sha256([card.files[name] for name in sorted(names) if name != CONFIG and not name.endswith(".json")])
+def needed_files(folder: Path, card: Card) -> list[str]:
+    """The files that a card must list with their hashes, those of the weights last."""
+    if card.network == "finite-data":
+        return [POINTS]
+    if card.network == "mixture":
+        return [MIXTURE]
+    weights = weights_name(card)
+    shards = shards_of(folder / weights) if weights.endswith(INDEX) and (folder / weights).is_file() else []
+    config = [CONFIG] if _has_config(folder, card) else []
+    return [*config, weights, *(str(Path(weights).parent / shard) for shard in shards)]
 
 
-def _check_weights(spec: str, found: str, changes: Changes | None) -> None:
-    if changes is not None and changes.weights_sha256 not in (None, found):
-        raise UsageError(
-            f"the weights of {spec!r} have sha256 {found}, but the study's weights_sha256 is {changes.weights_sha256}: "
-            "other weights, or a damaged file. Get those that it was written for, or correct the study"
+def _has_config(folder: Path, card: Card) -> bool:
+    """Whether a config.json describes the network; a plugin may need none."""
+    return card.architecture == DIFFUSERS or CONFIG in card.files or (folder / CONFIG).is_file()
+
+
+def weights_name(card: Card) -> str:
+    """The file of a card's weights, or the index of several."""
+    if card.weights is not None:
+        return card.weights
+    return f"{WEIGHTS}{INDEX}" if f"{WEIGHTS}{INDEX}" in card.files else WEIGHTS
+
+
+def build_network(folder: Path, card: Card, device: torch.device, mode: Mode) -> Network:
+    """The network of a folder with a card, on a device, in a mode; UsageError if its files do not fit one another."""
+    if card.network == "finite-data":
+        return _finite_data(folder / POINTS, card, device)
+    if card.network == "mixture":
+        return _mixture(folder / MIXTURE, card, device)
+    if card.network == "decoder":
+        return tried(_decoder(folder, card), card, device, mode, str(folder))
+    config, origin = {}, f"{folder / CARD} without a {CONFIG}"
+    if _has_config(folder, card):
+        config, origin = read_json(folder / CONFIG), str(folder / CONFIG)
+    module = make_network(card.architecture, config, origin)
+    if card.architecture == DIFFUSERS:
+        check_config(config, card, folder / CONFIG)
+    load_weights(module, folder / weights_name(card), card.state_key, card.ignore)
+    return tried(module, card, device, mode, str(folder))
+
+
+def tried(module: nn.Module, card: Card, device: torch.device, mode: Mode, origin: str) -> Network:
+    """A module with its weights as a network, on a device and in an execution mode, evaluated once.
+
+    UsageError, which begins with `origin`, if it cannot be evaluated on an image of the card, or gives something else.
+    """
+    # before anything is compiled, which takes long
+    plain = _wrap(module.to(device), card, replace(mode, compile=False))
+    try:
+        _try(plain, card, device, f"{origin} in mode {mode}")
+    except UsageError:
+        reason = None if card.network == "decoder" else misfit(card.architecture, module, card.shape)
+        if reason is None:
+            raise
+        raise UsageError(f"{origin}: {reason}") from None
+    return _wrap(module, card, mode) if mode.compile else plain
+
+
+def _wrap(module: nn.Module, card: Card, mode: Mode) -> Network:
+    """The module in an execution mode, with what the card says that it is given for the level."""
+    ready = prepared(module, mode)
+    if card.network == "decoder":
+        return LevelBlind(in_mode(ready, mode))
+    schedule, call = card.schedule.build(), in_mode(as_called(card.architecture, ready), mode)
+    if card.network == "unet" and card.architecture == DIFFUSERS and isinstance(schedule, DiscreteVP):
+        network: ConditionalNetwork = IndexedUNet(module, schedule, call, rounded=card.round_time)
+    else:
+        network = _conditioned(call, card, schedule)
+    return FirstHalf(network, card.shape[0]) if card.learns_variance else network
+
+
+def _conditioned(module: Conditioned, card: Card, schedule: Schedule) -> ConditionalNetwork:
+    if card.network == "edm":
+        sign = -1.0 if card.raw_prediction == "v_prediction" else 1.0
+        return EDMPreconditioned(module, card.sigma_data or 0.5, sign)
+    if card.network == "consistency":
+        lowest = schedule.level(schedule.t_min).ratio
+        return ConsistencyPreconditioned(module, card.sigma_data or 0.5, lowest)
+    if card.network == "sigma":
+        return ConditionedNetwork(module, lambda at: at.ratio)
+    if isinstance(schedule, DiscreteVP):
+        return ConditionedNetwork(module, index_of(schedule, rounded=card.round_time))
+    scale = card.time_scale or TIME_SCALES[card.network]
+    return ConditionedNetwork(module, lambda at: scale * at.t)
+
+
+def _try(network: Callable[..., Tensor], card: Card, device: torch.device, origin: str) -> None:
+    """One evaluation of one image, since only the module itself knows what it takes and gives."""
+    x, expected = torch.zeros((1, *card.state_shape), device=device), (1, *card.shape)
+    labels = [] if card.classes is None else [torch.full((1,), card.classes - 1, device=device)]  # the highest
+    given = "a state, a condition and labels" if labels else "a state and a condition"
+    failed = f"{origin}: architecture {card.architecture!r} failed on {given} of one image"
+    try:
+        with foreign(failed), torch.inference_mode():
+            found = network(x, card.schedule.build().level(0.5), *labels)
+    except PluginError as error:
+        raise PluginError(f"{error}{_remedy(card, str(error))}") from None
+    if not isinstance(found, Tensor) or found.shape != expected:
+        shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+        raise UsageError(f"{origin}: architecture {card.architecture!r} gave {shape}; expected {expected}")
+
+
+_WANTS_WHOLE = re.compile("indices must be|'indices' to have|index tensor|int64 for index", re.IGNORECASE)
+"""In what torch says of a table that is asked at 499.5: by indexing, embedding, one_hot and gather."""
+_WANTS_MORE = re.compile(r"missing \d+ required (positional|keyword-only) argument")
+
+
+def _remedy(card: Card, said: str) -> str:
+    """What to do about a network that fails, where what it said tells."""
+    if card.network == "unet" and not card.round_time and _WANTS_WHOLE.search(said):
+        return (
+            ". Samplers ask between the trained levels too: for a network with a table of whole times say round_time = "
+            "true on its card, or in the study's [checkpoint] table"
         )
+    if card.classes is None and _WANTS_MORE.search(said):
+        return ". Where that is the class of each image, say classes = N on the card, the number of classes"
+    return ""
+
+
+def _decoder(folder: Path, card: Card) -> nn.Module:
+    try:
+        decoder = Decoder.from_config(read_json(folder / CONFIG))
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{folder / CONFIG} does not describe a decoder: {error}") from None
+    shapes = (decoder.latent_shape, decoder.image_shape)
+    if shapes != (card.state_shape, card.shape):
+        raise UsageError(
+            f"{folder}: {CONFIG} has noise and images of shapes {shapes}, but the card's are "
+            f"{(card.state_shape, card.shape)}"
+        )
+    return load_weights(decoder, folder / weights_name(card), card.state_key, card.ignore)
+
+
+def _finite_data(path: Path, card: Card, device: torch.device) -> FiniteData:
+    points = _named(path, ("points",))["points"]
+    if points.dtype != torch.uint8 or points.shape[1:] != card.shape or len(points) == 0:
+        raise UsageError(
+            f"{path}: points are {points.dtype} of shape {tuple(points.shape)}; expected uint8 of shape "
+            f"(M, {', '.join(map(str, card.shape))}), M > 0"
+        )
+    low, high = card.value_range
+    return FiniteData(low + (high - low) * points.to(device=device, dtype=torch.float64) / 255.0)
+
+
+def _mixture(path: Path, card: Card, device: torch.device) -> GaussianMixture:
+    found = {name: tensor.double() for name, tensor in _named(path, ("weights", "means", "covariances")).items()}
+    weights, covariances = found["weights"], found["covariances"]
+    if not all(bool(tensor.isfinite().all()) for tensor in found.values()) or not bool((weights > 0.0).all()):
+        raise UsageError(f"{path}: expected finite numbers, and weights above zero")
+    if covariances.dim() == 3 and covariances.shape[1] == covariances.shape[2]:
+        scale = float(covariances.abs().max())
+        if not torch.allclose(covariances, covariances.mT, rtol=0.0, atol=1e-9 * scale):
+            raise UsageError(f"{path}: a covariance is not symmetric")
+        if float(torch.linalg.eigvalsh(covariances).min()) < -1e-9 * scale:
+            raise UsageError(f"{path}: a covariance has a negative eigenvalue; no law has such a one")
+    try:
+        return GaussianMixture(weights.to(device), found["means"].to(device), covariances.to(device), card.shape)
+    except ValueError as error:
+        raise UsageError(f"{path}: {error}") from None
+
+
+def _named(path: Path, names: tuple[str, ...]) -> dict[str, Tensor]:
+    found = load_tensors(path)
+    if set(found) != set(names):
+        raise UsageError(f"{path} holds {', '.join(sorted(found)) or 'nothing'}; expected {', '.join(names)}")
+    return found

@@ -10,7 +10,6 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from models.common.errors import PluginError, UsageError
@@ -31,14 +30,11 @@ _LONGEST = 1000  # characters of what an exception says
 
 @contextmanager
 def foreign(who: str, made: Any = None) -> Iterator[None]:
-    """Ask code that is not ours.
+    """Ask code that is not ours; PluginError if it raises. UsageError and `INTERRUPTIONS` go through.
 
     Args:
         who: what is said before what it raised, such as "plugin 'mine.py' failed to load".
         made: a class or function of it, whose place is named where no line of its own raised.
-
-    Raises:
-        PluginError: it raised. UsageError and `INTERRUPTIONS` go through.
     """
     try:
         yield
@@ -51,9 +47,7 @@ def foreign(who: str, made: Any = None) -> Iterator[None]:
 def told(error: BaseException, made: Any = None) -> str:
     """An exception in one line that every file can hold: its class, what it says, the line that raised it, its notes.
 
-    Args:
-        error: anything that was raised.
-        made: as `foreign` takes it.
+    `made` is as `foreign` takes it.
     """
     place = place_of(error) or (None if made is None else defined_at(made))
     said = ": ".join(filter(None, (_line(type(error).__name__), words(error))))
@@ -90,22 +84,16 @@ def add_note(error: BaseException, note: str) -> None:
 
 
 def place_of(error: BaseException, *, ours: bool = True) -> str | None:
-    """FILE:LINE of the innermost line of a plugin that raised; None if there is none.
-
-    Args:
-        error: what was raised.
-        ours: whether a line of our own samplers counts where there is none of a plugin.
-    """
+    """FILE:LINE of the innermost line of a plugin that raised, or else, with `ours`, of a sampler of ours; or None."""
     if isinstance(error, SyntaxError) and error.filename is not None and _rank(Path(error.filename), "") > 1:
         return f"{_shown(error.filename)}:{error.lineno}"
-    lines = [
-        (_rank_of(frame), frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)
-    ]
-    best = max((rank for rank, *_ in lines), default=0)
-    if best < (1 if ours else 2):
-        return None
-    _, file, line = [each for each in lines if each[0] == best][-1]
-    return f"{_shown(file)}:{line}"
+    best, place = (1 if ours else 2), None
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        file = frame.f_code.co_filename
+        rank = _rank(Path(file), str(frame.f_globals.get("__name__")))
+        if rank >= best:
+            best, place = rank, f"{_shown(file)}:{line}"
+    return place
 
 
 def defined_at(made: Any) -> str:
@@ -125,10 +113,6 @@ def is_standard(path: Path) -> bool:
     """Whether a file is of the standard library."""
     real = path.resolve()
     return not _INSTALLED.intersection(real.parts) and any(real.is_relative_to(folder) for folder in _LIBRARY)
-
-
-def _rank_of(frame: FrameType) -> int:
-    return _rank(Path(frame.f_code.co_filename), str(frame.f_globals.get("__name__")))
 
 
 def _rank(path: Path, module: str) -> int:

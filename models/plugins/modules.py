@@ -162,11 +162,9 @@ def _found(name: str, folders: Iterable[str]) -> ModuleSpec | None:
 
 
 def as_read(tree: ast.Module, name: str) -> ast.Module:
-    """The code of a module as it is run: with the imports of a plugin's own modules by their full names.
+    """The code of a module, changed in place, as it is run: imports of a plugin's own modules by their full names.
 
-    Args:
-        tree: of its file; changed in place.
-        name: of the module. Those that are no plugin's stay as they are.
+    Modules that are no plugin's, by their name, stay as they are.
     """
     if not name.startswith(PLUGIN):
         return tree
@@ -220,25 +218,18 @@ class _Reader(ast.NodeTransformer):
         return chosen
 
     def _is_own(self, module: str, name: str | None) -> bool | None:
-        """Whether an import is of a module of the plugin's; None if that is to be seen when it is run.
-
-        Args:
-            module: that is imported, or imported from.
-            name: what of it; None: itself.
-        """
+        """Whether an import of a module, or of a name from it, is the plugin's; None if that shows when it is run."""
         top = module.partition(".")[0]
         if top not in OURS:
             spec = self._spec(top)
-            if spec is not None and spec.loader is not None and not self._is_itself(spec):
+            # a file called timm.py that imports timm means the library, not itself
+            itself = spec is not None and spec.name == self._name and spec.submodule_search_locations is None
+            if spec is not None and spec.loader is not None and not itself:
                 return True
             return False if top in sys.modules or find_spec(top) is not None else None
         if self._spec(module if name is None else f"{module}.{name}") is not None:
             return True
         return True if name is not None and self._spec(module) is not None and not _have(module) else None
-
-    def _is_itself(self, spec: ModuleSpec) -> bool:
-        """Whether a file would import itself: one called timm.py means the library."""
-        return spec.name == self._name and spec.submodule_search_locations is None
 
     def _spec(self, name: str) -> ModuleSpec | None:
         """Where a module of the plugin's is; nothing is imported for it."""

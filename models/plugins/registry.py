@@ -1,10 +1,8 @@
 """Named, parametrised things: samplers and grids, written as `name` or `name[parameter=value,...]`.
 
-A registered class is a dataclass whose fields are its parameters. They are validated strictly (pydantic) when made from
-a specification, so that a wrong name, type or range ends in a message that says what there is.
-
-A family is a set of names with a common prefix, `prefix:name`, whose classes are made when they are asked for, such as
-adapters for the classes of another library: nothing of it is imported before.
+A registered class is a dataclass whose fields are its parameters, validated strictly (pydantic) when made from a
+specification: a wrong name, type or range ends in a message that says what there is. A family is a set of names
+`prefix:name` whose classes are made when asked for, such as adapters for another library, not imported before.
 """
 
 import dataclasses
@@ -22,8 +20,7 @@ from models.common.errors import PluginError, UsageError
 from models.common.explain import explain
 from models.plugins.foreign import defined_at, foreign, place_of, words
 from models.plugins.names import check_name
-from models.plugins.parameters import refuse_unstorable, unreadable
-from models.plugins.plain import NotPlain, plain
+from models.plugins.plain import NotPlain, plain, refuse_unstorable, unreadable
 
 T = TypeVar("T")
 
@@ -55,10 +52,6 @@ def split_outside_brackets(text: str) -> list[str]:
     return [part.strip() for part in parts]
 
 
-def _not_a_number(constant: str) -> float:
-    raise UsageError(f"{constant} is no value for a parameter; expected a finite number, or the word inf for no limit")
-
-
 def parse_spec(spec: str) -> tuple[str, dict[str, Any]]:
     """Take 'name[a=1,b=word]' apart into its name and parameters; a value is JSON, or else a bare word."""
     name, bracket, rest = spec.strip().partition("[")
@@ -75,8 +68,13 @@ def parse_spec(spec: str) -> tuple[str, dict[str, Any]]:
 
 def _value(text: str) -> Any:
     """JSON, or else a bare word."""
+
+    def refuse(constant: str) -> float:
+        wanted = "a finite number, or the word inf for no limit"
+        raise UsageError(f"{constant} is no value for a parameter; expected {wanted}")
+
     try:
-        return json.loads(text, parse_constant=_not_a_number)
+        return json.loads(text, parse_constant=refuse)
     except json.JSONDecodeError:
         return text
     except UsageError:
@@ -87,12 +85,7 @@ def _value(text: str) -> Any:
 
 @dataclass(frozen=True)
 class Family(Generic[T]):
-    """Names with a common prefix.
-
-    Attributes:
-        make: the class of a name without its prefix; UsageError if there is none.
-        names: those names.
-    """
+    """Names with a common prefix: `make` gives the class of a name without it; UsageError if there is none."""
 
     make: Callable[[str], type[T]]
     names: Callable[[], Iterable[str]]
@@ -104,8 +97,7 @@ class Registry(Generic[T]):
     Args:
         kind: what they are, for messages.
         base: class that all derive from.
-        discover: called when a name is unknown, before giving up: imports what may register it and returns, by name,
-            the reasons of what could not be imported.
+        discover: imports what may register an unknown name; returns, by name, why what could not be imported.
         examine: asks an instance, by its name, for all that it has to say; raises for what cannot be used.
     """
 
@@ -116,10 +108,8 @@ class Registry(Generic[T]):
         discover: Callable[[], dict[str, str]] = dict,
         examine: Callable[[str, T], object] = lambda name, made: None,
     ) -> None:
-        self.kind = kind
-        self._base = base
-        self._discover = discover
-        self._examine = examine
+        self.kind, self._base = kind, base
+        self._discover, self._examine = discover, examine
         self._classes: dict[str, type[T]] = {}
         self._aliases: dict[str, str] = {}
         self._families: dict[str, Family[T]] = {}
@@ -206,7 +196,8 @@ class Registry(Generic[T]):
         with foreign(f"{self.kind} {name!r} cannot be made", cls):
             made = self._instance(name, cls, text)
         for key, given in parameters.items():
-            if _converted(given, getattr(made, key)):
+            # of a `Literal`'s members pydantic takes 2.0 and true for 2 and 1
+            if type(getattr(made, key)) is int and type(given) is not int:
                 raise UsageError(f"{self.kind} {name!r}: {key}: expected a whole number, got {json.dumps(given)}")
         return made
 
@@ -236,18 +227,13 @@ class Registry(Generic[T]):
 
     def spec_of(self, instance: T) -> str:
         """The shortest specification that makes an equal instance: parameters at their default are left out."""
-        changed = {
-            field.name: getattr(instance, field.name)
-            for field in dataclasses.fields(instance)  # type: ignore[arg-type]
-            if getattr(instance, field.name) != field.default
-        }
-        inside = ",".join(f"{key}={_bare(value)}" for key, value in changed.items())
-        return self.name_of(instance) + (f"[{inside}]" if inside else "")
-
-
-def _converted(given: Any, value: Any) -> bool:
-    """Whether a whole number was made of something else: of a `Literal`'s members pydantic takes 2.0 and true too."""
-    return type(value) is int and type(given) is not int
+        inside = list[str]()
+        for field in dataclasses.fields(instance):  # type: ignore[arg-type]
+            value = getattr(instance, field.name)
+            if value != field.default:
+                text = value if isinstance(value, str) else json.dumps(plain(value), separators=(",", ":"))
+                inside.append(f"{field.name}={text}")
+        return self.name_of(instance) + (f"[{','.join(inside)}]" if inside else "")
 
 
 @lru_cache(maxsize=1024)
@@ -268,7 +254,3 @@ def _raised_at(error: ValidationError) -> str:
     raised = (part.get("ctx", {}).get("error") for part in error.errors(include_url=False))
     places = (place_of(each, ours=False) for each in raised if isinstance(each, BaseException))
     return "".join(f" ({place})" for place in places if place is not None)
-
-
-def _bare(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(plain(value), separators=(",", ":"))

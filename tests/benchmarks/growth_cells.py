@@ -78,7 +78,7 @@ def write_cells(count: int, study: Path, folder: Path) -> None:
     from bench.record import _DIGEST, RunFolder, cell_id
     from bench.study.file import load_study
     from bench.study.plan import plan
-    from models.common.digest import json_sha256
+    from models.common.files import json_sha256
 
     study.write_text(study_of(count))
     loaded, template = load_study(str(study)), _measured_record()

@@ -16,8 +16,8 @@ from bench.run.code_hash import code_sha256, sampler_sha256
 from bench.study.placement import place
 from bench.study.plan import plan
 from bench.study.study import Study
-from models.common.digest import json_sha256
-from models.loading.description import describe_model
+from models.common.files import json_sha256
+from models.loading.sources import describe_model
 from samplers import SAMPLERS
 
 Benchmark = Any  # pytest-benchmark has no types

@@ -7,22 +7,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from commands import Cli
 
-from bench.cli import app
 from bench.conformance.suite import CHECKS, Check, run_check
 from samplers import SAMPLERS
 from samplers.registry import load_file
 
 _ROOT = Path(__file__).parents[2]
 _TEMPLATE = _ROOT / "bench" / "cli" / "templates" / "sampler.py"
-
-
-def _main(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    monkeypatch.setattr(sys, "argv", ["run_bench.py", *map(str, arguments)])
-    with pytest.raises(SystemExit) as end:
-        app.main()
-    assert isinstance(end.value.code, int)
-    return end.value.code
 
 
 def _conforms(spec: str, checks: tuple[Check, ...] = CHECKS) -> None:
@@ -32,11 +24,10 @@ def _conforms(spec: str, checks: tuple[Check, ...] = CHECKS) -> None:
 
 
 def test_the_file_conforms_as_it_is_and_the_next_commands_are_printed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert _main(monkeypatch, "new-sampler", "test-new") == 0
-    shown = capsys.readouterr().out
+    shown = cli("new-sampler", "test-new").out
     assert "run_bench.py check test-new --plugin test_new.py\n" in shown
     assert "run_bench.py run quick --samplers test-new,ddim --plugin test_new.py --out results/test-new\n" in shown
     load_file(tmp_path / "test_new.py")
@@ -44,12 +35,10 @@ def test_the_file_conforms_as_it_is_and_the_next_commands_are_printed(
 
 
 @pytest.mark.parametrize("name", ["test-new", "3m++", "step-sampler", "none", "a" * 40])
-def test_the_file_is_the_checked_template_under_another_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
+def test_the_file_is_the_checked_template_under_another_name(cli: Cli, tmp_path: Path, name: str) -> None:
     """mypy --strict runs on the template (`.ci/run`), and what it says holds for the file."""
     path = tmp_path / "written_sampler.py"
-    assert _main(monkeypatch, "new-sampler", name, "--out", path) == 0
+    cli("new-sampler", name, "--out", path)
     written = path.read_text()
     (cls,) = (node.name for node in ast.parse(written).body if isinstance(node, ast.ClassDef))
     assert cls not in _TEMPLATE.read_text()
@@ -79,17 +68,12 @@ def test_the_file_is_the_checked_template_under_another_name(
     ],
 )
 def test_what_cannot_be_written_is_refused_and_nothing_is_overwritten(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    arguments: tuple[str, ...],
-    said: str,
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], said: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("kept.py").write_text("kept")
     Path("folder.py").mkdir()
-    assert _main(monkeypatch, "new-sampler", *arguments) == 2
-    assert said in capsys.readouterr().err
+    assert said in cli("new-sampler", *arguments, status=2).err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["folder.py", "kept.py"]
     assert Path("kept.py").read_text() == "kept"
 

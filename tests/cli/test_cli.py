@@ -2,16 +2,13 @@
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from commands import Cli
 
-from bench.cli import app
 from bench.study.file import STUDIES
 
-_ROOT = Path(__file__).parents[2]
 _PLUGIN = '''
 from dataclasses import dataclass
 from samplers import StepSampler, register
@@ -34,14 +31,6 @@ class Mine(StepSampler):
 _DDIM = "p = model(x, t); return s.alpha * p.x0 + s.sigma * p.eps"
 
 
-def _main(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    monkeypatch.setattr(sys, "argv", ["run_bench.py", *map(str, arguments)])
-    with pytest.raises(SystemExit) as end:
-        app.main()
-    assert isinstance(end.value.code, int)
-    return end.value.code
-
-
 def _plugin(folder: Path, name: str, order: int | None = 1, body: str = _DDIM) -> Path:
     path = folder / f"{name.replace('-', '_')}.py"
     path.write_text(_PLUGIN.format(name=name, order=order, body=body))
@@ -51,13 +40,10 @@ def _plugin(folder: Path, name: str, order: int | None = 1, body: str = _DDIM) -
 _SMALL = ("--images", 32, "--batch", 16, "--steps", "2", "--device", "cpu")
 
 
-def test_a_run_ends_with_table_answer_and_files(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_run_ends_with_table_answer_and_files(cli: Cli, tmp_path: Path) -> None:
     study = tmp_path / "study.toml"
     study.write_text((STUDIES / "quick.toml").read_text().replace("steps = 200", "steps = 3"))
-    assert _main(monkeypatch, "run", study, *_SMALL, "--samplers", "ddim", "--out", tmp_path / "run") == 0
-    shown = capsys.readouterr().out
+    shown = cli("run", study, *_SMALL, "--samplers", "ddim", "--out", tmp_path / "run").out
     assert "ddim" in shown
     assert "within 10 %" in shown
     names = {path.name for path in (tmp_path / "run").iterdir()}
@@ -92,10 +78,7 @@ def test_a_run_ends_with_table_answer_and_files(
         (("run", "quick", "--images", "many"), "many"),
         (("run", "quick", "--device", "cuda:7"), "unknown device 'cuda:7'; this machine has: auto, cpu"),
         (("run", "quick", "--device", "tpu"), "unknown device 'tpu'"),
-        (
-            ("run", "quick", "--precision", "fp8"),
-            "--precision: Input should be 'fp32', 'tf32'",
-        ),
+        (("run", "quick", "--precision", "fp8"), "--precision: Input should be 'fp32', 'tf32'"),
         (("run", "quick", "--modes", "fp32,eager"), "cannot read the execution mode 'eager'"),
         (("run", "quick", "--modes", "tf32"), "mode tf32: TensorFloat-32 needs a CUDA device, and this one is cpu"),
         (("run", "quick", "--batch", "many"), "--batch: 'many'; expected a whole number, such as 20, or auto"),
@@ -126,50 +109,42 @@ def test_a_run_ends_with_table_answer_and_files(
         (("run", "quick", "--threads", f"{2**70}"), "--threads: expected a whole number, 1 ... 1,024, got 1180"),
     ],
 )
-def test_bad_input_ends_with_status_2_and_one_message(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], said: str
-) -> None:
-    assert _main(monkeypatch, *arguments) == 2
-    shown = capsys.readouterr()
+def test_bad_input_ends_with_status_2_and_one_message(cli: Cli, arguments: tuple[str, ...], said: str) -> None:
+    shown = cli(*arguments, status=2)
     assert shown.err.startswith("error: ") or "\nerror: " in shown.err
     assert said in shown.err
     assert "Traceback" not in shown.err
 
 
 def test_a_run_with_a_failed_cell_ends_with_status_1_and_names_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bench.cli.run.report.FORMATS", ("md",))
     plugin = _plugin(tmp_path, "test-nan", body="return model(x, t).x0 * float('nan')")
     study = tmp_path / "study.toml"
     study.write_text((STUDIES / "quick.toml").read_text().replace("steps = 100", "steps = 3"))
     arguments = [*_SMALL, "--samplers", "ddim,test-nan", "--plugin", plugin, "--out", tmp_path / "run"]
-    assert _main(monkeypatch, "run", study, *arguments) == 1
-    shown = capsys.readouterr()
+    shown = cli("run", study, *arguments, status=1)
     assert "1 failed" in shown.err
     assert "test-nan" in (tmp_path / "run" / "table.md").read_text()
     assert "NaN or Inf" in (tmp_path / "run" / "table.md").read_text()
 
 
-def test_an_interrupted_run_ends_with_status_130(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_interrupted_run_ends_with_status_130(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*arguments: object, **named: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("bench.cli.run.run_and_report", interrupt)
-    assert _main(monkeypatch, "run", "quick") == 130
-    assert "what is finished is kept, and this goes on:\n" in capsys.readouterr().err
+    assert "what is finished is kept, and this goes on:\n" in cli("run", "quick", status=130).err
 
 
 def test_a_dry_run_lists_the_cells_and_writes_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bench.run.estimate._CALIBRATION_S", 0.01)
     arguments = ("--samplers", "heun,rk45", "--steps", "5", "--dry-run", "--out", tmp_path / "run")
     monkeypatch.setattr("bench.timing.monitor.at_start", lambda *_: ["the machine is busy"])
-    assert _main(monkeypatch, "run", "quick", *arguments) == 0
-    shown = capsys.readouterr()
+    shown = cli("run", "quick", *arguments)
     assert "the machine is busy" in shown.err.splitlines()
     *cells, count, rate, time = shown.out.splitlines()
     assert cells == [
@@ -183,18 +158,14 @@ def test_a_dry_run_lists_the_cells_and_writes_nothing(
     assert not (tmp_path / "run").exists()
 
 
-def test_a_plugin_is_checked_like_any_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_plugin_is_checked_like_any_other(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bench.cli.authoring.CHECKS", _cheap_checks())
     good = _plugin(tmp_path, "test-good")
-    assert _main(monkeypatch, "check", "test-good", "--plugin", good, "--plot", tmp_path / "new" / "good.pdf") == 0
-    shown = capsys.readouterr().out
+    shown = cli("check", "test-good", "--plugin", good, "--plot", tmp_path / "new" / "good.pdf").out
     assert "test-good: conforms" in shown
     assert str(tmp_path / "new" / "good.pdf") in shown
     assert (tmp_path / "new" / "good.pdf").read_bytes().startswith(b"%PDF")
-    assert _main(monkeypatch, "check", "test-bad", "--plugin", _plugin(tmp_path, "test-bad", order=2)) == 1
-    shown = capsys.readouterr().out
+    shown = cli("check", "test-bad", "--plugin", _plugin(tmp_path, "test-bad", order=2), status=1).out
     assert "FAIL  converges with its declared order: declares order 2, but halving the step gives" in shown
     assert "test-bad: 1 of" in shown
 
@@ -218,28 +189,22 @@ def test_a_plugin_is_checked_like_any_other(
     ],
 )
 def test_where_there_is_no_convergence_to_draw_it_says_why(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    name: str,
-    order: int | None,
-    body: str,
-    said: str,
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, order: int | None, body: str, said: str
 ) -> None:
     monkeypatch.setattr("bench.cli.authoring.CHECKS", _cheap_checks()[-1:])
     plugin, plot = _plugin(tmp_path, name, order, body), tmp_path / "plot.png"
     failed = 0 if order is None else 1
-    assert _main(monkeypatch, "check", name, "--plugin", plugin, "--plot", plot) == failed
-    assert said in capsys.readouterr().out
+    assert said in cli("check", name, "--plugin", plugin, "--plot", plot, status=failed).out
     assert not plot.exists()
 
 
 def test_a_check_as_json_says_the_same_and_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bench.cli.authoring.CHECKS", _cheap_checks())
-    assert _main(monkeypatch, "check", "test-json", "--json", "--plugin", _plugin(tmp_path, "test-json", order=2)) == 1
-    found = json.loads(capsys.readouterr().out)
+    found = json.loads(
+        cli("check", "test-json", "--json", "--plugin", _plugin(tmp_path, "test-json", order=2), status=1).out
+    )
     assert (found["sampler"], found["conforms"]) == ("test-json", False)
     assert found["source"] == str(tmp_path / "test_json.py")
     (failed,) = (check for check in found["checks"] if check["outcome"] == "failed")
@@ -264,25 +229,13 @@ def _cheap_checks() -> tuple[object, ...]:
         ("studies", "quick"),
     ],
 )
-def test_lists_name_what_there_is_as_a_table_and_as_json(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], what: str, name: str
-) -> None:
-    assert _main(monkeypatch, "list", what, "--json") == 0
-    rows = json.loads(capsys.readouterr().out)
+def test_lists_name_what_there_is_as_a_table_and_as_json(cli: Cli, what: str, name: str) -> None:
+    rows = json.loads(cli("list", what, "--json").out)
     assert name in {row["name"] for row in rows}
-    assert _main(monkeypatch, "list", what) == 0
-    assert name in capsys.readouterr().out
+    assert name in cli("list", what).out
 
 
-def test_help_is_there_for_every_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    assert _main(monkeypatch, "--help") == 0
-    shown = capsys.readouterr().out
+def test_help_is_there_for_every_command(cli: Cli) -> None:
+    shown = cli("--help").out
     for command in ("run", "list", "check", "new-sampler", "report", "compare", "train"):
         assert command in shown
-
-
-def test_the_command_line_answers_without_importing_torch() -> None:
-    code = (
-        "import sys, bench.cli.app; sys.exit(any(name in sys.modules for name in ('torch', 'diffusers', 'matplotlib')))"
-    )
-    assert subprocess.run([sys.executable, "-c", code], cwd=_ROOT, check=False).returncode == 0

@@ -2,13 +2,13 @@
 """A title, a name, a folder or an error with signs that mean something ruins no output of a run or a command."""
 
 import io
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+from commands import Cli
 from matplotlib.cbook import is_math_text
 from matplotlib.text import Text
 from renderings import Page, inline_texts, unseen
@@ -95,16 +95,14 @@ def test_the_terminal_is_sent_no_control_character(wild: Path, capsys: pytest.Ca
 
 @pytest.mark.parametrize("error", [UsageError(f"no {ESCAPES}\a"), OSError(28, "No space", f"a{ESCAPES}")])
 def test_errors_are_printed_without_control_characters(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     def fail(*arguments: object, **named: object) -> None:
         raise error
 
     monkeypatch.setattr("bench.cli.run.run_and_report", fail)
-    monkeypatch.setattr(sys, "argv", ["run_bench.py", "run", "quick"])
-    with pytest.raises(SystemExit):
-        app.main()
-    assert "\\x1b[31m\\u202e" in (shown := capsys.readouterr().err)
+    shown = cli("run", "quick", status=2).err
+    assert "\\x1b[31m\\u202e" in shown
     assert not unseen(shown)
 
 
@@ -132,7 +130,7 @@ def test_the_check_of_a_model_prints_its_name_as_text(
     found = Check(name, "0" * 64, name, 2, 1, "epsilon", {"epsilon": curve}, None, [Verdict(True, f"is {name}")])
     monkeypatch.setattr(check_model, "_loaded", lambda *_: None)
     monkeypatch.setattr(check_model, "_checked", lambda *_: found)
-    assert check_model.check_model("any") == 0
+    assert app.check_model("any") == 0
     shown = capsys.readouterr().out
     assert not unseen(shown)
     assert " ".join(shown.split()).count("[red]:key:\\x1b[31m\\u202e") == 4

@@ -1,7 +1,6 @@
 """~ is the home folder in every path, whether a command or a study gives it."""
 
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from checkpoints import folder_of
+from commands import Cli
 from cyclopts import App
 
 from bench.cli import app
@@ -94,13 +94,7 @@ def test_data_may_lie_at_home(home: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert data_root() == home / "data"
 
 
-def test_the_home_of_a_user_that_there_is_not_is_refused(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_home_of_a_user_that_there_is_not_is_refused(cli: Cli) -> None:
     with pytest.raises(UsageError, match="cannot read the path '~nobody-at-all/x'"):
         find_source("~nobody-at-all/x")
-    monkeypatch.setattr(sys, "argv", ["run_bench.py", "report", "~nobody-at-all/x"])
-    with pytest.raises(SystemExit) as end:
-        app.main()
-    assert end.value.code == 2
-    assert "cannot read the path '~nobody-at-all/x'" in capsys.readouterr().err
+    assert "cannot read the path '~nobody-at-all/x'" in cli("report", "~nobody-at-all/x", status=2).err

@@ -13,36 +13,11 @@ HEAVY = ("torch", "diffusers", "matplotlib", "pandas", "scipy", "huggingface_hub
 """Each takes a good part of a second, or several."""
 
 DESCRIBING = (
-    *(
-        "samplers",
-        "models.cards.card",
-        "models.denoiser",
-        "models.loading.description",
-        "models.loading.diffusers_folder",
-        "models.grids",
-    ),
-    *(
-        "models.loading.hub",
-        "models.plugins.registry",
-        "models.schedule",
-        "models.cards.schedule_cards",
-        "models.loading.scheduler_config",
-    ),
-    *(
-        "models.loading.sources",
-        "bench.cli.app",
-        "bench.cli.listing",
-        "bench.study.placement",
-        "bench.study.plan",
-        "bench.record",
-    ),
-    *(
-        "bench.cli.sampler_list",
-        "bench.column_meanings",
-        "bench.study.study",
-        "bench.study.file",
-        "models.plugins.modules",
-    ),
+    *("samplers", "models.cards.card", "models.denoiser", "models.loading.diffusers_folder", "models.grids"),
+    *("models.loading.hub", "models.plugins.registry", "models.schedule", "models.cards.schedule_cards"),
+    *("models.loading.scheduler_config", "models.loading.sources", "bench.cli.app", "bench.cli.listing"),
+    *("bench.study.placement", "bench.study.plan", "bench.record", "bench.column_meanings", "bench.study.study"),
+    *("bench.study.file", "models.plugins.modules"),
 )
 
 _STUDY = """

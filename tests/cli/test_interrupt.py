@@ -12,28 +12,15 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from commands import Cli
+from studies import study_toml
 
-from bench.cli import app, entry, interrupt
+from bench.cli import entry, interrupt
 from bench.record import RunFolder
 from bench.run.attempts import Attempts
 from models.common import program
 
 _ROOT = Path(__file__).parents[2]
-_STUDY = """
-name = "test"
-title = "Test"
-model = "digits-mixture"
-metrics = ["law"]
-images = 40
-batch = 16
-timing = { repeats = 3, seconds = 0.0 }
-device = "cpu"
-baseline = { sampler = "ddim", grid = "trailing", steps = 6 }
-[[block]]
-samplers = ["ddim", "heun"]
-grids = ["trailing"]
-steps = [2, 3]
-"""
 
 
 @pytest.fixture(autouse=True)
@@ -246,11 +233,13 @@ main()
 
 
 def test_a_run_that_is_ended_leaves_nothing_behind_and_the_command_it_names_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bench.cli.run.report.FORMATS", ("md",))
     study, out = tmp_path / "study.toml", tmp_path / "my runs" / "a"
-    study.write_text(_STUDY)
+    study.write_text(
+        study_toml(["ddim", "heun"], [2, 3], baseline_steps=6, images=40, timing={"repeats": 3, "seconds": 0.0})
+    )
     process = _started(sys.executable, "-c", _AT_ONCE, "run", str(study), "--out", str(out), "--force")
     while not list(out.glob("cells/*.json")) and process.poll() is None:
         time.sleep(0.01)
@@ -262,17 +251,10 @@ def test_a_run_that_is_ended_leaves_nothing_behind_and_the_command_it_names_goes
     assert said.endswith(f"interrupted by SIGTERM; what is finished is kept, and this goes on:\n  {command}\n")
     assert not list(out.rglob("*.tmp"))
     done = {path: path.stat().st_mtime_ns for path in out.glob("cells/*.png")}
-    assert _ended_app(monkeypatch, "run_bench.py", "run", str(study), "--out", str(out)) == 0
+    cli("run", study, "--out", out)
     assert len(RunFolder(out).load()) == 5
     assert done
     assert {path: path.stat().st_mtime_ns for path in done} == done
-
-
-def _ended_app(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> object:
-    monkeypatch.setattr(sys, "argv", list(arguments))
-    with pytest.raises(SystemExit) as end:
-        app.main()
-    return end.value.code
 
 
 @pytest.mark.parametrize(
@@ -291,9 +273,8 @@ def test_the_command_that_goes_on_is_the_one_that_was_typed(
     found = tmp_path / "sampler-bench"
     found.write_text("#!/bin/sh\n")
     found.chmod(0o755)
-    for place in ("elsewhere",):
-        (tmp_path / place).mkdir()
-        (tmp_path / place / "sampler-bench").write_text("#!/bin/sh\n")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "sampler-bench").write_text("#!/bin/sh\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path))
     if by_uv:

@@ -3,13 +3,13 @@
 import re
 import runpy
 import shlex
-import sys
 import warnings
 from pathlib import Path
 from typing import get_args
 
 import pytest
 import torch
+from commands import Cli
 from safetensors.torch import load_file as read_tensors
 from safetensors.torch import save_file
 
@@ -21,7 +21,7 @@ from models.architectures import make_network
 from models.cards.card import Card
 from models.common.errors import UsageError
 from models.common.files import sha256_of
-from models.loading.description import load_card
+from models.loading.sources import load_card
 from models.loading.zoo import load_model
 from samplers.registry import load_file
 
@@ -36,14 +36,6 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(architectures, "_makers", dict(architectures._makers))
 
 
-def _main(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    monkeypatch.setattr(sys, "argv", ["run_bench.py", *map(str, arguments)])
-    with pytest.raises(SystemExit) as end:
-        app.main()
-    assert isinstance(end.value.code, int)
-    return end.value.code
-
-
 def _weights(path: Path, channels: int = 1) -> Path:
     """Weights of the plugin's own network."""
     load_file(_TEMPLATE)
@@ -55,13 +47,10 @@ def _weights(path: Path, channels: int = 1) -> Path:
 
 
 @pytest.mark.parametrize("network", get_args(Given))
-def test_the_folder_of_every_kind_of_network_can_be_sampled_as_it_is(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], network: str
-) -> None:
+def test_the_folder_of_every_kind_of_network_can_be_sampled_as_it_is(cli: Cli, network: str) -> None:
     weights = _weights(Path("mine.safetensors"))
     given = ("--weights", weights, "--shape", "1,8,8", "--network", network, "--classes", 7)
-    assert _main(monkeypatch, "new-model", "test-mine", *given) == 0
-    shown = capsys.readouterr().out
+    shown = cli("new-model", "test-mine", *given).out
     assert "6 tensors of 1,345 numbers: into.bias (64,) ... time.weight (64, 1)" in shown
     assert "\n  run_bench.py check-model test-mine --plugin test-mine/plugin.py\n" in shown
     solvers = "run solvers --model test-mine --plugin test-mine/plugin.py --out results/test-mine"
@@ -85,27 +74,24 @@ def test_every_key_that_a_card_hints_at_is_one() -> None:
     assert hinted <= set(Card.model_fields)
 
 
-def test_without_weights_the_first_command_says_their_hash(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert _main(monkeypatch, "new-model", "test-bare", "--shape", "1,8,8", "--out", "there") == 0
-    assert "put its weights there as weights.safetensors and list them" in capsys.readouterr().out
+def test_without_weights_the_first_command_says_their_hash(cli: Cli) -> None:
+    shown = cli("new-model", "test-bare", "--shape", "1,8,8", "--out", "there").out
+    assert "put its weights there as weights.safetensors and list them" in shown
     _weights(Path("there/weights.safetensors"))
-    assert _main(monkeypatch, "check-model", "there", "--plugin", "there/plugin.py") == 2
-    assert f"(it is {sha256_of(Path('there/weights.safetensors'))})" in capsys.readouterr().err
+    shown = cli("check-model", "there", "--plugin", "there/plugin.py", status=2).err
+    assert f"(it is {sha256_of(Path('there/weights.safetensors'))})" in shown
 
 
 def test_a_prefix_that_is_taken_off_is_said_in_one_line_whatever_loads_the_weights_again(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    cli: Cli, capsys: pytest.CaptureFixture[str]
 ) -> None:
     state = read_tensors(_weights(Path("mine.safetensors")))
     save_file({f"module.{name}": value for name, value in state.items()}, "wrapped.safetensors")
     given = ("--weights", "wrapped.safetensors", "--shape", "1,8,8")
-    assert _main(monkeypatch, "new-model", "test-mine", *given) == 0
+    cli("new-model", "test-mine", *given)
 
-    assert _main(monkeypatch, "check-model", "test-mine", "--plugin", "test-mine/plugin.py", "--images", 2) == 1
+    shown = cli("check-model", "test-mine", "--plugin", "test-mine/plugin.py", "--images", 2, status=1).err
     said = "test-mine/wrapped.safetensors: its weights are taken by their names without the 'module' of "
-    shown = capsys.readouterr().err
     assert (shown.count(said), shown.count("Warning"), shown.count("warn(")) == (1, 0, 0)
     with notices():
         for _ in range(2):
@@ -114,11 +100,11 @@ def test_a_prefix_that_is_taken_off_is_said_in_one_line_whatever_loads_the_weigh
     assert [line.startswith(said) for line in capsys.readouterr().err.splitlines()] == [True]
 
 
-def test_weights_that_are_in_the_folder_already_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_that_are_in_the_folder_already_are_listed(cli: Cli) -> None:
     Path("test-there").mkdir()
     weights = Path("test-there/ema.pt")
     torch.save({"ema": {"a": torch.zeros(2)}}, weights)
-    assert _main(monkeypatch, "new-model", "test-there", "--weights", weights, "--state-key", "ema") == 0
+    cli("new-model", "test-there", "--weights", weights, "--state-key", "ema")
     card = load_card(Path("test-there"))
     assert (card.weights, card.state_key, card.files) == ("ema.pt", "ema", {"ema.pt": sha256_of(weights)})
 
@@ -145,7 +131,7 @@ def test_weights_that_are_in_the_folder_already_are_listed(monkeypatch: pytest.M
     ],
 )
 def test_what_cannot_be_written_is_refused_and_nothing_is_overwritten(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], said: str
+    cli: Cli, arguments: tuple[str, ...], said: str
 ) -> None:
     for name in ("kept.txt", "kept/card.toml", "other/good.pt"):
         Path(name).parent.mkdir(exist_ok=True)
@@ -153,13 +139,12 @@ def test_what_cannot_be_written_is_refused_and_nothing_is_overwritten(
     torch.save({"ema": {"a": torch.zeros(2)}}, "nested.pt")
     torch.save({"a": torch.zeros(2)}, "good.pt")
     before = {path: path.read_bytes() for path in Path().rglob("*.*")}
-    assert _main(monkeypatch, "new-model", *arguments) == 2
-    assert said in capsys.readouterr().err
+    assert said in cli("new-model", *arguments, status=2).err
     assert {path: path.read_bytes() for path in Path().rglob("*.*")} == before
 
 
 def test_the_example_of_the_readme_goes_from_a_file_of_weights_to_the_error_of_solvers(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = _README.read_text().partition("\n## A whole example")[2].partition("\n## ")[0]
     files = dict(re.findall(r"```python\n# (\S+)\n(.*?)```", text, re.DOTALL))
@@ -167,26 +152,24 @@ def test_the_example_of_the_readme_goes_from_a_file_of_weights_to_the_error_of_s
     new, check, run = (shlex.split(line) for line in re.findall(r"^uv run run_bench.py (.*)$", text, re.MULTILINE))
     Path("train.py").write_text(files["train.py"])
     runpy.run_path("train.py")
-    assert _main(monkeypatch, *new) == 0
     printed = [" ".join(each) for each in (check[:4], run)]
-    assert [line[15:] for line in capsys.readouterr().out.splitlines() if line.startswith("  run_")] == printed
+    assert [line[15:] for line in cli(*new).out.splitlines() if line.startswith("  run_")] == printed
     card = Path("tiny/card.toml")
     assert card.read_text().count("time_scale = 1000.0 ") == 1
     card.write_text(card.read_text().replace("time_scale = 1000.0 ", "time_scale = 1.0 "))
     for name in ("tiny/models/tiny.py", "tiny/plugin.py"):
         Path(name).parent.mkdir(exist_ok=True)
         Path(name).write_text(files[name])
-    assert _main(monkeypatch, *check) == 0
-    assert "this network predicts" in capsys.readouterr().out
+    assert "this network predicts" in cli(*check).out
     monkeypatch.setattr("bench.run.solution.STEPS", 20)
     monkeypatch.setattr("bench.report.FORMATS", ("md",))
     few = ("--samplers", "ddim,heun", "--grids", "trailing", "--evaluations", "20", "--images", "16", "--batch", "16")
-    assert _main(monkeypatch, *run, *few, "--device", "cpu") == 0
+    cli(*run, *few, "--device", "cpu")
     assert "heun" in Path("results/tiny/table.md").read_text()
 
 
-def test_a_network_that_misses_its_config_is_told_that_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert _main(monkeypatch, "new-model", "test-mine", "--weights", _weights(Path("mine.safetensors"))) == 0
+def test_a_network_that_misses_its_config_is_told_that_there_is_none(cli: Cli) -> None:
+    cli("new-model", "test-mine", "--weights", _weights(Path("mine.safetensors")))
     plugin = Path("test-mine/plugin.py")
     plugin.write_text(plugin.read_text().replace("width=64", 'width=config["width"]'))
     load_file(plugin)

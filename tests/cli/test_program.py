@@ -13,8 +13,7 @@ from bench.quality.extractors import Chosen, load_extractor
 from bench.quality.reference import load_reference
 from models.common import program
 from models.common.errors import UsageError
-from models.loading.description import load_card
-from models.loading.sources import ZOO, missing_file
+from models.loading.sources import ZOO, load_card, missing_file
 
 
 @pytest.fixture

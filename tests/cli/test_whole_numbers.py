@@ -1,10 +1,10 @@
 """Options of whole numbers take those and nothing else; whatever command has one is found by what it declares."""
 
 import re
-import sys
 from collections.abc import Iterator
 
 import pytest
+from commands import Cli
 from cyclopts import App
 
 from bench.cli import app
@@ -34,14 +34,8 @@ def test_options_of_whole_numbers_are_found_in_all_commands() -> None:
 
 
 @pytest.mark.parametrize(("command", "option"), _INTEGERS)
-def test_no_option_of_whole_numbers_rounds(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: tuple[str, ...], option: str
-) -> None:
+def test_no_option_of_whole_numbers_rounds(cli: Cli, command: tuple[str, ...], option: str) -> None:
     for given in ("50.000", "17.5", "1e3", "0x10", ""):
-        monkeypatch.setattr(sys, "argv", ["run_bench.py", *command, f"{option}={given}"])
-        with pytest.raises(SystemExit) as end:
-            app.main()
-        assert end.value.code == 2
-        said = capsys.readouterr().err
+        said = cli(*command, f"{option}={given}", status=2).err
         assert f"{option}: {given!r}; expected" in said
         assert "whole number" in said

@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
 
-from bench.cli.check_model import check_model as command
+from bench.cli.app import check_model as command
 from bench.conformance.model_check import BRIEF, check_model
 from bench.conformance.model_fit import MEANINGS
 from models.analytic import FiniteData

@@ -1,6 +1,7 @@
 """A card says what a network is given and on which noise, and a folder with one is exactly that, or is refused."""
 
 import math
+import re
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ from safetensors.torch import save_file
 from bench.run.cell import _remarks
 from models.cards.card import Card, Changes, make_card
 from models.common.errors import UsageError
-from models.loading.sources import CONFIG, WEIGHTS
+from models.loading.diffusers_folder import CONFIG, WEIGHTS
 from models.loading.zoo import load_model
 from models.schedule import VE, ContinuousVP, DiscreteVP, Flow, GeometricVE, Schedule
 from samplers import SAMPLERS
@@ -71,10 +72,7 @@ def test_each_kind_of_schedule_is_the_one_of_its_parameters(toml: str, expected:
         ({"shape": [3, 0, 8]}, "shape.1: Input should be greater than or equal to 1"),
         ({"shape": [3, 8, 2**63]}, "shape.2: Input should be less than or equal to 65536"),
         ({"classes": 2**63}, "classes: Input should be less than 2147483648"),
-        (
-            {"schedule": {"kind": "cosine", "train_steps": 10**9}},
-            "schedule.train_steps: Input should be less",
-        ),
+        ({"schedule": {"kind": "cosine", "train_steps": 10**9}}, "schedule.train_steps: Input should be less"),
         *(
             (
                 {"files": {name: "0" * 64}},
@@ -85,9 +83,8 @@ def test_each_kind_of_schedule_is_the_one_of_its_parameters(toml: str, expected:
     ],
 )
 def test_a_card_that_contradicts_itself_is_refused(changes: dict[str, Any], said: str) -> None:
-    with pytest.raises(UsageError) as error:
+    with pytest.raises(UsageError, match=re.escape(said)):
         card(**changes)
-    assert said in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -171,9 +168,8 @@ def test_an_edm_network_on_a_card_is_preconditioned_with_its_sigma_data(tmp_path
 def test_a_card_that_contradicts_its_network_is_refused(
     tmp_path: Path, unet: dict[str, Any], said: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(UsageError) as error:
+    with pytest.raises(UsageError, match=re.escape(message)):
         load_model(str(carded(tmp_path / "mine", unet, **said)), CPU)
-    assert message in str(error.value)
 
 
 def test_a_row_says_that_its_network_is_told_whole_times() -> None:

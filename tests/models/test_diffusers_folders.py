@@ -17,7 +17,7 @@ from torch import Tensor
 from models.cards.card import Changes
 from models.denoiser import Denoiser
 from models.grids import GRIDS
-from models.loading.description import describe_model
+from models.loading.sources import describe_model
 from models.loading.zoo import Model, load_model
 from samplers import SAMPLERS, Noise
 

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from models.common.errors import UsageError
-from models.loading.description import describe_model
+from models.loading.sources import describe_model
 from models.loading.zoo import load_model
 
 _SHAPE = [1, 2, 2]

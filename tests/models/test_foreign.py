@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import Cli
+from studies import study_toml
 
-from bench.cli import app
 from models.common.errors import PluginError, UsageError
 from models.plugins.foreign import add_note, foreign, place_of, told
 from models.plugins.plain import NotPlain, plain
@@ -63,20 +64,6 @@ class Mine(StepSampler):
     def step(self, model, x, t, s, noise):
         {step}
 '''
-_STUDY = """
-name = "test"
-title = "Test"
-model = "digits-mixture"
-metrics = ["law"]
-images = 16
-batch = 16
-device = "cpu"
-baseline = { sampler = "test-deep", grid = "trailing", steps = 2 }
-[[block]]
-samplers = ["ddim"]
-grids = ["trailing"]
-steps = [2]
-"""
 _DDIM = "p = model(x, t); return s.alpha * p.x0 + s.sigma * p.eps"
 _STEPS = "return len(levels) - 1"
 
@@ -186,78 +173,59 @@ def test_evaluations_are_numbers_of_pythons_or_refused(tmp_path: Path, nfe: str,
         assert (found, type(found)) == (expected, type(expected))
 
 
-def _main(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    monkeypatch.setattr(sys, "argv", ["run_bench.py", *map(str, arguments)])
-    with pytest.raises(SystemExit) as end:
-        app.main()
-    assert isinstance(end.value.code, int)
-    return end.value.code
-
-
 @pytest.mark.parametrize("command", [("run", "quick", "--samplers", "test-plugin"), ("check", "test-plugin")])
 def test_no_command_ends_well_because_a_plugin_ends_the_program(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: tuple[str, ...]
+    cli: Cli, tmp_path: Path, command: tuple[str, ...]
 ) -> None:
     """At import, in its constructor, or through a parameter; each time in one line that names the place."""
     broken = tmp_path / "broken.py"
     broken.write_text("import sys\nsys.exit(0)\n")
-    assert _main(monkeypatch, *command, "--plugin", broken) == 2
-    assert f"error: plugin '{broken}' failed to load: SystemExit: 0 ({broken}:2)\n" in capsys.readouterr().err
+    shown = cli(*command, "--plugin", broken, status=2).err
+    assert f"error: plugin '{broken}' failed to load: SystemExit: 0 ({broken}:2)\n" in shown
     broken.write_text("def f(:\n")
-    assert _main(monkeypatch, *command, "--plugin", broken) == 2
-    assert f"failed to load: SyntaxError: invalid syntax (broken.py, line 1) ({broken}:1)\n" in capsys.readouterr().err
+    shown = cli(*command, "--plugin", broken, status=2).err
+    assert f"failed to load: SyntaxError: invalid syntax (broken.py, line 1) ({broken}:1)\n" in shown
     plugin = _plugin(tmp_path, more="def __post_init__(self): sys.exit(0)")
-    status = _main(monkeypatch, *command, "--plugin", plugin)
-    shown = capsys.readouterr()
-    assert "sampler 'test-plugin' cannot be made: SystemExit: 0" in shown.out + shown.err
-    assert f"({plugin}:" in shown.out + shown.err
-    assert status == (1 if command[0] == "check" else 2)
+    told = "".join(cli(*command, "--plugin", plugin, status=1 if command[0] == "check" else 2))
+    assert "sampler 'test-plugin' cannot be made: SystemExit: 0" in told
+    assert f"({plugin}:" in told
 
 
 @pytest.mark.parametrize("step", ["sys.exit(0)", "raise OSError('gone')", "raise Unprintable", "raise GeneratorExit"])
 def test_a_check_fails_whatever_a_step_raises(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], step: str
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     from bench.conformance.suite import CHECKS
 
     monkeypatch.setattr("bench.cli.authoring.CHECKS", CHECKS[:1])
     plugin = _plugin(tmp_path, step=step)
-    assert _main(monkeypatch, "check", "test-plugin", "--plugin", plugin, "--json") == 1
-    (found,) = json.loads(capsys.readouterr().out)["checks"]
+    (found,) = json.loads(cli("check", "test-plugin", "--plugin", plugin, "--json", status=1).out)["checks"]
     assert found["outcome"] == "failed"
     assert f"({plugin}:" in found["detail"]
 
 
-def test_a_check_asks_for_all_that_a_record_holds(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_check_asks_for_all_that_a_record_holds(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Numbers of NumPy are right; lists in lists, deeper than a record holds them, are not."""
     from bench.conformance.suite import CHECKS
 
     named = "says what a record can hold"
     monkeypatch.setattr("bench.cli.authoring.CHECKS", [check for check in CHECKS if check.name == named])
     good = _plugin(tmp_path, "size: float = np.float64(0.5)", "stochastic = np.False_", "return np.int64(3)")
-    assert _main(monkeypatch, "check", "test-plugin", "--plugin", good) == 0
+    cli("check", "test-plugin", "--plugin", good)
     (tmp_path / "deep").mkdir()
     deep = _plugin(tmp_path / "deep", "way: Any = field(default_factory=lambda: [[[[1]]]])")
     deep.write_text(deep.read_text().replace("test-plugin", "test-deep"))
-    capsys.readouterr()
-    assert _main(monkeypatch, "check", "test-deep", "--plugin", deep) == 1
-    assert f"FAIL  {named}: no record can hold what it says of itself: sampler_parameters" in capsys.readouterr().out
-    (tmp_path / "study.toml").write_text(_STUDY)
-    assert _main(monkeypatch, "run", tmp_path / "study.toml", "--out", tmp_path / "r") == 2
-    assert re.search(
-        r"error: test-deep\S* on trailing, .*: no record can hold it, .*: sampler_parameters: ", capsys.readouterr().err
-    )
+    shown = cli("check", "test-deep", "--plugin", deep, status=1).out
+    assert f"FAIL  {named}: no record can hold what it says of itself: sampler_parameters" in shown
+    (tmp_path / "study.toml").write_text(study_toml(baseline="test-deep"))
+    said = cli("run", tmp_path / "study.toml", "--out", tmp_path / "r", status=2).err
+    assert re.search(r"error: test-deep\S* on trailing, .*: no record can hold it, .*: sampler_parameters: ", said)
     assert not (tmp_path / "r").exists()
 
 
-def test_whatever_else_ends_the_program_does_not_end_it_well(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_whatever_else_ends_the_program_does_not_end_it_well(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bench.cli.run.report_runs", lambda *given: sys.exit(0))
-    assert _main(monkeypatch, "report", "results/quick") == 1
-    assert "ended the program: SystemExit: 0" in capsys.readouterr().err
+    assert "ended the program: SystemExit: 0" in cli("report", "results/quick", status=1).err
 
 
 def test_an_exception_is_told_in_a_line_that_a_file_can_hold_with_its_notes() -> None:

@@ -13,8 +13,8 @@ from huggingface_hub import constants, errors
 from models.cards.card import Changes
 from models.common.errors import UsageError
 from models.common.files import sha256_of
-from models.loading.description import describe_model
-from models.loading.sources import CARD, CONFIG, WEIGHTS, ZOO
+from models.loading.diffusers_folder import CONFIG, WEIGHTS
+from models.loading.sources import CARD, ZOO, describe_model
 from models.loading.zoo import load_model
 
 _NAME = "owner/ddpm-cifar10"
@@ -61,11 +61,7 @@ def test_a_repository_with_a_card_is_a_model_folder(cache: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "kind"),
-    [
-        (f"unet/{WEIGHTS}", "sha256"),
-        (f"unet/{CONFIG}", "git hash"),
-        ("scheduler/scheduler_config.json", "git hash"),
-    ],
+    [(f"unet/{WEIGHTS}", "sha256"), (f"unet/{CONFIG}", "git hash"), ("scheduler/scheduler_config.json", "git hash")],
 )
 def test_a_file_that_is_not_what_the_cache_names_it_by_is_refused(
     cache: Path, tmp_path: Path, name: str, kind: str
@@ -85,15 +81,17 @@ def test_a_file_that_is_not_what_the_cache_names_it_by_is_refused(
         load_model(_SPEC, CPU)
 
 
-@pytest.mark.parametrize("origin", ["hub", "folder"])
+@pytest.mark.parametrize("origin", ["hub", "folder", "card"])
 def test_weights_are_recorded_by_the_hash_of_their_file_which_a_study_may_pin(
     cache: Path, tmp_path: Path, origin: str
 ) -> None:
     folder = make(tmp_path / "model")
     into_cache(cache, folder, _NAME)
-    spec = _SPEC if origin == "hub" else str(folder)
-    found = load_model(spec, CPU).weights_sha256
-    assert found == sha256_of(folder / "unet" / WEIGHTS)
+    spec = {"hub": _SPEC, "folder": str(folder), "card": "digits"}[origin]
+    model = load_model(spec, CPU)
+    found = model.weights_sha256
+    assert found == sha256_of(ZOO / "digits" / WEIGHTS if origin == "card" else folder / "unet" / WEIGHTS)
+    assert found in model.card.files.values()
     load_model(spec, CPU, Changes(weights_sha256=found))
     with pytest.raises(UsageError, match=f"have sha256 {found}, but the study's weights_sha256 is {'0' * 64}"):
         load_model(spec, CPU, Changes(weights_sha256="0" * 64))

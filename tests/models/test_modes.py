@@ -16,8 +16,7 @@ from bench.study.file import Overrides, parse_study
 from bench.study.plan import plan
 from bench.study.study import Study
 from models.common.errors import UsageError
-from models.loading.description import load_card
-from models.loading.sources import ZOO
+from models.loading.sources import ZOO, load_card
 from models.loading.zoo import load_model
 from models.networks.execution import arithmetic, check_mode, in_mode, prepared
 from models.networks.modes import Mode, parse_mode

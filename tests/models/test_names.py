@@ -18,8 +18,8 @@ from models.architectures import register_network
 from models.cards.card import make_card
 from models.common.errors import UsageError
 from models.grids import GRIDS
-from models.loading.description import describe_model
-from models.loading.sources import CONFIG
+from models.loading.diffusers_folder import CONFIG
+from models.loading.sources import describe_model
 from models.plugins.names import as_name, check_name
 from models.plugins.registry import Registry
 from samplers import SAMPLERS

@@ -15,7 +15,8 @@ from models.architectures import Maker, register_network
 from models.cards.card import Changes
 from models.common.errors import UsageError
 from models.denoiser import Denoiser
-from models.loading.sources import CARD, CONFIG
+from models.loading.diffusers_folder import CONFIG
+from models.loading.sources import CARD
 from models.loading.zoo import load_model
 from models.schedule import DiscreteVP
 
@@ -144,10 +145,7 @@ class _Precond(_Inner):
 def test_the_inner_network_of_edm_and_its_preconditioned_one_are_the_same_denoiser(tmp_path: Path) -> None:
     register_network("Inner")(lambda config: _Inner())
     register_network("Precond")(lambda config: _Precond())
-    ways: dict[str, dict[str, Any]] = {
-        "Inner": {"network": "edm", "sigma_data": 0.6},
-        "Precond": {"network": "sigma"},
-    }
+    ways: dict[str, dict[str, Any]] = {"Inner": {"network": "edm", "sigma_data": 0.6}, "Precond": {"network": "sigma"}}
     models = []
     for name, way in ways.items():
         weights = tmp_path / name / "w.safetensors"
@@ -180,9 +178,7 @@ def test_a_network_with_a_table_of_whole_times_says_what_it_needs_and_is_asked_a
             assert (found == 100.0 * index).all(), (t, index, found[0, 0, 0, 0])
 
 
-def test_two_networks_of_one_name_are_refused_but_a_plugin_may_be_read_twice(
-    plugin: Maker,
-) -> None:
+def test_two_networks_of_one_name_are_refused_but_a_plugin_may_be_read_twice(plugin: Maker) -> None:
     assert register_network("Plugin")(plugin) is plugin
     with pytest.raises(UsageError, match=r"two networks are called 'Plugin': .*made and .*Plugin; rename"):
         register_network("Plugin")(Plugin)  # type: ignore[arg-type]

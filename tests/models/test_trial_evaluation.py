@@ -1,18 +1,17 @@
 """A network that cannot be evaluated is refused where it is loaded, in a line that says why, whatever loads it."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from checkpoints import CIFAR10, CPU, folder_of, make, network, write
+from commands import Cli
 from safetensors.torch import save_file
 from torch import nn
 
-from bench.cli import app
 from models.common.errors import UsageError
-from models.loading.sources import CONFIG, WEIGHTS
+from models.loading.diffusers_folder import CONFIG, WEIGHTS
 from models.loading.zoo import load_model
 from models.networks.modes import Mode
 
@@ -88,12 +87,8 @@ def test_another_reason_is_told_in_the_network_s_own_words(tmp_path: Path, monke
     ids=" ".join,
 )
 def test_every_command_that_evaluates_a_network_ends_with_that_line(
-    nine: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: tuple[str, ...]
+    cli: Cli, nine: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
 ) -> None:
     monkeypatch.chdir(nine.parent)
-    monkeypatch.setattr(sys, "argv", ["run_bench.py", *command, str(nine)])
-    with pytest.raises(SystemExit) as end:
-        app.main()
-    assert end.value.code == 2
-    (line,) = [each for each in capsys.readouterr().err.splitlines() if "error" in each]
+    (line,) = [each for each in cli(*command, nine, status=2).err.splitlines() if "error" in each]
     assert line.startswith(f"error: {nine}: a {_NINE}")

@@ -13,8 +13,7 @@ from bench.cli import train
 from bench.quality.datasets import load_digits
 from bench.training.digits import Budget, train_digits_vae
 from bench.training.losses import Recipe, Report, train_vae
-from models.loading.description import load_card
-from models.loading.sources import ZOO
+from models.loading.sources import ZOO, load_card
 from models.loading.zoo import load_model
 from models.networks.vae import SIGMA, Decoder, Vae
 

@@ -152,11 +152,7 @@ _CONVERT = 'save_file(state, "diffusion_pytorch_model.safetensors")'
             _save(lambda: nn.Linear(3, 2)),
             ("would run code: it is not read (it asks for torch.nn.modules.linear", _CONVERT),
         ),
-        (
-            "lightning.ckpt",
-            _save(lambda: {"state_dict": _state(), "hooks": _Counter()}),
-            ("would run code", _CONVERT),
-        ),
+        ("lightning.ckpt", _save(lambda: {"state_dict": _state(), "hooks": _Counter()}), ("would run code", _CONVERT)),
         ("edm.pkl", _save(_Counter), ("a pickle, and reading one runs whatever code is in it", _CONVERT)),
         ("exported.pt2", _save(_state), ("an exported program, not weights", _CONVERT)),
         ("script.pt", _script, ("is a TorchScript archive, a program: it is not run", _CONVERT)),

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from commands import Cli
+from studies import study_toml
 
-from bench.cli import app
 from bench.quality.datasets import DataSet, write_archive
 from bench.quality.images import save_preview
 from bench.record import write_json
@@ -146,33 +147,11 @@ def test_what_killed_processes_left_is_removed_and_nothing_of_anybody_else(tmp_p
     remove_leftovers(tmp_path / "none")
 
 
-_STUDY = """
-name = "tiny"
-title = "Tiny"
-model = "digits-mixture"
-metrics = ["law"]
-images = 16
-batch = 16
-device = "cpu"
-baseline = { sampler = "ddim", grid = "trailing", steps = 2 }
-[[block]]
-samplers = ["ddim"]
-grids = ["trailing"]
-steps = [2]
-"""
-
-
-def test_a_run_on_a_full_disk_ends_with_status_2_and_the_name_of_the_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_run_on_a_full_disk_ends_with_status_2_and_the_name_of_the_file(cli: Cli, tmp_path: Path) -> None:
     study, out = tmp_path / "tiny.toml", tmp_path / "run"
-    study.write_text(_STUDY)
-    monkeypatch.setattr(sys, "argv", ["run_bench.py", "run", str(study), "--out", str(out)])
-    with _files_of_at_most(2000), pytest.raises(SystemExit) as end:  # the study is shorter, and a record is longer
-        app.main()
-    assert end.value.code == 2
+    study.write_text(study_toml())
+    with _files_of_at_most(2000):  # the study is shorter, and a record is longer
+        said = cli("run", study, "--out", out, status=2).err
     name = rf"{re.escape(str(out))}/cells/[0-9a-f]{{16}}\.json"
-    assert re.search(
-        rf"^error: \[Errno {errno.EFBIG}\] File too large: '{name}'", capsys.readouterr().err, re.MULTILINE
-    )
+    assert re.search(rf"^error: \[Errno {errno.EFBIG}\] File too large: '{name}'", said, re.MULTILINE)
     assert not list(out.rglob("*.tmp"))

@@ -1,6 +1,7 @@
 """A model folder is used only when everything in it is what its card says."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -16,10 +17,9 @@ from models.cards.card import Changes
 from models.cards.schedule_cards import CosineBetas
 from models.common.errors import UsageError
 from models.common.files import sha256_of
-from models.loading.building import needed_files
-from models.loading.description import describe_model, load_card, verify_files
-from models.loading.sources import CARD, CONFIG, WEIGHTS, ZOO, zoo_names
-from models.loading.zoo import load_model
+from models.loading.diffusers_folder import CONFIG, WEIGHTS
+from models.loading.sources import CARD, ZOO, describe_model, load_card, verify_files, zoo_names
+from models.loading.zoo import load_model, needed_files
 
 _CPU = torch.device("cpu")
 _MIB = 2**20
@@ -105,22 +105,15 @@ def test_a_copy_of_the_folder_loads_by_its_path(folder: Path) -> None:
         (_drop_from_card("reference.safetensors"), "lists no reference.safetensors"),
         (_drop_from_card("extractor/model.safetensors"), "its files lack 'extractor/model.safetensors'"),
         (_edit_config('"in_channels": 1', '"in_channels": 3'), "has in/out channels (3, 1), but the card's shape is"),
-        (
-            _edit(CARD, "clip = [", "noise_shape = [2, 1, 1]\nclip = ["),
-            "the noise of network 'unet' is shaped like",
-        ),
+        (_edit(CARD, "clip = [", "noise_shape = [2, 1, 1]\nclip = ["), "the noise of network 'unet' is shaped like"),
         (_edit(CARD, "clip = [", 'network = "gan"\nclip = ['), "network: Input should be 'unet', 'edm'"),
-        (
-            _edit(CARD, "clip = [", 'network = "decoder"\nclip = ['),
-            "network 'decoder' gives x_0",
-        ),
+        (_edit(CARD, "clip = [", 'network = "decoder"\nclip = ['), "network 'decoder' gives x_0"),
     ],
 )
 def test_a_folder_that_was_tampered_with_is_refused(folder: Path, change: Callable[[Path], None], said: str) -> None:
     change(folder)
-    with pytest.raises(UsageError) as error:
+    with pytest.raises(UsageError, match=re.escape(said)):
         _load_all(folder)
-    assert said in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -134,10 +127,7 @@ def test_a_folder_that_was_tampered_with_is_refused(folder: Path, change: Callab
             "shapes ((128, 1, 1), (1, 8, 8)), but the card's are ((64, 1, 1), (1, 8, 8))",
         ),
         (_edit(CARD, 'parametrisation = "sample"', 'parametrisation = "epsilon"'), "network 'decoder' gives x_0"),
-        (
-            _edit(CARD, 'network = "decoder"', 'network = "unet"'),
-            "the noise of network 'unet' is shaped like",
-        ),
+        (_edit(CARD, 'network = "decoder"', 'network = "unet"'), "the noise of network 'unet' is shaped like"),
         (_edit_config('"size": 8', '"size": 16'), "the card's are ((128, 1, 1), (1, 8, 8))"),
         (_edit_config('"size": 8', '"size": 9'), "does not describe a decoder: size 9: expected a multiple of 8"),
         (_edit_config('"size": 8', '"sise": 8'), "does not describe a decoder"),
@@ -150,9 +140,8 @@ def test_a_decoder_s_folder_that_was_tampered_with_is_refused(
     folder = Path(shutil.copytree(ZOO / "digits-vae", tmp_path / "copy"))
     load_model(str(folder), _CPU)
     change(folder)
-    with pytest.raises(UsageError) as error:
+    with pytest.raises(UsageError, match=re.escape(said)):
         load_model(str(folder), _CPU)
-    assert said in str(error.value)
 
 
 def test_a_decoder_makes_images_of_its_noise_whatever_the_level() -> None:
@@ -229,35 +218,23 @@ def test_a_study_may_not_make_a_card_contradict_itself() -> None:
         load_model("digits", _CPU, Changes(classes=10))
 
 
-def test_the_weights_of_a_card_must_have_the_hash_that_the_study_says() -> None:
-    found = load_card(ZOO / "digits").files[WEIGHTS]
-    load_model("digits", _CPU, Changes(weights_sha256=found))
-    with pytest.raises(UsageError, match=f"sha256 {found}, but the study's weights_sha256 is"):
-        load_model("digits", _CPU, Changes(weights_sha256="0" * 64))
-
-
 def test_what_is_no_model_says_what_there_is_and_how_a_repository_is_written(tmp_path: Path) -> None:
     (tmp_path / "weights.pt").write_bytes(b"")
     (tmp_path / "network.pkl").write_bytes(b"")
     for spec, said in (
         ("google/ddpm-cifar10-32", "For a repository on the hub write hf:google/ddpm-cifar10-32."),
-        (
-            str(tmp_path),
-            "has no card.toml; a model folder needs one, or a model_index.json or config.json",
-        ),
+        (str(tmp_path), "has no card.toml; a model folder needs one, or a model_index.json or config.json"),
         (str(tmp_path / "weights.pt"), "is a file; a model is a folder"),
         (str(tmp_path / "network.pkl"), "reading one runs whatever code is in it"),
     ):
-        with pytest.raises(UsageError) as error:
+        with pytest.raises(UsageError, match=re.escape(said)):
             describe_model(spec)
-        assert said in str(error.value)
 
 
 @pytest.mark.parametrize("spec", ["/nonexistent", "./none", "../none", "~/none", "a/b/c", "none/", "a b/c"])
 def test_a_path_is_not_taken_for_a_repository_of_the_hub(spec: str) -> None:
-    with pytest.raises(UsageError) as error:
+    with pytest.raises(UsageError, match=re.escape(f"there is no model folder {spec!r}")) as error:
         describe_model(spec)
-    assert f"there is no model folder {spec!r}" in str(error.value)
     start = f"relative paths start at the current folder, {Path.cwd()}"
     assert (start in str(error.value)) != Path(spec).expanduser().is_absolute()
     assert "hub" not in str(error.value)

@@ -12,9 +12,10 @@ import pytest
 import torch
 from poison import CALLS, PROCESS, WEIGHTS, Poison
 from quiet import Quiet
+from studies import study_toml
 from torch import Tensor
 
-from bench.cli.plugins import load_plugins
+from bench.cli.options import load_plugins
 from bench.cli.run import run_and_report
 from bench.conformance.suite import CHECKS, run_check
 from bench.purity.unchanged import ProcessState, other_random_states
@@ -40,21 +41,6 @@ _KINDS = {
 }
 _SAID = {how: (said, kind) for how, (_, said, kind) in PROCESS.items()}
 _SAID |= {how: (said, "weights") for how, (_, said) in WEIGHTS.items()}
-_STUDY = """
-name = "test"
-title = "Test"
-model = "MODEL"
-metrics = METRICS
-images = 16
-batch = 8
-timing = { TIMING, seconds = 0.0 }
-device = "cpu"
-baseline = { sampler = "ddpm", grid = "trailing", steps = 3 }
-[[block]]
-samplers = [SAMPLERS]
-grids = ["trailing"]
-steps = [3]
-"""
 
 
 @pytest.fixture(autouse=True)
@@ -67,26 +53,26 @@ def poison(registered: None) -> Iterator[None]:
     before.put_back()
 
 
-def _study(samplers: Sequence[str], model: str, timing: str) -> Study:
-    names = ", ".join(f'"{name}"' for name in samplers)
-    text = _STUDY.replace("SAMPLERS", names).replace("MODEL", model).replace("TIMING", timing)
-    metrics = '["law", "solver_error"]' if model == "digits-mixture" else '["fd"]'
-    text = text.replace("METRICS", metrics)
+def _study(samplers: Sequence[str], model: str, **timing: object) -> Study:
+    metrics = ["law", "solver_error"] if model == "digits-mixture" else ["fd"]
+    timing |= {"seconds": 0.0}
+    text = study_toml(samplers, [3], "ddpm", model=model, metrics=metrics, batch=8, timing=timing)
     return parse_study(text, "test", Overrides())
 
 
 def _run(
     path: Path, samplers: Sequence[str], model: str = "digits-mixture", repeats: int = 0
 ) -> tuple[Outcome, pd.DataFrame]:
-    study, folder = _study(samplers, model, f"repeats = {repeats}"), RunFolder(path)
+    study, folder = _study(samplers, model, repeats=repeats), RunFolder(path)
     outcome = run_study(study, Session.load(study), folder, force=False, progress=Quiet())
     return outcome, folder.load().set_index("sampler")
 
 
-def _quality(frame: pd.DataFrame) -> pd.DataFrame:
-    found = frame[[name for name in frame if str(name).startswith(("fd_", "law_", "solver_", "nfe"))]]
-    assert found.notna().all().sum() > 2
-    return found
+def _same_quality(found: pd.DataFrame, expected: pd.DataFrame) -> None:
+    columns = ("fd_", "law_", "solver_", "nfe")
+    ours, theirs = (each[[name for name in each if str(name).startswith(columns)]] for each in (found, expected))
+    assert theirs.notna().all().sum() > 2
+    pd.testing.assert_frame_equal(ours, theirs, check_exact=True, check_dtype=False)
 
 
 def test_what_samplers_leave_behind_moves_no_other_row_and_fails_their_own_by_name(tmp_path: Path) -> None:
@@ -98,9 +84,7 @@ def test_what_samplers_leave_behind_moves_no_other_row_and_fails_their_own_by_na
     outcome, frame = _run(tmp_path / "mixed", mixed)
     assert before.put_back() == []
     assert (outcome.measured, outcome.failed) == (5, len(poisons))
-    pd.testing.assert_frame_equal(
-        _quality(frame.loc[alone.index]), _quality(alone), check_exact=True, check_dtype=False
-    )
+    _same_quality(frame.loc[alone.index], alone)
     for how in PROCESS:
         error = str(frame.loc[f"poison[how={how}]", "error"])
         assert error.startswith(f"Impure: poison[how={how}] changed ")
@@ -113,9 +97,7 @@ def test_a_sampler_that_changes_the_weights_fails_and_the_next_one_has_them_as_t
     poisons = [f"poison[how={how}]" for how in hows]
     _, frame = _run(tmp_path / "mixed", [*poisons, "heun"], "digits")
     _, alone = _run(tmp_path / "alone", ["heun"], "digits")
-    pd.testing.assert_frame_equal(
-        _quality(frame.loc[alone.index]), _quality(alone), check_exact=True, check_dtype=False
-    )
+    _same_quality(frame.loc[alone.index], alone)
     for how in hows:
         said = WEIGHTS[how][1]
         assert f" changed the {said} of digits in fp32: network.unet" in str(frame.loc[f"poison[how={how}]", "error"])
@@ -169,11 +151,8 @@ def test_what_a_plugin_file_changes_on_import_is_put_back_and_told(
     path.write_text("import torch\ntorch.set_default_dtype(torch.float64)\ntorch.set_num_threads(2)\n")
     load_plugins([path])
     assert (torch.get_default_dtype(), torch.get_num_threads()) == (torch.float32, 1)
-    said = capsys.readouterr().err.splitlines()
-    assert said == [
-        f"note: plugin '{path}' changed the default dtype from torch.float32 to torch.float64; it was put back",
-        f"note: plugin '{path}' changed the number of threads from 1 to 2; it was put back",
-    ]
+    changed = ("the default dtype from torch.float32 to torch.float64", "the number of threads from 1 to 2")
+    assert capsys.readouterr().err.splitlines() == _notes(f"plugin '{path}'", changed)
 
 
 _CARELESS = """
@@ -235,9 +214,8 @@ def test_all_that_a_plugin_changes_when_it_is_imported_or_asked_for_its_evaluati
 ) -> None:
     name = f"test-careless-{installed}".lower()
     path, study = _careless(tmp_path, name), tmp_path / "study.toml"
-    text = _STUDY.replace("steps = [3]\n", "evaluations = [3]\n").replace("TIMING", "repeats = 0")
-    text = text.replace("METRICS", '["law"]').replace("MODEL", "digits-mixture").replace("SAMPLERS", f'"{name}"')
-    study.write_text(text)
+    text = study_toml([name], [3], "ddpm", batch=8, timing={"repeats": 0, "seconds": 0.0})
+    study.write_text(text.replace("steps = [3]\n", "evaluations = [3]\n"))
     before = ProcessState()
     if installed:
         monkeypatch.setattr(registry, "entry_points", lambda group: [_Point(name, str(path))])
@@ -259,7 +237,7 @@ def test_what_is_changed_when_a_study_is_estimated_is_put_back_and_told(
     name = "test-careless-estimate"
     load_plugins([_careless(tmp_path, name)])
     before = ProcessState()
-    found = estimate(Session.load(_study([name], "digits-mixture", "repeats = 0")))
+    found = estimate(Session.load(_study([name], "digits-mixture", repeats=0)))
     assert [nfe for _, nfe in found.cells] == [3, 3]
     assert _left(before) == []
     assert capsys.readouterr().err.splitlines()[len(_IMPORTED) :] == _notes(name, _ASKED)
@@ -289,7 +267,7 @@ def test_compiling_the_network_is_no_sampler_s_doing(tmp_path: Path, monkeypatch
         return 0.5 * x
 
     monkeypatch.setattr(Session, "first_evaluation_s", compiles)
-    study = _study(["ddim"], "digits", "repeats = 1, batches = [2]")
+    study = _study(["ddim"], "digits", repeats=1, batches=[2])
     session, folder = Session.load(study), RunFolder(tmp_path)
     compiled = {key: replace(each, network=evaluates, mode=Mode(compile=True)) for key, each in session.models.items()}
     session = replace(session, models=compiled, subject=next(iter(compiled.values())))

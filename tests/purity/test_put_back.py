@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from poison import WEIGHTS
+from studies import study_toml
 from torch import Tensor, nn
 
 from bench.purity.aspect import Aspect
@@ -26,21 +27,6 @@ from bench.timing.monitor import LEFT, Monitor, Watch
 from models.loading.zoo import load_model
 from models.schedule import Level
 from samplers.heun import Heun
-
-_STUDY = """
-name = "test"
-title = "Test"
-model = "digits"
-metrics = ["solver_error"]
-images = 16
-batch = 8
-device = "cpu"
-baseline = { sampler = "ddim", grid = "trailing", steps = 3 }
-[[block]]
-samplers = ["heun"]
-grids = ["trailing"]
-steps = [3]
-"""
 
 
 def test_filters_of_warnings_which_a_first_import_sets_are_put_back_and_accuse_nobody() -> None:
@@ -165,7 +151,9 @@ class _Counts(nn.Module):
 
 
 def test_no_sampler_is_accused_of_what_a_network_keeps_of_its_evaluations() -> None:
-    study = parse_study(_STUDY, "test", Overrides())
+    study = parse_study(
+        study_toml(["heun"], [3], model="digits", metrics=["solver_error"], batch=8), "test", Overrides()
+    )
     session, network = Session.load(study), _Counts()
     models = {key: replace(each, network=network) for key, each in session.models.items()}
     session = replace(session, models=models, subject=next(iter(models.values())))

@@ -16,8 +16,7 @@ from bench.quality.datasets import ROOT_VARIABLE, open_data
 from bench.quality.extractor_weights import Official, checked_weights
 from bench.quality.extractors import Chosen, load_extractor
 from models.common.errors import UsageError
-from models.loading.description import describe_model
-from models.loading.sources import ZOO
+from models.loading.sources import ZOO, describe_model
 
 
 @pytest.fixture

@@ -16,8 +16,7 @@ from bench.run.runner import run_study
 from bench.run.session import Session
 from bench.study.file import Overrides, load_study
 from models.common.errors import UsageError
-from models.loading.description import load_measuring_card, verify_files
-from models.loading.sources import EXTRACTORS, extractor_names
+from models.loading.sources import EXTRACTORS, extractor_names, load_measuring_card, verify_files
 from models.schedule import DiscreteVP
 
 _METRICS = ("fd", "kid", "inception_score", "precision_recall")

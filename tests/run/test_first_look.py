@@ -13,7 +13,7 @@ from checked_models import digits_that_say_v
 from quiet import Quiet
 from report_records import BASELINE, record, write_run
 
-from bench.cli.check_model import check_model as command
+from bench.cli.app import check_model as command
 from bench.conformance.model_check import check_model
 from bench.conformance.model_verdicts import Verdict
 from bench.model_record import FIRST_LOOK, Look, read_look

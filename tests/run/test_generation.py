@@ -14,7 +14,7 @@ from bench.run.session import Session
 from bench.run.trajectory import Trajectory
 from bench.study.file import Overrides, parse_study
 from bench.study.plan import plan
-from bench.timing.batch_size import fastest_batch
+from bench.timing.memory import fastest_batch
 from models.denoiser import Denoiser
 from models.grids import GRIDS
 from models.loading.zoo import Model, load_model

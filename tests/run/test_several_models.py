@@ -17,8 +17,7 @@ from bench.study.plan import Cell, plan
 from bench.study.study import Study
 from models.common.errors import UsageError
 from models.grids import GRIDS
-from models.loading.description import load_card
-from models.loading.sources import ZOO
+from models.loading.sources import ZOO, load_card
 from models.loading.zoo import load_model
 from models.networks.network import LevelBlind
 from models.schedule import DiscreteVP, Flow

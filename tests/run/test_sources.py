@@ -125,7 +125,7 @@ def test_a_sampler_is_measured_again_when_a_file_that_it_uses_changes(
         ("bench/quality/frechet.py", True),
         ("bench/quality/reference.py", True),
         ("bench/quality/law.py", True),
-        ("models/loading/building.py", True),
+        ("models/loading/zoo.py", True),
         ("models/cards/card.py", True),
         ("models/grids.py", True),
         ("models/cards/schedule_cards.py", True),

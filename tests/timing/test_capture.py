@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from studies import study_toml
 from tape import Tape, noise_of_tensors
 from torch import Tensor
 
@@ -20,26 +21,12 @@ from models.denoiser import Denoiser
 from models.schedule import Level
 from samplers import SAMPLERS, Noise, Sampler
 
-_STUDY = """
-name = "test"
-title = "Test"
-model = "digits-mixture"
-metrics = ["law"]
-images = 16
-batch = 4
-device = "cpu"
-baseline = { sampler = "ddim", grid = "trailing", steps = 7 }
-[[block]]
-samplers = ["SAMPLER"]
-grids = ["trailing"]
-steps = [7]
-"""
 _FIXED = [name for name in SAMPLERS.names() if name != "rk45"]
 
 
 @pytest.fixture(scope="module")
 def session() -> Session:
-    return Session.load(parse_study(_STUDY.replace("SAMPLER", "ddim"), "test", Overrides()))
+    return Session.load(parse_study(study_toml(steps=[7], batch=4), "test", Overrides()))
 
 
 @pytest.fixture(autouse=True)

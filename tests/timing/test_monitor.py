@@ -52,6 +52,12 @@ def host_of(machine: Machine, root: Path = Path("/nowhere")) -> HostLoad:
     return HostLoad(machine, lambda: machine.own, lambda: machine.now, root)
 
 
+def watched(monitor: Monitor, machine: Machine, seconds: float, **passes: float) -> Watch:
+    monitor.start()
+    machine.passes(seconds, **passes)
+    return monitor.stop()
+
+
 class Error(Exception):
     """As pynvml.NVMLError."""
 
@@ -95,9 +101,7 @@ def calls(count: int, share: float | None = 0.0, seconds: float = WINDOW_S, **ch
 
 def test_what_others_use_is_what_this_process_does_not_and_stolen_time_is_theirs(machine: Machine) -> None:
     monitor = Monitor(host_of(machine))
-    monitor.start()
-    machine.passes(10.0, own=12.0, others=2.0, stolen=1.0)
-    watch = monitor.stop()
+    watch = watched(monitor, machine, 10.0, own=12.0, others=2.0, stolen=1.0)
     assert watch.others_share == pytest.approx(3.0 / 20.0)
     assert replace(watch, others_share=None) == Watch(None, (), None, None, 10.0)
 
@@ -106,13 +110,9 @@ def test_nothing_is_claimed_of_others_where_the_counters_are_hidden_or_count_les
     machine: Machine,
 ) -> None:
     monitor = Monitor(host_of(machine))
-    monitor.start()
-    machine.passes(10.0, own=15.0, others=-14.0)
-    assert monitor.stop().others_share is None
+    assert watched(monitor, machine, 10.0, own=15.0, others=-14.0).others_share is None
     machine.hidden = True
-    monitor.start()
-    machine.passes(10.0, others=10.0)
-    assert monitor.stop().others_share is None
+    assert watched(monitor, machine, 10.0, others=10.0).others_share is None
 
 
 def test_processors_that_this_process_may_not_use_are_not_looked_at(
@@ -120,9 +120,7 @@ def test_processors_that_this_process_may_not_use_are_not_looked_at(
 ) -> None:
     monkeypatch.setattr(host_load, "allowed_processors", lambda: [0])
     monitor = Monitor(host_of(machine))
-    monitor.start()
-    machine.passes(10.0, own=5.0, others=10.0, stolen=1.0)
-    assert monitor.stop().others_share == pytest.approx(0.1)
+    assert watched(monitor, machine, 10.0, own=5.0, others=10.0, stolen=1.0).others_share == pytest.approx(0.1)
 
 
 def test_a_run_that_starts_on_a_busy_machine_says_so_with_load_and_threads(
@@ -229,9 +227,7 @@ def test_other_processes_are_told_from_this_one_whose_number_a_container_may_cha
 @pytest.mark.parametrize("state", [GpuState("other", Driver()), GpuState("abc", Driver(None, None, None))])
 def test_what_a_driver_does_not_tell_is_unknown_and_no_error(state: GpuState, machine: Machine) -> None:
     monitor = Monitor(host_of(machine), state)
-    monitor.start()
-    machine.passes(1.0)
-    assert monitor.stop() == Watch(0.0, (), None, None, 1.0)
+    assert watched(monitor, machine, 1.0) == Watch(0.0, (), None, None, 1.0)
 
 
 def test_the_real_module_without_a_driver_knows_nothing() -> None:

@@ -22,7 +22,8 @@ from bench.training.job import open_splits
 from bench.training.options import CifarOptions, ExtractorOptions
 from bench.training.train_extractor import train_extractor
 from models.common.errors import UsageError
-from models.loading.sources import CARD, WEIGHTS
+from models.loading.diffusers_folder import WEIGHTS
+from models.loading.sources import CARD
 from models.loading.zoo import Model, load_model
 from models.networks.network import IndexedUNet
 

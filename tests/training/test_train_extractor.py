@@ -20,7 +20,7 @@ from bench.training.options import CifarOptions, ExtractorOptions
 from bench.training.recipe import Recipe
 from bench.training.train_extractor import doubt_of, train_extractor
 from models.common.errors import UsageError
-from models.loading.description import load_card, load_measuring_card
+from models.loading.sources import load_card, load_measuring_card
 
 _COUNTS = {"train": 60, "test": 20}
 _CPU = torch.device("cpu")

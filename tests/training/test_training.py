@@ -13,7 +13,7 @@ from bench.study.file import Overrides, load_study
 from bench.training.digits import Budget, train_digits
 from bench.training.losses import Recipe, Report, train_denoiser
 from models.common.errors import UsageError
-from models.loading.description import load_card
+from models.loading.sources import load_card
 from models.networks.network import make_unet
 from models.schedule import DiscreteVP
 
