@@ -48,6 +48,9 @@ class CellRecord(Schema):
     seed: Annotated[int, Field(ge=0, lt=2**64)]
     model: Name
     model_sha256: Name
+    subject_sha256: Name
+    family: Name
+    mode: Name
     images: Number
     batch: Number | Annotated[str, Field(pattern="^auto$")]
     dtype: Name
@@ -57,10 +60,7 @@ class CellRecord(Schema):
 
     error: str | None = None
     note: str | None = None
-    family: Name | None = None
-    mode: Name | None = None
     device: Name | None = None
-    subject_sha256: Name | None = None
     sampler_sha256: Name | None = None
     code_sha256: Name | None = None
     version_torch: Name | None = None
@@ -191,8 +191,7 @@ class StudyRecord(Schema):
     title: str
     tolerance: Measure
     baseline: Baseline
-    modes: Annotated[list[Name], Field(min_length=1)] | None = None
-    precision: Name | None = None
+    modes: Annotated[list[Name], Field(min_length=1)]
     open_points: list[Name] = []
     block: list[Block] = []
 

@@ -14,7 +14,7 @@ from bench.escape import markdown_text, terminal_text
 from bench.outputs import RESULTS
 from bench.progress import bar, errors, output, say, warn
 from bench.record import MANIFEST, Record, RunFolder
-from bench.report.data.columns import duration, significant
+from bench.report.data.text import duration, significant
 from bench.timing.host_load import HostLoad
 from models.common.errors import UsageError
 from models.plugins.names import check_name

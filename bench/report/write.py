@@ -9,12 +9,11 @@ from typing import Any
 import pandas as pd
 
 from bench.escape import csv_text
-from bench.report.data.gaps import PAIRS
-from bench.report.data.published import frame as published_frame
+from bench.report.data import modes, published
+from bench.report.data.rows import PAIRS
 from bench.report.data.summary import Summary, summarise
 from bench.report.page import page
 from bench.report.tables.markup import latex, markdown
-from bench.report.tables.mode_table import frame as modes_frame
 from models.common.errors import UsageError
 from models.common.writing import write_bytes
 
@@ -66,23 +65,19 @@ def write_report(
 
 def _files(summary: Summary, formats: Sequence[str]) -> Iterator[tuple[str, bytes]]:
     """Names and contents, each made when it is its turn: of very many cells, one is held at a time."""
-    texts: dict[str, tuple[str, Callable[[Summary], str]]] = {
-        "md": ("table.md", markdown),
-        "latex": ("table.tex", latex),
-    }
-    frames: dict[str, Callable[[pd.DataFrame], bytes]] = {"csv": _csv, "parquet": _parquet}
-    for name, (path, text) in texts.items():
-        if name in formats:
-            yield path, text(summary).encode()
-    for name, encode in frames.items():
+    if "md" in formats:
+        yield "table.md", markdown(summary).encode()
+    if "latex" in formats:
+        yield "table.tex", latex(summary).encode()
+    for name, encode in (("csv", _csv), ("parquet", _parquet)):
         if name in formats:
             yield f"table.{name}", encode(summary.table.drop(columns=PAIRS, errors="ignore"))
             yield f"cells.{name}", encode(summary.cells)
-    modes = [each for section in summary.sections for each in section.modes]
-    if modes and "csv" in formats:
-        yield "modes.csv", _csv(modes_frame(modes))
+    costs = [each for section in summary.sections for each in section.modes]
+    if costs and "csv" in formats:
+        yield "modes.csv", _csv(modes.frame(costs))
     if summary.published and "csv" in formats:
-        yield "published.csv", _csv(published_frame(summary.published))
+        yield "published.csv", _csv(published.frame(summary.published))
     drawn = _figures(summary, formats)
     yield from ((f"{name}.{kind}", content) for (name, kind), content in drawn.items() if kind in formats)
     if "html" in formats:
@@ -102,10 +97,8 @@ def _figures(summary: Summary, formats: Sequence[str]) -> dict[tuple[str, str], 
 
 
 def _csv(frame: pd.DataFrame) -> bytes:
-    buffer = io.BytesIO()
     plain = _plain(frame, (list, dict), csv_text)
-    plain.set_axis([csv_text(str(name)) for name in plain.columns], axis=1).to_csv(buffer, index=False)
-    return buffer.getvalue()
+    return plain.set_axis([csv_text(str(name)) for name in plain.columns], axis=1).to_csv(index=False).encode()
 
 
 def _parquet(frame: pd.DataFrame) -> bytes:
@@ -140,8 +133,8 @@ def _plain(frame: pd.DataFrame, kinds: tuple[type, ...], text: Callable[[str], s
             return text(value)
         return json.dumps(value) if isinstance(value, kinds) else value
 
-    kinds_and_text = (str, *kinds)
-    mixed = [name for name in frame.columns if frame[name].map(lambda value: isinstance(value, kinds_and_text)).any()]
+    changed = (str, *kinds)
+    mixed = [name for name in frame.columns if frame[name].map(lambda value: isinstance(value, changed)).any()]
     return frame.assign(**{name: frame[name].map(encode) for name in mixed})
 
 

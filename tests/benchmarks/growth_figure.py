@@ -9,7 +9,7 @@ from growth import BATCH, IMAGES, STEPS, Point
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.report.data.columns import significant
+from bench.report.data.text import significant
 from bench.report.figures.style import DPI, GREY, INK, SMALL, TEXT, TINY, WIDTH, log_axis, plain_axes, render
 
 COLOURS = {"run": "#0072B2", "plan": "#009E73", "report": "#D55E00"}

@@ -14,9 +14,9 @@ from bench.column_meanings import CELLS, MODES, PUBLISHED, TABLE, columns, meani
 from bench.record import RunFolder
 from bench.record_schema import CellRecord
 from bench.report import summarise, write_report
-from bench.report.data.gaps import PAIRS
+from bench.report.data.modes import frame as modes_frame
 from bench.report.data.published import Comparison
-from bench.report.tables.mode_table import frame as modes_frame
+from bench.report.data.rows import PAIRS
 from bench.run.runner import run_study
 from bench.run.session import Session
 from bench.study.study import Study
@@ -51,9 +51,8 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> set[tuple[str, str]]:
     found |= {(PUBLISHED, each.name) for each in fields(Comparison)} | {(PUBLISHED, "difference")}
     for each in (folder, write_run(old / "quick", QUICK)):
         summary = summarise([each])
-        found |= {(CELLS, str(name)) for name in summary.cells} | {
-            (TABLE, str(name)) for name in summary.table if name != PAIRS
-        }
+        found |= {(CELLS, str(name)) for name in summary.cells}
+        found |= {(TABLE, str(name)) for name in summary.table if name != PAIRS}
         costs = [cost for section in summary.sections for cost in section.modes]
         found |= {(MODES, str(name)) for name in modes_frame(costs)}
     for file in (CELLS, TABLE, MODES):

@@ -15,7 +15,10 @@ from PIL import Image
 from rich.console import Console
 
 from bench.record import MANIFEST, SCHEMA, Record, RunFolder
-from bench.report import summarise, terminal_table
+from bench.report import Summary, summarise, terminal_table
+from bench.report.data.summary import Section
+from bench.report.data.text import Column
+from bench.report.tables.table import columns
 
 BASELINE = ("ddpm", "trailing", 200)
 GRID = "trailing"
@@ -77,18 +80,8 @@ def untimed(each: Record) -> Record:
 
 def failed(sampler: str = "heun", grid: str = GRID, steps: int = 5, seed: int = 0, **changes: Any) -> Record:
     """The record of a cell that failed."""
-    measured = (
-        "nfe",
-        "latency_s",
-        "network_s",
-        "fd_digits",
-        "kid_mean",
-        "kid_std",
-        "inception_score",
-        "precision",
-        "recall",
-    )
-    nothing = dict.fromkeys((*measured, "inception_score_std", "preview_count", "first_call_s"))
+    measured = ("nfe", "latency_s", "network_s", "fd_digits", "kid_mean", "kid_std", "inception_score", "precision")
+    nothing = dict.fromkeys((*measured, "recall", "inception_score_std", "preview_count", "first_call_s"))
     error = {"status": "failed", "error": "BadSamples: 3 of 250 images of a batch hold NaN or Inf"}
     return record(sampler, grid, steps, seed, **(nothing | error | changes))
 
@@ -132,6 +125,22 @@ def write_preview(folder: Path, each: Record, tiles: Sequence[np.ndarray[Any, np
 
 QUICK = [record(*BASELINE), failed(), *(record(name, steps=n) for name in SAMPLERS for n in (10, 20))]
 SMALL_N = "Small N: 1,000 images a row; FD is biased upwards, compare rows of this"
+
+
+def summary_of(folder: Path, cells: Sequence[Record], **changes: Any) -> Summary:
+    """What is said of a run of these cells."""
+    return summarise([write_run(folder / "run", cells, **changes)])
+
+
+def section_of(folder: Path, cells: Sequence[Record], **changes: Any) -> Section:
+    """Its only section."""
+    (section,) = summary_of(folder, cells, **changes).sections
+    return section
+
+
+def column(section: Section, heading: str) -> Column:
+    """The column of its table whose heading begins like this."""
+    return next(each for each in columns(section) if each.heading.startswith(heading))
 
 
 def terminal(runs: Sequence[Path], width: int = 200) -> str:

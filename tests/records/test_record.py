@@ -14,6 +14,7 @@ from bench.record import SCHEMA, NewerRun, Record, RunFolder, cell_id, fault_of
 from bench.report import compare, summarise
 from bench.report.page import page
 from bench.report.tables.markup import markdown
+from bench.report.tables.remarks import remarks
 from models.common.errors import UsageError
 
 
@@ -123,8 +124,8 @@ def test_a_record_that_makes_no_sense_is_broken_named_and_never_the_answer(tmp_p
     assert len(summary.cells) == len(QUICK)
     (line,) = summary.broken()
     assert str(path) in line
-    assert line in summary.remarks()
-    assert not any("Not measured yet" in remark for remark in summary.remarks())
+    assert line in remarks(summary)
+    assert not any("Not measured yet" in remark for remark in remarks(summary))
     assert "at 5 steps" not in summary.answers[0].sentence
     assert compare(run, run).attrs["broken"] == [line, line]
 
@@ -137,7 +138,7 @@ def test_no_report_ends_in_a_traceback_whatever_column_is_missing(tmp_path: Path
         (run / "cells" / f"{each['id']}.json").write_text(json.dumps({k: v for k, v in each.items() if k != name}))
     summary = summarise([run])
     needed = {"schema", "id", "status", "sampler", "grid", "steps", "seed", "model", "model_sha256", "images", "batch"}
-    needed |= {"dtype", "device_name", "nfe"}
+    needed |= {"dtype", "device_name", "nfe", "subject_sha256", "family", "mode"}
     assert len(summary.broken()) == len(needed)
     assert len(summary.cells) == 1 + len(whole) - len(needed)
     assert markdown(summary)

@@ -10,7 +10,8 @@ from scipy import stats
 
 from bench.report.data.columns import Row
 from bench.report.data.distances import of_key
-from bench.report.data.gaps import PAIRS, Claim, gap, good_enough, holm
+from bench.report.data.gaps import Claim, gap, good_enough, holm
+from bench.report.data.rows import PAIRS
 
 FD, IMAGES = of_key("fd_x"), 200
 

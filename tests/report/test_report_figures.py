@@ -10,19 +10,30 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
-from report_records import BASELINE, SAMPLERS, failed, own_truth, plain_text, record, texts, write_preview, write_run
+from report_records import (
+    BASELINE,
+    SAMPLERS,
+    failed,
+    own_truth,
+    plain_text,
+    record,
+    summary_of,
+    texts,
+    write_preview,
+    write_run,
+)
 
 from bench.record import RunFolder
 from bench.report import summarise
+from bench.report.data.text import NOTHING
 from bench.report.figures.image_table import block, resized, tables
 from bench.report.figures.plots import FIGURES
 from bench.report.figures.style import log_ticks, plain
-from bench.report.tables.display import NOTHING
 
 
 def test_a_distance_that_is_not_positive_is_left_out_of_the_log_axis_and_counted(tmp_path: Path) -> None:
     cells = [record(*BASELINE), record(fd_digits=-1e-9), record("heun", fd_digits=0.0)]
-    summary = summarise([write_run(tmp_path / "run", cells)])
+    summary = summary_of(tmp_path, cells)
     for name in ("quality_vs_nfe", "quality_vs_seconds"):
         figure = FIGURES[name](summary)
         figure.draw_without_rendering()
@@ -41,7 +52,7 @@ def test_log_ticks_are_few_plain_numbers_within_the_axis(low: float, ratio: floa
 
 def test_bars_are_the_time_an_evaluation_split_as_recorded(tmp_path: Path) -> None:
     cell = record(steps=10, latency_s=[0.5], network_s=[0.4], nfe=10.0)
-    figure = FIGURES["time_split"](summarise([write_run(tmp_path / "run", [cell])]))
+    figure = FIGURES["time_split"](summary_of(tmp_path, [cell]))
     widths = [patch.get_width() for patch in figure.axes[0].patches]  # type: ignore[attr-defined]
     assert widths == pytest.approx([0.16, 0.04])  # ms an image and evaluation
     assert "20 %, 2.00 ms" in texts(figure)
@@ -49,7 +60,7 @@ def test_bars_are_the_time_an_evaluation_split_as_recorded(tmp_path: Path) -> No
 
 def test_where_bars_are_too_many_the_ends_of_each_sampler_are_shown_and_that_is_said(tmp_path: Path) -> None:
     cells = [record(*BASELINE), *(record(name, steps=n) for name in SAMPLERS for n in range(5, 14))]
-    figure = FIGURES["time_split"](summarise([write_run(tmp_path / "run", cells)]))
+    figure = FIGURES["time_split"](summary_of(tmp_path, cells))
     shown = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert shown == ["5 steps", "200 steps (baseline)"] + ["5 steps", "13 steps"] * 5
     assert "only the fewest and the most steps" in plain_text(figure)

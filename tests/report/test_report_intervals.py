@@ -9,7 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.container import ErrorbarContainer
-from report_records import BASELINE, plain_text, record, row_of, terminal, texts, timed, write_run
+from report_records import (
+    BASELINE,
+    column,
+    plain_text,
+    record,
+    row_of,
+    section_of,
+    summary_of,
+    terminal,
+    texts,
+    timed,
+    write_run,
+)
 from scipy import stats
 
 from bench.report import summarise
@@ -17,14 +29,14 @@ from bench.report.data.distances import fd_columns, of_key, quality_columns
 from bench.report.data.gaps import gap, told_apart
 from bench.report.data.significance import half_width, p_text, standard_error
 from bench.report.figures.plots import FIGURES
-from bench.report.tables.display import columns
 from bench.report.tables.markup import latex, markdown_table
 from bench.report.tables.notes import notes
+from bench.report.tables.table import columns
 
 
-def differ(a: dict[str, Any], b: dict[str, Any]) -> bool | None:
+def differ(a: dict[str, Any], b: dict[str, Any], key: str = "fd_x") -> bool | None:
     """Whether two rows do."""
-    return told_apart(a, [b], of_key("fd_x"))[0]
+    return told_apart(a, [b], of_key(key))[0]
 
 
 values = st.lists(st.floats(0.1, 10.0), min_size=2, max_size=5, unique=True)
@@ -73,12 +85,26 @@ def test_one_seeds_jackknife_counts_as_ten_blocks() -> None:
     assert gap(one, three, of_key("fd_x")).p == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("other", [0.0, 0.1])
-def test_where_seeds_have_no_spread_nothing_is_tested(other: float) -> None:
-    """Few seeds of one value are no certain ones, on one side or on both."""
-    still = {"fd_x": 1.0, "fd_x_std": 0.0, "fd_x_ci": 0.0, "seeds": 2}
-    far = {"fd_x": 9.0, "fd_x_std": other, "fd_x_ci": other, "seeds": 2}
-    assert differ(still, far) is differ(far, still) is differ(still, still) is None
+STILL = {"fd_x": 1.0, "fd_x_std": 0.0, "fd_x_ci": 0.0, "seeds": 2}
+FLOOR = {"law_fd_floor": 0.1, "seeds": 1}
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "expected"),
+    [
+        (STILL, STILL, None),
+        # few seeds of one value are no certain ones, on one side or on both
+        *((STILL, {"fd_x": 9.0, "fd_x_std": std, "fd_x_ci": std, "seeds": 2}, None) for std in (0.0, 0.1)),
+        (row([1.0, 1.1]), row([9.0, 9.1], fd_x_ci=math.nan), None),
+        (FLOOR | {"law_fd": 0.09}, FLOOR | {"law_fd": 0.01}, False),  # both at their floors
+        (FLOOR | {"law_fd": 0.09}, FLOOR | {"law_fd": 0.5}, None),
+    ],
+)
+def test_what_has_no_interval_is_not_tested_unless_both_are_at_their_floors(
+    a: dict[str, Any], b: dict[str, Any], expected: bool | None
+) -> None:
+    key = "fd_x" if "fd_x" in a else "law_fd"
+    assert differ(a, b, key) is differ(b, a, key) is expected
 
 
 def test_a_count_that_seeds_agree_on_is_no_certain_one(tmp_path: Path) -> None:
@@ -89,7 +115,7 @@ def test_a_count_that_seeds_agree_on_is_no_certain_one(tmp_path: Path) -> None:
         for name, pair in counts.items()
         for n, count in enumerate(pair)
     ]
-    (section,) = summarise([write_run(tmp_path / "run", cells)]).sections
+    section = section_of(tmp_path, cells)
     precision, kid = (
         next(each for each in columns(section) if each.heading.startswith(name)) for name in ("Precision", "KID")
     )
@@ -99,16 +125,6 @@ def test_a_count_that_seeds_agree_on_is_no_certain_one(tmp_path: Path) -> None:
     said = " ".join(notes(section))
     assert "KID ×10³, Precision: seeds of one value, or but for one image, have no interval and are not tested" in said
     assert "Precision: the best row has no interval, so that no other is tested against it" in said
-
-
-def test_without_an_interval_nothing_is_tested() -> None:
-    tested, untested = row([1.0, 1.1]), row([9.0, 9.1], fd_x_ci=math.nan)
-    assert differ(tested, untested) is differ(untested, tested) is None
-
-
-def test_what_both_are_at_the_floor_is_alike_even_if_untested() -> None:
-    rows = [{"law_fd": value, "law_fd_floor": 0.1, "seeds": 1} for value in (0.09, 0.01, 0.5)]
-    assert told_apart(rows[0], rows[1:], of_key("law_fd")) == [False, None]
 
 
 def test_p_values_are_never_zero() -> None:
@@ -139,23 +155,20 @@ def test_what_cannot_be_told_from_the_best_is_marked_in_every_rendering_and_expl
     run = write_run(tmp_path / "run", cells)
     summary = summarise([run])
     (section,) = summary.sections
-    shown = next(column for column in columns(section) if column.heading == "FD (digits) ↓")
+    shown = column(section, "FD (digits) ↓")
     assert shown.cells == ["1.00 ± 0.25", "1.02 ± 0.25 †", "3.00 ± 0.25"]
     assert (shown.brief, shown.best) == (["1.00", "1.02†", "3.00"], [True, False, False])
-    assert "1.02 ± 0.25 †" in markdown_table(section)
+    assert "1.02 ± 0.25 †" in markdown_table(columns(section))
     assert r"1.02 $\pm$ 0.25 \textdagger{}" in latex(summary)
     assert "1.02†" in terminal([run])
     said = " ".join(notes(section))
-    assert (
-        "†: cannot be told from the best (p > 0.05, in pairs of the same images or, where there are none, by Welch"
-        in said
-    )
+    assert "†: cannot be told from the best (p > 0.05, in pairs of the same images or, where there are none," in said
     assert "±: half the 95 % interval of the mean over 3 seeds (Student's t, 4.30 standard errors)." in said
 
 
 def test_a_best_row_without_an_interval_is_said_to_leave_the_others_untested(tmp_path: Path) -> None:
     cells = [timed("ddim", 10, 2.0 + n / 10, 0.1, n) for n in range(2)] + [timed("heun", 10, 1.0, 0.1)]
-    (section,) = summarise([write_run(tmp_path / "run", cells)]).sections
+    section = section_of(tmp_path, cells)
     assert "FD (digits), " in (said := " ".join(notes(section)))
     assert "the best row has no interval, so that no other is tested against it" in said
     assert "†" not in said
@@ -167,15 +180,15 @@ def test_kid_is_ranked_among_equal_subsets_only(tmp_path: Path) -> None:
         record(kid_mean=0.002),
         record("heun", kid_mean=0.003),
     ]
-    (section,) = summarise([write_run(tmp_path / "run", cells)]).sections
-    shown = next(column for column in columns(section) if column.heading.startswith("KID"))
+    section = section_of(tmp_path, cells)
+    shown = column(section, "KID")
     assert shown.best == [True, True, False]
     assert "KID ×10³: ranked among rows of the same subset size only." in notes(section)
 
 
 def test_bars_of_a_figure_are_the_intervals(tmp_path: Path) -> None:
     cells = [timed("ddim", 10, fd, 0.1, n) for n, fd in enumerate((1.9, 2.0, 2.1))]
-    figure = FIGURES["quality_vs_nfe"](summarise([write_run(tmp_path / "run", cells)]))
+    figure = FIGURES["quality_vs_nfe"](summary_of(tmp_path, cells))
     (drawn,) = (each for each in figure.axes[0].containers if isinstance(each, ErrorbarContainer))
     (bars,) = drawn.lines[2]
     ((low, high),) = (segment[:, 1] for segment in bars.get_segments())
@@ -188,7 +201,7 @@ def test_intervals_that_would_fill_the_axes_are_left_out_and_counted(tmp_path: P
     """Those of two seeds are 12.7 standard errors on either side; and what they would hide stays on the axis."""
     wide = [timed("heun", 5, fd, 0.1, n) for n, fd in enumerate((2.0, 4.0))]
     narrow = [timed("ddim", steps, fd + n / 100, 0.1, n) for steps, fd in ((5, 9.0), (10, 1.0)) for n in range(2)]
-    figure = FIGURES["quality_vs_nfe"](summarise([write_run(tmp_path / "run", [*wide, *narrow])]))
+    figure = FIGURES["quality_vs_nfe"](summary_of(tmp_path, [*wide, *narrow]))
     axes = figure.axes[0]
     low, high = axes.get_ylim()
     segments = [

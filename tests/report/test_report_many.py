@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 from matplotlib.colors import to_hex
 from matplotlib.container import ErrorbarContainer
+from matplotlib.figure import Figure
 from matplotlib.text import Annotation, Text
+from matplotlib.transforms import Bbox
 from report_records import BASELINE, FAMILIES, in_mode, many, plain_text, record, texts, write_run, write_zoo
 
 from bench.record import Record
@@ -51,15 +53,11 @@ def test_a_family_has_one_colour_and_its_lines_differ_in_marker(zoo: Summary) ->
 
 
 def test_a_method_looks_the_same_in_all_figures(zoo: Summary) -> None:
-    figures = [FIGURES[name](zoo) for name in QUALITY]
-    looks = [
-        {
-            label: (to_hex(container.lines[0].get_color()), container.lines[0].get_marker())
-            for container in figure.axes[0].containers
-            if isinstance(container, ErrorbarContainer) and (label := container.get_label())
-        }
-        for figure in figures
-    ]
+    looks = []
+    for name in QUALITY:
+        found = [each for each in FIGURES[name](zoo).axes[0].containers if isinstance(each, ErrorbarContainer)]
+        lines = {each.get_label(): each.lines[0] for each in found if each.get_label()}
+        looks.append({label: (to_hex(line.get_color()), line.get_marker()) for label, line in lines.items()})
     assert looks[0] == looks[1]
     assert len(looks[0]) >= len(FAMILIES)
 
@@ -82,23 +80,6 @@ def test_every_line_is_named_once_in_the_legend_or_as_grey_or_counted(tmp_path: 
         assert sorted([*coloured, *said.split("; ")]) == sorted(labels)
     assert any(each.startswith("baseline:\nddpm ") for each in named)  # its only row is the baseline
     assert [each for each in named if each in COLOURS] == list(FAMILIES)
-
-
-@pytest.mark.parametrize("name", QUALITY)
-def test_legend_axes_and_footnote_are_inside_the_figure_and_do_not_overlap(zoo: Summary, name: str) -> None:
-    figure = FIGURES[name](zoo)
-    figure.draw_without_rendering()
-    axes = figure.axes[0]
-    legend = axes.get_legend()
-    assert legend is not None
-    notes = [text for text in axes.texts if isinstance(text, Annotation) and "Grey:" in text.get_text()]
-    boxes = [axes.get_window_extent(), legend.get_window_extent()]
-    boxes += [text.get_window_extent() for text in notes]
-    assert len(boxes) == 3
-    for n, box in enumerate(boxes):
-        assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
-        assert figure.bbox.y0 <= box.y0 < box.y1 <= figure.bbox.y1
-        assert not any(box.overlaps(other) for other in boxes[:n])
 
 
 def in_modes(count: int) -> list[Record]:
@@ -141,25 +122,52 @@ def test_a_sampler_looks_the_same_in_every_mode_and_with_every_model(tmp_path: P
     )
 
 
-@pytest.mark.parametrize("name", [*QUALITY, "time_split"])
-def test_no_words_of_a_figure_stand_on_others_or_leave_it(zoo: Summary, name: str) -> None:
-    figure = FIGURES[name](zoo)
-    figure.draw_without_rendering()
-    axes = figure.axes[0]
-    legend = axes.get_legend()
+def shown_in(figure: Figure) -> dict[str, Bbox]:
+    """All words of a figure of one panel that are drawn, and where."""
+    axes, legend = figure.axes[0], figure.axes[0].get_legend()
     assert legend is not None
     low, high = axes.get_xlim()
-    ticks = [text for text in axes.get_xticklabels() if low <= text.get_position()[0] <= high]  # others are not drawn
+    ticks = [text for text in axes.get_xticklabels() if low <= text.get_position()[0] <= high]
     found: list[Text] = [*axes.texts, axes.title, axes.xaxis.label, axes.yaxis.label, *ticks, *axes.get_yticklabels()]
     found += [*legend.get_texts(), figure._suptitle]  # type: ignore[attr-defined]
-    boxes = {text: text.get_window_extent() for text in found if text is not None and text.get_text()}
-    pairs = [
-        (one.get_text(), other.get_text())
-        for one, other in combinations(boxes, 2)
-        if boxes[one].padded(-1).overlaps(boxes[other].padded(-1))
-    ]
-    assert pairs == []
+    return {f"{n}: {text.get_text()}": text.get_window_extent() for n, text in enumerate(found) if text.get_text()}
+
+
+@pytest.mark.parametrize("name", [*QUALITY, "time_split", "images"])
+def test_a_figure_of_many_samplers_fits_a_page_and_nothing_in_it_overlaps(zoo: Summary, name: str) -> None:
+    figure = FIGURES[name](zoo)
+    width, height = figure.get_size_inches()
+    assert (width <= 9, height <= 13) == (True, True)
+    if name == "images":  # its words have a test of their own
+        return
+    figure.draw_without_rendering()
+    axes, boxes = figure.axes[0], shown_in(figure)
+    overlaps = [(a, b) for a, b in combinations(boxes, 2) if boxes[a].padded(-1).overlaps(boxes[b].padded(-1))]
+    assert overlaps == []
     assert all(figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1 for box in boxes.values())
+    if name in QUALITY:
+        legend = axes.get_legend()
+        assert legend is not None
+        (note,) = [text for text in axes.texts if isinstance(text, Annotation) and "Grey:" in text.get_text()]
+        parts = [each.get_window_extent() for each in (axes, legend, note)]
+        assert not any(one.overlaps(other) for one, other in combinations(parts, 2))
+        assert all(figure.bbox.y0 <= box.y0 < box.y1 <= figure.bbox.y1 for box in parts)
+        assert all(figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1 for box in parts)
+
+
+@pytest.mark.parametrize(
+    ("distances", "said"), [((4321.0, 9.0), "awful (4,300)"), ((4000.0, 4000.0), "all of awful (4,000)")]
+)
+def test_what_is_far_worse_than_the_front_is_marked_beyond_the_axis_and_named(
+    tmp_path: Path, distances: tuple[float, float], said: str
+) -> None:
+    cells = [record("awful", steps=n, family="SDE", fd_digits=fd) for n, fd in zip((5, 10), distances, strict=True)]
+    figure = FIGURES["quality_vs_nfe"](summarise([write_zoo(tmp_path / "run", [*many(), *cells])]))
+    axes = figure.axes[0]
+    assert axes.get_ylim()[1] < 100
+    number = said.partition("(")[2].rstrip(")")
+    assert any(number in text.get_text() for text in axes.texts if not isinstance(text, Annotation))
+    assert said in plain_text(figure).replace("\xa0", " ")
 
 
 def test_a_bar_far_longer_than_the_others_is_cut_off_with_its_length(tmp_path: Path) -> None:
@@ -187,25 +195,6 @@ def test_many_methods_of_one_family_keep_colours_of_their_own(tmp_path: Path) ->
     found = [each for each in all_series(section.rows, section, summary) if not each.beaten]
     assert {each.family for each in found} == {None}
     assert len({(each.look.colour, each.look.marker) for each in found}) == len(found)
-
-
-def test_what_is_far_worse_than_the_front_is_marked_beyond_the_axis_and_named(tmp_path: Path) -> None:
-    cells = [
-        *many(),
-        record("awful", steps=5, family="SDE", fd_digits=4321.0),
-        record("awful", steps=10, fd_digits=9.0),
-    ]
-    figure = FIGURES["quality_vs_nfe"](summarise([write_zoo(tmp_path / "run", cells)]))
-    axes = figure.axes[0]
-    assert axes.get_ylim()[1] < 100
-    assert any("4,300" in text.get_text() for text in axes.texts if not isinstance(text, Annotation))
-    assert "awful (4,300)" in plain_text(figure).replace("\xa0", " ")
-
-
-def test_a_line_that_is_nowhere_on_the_axes_is_named_too(tmp_path: Path) -> None:
-    cells = [*many(), *(record("awful", steps=n, family="SDE", fd_digits=4000.0) for n in (5, 10))]
-    figure = FIGURES["quality_vs_nfe"](summarise([write_zoo(tmp_path / "run", cells)]))
-    assert "all of awful (4,000)" in plain_text(figure).replace("\xa0", " ")
 
 
 def test_distances_of_one_size_are_all_on_the_axis(tmp_path: Path) -> None:
@@ -253,13 +242,6 @@ def test_where_step_counts_are_many_pictures_stand_in_columns_of_evaluations(tmp
         *("NFE 5", "NFE 10", "NFE 15", "NFE 50", "NFE 150"),
         *("NFE 5", "NFE 9"),
     ]
-
-
-@pytest.mark.parametrize("name", [*QUALITY, "time_split", "images"])
-def test_no_figure_of_many_samplers_is_larger_than_a_page(zoo: Summary, name: str) -> None:
-    width, height = FIGURES[name](zoo).get_size_inches()
-    assert width <= 9
-    assert height <= 13
 
 
 def test_all_words_of_a_picture_of_few_columns_are_inside_of_it(tmp_path: Path) -> None:

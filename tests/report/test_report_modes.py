@@ -1,6 +1,5 @@
 """Execution modes: one more choice beside the sampler's, whose cost and gain are told seed by seed."""
 
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -8,20 +7,29 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from report_records import BASELINE, failed, in_mode, record, row_of, terminal, untimed, write_run
+from report_records import (
+    BASELINE,
+    column,
+    failed,
+    record,
+    summary_of,
+    terminal,
+    untimed,
+    write_run,
+)
 from scipy import stats
 
-from bench.record import Record, RunFolder
+from bench.record import Record
 from bench.report import compare, summarise, write_report
-from bench.report.data.columns import method
+from bench.report.data.modes import TITLE, mode_columns, mode_notes
 from bench.report.data.series import all_series
 from bench.report.data.summary import Section
+from bench.report.data.text import DOUBTFUL
 from bench.report.figures.plots import FIGURES, worth_drawing
 from bench.report.page import page
-from bench.report.tables.display import DOUBTFUL, columns
+from bench.report.tables.blocks import MANY_MODES as MANY
 from bench.report.tables.leaderboard import leaders
 from bench.report.tables.markup import latex, markdown
-from bench.report.tables.mode_table import MANY, TITLE, below, mode_columns
 from bench.timing.bootstrap import ratio_of_medians
 
 FAST = "bf16+compile"
@@ -44,23 +52,8 @@ def in_two_modes(
 
 
 def section_of(folder: Path, cells: list[Record], **changes: Any) -> Section:
-    (section,) = summarise([write_run(folder / "run", cells, **{"modes": MODES} | changes)]).sections
+    (section,) = summary_of(folder, cells, **{"modes": MODES} | changes).sections
     return section
-
-
-def test_a_record_from_before_there_were_modes_has_its_precision_for_one(tmp_path: Path) -> None:
-    mode = in_mode("fp32")
-    old = [{key: value for key, value in each.items() if key not in mode} for each in (record(*BASELINE), record())]
-    run = write_run(tmp_path / "run", [each | {"dtype": "bf16"} for each in old])
-    manifest = run / "study.json"
-    content = RunFolder(run).manifest()
-    del content["study"]["modes"]
-    manifest.write_text(json.dumps(content | {"study": content["study"] | {"precision": "bf16"}}))
-    summary = summarise([run])
-    assert summary.table["mode"].tolist() == ["bf16"] * 2
-    assert summary.table["baseline"].tolist() == [True, False]
-    assert summary.sections[0].clocks()[0][0].endswith(", bf16, batch 250")
-    assert summary.sections[0].modes == []
 
 
 def test_rows_of_all_modes_stand_on_one_front_and_answer_one_question(tmp_path: Path) -> None:
@@ -74,7 +67,7 @@ def test_rows_of_all_modes_stand_on_one_front_and_answer_one_question(tmp_path: 
     (answer,) = section.answers
     assert answer.sentence.startswith(f"ddpm on trailing at 200 steps in {FAST} (200 evaluations) is the fastest")
     assert "(1.00, ddpm on trailing at 200 steps): " in answer.sentence
-    assert next(column for column in columns(section) if column.heading == "Mode").cells == ["fp32"] * 2 + [FAST] * 2
+    assert column(section, "Mode").cells == ["fp32"] * 2 + [FAST] * 2
 
 
 def test_a_baseline_that_failed_in_the_first_mode_is_named_with_it(tmp_path: Path) -> None:
@@ -85,7 +78,7 @@ def test_a_baseline_that_failed_in_the_first_mode_is_named_with_it(tmp_path: Pat
 
 def test_a_line_of_a_figure_is_of_one_mode_and_named_by_it_where_there_are_several(tmp_path: Path) -> None:
     cells = [record(steps=n, mode=mode) for mode in MODES for n in (5, 10)]
-    summary = summarise([write_run(tmp_path / "run", [record(*BASELINE), *cells], modes=MODES)])
+    summary = summary_of(tmp_path, [record(*BASELINE), *cells], modes=MODES)
     (section,) = summary.sections
     found = all_series(section.rows, section, summary)
     assert [each.label for each in found] == ["ddpm", "ddim", f"ddim, {FAST}"]
@@ -139,7 +132,7 @@ def test_only_seeds_that_both_modes_have_are_compared_and_one_has_no_interval(tm
     assert (distance.seeds, distance.p) == (1, None)
     assert np.isnan(distance.ci)
     assert np.isnan(found.speedup)  # the other mode's first seed is not there
-    assert "Of one seed, a difference has no interval and is not tested." in below([found])
+    assert "Of one seed, a difference has no interval and is not tested." in mode_notes([found])
     assert mode_columns([found])[-2].cells == ["+0.025"]
 
 
@@ -174,7 +167,7 @@ def test_calls_that_were_timed_in_other_batches_are_compared_by_image_and_that_i
     cells += [cell for cell in in_two_modes() if cell["mode"] == "fp32"]
     (found,) = section_of(tmp_path, [record(*BASELINE), *cells]).modes
     assert found.speedup == pytest.approx(3.2)
-    assert any("timed in other batches" in line for line in below([found]))
+    assert any("timed in other batches" in line for line in mode_notes([found]))
 
 
 def test_a_speed_up_over_times_that_do_not_hold_up_is_marked(tmp_path: Path) -> None:
@@ -183,7 +176,7 @@ def test_a_speed_up_over_times_that_do_not_hold_up_is_marked(tmp_path: Path) -> 
     (found,) = section_of(tmp_path, [record(*BASELINE), *cells]).modes
     shown = {column.heading: column for column in mode_columns([found])}["Speed-up"]
     assert all(text.endswith(DOUBTFUL) for text in (shown.cells[0], shown.brief[0]))
-    assert f"{DOUBTFUL}: of times that do not hold up." in below([found])
+    assert f"{DOUBTFUL}: of times that do not hold up." in mode_notes([found])
 
 
 def test_every_output_shows_what_modes_cost(tmp_path: Path) -> None:
@@ -224,7 +217,7 @@ def test_of_many_settings_the_terminal_shows_a_line_for_each_mode(tmp_path: Path
 
 def test_the_figure_of_modes_has_a_point_for_each_pair(tmp_path: Path) -> None:
     cells = [record(*BASELINE), *in_two_modes(), *in_two_modes("heun", shifts=(0.1, -0.1, 0.3))]
-    summary = summarise([write_run(tmp_path / "run", cells, modes=MODES)])
+    summary = summary_of(tmp_path, cells, modes=MODES)
     assert "modes" in worth_drawing(summary)
     axes = FIGURES["modes"](summary).axes[0]
     points = {
@@ -264,10 +257,9 @@ def test_a_published_value_has_a_line_for_each_mode(tmp_path: Path) -> None:
 
 
 def test_a_mode_is_part_of_what_a_row_is(tmp_path: Path) -> None:
-    run = write_run(tmp_path / "run", [record(), record(seed=1), record(steps=20, mode=FAST)], modes=MODES)
-    row = row_of(run, "ddim", 20)
-    assert (row["mode"], row["dtype"], row["compile"], method(row)[-1]) == (FAST, "bf16", True, FAST)
-    assert summarise([run]).table["seeds"].tolist() == [2, 1]
+    (first, second) = summary_of(tmp_path, [record(), record(seed=1), record(steps=20, mode=FAST)]).sections[0].records
+    assert (second["mode"], second["dtype"], second["compile"]) == (FAST, "bf16", True)
+    assert (first["seeds"], second["seeds"]) == (2, 1)
 
 
 def test_a_terminal_of_80_columns_has_room_for_the_names_of_modes(tmp_path: Path) -> None:

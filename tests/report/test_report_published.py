@@ -12,9 +12,8 @@ from report_records import BASELINE, failed, record, terminal, write_run
 
 from bench.record import Record, RunFolder
 from bench.report import summarise, write_report
-from bench.report.data.published import Comparison, count
+from bench.report.data.published import Comparison, published_notes
 from bench.report.page import page
-from bench.report.tables.published_table import below
 
 SOURCE = "arXiv:2010.02502, table 1"
 
@@ -85,7 +84,7 @@ def test_cells_that_failed_or_are_still_to_come_are_named(tmp_path: Path) -> Non
         *["not measured yet"] * 2,
     ]
     assert [(each.sampler, each.steps) for each in found] == [("ddim", 5), ("ddim", 20), (None, None)]
-    assert count(found) == "Published values: 0 of 3 within tolerance, 1 failed, 2 not measured yet."
+    assert published_notes(found)[0] == "Published values: 0 of 3 within tolerance, 1 failed, 2 not measured yet."
     assert "not measured yet" in terminal([run])
 
 
@@ -159,7 +158,7 @@ def test_every_output_names_what_is_open_about_a_protocol_once_and_where(tmp_pat
     run = write_run(tmp_path / "run", cells, entries, open_points=[ALL])
     found = summarise([run]).published
     assert [each.open_points for each in found] == [(ALL,), (ALL,), (ALL, ONE)]
-    assert below(found)[2:] == [f"Open: {ALL}", f"Open (B): {ONE}"]
+    assert published_notes(found)[2:] == [f"Open: {ALL}", f"Open (B): {ONE}"]
     write_report([run], ["md", "latex", "csv"])
     shown = [(run / name).read_text() for name in ("table.md", "table.tex")]
     shown += [html.unescape(page(summarise([run]), {}, {})), " ".join(terminal([run]).split())]
@@ -179,7 +178,7 @@ def test_a_point_about_another_runs_values_names_its_sources(tmp_path: Path) -> 
         write_run(tmp_path / "a", [one], [entry(one, source="A")], open_points=[ALL]),
         write_run(tmp_path / "b", [other], [entry(other, source="B")]),
     ]
-    assert below(summarise(runs).published)[2:] == [f"Open (A): {ALL}"]
+    assert published_notes(summarise(runs).published)[2:] == [f"Open (A): {ALL}"]
 
 
 def test_the_table_of_a_paper_fits_80_columns(paper_table: Path) -> None:

@@ -1,22 +1,25 @@
-"""Rows of the table are what the cells say."""
+"""Rows of the table are what the cells say, and two runs are compared as far as they can be."""
 
 import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from report_records import BASELINE, QUICK, record, row_of, texts, write_run
+from report_records import BASELINE, PROTOCOLS, QUICK, record, row_of, texts, timed, write_run
+from scipy.stats import ttest_ind_from_stats
 
-from bench.report import summarise, write_report
-from bench.report.data.aggregate import pareto
+from bench.cli.run import compare_runs
+from bench.report import as_tables_show, compare, summarise, write_report
 from bench.report.data.columns import setting
+from bench.report.data.rows import pareto
 from bench.report.data.series import all_series
 from bench.report.figures.plots import FIGURES
-from bench.report.tables.display import columns
 from bench.report.tables.markup import markdown
+from bench.report.tables.table import columns
 
 
 def test_seeds_are_averaged_and_their_raw_times_pooled(tmp_path: Path) -> None:
@@ -48,9 +51,13 @@ def test_one_seed_has_no_spread_of_the_distance_and_keeps_the_records_own_for_ki
     assert row["std_over"] == "subsets, splits or jackknife of the cell"
 
 
-def test_a_call_on_fewer_images_than_a_batch_is_divided_by_the_images(tmp_path: Path) -> None:
-    cell = record(images=100, batch=250, timed_batch=100, latency_s=[2.0], network_s=[1.0])
-    assert row_of(write_run(tmp_path / "run", [cell]), "ddim", 10)["s_per_image_median"] == 0.02
+@pytest.mark.parametrize("changes", [{"images": 100, "timed_batch": 100}, {"batch": "auto", "timed_batch": 64}])
+def test_a_time_is_divided_by_the_images_that_were_timed(tmp_path: Path, changes: dict[str, Any]) -> None:
+    seconds = changes["timed_batch"] / 20
+    cell = record(latency_s=[seconds], network_s=[seconds / 2], **changes)
+    row = row_of(write_run(tmp_path / "run", [cell]), "ddim", 10)
+    assert row["s_per_image_median"] == 0.05
+    assert (row["throughput_img_per_s"], row["evaluations_per_s"]) == (20.0, 200.0)
 
 
 def test_seeds_of_several_runs_are_pooled_but_a_repeated_seed_is_no_new_seed(tmp_path: Path) -> None:
@@ -60,12 +67,8 @@ def test_seeds_of_several_runs_are_pooled_but_a_repeated_seed_is_no_new_seed(tmp
     pooled, apart = summarise([a, b]).table, summarise([a, again]).table
     assert (pooled["seeds"].tolist(), pooled["run"].tolist()) == ([2], ["a + b"])
     assert (apart["seeds"].tolist(), apart["run"].tolist()) == ([1, 1], ["a", "again"])
-
-
-def test_another_version_of_a_sampler_is_another_row(tmp_path: Path) -> None:
-    a = write_run(tmp_path / "a", [record(seed=0)])
-    b = write_run(tmp_path / "b", [record(seed=1, sampler_sha256="ff" * 32)])
-    assert summarise([a, b]).table["seeds"].tolist() == [1, 1]
+    other = write_run(tmp_path / "other", [record(seed=1, sampler_sha256="ff" * 32)])  # another version of the sampler
+    assert summarise([a, other]).table["seeds"].tolist() == [1, 1]
 
 
 def test_records_of_many_columns_are_read_without_a_warning(tmp_path: Path) -> None:
@@ -117,3 +120,70 @@ def test_rows_that_clip_otherwise_say_so_and_none_of_them_is_the_baseline(tmp_pa
     assert setting(found.sections[0].records[1]).endswith(", dynamic clip [-1.0, 1.0, 0.995]")
     (run / "cells" / f"{record(*BASELINE)['id']}.json").unlink()
     assert not summarise([run]).table["baseline"].any()
+
+
+def test_compare_says_what_cannot_be_told_apart(tmp_path: Path) -> None:
+    spread = (-0.1, 0.0, 0.1)
+    a = [timed("ddim", 10, 2.0 + shift, 0.4, n) for n, shift in enumerate(spread)]
+    b = [timed("ddim", 10, 2.1 + shift, 0.4, n) for n, shift in enumerate(spread)]
+    far = [timed("ddim", 10, 3.0 + shift, 0.4, n) for n, shift in enumerate(spread)]
+    runs = [write_run(tmp_path / name, cells) for name, cells in (("a", a), ("b", b), ("far", far), ("one", a[:1]))]
+    found = [compare(runs[0], other)["fd_digits_test"].tolist() for other in runs[1:]]
+    p = ttest_ind_from_stats(2.0, 0.1, 3, 2.1, 0.1, 3, equal_var=False).pvalue
+    assert found == [
+        [f"not distinguishable, Welch's t-test, p = {p:.2g}"],
+        ["differ, Welch's t-test, p < 0.001"],
+        ["not tested"],
+    ]
+
+
+def test_compare_gives_the_ratio_of_times_and_the_difference_of_quality(tmp_path: Path) -> None:
+    a = write_run(tmp_path / "a", [timed("ddim", 10, 2.0, 0.4), timed("heun", 10, 3.0, 0.4)])
+    b = write_run(tmp_path / "b", [timed("ddim", 10, 1.5, 0.1), timed("ddpm", 10, 3.0, 0.4)])
+    frame = compare(a, b)
+    assert frame["sampler"].tolist() == ["ddim", "heun", "ddpm"]
+    same = frame.iloc[0]
+    assert same["latency_ratio"] == pytest.approx(0.25)
+    assert same["fd_digits_difference"] == pytest.approx(-0.5)
+    assert same["comparable"]
+    assert frame["reason"].tolist()[1:] == ["no result in b", "no result in a"]
+    assert frame["latency_ratio"].isna().tolist() == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("change", "quality", "time"),
+    [({"device_name": "GPU"}, True, False), *((change, False, True) for change in PROTOCOLS[1:])],
+    ids=str,
+)
+def test_compare_refuses_what_cannot_be_compared(
+    tmp_path: Path, change: dict[str, Any], quality: bool, time: bool
+) -> None:
+    a = write_run(tmp_path / "a", [record()])
+    b = write_run(tmp_path / "b", [record(**change)])
+    (row,) = compare(a, b).to_dict("records")
+    assert (row["quality_comparable"], row["time_comparable"], row["comparable"]) == (quality, time, False)
+    assert next(iter(change)) in row["reason"]
+    assert pd.isna(row["latency_ratio"]) == (not time)
+    assert pd.isna(row["fd_digits_difference"]) == (not quality)
+
+
+def test_of_unrelated_runs_it_says_so_and_shows_only_what_has_a_value(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a = write_run(tmp_path / "a", [record("ddim", recall=None)])
+    b = write_run(tmp_path / "b", [record("heun", recall=None, model="cifar10", model_sha256="d4" * 32)])
+    assert compare_runs(a, b) == 0
+    first, heading, _, *rows = capsys.readouterr().out.splitlines()
+    assert first == "no cell of one run can be compared with one of the other"
+    names = [name.strip() for name in heading.strip("|").split("|")]
+    assert {"latency_s_median_a", "latency_s_median_b", "fd_digits_a", "fd_digits_b", "reason"} <= set(names)
+    assert not [name for name in names if name.startswith("recall") or name.endswith(("ratio", "difference", "test"))]
+    assert len(rows) == 2
+
+
+def test_what_is_printed_has_the_units_of_the_tables(tmp_path: Path) -> None:
+    a, b = (write_run(tmp_path / name, [record(kid_mean=kid)]) for name, kid in (("a", 0.001), ("b", 0.0025)))
+    shown = as_tables_show(compare(a, b))
+    names = [name for name in shown.columns if name.startswith("kid_mean") and not name.endswith("test")]
+    assert names == [f"kid_mean_x1000_{end}" for end in ("a", "b", "difference")]
+    assert shown[names].iloc[0].tolist() == pytest.approx([1.0, 2.5, 1.5])

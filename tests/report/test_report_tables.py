@@ -1,15 +1,35 @@
-"""Tables say the same, and what the rows say, in every rendering."""
+"""Tables say the same in every rendering; a long one begins with who leads at each budget of evaluations."""
 
+import math
 import re
 from pathlib import Path
 
 import pytest
-from report_records import BASELINE, failed, record, terminal, texts, write_run
+from report_records import (
+    BASELINE,
+    column,
+    failed,
+    many,
+    record,
+    section_of,
+    summary_of,
+    terminal,
+    texts,
+    timed,
+    write_run,
+    write_zoo,
+)
 
 from bench.report import summarise, write_report
+from bench.report.data.columns import BUDGETS
+from bench.report.data.text import NOTHING
 from bench.report.figures.plots import FIGURES, worth_drawing
-from bench.report.tables.display import NOTHING, columns
-from bench.report.tables.markup import html_table, latex, latex_table, markdown_table
+from bench.report.page import page
+from bench.report.tables.leaderboard import LONG, is_long, leaderboard, leaders
+from bench.report.tables.markup import html_table, latex, latex_table, markdown, markdown_table
+from bench.report.tables.remarks import remarks
+from bench.report.tables.table import columns
+from bench.report.write import FORMATS
 
 
 def test_the_best_values_are_bold_on_their_rows_in_every_rendering(tmp_path: Path) -> None:
@@ -24,12 +44,12 @@ def test_the_best_values_are_bold_on_their_rows_in_every_rendering(tmp_path: Pat
     run = write_run(tmp_path / "run", cells)
     (section,) = summarise([run]).sections
     best = {"ddpm (baseline)": ["2.00", "9.00", "0.900"], "heun": ["1.50 ± 0.23", "0.850"]}
-    for line in markdown_table(section).splitlines()[2:]:
+    for line in markdown_table(columns(section)).splitlines()[2:]:
         assert re.findall(r"\*\*(.+?)\*\*", line) == best[line.split("|")[1].strip()]
-    for line in latex_table(section, "t").replace(r"$\pm$", "±").splitlines():
+    for line in latex_table(columns(section), "t").replace(r"$\pm$", "±").splitlines():
         if line.startswith(("ddpm", "heun")):
             assert re.findall(r"\\textbf\{(.+?)\}", line) == best[line.split(" & ")[0]]
-    html = html_table(section, "t")
+    html = html_table(columns(section), "t")
     bold = next(rule for rule in re.findall(r"([^{}]+)\{([^{}]*)\}", html) if "font-weight: 700" in rule[1])[0].split(
         ", "
     )
@@ -41,17 +61,20 @@ def test_the_best_values_are_bold_on_their_rows_in_every_rendering(tmp_path: Pat
 
 def test_values_that_read_alike_are_bold_together(tmp_path: Path) -> None:
     cells = [record(*BASELINE, fd_digits=1.234), record("heun", fd_digits=1.2341), record("ddim", fd_digits=1.3)]
-    (section,) = summarise([write_run(tmp_path / "run", cells)]).sections
-    shown = next(column for column in columns(section) if column.heading.startswith("FD"))
+    section = section_of(tmp_path, cells)
+    shown = column(section, "FD")
     assert (shown.cells, shown.best) == (["1.23", "1.23", "1.30"], [True, True, False])
 
 
 def test_all_renderings_say_the_same(quick: Path) -> None:
     (section,) = summarise([quick]).sections
     rows = list(zip(*(column.cells for column in columns(section)), strict=True))
-    md = [[cell.strip(" *") for cell in line.split("|")[1:-1]] for line in markdown_table(section).splitlines()[2:]]
-    html = re.findall(r"<tr>(.*?)</tr>", html_table(section, "t"), re.DOTALL)[1:]
-    tex = latex_table(section, "t").replace(r"$\pm$", "±").replace(r"\%", "%")
+    md = [
+        [cell.strip(" *") for cell in line.split("|")[1:-1]]
+        for line in markdown_table(columns(section)).splitlines()[2:]
+    ]
+    html = re.findall(r"<tr>(.*?)</tr>", html_table(columns(section), "t"), re.DOTALL)[1:]
+    tex = latex_table(columns(section), "t").replace(r"$\pm$", "±").replace(r"\%", "%")
     body = re.sub(r"\\textbf\{(.+?)\}", r"\1", tex).partition("\\midrule\n")[2].splitlines()
     for n, row in enumerate(rows):
         assert tuple(md[n]) == row
@@ -72,10 +95,10 @@ def test_special_characters_survive_in_every_rendering(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", cells, title="T & <T>_%")
     summary = summarise([run])
     (section,) = summary.sections
-    assert r"a\_b\|\<i\>&%#{}^\~\$\\\*\`\[x\](y)" in markdown_table(section)
-    assert all(re.sub(r"\\.", "", line).count("|") == 12 for line in markdown_table(section).splitlines())
+    assert r"a\_b\|\<i\>&%#{}^\~\$\\\*\`\[x\](y)" in markdown_table(columns(section))
+    assert all(re.sub(r"\\.", "", line).count("|") == 12 for line in markdown_table(columns(section)).splitlines())
     special = r"a\_b\textbar{}\textless{}i\textgreater{}\&\%\#\{\}\textasciicircum{}\textasciitilde{}\$"
-    assert special + r"\textbackslash{}{*}`{[}x](y)" in latex_table(section, "t")
+    assert special + r"\textbackslash{}{*}`{[}x](y)" in latex_table(columns(section), "t")
     write_report([run], ["html"])
     page = (run / "index.html").read_text()
     assert "a_b|&lt;i&gt;&amp;%#{}^~$\\*`[x](y)" in page
@@ -137,7 +160,7 @@ def test_few_images_are_pointed_out_in_every_output(tmp_path: Path, images: int,
 
 def test_what_was_not_measured_is_a_dash_and_never_best(tmp_path: Path) -> None:
     cells = [record(*BASELINE, kid_mean=None, kid_std=None), record(kid_mean=0.004, precision=None)]
-    (section,) = summarise([write_run(tmp_path / "run", cells)]).sections
+    section = section_of(tmp_path, cells)
     shown = {column.heading: column for column in columns(section)}
     assert shown["KID ×10³ ↓"].cells == [NOTHING, "4.00"]
     assert shown["KID ×10³ ↓"].best == [False, True]
@@ -146,21 +169,89 @@ def test_what_was_not_measured_is_a_dash_and_never_best(tmp_path: Path) -> None:
 
 def test_a_metric_that_no_cell_has_has_no_column(tmp_path: Path) -> None:
     cells = [record(*BASELINE, recall=None), record(recall=None)]
-    (section,) = summarise([write_run(tmp_path / "run", cells)]).sections
+    section = section_of(tmp_path, cells)
     assert "Recall ↑" not in [column.heading for column in columns(section)]
 
 
 def test_an_interval_too_small_for_the_decimals_is_not_shown_as_zero(tmp_path: Path) -> None:
     cells = [record(seed=n, precision=0.5 + n * 0.0001, images=50_000) for n in range(3)]
-    (section,) = summarise([write_run(tmp_path / "run", cells)]).sections
-    assert "0.500 ± 0.0002" in markdown_table(section)
+    section = section_of(tmp_path, cells)
+    assert "0.500 ± 0.0002" in markdown_table(columns(section))
 
 
 def test_a_note_that_all_cells_of_a_method_have_is_given_once(tmp_path: Path) -> None:
     cells = [record(*BASELINE), *(record("heun", steps=n, note="known defect") for n in (5, 10))]
     cells += [record(steps=5, note="other"), record(steps=10)]
-    remarks = summarise([write_run(tmp_path / "run", cells)]).remarks()
-    assert [line for line in remarks if line.startswith("Note")] == [
+    said = remarks(summary_of(tmp_path, cells))
+    assert [line for line in said if line.startswith("Note")] == [
         "Note: heun on trailing, 2 cells: known defect",
         "Note: ddim on trailing, 5 steps, seed 0: other",
     ]
+
+
+def test_the_leader_of_a_budget_is_the_best_for_as_many_evaluations_or_fewer(tmp_path: Path) -> None:
+    cells = [timed(*BASELINE[::2], 1.2, 1.0), timed("ddim", 5, 3.0, 0.1), timed("ddim", 10, 2.0, 0.1)]
+    cells += [timed("dpm++2m", 5, 2.5, 0.1), timed("dpm++2m", 40, 2.6, 0.1)]
+    section = section_of(tmp_path, cells)
+    found = [(each.budget, each.row["sampler"], each.row["steps"]) for each in leaders(section)]
+    assert found == [(5, "dpm++2m", 5), (10, "ddim", 10), (50, "ddim", 10), (math.inf, "ddpm", 200)]
+
+
+def test_ties_are_the_best_rows_of_other_samplers_that_do_not_differ(tmp_path: Path) -> None:
+    distances = {("a", 5): 1.00, ("b", 5): 1.01, ("b", 10): 1.02, ("c", 5): 3.0, ("a", 10): 1.03}
+    cells = [
+        timed(sampler, steps, fd + shift, 0.1, seed)
+        for (sampler, steps), fd in distances.items()
+        for seed, shift in enumerate((-0.05, 0.0, 0.05))
+    ]
+    section = section_of(tmp_path, cells)
+    last = leaders(section)[-1]
+    assert last.alike is not None
+    assert (last.row["sampler"], [(row["sampler"], row["steps"]) for row in last.alike]) == ("a", [("b", 5)])
+
+
+def test_what_has_no_standard_deviation_is_said_not_to_be_tested(tmp_path: Path) -> None:
+    (section,) = summarise([write_zoo(tmp_path / "run", many())]).sections
+    shown = {column.heading: column.cells for column in leaderboard(section)}
+    assert shown["Ties"] == ["not tested"] * (len(BUDGETS) + 1) + ["–"]  # noqa: RUF001
+    assert shown["Sampler"][-1] == "ddpm (baseline)"
+
+
+def test_a_long_table_follows_its_leaderboard_whole(tmp_path: Path) -> None:
+    summary = summarise([write_zoo(tmp_path / "run", many())])
+    (section,) = summary.sections
+    text = markdown(summary)
+    assert (
+        text.index("| ≤ 5 ")
+        < text.index("<summary>All 201 rows</summary>")
+        < text.index(markdown_table(columns(section)))
+    )
+    tex = latex(summary)
+    parts = tex.split(r"\begin{table}")[2:]
+    rows = [re.findall(r"(?m)^(?:ddpm|sampler)[^&]*&.*$", part) for part in parts]
+    assert max(map(len, rows)) <= 45
+    assert [row.split(" & ")[0] for part in rows for row in part] == columns(section)[0].cells
+    html = page(summary, {}, {})
+    assert html.index('id="T_leaders0"') < html.index("<summary>All 201 rows</summary>") < html.index('id="T_table0"')
+
+
+def test_the_terminal_shows_the_leaderboard_of_a_long_table_only_and_where_the_rest_is(tmp_path: Path) -> None:
+    shown = re.sub(r"\x1b\[[\d;]*m", "", terminal([write_zoo(tmp_path / "run", many())], width=120))
+    assert len(shown.splitlines()) <= 20
+    assert "All 201 rows: table.md, table.csv and index.html" in shown
+    assert {"md", "csv", "html"} <= set(FORMATS)
+    assert all(f"≤ {budget} " in shown for budget in BUDGETS)
+
+
+@pytest.mark.parametrize(("rows", "expected"), [(LONG - 1, False), (LONG, True)])
+def test_a_short_table_has_no_leaderboard(tmp_path: Path, rows: int, expected: bool) -> None:
+    cells = [record(*BASELINE), *(record(steps=n) for n in range(1, rows))]
+    summary = summary_of(tmp_path, cells)
+    (section,) = summary.sections
+    assert is_long(section) == ("Leaderboard" in markdown(summary)) == expected
+    assert ("T_leaders0" in page(summary, {}, {})) == expected
+
+
+def test_without_distances_there_is_no_leaderboard(tmp_path: Path) -> None:
+    section = section_of(tmp_path, [each | {"fd_digits": None} for each in many()])
+    assert not is_long(section)

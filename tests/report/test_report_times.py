@@ -1,38 +1,27 @@
 """Times are divided by what was timed, have their uncertainty, and say where they do not hold up."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
-from report_records import BASELINE, record, row_of, terminal, untimed, write_run
+from report_records import BASELINE, column, record, row_of, section_of, summary_of, terminal, untimed, write_run
 
 from bench.record import Record
 from bench.report import compare, summarise, write_report
 from bench.report.data.summary import Section
+from bench.report.data.text import DOUBTFUL, NOTHING
 from bench.report.figures.plots import FIGURES, worth_drawing
 from bench.report.page import page
-from bench.report.tables.display import DOUBTFUL, NOTHING, columns
-from bench.report.tables.markup import latex, markdown, markdown_table
+from bench.report.tables.markup import latex, markdown
 from bench.report.tables.notes import notes
+from bench.report.tables.remarks import remarks, timing_warnings
+from bench.report.tables.table import columns
 from bench.timing.bootstrap import median_interval
 
 INVALID: Record = {"timing_valid": False, "timing_note": "another process used the device"}
 
 
-def section_of(folder: Path, cells: list[Record], **changes: Any) -> Section:
-    (section,) = summarise([write_run(folder / "run", cells, **changes)]).sections
-    return section
-
-
 def cells_of(section: Section, heading: str) -> list[str]:
-    return next(column.cells for column in columns(section) if column.heading == heading)
-
-
-def test_a_time_is_divided_by_the_images_that_were_timed(tmp_path: Path) -> None:
-    cell = record(batch="auto", timed_batch=64, latency_s=[3.2], network_s=[1.6])
-    row = row_of(write_run(tmp_path / "run", [cell]), "ddim", 10)
-    assert row["s_per_image_median"] == 0.05
-    assert (row["throughput_img_per_s"], row["evaluations_per_s"]) == (20.0, 200.0)
+    return column(section, heading).cells
 
 
 def test_of_pooled_cells_only_those_timed_with_as_many_images_count(tmp_path: Path) -> None:
@@ -53,12 +42,12 @@ def test_a_call_without_a_time_inside_the_network_has_no_overhead(tmp_path: Path
     section = section_of(tmp_path, cells)
     assert cells_of(section, "ms/image")[1] == "2.00"
     assert cells_of(section, "Overhead")[1] == NOTHING
-    assert not section.doubts()
+    assert not timing_warnings(section)
 
 
 def test_a_panel_of_times_stands_only_where_something_was_timed(tmp_path: Path) -> None:
     cells = [record(*BASELINE), record(), *(untimed(each) for each in (record("ddpm", images=99), record(images=99)))]
-    summary = summarise([write_run(tmp_path / "run", cells)])
+    summary = summary_of(tmp_path, cells)
     assert [len(FIGURES[name](summary).axes) for name in ("quality_vs_nfe", "quality_vs_seconds")] == [2, 1]
     assert [axes.get_xlabel() != "" for axes in FIGURES["time_split"](summary).axes] == [True]
 
@@ -97,10 +86,9 @@ def test_the_interval_of_a_time_is_the_bootstraps_and_stands_in_the_files_only(t
     row = section.records[1]
     assert (row["latency_s_ci_low"], row["latency_s_ci_high"]) == median_interval(times)
     half = 500 * (row["latency_s_ci_high"] - row["latency_s_ci_low"]) / 250
-    column = next(column for column in columns(section) if column.heading == "ms/image")
-    assert column.cells[1] == f"{column.brief[1]} ± {half:.2f}"
-    assert column.brief[1] == "5.00"
-    assert "±" not in column.cells[0]  # four calls
+    shown = column(section, "ms/image")
+    assert (shown.cells[1], shown.brief[1]) == (f"5.00 ± {half:.2f}", "5.00")
+    assert "±" not in shown.cells[0]  # four calls
     assert "±: half its 95 % bootstrap interval, in rows of 5 rounds or more." in " ".join(notes(section))
     assert "±" not in terminal([run]).split("Small N")[0]
 
@@ -143,7 +131,7 @@ def test_a_drift_of_the_machine_and_times_that_do_not_hold_up_are_one_remark(tmp
     slow: Record = {"latency_s": [9.0], "network_s": [8.0]}
     usual = [record(*BASELINE), *(record("heun", steps=n) for n in (5, 10))]
     cells = [*usual, record(**slow), record("dpm++2m", **slow, **INVALID)]
-    lines = [line for line in summarise([write_run(tmp_path / "run", cells)]).remarks() if "Timing" in line]
+    lines = [line for line in remarks(summary_of(tmp_path, cells)) if "Timing" in line]
     assert len(lines) == 2
     assert "which the machine did and not the sampler" in lines[0]
     assert lines[1].startswith("Timing: dpm++2m on trailing at 10 steps: its times do not hold up (another process")
@@ -152,14 +140,14 @@ def test_a_drift_of_the_machine_and_times_that_do_not_hold_up_are_one_remark(tmp
 
 def test_many_doubtful_rows_are_counted_by_reason(tmp_path: Path) -> None:
     cells = [record(steps=n, **INVALID | {"timing_note": f"reason {n % 2}"}) for n in range(2, 32)]
-    (line,) = [line for line in summarise([write_run(tmp_path / "run", cells)]).remarks() if "Timing" in line]
+    (line,) = [line for line in remarks(summary_of(tmp_path, cells)) if "Timing" in line]
     assert "the times of 30 of 30 rows do not hold up (reason 0; reason 1)" in line
 
 
 def test_networks_in_different_modes_have_paces_of_their_own(tmp_path: Path) -> None:
     fast: Record = {"latency_s": [0.05], "network_s": [0.04], "mode": "bf16+compile"}
     cells = [record(*BASELINE), record(), record("heun"), record(**fast), record("dpm++2m", **fast)]
-    assert not [line for line in summarise([write_run(tmp_path / "run", cells)]).remarks() if "Timing" in line]
+    assert not [line for line in remarks(summary_of(tmp_path, cells)) if "Timing" in line]
 
 
 def test_columns_of_a_sweep_and_of_energy_stand_where_they_were_measured(tmp_path: Path) -> None:
@@ -169,8 +157,9 @@ def test_columns_of_a_sweep_and_of_energy_stand_where_they_were_measured(tmp_pat
     assert cells_of(section, "img/s at best batch") == [NOTHING, "4,321 at 512"]
     assert cells_of(section, "J/image") == [NOTHING, "0.250"]
     assert section.records[1]["best_batch"] == 512
-    plain = section_of(tmp_path / "plain", [record(*BASELINE), record()])
-    assert not {"Latency at 1", "img/s at best batch", "J/image"} & {column.heading for column in columns(plain)}
+    plain = columns(section_of(tmp_path / "plain", [record(*BASELINE), record()]))
+    needless = {"Latency at 1", "img/s at best batch", "J/image", "Batch", "Timed batch", "Mode"}
+    assert not needless & {column.heading for column in plain}
 
 
 def test_calls_that_could_not_be_captured_are_named(tmp_path: Path) -> None:
@@ -191,9 +180,3 @@ def test_different_timed_batches_are_shown_and_never_compared(tmp_path: Path) ->
     a, b = (write_run(tmp_path / f"{n}", [record(batch="auto", timed_batch=n)]) for n in (250, 500))
     (row,) = compare(a, b).to_dict("records")
     assert (row["quality_comparable"], row["reason"]) == (True, "time not comparable: different timed_batch")
-
-
-def test_batches_that_are_all_alike_have_no_column(tmp_path: Path) -> None:
-    section = section_of(tmp_path, [record(*BASELINE), record()])
-    assert not {"Batch", "Timed batch"} & {column.heading for column in columns(section)}
-    assert "Mode" not in markdown_table(section)

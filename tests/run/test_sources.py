@@ -134,7 +134,7 @@ def test_a_sampler_is_measured_again_when_a_file_that_it_uses_changes(
         ("samplers/ddim.py", False),
         ("bench/report/tables/markup.py", False),
         ("bench/report/data/runs.py", False),
-        ("bench/report/data/aggregate.py", False),
+        ("bench/report/data/rows.py", False),
         ("bench/cli/app.py", False),
         ("bench/training/data.py", False),
         ("bench/run/estimate.py", False),

@@ -1,7 +1,7 @@
 """From records to rows: what is compared, how sure it is, and what follows.
 
-- in: `runs` (a run folder as the report reads it), `group`, `aggregate` (cells to rows), `summary` (all of it)
-- rows: `columns` (the names that all go by), `distances`, `row_cost`, `protocol`, `significance`, `timing_warnings`
-- what follows: `answer`, `compare` (two runs), `mode_effects`, `published` (papers' values), `series` (lines of
-  figures)
+- in: `runs` (a run folder as the report reads it), `rows` (cells to rows of the table), `summary` (all of it)
+- names: `columns` (what rows and protocols go by), `distances` (qualities), `text` (numbers and columns as text)
+- what follows: `significance`, `answer`, `compare` (two runs), `modes` and `published` (papers' values), each with its
+  table, `series` (lines of figures)
 """

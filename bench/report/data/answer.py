@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 from bench.model_record import Floors
-from bench.report.data.columns import Row, known, percent, scientific, setting, significant
+from bench.report.data.columns import Row, invalid, setting
 from bench.report.data.distances import of_key
 from bench.report.data.gaps import good_enough
 from bench.report.data.significance import at_floor
-from bench.report.data.timing_warnings import invalid
+from bench.report.data.text import known, percent, scientific, significant
 
 _TIMES = 11.0
 """From 1,000 % worse on, how many times as high is said."""
@@ -20,23 +20,24 @@ Cost = Literal["s_per_image_median", "nfe"]
 
 
 class _Words(NamedTuple):
-    """Of a cost: one of it, who has least, who has less, and what a figure calls the answer."""
+    """Of a cost: one of it, who has least, who has less, how much less or more, and what a figure calls the answer."""
 
     one: str
     best: str
     least: str
     cheaper: str
+    less: str
+    more: str
     ring: str
 
 
 _WORDS: dict[Cost, _Words] = {
-    "s_per_image_median": _Words("a time", "fastest setting", "fastest of", "is faster than", "fastest good enough"),
+    "s_per_image_median": _Words(
+        *("time", "fastest setting", "fastest of", "is faster than", "faster", "slower", "fastest good enough")
+    ),
     "nfe": _Words(
-        "a number of evaluations",
-        "setting of fewest evaluations",
-        "one of fewest evaluations among",
-        "takes fewer evaluations than",
-        "fewest evaluations, good enough",
+        *("number of evaluations", "setting of fewest evaluations", "one of fewest evaluations among"),
+        *("takes fewer evaluations than", "fewer evaluations", "more evaluations", "fewest evaluations, good enough"),
     ),
 }
 
@@ -47,19 +48,19 @@ class Answer:
 
     Attributes:
         sentence: the answer, or why there is none.
+        tolerance: how much worse than the baseline is good enough, as a fraction of the baseline's distance.
         baseline: the row compared with; None if it was not measured.
         winner: the setting of least cost whose distance is within the tolerance; None if none is both that and cheaper
             than the baseline.
         speedup: the baseline's cost over the winner's.
-        tolerance: how much worse than the baseline is good enough, as a fraction of the baseline's distance.
         cost: what it is about.
     """
 
     sentence: str
-    baseline: Row | None
-    winner: Row | None
-    speedup: float | None
     tolerance: float
+    baseline: Row | None = None
+    winner: Row | None = None
+    speedup: float | None = None
     cost: Cost = "s_per_image_median"
 
     @property
@@ -79,13 +80,34 @@ def answer(rows: list[Row], fd: str | None, tolerance: float, gap: str, floors: 
         floors: what the distance is to be seen beside, if that was measured.
     """
     cost: Cost = "s_per_image_median" if any(known(row["s_per_image_median"]) for row in rows) else "nfe"
-    found = replace(_answer(rows, fd, tolerance, gap, cost), cost=cost)
-    return replace(found, sentence=f"{found.sentence}{_near_noise(found.baseline, fd, floors)}")
+    baseline = next((row for row in rows if row["baseline"]), None)
+    if baseline is None:
+        return Answer(f"No answer: {gap}.", tolerance, cost=cost)
+    measured = [row for row in rows if not row["baseline"] and fd and known(row[fd]) and known(row[cost])]
+    reason = _incomplete(baseline, fd, cost) or (None if measured else _nothing_beside(rows, fd, cost))
+    if reason is not None or fd is None:
+        found = Answer(f"No answer: {reason}.", tolerance, baseline, cost=cost)
+    else:
+        found = _Comparison(baseline, fd, tolerance, cost).answer(measured)
+    return replace(found, sentence=f"{found.sentence}{_near_noise(baseline, fd, floors)}")
 
 
-def _near_noise(baseline: Row | None, fd: str | None, floors: Floors | None) -> str:
+def _incomplete(baseline: Row, fd: str | None, cost: Cost) -> str | None:
+    if fd is None:
+        return "no distance was measured"
+    lacking = next((name for key, name in ((fd, fd), (cost, _WORDS[cost].one)) if not known(baseline[key])), None)
+    return lacking and f"the baseline ({setting(baseline)}) has no {lacking}"
+
+
+def _nothing_beside(rows: list[Row], fd: str | None, cost: Cost) -> str:
+    if all(row["baseline"] for row in rows):
+        return "only the baseline was measured"
+    return f"no other setting has both a {_WORDS[cost].one} and a {fd}"
+
+
+def _near_noise(baseline: Row, fd: str | None, floors: Floors | None) -> str:
     """A warning if the baseline is nearer to noise than to real images, by the root of the distance, a square."""
-    if baseline is None or fd is None or floors is None or floors.column != fd or not known(baseline[fd]):
+    if fd is None or floors is None or floors.column != fd or not known(baseline[fd]):
         return ""
     value, noise, real = (max(each or 0.0, 0.0) ** 0.5 for each in (baseline[fd], floors.noise, floors.real))
     if value < 0.5 * (noise + real):
@@ -98,114 +120,89 @@ def _near_noise(baseline: Row | None, fd: str | None, floors: Floors | None) -> 
     )
 
 
-def _answer(rows: list[Row], fd: str | None, tolerance: float, gap: str, cost: Cost) -> Answer:
-    """The answer, whatever the baseline is worth."""
-    baseline = next((row for row in rows if row["baseline"]), None)
-    if baseline is None:
-        return Answer(f"No answer: {gap}.", None, None, None, tolerance)
-    reason = _incomplete(baseline, fd, cost)
-    measured = [row for row in rows if not row["baseline"] and fd and known(row[fd]) and known(row[cost])]
-    if reason is None and not measured:
-        alone = all(row["baseline"] for row in rows)
-        reason = (
-            "only the baseline was measured" if alone else f"no other setting has both {_WORDS[cost].one} and a {fd}"
+@dataclass(frozen=True)
+class _Comparison:
+    """Settings beside a baseline, by a distance and a cost that all have."""
+
+    baseline: Row
+    fd: str
+    tolerance: float
+    cost: Cost
+
+    def answer(self, measured: list[Row]) -> Answer:
+        limit = self.baseline[self.fd] + self.tolerance * abs(self.baseline[self.fd])
+        good = [row for row in measured if row[self.fd] <= limit]
+        if not good:
+            return self._nothing(self._none_good(min(measured, key=lambda row: float(row[self.fd]))))
+        # of evaluations several have as many
+        best = min(good, key=lambda row: (float(row[self.cost]), float(row[self.fd])))
+        speedup = self.baseline[self.cost] / best[self.cost]
+        if speedup <= 1:
+            return self._nothing(self._none_cheaper(best))
+        return replace(self._nothing(self._found(best)), winner=best, speedup=speedup)
+
+    def _nothing(self, sentence: str) -> Answer:
+        return Answer(sentence, self.tolerance, self.baseline, cost=self.cost)
+
+    @property
+    def _baseline_words(self) -> str:
+        return f"({scientific(self.baseline[self.fd])}, {setting(self.baseline)})"
+
+    def _found(self, winner: Row) -> str:
+        return (
+            f"{setting(winner)} ({winner['nfe']:g} evaluations) is the {_WORDS[self.cost].best} whose {self.fd} "
+            f"({scientific(winner[self.fd])}) is within {percent(self.tolerance)} of the baseline's "
+            f"{self._baseline_words}: {self._gain(winner)}{self._claim(winner)}."
         )
-    if reason is not None or fd is None:
-        return Answer(f"No answer: {reason}.", baseline, None, None, tolerance)
-    limit = baseline[fd] + tolerance * abs(baseline[fd])
-    good = [row for row in measured if row[fd] <= limit]
-    if not good:
-        closest = min(measured, key=lambda row: float(row[fd]))
-        return Answer(_none_good(closest, baseline, fd, tolerance, cost), baseline, None, None, tolerance)
-    # of evaluations several have as many
-    best = min(good, key=lambda row: (float(row[cost]), float(row[fd])))
-    speedup = baseline[cost] / best[cost]
-    if speedup <= 1:
-        return Answer(_none_cheaper(best, baseline, fd, tolerance, cost), baseline, None, None, tolerance)
-    return Answer(_found(best, baseline, fd, tolerance, cost), baseline, best, speedup, tolerance)
 
+    def _none_cheaper(self, best: Row) -> str:
+        words = _WORDS[self.cost]
+        return (
+            f"No setting whose {self.fd} is within {percent(self.tolerance)} of the baseline's {self._baseline_words} "
+            f"{words.cheaper} it: the {words.least} them is {setting(best)}, {self._gain(best)}."
+        )
 
-def _incomplete(baseline: Row, fd: str | None, cost: Cost) -> str | None:
-    if fd is None:
-        return "no distance was measured"
-    if not known(baseline[fd]):
-        return f"the baseline ({setting(baseline)}) has no {fd}"
-    if not known(baseline[cost]):
-        return f"the baseline ({setting(baseline)}) has no {_WORDS[cost].one.removeprefix('a ')}"
-    return None
+    def _none_good(self, closest: Row) -> str:
+        # below 0 there is no ratio
+        excess = self.baseline[self.fd] > 0 and f", {_worse(closest[self.fd] / self.baseline[self.fd])}"
+        return (
+            f"No setting is within {percent(self.tolerance)} of the baseline's {self.fd} {self._baseline_words}: the "
+            f"closest is {setting(closest)} ({scientific(closest[self.fd])}{excess or ''}), {self._gain(closest)}"
+            f"{self._claim(closest)}."
+        )
 
+    def _gain(self, row: Row) -> str:
+        """How much less a row costs than the baseline, or more."""
+        ours, theirs = row[self.cost], self.baseline[self.cost]
+        words = _WORDS[self.cost].less if ours <= theirs else _WORDS[self.cost].more
+        if self.cost == "nfe":
+            what = f"{ours:,g} against {theirs:,g} an image; nothing was timed"
+        else:
+            doubt = ", times that do not hold up" if invalid(row) or invalid(self.baseline) else ""
+            what = f"{significant(1000 * ours)} against {significant(1000 * theirs)} ms an image{doubt}"
+        return f"{significant(max(ours / theirs, theirs / ours), 2)} times {words} ({what})"
 
-def _found(winner: Row, baseline: Row, fd: str, tolerance: float, cost: Cost) -> str:
-    gain = f"{_gain(winner, baseline, cost)}{_claim(winner, baseline, fd, tolerance)}"
-    return (
-        f"{setting(winner)} ({winner['nfe']:g} evaluations) is the {_WORDS[cost].best} whose {fd} "
-        f"({scientific(winner[fd])}) is within {percent(tolerance)} of the baseline's "
-        f"({scientific(baseline[fd])}, {setting(baseline)}): {gain}."
-    )
-
-
-def _none_cheaper(best: Row, baseline: Row, fd: str, tolerance: float, cost: Cost) -> str:
-    words = _WORDS[cost]
-    return (
-        f"No setting whose {fd} is within {percent(tolerance)} of the baseline's "
-        f"({scientific(baseline[fd])}, {setting(baseline)}) {words.cheaper} it: the {words.least} them is "
-        f"{setting(best)}, {_gain(best, baseline, cost)}."
-    )
-
-
-def _none_good(closest: Row, baseline: Row, fd: str, tolerance: float, cost: Cost) -> str:
-    found = f"{_gain(closest, baseline, cost)}{_claim(closest, baseline, fd, tolerance)}"
-    excess = f", {_worse(closest[fd] / baseline[fd])}" if baseline[fd] > 0 else ""  # below 0 there is no ratio
-    return (
-        f"No setting is within {percent(tolerance)} of the baseline's {fd} "
-        f"({scientific(baseline[fd])}, {setting(baseline)}): the closest is {setting(closest)} "
-        f"({scientific(closest[fd])}{excess}), {found}."
-    )
-
-
-def _worse(ratio: float) -> str:
-    """How much larger a distance is: in per cent as far as those are told at a glance."""
-    return f"{percent(ratio - 1)} worse" if ratio < _TIMES else f"{significant(ratio)} times as high"
-
-
-def _gain(row: Row, baseline: Row, cost: Cost) -> str:
-    """How much less a row costs than the baseline, or more."""
-    return _faster(row, baseline) if cost == "s_per_image_median" else _fewer(row, baseline)
-
-
-def _fewer(row: Row, baseline: Row) -> str:
-    ours, theirs = row["nfe"], baseline["nfe"]
-    words = f"evaluations ({ours:,g} against {theirs:,g} an image; nothing was timed)"
-    if ours <= theirs:
-        return f"{significant(theirs / ours, 2)} times fewer {words}"
-    return f"{significant(ours / theirs, 2)} times more {words}"
-
-
-def _faster(row: Row, baseline: Row) -> str:
-    ours, theirs = row["s_per_image_median"], baseline["s_per_image_median"]
-    doubt = ", times that do not hold up" if invalid(row) or invalid(baseline) else ""
-    times = f"({significant(1000 * ours)} against {significant(1000 * theirs)} ms an image{doubt})"
-    if ours <= theirs:
-        return f"{significant(theirs / ours, 2)} times faster {times}"
-    return f"{significant(ours / theirs, 2)} times slower {times}"
-
-
-def _claim(row: Row, baseline: Row, fd: str, tolerance: float) -> str:
-    """Whether what the sentence says of the tolerance is shown, and what would decide it."""
-    quality = of_key(fd)
-    if at_floor(row, quality) and at_floor(baseline, quality):
-        return "; both distances are as small as can be measured"
-    claim = good_enough(row, baseline, quality, tolerance)
-    if claim is None:
-        return ""
-    if claim.shown is not None:
-        return f"; that it is{'' if claim.shown else ' not'} is shown (95 %, one-sided)"
-    wanted = "" if claim.images is None else f": some {_rounded_up(claim.images):,} images would probably decide it"
-    images = f" with {int(row['images']):,} images" if known(row.get("images")) else ""
-    return f"; whether it is cannot be told{images}{wanted}"
+    def _claim(self, row: Row) -> str:
+        """Whether what the sentence says of the tolerance is shown, and what would decide it."""
+        quality = of_key(self.fd)
+        if at_floor(row, quality) and at_floor(self.baseline, quality):
+            return "; both distances are as small as can be measured"
+        claim = good_enough(row, self.baseline, quality, self.tolerance)
+        if claim is None:
+            return ""
+        if claim.shown is not None:
+            return f"; that it is{'' if claim.shown else ' not'} is shown (95 %, one-sided)"
+        wanted = "" if claim.images is None else f": some {_rounded_up(claim.images):,} images would probably decide it"
+        images = f" with {int(row['images']):,} images" if known(row.get("images")) else ""
+        return f"; whether it is cannot be told{images}{wanted}"
 
 
 def _rounded_up(count: int) -> int:
     """To two digits."""
     unit = int(10 ** max(len(str(count)) - 2, 0))
     return -(-count // unit) * unit
+
+
+def _worse(ratio: float) -> str:
+    """How much larger a distance is: in per cent as far as those are told at a glance."""
+    return f"{percent(ratio - 1)} worse" if ratio < _TIMES else f"{significant(ratio)} times as high"

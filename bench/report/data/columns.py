@@ -1,13 +1,28 @@
-"""The names that the report goes by: what tells rows apart, what can be compared, and how numbers are written."""
+"""The columns that all go by: what tells rows apart, what can be compared, and what a row is called."""
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pandas as pd
 
+from bench.report.data.distances import OWN_TRUTH
+from bench.report.data.text import (
+    DOUBTFUL,
+    NOTHING,
+    Column,
+    decimals_for,
+    flat,
+    known,
+    known_text,
+    marked,
+    short,
+    significant,
+    spread,
+    steps_words,
+)
+from bench.timing.bootstrap import ENOUGH
+
 Row = dict[str, Any]
-Method = tuple[str, str, str, str, str]
 Line = tuple[str, str, str, str]
 
 PROTOCOL = (
@@ -20,7 +35,7 @@ The subject is the main model of the study: a row may run on another, as that of
 """
 
 CLOCK = ("device_name", "timed_batch")
-"""Rows of a protocol alike in these have comparable times, in whatever mode: that is what a mode is chosen by."""
+"""Rows of a protocol alike in these have comparable times, in whatever mode."""
 
 SETTING = ("model", "sampler", "grid", "steps", "images", "batch", "mode", "clip")
 """What a user chooses."""
@@ -47,16 +62,6 @@ BUDGETS = (5, 10, 20, 50, 100)
 """Evaluations an image, in which samplers are compared where there are too many rows to show each."""
 
 
-def known(value: Any) -> bool:
-    """Whether a number was measured: neither None nor NaN nor infinite."""
-    return value is not None and value is not pd.NA and math.isfinite(value)
-
-
-def known_text(value: Any) -> bool:
-    """Whether a column that is text, or anything else but a measured number, has a value."""
-    return value is not None and not (isinstance(value, float) and math.isnan(value))
-
-
 def rows_of(frame: pd.DataFrame) -> list[Row]:
     """The rows as dictionaries."""
     names = [str(name) for name in frame.columns]
@@ -70,53 +75,56 @@ def with_columns(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     return frame.reindex(columns=[*frame.columns, *lacking])
 
 
-def significant(value: float, digits: int = 3) -> str:
-    """A number with so many significant digits, never in exponent notation: 0.0123, 1.23, 123, 12,345."""
-    return f"{value:,.{decimals_for(value, digits)}f}"
+def has(rows: pd.DataFrame, name: str) -> bool:
+    """Whether some row has a value in a column."""
+    return name in rows.columns and bool(rows[name].notna().any())
 
 
-def scientific(value: float, digits: int = 3) -> str:
-    """A number with so many significant digits, with an exponent if it is small: 1.23e-5, 0.0123, 12.3."""
-    if not known(value) or value == 0 or abs(value) >= 1e-3:
-        return significant(value, digits)
-    mantissa, _, exponent = f"{value:.{digits - 1}e}".partition("e")
-    return f"{mantissa}e{int(exponent)}"
+def invalid(row: Row) -> bool:
+    """Whether the timing found that a row's times do not hold up."""
+    valid = row.get("timing_valid")
+    return known(valid) and not valid
 
 
-def short(sha256: object) -> str:
-    """The first digits of a hash, by which people tell them apart."""
-    return str(sha256)[:8]
+def reasons(rows: Iterable[Row]) -> str:
+    """Why the times of invalid rows do not hold up, in words; of many reasons, where they stand."""
+    found = list(dict.fromkeys(flat(row.get("timing_note") or "no reason was recorded") for row in rows))
+    return "; ".join(found) if len(found) <= 3 else "timing_note in table.csv"
 
 
-def decimals_for(value: float, digits: int = 3) -> int:
-    """Decimal places that show a number with so many significant digits, at most 8."""
-    if not known(value) or value == 0:
-        return digits - 1
-    return min(8, max(0, digits - 1 - math.floor(math.log10(abs(value)))))
+def milliseconds(rows: Sequence[Row]) -> Column:
+    """Milliseconds an image, with half the interval of the median where there are rounds enough for one."""
+    times = [1000 * row["s_per_image_median"] for row in rows]
+    means = [significant(time) if known(time) else NOTHING for time in times]
+    halves = [_half(row, time) for row, time in zip(rows, times, strict=True)]
+    return marked("ms/image", means, halves, [DOUBTFUL if invalid(row) else "" for row in rows])
 
 
-def percent(fraction: float) -> str:
-    """A fraction in per cent: 0.1 gives '10 %', and 12.345 '1,234 %'."""
-    return f"{100 * fraction:.3g} %" if abs(fraction) < 9.995 else f"{100 * fraction:,.0f} %"
+def _half(row: Row, time: float) -> str:
+    """Half the bootstrap interval of the median, ms an image; nothing where rounds are too few for it."""
+    if not known(time) or row["timed_rounds"] < ENOUGH:
+        return ""
+    half = 500 * (row["latency_s_ci_high"] - row["latency_s_ci_low"]) / row["timed_batch"]
+    return spread(half, decimals_for(time))
 
 
-def duration(seconds: float) -> str:
-    """A time in its two largest units: 36 s, 1 min 36 s, 2 h 5 min, 3 d 4 h."""
-    left = round(seconds) if seconds < 3600 else 60 * round(seconds / 60)
-    parts = []
-    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1)):
-        count, left = divmod(left, size)
-        parts += [f"{count} {unit}"] if count else []
-    return " ".join(parts[:2]) or "less than 1 s"
+def guest(row: Row) -> bool:
+    """Whether a row ran on another model than the subject of its study."""
+    return bool(row["model_sha256"] != row["subject_sha256"])
+
+
+def line(row: Row) -> Line:
+    """What a line of a figure connects the settings of: a sampler on a grid, with a model, clipped in one way."""
+    return str(row["sampler"]), str(row["grid"]), str(row["model_sha256"]), clip_word(row)
 
 
 def setting(row: Row) -> str:
     """What a row is, in words. Its model is named unless it is the study's own, its mode unless it is the usual, and
     its clip where rows of its model differ in that.
     """
-    steps = f"{row['steps']:,} step{'s' if row['steps'] != 1 else ''}"
-    model, clip = f" with {row['model']}" if guest(row) else "", row.get("clipping") or ""
-    return f"{row['sampler']} on {row['grid']} at {steps}{model}{mode_words(str(row['mode']))}{clip and f', {clip}'}"
+    model = f" with {row['model']}" if guest(row) else ""
+    where = f"{row['grid']} at {steps_words(row['steps'])}{model}{mode_words(str(row['mode']))}"
+    return f"{row['sampler']} on {where}{clip_suffix(row)}"
 
 
 def mode_words(mode: str) -> str:
@@ -124,9 +132,9 @@ def mode_words(mode: str) -> str:
     return "" if mode == USUAL_MODE else f" in {mode}"
 
 
-def line(row: Row) -> Line:
-    """What a line of a figure connects the settings of: a sampler on a grid, with a model, clipped in one way."""
-    return str(row["sampler"]), str(row["grid"]), str(row["model_sha256"]), clip_word(row)
+def clip_suffix(row: Row) -> str:
+    """The clip as words that follow others, where rows of the model differ in it."""
+    return f", {row['clipping']}" if row.get("clipping") else ""
 
 
 def clip_word(row: Row) -> str:
@@ -143,17 +151,32 @@ def clippings(rows: pd.DataFrame) -> list[str]:
     return [word if told else "" for word, told in zip(words, several, strict=True)]
 
 
-def method(row: Row) -> Method:
-    """The line of a row, in its mode."""
-    return *line(row), str(row["mode"])
+def distinct_models(rows: pd.DataFrame) -> list[str]:
+    """The names of the rows' models, with the hash where two have the same name."""
+    alike = rows.groupby("model")["model_sha256"].transform("nunique") > 1
+    models = zip(rows["model"], rows["model_sha256"], alike, strict=True)
+    return [f"{name} ({short(sha256)})" if clash else name for name, sha256, clash in models]
 
 
-def guest(row: Row) -> bool:
-    """Whether a row ran on another model than the subject of its study."""
-    return bool(row["model_sha256"] != row["subject_sha256"])
+def protocol_label(rows: Sequence[Row], rank: str | None) -> str:
+    """The protocol of some rows in words; the subject has a name only if one of them ran on it."""
+    row = next((row for row in rows if not guest(row)), rows[0])
+    sha256 = short(row["subject_sha256"])
+    parts = [f"model {sha256}" if guest(row) else _named_model(row, sha256)]
+    if rank in OWN_TRUTH and guest(row):
+        parts = [f"{_named_model(row, short(row['model_sha256']))} in the study of model {sha256}"]
+    if isinstance(row["extractor_sha256"], str):
+        parts.append(f"reference {row['reference']} ({short(row['reference_sha256'])})")
+        parts.append(f"extractor {row['extractor']} ({short(row['extractor_sha256'])})")
+    if known_text(row["extractor_layer"]) and row["extractor_layer"] != COMPACT_LAYER:
+        parts.append(f"layer {row['extractor_layer']}")
+    if known(row["extractor_batch"]) and row["extractor_batch"] != COMPACT_BATCH:
+        parts.append(f"features in batches of {int(row['extractor_batch']):,}")
+    parts.append(f"{row['images']:,} images")
+    if isinstance(row["quantiser"], str):
+        parts.append(f"quantiser {row['quantiser']}")
+    return ", ".join([*parts, *([f"labels {row['labels']}"] if known_text(row["labels"]) else [])])
 
 
-def flat(text: object, limit: int = 300) -> str:
-    """Text of any origin on one line, cut after so many characters."""
-    line = " ".join(str(text).split())
-    return line if len(line) <= limit else f"{line[:limit]} ..."
+def _named_model(row: Row, sha256: str) -> str:
+    return f"model {row['model'].removesuffix(f' ({sha256})')} ({sha256})"

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from bench.report.data.columns import CLOCK, PROTOCOL, SETTING, Row, known, rows_of
+from bench.report.data.columns import CLOCK, PROTOCOL, SETTING, Row, rows_of
 from bench.report.data.distances import Quality, quality_columns
 from bench.report.data.gaps import gap
 from bench.report.data.significance import LEVEL, p_text
 from bench.report.data.summary import summarise
+from bench.report.data.text import known, known_text
 
 _QUALITY = (*PROTOCOL, "model_sha256")
 """Of the same name, but other weights, a model is another one."""
@@ -44,7 +45,9 @@ def compare(run_a: Path, run_b: Path) -> pd.DataFrame:
         pairs += [(a, b) for b in partners.get(_setting(a), [])] or [(a, None)]
     settings = set(map(_setting, first))
     pairs += [(None, b) for b in second if _setting(b) not in settings]
-    columns = [*SETTING, *_measured_columns(quality), "comparable", "quality_comparable", "time_comparable", "reason"]
+    measured = ["latency_s_median_a", "latency_s_median_b", "latency_ratio"]
+    measured += [f"{each.key}_{end}" for each in quality for end in ("a", "b", "difference", "test")]
+    columns = [*SETTING, *measured, "comparable", "quality_comparable", "time_comparable", "reason"]
     frame = pd.DataFrame([_joined(a, b, quality) for a, b in pairs], columns=columns)
     frame.attrs["broken"] = [line for each in summaries for line in each.broken()]
     return frame
@@ -60,11 +63,6 @@ def as_tables_show(frame: pd.DataFrame) -> pd.DataFrame:
     return shown.rename(columns=names)
 
 
-def _measured_columns(quality: list[Quality]) -> list[str]:
-    names = ["latency_s_median_a", "latency_s_median_b", "latency_ratio"]
-    return names + [f"{each.key}_{end}" for each in quality for end in ("a", "b", "difference", "test")]
-
-
 def _setting(row: Row) -> tuple[object, ...]:
     return tuple(_text(row[key]) for key in SETTING)
 
@@ -78,7 +76,8 @@ def _joined(a: Row | None, b: Row | None, quality: list[Quality]) -> Row:
     if not reasons[1] and known(row["latency_s_median_a"]):
         row["latency_ratio"] = row["latency_s_median_b"] / row["latency_s_median_a"]
     for each in quality:
-        if not reasons[0] and all(known(row[f"{each.key}_{end}"]) for end in "ab") and _alike(left, right, each):
+        both = known(row[f"{each.key}_a"]) and known(row[f"{each.key}_b"])
+        if not reasons[0] and both and not _apart(left, right, each.within):
             row[f"{each.key}_difference"] = row[f"{each.key}_b"] - row[f"{each.key}_a"]
             row[f"{each.key}_test"] = _test(left, right, each)
     return row | {
@@ -87,10 +86,6 @@ def _joined(a: Row | None, b: Row | None, quality: list[Quality]) -> Row:
         "time_comparable": not reasons[1],
         "reason": "; ".join(dict.fromkeys(filter(None, reasons))) or None,
     }
-
-
-def _alike(a: Row, b: Row, quality: Quality) -> bool:
-    return all(_text(a.get(name)) == _text(b.get(name)) for name in quality.within)
 
 
 def _test(a: Row, b: Row, quality: Quality) -> str:
@@ -103,10 +98,15 @@ def _test(a: Row, b: Row, quality: Quality) -> str:
 def _reasons(a: Row | None, b: Row | None, names: tuple[str, ...], what: str) -> str:
     if a is None or b is None:
         return f"no result in {'a' if a is None else 'b'}"
-    different = [name for name in names if _text(a[name]) != _text(b[name])]
+    different = _apart(a, b, names)
     return f"{what} not comparable: different {', '.join(different)}" if different else ""
+
+
+def _apart(a: Row, b: Row, names: tuple[str, ...]) -> list[str]:
+    """The columns in which two rows differ."""
+    return [name for name in names if _text(a.get(name)) != _text(b.get(name))]
 
 
 def _text(value: object) -> str | None:
     """A value as text, None for every kind of missing."""
-    return None if value is None or value != value else str(value)
+    return str(value) if known_text(value) else None

@@ -1,4 +1,4 @@
-"""The quality columns of the report: how each is called, which end is good, what can be ranked, and what errors are."""
+"""The quality columns: how each is called, which end is good, what can be ranked, and what errors are."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class Quality:
         scientific: each value has three digits of its own, as values are many orders of magnitude apart.
         jackknife: whether the deviation in a record is the standard error of its value, from tenths of its images (of
             an extrapolated one, with what may be left of the bias). That of KID is over subsets that share images, that
-            of the Inception score over splits: neither says how far the value may be from another set of images'.
+            of the Inception score over splits: neither says how far another set of images' value may be.
         floor: the column that says below what nothing can be told; None if there is none.
         floors: how many times that column.
         counts: the column that says how many images it is the share of; None if it is no share.
@@ -27,7 +27,7 @@ class Quality:
 
     key: str
     heading: str
-    better: Literal["min", "max"]
+    better: Literal["min", "max"] = "min"
     scale: float = 1.0
     decimals: int | None = None
     scientific: bool = False
@@ -36,6 +36,11 @@ class Quality:
     floors: float = 1.0
     counts: str | None = None
     within: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The heading without its arrow."""
+        return self.heading.rstrip(" ↓↑")
 
     @property
     def std(self) -> str:
@@ -48,45 +53,25 @@ class Quality:
         return f"{self.key.removesuffix('_mean')}_ci"
 
 
+def _own(key: str, heading: str, floor: str | None, *within: str, floors: float = 1.0) -> Quality:
+    """A distance to the truth of a row's own model."""
+    return Quality(key, heading, scientific=True, floor=floor, floors=floors, within=("model_sha256", *within))
+
+
 _OTHERS = (
-    Quality("kid_mean", "KID ×10³ ↓", "min", scale=1e3, decimals=2, within=("kid_subset_size",)),
+    Quality("kid_mean", "KID ×10³ ↓", scale=1e3, decimals=2, within=("kid_subset_size",)),
     Quality("inception_score", "IS ↑", "max", decimals=2),
     Quality("precision", "Precision ↑", "max", decimals=3, counts="images"),
     Quality("recall", "Recall ↑", "max", decimals=3, counts="reference_features"),
-    Quality("law_fd", "Law FD ↓", "min", scientific=True, floor="law_fd_floor", within=("model_sha256",)),
-    Quality("law_nearest_rmse", "Nearest RMSE ↓", "min", scientific=True, within=("model_sha256",)),
-    Quality(
-        "law_occupancy",
-        "Occupancy ↓",
-        "min",
-        scientific=True,
-        floor="law_occupancy_floor_std",
-        floors=2.0,  # standard deviations about 0
-        within=("model_sha256",),
-    ),
-    Quality(
-        "solver_rmse",
-        "Solver RMSE ↓",
-        "min",
-        scientific=True,
-        floor="solver_rmse_reference",
-        within=("model_sha256", "solver_images"),
-    ),
-    Quality(
-        "solver_rmse_median",
-        "Median RMSE ↓",
-        "min",
-        scientific=True,
-        floor="solver_rmse_reference",
-        within=("model_sha256", "solver_images"),
-    ),
+    _own("law_fd", "Law FD ↓", "law_fd_floor"),
+    _own("law_nearest_rmse", "Nearest RMSE ↓", None),
+    _own("law_occupancy", "Occupancy ↓", "law_occupancy_floor_std", floors=2.0),  # standard deviations about 0
+    _own("solver_rmse", "Solver RMSE ↓", "solver_rmse_reference", "solver_images"),
+    _own("solver_rmse_median", "Median RMSE ↓", "solver_rmse_reference", "solver_images"),
 )
 
 OWN_TRUTH = ("law_fd", "solver_rmse")
-"""What rows are ranked by where no Frechet distance to a reference was measured, the first that there is.
-
-Both are distances to the truth of the row's own model, so only rows of one model are ranked by them.
-"""
+"""What rows of one model are ranked by where no Frechet distance to a reference was measured, the first there is."""
 
 _LABELS = {"law_fd": "Law FD", "solver_rmse": "Solver RMSE"}
 _DERIVED = ("_std", "_ci", "_inf", "_left_out")
@@ -117,10 +102,9 @@ def of_key(key: str) -> Quality:
     fixed = next((quality for quality in _OTHERS if quality.key == key), None)
     if fixed is not None:
         return fixed
-    infinite = key.endswith("_inf")
     label = fd_label(key.removesuffix("_inf"))
-    heading = label.replace("FID", "FID∞").replace("FD ", "FD∞ ") if infinite else label
-    return Quality(key, f"{heading} ↓", "min", jackknife=True)
+    heading = label.replace("FID", "FID∞").replace("FD ", "FD∞ ") if key.endswith("_inf") else label
+    return Quality(key, f"{heading} ↓", jackknife=True)
 
 
 def quality_columns(columns: Iterable[object]) -> list[Quality]:

@@ -20,9 +20,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from bench.report.data.columns import Row, known
+from bench.report.data.columns import Row
 from bench.report.data.distances import Quality
-from bench.report.data.group import Group
+from bench.report.data.rows import PAIRS
 from bench.report.data.significance import (
     JACKKNIFE_BLOCKS,
     LEVEL,
@@ -31,12 +31,10 @@ from bench.report.data.significance import (
     row_error,
     t_probability,
 )
+from bench.report.data.text import known
 
 Pairs = Mapping[Any, Sequence[float]]
 """By seed, the value and those without a block of images each."""
-
-PAIRS = "pairs"
-"""The column of a row that has its `Pairs`, by quality; never written."""
 
 TESTED = (
     "p > 0.05, in pairs of the same images or, where there are none, by Welch's t-test, corrected by Holm's procedure"
@@ -80,16 +78,6 @@ def gap(a: Row, b: Row, quality: Quality, factor: float = 1.0) -> Gap:
     if here and there and here.keys() == there.keys() and a.get("images") == b.get("images"):
         return Gap(value, paired_error(here, there, factor), paired=True)
     return Gap(value, _independent(row_error(a, quality), row_error(b, quality), factor), paired=False)
-
-
-def pairs_of(cells: Group, quality: Quality) -> dict[Any, list[float]]:
-    """Of the seeds whose records have them."""
-    columns = (cells.values(name) for name in ("seed", quality.key, f"{quality.key}_left_out"))
-    return {
-        seed: [value, *left]
-        for seed, value, left in zip(*columns, strict=False)
-        if known(value) and isinstance(left, list)
-    }
 
 
 def paired_error(here: Pairs, there: Pairs, factor: float = 1.0) -> StandardError | None:

@@ -1,15 +1,23 @@
-"""What has been published beside what was measured: whether a paper's table was reproduced, entry by entry."""
+"""What has been published beside what was measured: whether a paper's values were reproduced; its table."""
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import pandas as pd
 
-from bench.report.data.columns import Row, flat, known, known_text, percent, rows_of
+from bench.report.data.columns import Row, rows_of
 from bench.report.data.distances import fd_columns, of_key
 from bench.report.data.runs import Run
+from bench.report.data.text import NOTHING, Column, flat, known, known_text, numbers, percent, words
+
+TITLE = "Published against measured"
+
+_NOTE = (
+    "Difference: of the measured from the published value. ±: half the 95 % interval of the measured one. A verdict is "
+    "only given where column and number of images are those of the source."
+)
 
 Verdict = Literal["within", "outside", "not comparable", "failed", "not measured"]
 
@@ -113,11 +121,9 @@ def compare_published(run: Run, cells: pd.DataFrame, table: pd.DataFrame) -> lis
 
 
 def _comparison(run: Run, entry: dict[str, Any], record: Row | None, row: Row | None) -> Comparison:
-    known_by = row or record or entry
     verdict, reason = _verdict(entry, record, row)
-    comparable = row is not None and verdict in ("within", "outside")
-    measured = _number(row, entry["column"]) if row is not None and comparable else None
-    ci = _number(row, of_key(entry["column"]).ci) if row is not None and comparable else None
+    known_by, measured = row or record or entry, row or {}
+    compared = measured if verdict in ("within", "outside") else {}
     return Comparison(
         run=run.name,
         source=str(entry["source"]),
@@ -127,15 +133,15 @@ def _comparison(run: Run, entry: dict[str, Any], record: Row | None, row: Row | 
         model=known_by.get("model"),
         clip=str(known_by["clip"]) if known_text(known_by.get("clip")) else None,
         mode=known_by.get("mode"),
-        nfe=float(row["nfe"]) if row is not None and known(row["nfe"]) else None,
-        seeds=None if row is None else int(row["seeds"]),
+        nfe=_number(measured, "nfe"),
+        seeds=measured.get("seeds"),
         column=entry["column"],
         published=float(entry["value"]),
         published_images=int(entry["images"]),
         tolerance=float(entry["tolerance"]),
-        measured=measured,
-        ci=ci,
-        images=None if row is None else int(row["images"]),
+        measured=_number(compared, entry["column"]),
+        ci=_number(compared, of_key(entry["column"]).ci),
+        images=measured.get("images"),
         verdict=verdict,
         reason=reason,
         open_points=tuple(dict.fromkeys([*run.study.get("open_points", ()), *entry.get("open_points", ())])),
@@ -166,15 +172,43 @@ def _number(row: Row, column: str) -> float | None:
     return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) and known(value) else None
 
 
-def count(found: Sequence[Comparison]) -> str:
-    """One sentence: how many published values were reproduced, and what became of the others."""
+def published_columns(found: Sequence[Comparison]) -> list[Column]:
+    """The table, in the order of the study."""
+    decimals = max((_decimals(each.published) for each in found), default=0)
+    measured = [NOTHING if each.measured is None else f"{each.measured:,.{decimals}f}" for each in found]
+    halves = [f" ± {each.ci:,.{decimals}f}" if known(each.ci) else "" for each in found]
+    changes = [NOTHING if each.difference is None else f"{100 * each.difference:+.1f} %" for each in found]
+    modes = words("Mode", [each.mode for each in found])
+    verdicts = words("Verdict", [each.words for each in found])
+    return [
+        words("Source", [each.source for each in found]),
+        words("Sampler", [each.sampler for each in found]),
+        words("Grid", [each.grid for each in found]),
+        *([modes] if len(set(modes.cells)) > 1 else []),
+        numbers("Steps", [NOTHING if each.steps is None else f"{each.steps:,}" for each in found]),
+        numbers("NFE", [NOTHING if each.nfe is None else f"{each.nfe:,.6g}" for each in found]),
+        words("Metric", [each.column for each in found]),
+        numbers("Published", [f"{each.published:,.{decimals}f}" for each in found]),
+        numbers("Measured", [mean + half for mean, half in zip(measured, halves, strict=True)], measured),
+        numbers("Difference", changes),
+        replace(verdicts, best=[each.verdict == "within" for each in found]),
+    ]
+
+
+def _decimals(value: float) -> int:
+    """Decimals that a published number is written with, at most 4: that many, a source rarely has more."""
+    return min(4, len(f"{value:.10f}".rstrip("0").partition(".")[2]))
+
+
+def published_notes(found: Sequence[Comparison]) -> list[str]:
+    """The sentences under the table: what became of the values, and what is open about the protocols."""
     counts = Counter(each.verdict for each in found)
-    parts = [f"{counts['within']} of {len(found)} within tolerance"]
-    parts += [f"{counts[verdict]} {words}" for verdict, words in _COUNTED.items() if verdict != "within"]
-    return f"Published values: {', '.join(part for part in parts if not part.startswith('0 ') or part is parts[0])}."
+    others = [verdict for verdict in _COUNTED if verdict != "within" and counts[verdict]]
+    parts = [f"{counts['within']} of {len(found)} within tolerance", *(f"{counts[v]} {_COUNTED[v]}" for v in others)]
+    return [f"Published values: {', '.join(parts)}.", _NOTE, *_open_points(found)]
 
 
-def open_points(found: Sequence[Comparison]) -> list[str]:
+def _open_points(found: Sequence[Comparison]) -> list[str]:
     """A sentence for each open point, with the sources that it is about unless it is about all."""
     about: dict[str, list[str]] = {}
     for each in found:

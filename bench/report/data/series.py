@@ -5,15 +5,17 @@ Samplers are compared in one mode: what other modes cost and save is the figure 
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import pandas as pd
 from matplotlib.typing import LineStyleType
 
-from bench.report.data.aggregate import with_fronts
-from bench.report.data.columns import Line, Row, clippings, guest, known, line, rows_of
+from bench.report.data.answer import Answer
+from bench.report.data.columns import Line, Row, clippings, guest, line, rows_of
+from bench.report.data.rows import with_fronts
 from bench.report.data.summary import Section, Summary
+from bench.report.data.text import known
 
 # Okabe and Ito's palette, told apart by colour-blind readers, without its yellow, too pale for a line, and without
 # black, which is the baseline's
@@ -73,6 +75,11 @@ class Series:
     beaten: bool
 
 
+def answer_mode(answer: Answer, summary: Summary) -> str:
+    """The mode of the winner, or the first if there is none."""
+    return summary.runs[0].mode if answer.winner is None else str(answer.winner["mode"])
+
+
 def in_one_mode(rows: pd.DataFrame, mode: str) -> pd.DataFrame:
     """Of rows of the table that differ in the mode only, the one in this mode or else the first; their own fronts."""
     return with_fronts(one_mode_each(rows, mode))
@@ -81,9 +88,8 @@ def in_one_mode(rows: pd.DataFrame, mode: str) -> pd.DataFrame:
 def one_mode_each(rows: pd.DataFrame, mode: str) -> pd.DataFrame:
     """Of rows or cells that differ in the mode only, the one in this mode or else the first."""
     preferred = rows.loc[rows["mode"].ne(mode).sort_values(kind="stable").index]
-    kept = preferred.drop_duplicates(
-        ["run", "sampler", "grid", "steps", "model_sha256", "clip", "batch", "device_name"]
-    )
+    names = ["run", "sampler", "grid", "steps", "model_sha256", "clip", "batch", "device_name"]
+    kept = preferred.drop_duplicates(names)
     return rows.loc[rows.index.isin(kept.index)]
 
 
@@ -124,6 +130,13 @@ def several(rows: pd.DataFrame) -> list[str]:
         if len(rows[["sampler", *names, name]].drop_duplicates()) > len(rows[["sampler", *names]].drop_duplicates()):
             names.append(name)
     return names
+
+
+def costs_on_axis(costs: Sequence[tuple[float, Row]]) -> list[float]:
+    """The costs of some rows that an axis has to hold: not those of a baseline far beyond all others."""
+    others = [cost for cost, row in costs if not row["baseline"]]
+    found = [cost for cost, _ in costs]
+    return others if others and max(found) > 3 * max(others) else found
 
 
 def usual(rows: pd.DataFrame) -> dict[str, str]:
@@ -172,7 +185,7 @@ def all_looks(summary: Summary) -> dict[Line, Look]:
     samplers = list(dict.fromkeys(summary.table["sampler"].tolist()))
     looks: dict[Line, Look] = {}
     before = Counter[str]()
-    for each in dict.fromkeys(line(row) for section in summary.sections for row in section.records):
+    for each in _families(summary):
         n, alike = samplers.index(each[0]), before[each[0]]
         before[each[0]] += 1
         looks[each] = Look(COLOURS[n % len(COLOURS)], *MARKERS[n % len(MARKERS)], LINES[alike % len(LINES)])
@@ -189,6 +202,12 @@ def _families(summary: Summary) -> dict[Line, str]:
     return {line(row): str(row["family"]) for section in summary.sections for row in section.records}
 
 
+def family_order(present: Iterable[str]) -> list[str]:
+    """Families in the order of the legend, unknown ones last."""
+    found = set(present)
+    return [*(name for name in FAMILIES if name in found), *sorted(found - set(FAMILIES))]
+
+
 def _family_looks(summary: Summary) -> dict[Line, Look]:
     """Colour by family, marker and line by line, counted by their names, so that another model changes no look.
 
@@ -199,12 +218,9 @@ def _family_looks(summary: Summary) -> dict[Line, Look]:
     looks = {}
     for family in dict.fromkeys(families.values()):
         members = sorted((each for each in families if families[each] == family), key=lambda each: each not in shown)
-        names = list(dict.fromkeys(_without_model(each) for each in members))
-        for each in members:
-            n, colour = names.index(_without_model(each)), FAMILIES.get(family, FAMILIES["other"])
+        names = [(sampler, grid, clip) for sampler, grid, _, clip in members]
+        places = {name: n for n, name in enumerate(dict.fromkeys(names))}
+        for each, name in zip(members, names, strict=True):
+            n, colour = places[name], FAMILIES.get(family, FAMILIES["other"])
             looks[each] = Look(colour, *MARKERS[n % len(MARKERS)], LINES[n // len(MARKERS) % len(LINES)])
     return looks
-
-
-def _without_model(each: Line) -> tuple[str, ...]:
-    return *each[:2], each[3]

@@ -1,27 +1,25 @@
-"""What a row's values are worth: standard errors, 95 % confidence intervals, and whether two rows differ.
+"""Standard errors and 95 % confidence intervals of single rows.
 
-A row of several seeds is a sample of seed blocks: its mean has the standard error s / sqrt(n) and Student's t
-distribution with n - 1 degrees of freedom. With three seeds the 95 % interval is 4.3 standard errors on either side.
-The standard error of a single seed's Frechet distance is the delete-a-tenth jackknife's, with the 9 degrees of freedom
-of its ten blocks (Tukey's proposal; Efron, The Jackknife, the Bootstrap and Other Resampling Plans, 1982). That of an
-extrapolated distance (FD at infinitely many images) joins to it what may be left of the bias, see
-`bench.quality.frechet.extrapolate`; its interval over several seeds holds the mean of such extrapolations, and no such
-allowance. Nothing else that a single seed has is a standard error. Nor is a deviation of 0, or one that a single image
-makes: what has it has no interval, and is not tested.
+The mean over n seeds has the standard error s / sqrt(n) and Student's t distribution with n - 1 degrees of freedom.
+That of a single seed's Frechet distance is the delete-a-tenth jackknife's, with 9 degrees of freedom (Efron, The
+Jackknife, the Bootstrap and Other Resampling Plans, 1982); an extrapolated distance joins to it what may be left of the
+bias (`bench.quality.frechet.extrapolate`). Nothing else that a single seed has is a standard error. Nor is a deviation
+of 0, or one that a single image makes: it gives no interval, and is not tested.
 """
 
 import math
 from functools import cache
 from typing import NamedTuple
 
-from bench.report.data.columns import Row, known
+from bench.report.data.columns import Row
 from bench.report.data.distances import Quality
+from bench.report.data.text import known
 
 LEVEL = 0.05
 """Two rows differ if the probability of a difference as large by chance is at most this; intervals cover the rest."""
 
 JACKKNIFE_BLOCKS = 10
-"""Of the images of a record, as `bench.quality.statistics` has them, which needs torch, and the report does not."""
+"""Of the images of a record, as in `bench.quality.statistics`, which needs torch, and the report does not."""
 
 
 class StandardError(NamedTuple):
@@ -33,8 +31,6 @@ class StandardError(NamedTuple):
 
 def standard_error(deviation: float, seeds: int, jackknife: bool, step: float = 0.0) -> StandardError | None:
     """The standard error of a mean; None if its deviation tells none.
-
-    Values without any spread are no certain ones: few seeds agree by chance, most easily where they count images.
 
     Args:
         deviation: over seeds (ddof 1) where they are several, else what the record says; NaN if unknown.
@@ -90,13 +86,8 @@ def row_error(row: Row, quality: Quality) -> StandardError | None:
 
 def at_floor(row: Row, quality: Quality) -> bool:
     """Whether a row's value is at or below what can be told from the truth."""
-    floor = None if quality.floor is None else row.get(quality.floor)
-    return (
-        floor is not None
-        and known(floor)
-        and known(row.get(quality.key))
-        and bool(row[quality.key] <= quality.floors * floor)
-    )
+    value, floor = row.get(quality.key), None if quality.floor is None else row.get(quality.floor)
+    return known(floor) and known(value) and bool(value <= quality.floors * floor)
 
 
 def p_text(p: float) -> str:

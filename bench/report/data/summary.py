@@ -1,4 +1,4 @@
-"""Reads runs and works out what all outputs say: the table, its protocols, the answers and the failures."""
+"""What all outputs say of some runs: the table, its protocols, the answers and the failures."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -8,26 +8,26 @@ from pathlib import Path
 import pandas as pd
 
 from bench.model_record import Floors
-from bench.report.data.aggregate import aggregate, protocols
 from bench.report.data.answer import Answer, answer
 from bench.report.data.columns import (
     CLOCK,
     KEYS,
     Row,
     clippings,
-    flat,
+    distinct_models,
     guest,
-    method,
+    has,
     mode_words,
+    protocol_label,
     rows_of,
     with_columns,
 )
 from bench.report.data.distances import OWN_TRUTH, fd_columns, fd_label
-from bench.report.data.mode_effects import ModeCost, mode_costs
-from bench.report.data.protocol import distinct_models, protocol_label
+from bench.report.data.modes import ModeCost, mode_costs
 from bench.report.data.published import Comparison, compare_published
+from bench.report.data.rows import aggregate, protocols
 from bench.report.data.runs import Run, load
-from bench.report.data.timing_warnings import doubts
+from bench.report.data.text import flat
 from models.common.errors import UsageError
 from models.common.program import typed
 
@@ -80,12 +80,8 @@ class Section:
         groups = self.rows.groupby([device, batch], dropna=False, sort=False)
         return [(_clock(rows), rows) for _, rows in groups]
 
-    def doubts(self) -> list[str]:
-        """Rows whose times are in doubt."""
-        return doubts([rows_of(rows) for _, rows in self.clocks()])
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Summary:
     """All that the outputs are made from.
 
@@ -116,11 +112,12 @@ class Summary:
             several = len(self.sections) > 1
             pairs = [(section, each) for section in self.sections for each in section.answers]
             return [_scoped(each, section.label) if several else each for section, each in pairs]
-        sentence = f"No answer: no cell has a result ({len(self.failed)} failed, {self._missing} not measured yet)."
-        return [Answer(sentence, None, None, None, self.runs[0].tolerance)]
+        sentence = f"No answer: no cell has a result ({len(self.failed)} failed, {self.missing} not measured yet)."
+        return [Answer(sentence, self.runs[0].tolerance)]
 
     @property
-    def _missing(self) -> int:
+    def missing(self) -> int:
+        """Cells that are still to be measured."""
         return sum(run.planned - len(run.broken) for run in self.runs) - len(self.cells)
 
     def broken(self) -> list[str]:
@@ -129,21 +126,6 @@ class Summary:
         records = [f"{file} is no record: {flat(each)}" for file, each in found.items()]
         looks = [flat(run.damage) for run in self.runs if run.damage is not None]
         return [f"Broken: {each}; run the study again." for each in records + looks]
-
-    def remarks(self) -> list[str]:
-        """What a reader must know about single cells: broken, failed and missing ones, and notes of the records."""
-        named = len(self.runs) > 1
-        lines = self.broken()
-        lines += [f"{flat(text)}." for text in dict.fromkeys(text for run in self.runs for text in run.warnings)]
-        lines += [f"Failed: {_cell(row, named)}: {flat(row['error'])}" for row in self.failed]
-        if self._missing > 0:
-            lines.append(f"Not measured yet: {self._missing} cells; run the study again to go on.")
-        noted: dict[tuple[str, ...], list[Row]] = {}
-        cells = self.cells.assign(clipping=clippings(self.cells))
-        for row in rows_of(cells[cells["note"].notna()]):
-            noted.setdefault((row["run"], *method(row), row["note"]), []).append(row)
-        lines += [f"Note: {_cells(rows, named)}: {flat(rows[0]['note'])}" for rows in noted.values()]
-        return lines + [line for section in self.sections for line in section.doubts()]
 
 
 def summarise(runs: Sequence[Path]) -> Summary:
@@ -158,20 +140,19 @@ def summarise(runs: Sequence[Path]) -> Summary:
     if len({path.resolve() for path in paths}) < len(paths):
         raise UsageError(f"a run was given twice: {', '.join(map(str, paths))}; give each run once")
     names = [path.resolve().name for path in paths]
-    loaded = [
-        load(path, typed(name if names.count(name) == 1 else str(path)))
-        for path, name in zip(paths, names, strict=True)
-    ]
-    cells = with_columns(pd.concat([records for _, records in loaded], ignore_index=True), _NEEDED)
+    labels = [name if names.count(name) == 1 else str(path) for path, name in zip(paths, names, strict=True)]
+    found, records = zip(*(load(path, typed(label)) for path, label in zip(paths, labels, strict=True)), strict=True)
+    cells = with_columns(pd.concat(records, ignore_index=True), _NEEDED)
     table = aggregate(cells)
-    found = [run for run, _ in loaded]
     failed = rows_of(cells.assign(clipping=clippings(cells))[cells["status"] == "failed"])
     sections = [_section(rows, rank, found, cells, failed) for rows, rank in protocols(table)]
     published = [line for run in found for line in compare_published(run, cells, table)]
-    return Summary(found, cells.drop(columns="baseline"), table, sections, failed, published)
+    return Summary(list(found), cells.drop(columns="baseline"), table, sections, failed, published)
 
 
-def _section(rows: pd.DataFrame, rank: str | None, runs: list[Run], cells: pd.DataFrame, failed: list[Row]) -> Section:
+def _section(
+    rows: pd.DataFrame, rank: str | None, runs: Sequence[Run], cells: pd.DataFrame, failed: list[Row]
+) -> Section:
     unmeasured = [name for name in fd_columns(rows.columns) if name != rank]
     derived = ("", "_std", "_ci", "_inf", "_inf_std", "_inf_ci")
     rows = rows.drop(columns=[f"{name}{end}" for name in unmeasured for end in derived], errors="ignore")
@@ -186,7 +167,7 @@ def _section(rows: pd.DataFrame, rank: str | None, runs: list[Run], cells: pd.Da
     return replace(section, answers=answers)
 
 
-def _floors(row: Row, rank: str | None, runs: list[Run]) -> Floors | None:
+def _floors(row: Row, rank: str | None, runs: Sequence[Run]) -> Floors | None:
     """Those of the protocol that a row belongs to."""
     key = (rank, row["extractor_sha256"], row["reference_sha256"])
     known = [each for run in runs for each in run.floors]
@@ -194,7 +175,7 @@ def _floors(row: Row, rank: str | None, runs: list[Run]) -> Floors | None:
     return min(fitting, key=lambda each: abs(each.noise_images - row["images"]), default=None)
 
 
-def _answer(section: Section, rows: list[Row], runs: list[Run], failed: list[Row]) -> Answer:
+def _answer(section: Section, rows: list[Row], runs: Sequence[Run], failed: list[Row]) -> Answer:
     """The answer among the rows of a clock."""
     run = next(run for run in runs if f"{rows[0]['run']} + ".startswith(f"{run.name} + "))
     return answer(rows, section.rank, run.tolerance, _gap(run, failed, section, rows), section.floors)
@@ -202,7 +183,7 @@ def _answer(section: Section, rows: list[Row], runs: list[Run], failed: list[Row
 
 def was_timed(rows: pd.DataFrame) -> bool:
     """Whether some of these rows of the table have a time."""
-    return bool(rows["s_per_image_median"].notna().any())
+    return has(rows, "s_per_image_median")
 
 
 def _clock(rows: pd.DataFrame) -> str:
@@ -229,18 +210,3 @@ def _gap(run: Run, failed: list[Row], section: Section, rows: list[Row]) -> str:
 def _scoped(answer: Answer, scope: str) -> Answer:
     """An answer that says what it holds for, where there are several."""
     return replace(answer, sentence=f"{scope}: {answer.sentence}")
-
-
-def _cell(row: Row, named: bool) -> str:
-    return f"{_line(row, named)}, {row['steps']} steps, seed {row['seed']}"
-
-
-def _cells(rows: list[Row], named: bool) -> str:
-    """Cells of one method."""
-    return _cell(rows[0], named) if len(rows) == 1 else f"{_line(rows[0], named)}, {len(rows)} cells"
-
-
-def _line(row: Row, named: bool) -> str:
-    run = f"{row['run']}: " if named else ""
-    model, clip = f"{row['model']}: " if guest(row) else "", row["clipping"]
-    return f"{run}{model}{row['sampler']} on {row['grid']}{mode_words(row['mode'])}{clip and f', {clip}'}"

@@ -9,10 +9,11 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from bench.report.data.columns import BUDGETS, PROTOCOL, Line, Row, clippings, known, known_text, line, rows_of
+from bench.report.data.columns import BUDGETS, PROTOCOL, Line, Row, clippings, line, rows_of
 from bench.report.data.runs import Run
-from bench.report.data.series import FAMILIES, MOST, one_mode_each, outstanding
+from bench.report.data.series import MOST, family_order, one_mode_each, outstanding
 from bench.report.data.summary import Summary
+from bench.report.data.text import known, known_text
 
 Pixels = NDArray[np.uint8]
 
@@ -114,8 +115,8 @@ def _shown(lines: dict[Line, dict[float, Row]], rows: list[Row], summary: Summar
     if len(lines) <= MOST or section is None:
         return lines
     standing = outstanding(section)
-    order = list(FAMILIES)
-    families = {line(row): order.index(row["family"]) if row["family"] in order else len(order) for row in rows}
+    order = family_order(row["family"] for row in rows)
+    families = {line(row): order.index(row["family"]) for row in rows}
     found = [each for each in lines if each in standing]
     return {each: lines[each] for each in sorted(found, key=lambda each: families[each])}
 

@@ -1,24 +1,27 @@
-"""What says which line of a quality figure is which: legend, marks beyond the axis, footnote."""
+"""What says which line of a figure is which: legends, marks beyond the axis, bars of intervals, footnote."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from textwrap import fill
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.container import ErrorbarContainer
+from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
+from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from matplotlib.transforms import ScaledTranslation, Transform
 from numpy.typing import NDArray
 
 from bench.escape import figure_text
 from bench.report.data.columns import Row
-from bench.report.data.series import BEATEN, FAMILIES, MOST, Series
-from bench.report.figures.style import GREY, INK, SIGNS, SMALL, TINY, UP, plain, wrapped
+from bench.report.data.series import BEATEN, FAMILIES, MOST, Series, family_order
+from bench.report.figures.style import GREY, INK, SIGNS, SMALL, TINY, UP, note_below, plain, wrapped
 
 Floats = NDArray[np.float64]
+Entry = tuple[str, Line2D]
 
 _WIDTH = 126
 """Characters of a footnote's line."""
@@ -28,6 +31,12 @@ _GREY = 30
 """Grey lines that the footnote names: more would be a page of names."""
 _APART = 0.15
 """Of the width of the axes, how far from one another marks beyond it must be to have a number each."""
+_LONGEST = 1 / 3
+"""Of the height of the axes, what a bar may take."""
+_SHORT = np.log(3.0)
+"""The length of axes that grow with what bars need."""
+_COLUMNS = 4
+"""Of a legend below a figure, at most."""
 
 
 @dataclass(frozen=True)
@@ -43,41 +52,112 @@ class Curve:
     y: Floats
     spread: Floats
 
+    def with_short_bars(self, ends: tuple[float, float]) -> "Curve":
+        """Without intervals that take so much of an axis with these ends that they hide what they are about.
 
-def families(curves: Sequence[Series]) -> list[str]:
-    """The families of some series, in the order of the legend; none where colours are not those of families."""
-    present = {each.family for each in curves if each.family is not None}
-    return [name for name in FAMILIES if name in present] + sorted(present - set(FAMILIES))
+        One to zero or below has no end on a logarithmic axis.
+        """
+        least = np.maximum(self.y - self.spread, np.finfo(float).tiny)
+        lengths = np.log(self.y + self.spread) - np.log(least)
+        fits = lengths <= _LONGEST * max(np.log(ends[1] / ends[0]), _SHORT)
+        return replace(self, spread=np.where(fits, self.spread, 0.0))
+
+
+def bar_ends(curves: Sequence[Curve], top: float) -> list[float]:
+    """The ends of the bars of what is not above the top; grey lines have none."""
+    shown = [each for each in curves if not each.series.beaten]
+    inside = [(y, half) for each in shown for y, half in zip(each.y, each.spread, strict=True) if half > 0 and y <= top]
+    return [end for y, half in inside for end in (y - half, y + half)]
+
+
+def too_long(curves: Sequence[Curve], short: Sequence[Curve]) -> list[str]:
+    """What is said of the intervals that are in no bar of the short ones."""
+    pairs = [pair for pair in zip(curves, short, strict=True) if not pair[0].series.beaten]
+    left_out = sum(int((each.spread > kept.spread).sum()) for each, kept in pairs)
+    are = "interval is" if left_out == 1 else "intervals are"
+    return [f"{left_out:,} {are} longer than a third of the axis and left out; see the table."] if left_out else []
+
+
+def families(series: Sequence[Series]) -> list[str]:
+    """Their families, in the order of the legend; none where colours are not those of families."""
+    return family_order(each.family for each in series if each.family is not None)
 
 
 def legend(axes: Axes, curves: Sequence[Curve], title: str | None) -> None:
     """Beside the data: the samplers that stand out by family, then everything else."""
     pairs = list(zip(*axes.get_legend_handles_labels(), strict=True))
     lines = [pair for pair in pairs if isinstance(pair[0], ErrorbarContainer)]
-    others = [pair for pair in pairs if not isinstance(pair[0], ErrorbarContainer)]
     family = {wrapped(curve.series.label): curve.series.family for curve in curves}
-    entries = []
     shown = families([curve.series for curve in curves if not curve.series.beaten])
-    named = {figure_text(name): name for name in shown}
-    for label, name in named.items():
+    entries = []
+    for name in shown:
         members = [pair for pair in lines if family[pair[1]] == name]
-        entries += [(Line2D([], [], linestyle="none"), label), *members] if members else []
-    entries = [*(entries or lines), *others]
+        entries += [(_blank(), figure_text(name)), *members] if members else []
+    entries = [*(entries or lines), *(pair for pair in pairs if pair not in lines)]
     drawn = axes.legend(
         [handle for handle, _ in entries],
         [label for _, label in entries],
         loc="upper left",
         bbox_to_anchor=(1.01, 1.02),
-        fontsize=TINY + 0.5 if named else SMALL,
-        labelspacing=0.3 if named else 0.5,
+        fontsize=TINY + 0.5 if shown else SMALL,
+        labelspacing=0.3 if shown else 0.5,
         frameon=False,
         alignment="left",
     )
-    for text in drawn.get_texts():
-        if text.get_text() in named:
-            text.set(color=FAMILIES.get(named[text.get_text()], INK), fontweight="bold")
+    _bold_families(drawn, [handle for handle, _ in entries], shown, coloured=True)
     if title is not None:
         drawn.set_title(title, FontProperties(size=TINY))
+
+
+def family_legend(figure: Figure, columns: Sequence[Sequence[Entry]], names: Sequence[str], coloured: bool) -> Legend:
+    """Below a figure: columns of `laid_out`, the names of families bold and, if they have colours, in theirs."""
+    entries = [entry for column in columns for entry in column]
+    drawn = figure.legend(
+        [handle for _, handle in entries],
+        [label for label, _ in entries],
+        loc="outside lower left",
+        ncols=len(columns),
+        fontsize=TINY,
+        labelspacing=0.3,
+        frameon=False,
+        alignment="left",
+    )
+    _bold_families(drawn, [handle for _, handle in entries], names, coloured)
+    return drawn
+
+
+def _bold_families(drawn: Legend, handles: Sequence[Any], names: Sequence[str], coloured: bool) -> None:
+    """The names of families, which have a blank handle."""
+    colours = {figure_text(name): FAMILIES.get(name, INK) if coloured else INK for name in names}
+    for text, handle in zip(drawn.get_texts(), handles, strict=True):
+        if text.get_text() in colours and isinstance(handle, Line2D) and handle.get_linestyle() == "None":
+            text.set(color=colours[text.get_text()], fontweight="bold")
+
+
+def laid_out(groups: Mapping[str, Sequence[Entry]]) -> list[list[Entry]]:
+    """The columns, of one length: families one after another, each below its name, which is no column's last entry."""
+    lists = [[(name, _blank()), *members] for name, members in groups.items()]
+    height = max(2, -(-sum(map(len, lists)) // _COLUMNS))
+    while len(found := _filled(lists, height)) > _COLUMNS:
+        height += 1
+    longest = max(map(len, found))
+    return [column + [("", _blank())] * (longest - len(column)) for column in found]
+
+
+def _filled(groups: Sequence[Sequence[Entry]], height: int) -> list[list[Entry]]:
+    found = list[list[Entry]]([[]])
+    for group in groups:
+        if len(found[-1]) > height - 2:
+            found.append([])
+        for entry in group:
+            if len(found[-1]) == height:
+                found.append([])
+            found[-1].append(entry)
+    return found
+
+
+def _blank() -> Line2D:
+    return Line2D([], [], linestyle="none")
 
 
 def beaten_names(curves: Sequence[Curve]) -> list[str]:
@@ -95,10 +175,9 @@ def mark_beyond(axes: Axes, curves: Sequence[Curve]) -> list[str]:
     """
     top = axes.get_ylim()[1]
     points = [(x, y, curve.series) for curve in curves for x, y in zip(curve.x, curve.y, strict=True)]
-    beyond = sorted((each for each in points if each[1] > top), key=lambda each: each[:2])
     low, high = np.log(axes.get_xlim())
     groups: list[list[tuple[float, float, Series]]] = []
-    for point in beyond:
+    for point in sorted((each for each in points if each[1] > top), key=lambda each: each[:2]):
         if groups and np.log(point[0] / groups[-1][0][0]) < _APART * (high - low):
             groups[-1].append(point)
         else:
@@ -106,11 +185,13 @@ def mark_beyond(axes: Axes, curves: Sequence[Curve]) -> list[str]:
     for group in groups:
         colours = {BEATEN if series.beaten else series.look.colour for *_, series in group}
         x = float(np.exp(np.mean([np.log(x) for x, *_ in group])))
-        colour = colours.pop() if len(colours) == 1 else GREY
         arrow: dict[str, Any] = {"marker": UP, "linestyle": "none", "markersize": 6.0, "markeredgewidth": 0.0}
-        axes.plot([x], [1.0], color=colour, transform=_above(axes, 4.5), clip_on=False, **arrow)
+        arrow["color"] = colours.pop() if len(colours) == 1 else GREY
+        axes.plot([x], [1.0], transform=_above(axes, 4.5), clip_on=False, **arrow)
         style: dict[str, Any] = {"ha": "center", "va": "bottom", "fontsize": TINY - 0.5, "color": GREY}
-        axes.text(x, 1.0, _largest([y for _, y, *_ in group]), transform=_above(axes, 8.0), **style)
+        # brief, as neighbours may be near
+        text = f"{'to ' * (len(group) > 1)}{_range([max(y for _, y, _ in group)])}"
+        axes.text(x, 1.0, text, transform=_above(axes, 8.0), **style)
     outside = [(curve, curve.y[curve.y > top]) for curve in curves if (curve.y > top).any()]
     outside.sort(key=lambda each: (len(each[1]) < len(each[0].y), -each[1].max()))
     return [f"{'all of ' * (len(y) == len(curve.y))}{curve.series.label} ({_range(y)})" for curve, y in outside]
@@ -119,11 +200,6 @@ def mark_beyond(axes: Axes, curves: Sequence[Curve]) -> list[str]:
 def _above(axes: Axes, points: float) -> Transform:
     """Places in x at so many points above the axes, when y is 1."""
     return axes.get_xaxis_transform() + ScaledTranslation(0, points / 72, axes.figure.dpi_scale_trans)
-
-
-def _largest(values: Sequence[float]) -> str:
-    """Brief, as neighbours may be near."""
-    return f"{'to ' * (len(values) > 1)}{_range([max(values)])}"
 
 
 def _range(values: Sequence[float] | Floats) -> str:
@@ -142,9 +218,7 @@ def footnote(axes: Axes, beaten: Sequence[str], beyond: Sequence[str], last: Seq
     if last:
         parts[-1:] = [" ".join([*parts[-1:], *last])]
     lines = [line for part in parts for line in fill(part, _WIDTH, break_on_hyphens=False).splitlines()]
-    style: dict[str, Any] = {"fontsize": TINY, "color": GREY, "va": "top", "linespacing": 1.3}
-    at: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "annotation_clip": False}
-    axes.annotate(figure_text("\n".join(lines)), (0, 0), (-30, -34), **at, **style)
+    note_below(axes, "\n".join(lines), left=30, spacing=1.3)
     return len(lines)
 
 

@@ -16,30 +16,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogFormatterMathtext, NullLocator
+from matplotlib.ticker import LogFormatterMathtext
 
 from bench.escape import figure_text
-from bench.report.data.columns import Line, Row, clippings, known, line, rows_of, with_columns
-from bench.report.data.series import FAMILIES, Look, all_looks, by_family, one_mode_each
+from bench.report.data.columns import Line, Row, clippings, line, rows_of, with_columns
+from bench.report.data.series import Look, all_looks, by_family, costs_on_axis, family_order, one_mode_each
 from bench.report.data.summary import Summary
-from bench.report.figures.family_legend import Entry, family_legend, laid_out
-from bench.report.figures.style import (
-    DOWN,
-    FAINT,
-    GREY,
-    HALO,
-    INK,
-    RIGHT,
-    SIGNS,
-    TEXT,
-    TINY,
-    UP,
-    log_ticks,
-    new_figure,
-    plain,
-    plain_axes,
-    warning,
-)
+from bench.report.data.text import known
+from bench.report.figures import style
+from bench.report.figures.legend import Entry, family_legend, laid_out
+from bench.report.figures.style import DOWN, GREY, HALO, INK, RIGHT, SIGNS, TEXT, TINY, UP
 
 ROUND_OFF = 1e-6
 """Errors below are float32's, not a solver's: ten roundings of numbers of order 1."""
@@ -93,11 +79,12 @@ def error_vs_nfe(summary: Summary) -> Figure:
         raise ValueError(f"no row has any of {', '.join(each.column for each in MEASURES)}; there is nothing to draw")
     columns = [name for each in (*MEASURES, _MEDIAN) for name in (each.column, each.floor)]
     table = one_mode_each(with_columns(summary.table, columns), summary.runs[0].mode)
-    measured = table[table[[each.column for each in measures]].notna().any(axis=1)]
-    measured = measured.assign(clipping=clippings(measured))
-    models = list(measured.groupby("model_sha256", sort=False))
-    looks, costs = _looks(rows_of(measured), summary), _costs(rows_of(measured))
-    figure = new_figure(summary, 1.0 + _HEIGHT * len(models), warned=False)
+    table = table[table[[each.column for each in measures]].notna().any(axis=1)]
+    table = table.assign(clipping=clippings(table))
+    measured = rows_of(table)
+    models = list(table.groupby("model_sha256", sort=False))
+    looks, costs = _looks(measured, summary), _costs(measured)
+    figure = style.new_figure(summary, 1.0 + _HEIGHT * len(models), warned=False)
     panels = figure.subplots(len(models), len(measures), squeeze=False, sharex=True)
     drawn: dict[Line, set[str]] = {}
     for row, (_, rows) in zip(panels, models, strict=True):
@@ -105,15 +92,8 @@ def error_vs_nfe(summary: Summary) -> Figure:
             for each, signs in _panel(axes, rows, _told(measure, rows), looks, costs).items():
                 drawn.setdefault(each, set()).update(signs)
     for axes in panels[-1]:
-        axes.set_xlabel("network evaluations an image (NFE)", fontsize=TEXT, color=INK)
-    looks = {each: look for each, look in looks.items() if each in drawn}
-    families = _entries(looks, rows_of(measured))
-    entries = laid_out(families)
-    figure.set_figheight(figure.get_figheight() + _LINE * len(entries[0]))
-    legend = family_legend(figure, entries, list(families), by_family(summary))
-    notes = [_note(looks, set().union(*drawn.values())), warning(summary) or ""]
-    legend.set_title(figure_text("\n".join(filter(None, notes))), FontProperties(size=TINY))
-    legend.get_title().set_color(GREY)
+        style.axis_titles(axes, "network evaluations an image (NFE)")
+    _legend(figure, {each: look for each, look in looks.items() if each in drawn}, drawn, measured, summary)
     return figure
 
 
@@ -121,7 +101,7 @@ def _told(measure: Measure, rows: pd.DataFrame) -> Measure:
     """Of solvers the error of the median image, whose slope few images that end in another mode do not hide; that of
     all where most end as they should to round-off, as on finite data.
     """
-    if measure is not _SOLVER or _MEDIAN.column not in rows.columns:
+    if measure is not _SOLVER:
         return measure
     return _MEDIAN if rows[_MEDIAN.column].median() > ROUND_OFF else measure
 
@@ -129,48 +109,43 @@ def _told(measure: Measure, rows: pd.DataFrame) -> Measure:
 def _looks(rows: Sequence[Row], summary: Summary) -> dict[Line, Look]:
     """How the lines of some rows are drawn, by family, in the order of the legend."""
     families = {line(row): str(row["family"]) for row in rows}
-    order = [*FAMILIES, *sorted(set(families.values()) - set(FAMILIES))]
-    found = all_looks(summary)
+    order, found = family_order(families.values()), all_looks(summary)
     return {each: found[each] for each in sorted(families, key=lambda each: order.index(families[each]))}
+
+
+def _costs(rows: Sequence[Row]) -> list[float]:
+    """The evaluations that the axes have to hold."""
+    return costs_on_axis([(float(row["nfe"]), row) for row in rows if known(row["nfe"]) and row["nfe"] > 0])
 
 
 def _panel(
     axes: Axes, rows: pd.DataFrame, measure: Measure, looks: dict[Line, Look], costs: Sequence[float]
 ) -> dict[Line, set[str]]:
     """Draw a panel; its lines, each with the arrows that it needs."""
-    plain_axes(axes)
+    style.plain_axes(axes)
     found = [row for row in rows_of(rows) if known(row[measure.column]) and known(row["nfe"]) and row["nfe"] > 0]
     axes.set_title(figure_text(str(rows["model"].iloc[0])), loc="left", fontsize=TEXT, fontweight="bold", color=INK)
     if not found:
         axes.axis("off")
         axes.text(0.5, 0.5, f"no {measure.name} was measured", ha="center", color=GREY, fontsize=TEXT)
         return {}
-    usual = _usual(found, measure)
-    floors = [] if measure.slopes else [row[measure.floor] for row in found if known(row[measure.floor])]
+    found.sort(key=lambda row: float(row["nfe"]))
     lines = {each: [row for row in found if line(row) == each] for each in looks}
     lines = {each: members for each, members in lines.items() if members}  # others stand in another model's panel
-    low, high = _limits([[row[measure.column] for row in members] for members in lines.values()], floors, usual)
-    _scales(axes, costs, low, high)
+    # the median error at the fewest evaluations of each line
+    usual = float(np.median([members[0][measure.column] for members in lines.values()]))
+    floors = [row[measure.floor] for row in found if known(row[measure.floor])]
+    values = [[row[measure.column] for row in members] for members in lines.values()]
+    low, high = _limits(values, [] if measure.slopes else floors, usual)
+    style.log_scale(axes, "x", 0.85 * min(costs), 1.18 * max(costs))
+    errors = style.log_scale(axes, "y", low, high)
+    if low < 1e-4:
+        errors.set_major_formatter(LogFormatterMathtext())
     if measure.slopes:
         _slopes(axes, usual)
-    _floor(axes, found, measure)
-    axes.set_ylabel(f"{measure.name} ({measure.unit}), lower is better", fontsize=TINY + 0.5, color=INK)
+    _floor(axes, floors, measure)
+    style.axis_titles(axes, y=f"{measure.name} ({measure.unit}), lower is better", size=TINY + 0.5)
     return {each: _draw(axes, members, measure, looks[each]) for each, members in lines.items()}
-
-
-def _costs(rows: Sequence[Row]) -> list[float]:
-    """The evaluations that the axes have to hold: not those of a baseline far beyond all others."""
-    costs = [float(row["nfe"]) for row in rows if known(row["nfe"]) and row["nfe"] > 0]
-    others = [float(row["nfe"]) for row in rows if known(row["nfe"]) and row["nfe"] > 0 and not row["baseline"]]
-    return others if others and max(costs) > 3 * max(others) else costs
-
-
-def _usual(rows: Sequence[Row], measure: Measure) -> float:
-    """The median error at the fewest evaluations of each line."""
-    lines: dict[Line, Row] = {}
-    for row in sorted(rows, key=lambda row: float(row["nfe"])):
-        lines.setdefault(line(row), row)
-    return float(np.median([row[measure.column] for row in lines.values()]))
 
 
 def _limits(lines: Sequence[Sequence[float]], floors: Sequence[float], usual: float) -> tuple[float, float]:
@@ -179,26 +154,10 @@ def _limits(lines: Sequence[Sequence[float]], floors: Sequence[float], usual: fl
     Of a line that is wholly beyond, the least error is on the axis if that makes it no more than a decade longer.
     """
     inside = [value for values in (*lines, floors) for value in values if ROUND_OFF < value <= BEYOND * usual]
-    least = [min(values) for values in lines]
-    inside += [value for value in least if BEYOND * usual < value <= 10 * BEYOND * usual]
+    inside += [least for least in map(min, lines) if BEYOND * usual < least <= 10 * BEYOND * usual]
     if not inside:
         return ROUND_OFF, 2 * max(usual, ROUND_OFF)
     return 0.7 * min(inside), 1.4 * max(inside)
-
-
-def _scales(axes: Axes, costs: Sequence[float], low: float, high: float) -> None:
-    left, right = 0.85 * min(costs), 1.18 * max(costs)
-    axes.set(xscale="log", yscale="log", xlim=(left, right), ylim=(low, high))
-    axes.xaxis.set_major_locator(FixedLocator(log_ticks(left, right)))
-    axes.yaxis.set_major_locator(FixedLocator(log_ticks(low, high)))
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_minor_locator(NullLocator())
-        axis.grid(True, color=FAINT, linewidth=0.6)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: plain(value)))
-    if low < 1e-4:
-        axes.yaxis.set_major_formatter(LogFormatterMathtext())
-    else:
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: plain(value)))
 
 
 def _slopes(axes: Axes, usual: float) -> None:
@@ -219,16 +178,13 @@ def _slopes(axes: Axes, usual: float) -> None:
         named.append(place)
         axes.plot([left, end], [usual, below], "--", color=GREY, linewidth=0.8, zorder=1.2)
         offset, side = ((3, 3), "left") if leaves_below else ((-1, 5), "right")
-        style: dict[str, Any] = {"fontsize": TINY, "color": GREY, "ha": side, "textcoords": "offset points"}
-        text = axes.annotate(
-            "slope 1" if order == 1 else str(order), (end, below), offset, path_effects=HALO, zorder=3.5, **style
-        )
-        text.set_in_layout(False)
+        words: dict[str, Any] = {"fontsize": TINY, "color": GREY, "ha": side, "textcoords": "offset points"}
+        name = "slope 1" if order == 1 else str(order)
+        axes.annotate(name, (end, below), offset, path_effects=HALO, zorder=3.5, **words).set_in_layout(False)
 
 
-def _floor(axes: Axes, rows: Sequence[Row], measure: Measure) -> None:
+def _floor(axes: Axes, floors: Sequence[float], measure: Measure) -> None:
     """What cannot be told from nothing: dotted where it is on the axis, and named above."""
-    floors = [row[measure.floor] for row in rows if known(row[measure.floor])]
     if not floors:
         return
     level = float(np.median(floors))
@@ -244,15 +200,11 @@ def _draw(axes: Axes, rows: Sequence[Row], measure: Measure, look: Look) -> set[
 
     On finite data an error can be 0. Beside an arrow to the right stands the number of evaluations.
     """
-    rows = sorted(rows, key=lambda row: float(row["nfe"]))
     (low, high), right = axes.get_ylim(), axes.get_xlim()[1]
     x = np.array([row["nfe"] for row in rows], dtype=float)
     y = np.array([row[measure.column] for row in rows], dtype=float)
-    style: dict[str, Any] = {"color": look.colour, "markeredgecolor": "white", "markeredgewidth": 0.4}
     drawn = np.clip(y, low / 1e3, high * 1e3)  # a line to 0 or to 1e5 would not be seen to go anywhere
-    axes.plot(
-        x, drawn, marker=look.marker, linestyle=look.line, linewidth=0.9, markersize=0.7 * look.size, zorder=3, **style
-    )
+    axes.plot(x, drawn, linewidth=0.9, markersize=0.7 * look.size, zorder=3, **_line_style(look))
     far, at = x > right, np.column_stack([np.minimum(x, right), np.clip(y, low, high)])
     beyond = {RIGHT: far, UP: (y > high) & ~far, DOWN: (y < low) & ~far}
     beyond = {sign: outside for sign, outside in beyond.items() if outside.any()}
@@ -265,29 +217,37 @@ def _draw(axes: Axes, rows: Sequence[Row], measure: Measure, look: Look) -> set[
     return set(beyond)
 
 
-def _entries(looks: dict[Line, Look], rows: Sequence[Row]) -> dict[str, list[Entry]]:
-    """The samplers by family, as the legend has them. A grid is named unless it is that of most lines."""
-    usual = _usual_grid(looks)
-    family_of = {line(row): str(row["family"]) for row in rows}
-    told = {line(row): str(row["clipping"]) for row in rows}
-    found: dict[str, dict[str, Line2D]] = {}
-    for each, look in looks.items():
-        handle = Line2D([], [], color=look.colour, marker=look.marker, linestyle=look.line, linewidth=1.0)
-        handle.set(markersize=0.75 * look.size, markeredgecolor="white", markeredgewidth=0.4)
-        # the same on another model looks the same
-        parts = (each[0], "" if each[1] == usual else each[1], told[each])
-        label = figure_text(", ".join(filter(None, parts)))
-        found.setdefault(figure_text(family_of[each]), {}).setdefault(label, handle)
-    return {family: list(members.items()) for family, members in found.items()}
+def _line_style(look: Look) -> dict[str, Any]:
+    edge = {"markeredgecolor": "white", "markeredgewidth": 0.4}
+    return {"color": look.colour, "marker": look.marker, "linestyle": look.line, **edge}
 
 
-def _usual_grid(looks: dict[Line, Look]) -> str:
+def _legend(
+    figure: Figure, looks: dict[Line, Look], drawn: dict[Line, set[str]], rows: Sequence[Row], summary: Summary
+) -> None:
+    """Below the figure: the samplers by family, and what their lines and arrows mean.
+
+    A grid is named unless it is that of most lines.
+    """
     grids = [grid for _, grid, *_ in looks]
-    return max(dict.fromkeys(grids), key=grids.count)
-
-
-def _note(looks: dict[Line, Look], beyond: set[str]) -> str:
-    grid = f"Grid: {_usual_grid(looks)} unless named." if len({grid for _, grid, *_ in looks}) > 1 else ""
+    usual = max(dict.fromkeys(grids), key=grids.count)
+    of_line = {line(row): row for row in rows}
+    families: dict[str, dict[str, Line2D]] = {}
+    for each, look in looks.items():
+        handle = Line2D([], [], linewidth=1.0, markersize=0.75 * look.size, **_line_style(look))
+        row = of_line[each]
+        # the same on another model looks the same
+        parts = (each[0], "" if each[1] == usual else each[1], str(row["clipping"]))
+        label = figure_text(", ".join(filter(None, parts)))
+        families.setdefault(figure_text(str(row["family"])), {}).setdefault(label, handle)
+    entries: list[list[Entry]] = laid_out({name: list(members.items()) for name, members in families.items()})
+    figure.set_figheight(figure.get_figheight() + _LINE * len(entries[0]))
+    legend = family_legend(figure, entries, list(families), by_family(summary))
+    beyond = set().union(*drawn.values())
     signs = " ".join(words for sign, words in SIGNS.items() if sign in beyond)
     zero = f", {SIGNS[DOWN]} perhaps 0" if DOWN in beyond else ""
-    return f"{grid} {signs} beyond the axis{zero}.".strip() if signs else grid
+    grid = f"Grid: {usual} unless named." if len(set(grids)) > 1 else ""
+    note = f"{grid} {signs} beyond the axis{zero}.".strip() if signs else grid
+    lines = filter(None, (note, style.warning(summary)))
+    legend.set_title(figure_text("\n".join(lines)), FontProperties(size=TINY))
+    legend.get_title().set_color(GREY)

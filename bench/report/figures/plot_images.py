@@ -2,18 +2,18 @@
 
 import math
 from textwrap import fill
-from typing import Any
+from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from bench.escape import figure_text
-from bench.report.data.columns import BUDGETS, Line, Row, guest, known, line, percent, scientific
+from bench.report.data.columns import BUDGETS, Line, Row, guest, line
 from bench.report.data.distances import OWN_TRUTH, fd_label, rank_columns
 from bench.report.data.summary import Summary
+from bench.report.data.text import NOTHING, known, percent, scientific, steps_words
 from bench.report.figures.image_table import ACROSS, Pixels, Table, block, tables
 from bench.report.figures.style import DPI, FAINT, GREY, INK, SMALL, TINY, text_width, title, warning, wrapped
-from bench.report.tables.display import NOTHING
 
 _EDGE, _LABEL, _GAP, _LINE, _HEAD, _NARROWEST = 0.12, 1.35, 0.14, 0.22, 0.28, 5.6
 """Inches: the margin, the column of names, between blocks, a line of text, a heading, a figure."""
@@ -51,6 +51,26 @@ class _Sheet:
         shown.set_extent((x, x + width, y + height, y))
 
 
+class _Name(NamedTuple):
+    """What stands beside a row of blocks: a name, and details below it, each on lines that fit."""
+
+    name: str
+    details: str
+
+    @property
+    def below(self) -> float:
+        """Height of the name."""
+        return _NAME * (1 + self.name.count("\n"))
+
+    @property
+    def height(self) -> float:
+        return self.below + _DETAIL * len(self.details.splitlines())
+
+
+def _named(name: str, *details: str) -> _Name:
+    return _Name(wrapped(name, 20), "\n".join(wrapped(each, 24) for each in details if each))
+
+
 class _Part:
     """A table laid out, in inches.
 
@@ -61,55 +81,42 @@ class _Part:
 
     Attributes:
         legend: what it says.
+        names: what stands beside its rows.
+        baseline: the same of the baseline's row.
         width, height: of a block.
         pitch: from a column to the next: what is below a block has room, too.
         down: from a row to the next: its name has room, too.
+        said: height of the legend where it stands above.
+        first: height of the baseline's row, and of the legend where it stands beside it.
+        beside: how far right of the names the legend begins where it is beside: the line below the block has room, too.
         size: width and height of all.
     """
 
     def __init__(self, table: Table, across: int, *, above: bool = False) -> None:
         self.table, self.legend = table, _legend(table)
-        self.above = above or table.baseline is None
+        lines, row = self.legend.splitlines(), table.baseline
+        self.above = above or row is None
         self.pictures = {cell: block(tiles, across) for cell, tiles in table.tiles.items()}
         height, width = next(iter(self.pictures.values())).shape[:2] if self.pictures else (80, 160)
         self.width, self.height = float(width) / DPI, float(height) / DPI
+        self.names = {each: _line_name(table, each) for each in table.lines}
         below = [text_width(_caption(row), _CAPTION) for cells in table.lines.values() for row in cells.values()]
         self.pitch = max([self.width, *below]) + _GAP
-        names = [_name_height(*_named(table, each)) for each in table.lines]
-        self.down = max([self.height + _LINE, *names]) + _GAP
-        self.size = self._width(), self._height()
-
-    @property
-    def said(self) -> float:
-        """Height of the legend where it stands above."""
-        return _SAID * len(self.legend.splitlines()) + _GAP if self.above and self.legend else 0.0
-
-    @property
-    def first(self) -> float:
-        """Height of the baseline's row, and of the legend where it stands beside it."""
-        if self.table.baseline is None:
-            return 0.0
-        name, lines = _name_height(*_baseline(self.table.baseline)), 0 if self.above else len(self.legend.splitlines())
-        return max(self.height + _LINE, name, _SAID * lines) + _GAP
-
-    @property
-    def beside(self) -> float:
-        """How far right of the names the legend begins where it is beside: the line below the block has room, too."""
-        caption = "" if self.table.baseline is None else _caption(self.table.baseline)
-        return max(self.width, text_width(caption, _CAPTION)) + 2 * _GAP
-
-    @property
-    def _legend_width(self) -> float:
-        return max((text_width(each, SMALL) for each in self.legend.splitlines()), default=0.0)
-
-    def _width(self) -> float:
-        names, columns = _LABEL, len(self.table.columns) * self.pitch
-        head = self._legend_width if self.above else names + self.beside + self._legend_width
-        return 2 * _EDGE + max(names + columns, head)
-
-    def _height(self) -> float:
-        headings = _HEAD * (1 + bool(self.table.label))
-        return headings + self.said + self.first + len(self.table.lines) * self.down
+        self.down = max([self.height + _LINE, *(name.height for name in self.names.values())]) + _GAP
+        self.said = _SAID * len(lines) + _GAP if self.above and lines else 0.0
+        self.first, self.beside, self.baseline = 0.0, self.width + 2 * _GAP, _named("baseline")
+        if row is not None:
+            self.baseline = _named("baseline", f"{row['sampler']} on {row['grid']}", f"{row['steps']:,} steps")
+            legend = 0.0 if self.above else _SAID * len(lines)
+            self.first = max(self.height + _LINE, self.baseline.height, legend) + _GAP
+            self.beside = max(self.width, text_width(_caption(row), _CAPTION)) + 2 * _GAP
+        self._legend_width = max((text_width(each, SMALL) for each in lines), default=0.0)
+        head = self._legend_width if self.above else _LABEL + self.beside + self._legend_width
+        headings = _HEAD * (1 + bool(table.label))
+        self.size = (
+            2 * _EDGE + max(_LABEL + len(table.columns) * self.pitch, head),
+            headings + self.said + self.first + len(table.lines) * self.down,
+        )
 
     def filled(self, width: float) -> "_Part":
         """The same with as many images a block as there is room for in a figure of this width."""
@@ -149,17 +156,17 @@ def images(summary: Summary) -> Figure:
 def _draw(sheet: _Sheet, part: _Part, y: float) -> None:
     table, left = part.table, _EDGE + _LABEL
     at = (_EDGE, y) if part.above else (left + part.beside, y)
-    sheet.text(*at, figure_text(part.legend), fontsize=SMALL, color=GREY, linespacing=1.5)
+    sheet.text(*at, figure_text(part.legend), color=GREY, linespacing=1.5)
     y += part.said
     if table.baseline is not None:
-        _name(sheet, y, *_baseline(table.baseline))
+        _name(sheet, y, part.baseline)
         _cell(sheet, part, left, y, table.baseline)
     y += part.first
     for n, column in enumerate(table.columns):
         sheet.text(left + n * part.pitch, y, _heading(table, column), fontweight="bold")
     y += 0.22
     for each, cells in table.lines.items():
-        _name(sheet, y, *_named(table, each))
+        _name(sheet, y, part.names[each])
         for n, column in enumerate(table.columns):
             _cell(sheet, part, left + n * part.pitch, y, cells.get(column))
         y += part.down
@@ -168,26 +175,26 @@ def _draw(sheet: _Sheet, part: _Part, y: float) -> None:
 def _heading(table: Table, column: float) -> str:
     if table.by_budget:
         return f"≤ {column:,} NFE" if math.isfinite(column) else f"> {BUDGETS[-1]:,} NFE"
-    return f"{column:,} step{'s' * (column != 1)}"
+    return steps_words(int(column))
 
 
-def _baseline(row: Row) -> tuple[str, str]:
-    return "baseline", f"{row['sampler']} on {row['grid']}\n{row['steps']:,} steps"
-
-
-def _named(table: Table, each: Line) -> tuple[str, str]:
-    """The name of a row of blocks, and what stands below it."""
+def _line_name(table: Table, each: Line) -> _Name:
     sampler, grid, *_ = each
     name, _, parameters = sampler.partition("[")
     row = next(iter(table.lines[each].values()))
-    details = [
+    return _named(
+        name,
         parameters.rstrip("]"),
         f"on {grid}" if len({grid for _, grid, *_ in table.lines}) > 1 else "",
         f"with {row['model']}" if guest(row) else "",
         row["clipping"],
         f"in {row['mode']}" if table.mode not in (None, row["mode"]) else "",
-    ]
-    return name, "\n".join(filter(None, details))
+    )
+
+
+def _name(sheet: _Sheet, y: float, name: _Name) -> None:
+    sheet.text(_EDGE, y, name.name, fontweight="bold")
+    sheet.text(_EDGE, y + name.below, name.details, fontsize=TINY, color=GREY)
 
 
 def _legend(table: Table) -> str:
@@ -202,21 +209,6 @@ def _legend(table: Table) -> str:
     if table.left_out:
         lines.append(f"Each family's best and what is near the Pareto front; {table.left_out} others left out.")
     return "\n".join(lines)
-
-
-def _name_lines(name: str, details: str) -> tuple[str, str]:
-    return wrapped(name, 20), "\n".join(wrapped(each, 24) for each in details.splitlines())
-
-
-def _name_height(name: str, details: str) -> float:
-    above, below = _name_lines(name, details)
-    return _NAME * (1 + above.count("\n")) + _DETAIL * len(below.splitlines())
-
-
-def _name(sheet: _Sheet, y: float, name: str, details: str) -> None:
-    above, below = _name_lines(name, details)
-    sheet.text(_EDGE, y, above, fontweight="bold")
-    sheet.text(_EDGE, y + _NAME * (1 + above.count("\n")), below, fontsize=TINY, color=GREY)
 
 
 def _cell(sheet: _Sheet, part: _Part, x: float, y: float, row: Row | None) -> None:

@@ -7,24 +7,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.escape import figure_text
-from bench.report.data.columns import known
 from bench.report.data.distances import fd_label
-from bench.report.data.mode_effects import ModeCost
+from bench.report.data.modes import ModeCost
 from bench.report.data.series import COLOURS, MARKERS
 from bench.report.data.summary import Section, Summary
-from bench.report.figures.style import (
-    GREY,
-    INK,
-    SMALL,
-    TEXT,
-    TINY,
-    log_axis,
-    new_figure,
-    panel_title,
-    plain_axes,
-    wrapped,
-)
+from bench.report.data.text import known
+from bench.report.figures import style
+from bench.report.figures.style import INK, SMALL, wrapped
 
 _HEIGHT = 3.9
 """Inches of a panel."""
@@ -44,10 +33,10 @@ def modes(summary: Summary) -> Figure:
     sections = [section for section in summary.sections if comparable(section)]
     if not sections:
         raise ValueError("no rows differ in the mode only; there is nothing to draw")
-    figure = new_figure(summary, 0.6 + _HEIGHT * len(sections))
+    figure = style.new_figure(summary, 0.6 + _HEIGHT * len(sections))
     for axes, section in zip(figure.subplots(len(sections), 1, squeeze=False)[:, 0], sections, strict=True):
-        plain_axes(axes)
-        panel_title(axes, section, None)
+        style.plain_axes(axes)
+        style.panel_title(axes, section, None)
         _panel(axes, section)
     return figure
 
@@ -72,7 +61,7 @@ def _points(section: Section) -> list[_Point]:
 
 
 def _point(each: ModeCost, rank: str | None) -> _Point | None:
-    found = next((difference for difference in each.differences if difference.quality.key == rank), None)
+    found = each.difference(rank)
     if found is None or not known(each.speedup) or not found.first > 0:
         return None
     change, ci = 100 * found.mean / found.first, 100 * found.ci / found.first
@@ -86,28 +75,26 @@ def _panel(axes: Axes, section: Section) -> None:
         members = [point for point in points if point.mode == mode]
         _draw(axes, members, COLOURS[n % len(COLOURS)], MARKERS[n % len(MARKERS)], bars)
     ends = [end for point in points for end in (point.speedup, point.low, point.high) if known(end)]
-    log_axis(axes, "x", [1.0, *ends])
+    style.log_axis(axes, "x", [1.0, *ends])
     changes = [0.0, *(point.change for point in points)]
     room = _ROOM * max(max(changes) - min(changes), 0.1)
     axes.set_ylim(min(changes) - room, max(changes) + room)
     for line in (axes.axhline(0), axes.axvline(1)):
         line.set(color=INK, linewidth=0.9, linestyle=(0, (5, 3)), zorder=1.5)
     first = " or ".join(dict.fromkeys(str(each.first["mode"]) for each in section.modes))
-    axes.set_xlabel(figure_text(f"times as fast as in {first}, higher is better"), fontsize=TEXT, color=INK)
-    change = figure_text(f"change of {fd_label(str(section.rank))} in %, lower is better")
-    axes.set_ylabel(change, fontsize=SMALL, color=INK)
+    change = f"change of {fd_label(str(section.rank))} in %, lower is better"
+    style.axis_titles(axes, f"times as fast as in {first}, higher is better", change, size=SMALL)
     axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.02), fontsize=SMALL, frameon=False, alignment="left")
-    _footnote(axes, points, bars)
+    style.note_below(axes, _note(points, bars))
 
 
-def _footnote(axes: Axes, points: Sequence[_Point], bars: bool) -> None:
+def _note(points: Sequence[_Point], bars: bool) -> str:
     words = ["Dashed: no change."]
     if any(point.alike for point in points):
         words.append("Hollow: cannot be told from no change (paired t-test, p > 0.05).")
     if bars and any(known(end) for point in points for end in (point.low, point.ci)):
         words.append("Bars: 95 % intervals.")
-    style: dict[str, Any] = {"fontsize": TINY, "color": GREY, "va": "top", "annotation_clip": False}
-    axes.annotate(" ".join(words), (0, 0), (0, -34), xycoords="axes fraction", textcoords="offset points", **style)
+    return " ".join(words)
 
 
 def _draw(axes: Axes, points: Sequence[_Point], colour: str, look: tuple[str, float], bars: bool) -> None:
@@ -116,11 +103,11 @@ def _draw(axes: Axes, points: Sequence[_Point], colour: str, look: tuple[str, fl
     if bars:
         sides = np.array([[point.speedup - point.low, point.high - point.speedup] for point in points])
         halves = np.array([point.ci for point in points])
-        style: dict[str, Any] = {"linestyle": "none", "elinewidth": 0.7, "alpha": 0.35, "zorder": 2}
-        axes.errorbar(x, y, yerr=np.nan_to_num(halves), xerr=np.nan_to_num(sides).T, ecolor=colour, **style)
+        pale: dict[str, Any] = {"linestyle": "none", "elinewidth": 0.7, "alpha": 0.35, "zorder": 2}
+        axes.errorbar(x, y, yerr=np.nan_to_num(halves), xerr=np.nan_to_num(sides).T, ecolor=colour, **pale)
     alike = np.array([point.alike for point in points])
     for chosen, face in ((alike, "white"), (~alike, colour)):
-        style = {"markerfacecolor": face, "markeredgecolor": colour, "markersize": 0.8 * look[1]}
-        axes.plot(x[chosen], y[chosen], look[0], zorder=3, **style)
+        marker: dict[str, Any] = {"markerfacecolor": face, "markeredgecolor": colour, "markersize": 0.8 * look[1]}
+        axes.plot(x[chosen], y[chosen], look[0], zorder=3, **marker)
     # one entry of the legend whatever points there are
     axes.plot([], [], look[0], color=colour, markersize=0.8 * look[1], label=wrapped(points[0].mode))

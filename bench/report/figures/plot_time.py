@@ -10,12 +10,23 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bench.escape import figure_text
-from bench.report.data.columns import Row, guest, known, significant
-from bench.report.data.series import FAMILIES, Series, all_series, in_one_mode, usual
+from bench.report.data.columns import Row, clip_suffix, guest
+from bench.report.data.series import Series, all_series, answer_mode, family_order, in_one_mode, usual
 from bench.report.data.summary import Section, Summary, was_timed
-from bench.report.figures.plot_quality import answer_mode
-from bench.report.figures.style import FAINT, HALO, INK, SMALL, TEXT, TINY, empty, new_figure, panel_title, plain_axes
-from bench.report.tables.display import overhead
+from bench.report.data.text import known, significant, steps_words
+from bench.report.figures.style import (
+    FAINT,
+    HALO,
+    INK,
+    SMALL,
+    TINY,
+    axis_titles,
+    empty,
+    new_figure,
+    panel_title,
+    plain_axes,
+)
+from bench.report.tables.table import overhead
 
 _INSIDE, _OUTSIDE = "#9DB8CC", "#D55E00"
 _BAR = 0.18
@@ -80,21 +91,17 @@ def _groups(found: list[Series], clock: str) -> tuple[list[_Group], str]:
     """The rows whose time inside the network is known, as many as can be read, and which those are."""
     timed = [(each, [row for row in each.rows if known(row["overhead_fraction"]) and row["nfe"] > 0]) for each in found]
     timed = [(each, rows) for each, rows in timed if rows]
-    groups = [_Group(each.label, [_with_steps(row) for row in rows]) for each, rows in timed]
+    groups = [_Group(each.label, list(map(_with_steps, rows))) for each, rows in timed]
     if _length(groups) <= _MOST:
         return groups, clock
-    groups = [_Group(each.label, [_with_steps(row) for row in _ends(rows)]) for each, rows in timed]
+    groups = [_Group(each.label, list(map(_with_steps, _ends(rows)))) for each, rows in timed]
     if _length(groups) <= _MOST:
         return groups, f"{clock}; of each sampler only the fewest and the most steps"
     return _one_each(timed), f"{clock}; of each sampler the setting nearest {_USUAL} evaluations, on its first grid"
 
 
 def _with_steps(row: Row) -> tuple[str, Row]:
-    return f"{_steps(row)}{' (baseline)' if row['baseline'] else ''}", row
-
-
-def _steps(row: Row) -> str:
-    return f"{row['steps']:,} step{'s' * (row['steps'] != 1)}"
+    return f"{steps_words(row['steps'])}{' (baseline)' if row['baseline'] else ''}", row
 
 
 def _ends(rows: list[Row]) -> list[Row]:
@@ -109,13 +116,13 @@ def _one_each(timed: list[tuple[Series, list[Row]]]) -> list[_Group]:
         nearest = min(rows, key=lambda row: abs(math.log(row["nfe"] / _USUAL)))
         settings.setdefault((nearest["sampler"], nearest["clipping"], nearest["model_sha256"]), nearest)
     chosen = sorted(settings.values(), key=lambda row: -float(row["overhead_fraction"]))[:_MOST]
-    groups = {name: _Group(name, []) for name in [*FAMILIES, *(row["family"] for row in chosen)]}
-    models = len({model for *_, model in settings})
+    several = len({model for *_, model in settings}) > 1
+    groups = {name: _Group(name, []) for name in family_order(row["family"] for row in chosen)}
     for row in chosen:
-        model = f" with {row['model']}" if models > 1 and guest(row) else ""
-        model += f", {row['clipping']}" if row["clipping"] else ""
-        groups[row["family"]].bars.append((f"{row['sampler']}{model}, {_steps(row)}", row))
-    return [group for group in groups.values() if group.bars]
+        model = f" with {row['model']}" if several and guest(row) else ""
+        text = f"{row['sampler']}{model}{clip_suffix(row)}, {steps_words(row['steps'])}"
+        groups[row["family"]].bars.append((text, row))
+    return list(groups.values())
 
 
 def _draw(axes: Axes, groups: list[_Group]) -> None:
@@ -137,7 +144,7 @@ def _draw(axes: Axes, groups: list[_Group]) -> None:
     axes.tick_params(axis="y", length=0, labelsize=TINY)
     axes.spines["left"].set_visible(False)
     axes.xaxis.grid(True, color=FAINT, linewidth=0.6)
-    axes.set_xlabel("milliseconds an image and network evaluation", fontsize=TEXT, color=INK)
+    axis_titles(axes, "milliseconds an image and network evaluation")
     axes.legend(loc="upper left", ncols=2, fontsize=SMALL, framealpha=1, edgecolor="none", borderaxespad=0.2)
 
 

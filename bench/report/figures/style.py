@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from textwrap import fill
+from typing import Any, Literal
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -15,11 +16,11 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.patheffects import withStroke
 from matplotlib.textpath import text_to_path
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 from bench.escape import figure_text
-from bench.report.data.columns import flat
 from bench.report.data.summary import Section, Summary
+from bench.report.data.text import flat
 from bench.report.tables.notes import small_n
 
 HALO = [withStroke(linewidth=2.2, foreground="white")]
@@ -81,26 +82,44 @@ def plain_axes(axes: Axes) -> None:
 def panel_title(axes: Axes, section: Section, clock: str | None, width: int = 116, raised: bool = False) -> None:
     """What a panel shows, in lines of so many characters: the protocol, and what times were measured on."""
     text = section.label if clock is None else f"{section.label}\n{clock}"
-    wrapped = "\n".join(fill(line, width) for line in text.splitlines())
-    axes.set_title(
-        figure_text(wrapped), loc="left", fontsize=TINY, color=GREY, pad=19.0 if raised else 6.0
-    )  # above marks on the axes
+    lines = "\n".join(fill(line, width) for line in text.splitlines())
+    pad = 19.0 if raised else 6.0  # above marks on the axes
+    axes.set_title(figure_text(lines), loc="left", fontsize=TINY, color=GREY, pad=pad)
 
 
-def log_axis(axes: Axes, which: str, values: Sequence[float]) -> None:
+def log_axis(axes: Axes, which: Literal["x", "y"], values: Sequence[float]) -> None:
     """A logarithmic axis around some positive values, labelled in plain numbers."""
-    low, high = min(values), max(values)
-    margin = max(0.06 * math.log(high / low), 0.05)
-    low, high = low * math.exp(-margin), high * math.exp(margin)
-    axis: Axis = axes.xaxis if which == "x" else axes.yaxis
-    (axes.set_xscale if which == "x" else axes.set_yscale)("log")
-    (axes.set_xlim if which == "x" else axes.set_ylim)(low, high)
-    axis.set_major_locator(FixedLocator(log_ticks(low, high)))
+    margin = max(0.06 * math.log(max(values) / min(values)), 0.05)
+    axis = log_scale(axes, which, min(values) * math.exp(-margin), max(values) * math.exp(margin))
     axis.set_minor_locator(LogLocator(subs="auto"))  # without labels, they show that the axis is logarithmic
     axis.set_minor_formatter(NullFormatter())
     axis.set_tick_params(which="minor", color=GREY)
+
+
+def log_scale(axes: Axes, which: Literal["x", "y"], low: float, high: float) -> Axis:
+    """A logarithmic axis between two positive bounds; labelled in plain numbers as far as those are short."""
+    axis: Axis = axes.xaxis if which == "x" else axes.yaxis
+    axes.set(**{f"{which}scale": "log", f"{which}lim": (low, high)})
+    axis.set_major_locator(FixedLocator(log_ticks(low, high)))
+    axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(lambda value, _: plain(value)))
     axis.grid(True, color=FAINT, linewidth=0.6)
+    return axis
+
+
+def axis_titles(axes: Axes, x: str | None = None, y: str | None = None, size: float = TEXT) -> None:
+    """What the axes are, as far as it is given."""
+    if x is not None:
+        axes.set_xlabel(figure_text(x), fontsize=TEXT, color=INK)
+    if y is not None:
+        axes.set_ylabel(figure_text(y), fontsize=size, color=INK)
+
+
+def note_below(axes: Axes, text: str, left: float = 0.0, spacing: float | None = None) -> None:
+    """A note below the axes, so many points to the left of them, its lines so far apart."""
+    place: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "annotation_clip": False}
+    style: dict[str, Any] = {"fontsize": TINY, "color": GREY, "va": "top", "linespacing": spacing}
+    axes.annotate(figure_text(text), (0, 0), (-left, -34), **place, **style)
 
 
 UP, DOWN, RIGHT = r"$\uparrow$", r"$\downarrow$", r"$\rightarrow$"

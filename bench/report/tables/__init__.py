@@ -1,5 +1,5 @@
-"""The tables. What they show is decided in `display`, so that Markdown, LaTeX, HTML (`markup`) and terminal agree.
+"""What is shown: `blocks`, one list of tables with what stands around them, as `markup` and `terminal` render it.
 
-`leaderboard` is the short form of a long one, `mode_table` and `published_table` two more, `notes` what a reader must
-know.
+`table` has the rows of a section, `leaderboard` the short form of a long one, `notes` what a reader of them must know,
+`remarks` what there is to say of single cells.
 """

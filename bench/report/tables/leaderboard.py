@@ -7,12 +7,13 @@ from itertools import pairwise
 
 import pandas as pd
 
-from bench.report.data.columns import BUDGETS, Row, guest, known, line
+from bench.report.data.columns import BUDGETS, Row, clip_suffix, guest, line
 from bench.report.data.distances import of_key
 from bench.report.data.gaps import TESTED, told_apart
 from bench.report.data.significance import at_floor
 from bench.report.data.summary import Section
-from bench.report.tables.display import ALIKE, NOTHING, Column, columns
+from bench.report.data.text import ALIKE, NOTHING, Column, known, named, words
+from bench.report.tables.table import columns
 
 LONG = 30
 """Rows from which on a table has a leaderboard."""
@@ -50,13 +51,10 @@ def is_long(section: Section) -> bool:
 
 def leaders(section: Section) -> list[Leader]:
     """The best at each of `BUDGETS` that some row needs, and without limit if some row needs more."""
-    rank, rows = section.rank, _ranked(section)
-    if rank is None:
-        return []
-    limits = [
-        high for low, high in pairwise((-1.0, *BUDGETS, math.inf)) if any(low < row["nfe"] <= high for row in rows)
-    ]
-    return [_leader([row for row in rows if row["nfe"] <= limit], limit, rank) for limit in limits]
+    rows = _ranked(section)
+    spans = pairwise((-1.0, *BUDGETS, math.inf))
+    limits = [high for low, high in spans if any(low < row["nfe"] <= high for row in rows)]
+    return [_leader([row for row in rows if row["nfe"] <= limit], limit, str(section.rank)) for limit in limits]
 
 
 def _ranked(section: Section) -> list[Row]:
@@ -80,23 +78,18 @@ def _leader(rows: list[Row], budget: float, rank: str) -> Leader:
 def leaderboard(section: Section) -> list[Column]:
     """The table of the leaders, with the baseline below."""
     found = leaders(section)
+    baseline = [row for row in section.records if row["baseline"]]
+    rows = [*(each.row for each in found), *baseline]
     budgets = [f"≤ {each.budget:,}" if math.isfinite(each.budget) else "any" for each in found]
-    alike = [each.alike for each in found]
-    rows = [each.row for each in found]
-    for row in [row for row in section.records if row["baseline"]]:
-        rows, budgets, alike = [*rows, row], [*budgets, NOTHING], [*alike, []]
+    alike = [*(each.alike for each in found), *([] for _ in baseline)]
     shown = columns(replace(section, rows=pd.DataFrame.from_records(rows, columns=list(section.rows.columns))))
     ranked = [of_key(key).heading for key in (section.rank or "", f"{section.rank}_inf")]
-    # ties stand in their own column
-    kept = [_unmarked(each) for each in shown if each.heading in (*_KEPT, *ranked)]
     several = section.rows["grid"].nunique() > 1
-    names = [_names(each, several, _NAMED) for each in alike]
-    brief = [_names(each, several, _NAMED_BRIEFLY) for each in alike]
-    none = [False] * len(rows)
     return [
-        Column("Evaluations", budgets, budgets, none, number=False),
-        *kept,
-        Column("Ties", names, brief, none, number=False),
+        words("Evaluations", [*budgets, *(NOTHING for _ in baseline)]),
+        # ties stand in their own column
+        *(_unmarked(each) for each in shown if each.heading in (*_KEPT, *ranked)),
+        words("Ties", *([_names(each, several, most) for each in alike] for most in (_NAMED, _NAMED_BRIEFLY))),
     ]
 
 
@@ -110,7 +103,6 @@ def _names(rows: Sequence[Row] | None, several: bool, most: int) -> str:
         return "not tested"
     names = []
     for row in rows:
-        grid, clip = f" on {row['grid']}" if several else "", row["clipping"]
-        names.append(row["sampler"] + grid + (f" with {row['model']}" if guest(row) else "") + (clip and f", {clip}"))
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return f"{', '.join(names[:most])}{more}" or NOTHING
+        grid, model = f" on {row['grid']}" if several else "", f" with {row['model']}" if guest(row) else ""
+        names.append(f"{row['sampler']}{grid}{model}{clip_suffix(row)}")
+    return named(names, most) or NOTHING

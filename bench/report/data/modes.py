@@ -1,0 +1,299 @@
+"""What a mode costs and saves: the same sampler on the same grid at the same steps, in two modes; and its table.
+
+The cells of a seed start from the same noise in every mode, so qualities are compared in pairs (see `gaps`), or where
+records do not keep what that takes, such as KID, seed by seed: the mean of the differences then has the standard error
+s / sqrt(n) and Student's t distribution with n - 1 degrees of freedom.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from statistics import median
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from bench.report.data.columns import KEYS, Row, invalid, milliseconds
+from bench.report.data.distances import Quality, of_key
+from bench.report.data.gaps import paired_error
+from bench.report.data.rows import Group, PooledTimes, columns_of, deviation, pairs_of, times
+from bench.report.data.significance import LEVEL, half_width, standard_error, t_probability
+from bench.report.data.text import (
+    ALIKE,
+    DOUBTFUL,
+    NOTHING,
+    Column,
+    decimals_for,
+    known,
+    marked,
+    numbers,
+    scientific,
+    significant,
+    words,
+)
+from bench.timing.bootstrap import ENOUGH, ratio_of_medians
+
+TITLE = "What the modes cost and save"
+
+
+class Difference(NamedTuple):
+    """Of a quality in a mode from that in the first mode, over the seeds that have both.
+
+    Attributes:
+        quality: which.
+        mean: over the seeds; NaN if there is none.
+        ci: half the width of its 95 % interval; NaN if there is none.
+        p: of the paired t-test, 1 if no seed differs; None where there is no interval otherwise.
+        seeds: how many.
+        first: the mean in the first mode, of the same seeds.
+    """
+
+    quality: Quality
+    mean: float
+    ci: float
+    p: float | None
+    seeds: int
+    first: float
+
+    @property
+    def alike(self) -> bool:
+        """Whether it was tested and cannot be told from 0."""
+        return self.p is not None and self.p > LEVEL
+
+
+@dataclass(frozen=True)
+class ModeCost:
+    """A row in another mode beside that in the first.
+
+    Attributes:
+        row: in the other mode.
+        first: in the first mode of its study.
+        speedup: the first mode's median time an image over the other's; NaN if one was not timed.
+        low, high: the ends of its 95 % bootstrap interval; NaN if one has fewer rounds than an interval needs.
+        differences: of the distance that rows are ranked by and of KID, as far as they were measured.
+    """
+
+    row: Row
+    first: Row
+    speedup: float
+    low: float
+    high: float
+    differences: list[Difference]
+
+    @property
+    def batches_differ(self) -> bool:
+        """Whether the two were timed with different numbers of images a call."""
+        sizes = (self.row["timed_batch"], self.first["timed_batch"])
+        return all(map(known, sizes)) and sizes[0] != sizes[1]
+
+    @property
+    def mark(self) -> str:
+        """That of times that do not hold up."""
+        return DOUBTFUL if known(self.speedup) and (invalid(self.row) or invalid(self.first)) else ""
+
+    def difference(self, key: str | None) -> Difference | None:
+        """That of a quality, if it was measured."""
+        return next((each for each in self.differences if each.quality.key == key), None)
+
+
+def mode_costs(rows: Sequence[Row], cells: pd.DataFrame, rank: str | None, firsts: Mapping[str, str]) -> list[ModeCost]:
+    """What the rows in other modes than the first cost and save, by setting, in the order of the rows.
+
+    Args:
+        rows: of one section.
+        cells: the records that they are made from.
+        rank: the column that the rows are ranked by, if any.
+        firsts: the first mode of the study, by the name of the run.
+    """
+    settings: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        settings.setdefault(tuple(str(row[name]) for name in ("run", *KEYS) if name != "mode"), []).append(row)
+    pairs = [(row, first) for alike in settings.values() for row, first in _pairs(alike, firsts)]
+    if not pairs:
+        return []
+    wanted = dict.fromkeys([*([] if rank is None else [rank]), "kid_mean"])
+    qualities = [of_key(key) for key in wanted if key in cells.columns]
+    found = _Cells(cells, [f"{quality.key}{end}" for quality in qualities for end in ("", "_left_out")])
+    return [_cost(row, first, found, qualities) for row, first in pairs]
+
+
+def _pairs(alike: Sequence[Row], firsts: Mapping[str, str]) -> list[tuple[Row, Row]]:
+    """Each row in another mode with that in the first mode, which there may be none of."""
+    mode = firsts[str(alike[0]["run"]).partition(" + ")[0]]
+    first = next((row for row in alike if row["mode"] == mode), None)
+    return [] if first is None else [(row, first) for row in alike if row is not first]
+
+
+class _Cells:
+    """The cells of rows, by run and id: ids alone may come twice, where runs are repeated."""
+
+    def __init__(self, cells: pd.DataFrame, qualities: Sequence[str]) -> None:
+        names = ("run", "id", "seed", "timed_batch", "latency_s", "network_s", "timing_calls", *qualities)
+        self._columns = columns_of(cells[[name for name in names if name in cells.columns]])
+        pairs = zip(self._columns["run"], self._columns["id"], strict=True)
+        self._places = {pair: n for n, pair in enumerate(pairs)}
+
+    def of(self, row: Row) -> Group:
+        runs = str(row["run"]).split(" + ")
+        places = [self._places[run, cell] for cell in row["cells"] for run in runs if (run, cell) in self._places]
+        return Group(self._columns, places)
+
+
+def _cost(row: Row, first: Row, cells: _Cells, qualities: Sequence[Quality]) -> ModeCost:
+    ours, theirs = cells.of(row), cells.of(first)
+    differences = [_difference(ours, theirs, quality) for quality in qualities]
+    return ModeCost(row, first, *_speedup(times(ours), times(theirs)), [each for each in differences if each.seeds])
+
+
+def _speedup(ours: PooledTimes, theirs: PooledTimes) -> tuple[float, float, float]:
+    if ours.batch is None or theirs.batch is None:
+        return math.nan, math.nan, math.nan
+    scale = ours.batch / theirs.batch
+    ratio = scale * float(np.median(theirs.latency) / np.median(ours.latency))
+    if min(len(ours.rounds), len(theirs.rounds)) < ENOUGH:
+        return ratio, math.nan, math.nan
+    _, low, high = ratio_of_medians(theirs.rounds.tolist(), ours.rounds.tolist())
+    return ratio, scale * low, scale * high
+
+
+def _difference(ours: Group, theirs: Group, quality: Quality) -> Difference:
+    """Paired by seed."""
+    here, there = _by_seed(ours, quality), _by_seed(theirs, quality)
+    seeds = [seed for seed in here if seed in there]
+    gaps = np.array([here[seed] - there[seed] for seed in seeds], dtype=np.float64)
+    first = float(np.mean([there[seed] for seed in seeds])) if seeds else math.nan
+    mean = float(gaps.mean()) if seeds else math.nan
+    pairs, others = pairs_of(ours, quality), pairs_of(theirs, quality)
+    if seeds and {*seeds} <= pairs.keys() & others.keys():
+        error = paired_error({seed: pairs[seed] for seed in seeds}, {seed: others[seed] for seed in seeds})
+        same = error is None
+    else:
+        error = standard_error(deviation(gaps), len(seeds), jackknife=False)
+        same = len(seeds) > 1 and not gaps.any()  # as modes do that compute the same
+    p = t_probability(mean, error) if error is not None else 1.0 if same else None
+    return Difference(quality, mean, half_width(error), p, len(seeds), first)
+
+
+def _by_seed(cells: Group, quality: Quality) -> dict[Any, float]:
+    pairs = zip(cells.values("seed"), cells.values(quality.key), strict=True)
+    return {seed: float(value) for seed, value in pairs if known(value)}
+
+
+def mode_columns(found: Sequence[ModeCost]) -> list[Column]:
+    """The table: a line for each setting and mode but the first, in the order of the rows."""
+    rows = [each.row for each in found]
+    names = ("sampler", "grid", *(["model"] if len({row["model"] for row in rows}) > 1 else []), "mode")
+    return [
+        *(words(name.capitalize(), [row[name] for row in rows]) for name in names),
+        numbers("Steps", [f"{row['steps']:,}" for row in rows]),
+        milliseconds(rows),
+        numbers("Speed-up", [_speedup_text(each) for each in found], [_speedup_text(each, True) for each in found]),
+        *(_difference_column(quality, found) for quality in _qualities(found)),
+    ]
+
+
+def _speedup_text(each: ModeCost, brief: bool = False) -> str:
+    if not known(each.speedup):
+        return NOTHING
+    if brief or not known(each.low):
+        return f"{significant(each.speedup)}×{each.mark}"
+    interval = f"({significant(each.low)} to {significant(each.high)})"
+    return f"{significant(each.speedup)}× {interval}{each.mark and f' {each.mark}'}"
+
+
+def mode_summary(found: Sequence[ModeCost]) -> list[Column]:
+    """Its short form: of each mode over how many settings, and the median, least and greatest of each column."""
+    modes: dict[str, list[ModeCost]] = {}
+    for each in found:
+        modes.setdefault(str(each.row["mode"]), []).append(each)
+    groups = list(modes.values())
+    shown = [
+        words("Mode", list(modes)),
+        numbers("Settings", [f"{len(group):,}" for group in groups]),
+        numbers("Speed-up", [_range([each.speedup for each in group], significant) for group in groups]),
+    ]
+    for quality in _qualities(found):
+        gaps = [[gap.mean for each in group if (gap := each.difference(quality.key))] for group in groups]
+        texts = [_range(values, partial(_signed, quality=quality)) for values in gaps]
+        shown.append(numbers(f"Δ {quality.name}", texts))
+    return shown
+
+
+def mode_notes(found: Sequence[ModeCost]) -> list[str]:
+    """The sentences under the table."""
+    first = " or ".join(dict.fromkeys(each.first["mode"] for each in found))
+    lines = [f"Speed-up: time an image in {first} over that in the row's mode, with its 95 % bootstrap interval."]
+    if any(each.batches_differ for each in found):
+        lines.append("Some modes were timed in other batches than the first, as timed_batch in table.csv says.")
+    if any(each.mark for each in found):
+        lines.append(f"{DOUBTFUL}: of times that do not hold up.")
+    differences = [each for cost in found for each in cost.differences]
+    if not differences:
+        return lines
+    lines.append(
+        f"Δ: difference of the row's mode from {first}, of the same seeds and so from the same noise; ±: half the 95 % "
+        "interval of its mean (paired, Student's t)."
+    )
+    if any(each.alike for each in differences):
+        lines.append(f"{ALIKE}: cannot be told from 0 (p > 0.05, not corrected for many tests).")
+    if any(each.seeds == 1 and each.p is None for each in differences):
+        lines.append("Of one seed, a difference has no interval and is not tested.")
+    if any(each.seeds > 1 and each.p is None for each in differences):
+        lines.append("A difference that is the same in all seeds has no interval and is not tested.")
+    return lines
+
+
+def frame(found: Sequence[ModeCost]) -> pd.DataFrame:
+    """All that is known of each pair, a row each."""
+    rows = []
+    for each in found:
+        row = {name: each.row[name] for name in (*KEYS, "run", "seeds")} | {"first_mode": each.first["mode"]}
+        row["s_per_image_median"] = each.row["s_per_image_median"]
+        row["s_per_image_median_first"] = each.first["s_per_image_median"]
+        row |= {"speedup": each.speedup, "speedup_ci_low": each.low, "speedup_ci_high": each.high}
+        for gap in each.differences:
+            values = {"first": gap.first, "difference": gap.mean, "difference_ci": gap.ci, "difference_p": gap.p}
+            values["difference_seeds"] = gap.seeds
+            row |= {f"{gap.quality.key}_{end}": value for end, value in values.items()}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _qualities(found: Sequence[ModeCost]) -> list[Quality]:
+    return list(dict.fromkeys(each.quality for cost in found for each in cost.differences))
+
+
+def _difference_column(quality: Quality, found: Sequence[ModeCost]) -> Column:
+    gaps = [each.difference(quality.key) for each in found]
+    means = [NOTHING if gap is None else _signed(gap.mean, quality, gap.ci) for gap in gaps]
+    halves = ["" if gap is None or not known(gap.ci) else _half(gap) for gap in gaps]
+    return marked(f"Δ {quality.name}", means, halves, [ALIKE if gap and gap.alike else "" for gap in gaps])
+
+
+def _decimals(quality: Quality, ci: float) -> int:
+    """Those of the quality, or more where the interval is too small for them: a difference is read against it."""
+    usual = 3 if quality.decimals is None else quality.decimals
+    return max(usual, decimals_for(quality.scale * ci, 1)) if known(ci) and ci > 0 else usual
+
+
+def _half(gap: Difference) -> str:
+    if gap.quality.scientific:
+        return scientific(gap.ci, 2)
+    return f"{gap.quality.scale * gap.ci:,.{_decimals(gap.quality, gap.ci)}f}"
+
+
+def _signed(value: float, quality: Quality, ci: float = math.nan) -> str:
+    if quality.scientific:
+        return f"{'+' if value >= 0 else ''}{scientific(value)}"
+    return f"{quality.scale * value:+z,.{_decimals(quality, ci)}f}"
+
+
+def _range(values: Sequence[float], text: Callable[[float], str]) -> str:
+    """The median of some values, and how far they reach."""
+    measured = [value for value in values if known(value)]
+    if not measured:
+        return NOTHING
+    least, most = text(min(measured)), text(max(measured))
+    return text(median(measured)) + (f" ({least} to {most})" if least != most else "")

@@ -1,0 +1,99 @@
+"""What a report shows, as one list of blocks that Markdown, LaTeX, HTML and the terminal render."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+from bench.report.data.modes import TITLE as MODES
+from bench.report.data.modes import ModeCost, mode_columns, mode_notes, mode_summary
+from bench.report.data.published import TITLE as PUBLISHED
+from bench.report.data.published import Comparison, published_columns, published_notes
+from bench.report.data.summary import Section, Summary
+from bench.report.data.text import NOTHING, Column
+from bench.report.tables.leaderboard import NOTE, is_long, leaderboard
+from bench.report.tables.notes import notes
+from bench.report.tables.table import columns
+
+MANY_MODES = 30
+"""Lines of a table of modes beyond which it has a short form."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """A table with what stands around it.
+
+    Attributes:
+        kind: what it is of.
+        heading: above it, if there is one.
+        answers: sentences above it.
+        table: the whole table.
+        notes: sentences below it.
+        short: the short form of a long one, which stands before it.
+        whole: what the long one is called there, "All 201 rows".
+        files: where a reader of the terminal finds it.
+        spared: headings of columns that the terminal says below where all cells are alike.
+        highlighted: rows of what the terminal shows that are the baseline's.
+    """
+
+    kind: Literal["rows", "modes", "published"]
+    heading: str | None
+    table: list[Column]
+    notes: list[str]
+    answers: tuple[str, ...] = ()
+    short: list[Column] | None = None
+    whole: str = ""
+    files: str = ""
+    spared: tuple[str, ...] = ("Grid",)
+    highlighted: tuple[bool, ...] = ()
+
+
+@lru_cache(maxsize=1)
+def groups(summary: Summary) -> list[list[Block]]:
+    """The blocks of each section, its table and that of its modes; then that of the published values.
+
+    All renderings of a summary share them: to test which values can be told apart takes longest.
+    """
+    several = len(summary.sections) > 1
+    found = [[_rows(section, several), *_modes(section.modes)] for section in summary.sections]
+    return found + ([[_published(summary.published)]] if summary.published else [])
+
+
+def blocks(summary: Summary) -> list[Block]:
+    """All blocks, in order."""
+    return [block for group in groups(summary) for block in group]
+
+
+def _rows(section: Section, several: bool) -> Block:
+    heading = section.label if several else None
+    table, answers = columns(section), tuple(each.sentence for each in section.answers)
+    if not is_long(section):
+        baseline = tuple(bool(row["baseline"]) for row in section.records)
+        return Block("rows", heading, table, notes(section, table), answers, highlighted=baseline)
+    short = leaderboard(section)
+    return Block(
+        "rows",
+        heading,
+        table,
+        [*notes(section, table), NOTE],
+        answers,
+        short,
+        whole=f"All {len(section.rows):,} rows",
+        files="table.md, table.csv and index.html",
+        spared=(),
+        highlighted=tuple(budget == NOTHING for budget in short[0].cells),
+    )
+
+
+def _modes(found: list[ModeCost]) -> list[Block]:
+    if not found:
+        return []
+    table, lines = mode_columns(found), mode_notes(found)
+    if len(found) <= MANY_MODES:
+        return [Block("modes", MODES, table, lines)]
+    whole, files = f"All {len(found):,} lines", "table.md and modes.csv"
+    return [Block("modes", MODES, table, lines, short=mode_summary(found), whole=whole, files=files)]
+
+
+def _published(found: list[Comparison]) -> Block:
+    spared = ("Source", "Sampler", "Grid", "Metric")
+    return Block("published", PUBLISHED, published_columns(found), published_notes(found), spared=spared)

@@ -1,0 +1,98 @@
+"""What a reader must know about single cells and rows: broken, failed and missing ones, notes, and times in doubt.
+
+Times are those of the machine where an evaluation of the same network in the same mode took much more or less than in
+the median row: samplers call it, and do not change how long it takes. Adaptive samplers are left out: they go on
+evaluating a batch until its last image is done, which takes longer than the mean of its images' evaluations.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from bench.report.data.columns import (
+    Row,
+    clip_suffix,
+    clippings,
+    guest,
+    invalid,
+    line,
+    mode_words,
+    reasons,
+    rows_of,
+    setting,
+)
+from bench.report.data.summary import Section, Summary
+from bench.report.data.text import flat, known, percent
+
+DRIFT = 0.1
+"""How far a row's time an evaluation may be from the median row's before the report says so."""
+
+_NAMED = 5
+"""Rows with times in doubt that are named one by one."""
+
+
+def remarks(summary: Summary) -> list[str]:
+    """All of it, in sentences."""
+    named = len(summary.runs) > 1
+    lines = summary.broken()
+    lines += [f"{flat(text)}." for text in dict.fromkeys(text for run in summary.runs for text in run.warnings)]
+    lines += [f"Failed: {_cells([row], named)}: {flat(row['error'])}" for row in summary.failed]
+    if summary.missing > 0:
+        lines.append(f"Not measured yet: {summary.missing} cells; run the study again to go on.")
+    noted: dict[tuple[str, ...], list[Row]] = {}
+    cells = summary.cells.assign(clipping=clippings(summary.cells))
+    for row in rows_of(cells[cells["note"].notna()]):
+        noted.setdefault((row["run"], *line(row), row["mode"], row["note"]), []).append(row)
+    lines += [f"Note: {_cells(rows, named)}: {flat(rows[0]['note'])}" for rows in noted.values()]
+    return lines + [each for section in summary.sections for each in timing_warnings(section)]
+
+
+def _cells(rows: list[Row], named: bool) -> str:
+    """Cells of one method: of which run, if that is to be named, and where there is one, of which steps and seed."""
+    row = rows[0]
+    run, model = f"{row['run']}: " if named else "", f"{row['model']}: " if guest(row) else ""
+    method = f"{run}{model}{row['sampler']} on {row['grid']}{mode_words(row['mode'])}{clip_suffix(row)}"
+    return f"{method}, {row['steps']} steps, seed {row['seed']}" if len(rows) == 1 else f"{method}, {len(rows)} cells"
+
+
+def timing_warnings(section: Section) -> list[str]:
+    """The rows whose times are in doubt; where they are many, how many they are."""
+    clocks = [rows_of(rows) for _, rows in section.clocks()]
+    total = sum(map(len, clocks))
+    found = [(row, off) for rows in clocks for row, off in _drifts(rows) if off is not None or invalid(row)]
+    if len(found) <= _NAMED:
+        return [f"Timing: {setting(row)}: {_why(row, off)}" for row, off in found]
+    lines, drifts = [], [abs(off) for _, off in found if off is not None]
+    if drifts:
+        lines.append(
+            f"Timing: in {len(drifts)} of {total} rows an evaluation took over {percent(DRIFT)} more or less "
+            f"time than in the median row, up to {percent(max(drifts))}, which the machine did and not the samplers; "
+            "do not compare these rows by time (eval_ms_median in table.csv)."
+        )
+    if wrong := [row for row, _ in found if invalid(row)]:
+        lines.append(
+            f"Timing: the times of {len(wrong)} of {total} rows do not hold up ({reasons(wrong)}); "
+            "do not compare these rows by time."
+        )
+    return lines
+
+
+def _drifts(rows: Sequence[Row]) -> list[tuple[Row, float | None]]:
+    """Rows with how far their time an evaluation is from their network's median, where that is too far."""
+    networks: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        networks.setdefault((row["model_sha256"], row["mode"]), []).append(row)
+    found: list[tuple[Row, float | None]] = []
+    for members in networks.values():
+        times = [row["eval_ms_median"] if known(row.get("nfe_declared")) else np.nan for row in members]
+        usual = float(np.median([time for time in times if known(time)] or [np.nan]))
+        gaps = [time / usual - 1 for time in times]
+        found += [(row, gap if abs(gap) > DRIFT else None) for row, gap in zip(members, gaps, strict=True)]
+    return found
+
+
+def _why(row: Row, off: float | None) -> str:
+    drift = "" if off is None else f"an evaluation took {percent(abs(off))} {'more' if off > 0 else 'less'} time than"
+    if not invalid(row):
+        return f"{drift} in the median row, which the machine did and not the sampler; its times are off by that."
+    return f"its times do not hold up ({reasons([row])}{f'; {drift} in the median row' if drift else ''})."
