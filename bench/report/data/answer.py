@@ -182,19 +182,20 @@ class _Comparison:
             what = f"{significant(1000 * ours)} against {significant(1000 * theirs)} ms an image{doubt}"
         return f"{significant(max(ours / theirs, theirs / ours), 2)} times {words} ({what})"
 
-    def _claim(row: Row, baseline: Row, fd: str, tolerance: float) -> str:
-    """Whether what the sentence says of the tolerance is shown, and what would decide it."""
-    quality = of_key(fd)
-    if at_floor(row, quality) and at_floor(baseline, quality):
-        return "; both distances are as small as can be measured"
-    claim, within = good_enough(row, baseline, quality, tolerance), f"within {percent(tolerance)}"
-    if claim is None:
-        return ""
-    if claim.shown is not None:
-        return f"; that it is {'' if claim.shown else 'not '}{within} is shown (95 %, one-sided)"
-    images = f"{int(row['images']):,} images" if known(row.get("images")) else "these images"
-    wanted = "" if claim.images is None else f": some {_rounded_up(claim.images):,} would probably decide it"
-    return f"; {images} do not tell whether it is {within}{wanted}"
+    def _claim(self, row: Row) -> str:
+        """Whether what the sentence says of the tolerance is shown, and what would decide it."""
+        quality = of_key(self.fd)
+        if at_floor(row, quality) and at_floor(self.baseline, quality):
+            return "; both distances are as small as can be measured"
+        claim = good_enough(row, self.baseline, quality, self.tolerance)
+        if claim is None:
+            return ""
+        within = f"within {percent(self.tolerance)}"
+        if claim.shown is not None:
+            return f"; that it is {'' if claim.shown else 'not '}{within} is shown (95 %, one-sided)"
+        images = f"{int(row['images']):,} images" if known(row.get("images")) else "these images"
+        wanted = "" if claim.images is None else f": some {_rounded_up(claim.images):,} would probably decide it"
+        return f"; {images} do not tell whether it is {within}{wanted}"
 
 
 def _rounded_up(count: int) -> int:
