@@ -127,15 +127,10 @@ def _declares_noise(sampler: Sampler) -> str:
 
 
 _OTHERS: Record = {
-    "schema": SCHEMA,
-    "id": "check",
-    "status": "ok",
-    "grid": "trailing",
-    "steps": 10,
-    "seed": 0,
-    "model": "check",
+    **{"schema": SCHEMA, "id": "check", "status": "ok", "grid": "trailing", "steps": 10, "seed": 0, "images": 1},
+    **{"batch": 1, "mode": "fp32", "dtype": "fp32", "device_name": "check"},
+    **dict.fromkeys(("model", "model_sha256", "subject_sha256"), "check"),
 }
-_OTHERS |= {"model_sha256": "check", "images": 1, "batch": 1, "dtype": "fp32", "device_name": "check"}
 """Columns of a record that come from elsewhere."""
 
 CHECKS: tuple[Check, ...] = (
