@@ -189,16 +189,20 @@ def report(
 
 
 @app.command
-def compare(run_a: Path, run_b: Path, /) -> int:
+def compare(run_a: Path, run_b: Path | None = None, /, *, pairs: bool = False, csv: Path | None = None) -> int:
     """Compare two runs cell by cell: ratios of time, differences of quality, where they may be compared.
 
     Args:
         run_a: Run folder.
         run_b: Run folder.
+        pairs: Instead, each row of one run beside each other: differences of its distance, with 95 % intervals.
+        csv: File for these differences, a line each, with the p values.
     """
-    from bench.cli.run import compare_runs
+    from bench.cli.run import compare_pairs, compare_runs
 
-    return compare_runs(run_a, run_b)
+    if pairs != (run_b is None) or (csv is not None and not pairs):
+        raise UsageError("compare takes two runs, or one with --pairs, which may have --csv FILE")
+    return compare_runs(run_a, run_b) if run_b is not None else compare_pairs(run_a, csv)
 
 
 def main() -> None:

@@ -11,12 +11,13 @@ from rich.text import Text
 
 from bench import report
 from bench.escape import markdown_text, terminal_text
-from bench.outputs import RESULTS
+from bench.outputs import RESULTS, make_room
 from bench.progress import bar, errors, output, say, warn
 from bench.record import MANIFEST, Record, RunFolder
 from bench.report.data.text import duration, significant
 from bench.timing.host_load import HostLoad
 from models.common.errors import UsageError
+from models.common.writing import write_bytes
 from models.plugins.names import check_name
 
 if TYPE_CHECKING:
@@ -116,6 +117,23 @@ def compare_runs(run_a: Path, run_b: Path) -> int:
     if not (frame["quality_comparable"] | frame["time_comparable"]).any():
         print("no cell of one run can be compared with one of the other")
     print(_markdown(report.as_tables_show(frame)))
+    return 0
+
+
+def compare_pairs(run: Path, csv: Path | None) -> int:
+    """Print every row of a run beside every other; the exit status."""
+    if csv is not None:
+        make_room(csv)
+    frame = report.pairs(run)
+    if not len(frame):
+        print("no two rows can be ranked with one another")
+    for heading, matrix in report.matrices(frame):
+        print(f"{terminal_text(heading)}\n\n{_markdown(matrix)}\n")
+    if len(frame):
+        print("±: half the 95 % interval of a difference. †: cannot be told from 0 (p > 0.05, Holm, of all pairs).")
+    if csv is not None:
+        write_bytes(csv, report.as_csv(frame))
+        print(csv)
     return 0
 
 

@@ -6,8 +6,21 @@
 
 from bench.report.data.answer import Answer
 from bench.report.data.compare import as_tables_show, compare
+from bench.report.data.pairs import matrices, pairs
 from bench.report.data.summary import Summary, summarise
 from bench.report.tables.terminal import terminal_table
-from bench.report.write import FORMATS, write_report
+from bench.report.write import FORMATS, as_csv, write_report
 
-__all__ = ["FORMATS", "Answer", "Summary", "as_tables_show", "compare", "summarise", "terminal_table", "write_report"]
+__all__ = [
+    "FORMATS",
+    "Answer",
+    "Summary",
+    "as_csv",
+    "as_tables_show",
+    "compare",
+    "matrices",
+    "pairs",
+    "summarise",
+    "terminal_table",
+    "write_report",
+]

@@ -69,15 +69,15 @@ def _files(summary: Summary, formats: Sequence[str]) -> Iterator[tuple[str, byte
         yield "table.md", markdown(summary).encode()
     if "latex" in formats:
         yield "table.tex", latex(summary).encode()
-    for name, encode in (("csv", _csv), ("parquet", _parquet)):
+    for name, encode in (("csv", as_csv), ("parquet", _parquet)):
         if name in formats:
             yield f"table.{name}", encode(summary.table.drop(columns=PAIRS, errors="ignore"))
             yield f"cells.{name}", encode(summary.cells)
     costs = [each for section in summary.sections for each in section.modes]
     if costs and "csv" in formats:
-        yield "modes.csv", _csv(modes.frame(costs))
+        yield "modes.csv", as_csv(modes.frame(costs))
     if summary.published and "csv" in formats:
-        yield "published.csv", _csv(published.frame(summary.published))
+        yield "published.csv", as_csv(published.frame(summary.published))
     drawn = _figures(summary, formats)
     yield from ((f"{name}.{kind}", content) for (name, kind), content in drawn.items() if kind in formats)
     if "html" in formats:
@@ -96,7 +96,8 @@ def _figures(summary: Summary, formats: Sequence[str]) -> dict[tuple[str, str], 
     return {(name, kind): render(figure, kind) for kind in kinds for name, figure in figures.items()}
 
 
-def _csv(frame: pd.DataFrame) -> bytes:
+def as_csv(frame: pd.DataFrame) -> bytes:
+    """The frame as CSV; what lists and tables hold is JSON."""
     plain = _plain(frame, (list, dict), csv_text)
     return plain.set_axis([csv_text(str(name)) for name in plain.columns], axis=1).to_csv(index=False).encode()
 

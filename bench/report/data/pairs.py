@@ -1,0 +1,70 @@
+"""Every row of a run beside every other: how far apart their distances are, and which of them are told apart."""
+
+from itertools import combinations
+from pathlib import Path
+
+import pandas as pd
+
+from bench.report.data.columns import Row, setting
+from bench.report.data.distances import fd_label, of_key
+from bench.report.data.gaps import gap, holm
+from bench.report.data.significance import LEVEL, half_width
+from bench.report.data.summary import Section, summarise
+from bench.report.data.text import ALIKE, NOTHING, decimals_for, known, scientific, spread
+
+COLUMNS = ("protocol", "quality", "a", "b", "difference", "ci", "p", "p_holm", "test", "differ")
+
+
+def pairs(run: Path) -> pd.DataFrame:
+    """All pairs of rows that are ranked with one another, the best first.
+
+    Returns:
+        `COLUMNS`: the protocol; the distance; rows a and b, in words; a less b; half its 95 % interval; p, alone and by
+        Holm's procedure for all pairs of the protocol; the test; and whether they differ at 5 %. What cannot be tested
+        is missing.
+
+    Raises:
+        UsageError: it is no run folder.
+    """
+    found = [line for section in summarise([run]).sections for line in _pairs(section)]
+    return pd.DataFrame(found, columns=list(COLUMNS))
+
+
+def _pairs(section: Section) -> list[Row]:
+    if section.rank is None:
+        return []
+    quality = of_key(section.rank)
+    rows = sorted((row for row in section.records if known(row[quality.key])), key=lambda row: float(row[quality.key]))
+    lines, beside = list[Row](), list(combinations(rows, 2))
+    gaps = [gap(a, b, quality) for a, b in beside]
+    for (a, b), each, corrected in zip(beside, gaps, holm([each.p for each in gaps]), strict=True):
+        line: Row = {"protocol": section.label, "quality": quality.key, "a": setting(a), "b": setting(b)}
+        line |= {"difference": each.value, "ci": half_width(each.error), "p": each.p, "p_holm": corrected}
+        if corrected is not None:
+            line |= {"test": each.test, "differ": corrected <= LEVEL}
+        lines.append(line)
+    return lines
+
+
+def matrices(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """The pairs of each protocol as a square, with a heading: what a row is beyond a column, and its 95 % interval."""
+    return [
+        (f"{fd_label(str(quality))}: {label}", _matrix(part))
+        for (label, quality), part in frame.groupby(["protocol", "quality"], sort=False)
+    ]
+
+
+def _matrix(frame: pd.DataFrame) -> pd.DataFrame:
+    names = list(dict.fromkeys([*frame["a"], *frame["b"]]))
+    cells = {(name, name): NOTHING for name in names}
+    for a, b, value, half, differ in frame[["a", "b", "difference", "ci", "differ"]].itertuples(index=False):
+        mark = f" {ALIKE}" if differ is False else ""
+        decimals = decimals_for(value, 2)
+        for one, other, sign in ((a, b, 1), (b, a, -1)):
+            beyond = scientific(sign * value) if abs(value) < 1e-3 else f"{sign * value:+,.{decimals}f}"
+            cells[one, other] = f"{beyond}{f' ± {spread(half, decimals)}' if known(half) else ''}{mark}"
+    numbers = [str(n) for n in range(1, len(names) + 1)]
+    rows = [
+        [number, name, *(cells[name, other] for other in names)] for number, name in zip(numbers, names, strict=True)
+    ]
+    return pd.DataFrame(rows, columns=["", "Row less column", *numbers])
