@@ -229,7 +229,7 @@ def test_features_and_statistics_of_them_are_taken_of_as_many_images_as_fit(
     torch.testing.assert_close(extract(small, images).features, extract(extractor, images).features)
     stream = QualityStream(small, load_reference(None, extractor), ["fd"])
     stream.add(images)
-    assert set(stream.values()) == {"fd_digits", "fd_digits_std"}
+    assert set(stream.values()) == {"fd_digits", "fd_digits_std", "fd_digits_left_out"}
     assert stream.remarks == ["the extractor saw images 16 at a time: 64 did not fit into the memory"]
     write_statistics(tmp_path / "halved.safetensors", small, images, about={})
     tensors, said, _ = load_sealed(tmp_path / "halved.safetensors")
