@@ -40,6 +40,7 @@ def full_record(n: int) -> Record:
     """With as many columns as those of a study of all metrics, and as many raw times as a fast setting has."""
     numbers = {f"metric_{each}": 1.0 / (n + each + 1) for each in range(40)}
     words: Record = {f"version_{each}": f"{each}.{n % 7}" for each in range(20)} | {"status": "ok", "note": None}
+    words |= {"subject_sha256": "a" * 64, "family": "ODE, one step", "mode": "fp32"}
     hashes = {f"sha256_{each}": f"{n % 25:064x}" for each in range(6)}
     times: Record = {"latency_s": _TIMES, "network_s": _TIMES, "sweep_latency_s": [_TIMES[:5]] * 5}
     cell: Record = {
