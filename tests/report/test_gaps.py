@@ -10,7 +10,7 @@ from scipy import stats
 
 from bench.report.data.columns import Row
 from bench.report.data.distances import of_key
-from bench.report.data.gaps import Claim, gap, good_enough, holm
+from bench.report.data.gaps import Claim, gap, good_enough, holm, told_apart
 from bench.report.data.rows import PAIRS
 
 FD, IMAGES = of_key("fd_x"), 200
@@ -145,3 +145,42 @@ def test_as_many_images_as_it_says_decide_a_claim_in_about_four_of_five_cases() 
 
 def _moved(of: Row) -> Row:
     return row({seed: [each + 5.0 for each in values] for seed, values in of[PAIRS]["fd_x"].items()})
+
+
+@pytest.mark.parametrize(("rows", "seeds"), [(5, 1), (20, 1), (20, 3)])
+def test_the_truly_best_is_told_from_what_looks_best_in_5_of_100_cases_at_most(rows: int, seeds: int) -> None:
+    """Of rows that are all alike any is the truly best; which looks best is chosen from the same numbers."""
+    generator, repetitions = np.random.default_rng(rows + seeds), 400
+    excluded = 0
+    for _ in range(repetitions):
+        found = [row({seed: drawn(generator.normal(size=IMAGES)) for seed in range(seeds)}) for _ in range(rows)]
+        first, *others = sorted(found, key=lambda each: float(each["fd_x"]))
+        apart = told_apart(first, others, FD)
+        excluded += any(each is found[0] and bool(verdict) for each, verdict in zip(others, apart, strict=True))
+    assert excluded / repetitions < 0.05 + 3 * math.sqrt(0.05 * 0.95 / repetitions)
+
+
+def test_round_off_is_no_difference_and_other_images_of_a_metric_are_no_pairs() -> None:
+    a, b = two(np.random.default_rng(7), 1, 0.9, 0.2)
+    near = {0: [value * (1 + 1e-13 * n) for n, value in enumerate(a[PAIRS]["fd_x"][0])]}
+    assert gap(a, row(near), FD).p == 1.0
+    solver = of_key("solver_rmse")
+    first, second = (
+        each | {"solver_rmse": each["fd_x"], PAIRS: {"solver_rmse": each[PAIRS]["fd_x"]}, "model_sha256": "a"}
+        for each in (a, b)
+    )
+    assert gap(first | {"solver_images": 256}, second | {"solver_images": 256}, solver).paired
+    assert not gap(first | {"solver_images": 256}, second | {"solver_images": 1024}, solver).paired
+
+
+def test_the_images_that_decide_are_those_that_the_quality_is_of() -> None:
+    a, b = two(np.random.default_rng(8), 1, 0.5, 0.01)
+    solver = of_key("solver_rmse")
+    more = {"model_sha256": "a", "solver_images": 256, "images": 50_000}
+    rows = [
+        each | more | {"solver_rmse": 5 + each["fd_x"], PAIRS: {"solver_rmse": _moved(each)[PAIRS]["fd_x"]}}
+        for each in (a, b)
+    ]
+    claims = [good_enough(rows[0], rows[1] | {"images": images}, solver, 0.0) for images in (50_000, 256)]
+    assert claims[0] is not None
+    assert claims[0].images == good_enough(rows[0] | {"images": 256}, rows[1] | {"images": 256}, solver, 0.0).images  # type: ignore[union-attr]

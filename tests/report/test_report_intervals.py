@@ -162,7 +162,7 @@ def test_what_cannot_be_told_from_the_best_is_marked_in_every_rendering_and_expl
     assert r"1.02 $\pm$ 0.25 \textdagger{}" in latex(summary)
     assert "1.02†" in terminal([run])
     said = " ".join(notes(section))
-    assert "†: cannot be told from the best (p > 0.05, in pairs of the same images or, where there are none," in said
+    assert "†: cannot be told from the best (p > 0.05 over their number, in pairs" in said
     assert "±: half the 95 % interval of the mean over 3 seeds (Student's t, 4.30 standard errors)." in said
 
 

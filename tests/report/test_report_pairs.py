@@ -2,6 +2,7 @@
 
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -66,3 +67,28 @@ def test_the_command_prints_the_square_and_writes_the_pairs(cli: Cli, run: Path,
 def test_a_run_alone_takes_pairs_and_two_do_not(cli: Cli, run: Path, given: list[str]) -> None:
     words = [str(run) if each == "OTHER" else each for each in given]
     assert "one with --pairs" in cli("compare", run, *words, status=2).err
+
+
+def test_rows_of_one_setting_have_a_name_each(tmp_path: Path) -> None:
+    cells = [timed("ddpm", 200, 1.2, 1.0), timed("ddim", 10, 1.3, 0.1), timed("heun", 10, 1.5, 0.1)]
+    cells.append(timed("ddim", 10, 1.9, 0.1) | {"device_name": "GPU X", "id": "f" * 16})
+    found = pairs(write_run(tmp_path / "run", cells))
+    names = {*found["a"], *found["b"]}
+    assert len(names) == 4
+    assert any("GPU X" in name for name in names)
+    ((_, square),) = matrices(found)
+    assert len(square) == 4
+    assert [square[str(n + 1)].iloc[n] for n in range(4)] == ["–"] * 4  # noqa: RUF001
+
+
+def test_what_is_as_good_as_can_be_measured_does_not_differ_there_either(tmp_path: Path) -> None:
+    law: dict[str, Any] = {"fd_digits": None, "reference_sha256": None, "law_fd_floor": 0.05}
+    values = {"ddim": 0.010, "heun": 0.011, "ddpm": 0.2}
+    cells = [
+        record(name, **law, law_fd=value, law_fd_left_out=[value + 1e-5 * n for n in range(10)])
+        for name, value in values.items()
+    ]
+    found = pairs(write_run(tmp_path / "run", cells))
+    assert found["differ"].tolist()[0] is False
+    ((_, square),) = matrices(found)
+    assert square["2"].iloc[0].endswith("†")

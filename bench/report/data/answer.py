@@ -8,8 +8,8 @@ from typing import Literal, NamedTuple
 from bench.model_record import Floors
 from bench.report.data.columns import Row, invalid, setting
 from bench.report.data.distances import of_key
-from bench.report.data.gaps import good_enough
-from bench.report.data.significance import at_floor
+from bench.report.data.gaps import good_enough, images_of
+from bench.report.data.significance import both_at_floor
 from bench.report.data.text import known, percent, scientific, significant
 
 _TIMES = 11.0
@@ -185,16 +185,18 @@ class _Comparison:
     def _claim(self, row: Row) -> str:
         """Whether what the sentence says of the tolerance is shown, and what would decide it."""
         quality = of_key(self.fd)
-        if at_floor(row, quality) and at_floor(self.baseline, quality):
+        if both_at_floor(row, self.baseline, quality):
             return "; both distances are as small as can be measured"
         claim = good_enough(row, self.baseline, quality, self.tolerance)
         if claim is None:
             return ""
         within = f"within {percent(self.tolerance)}"
         if claim.shown is not None:
-            return f"; that it is {'' if claim.shown else 'not '}{within} is shown (95 %, one-sided)"
-        images = f"{int(row['images']):,} images" if known(row.get("images")) else "these images"
-        wanted = "" if claim.images is None else f": some {_rounded_up(claim.images):,} would probably decide it"
+            how = "95 %, one-sided, not corrected for the choice"
+            return f"; that it is {'' if claim.shown else 'not '}{within} is shown ({how})"
+        seeds = " a seed" if row["seeds"] > 1 else ""
+        images = f"{count:,} images{seeds}" if (count := images_of(row, quality)) is not None else "these images"
+        wanted = "" if claim.images is None else f": some {_rounded_up(claim.images):,}{seeds} would probably decide it"
         return f"; {images} do not tell whether it is {within}{wanted}"
 
 

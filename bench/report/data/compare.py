@@ -7,7 +7,7 @@ import pandas as pd
 from bench.report.data.columns import CLOCK, PROTOCOL, SETTING, Row, rows_of
 from bench.report.data.distances import Quality, quality_columns
 from bench.report.data.gaps import gap
-from bench.report.data.significance import LEVEL, p_text
+from bench.report.data.significance import LEVEL, both_at_floor, p_text
 from bench.report.data.summary import summarise
 from bench.report.data.text import known, known_text
 
@@ -89,6 +89,8 @@ def _joined(a: Row | None, b: Row | None, quality: list[Quality]) -> Row:
 
 
 def _test(a: Row, b: Row, quality: Quality) -> str:
+    if both_at_floor(a, b, quality):
+        return "not distinguishable, both at their floors"
     found = gap(a, b, quality)
     if found.p is None:
         return "not tested"

@@ -1,7 +1,8 @@
 """How far two rows are apart, and how sure that is: from the same images in pairs, where their records allow it.
 
-All samplers of a study start from the same noise, and share its luck: what two rows differ by varies less than each of
-them does, and far less where they solve the same flow. So the difference is taken before its error is: for each seed,
+All samplers of a study start from the same noise. Where two solve the same flow they share its luck, and what they
+differ by varies far less than each of them does; where one draws noise on its way they share almost nothing, and gain
+nothing. So the difference is taken before its error is: for each seed,
 d = a - b and, without a block k of the images, d_k = a_k - b_k (image i is in block i mod 10). Their delete-a-block
 jackknife (Tukey; Efron, The Jackknife, the Bootstrap and Other Resampling Plans, 1982) has the variance
 
@@ -27,7 +28,7 @@ from bench.report.data.significance import (
     JACKKNIFE_BLOCKS,
     LEVEL,
     StandardError,
-    at_floor,
+    both_at_floor,
     row_error,
     t_probability,
 )
@@ -36,10 +37,11 @@ from bench.report.data.text import known
 Pairs = Mapping[Any, Sequence[float]]
 """By seed, the value and those without a block of images each."""
 
-TESTED = (
-    "p > 0.05, in pairs of the same images or, where there are none, by Welch's t-test, corrected by Holm's procedure"
-)
+TESTED = "p > 0.05 over their number, in pairs of the same images or by Welch's t-test; 95 % sure to hold the best"
 """What `told_apart` does, for whoever reads it."""
+
+_ROUND_OFF = 1e-9
+"""Of a value, up to which another is the same."""
 
 _POWER = 0.8
 """Of "would probably decide it"."""
@@ -75,7 +77,10 @@ def gap(a: Row, b: Row, quality: Quality, factor: float = 1.0) -> Gap:
     """How far row a is beyond `factor` times row b in a quality that both have."""
     value = float(a[quality.key]) - factor * float(b[quality.key])
     here, there = ((row.get(PAIRS) or {}).get(quality.key) for row in (a, b))
-    if here and there and here.keys() == there.keys() and a.get("images") == b.get("images"):
+    alike = all(a.get(name) == b.get(name) for name in ("images", *quality.within))
+    if abs(value) <= _ROUND_OFF * max(abs(float(row[quality.key])) for row in (a, b)) and here and there:
+        return Gap(0.0, None, paired=True)
+    if here and there and here.keys() == there.keys() and alike:
         return Gap(value, paired_error(here, there, factor), paired=True)
     return Gap(value, _independent(row_error(a, quality), row_error(b, quality), factor), paired=False)
 
@@ -127,13 +132,17 @@ def holm(probabilities: Sequence[float | None]) -> list[float | None]:
 
 
 def told_apart(first: Row, others: Sequence[Row], quality: Quality) -> list[bool | None]:
-    """Whether each of several rows differs from one, at 5 % for all of them together (Holm); None if it is not tested.
+    """Whether each of several rows differs from the one that looks best; None if it is not tested.
 
-    Values at or below their floors are all as good as can be measured: they do not differ.
+    The best is chosen from the same data. So this is a selection that holds the truly best (Gupta; Hsu, Multiple
+    Comparisons, 1996), and no claim on all rows together: each is tested at 5 % over their number (Bonferroni), so that
+    the truly best is told from whatever looks better in 5 % of cases at most. Values at or below their floors are all
+    as good as can be measured: they do not differ.
     """
-    at_floors = [at_floor(first, quality) and at_floor(row, quality) for row in others]
+    at_floors = [both_at_floor(first, row, quality) for row in others]
     tested = [None if floor else gap(first, row, quality).p for row, floor in zip(others, at_floors, strict=True)]
-    apart = [None if p is None else p <= LEVEL for p in holm(tested)]
+    number = sum(p is not None for p in tested)
+    apart = [None if p is None else p * number <= LEVEL for p in tested]
     return [False if floor else each for each, floor in zip(apart, at_floors, strict=True)]
 
 
@@ -142,11 +151,18 @@ class Claim(NamedTuple):
 
     Attributes:
         shown: True: it is; False: it is not; None: that is not decided.
-        images: how many would probably (in 4 of 5 cases) decide it; None if nobody can tell.
+        images: how many of a seed would probably (in 4 of 5 cases) decide it, be it for or against, if the gap stays
+            what it is; None if nobody can tell.
     """
 
     shown: bool | None
     images: int | None = None
+
+
+def images_of(row: Row, quality: Quality) -> int | None:
+    """How many images of a seed a quality is of; None if that is not known."""
+    count = row.get("solver_images" if quality.key.startswith("solver_") else "images")
+    return int(count) if known(count) else None
 
 
 def good_enough(row: Row, baseline: Row, quality: Quality, tolerance: float) -> Claim | None:
@@ -167,7 +183,8 @@ def good_enough(row: Row, baseline: Row, quality: Quality, tolerance: float) -> 
     width = float(stdtrit(found.error.freedom, 1 - LEVEL)) * found.error.value
     if abs(found.value) > width:
         return Claim(found.value < 0)
-    if found.value == 0 or not known(row.get("images")):
+    images = images_of(row, quality)
+    if found.value == 0 or images is None:
         return Claim(None)
     wanted = width + float(stdtrit(found.error.freedom, _POWER)) * found.error.value
-    return Claim(None, math.ceil(row["images"] * (wanted / found.value) ** 2))
+    return Claim(None, math.ceil(images * (wanted / found.value) ** 2))

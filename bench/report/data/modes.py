@@ -168,7 +168,7 @@ def _difference(ours: Group, theirs: Group, quality: Quality) -> Difference:
     pairs, others = pairs_of(ours, quality), pairs_of(theirs, quality)
     if seeds and {*seeds} <= pairs.keys() & others.keys():
         error = paired_error({seed: pairs[seed] for seed in seeds}, {seed: others[seed] for seed in seeds})
-        same = error is None
+        same = error is None and not gaps.any()
     else:
         error = standard_error(deviation(gaps), len(seeds), jackknife=False)
         same = len(seeds) > 1 and not gaps.any()  # as modes do that compute the same

@@ -7,10 +7,13 @@ import pandas as pd
 
 from bench.report.data.columns import Row, setting
 from bench.report.data.distances import fd_label, of_key
-from bench.report.data.gaps import gap, holm
-from bench.report.data.significance import LEVEL, half_width
+from bench.report.data.gaps import Gap, gap, holm
+from bench.report.data.significance import LEVEL, both_at_floor, half_width
 from bench.report.data.summary import Section, summarise
 from bench.report.data.text import ALIKE, NOTHING, decimals_for, known, scientific, spread
+
+_TELL_APART = ("run", "device_name", "batch", "version_torch", "sampler_sha256", "code_sha256")
+"""What rows of one setting may differ in."""
 
 COLUMNS = ("protocol", "quality", "a", "b", "difference", "ci", "p", "p_holm", "test", "differ")
 
@@ -36,14 +39,27 @@ def _pairs(section: Section) -> list[Row]:
     quality = of_key(section.rank)
     rows = sorted((row for row in section.records if known(row[quality.key])), key=lambda row: float(row[quality.key]))
     lines, beside = list[Row](), list(combinations(rows, 2))
-    gaps = [gap(a, b, quality) for a, b in beside]
+    gaps = [Gap(0.0, None, paired=True) if both_at_floor(a, b, quality) else gap(a, b, quality) for a, b in beside]
+    names = {id(row): name for row, name in zip(rows, _names(rows), strict=True)}
     for (a, b), each, corrected in zip(beside, gaps, holm([each.p for each in gaps]), strict=True):
-        line: Row = {"protocol": section.label, "quality": quality.key, "a": setting(a), "b": setting(b)}
+        line: Row = {"protocol": section.label, "quality": quality.key, "a": names[id(a)], "b": names[id(b)]}
         line |= {"difference": each.value, "ci": half_width(each.error), "p": each.p, "p_holm": corrected}
         if corrected is not None:
             line |= {"test": each.test, "differ": corrected <= LEVEL}
         lines.append(line)
     return lines
+
+
+def _names(rows: list[Row]) -> list[str]:
+    """Each row in words, by its number where others have the same."""
+    words = [setting(row) for row in rows]
+    names = list[str]()
+    for row, name in zip(rows, words, strict=True):
+        alike = [each for each, other in zip(rows, words, strict=True) if other == name]
+        apart = [key for key in _TELL_APART if len({str(each.get(key)) for each in alike}) > 1]
+        told = f" ({', '.join(str(row.get(key))[:40] for key in apart)})" if apart else ""
+        names.append(f"{name}{told}" if len(alike) == 1 or apart else f"{name} (row {len(names) + 1})")
+    return names
 
 
 def matrices(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
@@ -61,8 +77,10 @@ def _matrix(frame: pd.DataFrame) -> pd.DataFrame:
         mark = f" {ALIKE}" if differ is False else ""
         decimals = decimals_for(value, 2)
         for one, other, sign in ((a, b, 1), (b, a, -1)):
-            beyond = scientific(sign * value) if abs(value) < 1e-3 else f"{sign * value:+,.{decimals}f}"
-            cells[one, other] = f"{beyond}{f' ± {spread(half, decimals)}' if known(half) else ''}{mark}"
+            small = 0 < abs(value) < 1e-3
+            size = scientific(abs(value)) if small else f"{abs(value):,.{decimals}f}"
+            width = "" if not known(half) else f" ± {scientific(half, 2) if small else spread(half, decimals)}"
+            cells[one, other] = f"{'+' if sign * value >= 0 else '-'}{size}{width}{mark}"
     numbers = [str(n) for n in range(1, len(names) + 1)]
     rows = [
         [number, name, *(cells[name, other] for other in names)] for number, name in zip(numbers, names, strict=True)

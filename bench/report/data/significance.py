@@ -90,6 +90,11 @@ def at_floor(row: Row, quality: Quality) -> bool:
     return known(floor) and known(value) and bool(value <= quality.floors * floor)
 
 
+def both_at_floor(a: Row, b: Row, quality: Quality) -> bool:
+    """Whether two rows are as good as can be measured, and so do not differ."""
+    return at_floor(a, quality) and at_floor(b, quality)
+
+
 def p_text(p: float) -> str:
     """A p value as text: p = 0.032, or p < 0.001."""
     return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"

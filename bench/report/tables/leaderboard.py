@@ -10,7 +10,6 @@ import pandas as pd
 from bench.report.data.columns import BUDGETS, Row, clip_suffix, guest, line
 from bench.report.data.distances import of_key
 from bench.report.data.gaps import TESTED, told_apart
-from bench.report.data.significance import at_floor
 from bench.report.data.summary import Section
 from bench.report.data.text import ALIKE, NOTHING, Column, known, named, words
 from bench.report.tables.table import columns
@@ -69,9 +68,9 @@ def _leader(rows: list[Row], budget: float, rank: str) -> Leader:
     for row in sorted(rows, key=lambda row: float(row[rank])):
         best.setdefault(line(row), row)
     first, *others = best.values()
-    if not known(first[of_key(rank).ci]) and not at_floor(first, of_key(rank)):
-        return Leader(budget, first, None)
     apart = told_apart(first, others, of_key(rank))
+    if apart and all(each is None for each in apart):
+        return Leader(budget, first, None)
     return Leader(budget, first, [row for row, each in zip(others, apart, strict=True) if each is False])
 
 
