@@ -212,7 +212,7 @@ def main() -> None:
             status = app(sys.argv[1:], exit_on_error=False, print_error=False, result_action="return_value")
             sys.stdout.flush()
     except (UsageError, CycloptsError) as error:
-        status = _failed(str(error))
+        status = _failed(str(_unknown_command() or error))
     except OSError as error:
         if _unread(error):
             sys.exit(_UNREAD)
@@ -227,6 +227,14 @@ def main() -> None:
     except SystemExit as error:  # of code that is not ours, since ours returns its status
         status = _failed(f"something that was asked ended the program: {told(error)}", FAILED)
     sys.exit(status or 0)
+
+
+def _unknown_command() -> UsageError | None:
+    """The error for a first word that is no command; None if it is one."""
+    from models.plugins.registry import unknown
+
+    name, commands = sys.argv[1] if len(sys.argv) > 1 else "-", [each for each in app if not each.startswith("-")]
+    return None if name.startswith("-") or name in commands else unknown("command", name, commands)
 
 
 def _failed(reason: str, status: int = USAGE) -> int:

@@ -106,9 +106,11 @@ def _images(model: Model, data: str | None, resize: int | None, count: int) -> _
     if found.images.shape[1:] != card.shape:
         if given is None:
             return _NONE
+        scaled = data not in DATA_SETS and found.images.shape[1] == card.shape[0]
+        fitting = f", or --resize {card.shape[1]}" if scaled else ""
         raise UsageError(
             f"the images of {data!r} have shape {tuple(found.images.shape[1:])}, those of model {card.name!r} "
-            f"{card.shape}; give images of that shape, or --resize {card.shape[1]}"
+            f"{card.shape}; give images of that shape{fitting}, or leave --data out"
         )
     for line in found.words:  # what of a folder was left out, too
         warn(line, style=None)

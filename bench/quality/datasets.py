@@ -99,11 +99,22 @@ def open_data(spec: str, *, resize: int | None = None, download: bool = True) ->
         if resize is not None:
             raise UsageError(f"data set {spec!r} has one size; resize is for folders of images, leave it out")
         return _read_archive(path)
-    if path.exists() or os.sep in spec:
-        raise UsageError(
+    raise _no_data(spec)
+
+
+def check_data(spec: str) -> None:
+    """UsageError unless there is such a data set, before anything is read of it or made for it."""
+    path = expanded(spec)
+    if spec not in DATA_SETS and not path.is_dir() and not is_archive(path):
+        raise _no_data(spec)
+
+
+def _no_data(spec: str) -> UsageError:
+    if expanded(spec).exists() or os.sep in spec:
+        return UsageError(
             f"{spec!r} is no folder of images; expected one of {', '.join(DATA_SETS)}, a folder, or an {ARCHIVE} file"
         )
-    raise unknown("data set (nor is it a folder)", spec, DATA_SETS)
+    return unknown("data set (nor is it a folder)", spec, DATA_SETS)
 
 
 def is_archive(path: Path) -> bool:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from bench.environment import versions
 from bench.outputs import make_room
-from bench.quality.datasets import DataSet, open_data
+from bench.quality.datasets import DataSet, check_data, open_data
 from bench.quality.extractor import INCEPTION, Extractor
 from bench.quality.extractors import Chosen, load_extractor
 from bench.quality.features import Extraction, Outputs, Rows
@@ -79,6 +79,7 @@ def make_reference(
         raise UsageError(f"cannot write {str(options.out)!r}: a reference is a .safetensors file; call it so")
     if options.batch is not None and options.batch < 1:
         raise UsageError(f"a batch of {options.batch} images; expected 1 or more")
+    check_data(options.data)
     extractor = load_extractor(Chosen(options.extractor, options.weights, options.sha256), None, device)
     if options.batch is not None:
         extractor = dataclasses.replace(extractor, batch=options.batch)

@@ -239,3 +239,16 @@ def test_help_is_there_for_every_command(cli: Cli) -> None:
     shown = cli("--help").out
     for command in ("run", "list", "check", "new-sampler", "report", "compare", "train"):
         assert command in shown
+
+
+@pytest.mark.parametrize(("name", "said"), [("comapre", "Did you mean 'compare'?"), ("quick", "There is: check, ")])
+def test_a_word_that_is_no_command_is_said_to_be_none(cli: Cli, name: str, said: str) -> None:
+    found = cli(name, "a", status=2).err
+    assert f"unknown command '{name}'" in found
+    assert said in found
+
+
+@pytest.mark.parametrize("extractor", ["inception-v3-compat", "digits"])
+def test_a_reference_of_a_folder_that_is_not_there_is_refused_for_that(cli: Cli, extractor: str) -> None:
+    said = cli("reference", "/nowhere/images", "--extractor", extractor, status=2).err
+    assert "'/nowhere/images' is no folder of images" in said
