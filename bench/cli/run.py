@@ -125,6 +125,8 @@ def compare_pairs(run: Path, csv: Path | None) -> int:
     if csv is not None:
         make_room(csv)
     frame = report.pairs(run)
+    for line in frame.attrs["broken"]:
+        warn(line)
     if not len(frame):
         print("no two rows can be ranked with one another")
     for heading, matrix in report.matrices(frame):

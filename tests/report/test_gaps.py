@@ -184,3 +184,14 @@ def test_the_images_that_decide_are_those_that_the_quality_is_of() -> None:
     claims = [good_enough(rows[0], rows[1] | {"images": images}, solver, 0.0) for images in (50_000, 256)]
     assert claims[0] is not None
     assert claims[0].images == good_enough(rows[0] | {"images": 256}, rows[1] | {"images": 256}, solver, 0.0).images  # type: ignore[union-attr]
+
+
+def test_a_row_just_at_the_limit_is_not_shown_to_be_within_it() -> None:
+    luck = np.random.default_rng(9).normal(size=(2, 11))
+    baseline = row({0: [2.0 + 0.01 * each for each in luck[0]]})
+    at_the_limit = [2.2, *(2.2 + 0.01 * each for each in luck[1][1:])]
+    values = baseline[PAIRS]["fd_x"][0]
+    values[0], baseline["fd_x"] = 2.0, 2.0
+    claim = good_enough(row({0: at_the_limit}), baseline, FD, 0.1)
+    assert claim is not None
+    assert claim.shown is None

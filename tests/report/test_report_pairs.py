@@ -71,14 +71,21 @@ def test_a_run_alone_takes_pairs_and_two_do_not(cli: Cli, run: Path, given: list
 
 def test_rows_of_one_setting_have_a_name_each(tmp_path: Path) -> None:
     cells = [timed("ddpm", 200, 1.2, 1.0), timed("ddim", 10, 1.3, 0.1), timed("heun", 10, 1.5, 0.1)]
-    cells.append(timed("ddim", 10, 1.9, 0.1) | {"device_name": "GPU X", "id": "f" * 16})
+    others = ({"device_name": "GPU X"}, {"device_name": "GPU X", "version_torch": "9.0"})
+    cells += [timed("ddim", 10, 1.9 + n, 0.1) | each | {"id": f"f{n}" * 8} for n, each in enumerate(others)]
     found = pairs(write_run(tmp_path / "run", cells))
     names = {*found["a"], *found["b"]}
-    assert len(names) == 4
-    assert any("GPU X" in name for name in names)
+    assert len(names) == 5
+    assert sum("GPU X" in name for name in names) == 2
     ((_, square),) = matrices(found)
-    assert len(square) == 4
-    assert [square[str(n + 1)].iloc[n] for n in range(4)] == ["–"] * 4  # noqa: RUF001
+    assert len(square) == 5
+    assert [square[str(n + 1)].iloc[n] for n in range(5)] == ["–"] * 5  # noqa: RUF001
+
+
+def test_a_file_that_is_no_record_is_told(cli: Cli, run: Path) -> None:
+    broken = next((run / "cells").glob("*.json"))
+    broken.write_text("{")
+    assert broken.name in cli("compare", run, "--pairs").err
 
 
 def test_what_is_as_good_as_can_be_measured_does_not_differ_there_either(tmp_path: Path) -> None:

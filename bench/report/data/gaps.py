@@ -78,15 +78,17 @@ def gap(a: Row, b: Row, quality: Quality, factor: float = 1.0) -> Gap:
     value = float(a[quality.key]) - factor * float(b[quality.key])
     here, there = ((row.get(PAIRS) or {}).get(quality.key) for row in (a, b))
     alike = all(a.get(name) == b.get(name) for name in ("images", *quality.within))
-    if abs(value) <= _ROUND_OFF * max(abs(float(row[quality.key])) for row in (a, b)) and here and there:
-        return Gap(0.0, None, paired=True)
     if here and there and here.keys() == there.keys() and alike:
-        return Gap(value, paired_error(here, there, factor), paired=True)
+        error = paired_error(here, there, factor)
+        same = _ROUND_OFF * max(abs(float(row[quality.key])) for row in (a, b))
+        if abs(value) <= same and (error is None or error.value <= same):
+            return Gap(0.0, None, paired=True)
+        return Gap(value, error, paired=True)
     return Gap(value, _independent(row_error(a, quality), row_error(b, quality), factor), paired=False)
 
 
 def paired_error(here: Pairs, there: Pairs, factor: float = 1.0) -> StandardError | None:
-    """The standard error of a mean difference of the same images; None if they do not differ at all.
+    """The standard error of a mean difference of the same images; None if it is the same in all of them.
 
     Args:
         here, there: of the same seeds.

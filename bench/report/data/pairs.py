@@ -24,13 +24,16 @@ def pairs(run: Path) -> pd.DataFrame:
     Returns:
         `COLUMNS`: the protocol; the distance; rows a and b, in words; a less b; half its 95 % interval; p, alone and by
         Holm's procedure for all pairs of the protocol; the test; and whether they differ at 5 %. What cannot be tested
-        is missing.
+        is missing. Its `attrs["broken"]` are sentences on files that are no records.
 
     Raises:
         UsageError: it is no run folder.
     """
-    found = [line for section in summarise([run]).sections for line in _pairs(section)]
-    return pd.DataFrame(found, columns=list(COLUMNS))
+    summary = summarise([run])
+    found = [line for section in summary.sections for line in _pairs(section)]
+    frame = pd.DataFrame(found, columns=list(COLUMNS))
+    frame.attrs["broken"] = summary.broken()
+    return frame
 
 
 def _pairs(section: Section) -> list[Row]:
@@ -51,14 +54,14 @@ def _pairs(section: Section) -> list[Row]:
 
 
 def _names(rows: list[Row]) -> list[str]:
-    """Each row in words, by its number where others have the same."""
+    """Each row in words; where others have the same, with what it differs in and its number."""
     words = [setting(row) for row in rows]
     names = list[str]()
-    for row, name in zip(rows, words, strict=True):
+    for number, (row, name) in enumerate(zip(rows, words, strict=True), 1):
         alike = [each for each, other in zip(rows, words, strict=True) if other == name]
         apart = [key for key in _TELL_APART if len({str(each.get(key)) for each in alike}) > 1]
-        told = f" ({', '.join(str(row.get(key))[:40] for key in apart)})" if apart else ""
-        names.append(f"{name}{told}" if len(alike) == 1 or apart else f"{name} (row {len(names) + 1})")
+        told = [*(str(row.get(key))[:40] for key in apart), f"row {number}"]
+        names.append(name if len(alike) == 1 else f"{name} ({', '.join(told)})")
     return names
 
 
