@@ -1,4 +1,4 @@
-"""What several test files share: a schedule of every kind, and noise that can be drawn twice."""
+"""What several test files share: a schedule of every kind, noise that can be drawn twice, the digits' extractor."""
 
 import os
 from collections.abc import Callable
@@ -11,6 +11,10 @@ from hypothesis import settings
 from report_records import QUICK, write_run
 from torch import Tensor
 
+from bench.quality.datasets import ROOT_VARIABLE, open_data
+from bench.quality.extractor import Extractor
+from bench.quality.extractors import load_extractor
+from models.loading.zoo import load_model
 from models.schedule import VE, ContinuousVP, DiscreteVP, Flow, GeometricVE, Schedule
 from samplers import SAMPLERS, Noise
 
@@ -79,3 +83,22 @@ def quick(tmp_path: Path) -> Path:
 def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
     """`cli("run", "quick")` runs the command line in this process, and gives what it printed."""
     return command_line(monkeypatch, capsys)
+
+
+@pytest.fixture(scope="module")
+def extractor() -> Extractor:
+    """That of the digits."""
+    cpu = torch.device("cpu")
+    return load_extractor(None, load_model("digits", cpu), cpu)
+
+
+@pytest.fixture(scope="module")
+def images() -> Tensor:
+    """400 of the digits."""
+    return open_data("digits").images[:400]
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty cache of data and references."""
+    monkeypatch.setenv(ROOT_VARIABLE, str(tmp_path / "cache"))

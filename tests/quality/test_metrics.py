@@ -12,20 +12,13 @@ from torch_fidelity.metric_prc import prc_features_to_metric
 from bench.quality import metrics
 from bench.quality.datasets import open_data
 from bench.quality.extractor import Extractor
-from bench.quality.extractors import load_extractor
 from bench.quality.features import FeatureStream, Rows, extract
 from bench.quality.images import BadSamples, SampleCheck, check_samples, to_uint8
 from bench.quality.metrics import QualityStream, Values
 from bench.quality.reference import Reference, load_reference
 from bench.study.study import FEATURE_METRICS
-from models.loading.zoo import load_model
 
 _CPU = torch.device("cpu")
-
-
-@pytest.fixture(scope="module")
-def extractor() -> Extractor:
-    return load_extractor(None, load_model("digits", _CPU), _CPU)
 
 
 @pytest.fixture(scope="module")

@@ -9,36 +9,20 @@ from PIL import Image
 from torch import Tensor
 
 from bench.cli.app import app
-from bench.quality.datasets import ROOT_VARIABLE, open_data
 from bench.quality.extractor import Extractor
-from bench.quality.extractors import load_extractor
 from bench.quality.features import extract
 from bench.quality.reference import load_reference
 from bench.quality.reference_cache import cached_path
 from bench.quality.reference_maker import ReferenceOptions, make_reference
 from models.common.errors import UsageError
-from models.loading.zoo import load_model
 
 _CPU = torch.device("cpu")
+
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 def _quiet(done: int, total: int) -> None:
     pass
-
-
-@pytest.fixture(scope="module")
-def extractor() -> Extractor:
-    return load_extractor(None, load_model("digits", _CPU), _CPU)
-
-
-@pytest.fixture(scope="module")
-def images() -> Tensor:
-    return open_data("digits").images[:400]
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(ROOT_VARIABLE, str(tmp_path / "cache"))
 
 
 def _folder(path: Path, images: Tensor) -> Path:

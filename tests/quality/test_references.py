@@ -13,9 +13,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from bench.quality.datasets import ROOT_VARIABLE, open_data
+from bench.quality.datasets import open_data
 from bench.quality.extractor import Extractor
-from bench.quality.extractors import load_extractor
 from bench.quality.features import extract
 from bench.quality.metrics import QualityStream
 from bench.quality.reference import LEAST_FEATURES, load_reference
@@ -23,28 +22,14 @@ from bench.quality.reference_maker import ReferenceOptions, make_reference, writ
 from models.common.errors import UsageError
 from models.common.sealed import load_sealed, save_sealed
 from models.loading.sources import ZOO
-from models.loading.zoo import load_model
 
 _CPU = torch.device("cpu")
+
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 def _quiet(done: int, total: int) -> None:
     pass
-
-
-@pytest.fixture(scope="module")
-def extractor() -> Extractor:
-    return load_extractor(None, load_model("digits", _CPU), _CPU)
-
-
-@pytest.fixture(scope="module")
-def images() -> Tensor:
-    return open_data("digits").images[:400]
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(ROOT_VARIABLE, str(tmp_path / "cache"))
 
 
 def _statistics(extractor: Extractor, images: Tensor) -> dict[str, np.ndarray[Any, Any]]:
