@@ -5,7 +5,7 @@ from functools import lru_cache
 from typing import Literal
 
 from bench.report.data.decided import TITLE as LEFT_OUT
-from bench.report.data.decided import left_out_columns, left_out_notes
+from bench.report.data.decided import left_out_columns, left_out_notes, left_out_summary
 from bench.report.data.looks import Decisions
 from bench.report.data.modes import TITLE as MODES
 from bench.report.data.modes import ModeCost, mode_columns, mode_notes, mode_summary
@@ -100,8 +100,10 @@ def _modes(found: list[ModeCost]) -> list[Block]:
 
 
 def _left_out(decisions: Decisions) -> Block:
-    table = left_out_columns(decisions.left_early)
-    return Block("left_out", LEFT_OUT, table, left_out_notes(decisions))
+    found = decisions.left_early
+    table, short = left_out_columns(found), left_out_summary(found)
+    files = "table.md and index.html"
+    return Block("left_out", LEFT_OUT, table, left_out_notes(decisions), short=short, whole="All settings", files=files)
 
 
 def _published(found: list[Comparison]) -> Block:
