@@ -95,7 +95,8 @@ def _dry_run(session: "Session") -> int:
         say(f"{cell}: {said}")
     unknown = sum(nfe is None for _, nfe in found.cells)
     apart = f", and {unknown} that cannot say theirs" if unknown else ""
-    cells = f"{len(found.cells)} cells of {session.study.images:,} images"
+    study, most = session.study, "" if session.study.until is None else "at most "
+    cells = f"{len(found.cells)} cells of {most}{study.most_images:,} images"
     say(f"{cells}: {found.evaluations:,} network evaluations{apart}")
     for name, (seconds, batch) in found.rates.items():
         say(f"{name}: {significant(1000 * seconds)} ms an evaluation of one image, in batches of {batch}")

@@ -107,7 +107,7 @@ def test_a_run_ends_when_its_answer_is_decided_and_says_who_was_left_out(grown: 
     found = decided(grown)
     assert found.done >= 1
     stopped = {(each.row["sampler"], each.row["steps"], each.row["images"]) for each in found.out.values()}
-    most = {}
+    most = dict[tuple[str, int], int]()
     for sampler, steps, images in quality(grown):
         most[sampler, steps] = max(images, most.get((sampler, steps), 0))
     assert all(most[sampler, steps] == images for sampler, steps, images in stopped)
