@@ -150,6 +150,11 @@ def terminal(runs: Sequence[Path], width: int = 200) -> str:
     return captured.get()
 
 
+def rows_in(shown: str) -> str:
+    """Of what the terminal shows of one section, the table of rows, which follows that of samplers."""
+    return shown[shown.rindex("Sampler") :]
+
+
 def texts(figure: Figure) -> str:
     """What stands in a figure; a dollar is escaped there."""
     return " ".join(text.get_text().replace(r"\$", "$") for text in figure.findobj(Text) if isinstance(text, Text))
