@@ -50,7 +50,7 @@ class Budgets:
         columns: the budgets, ascending.
         lines: the baseline's first, then by model and family.
         images: of a row; those that stopped at another number are ranked with no other.
-        left_out: settings that have a value, but no place: others of their line are nearer to the budget, or best.
+        left_out: rows that have a value, but no place: others of their line and budget have it.
     """
 
     by: str
@@ -119,15 +119,28 @@ def _columns(by: str, rows: Sequence[Row], failed: Sequence[Row], planned: set[i
     declared = [float(row["nfe_declared"]) for row in failed if known(row.get("nfe_declared"))]
     beyond = [row for row in rows if row["nfe"] > max(planned, default=0)]
     more = [count for count in declared if count > max(planned, default=0)]
-    return _filled(sorted({*map(float, planned), *_merged(beyond), *more}), [*costs, *declared])
+    found = _filled(sorted({*map(float, planned), *_merged(beyond), *more}), [*costs, *declared])
+    return sorted({*found, *_crowded(rows, found)})
+
+
+def _crowded(rows: Sequence[Row], columns: Sequence[float]) -> list[float]:
+    """The evaluations of rows in whose column another of their line stands, which is nearer to its budget."""
+    most: dict[tuple[object, ...], float] = {}
+    places = [(*_key(row), bisect_left(columns, row["nfe"])) for row in rows]
+    for row, place in zip(rows, places, strict=True):
+        most[place] = max(row["nfe"], most.get(place, 0.0))
+    return [float(math.ceil(row["nfe"])) for row, place in zip(rows, places, strict=True) if row["nfe"] < most[place]]
+
+
+def _key(row: Row) -> tuple[str, ...]:
+    return tuple(str(row.get(name)) for name in ("sampler", "grid", "model_sha256", "mode", "clip", "run"))
 
 
 def _merged(rows: Sequence[Row]) -> list[float]:
     """Numbers of evaluations that all rows have a column by: `NEAR` ones share one if no sampler was run with both."""
     lines: dict[float, set[tuple[str, ...]]] = {}
     for row in rows:
-        key = tuple(str(row.get(name)) for name in ("sampler", "grid", "model_sha256", "mode", "clip", "run"))
-        lines.setdefault(float(row["nfe"]), set()).add(key)
+        lines.setdefault(float(row["nfe"]), set()).add(_key(row))
     found, under = list[float](), set[tuple[str, ...]]()
     for count in sorted(lines, reverse=True):
         if found and count >= NEAR * found[-1] and not lines[count] & under:

@@ -155,7 +155,8 @@ def _notes(section: Section, found: Budgets, quality: Quality, shown: Sequence[C
         _untested(found, quality, shown),
         any(DOUBTFUL in cell for cell in cells) and f"{DOUBTFUL}: a time that does not hold up.",
         _usual(frame),
-        found.left_out and f"{found.left_out:,} settings between these budgets stand in the table of all rows alone.",
+        found.left_out
+        and f"{found.left_out:,} more rows of the same samplers and budgets stand in the table of all rows alone.",
         *what_it_means(section, frame, quality),
     ]
     return [line for line in lines if line]
