@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pandas as pd
 
-from bench.report.data.columns import PROTOCOL, Line, Row, guest, line
+from bench.report.data.columns import PROTOCOL, Line, Row, guest, key_of, line
 from bench.report.data.distances import OWN_TRUTH, Quality
 from bench.report.data.series import family_order, named_lines
 from bench.report.data.summary import Section, Summary
@@ -61,11 +61,8 @@ class Budgets:
 
 
 def budgets(section: Section, summary: Summary, quality: Quality) -> Budgets | None:
-    """The table of a section; None if it has no value of that quality, or belongs into that of another section."""
-    by, beside = summary.view.columns, _of_other_images(section, summary)
-    if any(other.images > section.images for other in beside):
-        return None
-    rows = [row for each in (section, *beside) for row in each.records]
+    """The table of a section; None if it has no value of that quality."""
+    by, rows = summary.view.columns, [*section.records, *_stopped(section, summary)]
     failed = [row | {"failed": True} for row in summary.failed if _belongs(row, section)]
     placed = [row for row in rows if known(row.get(quality.key)) and known(row.get(_COST[by]))]
     if by == "seconds":  # chosen by what they reach, which is not compared across numbers of images
@@ -82,11 +79,15 @@ def budgets(section: Section, summary: Summary, quality: Quality) -> Budgets | N
 _COST = {"nfe": "nfe", "steps": "steps", "seconds": "s_per_image_median"}
 
 
-def _of_other_images(section: Section, summary: Summary) -> list[Section]:
-    """The sections of the same run and protocol but for the number of images: settings that stopped at fewer."""
-    runs, row = set(section.rows["run"]), section.records[0]
-    others = [each for each in summary.sections if each is not section and runs & set(each.rows["run"])]
-    return [each for each in others if each.rank == section.rank and _alike(row, each.records[0], section)]
+def _stopped(section: Section, summary: Summary) -> list[Row]:
+    """The settings of the same run and protocol that stopped at fewer images, each with the most that it has."""
+    runs, here = set(section.rows["run"]), {key_of(row) for row in section.records}
+    rows = [row for each in summary.sections if each.rank == section.rank for row in each.records]
+    rows += [] if summary.decisions is None else [each.row for each in summary.decisions.left_early]
+    rows = [row for row in rows if row["run"] in runs and row["images"] < section.images]
+    rows = [row for row in rows if key_of(row) not in here and _alike(row, section.records[0], section)]
+    most = {key_of(row): row for row in sorted(rows, key=lambda row: int(row["images"]))}
+    return list(most.values())
 
 
 def _belongs(row: Row, section: Section) -> bool:
@@ -170,7 +171,7 @@ def _line(label: str, members: Sequence[Row], by: str, columns: Sequence[float],
     rows = [row for row in members if row.get("failed") is not True]
     first, baseline = members[0], next((row for row in rows if row["baseline"] is True), None)
     found = TableLine(label, line(first), str(first["family"]), str(first["model"]) if guest(first) else None, baseline)
-    for row in sorted(rows, key=lambda row: float(row[_COST[by]])):
+    for row in sorted(rows, key=lambda row: (int(row["images"]), float(row[_COST[by]]))):
         least = bisect_left(columns, float(row[_COST[by]]))
         if by != "seconds":
             found.cells[least] = row  # of several the one of most evaluations

@@ -4,6 +4,9 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
 
+from bench.report.data.decided import TITLE as LEFT_OUT
+from bench.report.data.decided import left_out_columns, left_out_notes
+from bench.report.data.looks import Decisions
 from bench.report.data.modes import TITLE as MODES
 from bench.report.data.modes import ModeCost, mode_columns, mode_notes, mode_summary
 from bench.report.data.published import TITLE as PUBLISHED
@@ -40,7 +43,7 @@ class Block:
         outstanding: the numbers of the rows that the terminal shows, where it does not show all.
     """
 
-    kind: Literal["paper", "rows", "modes", "published"]
+    kind: Literal["paper", "rows", "modes", "left_out", "published"]
     heading: str | None
     table: list[Column]
     notes: list[str]
@@ -62,6 +65,8 @@ def groups(summary: Summary) -> list[list[Block]]:
     All renderings of a summary share them: to test which values can be told apart takes longest.
     """
     found = [_section(section, summary) for section in summary.sections]
+    if found and summary.decisions is not None and summary.decisions.left_early:
+        found[-1].append(_left_out(summary.decisions))
     return found + ([[_published(summary.published)]] if summary.published else [])
 
 
@@ -72,10 +77,10 @@ def blocks(summary: Summary) -> list[Block]:
 
 def _section(section: Section, summary: Summary) -> list[Block]:
     """The blocks of a section; heading and answers stand above the first."""
-    blocks = [*_paper(section, summary), _rows(section), *_modes(section.modes)]
+    shown = [*_paper(section, summary), _rows(section), *_modes(section.modes)]
     heading = section.label if len(summary.sections) > 1 else None
     answers = tuple(each.sentence for each in section.answers)
-    return [replace(blocks[0], heading=heading, answers=answers), *blocks[1:]]
+    return [replace(shown[0], heading=heading, answers=answers), *shown[1:]]
 
 
 def _paper(section: Section, summary: Summary) -> list[Block]:
@@ -133,6 +138,11 @@ def _modes(found: list[ModeCost]) -> list[Block]:
         return [Block("modes", MODES, table, lines)]
     whole, files = f"All {len(found):,} lines", "table.md and modes.csv"
     return [Block("modes", MODES, table, lines, short=mode_summary(found), whole=whole, files=files)]
+
+
+def _left_out(decisions: Decisions) -> Block:
+    table = left_out_columns(decisions.left_early)
+    return Block("left_out", LEFT_OUT, table, left_out_notes(decisions))
 
 
 def _published(found: list[Comparison]) -> Block:
