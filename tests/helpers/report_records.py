@@ -212,3 +212,23 @@ def own_truth(sampler: str, steps: int, law_fd: float | None, solver_rmse: float
 def write_zoo(folder: Path, cells: Sequence[Record]) -> Path:
     """A run folder with the baseline of `many`."""
     return write_run(folder, cells, baseline={"sampler": "ddpm", "grid": GRID, "steps": 1000})
+
+
+STEPS = {"steps": [5, 10, 20], "evaluations": None}
+BUDGETS = {"steps": None, "evaluations": [5, 10, 20]}
+"""What a block asks for."""
+
+
+def block(**asked: Any) -> list[dict[str, Any]]:
+    return [{"samplers": ["ddim"], "grids": ["trailing"], "seeds": None, **asked}]
+
+
+def cell(sampler: str, nfe: float, fd: float, steps: int | None = None, **changes: Any) -> Record:
+    """A record of so many evaluations, in as many steps if nothing else is said."""
+    declared = changes.pop("nfe_declared", int(nfe) if nfe == int(nfe) else None)
+    given = {"nfe": float(nfe), "nfe_declared": declared, "fd_digits": fd}
+    return record(sampler, steps=steps or int(nfe), **given | changes)
+
+
+BASE = cell("ddpm", 200, 2.0, family="SDE")
+"""The baseline."""

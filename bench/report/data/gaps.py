@@ -101,7 +101,8 @@ def gap(a: Row, b: Row, quality: Quality, factor: float = 1.0, images: int | Non
 def paired_gap(here: Pairs, there: Pairs, factor: float = 1.0, value: float | None = None) -> Gap:
     """How far values are beyond `factor` times others, over the seeds that both have, one or more.
 
-    Without values that lack a block, seeds alone are the pairs, with S - 1 degrees of freedom; one has no error.
+    Where some seed has no values that lack a block, seeds alone are the pairs, with S - 1 degrees of freedom, and one
+    has no error.
 
     Args:
         here, there: by seed.
@@ -109,11 +110,12 @@ def paired_gap(here: Pairs, there: Pairs, factor: float = 1.0, value: float | No
         value: the gap, where it is wanted for another number of images; None: the mean over the seeds.
     """
     seeds = [seed for seed in here if seed in there]
-    here, there = ({seed: side[seed] for seed in seeds} for side in (here, there))
+    length = min(len(side[seed]) for seed in seeds for side in (here, there))
+    here, there = ({seed: side[seed][:length] for seed in seeds} for side in (here, there))
     values = [[side[seed][0] for seed in seeds] for side in (here, there)]
     if value is None:
         value = math.fsum(one - factor * other for one, other in zip(*values, strict=True)) / len(seeds)
-    if len(seeds) == 1 and len(here[seeds[0]]) == 1:
+    if len(seeds) == length == 1:
         return Gap(value, None, paired=False)
     error = paired_error(here, there, factor)
     same = _ROUND_OFF * max(abs(each) for side in values for each in side)

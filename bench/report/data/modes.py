@@ -1,7 +1,6 @@
 """What a mode costs and saves: the same sampler on the same grid at the same steps, in two modes; and its table.
 
-The cells of a seed start from the same noise in every mode, so qualities are compared in pairs of the same images, or
-where records do not keep what that takes, such as KID, seed by seed (see `gaps.paired_gap`).
+The cells of a seed start from the same noise in every mode, so qualities are compared in pairs (`gaps.paired_gap`).
 """
 
 import math
@@ -44,10 +43,10 @@ class Difference(NamedTuple):
         quality: which.
         mean: over the seeds; NaN if there is none.
         ci: half the width of its 95 % interval; NaN if there is none.
-        p: of the paired t-test, 1 if no seed differs; None where there is no interval otherwise.
+        p, p_holm: of the paired t-test, alone and by Holm's procedure for all modes of a setting; 1 if no seed differs,
+            None where there is no interval otherwise.
         seeds: how many.
         first: the mean in the first mode, of the same seeds.
-        p_holm: p by Holm's procedure: the first mode of a setting is tested against all others.
     """
 
     quality: Quality
@@ -103,8 +102,7 @@ def mode_costs(rows: Sequence[Row], cells: pd.DataFrame, rank: str | None, first
     """What the rows in other modes than the first cost and save, by setting, in the order of the rows.
 
     Args:
-        rows: of one section.
-        cells: the records that they are made from.
+        rows, cells: of one section, and the records that they are made from.
         rank: the column that the rows are ranked by, if any.
         firsts: the first mode of the study, by the name of the run.
     """
@@ -173,20 +171,16 @@ def _speedup(ours: PooledTimes, theirs: PooledTimes) -> tuple[float, float, floa
 
 def _difference(ours: Group, theirs: Group, quality: Quality) -> Difference:
     here, there = _by_seed(ours, quality), _by_seed(theirs, quality)
-    seeds = [seed for seed in here if seed in there]
-    if not seeds:
+    firsts = [there[seed][0] for seed in here if seed in there]
+    if not firsts:
         return Difference(quality, math.nan, math.nan, None, 0, math.nan)
-    first = float(np.mean([there[seed][0] for seed in seeds]))
-    pairs, others = pairs_of(ours, quality), pairs_of(theirs, quality)
-    if {*seeds} <= pairs.keys() & others.keys():
-        here, there = pairs, others
     found = paired_gap(here, there)
-    return Difference(quality, found.value, half_width(found.error), found.p, len(seeds), first)
+    return Difference(quality, found.value, half_width(found.error), found.p, len(firsts), float(np.mean(firsts)))
 
 
 def _by_seed(cells: Group, quality: Quality) -> dict[Any, list[float]]:
-    pairs = zip(cells.values("seed"), cells.values(quality.key), strict=True)
-    return {seed: [float(value)] for seed, value in pairs if known(value)}
+    values = zip(cells.values("seed"), cells.values(quality.key), strict=True)
+    return {seed: [float(value)] for seed, value in values if known(value)} | pairs_of(cells, quality)
 
 
 def mode_columns(found: Sequence[ModeCost]) -> list[Column]:
@@ -258,8 +252,8 @@ def frame(found: Sequence[ModeCost]) -> pd.DataFrame:
     rows = []
     for each in found:
         row = {name: each.row[name] for name in (*KEYS, "run", "seeds")} | {"first_mode": each.first["mode"]}
-        row["s_per_image_median"] = each.row["s_per_image_median"]
-        row["s_per_image_median_first"] = each.first["s_per_image_median"]
+        seconds = "s_per_image_median"
+        row |= {seconds: each.row[seconds], f"{seconds}_first": each.first[seconds]}
         row |= {"speedup": each.speedup, "speedup_ci_low": each.low, "speedup_ci_high": each.high}
         for gap in each.differences:
             values = {"first": gap.first, "difference": gap.mean, "difference_ci": gap.ci, "difference_p": gap.p}
@@ -287,9 +281,8 @@ def _decimals(quality: Quality, ci: float) -> int:
 
 
 def _half(gap: Difference) -> str:
-    if gap.quality.scientific:
-        return scientific(gap.ci, 2)
-    return f"{gap.quality.scale * gap.ci:,.{_decimals(gap.quality, gap.ci)}f}"
+    quality, ci = gap.quality, gap.ci
+    return scientific(ci, 2) if quality.scientific else f"{quality.scale * ci:,.{_decimals(quality, ci)}f}"
 
 
 def _signed(value: float, quality: Quality, ci: float = math.nan) -> str:

@@ -89,7 +89,8 @@ def _paper(block: Block) -> Table:
         lines.append(f"{', '.join(left_out)}: in {block.files}.")
     rows = range(len(shown[0].cells)) if block.outstanding is None else block.outstanding
     if block.outstanding is not None:
-        lines.append(f"These are the lines that stand out in the figures; all {len(shown[0].cells):,}: {block.files}.")
+        count = len(shown[0].cells) - len(block.groups)
+        lines.append(f"These are the lines that stand out in the figures; all {count:,}: {block.files}.")
     parts = [
         replace(each, cells=_of(each.cells, rows), brief=_of(each.brief, rows), best=_of(each.best, rows))
         for each in shown
