@@ -105,7 +105,7 @@ def repetition(
         for images in sizes:
             value, without = distances(rows[:images], target)
             records.append(
-                dict.fromkeys((*KEYS, *NEEDED))
+                dict.fromkeys((*KEYS, *NEEDED, "timed_batch"))
                 | {"id": f"{setting.name} {images}", "sampler": setting.name, "steps": 1, "seed": 0, "run": "run"}
                 | {"images": images, "status": "ok", "nfe": setting.nfe, "model_sha256": "m", "subject_sha256": "m"}
                 | {"fd_pool": value, "fd_pool_std": None, "fd_pool_left_out": without, "mode": "fp32"}

@@ -8,7 +8,7 @@ from bench.report.data.answer import Answer, Comparison, near_noise, rounded_up
 from bench.report.data.columns import Row, setting
 from bench.report.data.distances import of_key
 from bench.report.data.gaps import good_enough
-from bench.report.data.looks import Decisions, LeftOut
+from bench.report.data.looks import LESS, Decisions, LeftOut
 from bench.report.data.significance import row_error, t_quantile
 from bench.report.data.text import NOTHING, Column, decimals_for, known, named, numbers, percent, scientific, words
 
@@ -60,7 +60,7 @@ def _found(beside: Comparison, winner: Row) -> str:
 def _open(decisions: Decisions, beside: Comparison, winner: Row | None) -> str:
     """Who is still in question, and how many images would probably decide it."""
     baseline, least = beside.baseline, winner or beside.baseline
-    rows = [row for row in decisions.rows.values() if row[decisions.cost] < least[decisions.cost]]
+    rows = [row for row in decisions.rows.values() if row[decisions.cost] < LESS * least[decisions.cost]]
     rows = [row for row in rows if row is not winner and not row["baseline"]]
     words = named([setting(row) for row in rows], _OPEN)
     quality = of_key(beside.fd)

@@ -2,17 +2,19 @@
 whether the answer, the fastest setting that is good enough, is known.
 
 All settings have the same images at a look. A setting is left out once it is shown that its distance is more than
-(1 + tolerance) times the baseline's, or once it is no faster than one that is shown to be good enough (the baseline is
-one), unless it is shown to be better than that. The answer is decided when nobody is left who is faster than the
-fastest that is shown to be good enough. Distances are those that are expected at the most images
-(`bench.report.data.gaps.at_images`), for which the question is put; gaps are of pairs, one-sided.
+(1 + tolerance) times the baseline's, or once one that is shown to be good enough (the baseline is one) costs no more
+than it does, or so little more that the difference is worth no images; unless it is shown to be better than that. The
+answer is decided when nobody is left who costs less than the cheapest that is shown to be good enough. Distances are
+those that are expected at the most images (`bench.report.data.gaps.at_images`), for which the question is put; gaps are
+of pairs, one-sided.
 
 Looking several times is paid for. Of the 5 % that the answer may be wrong, a look may spend the share that its new
 images are of the most (alpha spending in proportion to information: K. K. G. Lan and D. L. DeMets, Biometrika 70, 1983;
-Kim and DeMets, Biometrika 74, 1987), and the shares add up whatever looks have in common (Bonferroni). Half of it is
-for taking a setting for good enough that is not: any may be, so the p values of a look are corrected for all settings
-that are faster than the baseline (Holm). The other half is for leaving out the one setting that the answer truly is;
-for any other that is left out it is the chance that this is wrong. Times are taken as they were measured.
+K. Kim and D. L. DeMets, Biometrika 74, 1987), and the shares add up whatever looks have in common (Bonferroni). Half of
+it is for taking a setting for good enough that is not: any that is left may be, so the p values of a look are corrected
+for all of them that cost less than the baseline (Holm). The other half is for leaving out the one setting that the
+answer truly is; for any other that is left out it is the chance that this is wrong. Times are taken as measured.
+`tests/benchmarks/decisions.py` counts how often runs are wrong.
 """
 
 import math
@@ -160,9 +162,8 @@ def _look(decisions: Decisions, good: set[Setting], share: float) -> None:
     cost, level = decisions.cost, share * LEVEL / 2
     found = _Beside(rows, baseline, of_key(rank), decisions.tolerance, decisions.looks[-1])
     faster = [key for key in decisions.left if rows[key][cost] < baseline[cost]]
-    tested = len(faster) + sum(_was_faster(each, cost) for each in decisions.out.values())
-    chances = [*(found.chance(key, above=False) for key in faster), *[1.0] * (tested - len(faster))]
-    good |= {key for key, p in zip(faster, holm(chances), strict=False) if p is not None and p <= level}
+    chances = holm([found.chance(key, above=False) for key in faster])
+    good |= {key for key, p in zip(faster, chances, strict=True) if p is not None and p <= level}
     here = [key for key in faster if key in good]
     decisions.winner = min(here, key=lambda key: (rows[key][cost], rows[key][rank]), default=None)
     best = first if decisions.winner is None else decisions.winner
@@ -173,21 +174,20 @@ def _look(decisions: Decisions, good: set[Setting], share: float) -> None:
         bad = found.chance(key, above=True) if key in faster else None
         if bad is not None and bad <= level:
             reasons[key] = f"shown not to be within {percent(decisions.tolerance)}"
-        elif rows[key][cost] >= rows[best][cost] and not found.is_better(key, best, level):
-            whom = "the baseline" if best == first else f"{setting(rows[best])}, which is shown to be good enough"
-            reasons[key] = f"{_NO_FASTER[cost]} {whom}, and not shown to be better"
+        elif (other := found.beaten_by(key, [best, first, *here], cost, level)) is not None:
+            whom = "the baseline" if other == first else f"{setting(rows[other])}, which is shown to be good enough"
+            reasons[key] = f"{_NO_LESS[cost]} {whom}, and not shown to be better"
     _leave_out(decisions, reasons, baseline)
-    decisions.decided = not any(rows[key][cost] < rows[best][cost] for key in decisions.left)
+    decisions.decided = not any(rows[key][cost] < LESS * rows[best][cost] for key in decisions.left)
 
 
-_NO_FASTER: dict[Cost, str] = {"s_per_image_median": "no faster than", "nfe": "takes no fewer evaluations than"}
+LESS = 0.95
+"""Of a cost: what costs less than this is worth more images. Times of as many evaluations differ by less than that."""
 
-
-def _was_faster(out: LeftOut, cost: Cost) -> bool:
-    """Whether a setting that was left out was among those that could have been taken for good enough."""
-    if out.baseline is None or not known(out.row.get(cost)) or not known(out.baseline.get(cost)):
-        return False
-    return bool(out.row[cost] < out.baseline[cost])
+_NO_LESS: dict[Cost, str] = {
+    "s_per_image_median": "not faster, by more than 5 %, than",
+    "nfe": "takes not fewer evaluations, by more than 5 %, than",
+}
 
 
 def _unusable(decisions: Decisions, rank: str) -> dict[Setting, str]:
@@ -238,6 +238,12 @@ class _Beside(NamedTuple):
             return float(above)  # as good as can be measured
         factor = 1.0 + math.copysign(self.tolerance, self.baseline[self.quality.key])
         return gap(row, self.baseline, self.quality, factor, self.images).chance(above=above)
+
+    def beaten_by(self, key: Setting, good: Sequence[Setting], cost: Cost, level: float) -> Setting | None:
+        """The first of some that costs hardly more than a setting does, and that it is not shown to be better than."""
+        costs = {other: self.rows[other][cost] for other in good if other != key}
+        alike = [other for other, each in costs.items() if self.rows[key][cost] >= LESS * each]
+        return next((other for other in alike if not self.is_better(key, other, level)), None)
 
     def is_better(self, key: Setting, other: Setting, level: float) -> bool:
         """Whether a setting's distance is shown to be less than another's."""
