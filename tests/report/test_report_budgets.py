@@ -17,12 +17,13 @@ from report_records import (
     failed,
     own_truth,
     record,
+    study,
     summary_of,
     timed,
     write_run,
 )
 
-from bench.record import Record
+from bench.record import Record, RunFolder
 from bench.report import View, summarise
 from bench.report.data.text import ALIKE, NOTHING, Column
 from bench.report.tables.markup import markdown
@@ -101,7 +102,7 @@ SHIFTS, OWN = (0.0, 0.1, 0.02), (0.0, 0.001, 0.02)
 def in_pairs(sampler: str, shift: float, luck: np.ndarray[Any, Any], own: float) -> Record:
     """A cell whose distance is 2 + shift; what it is without a block varies with luck that is shared, and its own."""
     noise = np.random.default_rng(round(1e6 * shift)).normal(size=10)
-    left_out = (2.0 + shift + 0.2 * luck + own * noise).tolist()
+    left_out = (2.0 + shift + 0.2 * (luck - luck.mean()) + own * (noise - noise.mean())).tolist()
     std = float(np.sqrt(0.9 * np.sum((np.array(left_out) - np.mean(left_out)) ** 2)))
     return cell(sampler, 5, 2.0 + shift, fd_digits_left_out=left_out, fd_digits_std=std)
 
@@ -169,13 +170,40 @@ def test_what_failed_is_said_where_it_would_stand(tmp_path: Path) -> None:
 def test_what_stopped_at_fewer_images_is_shown_but_never_ranked(tmp_path: Path) -> None:
     cells = [BASE | {"images": 5000}, cell("a", 5, 3.0, images=5000), cell("b", 5, 4.0, images=5000)]
     cells += [cell("c", 5, 1.0, images=1000), cell("c", 10, 1.0, images=2000), cell("d", 10, 0.5, images=1000)]
+    cells += [cell("a", 10, 2.0, images=5000)]
     found = shown(tmp_path, cells, images=5000)
     lines = grid(found)
     assert lines["c"] == ["(N 1,000) 1.000", "(N 2,000) 1.000", NOTHING]
     assert lines["d"] == [NOTHING, "(N 1,000) 0.500", NOTHING]
+    assert lines["a"] == ["3.000", "2.000", NOTHING]
     assert [bold(each) for each in found.table[1:]] == [["3.000"], [], []]
     assert not any(ALIKE in text for line in lines.values() for text in line)
     assert any("which is not ranked with them" in note for note in found.notes)
+
+
+def test_of_growing_images_what_was_left_out_has_the_most_that_it_has(tmp_path: Path) -> None:
+    """c is left out at 100 images, d at 200; both stand beside what went on to 400, and in the table of all at 100."""
+    luck, looks = np.random.default_rng(0).normal(size=10), [100, 200, 400]
+    base = in_pairs("ddpm", 0.0, luck, 0.0) | {"steps": 200, "nfe": 200.0, "nfe_declared": 200}
+    base |= {"latency_s": [2.0] * 4, "network_s": [1.9] * 4}
+    had = {100: [("a", 0.1, 0.3), ("c", 9.0, 0.02), ("d", 0.3, 0.5)], 200: [("a", 0.1, 0.3), ("d", 3.0, 0.02)]}
+    cells = list[Record]()
+    for images in looks:
+        settings = [base, *(in_pairs(name, shift, luck, own) for name, shift, own in had.get(images, had[200][:1]))]
+        cells += [each | {"images": images, "id": f"{images:08d}{n:08d}"} for n, each in enumerate(settings)]
+    folder = RunFolder(tmp_path / "run")
+    folder.create()
+    growing = study("run", images={"from": 100, "to": 400}, until="decided", block=block(**BUDGETS))
+    folder.write_manifest(growing, [each["id"] for each in cells], looks=looks)
+    for each in cells:
+        folder.write(each)
+    summary = summarise([folder.path])
+    first, last = (paper(each, summary) for each in summary.sections)
+    assert first is not None
+    assert last is not None
+    assert [line[0] for name, line in grid(first).items() if name in "acd"] == ["2.10", "11.00", f"2.30{ALIKE}"]
+    assert [line[0] for name, line in grid(last).items() if name in "acd"] == ["2.10", "(N 100) 11.00", "(N 200) 5.00"]
+    assert [bold(each) for each in last.table[1:]] == [[], []]
 
 
 def test_runs_of_other_numbers_of_images_have_a_table_each(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """The table that papers print: samplers by budget, each cell its quality; the baseline on top, families in groups."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -92,32 +92,36 @@ def _baseline(row: Row) -> str:
 
 
 def _columns(found: Budgets, lines: Sequence[TableLine | str], quality: Quality) -> list[Column]:
-    cells = [line.cells for line in found.lines]
-    rows = {id(row): row for each in cells for row in each.values()}
+    rows = {id(row): row for line in found.lines for row in line.cells.values()}
     texts = dict(zip(rows, zip(*value_texts(quality, list(rows.values())), strict=True), strict=True))
-    shown = []
-    for n, heading in enumerate(_headings(found)):
-        here = [each[n] for each in cells if n in each]
-        within = ("images", *(CLOCK if found.by == "seconds" else ()))
-        best, alike = ranks(quality, here, [texts[id(row)][0] for row in here], within)
-        marks = {id(row): pair for row, *pair in zip(here, best, alike, strict=True)}
-        means, halves, signs, bold = list[str](), list[str](), list[str](), list[bool]()
-        for line in lines:
-            row = line.cells.get(n) if isinstance(line, TableLine) else None
-            if row is None:
-                empty = "" if isinstance(line, str) else FAILED if n in line.failed else NOTHING
-                mean, half, mark, is_best = empty, "", "", False
-            else:
-                ranked = row["images"] == found.images and len(here) > 1
-                (mean, half), (first, tied) = texts[id(row)], marks[id(row)]
-                mean, is_best = f"{_told(row, found, n)}{mean}", first and ranked
-                mark = ALIKE * (tied and ranked) + DOUBTFUL * (found.by == "seconds" and invalid(row))
-            means.append(mean)
-            halves.append(half)
-            signs.append(mark)
-            bold.append(is_best)
-        shown.append(marked(heading, means, halves, signs, bold))
-    return shown
+    return [_column(found, n, heading, lines, quality, texts) for n, heading in enumerate(_headings(found))]
+
+
+def _column(
+    found: Budgets,
+    n: int,
+    heading: str,
+    lines: Sequence[TableLine | str],
+    quality: Quality,
+    texts: Mapping[int, tuple[str, str]],
+) -> Column:
+    """A budget, of lines and headings of groups, with the texts of rows: means, and half their intervals."""
+    here = [line.cells[n] for line in found.lines if n in line.cells]
+    within = ("images", *(CLOCK if found.by == "seconds" else ()))
+    best, alike = ranks(quality, here, [texts[id(row)][0] for row in here], within)
+    several = sum(row["images"] == found.images for row in here) > 1
+    marks = {id(row): pair for row, *pair in zip(here, best, alike, strict=True)}
+    cells = list[tuple[str, str, str, bool]]()
+    for line in lines:
+        row = line.cells.get(n) if isinstance(line, TableLine) else None
+        if row is None:
+            cells.append(("" if isinstance(line, str) else FAILED if n in line.failed else NOTHING, "", "", False))
+            continue
+        ranked = several and row["images"] == found.images
+        (mean, half), (first, tied) = texts[id(row)], marks[id(row)]
+        mark = ALIKE * (tied and ranked) + DOUBTFUL * (found.by == "seconds" and invalid(row))
+        cells.append((f"{_told(row, found, n)}{mean}", half, mark, first and ranked))
+    return marked(heading, *map(list, zip(*cells, strict=True)))
 
 
 def _told(row: Row, found: Budgets, n: int) -> str:
