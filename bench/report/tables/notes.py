@@ -31,7 +31,7 @@ def notes(section: Section, table: Sequence[Column] | None = None) -> list[str]:
         f"Protocol: {section.label}.",
         _time_note(section),
         *_timing_notes(rows),
-        _interval_note(section.rows, rows, quality),
+        interval_note(section.rows, rows, quality),
         _alike_note(section.rows, rows, quality, {column.heading: column for column in shown}),
         *_floors_notes(section),
         *_quality_notes(section.rows, quality),
@@ -71,7 +71,7 @@ def _timing_notes(rows: list[Row]) -> list[str]:
     return lines
 
 
-def _interval_note(frame: pd.DataFrame, rows: list[Row], quality: list[Quality]) -> str | None:
+def interval_note(frame: pd.DataFrame, rows: list[Row], quality: list[Quality]) -> str | None:
     """What the intervals of some rows are, and which rows have none; None if none has one."""
     shown = [each for each in quality if has(frame, each.ci)]
     seeds = sorted(set(frame["seeds"].tolist()))
@@ -88,7 +88,8 @@ def _interval_note(frame: pd.DataFrame, rows: list[Row], quality: list[Quality])
         errors = f"{t_quantile(JACKKNIFE_BLOCKS - 1):.2f} jackknife standard errors of its images"
         parts.append(f"{'in rows of' if parts else 'of'} one seed, of FD only, {errors}")
     line = f"±: half the 95 % interval {'; '.join(parts)}."
-    if any(has(single, name) for name in ("kid_std", "inception_score_std")):
+    unsure = {"kid_std", "inception_score_std"} & {each.std for each in quality}
+    if any(has(single, name) for name in unsure):
         line += (
             " One seed's KID and IS have none: the deviation over subsets or splits, in table.csv, is no standard "
             "error of the mean."
@@ -123,6 +124,11 @@ def _alike_note(frame: pd.DataFrame, rows: list[Row], quality: list[Quality], sh
     if untested:
         parts.append(f"{', '.join(untested)}: the best row has no interval, so that no other is tested against it.")
     return " ".join(parts)
+
+
+def what_it_means(section: Section, frame: pd.DataFrame, quality: Quality) -> list[str]:
+    """What a quality of some rows of a section needs to be read, and what it is to be seen beside."""
+    return [*(_floors_notes(section) if quality.key == section.rank else []), *_quality_notes(frame, [quality])]
 
 
 def _floors_notes(section: Section) -> list[str]:
