@@ -26,7 +26,7 @@ from report_records import (
 from bench.record import Record, RunFolder
 from bench.report import View, summarise
 from bench.report.data.text import ALIKE, NOTHING, Column
-from bench.report.tables.markup import markdown
+from bench.report.tables.blocks import groups
 from bench.report.tables.paper import Paper, paper
 from models.common.errors import UsageError
 
@@ -167,22 +167,8 @@ def test_what_failed_is_said_where_it_would_stand(tmp_path: Path) -> None:
     assert found["two"] == ["2.00", NOTHING, NOTHING]  # of the seed that did not fail
 
 
-def test_what_stopped_at_fewer_images_is_shown_but_never_ranked(tmp_path: Path) -> None:
-    cells = [BASE | {"images": 5000}, cell("a", 5, 3.0, images=5000), cell("b", 5, 4.0, images=5000)]
-    cells += [cell("c", 5, 1.0, images=1000), cell("c", 10, 1.0, images=2000), cell("d", 10, 0.5, images=1000)]
-    cells += [cell("a", 10, 2.0, images=5000)]
-    found = shown(tmp_path, cells, images=5000)
-    lines = grid(found)
-    assert lines["c"] == ["(N 1,000) 1.000", "(N 2,000) 1.000", NOTHING]
-    assert lines["d"] == [NOTHING, "(N 1,000) 0.500", NOTHING]
-    assert lines["a"] == ["3.000", "2.000", NOTHING]
-    assert [bold(each) for each in found.table[1:]] == [["3.000"], [], []]
-    assert not any(ALIKE in text for line in lines.values() for text in line)
-    assert any("which is not ranked with them" in note for note in found.notes)
-
-
-def test_of_growing_images_what_was_left_out_has_the_most_that_it_has(tmp_path: Path) -> None:
-    """c is left out at 100 images, d at 200; both stand beside what went on to 400, and in the table of all at 100."""
+def test_where_images_grow_the_table_is_of_all_settings_and_who_was_left_out_stands_apart(tmp_path: Path) -> None:
+    """c is left out at 100 images, d at 200; the table is of all at 100."""
     luck, looks = np.random.default_rng(0).normal(size=10), [100, 200, 400]
     base = in_pairs("ddpm", 0.0, luck, 0.0) | {"steps": 200, "nfe": 200.0, "nfe_declared": 200}
     base |= {"latency_s": [2.0] * 4, "network_s": [1.9] * 4}
@@ -198,19 +184,21 @@ def test_of_growing_images_what_was_left_out_has_the_most_that_it_has(tmp_path: 
     for each in cells:
         folder.write(each)
     summary = summarise([folder.path])
-    first, last = (paper(each, summary) for each in summary.sections)
+    kinds = [[block.kind for block in group] for group in groups(summary)]
+    assert kinds == [["paper", "rows"], ["rows", "left_out"]]
+    first = paper(summary.sections[0], summary)
     assert first is not None
-    assert last is not None
     assert [line[0] for name, line in grid(first).items() if name in "acd"] == ["2.10", "11.00", f"2.30{ALIKE}"]
-    assert [line[0] for name, line in grid(last).items() if name in "acd"] == ["2.10", "(N 100) 11.00", "(N 200) 5.00"]
-    assert [bold(each) for each in last.table[1:]] == [[], []]
+    sampler, images = (
+        next(c.cells for c in groups(summary)[1][1].table if c.heading == h) for h in ("Sampler", "Images")
+    )
+    assert list(zip(sampler, images, strict=True)) == [("c", "100"), ("d", "200")]
 
 
 def test_runs_of_other_numbers_of_images_have_a_table_each(tmp_path: Path) -> None:
     runs = [write_run(tmp_path / f"n{n}", [record(*BASELINE, images=n), record(images=n)]) for n in (1000, 2000)]
     summary = summarise(runs)
     assert [paper(section, summary) is not None for section in summary.sections] == [True, True]
-    assert "(N " not in markdown(summary)
 
 
 def test_by_steps_a_column_is_a_number_of_steps(tmp_path: Path) -> None:

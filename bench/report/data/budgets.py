@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pandas as pd
 
-from bench.report.data.columns import PROTOCOL, Line, Row, guest, key_of, line
+from bench.report.data.columns import PROTOCOL, Line, Row, guest, line
 from bench.report.data.distances import OWN_TRUTH, Quality
 from bench.report.data.series import family_order, named_lines
 from bench.report.data.summary import Section, Summary
@@ -49,45 +49,30 @@ class Budgets:
         by: what the columns are of: "nfe" (evaluations an image), "steps" or "seconds" (an image).
         columns: the budgets, ascending.
         lines: the baseline's first, then by model and family.
-        images: of a row; those that stopped at another number are ranked with no other.
         left_out: rows that have a value, but no place: others of their line and budget have it.
     """
 
     by: str
     columns: list[float]
     lines: list[TableLine]
-    images: int
     left_out: int
 
 
 def budgets(section: Section, summary: Summary, quality: Quality) -> Budgets | None:
     """The table of a section; None if it has no value of that quality."""
-    by, rows = summary.view.columns, [*section.records, *_stopped(section, summary)]
+    by, rows = summary.view.columns, section.records
     failed = [row | {"failed": True} for row in summary.failed if _belongs(row, section)]
     placed = [row for row in rows if known(row.get(quality.key)) and known(row.get(_COST[by]))]
-    if by == "seconds":  # chosen by what they reach, which is not compared across numbers of images
-        placed = [row for row in placed if row["images"] == section.images]
     if not placed:
         return None
     found = _columns(by, placed, failed, _planned(summary, placed))
     frame = pd.DataFrame.from_records([*placed, *failed])
     lines = [_line(label, members, by, found, quality) for label, members in named_lines(frame)]
     shown = sum(len(line.cells) for line in lines)
-    return Budgets(by, found, _ordered(lines), section.images, len(placed) - shown if by != "seconds" else 0)
+    return Budgets(by, found, _ordered(lines), len(placed) - shown if by != "seconds" else 0)
 
 
 _COST = {"nfe": "nfe", "steps": "steps", "seconds": "s_per_image_median"}
-
-
-def _stopped(section: Section, summary: Summary) -> list[Row]:
-    """The settings of the same run and protocol that stopped at fewer images, each with the most that it has."""
-    runs, here = set(section.rows["run"]), {key_of(row) for row in section.records}
-    rows = [row for each in summary.sections if each.rank == section.rank for row in each.records]
-    rows += [] if summary.decisions is None else [each.row for each in summary.decisions.left_early]
-    rows = [row for row in rows if row["run"] in runs and row["images"] < section.images]
-    rows = [row for row in rows if key_of(row) not in here and _alike(row, section.records[0], section)]
-    most = {key_of(row): row for row in sorted(rows, key=lambda row: int(row["images"]))}
-    return list(most.values())
 
 
 def _belongs(row: Row, section: Section) -> bool:
@@ -171,7 +156,7 @@ def _line(label: str, members: Sequence[Row], by: str, columns: Sequence[float],
     rows = [row for row in members if row.get("failed") is not True]
     first, baseline = members[0], next((row for row in rows if row["baseline"] is True), None)
     found = TableLine(label, line(first), str(first["family"]), str(first["model"]) if guest(first) else None, baseline)
-    for row in sorted(rows, key=lambda row: (int(row["images"]), float(row[_COST[by]]))):
+    for row in sorted(rows, key=lambda row: float(row[_COST[by]])):
         least = bisect_left(columns, float(row[_COST[by]]))
         if by != "seconds":
             found.cells[least] = row  # of several the one of most evaluations

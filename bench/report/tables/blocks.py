@@ -77,7 +77,9 @@ def blocks(summary: Summary) -> list[Block]:
 
 def _section(section: Section, summary: Summary) -> list[Block]:
     """The blocks of a section; heading and answers stand above the first."""
-    shown = [*_paper(section, summary), _rows(section), *_modes(section.modes)]
+    # of settings that are left of those of another section it would say little
+    whole = summary.decisions is None or section.images == summary.decisions.everyone
+    shown = [*(_paper(section, summary) if whole else []), _rows(section), *_modes(section.modes)]
     heading = section.label if len(summary.sections) > 1 else None
     answers = tuple(each.sentence for each in section.answers)
     return [replace(shown[0], heading=heading, answers=answers), *shown[1:]]

@@ -107,31 +107,30 @@ def _column(
 ) -> Column:
     """A budget, of lines and headings of groups, with the texts of rows: means, and half their intervals."""
     here = [line.cells[n] for line in found.lines if n in line.cells]
-    within = ("images", *(CLOCK if found.by == "seconds" else ()))
+    within = CLOCK if found.by == "seconds" else ()
     best, alike = ranks(quality, here, [texts[id(row)][0] for row in here], within)
-    several = sum(row["images"] == found.images for row in here) > 1
-    marks = {id(row): pair for row, *pair in zip(here, best, alike, strict=True)}
+    several, marks = len(here) > 1, {id(row): pair for row, *pair in zip(here, best, alike, strict=True)}
     cells = list[tuple[str, str, str, bool]]()
     for line in lines:
         row = line.cells.get(n) if isinstance(line, TableLine) else None
         if row is None:
             cells.append(("" if isinstance(line, str) else FAILED if n in line.failed else NOTHING, "", "", False))
             continue
-        ranked = several and row["images"] == found.images
         (mean, half), (first, tied) = texts[id(row)], marks[id(row)]
-        mark = ALIKE * (tied and ranked) + DOUBTFUL * (found.by == "seconds" and invalid(row))
-        cells.append((f"{_told(row, found, n)}{mean}", half, mark, first and ranked))
+        mark = ALIKE * (tied and several) + DOUBTFUL * (found.by == "seconds" and invalid(row))
+        cells.append((f"{_told(row, found, n)}{mean}", half, mark, first and several))
     return marked(heading, *map(list, zip(*cells, strict=True)))
 
 
 def _told(row: Row, found: Budgets, n: int) -> str:
-    """What stands before a value that is not of the column's evaluations, or not of the table's images."""
-    parts = []
+    """What stands before a value that is not of the column's evaluations."""
     if found.by == "seconds" or (found.by == "nfe" and row["nfe"] != found.columns[n]):
-        parts.append(f"{row['nfe']:,.1f}".removesuffix(".0"))
-    if row["images"] != found.images:
-        parts.append(f"N {row['images']:,}")
-    return f"({'; '.join(parts)}) " if parts else ""
+        return f"({_count(row)}) "
+    return ""
+
+
+def _count(row: Row) -> str:
+    return f"{row['nfe']:,.1f}".removesuffix(".0")
 
 
 def _headings(found: Budgets) -> list[str]:
@@ -178,12 +177,9 @@ def _parentheses(found: Budgets, cells: Sequence[str]) -> str:
         "seconds": "A cell is the best that the sampler reached in as much time or less, chosen by these very values; "
         "in brackets the evaluations that it took.",
     }
-    lines = [parts[found.by]] if parts[found.by] else []
-    if found.by == "nfe" and any(cell.startswith("(") and not cell.startswith("(N") for cell in cells):
-        lines.append("In brackets: evaluations, where they are fewer than the column's.")
-    if any("N " in cell for cell in cells):
-        lines.append("N: images of what stopped before the others, which is not ranked with them.")
-    return " ".join(lines)
+    if found.by == "nfe" and any(cell.startswith("(") for cell in cells):
+        return "In brackets: evaluations, where they are fewer than the column's."
+    return parts[found.by]
 
 
 def _clocks(section: Section) -> str:
@@ -196,7 +192,6 @@ def _untested(found: Budgets, quality: Quality, shown: Sequence[Column]) -> str 
     names, ranked = list[str](), 0
     for n, column in enumerate(shown[1:]):
         here = [line.cells[n] for line in found.lines if n in line.cells]
-        here = [row for row in here if row["images"] == found.images]
         ranked += len(here) > 1
         if len(here) > 1 and not known(min(here, key=quality.order).get(quality.ci)):
             names.append(column.heading)
