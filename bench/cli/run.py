@@ -15,7 +15,6 @@ from bench.outputs import RESULTS, make_room
 from bench.progress import bar, errors, output, say, warn
 from bench.record import MANIFEST, Record, RunFolder
 from bench.report.data.text import duration, significant
-from bench.timing.host_load import HostLoad
 from models.common.errors import UsageError
 from models.common.writing import write_bytes
 from models.plugins.names import check_name
@@ -30,6 +29,8 @@ if TYPE_CHECKING:
 
 def run_and_report(name: str, overrides: "Overrides", out: Path | None, *, force: bool, dry_run: bool) -> int:
     """Run a study and write its report; the exit status."""
+    from bench.timing.host_load import HostLoad
+
     host = HostLoad()
     arrived = host.read()  # before torch is imported, which takes long enough to see what others use
     from bench.purity.unchanged import put_back
