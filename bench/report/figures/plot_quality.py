@@ -20,7 +20,6 @@ from bench.report.data.series import (
     answer_mode,
     costs_on_axis,
     in_one_mode,
-    several,
     usual,
 )
 from bench.report.data.summary import Section, Summary, was_timed
@@ -239,7 +238,7 @@ class _Panel:
         return words
 
     def _short(self, row: Row) -> str:
-        if "grid" in several(self.rows):
+        if self.rows["grid"].nunique() > 1:
             return setting(row)
         return f"{row['sampler']} at {row['steps']:,} steps{mode_words(row['mode'])}"
 
