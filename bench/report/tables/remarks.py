@@ -6,6 +6,7 @@ evaluating a batch until its last image is done, which takes longer than the mea
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -31,8 +32,9 @@ _NAMED = 5
 """Rows with times in doubt that are named one by one."""
 
 
+@lru_cache(maxsize=1)
 def remarks(summary: Summary) -> list[str]:
-    """All of it, in sentences."""
+    """All of it, in sentences, which all renderings of a summary share."""
     named = len(summary.runs) > 1
     lines = summary.broken()
     lines += [f"{flat(text)}." for text in dict.fromkeys(text for run in summary.runs for text in run.warnings)]
