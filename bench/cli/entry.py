@@ -24,7 +24,8 @@ def main() -> None:
         sys.exit(tell())
     finally:
         finish()
-        gc.freeze()  # all is given back at once: to look for garbage in it first took a tenth of a report's time
+        if "torch" not in sys.modules:  # whose bindings complain of what is left
+            gc.freeze()  # all is given back at once: to look for garbage in it first took a tenth of a report's time
 
 
 def write_anywhere() -> None:
