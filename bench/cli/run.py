@@ -16,6 +16,7 @@ from bench.progress import bar, errors, output, say, warn
 from bench.record import MANIFEST, Record, RunFolder
 from bench.report.data.text import duration, significant
 from models.common.errors import UsageError
+from models.common.explain import counted
 from models.common.writing import write_bytes
 from models.plugins.names import check_name
 
@@ -54,9 +55,12 @@ def run_and_report(name: str, overrides: "Overrides", out: Path | None, *, force
         outcome = run_study(study, session, folder, force, progress, progress.warn)
     for cell, reason in folder.broken.items():
         warn(f"{cell}.json was no record ({reason}); it was measured again", style=None)
-    warn(f"{outcome.measured} cells measured, {outcome.kept} kept from before, {outcome.failed} failed", style=None)
+    warn(
+        f"{counted(outcome.measured, 'cell')} measured, {outcome.kept} kept from before, {outcome.failed} failed",
+        style=None,
+    )
     if outcome.untimed:
-        warn(f"the timing of {outcome.untimed} settings failed; run the study again to go on", style=None)
+        warn(f"the timing of {counted(outcome.untimed, 'setting')} failed; run the study again to go on", style=None)
     report_runs([folder.path], None, None)
     return 1 if outcome.failed or outcome.untimed else 0
 
@@ -79,12 +83,12 @@ def _dry_run(session: "Session") -> int:
     with errors.status("calibrating ..."):
         found = estimate(session)
     for cell, nfe in found.cells:
-        said = "as many evaluations as it takes" if nfe is None else f"{nfe:,} evaluations an image"
+        said = "as many evaluations as it takes" if nfe is None else f"{counted(nfe, 'evaluation')} an image"
         say(f"{cell}: {said}")
     unknown = sum(nfe is None for _, nfe in found.cells)
     apart = f", and {unknown} that cannot say theirs" if unknown else ""
-    cells = f"{len(found.cells)} cells of {session.study.images:,} images"
-    say(f"{cells}: {found.evaluations:,} network evaluations{apart}")
+    cells = f"{counted(len(found.cells), 'cell')} of {session.study.images:,} images"
+    say(f"{cells}: {counted(found.evaluations, 'network evaluation')}{apart}")
     for name, (seconds, batch) in found.rates.items():
         say(f"{name}: {significant(1000 * seconds)} ms an evaluation of one image, in batches of {batch}")
     about, device = duration(found.seconds), device_name(session.device)
@@ -116,7 +120,8 @@ def compare_runs(run_a: Path, run_b: Path) -> int:
         print("neither run has a result")
         return 0
     if not (frame["quality_comparable"] | frame["time_comparable"]).any():
-        print("no cell of one run can be compared with one of the other")
+        say("\n  ".join(["no cell of one run can be compared with one of the other", *frame.attrs["apart"]]))
+        return 0
     print(_markdown(report.as_tables_show(frame)))
     return 0
 
@@ -166,7 +171,8 @@ class _CellProgress:
 
     def planned(self, cells: int, evaluations: int) -> None:
         self._cells = cells
-        self._bar.update(self._task, total=evaluations, description=f"cell 0 of {cells}", refresh=True)
+        description = f"cell 0 of {cells}" if cells else "timing"
+        self._bar.update(self._task, total=evaluations, description=description, refresh=True)
 
     def advanced(self, evaluations: int) -> None:
         timing = "timing" if self._done == self._cells else None  # None leaves the description as it is
@@ -183,7 +189,7 @@ class _CellProgress:
         measured = [name for name in _TOLD if isinstance(record.get(name), float)]
         measured += [name for name in record if name.startswith("fd_")]
         shown = f"{measured[0]} {significant(record[measured[0]])}, " if measured else ""
-        warn(f"{cell}: {shown}{record['nfe']:g} evaluations", style=None)
+        warn(f"{cell}: {shown}{counted(record['nfe'], 'evaluation')}", style=None)
 
     def warn(self, text: str) -> None:
         warn(text)

@@ -87,7 +87,7 @@ def test_a_run_without_any_record_is_reported_as_such(tmp_path: Path) -> None:
     run.create()
     run.write_manifest(study(), ["0" * 16])
     assert len(write_report([run.path])) == 15
-    assert "Not measured yet: 1 cells" in (run.path / "table.md").read_text()
+    assert "Not measured yet: 1 cell;" in (run.path / "table.md").read_text()
 
 
 def test_wrong_usage_says_what_there_is(quick: Path, tmp_path: Path) -> None:
