@@ -138,7 +138,7 @@ def test_the_check_of_a_model_prints_its_name_as_text(
 
 def test_a_run_that_only_times_counts_no_cells(capsys: pytest.CaptureFixture[str]) -> None:
     with bar() as shown:
-        progress = _CellProgress(shown)
+        progress = _CellProgress(shown, grow=False)
         progress.planned(0, 10)
     said = capsys.readouterr().err
     assert "timing" in said
