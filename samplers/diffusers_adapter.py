@@ -34,6 +34,7 @@ from annotated_types import Ge, Gt, Le
 from torch import Tensor
 
 from models.common.errors import UsageError
+from models.common.explain import counted
 from models.denoiser import Denoiser
 from models.plugins.registry import unknown
 from models.schedule import DiscreteVP, Level
@@ -150,19 +151,21 @@ class DiffusersSampler(Sampler):
         try:
             scheduler.set_timesteps(steps)
         except Exception as error:  # of many kinds: indices, divisions, shapes
-            raise UsageError(f"diffusers' {type(self).__name__} cannot place {steps} steps: {error}") from None
+            raise UsageError(
+                f"diffusers' {type(self).__name__} cannot place {counted(steps, 'step')}: {error}"
+            ) from None
         first, last = float(scheduler.timesteps.max()), float(scheduler.timesteps.min())
         if not 0.0 <= last <= first <= schedule.train_steps - 1.0:  # some are NaN
             raise UsageError(
-                f"diffusers' {type(self).__name__} places {steps} steps at timesteps {first:g} to {last:g}, outside "
-                f"{schedule.train_steps - 1} to 0; choose other steps, timestep_spacing or steps_offset"
+                f"diffusers' {type(self).__name__} places {counted(steps, 'step')} at timesteps {first:g} to {last:g}, "
+                f"outside {schedule.train_steps - 1} to 0; choose other steps, timestep_spacing or steps_offset"
             )
         if scheduler.timesteps[1:2].tolist() == [first]:
             # it takes the second of the two for the place where it begins, and is out of steps before the last
             raise UsageError(
-                f"diffusers' {type(self).__name__} places {steps} steps with its first timestep, {first:g}, twice, as "
-                "two of its noise levels lie nearer to that than to any other, and cannot take the last step then; "
-                "choose fewer steps, or leave out use_karras_sigmas and its like"
+                f"diffusers' {type(self).__name__} places {counted(steps, 'step')} with its first timestep, {first:g}, "
+                "twice, as two of its noise levels lie nearer to that than to any other, and cannot take the last step "
+                "then; choose fewer steps, or leave out use_karras_sigmas and its like"
             )
         return scheduler
 

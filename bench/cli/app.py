@@ -191,7 +191,7 @@ def report(
         formats: Of md, latex, csv, parquet, html, png, pdf; all by default.
         out: Folder for the files (default: the run folder).
     """
-    gc.set_threshold(50_000, 20, 100)  # what a report makes it keeps, and to look for garbage took a tenth of its time
+    gc.set_threshold(500_000, 20, 100)  # what a report makes it keeps, and to look for garbage took a tenth of its time
     from bench.cli.run import report_runs
     from bench.report import View
 

@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 
 from bench.progress import say
 from models.common.errors import UsageError
+from models.common.explain import counted
 from models.common.files import INDEX, STATE_DICTS, sha256_of, shards_of
 from models.common.program import called
 from models.common.writing import replacing, write_text
@@ -17,7 +18,7 @@ from models.common.writing import replacing, write_text
 _TEMPLATES = Path(__file__).parent / "templates"
 _NAME = "my-model"  # as the plugin's template has it
 _CARD, _PLUGIN, _WEIGHTS = "card.toml", "plugin.py", "weights.safetensors"
-_SHAPE = (3, 32, 32)
+_SHAPE, _LARGEST = (3, 32, 32), 65_536  # as a card takes them
 
 Given = Literal["unet", "edm", "flow", "vp-continuous", "sigma"]
 Predicts = Literal["epsilon", "sample", "v_prediction", "score", "flow"]
@@ -135,8 +136,9 @@ def _refuse(name: str, folder: Path, shape: tuple[int, ...], classes: int | None
     from models.plugins.names import check_name
 
     check_name(name, "model")
-    if len(shape) != 3 or min(shape) < 1:
-        raise UsageError(f"--shape {','.join(map(str, shape))}: expected channels, height and width, such as 3,32,32")
+    if len(shape) != 3 or not all(1 <= side <= _LARGEST for side in shape):
+        wanted = f"channels, height and width, each 1 ... {_LARGEST:,}, such as 3,32,32"
+        raise UsageError(f"--shape {','.join(map(str, shape))}: expected {wanted}")
     if classes is not None and not 1 <= classes < 2**31:
         raise UsageError(f"--classes {classes}: expected 1 ... 2^31 - 1")
     if folder.exists() and not folder.is_dir():
@@ -162,7 +164,7 @@ def _read(weights: Path, state_key: str | None) -> tuple[list[Path], str]:
     numbers = sum(tensor.numel() for tensor in state.values())
     ends = dict.fromkeys((*list(state)[:1], *list(state)[-1:]))
     shown = " ... ".join(f"{name} {tuple(state[name].shape)}" for name in ends)
-    said = f"{len(state):,} tensors of {numbers:,} numbers: {shown}"
+    said = f"{counted(len(state), 'tensor')} of {counted(numbers, 'number')}: {shown}"
     return [weights, *(weights.parent / shard for shard in shards)], said
 
 

@@ -15,8 +15,8 @@ from bench.outputs import RESULTS, make_room
 from bench.progress import bar, errors, output, say, warn
 from bench.record import MANIFEST, Record, RunFolder
 from bench.report.data.text import duration, significant
-from bench.timing.host_load import HostLoad
 from models.common.errors import UsageError
+from models.common.explain import counted
 from models.common.writing import write_bytes
 from models.plugins.names import check_name
 
@@ -38,6 +38,8 @@ def run_and_report(
     """Run a study, in so many minutes if they are given, and write its report; the exit status."""
     if minutes is not None and not 0 < minutes <= MOST_MINUTES:
         raise UsageError(f"--minutes {minutes:g}; expected more than 0, and at most {MOST_MINUTES:,}")
+    from bench.timing.host_load import HostLoad
+
     host = HostLoad()
     arrived = host.read()  # before torch is imported, which takes long enough to see what others use
     from bench.purity.unchanged import put_back
@@ -63,12 +65,13 @@ def run_and_report(
         outcome = run_study(study, session, folder, force, progress, progress.warn, deadline)
     for cell, reason in folder.broken.items():
         warn(f"{cell}.json was no record ({reason}); it was measured again", style=None)
-    warn(f"{outcome.measured} cells measured, {outcome.kept} kept from before, {outcome.failed} failed", style=None)
+    measured = counted(outcome.measured, "cell")
+    warn(f"{measured} measured, {outcome.kept} kept from before, {outcome.failed} failed", style=None)
     if outcome.left:
-        again = "run the study again to go on"
-        warn(f"no time was left for {outcome.left} cells of the look that was taken last; {again}", style=None)
+        left, again = counted(outcome.left, "cell"), "run the study again to go on"
+        warn(f"no time was left for {left} of the look that was taken last; {again}", style=None)
     if outcome.untimed:
-        warn(f"the timing of {outcome.untimed} settings failed; run the study again to go on", style=None)
+        warn(f"the timing of {counted(outcome.untimed, 'setting')} failed; run the study again to go on", style=None)
     report_runs([folder.path], None, None)
     return 1 if outcome.failed or outcome.untimed else 0
 
@@ -91,13 +94,13 @@ def _dry_run(session: "Session") -> int:
     with errors.status("calibrating ..."):
         found = estimate(session)
     for cell, nfe in found.cells:
-        said = "as many evaluations as it takes" if nfe is None else f"{nfe:,} evaluations an image"
+        said = "as many evaluations as it takes" if nfe is None else f"{counted(nfe, 'evaluation')} an image"
         say(f"{cell}: {said}")
     unknown = sum(nfe is None for _, nfe in found.cells)
     apart = f", and {unknown} that cannot say theirs" if unknown else ""
     study, most = session.study, "" if session.study.until is None else "at most "
-    cells = f"{len(found.cells)} cells of {most}{study.most_images:,} images"
-    say(f"{cells}: {found.evaluations:,} network evaluations{apart}")
+    cells = f"{counted(len(found.cells), 'cell')} of {most}{study.most_images:,} images"
+    say(f"{cells}: {counted(found.evaluations, 'network evaluation')}{apart}")
     for name, (seconds, batch) in found.rates.items():
         say(f"{name}: {significant(1000 * seconds)} ms an evaluation of one image, in batches of {batch}")
     about, device = duration(found.seconds), device_name(session.device)
@@ -131,7 +134,8 @@ def compare_runs(run_a: Path, run_b: Path) -> int:
         print("neither run has a result")
         return 0
     if not (frame["quality_comparable"] | frame["time_comparable"]).any():
-        print("no cell of one run can be compared with one of the other")
+        say("\n  ".join(["no cell of one run can be compared with one of the other", *frame.attrs["apart"]]))
+        return 0
     print(_markdown(report.as_tables_show(frame)))
     return 0
 
@@ -182,7 +186,7 @@ class _CellProgress:
     def planned(self, cells: int, evaluations: int) -> None:
         self._cells += cells
         self._evaluations += evaluations
-        words = f"cell {self._done} of {self._cells}"
+        words = f"cell {self._done} of {self._cells}" if self._cells else "timing"
         self._bar.update(self._task, total=self._evaluations, description=words, refresh=True)
 
     def advanced(self, evaluations: int) -> None:
@@ -200,7 +204,7 @@ class _CellProgress:
         measured = [name for name in _TOLD if isinstance(record.get(name), float)]
         measured += [name for name in record if name.startswith("fd_")]
         shown = f"{measured[0]} {significant(record[measured[0]])}, " if measured else ""
-        warn(f"{cell}: {shown}{record['nfe']:g} evaluations{self._images(record)}", style=None)
+        warn(f"{cell}: {shown}{counted(record['nfe'], 'evaluation')}{self._images(record)}", style=None)
 
     def _images(self, record: Record) -> str:
         """How many images a cell has, where they grow."""

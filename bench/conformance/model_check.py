@@ -111,7 +111,7 @@ def check_model(
         depth: how far to go.
     """
     drawn, classes, spent = _samples(model, depth, device)
-    verdicts = [range_verdict(model, drawn), *clip_verdicts(model)]
+    verdicts = [*clip_verdicts(model), range_verdict(model, drawn)]
     shares = _shares(model, drawn) if images is None else images.to(device).float() / 255.0
     if images is None:
         labels = classes
@@ -132,7 +132,7 @@ def check_model(
         said=model.card.parametrisation,
         curves=curves,
         samples=(float(drawn.min()), float(drawn.max())) if bool(drawn.isfinite().all()) else None,
-        verdicts=[*verdicts, *readings, *inputs],
+        verdicts=[*inputs, *readings, *verdicts],  # causes first: samples are what becomes of them
     )
 
 

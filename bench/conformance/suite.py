@@ -28,6 +28,7 @@ from bench.conformance.purity_checks import PURITY_CHECKS
 from bench.conformance.repeat_checks import repeats_at_ends
 from bench.noise.stream import ImageNoise
 from bench.record import SCHEMA, Record, fault_once_written
+from models.common.explain import counted
 from models.denoiser import Denoiser
 from models.grids import GRIDS
 from models.plugins.plain import NotPlain, parameters_of
@@ -86,7 +87,7 @@ def _counts(sampler: Sampler) -> str:
         if said is None:
             raise NotApplicable("it declares no number of evaluations: they are known once they are made")
         made = run.evaluations
-        require(made == said, f"{steps} steps on {grid}: declares {said} evaluations, makes {made:g}")
+        require(made == said, f"{steps} steps on {grid}: declares {counted(said, 'evaluation')}, makes {made:g}")
         found.append(f"{made:g} at {steps}")
     return "evaluations as declared: " + ", ".join(found)
 

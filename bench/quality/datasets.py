@@ -22,6 +22,7 @@ from bench.quality.downloads import patient, reason
 from bench.quality.image_folder import SPLITS, copies_in, read_folder
 from bench.quality.images import to_uint8
 from models.common.errors import UsageError
+from models.common.explain import counted
 from models.common.files import expanded
 from models.common.program import bring
 from models.common.writing import replacing
@@ -57,7 +58,7 @@ class DataSet:
     def words(self) -> list[str]:
         """What it is, in lines for people to read."""
         size = " x ".join(map(str, self.images.shape[1:]))
-        return [f"{self.name}: {len(self.images):,} images of {size}", *self.remarks]
+        return [f"{self.name}: {counted(len(self.images), 'image')} of {size}", *self.remarks]
 
     def with_channels(self, channels: int) -> "DataSet":
         """The same images with three equal channels instead of one, where three are wanted."""

@@ -14,7 +14,10 @@ from models.common.errors import UsageError
 INCEPTION = "inception-v3-compat"
 FID_IMAGES = 50_000
 """Images without which a Frechet distance on Inception's features is no FID in the sense of the literature."""
-WITHOUT = 'metrics = ["solver_error"] needs neither extractor nor reference'
+WITHOUT = (
+    'metrics = ["solver_error"] needs neither extractor nor reference, as in `run solvers`; models/README.md shows a '
+    "study with both"
+)
 """What to do where there is no extractor or no reference."""
 
 
@@ -92,7 +95,9 @@ class Extractor:
                 f"another one in the study, such as extractor = {INCEPTION!r}"
             )
         if self.image_shape is None and shape[0] not in (1, 3):
-            raise UsageError(f"extractor {self.name!r} takes images of 1 or 3 channels, but these have {shape[0]}")
+            raise UsageError(
+                f"extractor {self.name!r} takes images of 1 or 3 channels, but these have {shape[0]}; {WITHOUT}"
+            )
 
     def __call__(self, images: Tensor) -> dict[str, Tensor]:
         """Outputs (N, ...) by layer, on the extractor's device, of uint8 images (N, C, H, W) on any device.

@@ -24,9 +24,11 @@ from bench.quality.exact_arithmetic import exact_arithmetic
 from bench.quality.extractor import INCEPTION, WITHOUT
 from bench.quality.extractor import Extractor as Extractor
 from bench.quality.extractor_weights import checked_weights, checkpoints, plain_tensors_only
+from bench.quality.images import preview_kind
 from models.cards.card import Card, ExtractorFolder
 from models.common.errors import UsageError
 from models.common.files import sha256_of
+from models.common.program import called
 from models.loading.sources import (
     extractor_names,
     load_card,
@@ -101,6 +103,8 @@ def refuse_choice(choice: Choice | None, card: Card | None) -> None:
         _refuse_named(choice)
     elif card is None or card.extractor is None:
         by = None if card is None else card.measured_by
+        if by is None and card is not None and preview_kind(card.shape) == "points":
+            raise UsageError(_of_points(card))
         if by is None:
             which = "no model" if card is None else f"model {card.name!r}"
             raise UsageError(
@@ -114,6 +118,15 @@ def refuse_choice(choice: Choice | None, card: Card | None) -> None:
                 f"the model is measured with the embedded extractor {by!r}, and there is none of that name; name one "
                 f"in the study: {', '.join(compact_names())}"
             )
+
+
+def _of_points(card: Card) -> str:
+    """What can be measured of a model whose samples are no pictures."""
+    law, metrics = ("the distance to its law and ", '"law", ') if card.is_exact else ("", "")
+    return (
+        f"model {card.name!r} makes points, which no extractor takes. What can be measured is {law}the error of "
+        f'solvers: {called()} run solvers --model MODEL, or in a study metrics = [{metrics}"solver_error"]'
+    )
 
 
 def _refuse_named(choice: Choice) -> None:

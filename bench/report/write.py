@@ -135,8 +135,9 @@ def _plain(frame: pd.DataFrame, kinds: tuple[type, ...], text: Callable[[str], s
         return json.dumps(value) if isinstance(value, kinds) else value
 
     changed = (str, *kinds)
-    mixed = [name for name in frame.columns if frame[name].map(lambda value: isinstance(value, changed)).any()]
-    return frame.assign(**{name: frame[name].map(encode) for name in mixed})
+    columns = frame.select_dtypes(exclude=["number", "bool"]).items()
+    mixed = {str(name): each for name, each in columns if any(isinstance(value, changed) for value in each)}
+    return frame.assign(**{name: each.map(encode) for name, each in mixed.items()})
 
 
 def _commit(path: Path, content: bytes) -> Path:

@@ -18,6 +18,7 @@ from bench.run.session import PLAIN, Session
 from bench.run.solution import Problem, Solutions, has_solver_error
 from bench.run.trajectory import Trajectory, WrongCount
 from bench.timing.capture import Graph
+from models.common.explain import counted
 from models.networks.execution import arithmetic
 from samplers.about import About, about, declared_evaluations
 
@@ -131,8 +132,8 @@ def _require_evaluations(name: str, nfe: float, declared: int | None) -> None:
     least = max(1, declared or 0)
     if nfe < least:
         raise WrongCount(
-            f"{name} made {nfe:g} evaluations an image, of which there have to be {least} or more: it keeps what the "
-            "network has said of other images, or declares what it does not make"
+            f"{name} made {counted(nfe, 'evaluation')} an image, of which there have to be {least} or more: it keeps "
+            "what the network has said of other images, or declares what it does not make"
         )
 
 
@@ -166,7 +167,7 @@ def _remarks(resolved: Resolved, said: About, declared: int | None, nfe: float) 
     """What whoever reads a cell's row must know."""
     remarks = list[str]()
     if declared is not None and nfe != declared:
-        remarks.append(f"the sampler declares {declared} evaluations an image, but made {nfe:g}")
+        remarks.append(f"the sampler declares {counted(declared, 'evaluation')} an image, but made {nfe:g}")
     if said.needs == "generator" and not resolved.model.card.is_generator:
         remarks.append("a denoiser's x_0 is a posterior mean, not a sample")
     if resolved.model.card.round_time:

@@ -28,6 +28,7 @@ from bench.timing.clock import Stopwatch, Timed
 from bench.timing.cost import Columns, Times
 from bench.timing.memory import Halving, release_cache
 from bench.timing.monitor import Monitor, Watch
+from models.common.explain import counted
 from models.networks.execution import arithmetic
 from models.plugins.foreign import INTERRUPTIONS, told
 
@@ -229,6 +230,6 @@ def require_count(setting: Setting, batch: int, made: float) -> None:
         nfe, slack = (first, _ADAPTIVE) if batch == then else (nfe, _OTHER_BATCH)
     if abs(made - nfe) > slack * nfe:
         raise WrongCount(
-            f"{setting.resolved.cell.sampler} made {made:g} evaluations an image in a timed call of {batch} images, "
-            f"but {nfe:g} when the images were made"
+            f"{setting.resolved.cell.sampler} made {counted(made, 'evaluation')} an image in a timed call of {batch} "
+            f"images, but {nfe:g} when the images were made"
         )

@@ -9,13 +9,13 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_v
 from bench.study.fields import Batch, GridSpec, Growing, Images, Modes, SamplerSpec, Seed, Steps, Threads, Words
 from bench.study.study import Baseline, Block, ExtractorChoice, Published, Study, Timing
 from bench.study.validation import Content, misfits
-from models.cards.card import Changes
+from models.cards.card import Changes, table_of
 from models.cards.schedule_cards import Strict
 from models.common.errors import UsageError
 from models.common.explain import Fault, Place, faults, in_order, shown
 from models.common.files import expanded, parse_toml
 from models.networks.modes import Precision, parse_mode
-from models.plugins.registry import split_outside_brackets, unknown
+from models.plugins.registry import in_our_words, split_outside_brackets, unknown
 from samplers import SAMPLERS
 
 STUDIES = Path(__file__).parents[1] / "studies"
@@ -136,7 +136,6 @@ _TABLES: dict[str, type[BaseModel]] = {
     "baseline": Baseline,
     "published": Published,
     "extractor": ExtractorChoice,
-    "checkpoint": Changes,
 }
 _MOVED = {
     "repeats": "Instead of `repeats = 10` write `timing = { repeats = 10 }`",
@@ -153,22 +152,20 @@ def _faults(content: dict[str, Any]) -> list[Fault]:
     try:
         Study.model_validate(content)
     except ValidationError as error:
-        return [_of_key(fault) for fault in faults(error, content)]
+        return [_of_key(fault, content) for fault in faults(error, content)]
     return []
 
 
-def _of_key(fault: Fault) -> Fault:
+def _of_key(fault: Fault, content: dict[str, Any]) -> Fault:
     """A fault of a key, with the keys that there are if it is none, or is not there."""
     keys = [step for step in fault.place if isinstance(step, str)]
-    table = _TABLES.get(keys[-2]) if len(keys) > 1 else Study
-    if fault.kind == "missing":
-        example = _EXAMPLES.get(keys[0])
-        return replace(fault, text=f"is missing; write for example `{example}`" if example else "is missing")
-    if fault.kind != "extra_forbidden" or table is None:
-        return fault
-    if len(keys) == 1 and keys[0] in _MOVED:
+    if fault.kind == "missing" and keys[0] in _EXAMPLES:
+        return replace(fault, text=f"is missing; write for example `{_EXAMPLES[keys[0]]}`")
+    if fault.kind == "extra_forbidden" and len(keys) == 1 and keys[0] in _MOVED:
         return replace(fault, text=f"no key of a study any more. {_MOVED[keys[0]]}")
-    return replace(fault, text=str(unknown("key", keys[-1], table.model_fields)))
+    if keys[:1] == ["checkpoint"]:
+        return in_our_words(fault, table_of(fault.place[1:], content["checkpoint"], Changes))
+    return in_our_words(fault, _TABLES.get(keys[-2]) if len(keys) > 1 else Study)
 
 
 def _checked(named: str, content: dict[str, Any], options: _Options, complete: bool) -> Study:

@@ -9,6 +9,7 @@ from itertools import product
 from bench.study.study import Block, Clipping, Study
 from models.cards.schedule_cards import ScheduleCard
 from models.common.errors import UsageError
+from models.common.explain import counted
 from models.grids import GRIDS, Grid, TooManySteps
 from models.loading.sources import describe_model
 from models.networks.modes import Mode
@@ -172,7 +173,7 @@ def _most_steps(sampler: type, spec: str, grid: type, on: str, schedule: Schedul
     with registry.around(spec):
         found = bisect_right(range(1, budget + 1), budget, key=evaluations)
     if found == 0:
-        raise BudgetTooSmall(f"{spec} takes more than {budget} evaluations in a single step")
+        raise BudgetTooSmall(f"{spec} takes more than {counted(budget, 'evaluation')} in a single step")
     return found
 
 

@@ -14,6 +14,7 @@ import torch
 from bench.purity.process import left_running
 from bench.timing.gpu_state import GpuState, gpu_state
 from bench.timing.host_load import OVERHEATED, QUOTA, HostLoad, HostReading
+from models.common.explain import counted
 
 SPREAD = 0.10
 """Interquartile range over median: of undisturbed times it is 1 to 4 %, and a median of ten that spread by more is
@@ -108,7 +109,7 @@ def at_start(host: HostLoad, since: HostReading, device: torch.device) -> list[s
             "disturbed; for good times run it again when the machine is idle"
         )
     if on_cpu and threads > there:
-        found.append(f"{threads} threads on {there} processors: they will wait for one another")
+        found.append(f"{counted(threads, 'thread')} on {counted(there, 'processor')}: they will wait for one another")
     return found
 
 

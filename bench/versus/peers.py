@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from bench.versus.pairs import Pair, scheduler_class
 from models.common.errors import UsageError
+from models.common.explain import counted
 from models.denoiser import ClipRange
 from models.grids import Explicit, Trailing
 from models.loading.zoo import Model
@@ -110,7 +111,7 @@ def make_peer(pair: Pair, model: Model, setting: Setting) -> Peer:
     try:
         scheduler.set_timesteps(setting.steps)
     except Exception as error:  # of many kinds: indices, divisions, shapes
-        raise UsageError(f"diffusers' {pair.theirs} cannot place {setting.steps} steps: {error}") from None
+        raise UsageError(f"diffusers' {pair.theirs} cannot place {counted(setting.steps, 'step')}: {error}") from None
     levels = _levels(pair, scheduler, network.schedule, setting.steps)
     if pair.theirs in PIPELINES:
         return Peer(PIPELINES[pair.theirs], _pipeline(pair, unet, scheduler, clip, setting), unet, levels, clip)

@@ -5,11 +5,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from models.cards.schedule_cards import DISCRETE, ScheduleCard, Strict
+from models.cards.schedule_cards import DISCRETE, KINDS, ScheduleCard, Strict
 from models.common.errors import UsageError
-from models.common.explain import explain
+from models.common.explain import Place, faults
 from models.denoiser import ClipRange, Parametrisation
 from models.plugins.names import names_a
+from models.plugins.registry import in_our_words
 
 NetworkKind = Literal[
     "unet", "edm", "consistency", "flow", "vp-continuous", "sigma", "decoder", "finite-data", "mixture"
@@ -231,16 +232,30 @@ class Changes(Strict):
         return card | said
 
 
+def table_of(place: Place, content: dict[str, Any], whole: type[Strict]) -> type[Strict] | None:
+    """The table that a place is in, of a card or of a study's changes of one; None: it has no keys of its own."""
+    if place[:-1] == ("schedule",):
+        return KINDS.get(content["schedule"].get("kind"))
+    tables: dict[Place, type[Strict]] = {(): whole, ("extractor",): ExtractorCard}
+    return tables.get(place[:-1])
+
+
+def explain_card(error: ValidationError, content: dict[str, Any], whole: type[FolderCard] | None = None) -> str:
+    """What is wrong with the content of a card, in one line."""
+    found = faults(error, content)
+    return "; ".join(str(in_our_words(each, table_of(each.place, content, whole or Card))) for each in found)
+
+
 def make_card(content: dict[str, Any], changes: Changes | None, origin: str) -> Card:
     """A card from its content with a study's changes made; UsageError, which starts with `origin`, if it is none."""
     try:
         card = Card.model_validate(content)
     except ValidationError as error:
-        raise UsageError(f"{origin}: {explain(error, content)}") from None
+        raise UsageError(f"{origin}: {explain_card(error, content)}") from None
     if changes is None:
         return card
     changed = changes.applied(card.model_dump(mode="python"))
     try:
         return Card.model_validate(changed)
     except ValidationError as error:
-        raise UsageError(f"{origin}, with what the study says about it: {explain(error, changed)}") from None
+        raise UsageError(f"{origin}, with what the study says about it: {explain_card(error, changed)}") from None

@@ -1,7 +1,7 @@
 """The `[schedule]` of a card: the noise schedule that a network was trained on. Each kind has parameters of its own."""
 
 from collections.abc import Callable
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -124,6 +124,11 @@ ScheduleCard = Annotated[
     | StraightPath,
     Field(discriminator="kind"),
 ]
+
+KINDS: dict[object, type[Strict]] = {
+    get_args(each.model_fields["kind"].annotation)[0]: each for each in get_args(get_args(ScheduleCard)[0])
+}
+"""What has the keys of a schedule, by its kind."""
 
 DISCRETE = ("linear", "scaled_linear", "cosine", "betas")
 """Kinds of schedules that have indices, which a network can be trained on."""

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from models.cards.card import Card, Changes, ExtractorFolder, FolderCard, make_card
+from models.cards.card import Card, Changes, ExtractorFolder, FolderCard, explain_card, make_card
 from models.common.errors import UsageError
-from models.common.explain import explain, shown
+from models.common.explain import shown
 from models.common.files import expanded, read_toml, refuse_programs, sha256_of
 from models.common.program import here
 from models.loading.diffusers_folder import CONFIG, PIPELINE, describe_folder
@@ -159,7 +159,7 @@ def load_measuring_card(folder: Path) -> Card | ExtractorFolder:
     try:
         return ExtractorFolder.model_validate(content)
     except ValidationError as error:
-        raise UsageError(f"{folder / CARD}: {explain(error, content)}") from None
+        raise UsageError(f"{folder / CARD}: {explain_card(error, content, ExtractorFolder)}") from None
 
 
 def verify_files(folder: Path, card: FolderCard) -> None:

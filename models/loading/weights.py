@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from models.common.errors import UsageError
+from models.common.explain import counted
 from models.common.files import INDEX, how_to_convert, refuse_programs, shards_of
 from models.loading.diffusers_folder import Layout
 from models.loading.fitting import fit, is_wrapped, misfit, refuse_codes
@@ -129,7 +130,7 @@ def _choices(content: object) -> str:
         return "There is no state dict in it"
     if not found[0][0]:
         return "It is a state dict itself: leave state_key out"
-    said = ", ".join(f'"{key}" ({count} tensors)' for key, count in found[:_NAMED])
+    said = ", ".join(f'"{key}" ({counted(count, "tensor")})' for key, count in found[:_NAMED])
     more = f" and {len(found) - _NAMED} smaller ones" if len(found) > _NAMED else ""
     return f"State dicts in it are {said}{more}: name one on a card.toml, as state_key"
 

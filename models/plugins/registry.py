@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Generic, TypeVar
 
-from pydantic import PydanticUndefinedAnnotation, PydanticUserError, TypeAdapter, ValidationError
+from pydantic import BaseModel, PydanticUndefinedAnnotation, PydanticUserError, TypeAdapter, ValidationError
 
 from models.common.errors import PluginError, UsageError
-from models.common.explain import explain
+from models.common.explain import Fault, explain
 from models.plugins.foreign import defined_at, foreign, place_of, words
 from models.plugins.names import check_name
 from models.plugins.plain import NotPlain, plain, refuse_unstorable, unreadable
@@ -34,6 +34,20 @@ def unknown(kind: str, given: str, known: Iterable[str]) -> UsageError:
     close = difflib.get_close_matches(given, names, n=1, cutoff=0.5)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     return UsageError(f"unknown {kind} {given!r}.{hint} There is: {', '.join(names) or 'nothing'}.")
+
+
+def in_our_words(fault: Fault, table: type[BaseModel] | None) -> Fault:
+    """What is wrong with a key of a table: with the keys that there are if it is none, or that it is not there.
+
+    Args:
+        fault: as pydantic has it.
+        table: that the key stands in; None: it is not known.
+    """
+    if fault.kind == "missing":
+        return dataclasses.replace(fault, text="is missing")
+    if fault.kind != "extra_forbidden" or table is None:
+        return fault
+    return dataclasses.replace(fault, text=str(unknown("key", str(fault.place[-1]), table.model_fields)))
 
 
 def split_outside_brackets(text: str) -> list[str]:
@@ -174,7 +188,10 @@ class Registry(Generic[T]):
             return self._classes[name]
         if name in failed:
             raise UsageError(f"{self.kind} {name!r} comes from a package that cannot be imported: {failed[name]}")
-        raise unknown(self.kind, name, [*self._classes, *(f"{prefix}:<name>" for prefix in self._families)])
+        error = unknown(self.kind, name, [*self._classes, *(f"{prefix}:<name>" for prefix in self._families)])
+        if any(module.startswith(PLUGIN) for module in sys.modules):
+            raise error
+        raise UsageError(f"{error} One that a file of your own registers needs --plugin FILE.")
 
     def make(self, spec: str) -> T:
         """An instance from 'name[parameter=value,...]'; UsageError names every parameter that does not fit.

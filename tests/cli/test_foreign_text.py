@@ -17,7 +17,7 @@ from rich.console import Console
 
 from bench.cli import app, check_model
 from bench.cli.listing import rows, show
-from bench.cli.run import compare_runs, report_runs
+from bench.cli.run import _CellProgress, compare_runs, report_runs
 from bench.conformance.model_check import Check
 from bench.conformance.model_fit import Curve
 from bench.conformance.model_verdicts import Verdict
@@ -134,6 +134,15 @@ def test_the_check_of_a_model_prints_its_name_as_text(
     shown = capsys.readouterr().out
     assert not unseen(shown)
     assert " ".join(shown.split()).count("[red]:key:\\x1b[31m\\u202e") == 4
+
+
+def test_a_run_that_only_times_counts_no_cells(capsys: pytest.CaptureFixture[str]) -> None:
+    with bar() as shown:
+        progress = _CellProgress(shown, grow=False)
+        progress.planned(0, 10)
+    said = capsys.readouterr().err
+    assert "timing" in said
+    assert "cell 0 of" not in said
 
 
 def test_progress_names_a_sampler_with_its_parameters_and_no_control_character(

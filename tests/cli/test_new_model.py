@@ -114,8 +114,12 @@ def test_weights_that_are_in_the_folder_already_are_listed(cli: Cli) -> None:
     [
         (("Mine",), "'Mine' cannot name a model; expected up to 40 lower-case letters"),
         (("a/b",), "cannot name a model"),
-        (("test-mine", "--shape", "3,32"), "--shape 3,32: expected channels, height and width, such as 3,32,32"),
-        (("test-mine", "--shape", "3,0,8"), "--shape 3,0,8: expected channels"),
+        (("test-mine", "--shape", "3,32"), "--shape 3,32: expected channels, height and width, each 1 ..."),
+        (
+            ("test-mine", "--shape", "0,8,8"),
+            "expected channels, height and width, each 1 ... 65,536, such as",
+        ),
+        (("test-mine", "--shape", "3,8,65537"), "--shape 3,8,65537: expected channels, height and width, each 1 ..."),
         (("test-mine", "--classes", "0"), "--classes 0: expected 1 ... 2^31 - 1"),
         (("test-mine", "--classes", "9223372036854775808"), "--classes 9223372036854775808: expected 1 ... 2^31 - 1"),
         (("test-mine", "--network", "unit"), "unit"),
@@ -149,7 +153,8 @@ def test_the_example_of_the_readme_goes_from_a_file_of_weights_to_the_error_of_s
     text = _README.read_text().partition("\n## A whole example")[2].partition("\n## ")[0]
     files = dict(re.findall(r"```python\n# (\S+)\n(.*?)```", text, re.DOTALL))
     assert [*files] == ["tiny/models/tiny.py", "train.py", "tiny/plugin.py"]
-    new, check, run = (shlex.split(line) for line in re.findall(r"^uv run run_bench.py (.*)$", text, re.MULTILINE))
+    commands = re.findall(r"^uv run run_bench.py (.*)$", text, re.MULTILINE)
+    new, check, run, quality = map(shlex.split, commands)
     Path("train.py").write_text(files["train.py"])
     runpy.run_path("train.py")
     printed = [" ".join(each) for each in (check[:4], run)]
@@ -166,6 +171,27 @@ def test_the_example_of_the_readme_goes_from_a_file_of_weights_to_the_error_of_s
     few = ("--samplers", "ddim,heun", "--grids", "trailing", "--evaluations", "20", "--images", "16", "--batch", "16")
     cli(*run, *few, "--device", "cpu")
     assert "heun" in Path("results/tiny/table.md").read_text()
+    (study,) = re.findall(r"```toml\n# quality.toml\n(.*?)```", text, re.DOTALL)
+    Path("quality.toml").write_text(study)
+    few = ("--samplers", "ddim", "--evaluations", "5", "--images", "100", "--batch", "100", "--device", "cpu")
+    cli(*quality, *few)
+    assert "FD (digits)" in Path("results/tiny-quality/table.md").read_text()
+
+
+def test_a_study_that_needs_an_extractor_leads_a_model_without_one_to_the_readme(cli: Cli) -> None:
+    cli("new-model", "test-mine", "--weights", _weights(Path("mine.safetensors")), "--shape", "1,8,8")
+    (line,) = cli("run", "quick", "--model", "test-mine", status=2).err.splitlines()
+    assert 'metrics = ["solver_error"] needs neither extractor nor reference, as in `run solvers`' in line
+    assert line.endswith("models/README.md shows a study with both")
+    assert "extractor = " in _README.read_text()
+    assert "reference = " in _README.read_text()
+
+
+def test_a_model_of_points_is_told_what_can_be_measured_of_it(cli: Cli) -> None:
+    cli("new-model", "test-mine", "--weights", _weights(Path("mine.safetensors")), "--shape", "2,1,1")
+    said = cli("run", "quick", "--model", "test-mine", status=2).err
+    assert "makes points, which no extractor takes. What can be measured is the error of solvers: " in said
+    assert 'run solvers --model MODEL, or in a study metrics = ["solver_error"]' in said
 
 
 def test_a_network_that_misses_its_config_is_told_that_there_is_none(cli: Cli) -> None:

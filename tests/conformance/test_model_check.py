@@ -63,7 +63,10 @@ def test_a_right_card_passes_and_its_network_beats_the_best_linear_guess_at_ever
     ],
 )
 def test_what_a_card_says_wrongly_is_named_with_what_is_right(changes: dict[str, Any], said: list[str]) -> None:
-    bad = " | ".join(checked(digits(**changes)).bad)
+    found = checked(digits(**changes))
+    bad = " | ".join(found.bad)
+    places = ["its samples" in each.text for each in found.verdicts]
+    assert places == sorted(places)  # what becomes of a wrong card is told after what is wrong with it
     for words in said:
         assert words in bad
     if "parametrisation" not in changes:

@@ -51,7 +51,16 @@ def test_each_kind_of_schedule_is_the_one_of_its_parameters(toml: str, expected:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"schedule": {"kind": "cosine", "train_steps": 9, "beta_end": 0.1}}, "schedule.beta_end: Extra inputs"),
+        (
+            {"schedule": {"kind": "cosine", "train_steps": 9, "beta_end": 0.1}},
+            "schedule.beta_end: unknown key 'beta_end'. There is: kind, train_steps.",
+        ),
+        ({"parametrization": "sample"}, "unknown key 'parametrization'. Did you mean 'parametrisation'?"),
+        (
+            {"schedule": {"kind": "cosine", "train_step": 9}},
+            "train_step: unknown key 'train_step'. Did you mean 'train_",
+        ),
+        ({"schedule": {"kind": "cosine"}}, "schedule.train_steps: is missing"),
         ({"schedule": {"kind": "ve", "sigma_min": 2.0, "sigma_max": 1.0}}, "expected sigma_min < sigma_max"),
         ({"schedule": {"kind": "ve-geometric", "sigma_min": 60.0}}, "expected sigma_min < sigma_max"),
         ({"schedule": {"kind": "vp", "beta_min": 20.0}}, "expected beta_min < beta_max"),

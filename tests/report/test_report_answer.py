@@ -15,6 +15,7 @@ from bench.record import Record
 from bench.report import summarise, write_report
 from bench.report.data.text import duration, percent
 from bench.report.figures.plots import FIGURES
+from models.common.explain import counted
 
 
 def answer_of(folder: Path, cells: Sequence[Record], **changes: Any) -> Any:
@@ -35,6 +36,16 @@ def test_the_answer_is_the_fastest_setting_within_the_tolerance(tmp_path: Path) 
         "dpm++2m on trailing at 20 steps (20 evaluations) is the fastest setting whose fd_digits (1.31) is within 10 % "
         "of the baseline's (1.20, ddpm on trailing at 200 steps): 10 times faster (0.400 against 4.00 ms an image)."
     )
+
+
+def test_a_single_evaluation_is_no_plural(tmp_path: Path) -> None:
+    assert (
+        "one-step on trailing at 1 step (1 evaluation) is the"
+        in answer_of(tmp_path, [BASE, timed("one-step", 1, 1.2, 0.1)]).sentence
+    )
+    assert [counted(each, "cell") for each in (0, 1, 1.0, 2.5, 20_000)] == [
+        *("0 cells", "1 cell", "1 cell", "2.5 cells", "20,000 cells")
+    ]
 
 
 @pytest.mark.parametrize(

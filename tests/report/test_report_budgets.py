@@ -189,10 +189,8 @@ def test_where_images_grow_the_table_is_of_all_settings_and_who_was_left_out_sta
     first = paper(summary.sections[0], summary)
     assert first is not None
     assert [line[0] for name, line in grid(first).items() if name in "acd"] == ["2.10", "11.00", f"2.30{ALIKE}"]
-    sampler, images = (
-        next(c.cells for c in groups(summary)[1][1].table if c.heading == h) for h in ("Sampler", "Images")
-    )
-    assert list(zip(sampler, images, strict=True)) == [("c", "100"), ("d", "200")]
+    out = {column.heading: column.cells for column in groups(summary)[1][1].table}
+    assert list(zip(out["Sampler"], out["Images"], strict=True)) == [("c", "100"), ("d", "200")]
 
 
 def test_runs_of_other_numbers_of_images_have_a_table_each(tmp_path: Path) -> None:

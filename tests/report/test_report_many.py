@@ -8,6 +8,7 @@ import pytest
 from matplotlib.colors import to_hex
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.text import Annotation, Text
 from matplotlib.transforms import Bbox
 from report_records import BASELINE, FAMILIES, in_mode, many, plain_text, record, texts, write_run, write_zoo
@@ -175,6 +176,17 @@ def test_a_bar_far_longer_than_the_others_is_cut_off_with_its_length(tmp_path: P
     figure = FIGURES["time_split"](summarise([write_zoo(tmp_path / "run", [*many(), slow])]))
     assert figure.axes[0].get_xlim()[1] < 1.0
     assert "→ 180; 33 %, 360 ms" in texts(figure)
+
+
+def test_a_bar_that_ends_on_the_axis_is_not_cut_off(tmp_path: Path) -> None:
+    """The axis goes on beyond the longest bar, for the words at its end."""
+    times = {f"sampler{n}": 0.1 for n in range(5)} | {"slow": 0.37, "slower": 0.45, "slowest": 9.0}
+    cells = [record(name, steps=1, nfe=1.0, latency_s=[s], network_s=[s / 2]) for name, s in times.items()]
+    axes = FIGURES["time_split"](summarise([write_zoo(tmp_path / "run", cells)])).axes[0]
+    assert [text.get_text() for text in axes.texts if "→" in text.get_text()] == ["→ 36.0; 50 %, 36.0 ms"]
+    ends = [bar.get_x() + bar.get_width() for bar in axes.patches if isinstance(bar, Rectangle)]
+    assert {1.48, 1.8} <= {round(end, 6) for end in ends}
+    assert max(ends) < axes.get_xlim()[1] < 1.5 * max(ends)
 
 
 def test_few_methods_are_all_in_colours_of_their_own(tmp_path: Path) -> None:

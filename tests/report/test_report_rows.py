@@ -92,7 +92,7 @@ def test_failed_cells_never_enter_a_row_and_are_named_in_every_output(quick: Pat
 def test_cells_that_were_not_measured_yet_are_counted(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", [record(*BASELINE), record()])
     (run / "cells" / f"{record()['id']}.json").unlink()
-    assert "Not measured yet: 1 cells" in markdown(summarise([run]))
+    assert "Not measured yet: 1 cell;" in markdown(summarise([run]))
 
 
 points = st.lists(st.tuples(*[st.one_of(st.integers(0, 6).map(float), st.just(float("nan")))] * 2), max_size=12)
@@ -167,18 +167,32 @@ def test_compare_refuses_what_cannot_be_compared(
     assert pd.isna(row["fd_digits_difference"]) == (not quality)
 
 
-def test_of_unrelated_runs_it_says_so_and_shows_only_what_has_a_value(
+def test_of_unrelated_runs_it_says_what_differs_instead_of_a_table(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    a = write_run(tmp_path / "a", [record("ddim", seed=3), record("ddim", seed=4)])
+    other: dict[str, Any] = {"model": "cifar10", "model_sha256": "d4" * 32, "reference": None, "reference_sha256": None}
+    b = write_run(tmp_path / "b", [record("ddim", images=500, **other)])
+    assert compare_runs(a, b) == 0
+    first, *lines = capsys.readouterr().out.splitlines()
+    assert first == "no cell of one run can be compared with one of the other"
+    model, reference = record()["model_sha256"][:8], record()["reference_sha256"][:8]
+    assert [line.strip() for line in lines] == [
+        f"model: digits ({model}) in a, cifar10 (d4d4d4d4) in b",
+        "images: 1000 in a, 500 in b",
+        f"reference: digits ({reference}) in a, none in b",
+        "seeds: 3, 4 in a, 0 in b",
+    ]
+
+
+def test_a_comparison_shows_only_what_has_a_value(tmp_path: Path) -> None:
     a = write_run(tmp_path / "a", [record("ddim", recall=None)])
     b = write_run(tmp_path / "b", [record("heun", recall=None, model="cifar10", model_sha256="d4" * 32)])
-    assert compare_runs(a, b) == 0
-    first, heading, _, *rows = capsys.readouterr().out.splitlines()
-    assert first == "no cell of one run can be compared with one of the other"
-    names = [name.strip() for name in heading.strip("|").split("|")]
+    shown = as_tables_show(compare(a, b))
+    names = list(map(str, shown.columns))
     assert {"latency_s_median_a", "latency_s_median_b", "fd_digits_a", "fd_digits_b", "reason"} <= set(names)
     assert not [name for name in names if name.startswith("recall") or name.endswith(("ratio", "difference", "test"))]
-    assert len(rows) == 2
+    assert len(shown) == 2
 
 
 def test_what_is_printed_has_the_units_of_the_tables(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Names and parameters: strict, loud, and the same after a round trip."""
 
 import dataclasses
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from models.common.errors import UsageError
 from models.grids import GRIDS
-from models.plugins.registry import Family, Registry, parse_spec, split_outside_brackets, unknown
+from models.plugins.registry import PLUGIN, Family, Registry, parse_spec, split_outside_brackets, unknown
 from samplers import SAMPLERS, Sampler
 from samplers.ddim import DDIM
 from samplers.registry import load_file
@@ -160,6 +161,17 @@ def test_a_family_makes_a_class_once_and_only_when_it_is_asked_for() -> None:
     assert type(thing) is registry.get("lib:one")
     assert (registry.name_of(thing), registry.spec_of(thing)) == ("lib:one", "lib:one[size=2]")
     assert (registry.spec_of(registry.make("lib:two[size=1]")), made) == ("lib:two", ["one", "two"])
+
+
+def test_an_unknown_name_tells_of_plugin_files_where_none_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    registry: Registry[object] = Registry("thing", object)
+    for name in [name for name in sys.modules if name.startswith(PLUGIN)]:
+        monkeypatch.delitem(sys.modules, name)
+    with pytest.raises(UsageError, match=r"nothing\. One that a file of your own registers needs --plugin FILE\.$"):
+        registry.make("mine")
+    monkeypatch.setitem(sys.modules, f"{PLUGIN}mine", sys)
+    with pytest.raises(UsageError, match=r"There is: nothing\.$"):
+        registry.make("mien")
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from bench.report.data.distances import of_key
 from bench.report.data.gaps import good_enough, images_of
 from bench.report.data.significance import both_at_floor
 from bench.report.data.text import known, percent, scientific, significant
+from models.common.explain import counted
 
 _TIMES = 11.0
 """From 1,000 % worse on, how many times as high is said."""
@@ -166,8 +167,8 @@ class Comparison:
 
     def _found(self, winner: Row) -> str:
         return (
-            f"{setting(winner)} ({winner['nfe']:g} evaluations) is the {self.best} whose {self.fd} "
-            f"({scientific(winner[self.fd])}) is within {percent(self.tolerance)} of the baseline's "
+            f"{setting(winner)} ({counted(winner['nfe'], 'evaluation')}) is the {self.best} whose "
+            f"{self.fd} ({scientific(winner[self.fd])}) is within {percent(self.tolerance)} of the baseline's "
             f"{self.baseline_words}: {self.gain(winner)}{self._claim(winner)}."
         )
 

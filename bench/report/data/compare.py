@@ -8,8 +8,8 @@ from bench.report.data.columns import CLOCK, PROTOCOL, SETTING, Row, rows_of
 from bench.report.data.distances import Quality, quality_columns
 from bench.report.data.gaps import gap
 from bench.report.data.significance import LEVEL, both_at_floor, p_text
-from bench.report.data.summary import summarise
-from bench.report.data.text import known, known_text
+from bench.report.data.summary import Summary, summarise
+from bench.report.data.text import known, known_text, named, short
 
 _QUALITY = (*PROTOCOL, "model_sha256")
 """Of the same name, but other weights, a model is another one."""
@@ -28,8 +28,8 @@ def compare(run_a: Path, run_b: Path) -> pd.DataFrame:
         "differ" or "not distinguishable" with the p value, in pairs where both ran on the same images, else by Welch's
         t-test, not corrected for many comparisons, or "not tested" where one has no interval; `comparable`, whether
         both can be compared, with `quality_comparable` and `time_comparable` apart, and the `reason` why not. A ratio,
-        difference or test that would compare what cannot be compared is missing. Its `attrs["broken"]` are sentences on
-        files that are no records.
+        difference or test that would compare what cannot be compared is missing. Its `attrs` are sentences: "broken" on
+        files that are no records, and "apart" on what the runs do not share.
 
     Raises:
         UsageError: one of them is no run folder.
@@ -50,7 +50,32 @@ def compare(run_a: Path, run_b: Path) -> pd.DataFrame:
     columns = [*SETTING, *measured, "comparable", "quality_comparable", "time_comparable", "reason"]
     frame = pd.DataFrame([_joined(a, b, quality) for a, b in pairs], columns=columns)
     frame.attrs["broken"] = [line for each in summaries for line in each.broken()]
+    frame.attrs["apart"] = _unshared(*summaries)
     return frame
+
+
+_TOLD = {
+    **{"model": "model", "images": "images", "reference": "reference", "extractor": "extractor", "seed": "seeds"},
+    **{"sampler": "samplers", "grid": "grids", "steps": "steps", "mode": "modes", "device_name": "device"},
+}
+"""What the cells of two runs may differ in, and what it is called."""
+
+
+def _unshared(a: Summary, b: Summary) -> list[str]:
+    """What no cell of one run shares with any of the other."""
+    found = []
+    for name, heading in _TOLD.items():
+        values = [dict.fromkeys(_called(row, name) for row in rows_of(each.cells)) for each in (a, b)]
+        if not set(values[0]) & set(values[1]):
+            said = (f"{named(list(each), 5)} in {run}" for each, run in zip(values, "ab", strict=True))
+            found.append(f"{heading}: {', '.join(said)}")
+    return found
+
+
+def _called(row: Row, name: str) -> str:
+    """What a cell has there; of a file by its hash too."""
+    digest, value = _text(row.get(f"{name}_sha256")), _text(row.get(name))
+    return "none" if value is None else value if digest is None else f"{value} ({short(digest)})"
 
 
 def as_tables_show(frame: pd.DataFrame) -> pd.DataFrame:

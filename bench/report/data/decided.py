@@ -12,6 +12,7 @@ from bench.report.data.gaps import good_enough
 from bench.report.data.looks import LESS, Decisions, LeftOut
 from bench.report.data.significance import row_error, t_quantile
 from bench.report.data.text import NOTHING, Column, decimals_for, known, named, numbers, percent, scientific, words
+from models.common.explain import counted
 
 TITLE = "Left out before the end"
 
@@ -52,7 +53,7 @@ def decided_answer(decisions: Decisions, floors: Floors | None = None) -> Answer
 
 def _found(beside: Comparison, winner: Row) -> str:
     return (
-        f"{setting(winner)} ({winner['nfe']:g} evaluations) is the {beside.best} whose {beside.fd} "
+        f"{setting(winner)} ({counted(winner['nfe'], 'evaluation')}) is the {beside.best} whose {beside.fd} "
         f"({scientific(winner[beside.fd])}) is shown to be within {percent(beside.tolerance)} of the baseline's "
         f"{beside.baseline_words}: {beside.gain(winner)}"
     )

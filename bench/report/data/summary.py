@@ -29,7 +29,7 @@ from bench.report.data.modes import ModeCost, mode_costs
 from bench.report.data.published import Comparison, compare_published
 from bench.report.data.rows import aggregate, protocols
 from bench.report.data.runs import NEEDED, Run, load
-from bench.report.data.text import flat
+from bench.report.data.text import flat, steps_words
 from models.common.errors import UsageError
 from models.common.program import typed
 
@@ -273,7 +273,7 @@ def _gap(run: Run, failed: list[Row], section: Section, rows: list[Row]) -> str:
         distance = fd_label(str(section.rank))
         return f"the baseline is of another model, and {distance} is a distance to each model's own truth"
     sampler, grid, steps = run.baseline
-    words = f"the baseline ({sampler} on {grid} at {steps} steps{mode_words(run.mode)})"
+    words = f"the baseline ({sampler} on {grid} at {steps_words(steps)}{mode_words(run.mode)})"
     for row in failed:
         if row["run"] == run.name and run.is_baseline(row):
             return f"{words} failed ({flat(row['error'])})"

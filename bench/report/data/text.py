@@ -7,6 +7,8 @@ from typing import Any, TypeGuard
 
 import pandas as pd
 
+from models.common.explain import counted
+
 NOTHING = "–"  # noqa: RUF001  (an en dash, which readers take for "no value")
 
 ALIKE = "†"
@@ -115,7 +117,7 @@ def duration(seconds: float) -> str:
 
 def steps_words(steps: int) -> str:
     """A number of steps: "1 step", "1,000 steps"."""
-    return f"{steps:,} step{'s' * (steps != 1)}"
+    return counted(steps, "step")
 
 
 def named(names: Sequence[str], most: int) -> str:

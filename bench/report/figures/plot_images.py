@@ -106,7 +106,7 @@ class _Part:
         self.said = _SAID * len(lines) + _GAP if self.above and lines else 0.0
         self.first, self.beside, self.baseline = 0.0, self.width + 2 * _GAP, _named("baseline")
         if row is not None:
-            self.baseline = _named("baseline", f"{row['sampler']} on {row['grid']}", f"{row['steps']:,} steps")
+            self.baseline = _named("baseline", f"{row['sampler']} on {row['grid']}", steps_words(row["steps"]))
             legend = 0.0 if self.above else _SAID * len(lines)
             self.first = max(self.height + _LINE, self.baseline.height, legend) + _GAP
             self.beside = max(self.width, text_width(_caption(row), _CAPTION)) + 2 * _GAP

@@ -20,11 +20,10 @@ from bench.report.data.series import (
     answer_mode,
     costs_on_axis,
     in_one_mode,
-    several,
     usual,
 )
 from bench.report.data.summary import Section, Summary, was_timed
-from bench.report.data.text import known, percent, significant
+from bench.report.data.text import known, percent, significant, steps_words
 from bench.report.figures import style
 from bench.report.figures.legend import (
     Curve,
@@ -239,9 +238,9 @@ class _Panel:
         return words
 
     def _short(self, row: Row) -> str:
-        if "grid" in several(self.rows):
+        if self.rows["grid"].nunique() > 1:
             return setting(row)
-        return f"{row['sampler']} at {row['steps']:,} steps{mode_words(row['mode'])}"
+        return f"{row['sampler']} at {steps_words(row['steps'])}{mode_words(row['mode'])}"
 
 
 def _line(axes: Axes, curve: Curve) -> None:

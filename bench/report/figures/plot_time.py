@@ -1,7 +1,7 @@
 """Where the time goes: inside the network, or in the sampler around it."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,7 +36,9 @@ _HEADING = 1.35
 _MOST = 45
 """Bars and headings in one panel; where there are more, each sampler shows only its ends, or only one setting."""
 _BEYOND = 3.0
-"""How many times the median bar the axis is long at most; what is longer is cut off, and an arrow says so."""
+"""How many times the median a bar is long at most; what is much longer is cut off, and an arrow says so."""
+_ROOM = 1.32
+"""How many times the longest bar the axis is long: what stands at a bar's end has room."""
 _USUAL = 20
 """Evaluations of the one setting, about."""
 
@@ -127,20 +129,18 @@ def _one_each(timed: list[tuple[Series, list[Row]]]) -> list[_Group]:
 
 def _draw(axes: Axes, groups: list[_Group]) -> None:
     plain_axes(axes)
-    lengths = [1e3 * row["s_per_image_median"] / row["nfe"] for group in groups for _, row in group.bars]
-    longest = min(max(lengths), _BEYOND * float(np.median(lengths)))
-    axes.set_xlim(0, 1.32 * longest)
-    y, ticks = 0.0, []
+    bars = [row for group in groups for _, row in group.bars]
+    longest = _longest([_length_of(row) for row in bars])
+    axes.set_xlim(0, _ROOM * longest)
+    y, ticks = 0.0, list[float]()
     for group in groups:
         style: dict[str, Any] = {"fontsize": SMALL, "fontweight": "bold", "color": INK, "va": "center"}
         axes.text(0.004 * longest, y, figure_text(group.label), path_effects=HALO, **style)
-        for text, row in group.bars:
-            y += 1
-            _bar(axes, y, row, longest)
-            ticks.append((y, figure_text(text)))
-        y += _HEADING
+        ticks += [y + n for n in range(1, len(group.bars) + 1)]
+        y += len(group.bars) + _HEADING
+    _bars(axes, ticks, bars, longest)
     axes.set_ylim(y - 0.7, -2.6)
-    axes.set_yticks([at for at, _ in ticks], [text for _, text in ticks])
+    axes.set_yticks(ticks, [figure_text(text) for group in groups for text, _ in group.bars])
     axes.tick_params(axis="y", length=0, labelsize=TINY)
     axes.spines["left"].set_visible(False)
     axes.xaxis.grid(True, color=FAINT, linewidth=0.6)
@@ -148,14 +148,27 @@ def _draw(axes: Axes, groups: list[_Group]) -> None:
     axes.legend(loc="upper left", ncols=2, fontsize=SMALL, framealpha=1, edgecolor="none", borderaxespad=0.2)
 
 
-def _bar(axes: Axes, y: float, row: Row, longest: float) -> None:
-    total = 1e3 * row["s_per_image_median"] / row["nfe"]
-    outside = min(total, max(0.0, total * row["overhead_fraction"]))  # two clocks may differ by less than nothing
-    first = not axes.patches
-    scale = min(1.0, longest / total)  # a bar that is cut off keeps its proportions
-    inside, outside = scale * (total - outside), scale * outside
-    axes.barh(y, inside, height=0.78, color=_INSIDE, label="inside the network" if first else None)
-    axes.barh(y, outside, left=inside, height=0.78, color=_OUTSIDE, label="sampler overhead" if first else None)
-    cut = f"\N{RIGHTWARDS ARROW} {significant(total)}; " if scale < 1 else ""
-    text = f"{cut}{overhead(row)}, {significant(1e3 * row['s_per_image_median'])} ms"
-    axes.text(inside + outside + 0.012 * longest, y, text, fontsize=TINY, color=INK, va="center", path_effects=HALO)
+def _length_of(row: Row) -> float:
+    """Milliseconds an image and evaluation."""
+    return float(1e3 * row["s_per_image_median"] / row["nfe"])
+
+
+def _longest(lengths: Sequence[float]) -> float:
+    """What no bar is longer than: the axis ends `_ROOM` times as far, and a bar that would end on it is not cut off."""
+    longest = min(max(lengths), _BEYOND * float(np.median(lengths)))
+    for length in sorted(lengths):
+        longest = length if longest < length <= _ROOM * longest else longest
+    return longest
+
+
+def _bars(axes: Axes, places: Sequence[float], rows: Sequence[Row], longest: float) -> None:
+    totals = np.array([_length_of(row) for row in rows])
+    shown = np.minimum(totals, longest)  # a bar that is cut off keeps its proportions
+    # two clocks may differ by less than nothing
+    outside = shown * np.clip([row["overhead_fraction"] for row in rows], 0.0, 1.0)
+    axes.barh(places, shown - outside, height=0.78, color=_INSIDE, label="inside the network")
+    axes.barh(places, outside, left=shown - outside, height=0.78, color=_OUTSIDE, label="sampler overhead")
+    for y, row, total, end in zip(places, rows, totals.tolist(), shown.tolist(), strict=True):
+        cut = f"\N{RIGHTWARDS ARROW} {significant(total)}; " if total > end else ""
+        text = f"{cut}{overhead(row)}, {significant(1e3 * row['s_per_image_median'])} ms"
+        axes.text(end + 0.012 * longest, y, text, fontsize=TINY, color=INK, va="center", path_effects=HALO)

@@ -6,12 +6,14 @@ import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from textwrap import fill
 from typing import Any, Literal
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.patheffects import withStroke
@@ -64,6 +66,7 @@ _BREAK = "\N{ZERO WIDTH SPACE} "
 """Where a label may break although it has no space."""
 
 
+@cache
 def text_width(text: str, size: float, weight: str = "normal") -> float:
     """Inches that a line takes in a size in points."""
     font = FontProperties(size=size, weight=weight)
@@ -153,31 +156,50 @@ def empty(axes: Axes, reason: str) -> None:
     axes.text(0.5, 0.5, reason, ha="center", va="center", fontsize=TEXT, color=GREY, transform=axes.transAxes)
 
 
+_OPTIONS: dict[str, dict[str, Any]] = {
+    # to compress more takes twice as long, and makes most figures no smaller
+    "png": {"metadata": {"Software": None}, "pil_kwargs": {"compress_level": 3}},
+    "pdf": {"metadata": {"CreationDate": None}},
+}
+"""Of a kind of file: without a date the bytes depend on the records only."""
+
+
 def render(figure: Figure, kind: str) -> bytes:
     """A figure as a file of a kind ("png" or "pdf"), the same bytes for the same figure."""
     if (layout := figure.get_layout_engine()) is not None:
+        FigureCanvasAgg(figure)  # which keeps what it has measured of words for the PNG
         layout.execute(figure)
         figure.set_layout_engine(None)  # once for all its files: it takes as long as to draw one
     buffer = io.BytesIO()
-    # fonts as TrueType, which journals ask for; without a date the bytes depend on the records only
-    metadata = {"CreationDate": None} if kind == "pdf" else {"Software": None}
+    # fonts as TrueType, which journals ask for
     with matplotlib.rc_context({"pdf.fonttype": 42}), _lean_fonts(kind), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from")  # a box stands for it; tables have the letter
-        figure.savefig(buffer, format=kind, dpi=DPI, metadata=metadata, facecolor="white")
+        figure.savefig(buffer, format=kind, dpi=DPI, facecolor="white", **_OPTIONS[kind])
     return buffer.getvalue()
 
 
 @contextmanager
 def _lean_fonts(kind: str) -> Iterator[None]:
-    """Fonts are embedded without the tables by which text is laid out: it is, and to cut them down takes longest."""
+    """Fonts are embedded with the tables that a PDF reads, as to cut the others down takes longest."""
     if kind != "pdf":
         yield
         return
-    from fontTools.subset import Options  # type: ignore[import-untyped]  # half a second, which a PNG should not wait for
+    from fontTools import subset  # type: ignore[import-untyped]  # a tenth of a second, which a PNG should not wait for
 
-    usual = Options._drop_tables_default
-    Options._drop_tables_default = [*usual, "GDEF", "GPOS", "GSUB"]
+    usual = subset.load_font
+
+    def lean(*arguments: Any) -> Any:
+        font = usual(*arguments)
+        for table in set(font.keys()) - _READ:
+            del font[table]
+        return font
+
+    subset.load_font = lean
     try:
         yield
     finally:
-        Options._drop_tables_default = usual
+        subset.load_font = usual
+
+
+_READ = {"glyf", "head", "hhea", "hmtx", "loca", "maxp", "cvt ", "fpgm", "prep", "GlyphOrder"}
+"""The tables of a TrueType font that PDF asks for (ISO 32000-1, 9.9), and that of fontTools."""

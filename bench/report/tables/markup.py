@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -13,9 +12,6 @@ from bench.report.data.text import Column, flat
 from bench.report.tables.blocks import Block, blocks
 from bench.report.tables.paper import MOST_COLUMNS
 from bench.report.tables.remarks import remarks
-
-if TYPE_CHECKING:
-    from pandas.io.formats.style import Styler
 
 _PAGE = 45
 """Rows of a LaTeX table that fit on a page."""
@@ -131,56 +127,52 @@ def _part(shown: Sequence[Column], start: int, end: int | None = None) -> list[C
 def latex_table(shown: Sequence[Column], caption: str, below: Sequence[str] = (), *, rules: Sequence[int] = ()) -> str:
     """A table for booktabs, with sentences below it, and rules above the rows of these numbers."""
     layout = "".join("r" if each.number else r"p{0.3\linewidth}" if _is_list(each, shown) else "l" for each in shown)
-    styler = _styler(shown, "textbf: --rwrap", "latex").format(_latex_cell).format_index(_latex_cell, axis=1)
-    tabular = _ruled(styler.to_latex(hrules=True, column_format=layout), rules)
+    tabular = f"\\begin{{tabular}}{{{layout}}}\n{_booktabs(shown, rules)}\n\\end{{tabular}}\n"
     lines = "".join(f"\\par\\raggedright\\footnotesize {latex_text(line)}\n" for line in below)
     size = "\\small\n\\setlength{\\tabcolsep}{4pt}"
     heading = f"\\begin{{table}}\n\\centering\n\\caption{{{latex_text(caption)}}}\n{size}\n"
     return f"{heading}{_FIT}{{%\n{tabular}}}\n{lines}\\end{{table}}\n"
 
 
-def _ruled(tabular: str, rules: Sequence[int]) -> str:
-    """A table with rules, each row of which is a line after that of the rule below the headings."""
-    lines = tabular.splitlines(keepends=True)
-    first = lines.index("\\midrule\n") + 1
-    for number in sorted(rules, reverse=True):
-        lines.insert(first + number, "\\midrule\n")
-    return "".join(lines)
+def _latex_cell(cell: str, best: bool) -> str:
+    return rf"\textbf{{{latex_text(cell)}}}" if best else latex_text(cell)
 
 
-def _latex_cell(cell: object) -> str:
-    return latex_text(str(cell))
+def _booktabs(shown: Sequence[Column], rules: Sequence[int]) -> str:
+    """The lines of a table, best values bold, with rules above the rows of these numbers."""
+    columns = [[latex_text(each.heading), *map(_latex_cell, each.cells, each.best)] for each in shown]
+    heading, *rows = (" & ".join(line) + r" \\" for line in zip(*columns, strict=True))
+    ruled = [line for n, row in enumerate(rows) for line in ([r"\midrule", row] if n in rules else [row])]
+    return "\n".join([r"\toprule", heading, r"\midrule", *ruled, r"\bottomrule"])
 
 
-def html_table(shown: Sequence[Column], identity: str, groups: Sequence[int] = ()) -> str:
-    """A table, each cell escaped; words are aligned to the left.
+def html_table(shown: Sequence[Column], groups: Sequence[int] = ()) -> str:
+    """A table, each cell escaped; how what is of a class looks, the page says.
 
     Args:
         shown: its columns.
-        identity: makes its CSS ids unique on a page.
         groups: the numbers of the rows that are headings of those below.
     """
-    styler = _styler(shown, "font-weight: 700", identity)
-    left = {each.heading: "text-align: left" for each in shown if not each.number}
-    if _is_list(shown[-1], shown):
-        left[shown[-1].heading] += "; white-space: normal; min-width: 12rem"
-    styler.set_table_styles({name: [{"selector": "", "props": props}] for name, props in left.items()})
-    for n in groups:
-        place = f"tbody tr:nth-child({n + 1}) td"
-        styler.set_table_styles([{"selector": place, "props": "padding-top: 1rem"}], overwrite=False)
-    return styler.format(html_text).format_index(html_text, axis=1).to_html()
+    columns = []
+    for each in shown:
+        kind = "" if each.number else "names" if _is_list(each, shown) else "words"
+        cells = zip(each.cells, each.best, strict=True)
+        columns.append(
+            [_html("th", each.heading, kind), *(_html("td", cell, kind, "best" * best) for cell, best in cells)]
+        )
+    heading, *lines = map("".join, zip(*columns, strict=True))
+    starts = ['<tr class="group">' if n in groups else "<tr>" for n in range(len(lines))]
+    rows = [f"{start}{line}</tr>" for start, line in zip(starts, lines, strict=True)]
+    head = f"<thead><tr>{heading}</tr></thead>"
+    return "\n".join(["<table>", head, "<tbody>", *rows, "</tbody>", "</table>"])
+
+
+def _html(element: str, text: str, *classes: str) -> str:
+    named = " ".join(filter(None, classes))
+    start = f'{element} class="{named}"' if named else element
+    return f"<{start}>{html_text(text)}</{element}>"
 
 
 def _is_list(column: Column, shown: Sequence[Column]) -> bool:
     """Whether a column is a list of names, which may take lines: it stands last and is no number."""
     return column is shown[-1] and not column.number
-
-
-def _styler(shown: Sequence[Column], bold: str, identity: str) -> "Styler":
-    """A styler with the best cells bold. Its identity is fixed, so that the same records give the same bytes."""
-    frame = pd.DataFrame({column.heading: column.cells for column in shown}, dtype=object)
-    styles = pd.DataFrame({each.heading: [bold if best else "" for best in each.best] for each in shown}, dtype=object)
-    from pandas.io.formats.style import Styler  # older ones import matplotlib, which most outputs do not need
-
-    styler = Styler(frame, uuid=identity, cell_ids=False)
-    return styler.hide(axis="index").apply(lambda _: styles, axis=None)

@@ -6,6 +6,7 @@ evaluating a batch until its last image is done, which takes longer than the mea
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -22,7 +23,8 @@ from bench.report.data.columns import (
     setting,
 )
 from bench.report.data.summary import Section, Summary
-from bench.report.data.text import flat, known, percent
+from bench.report.data.text import flat, known, percent, steps_words
+from models.common.explain import counted
 
 DRIFT = 0.1
 """How far a row's time an evaluation may be from the median row's before the report says so."""
@@ -31,14 +33,15 @@ _NAMED = 5
 """Rows with times in doubt that are named one by one."""
 
 
+@lru_cache(maxsize=1)
 def remarks(summary: Summary) -> list[str]:
-    """All of it, in sentences."""
+    """All of it, in sentences, which all renderings of a summary share."""
     named = len(summary.runs) > 1
     lines = summary.broken()
     lines += [f"{flat(text)}." for text in dict.fromkeys(text for run in summary.runs for text in run.warnings)]
     lines += [f"Failed: {_cells([row], named)}: {flat(row['error'])}" for row in summary.failed]
     if summary.missing > 0:
-        lines.append(f"Not measured yet: {summary.missing} cells; run the study again to go on.")
+        lines.append(f"Not measured yet: {counted(summary.missing, 'cell')}; run the study again to go on.")
     noted: dict[tuple[str, ...], list[Row]] = {}
     cells = summary.cells.assign(clipping=clippings(summary.cells))
     for row in rows_of(cells[cells["note"].notna()]):
@@ -52,7 +55,9 @@ def _cells(rows: list[Row], named: bool) -> str:
     row = rows[0]
     run, model = f"{row['run']}: " if named else "", f"{row['model']}: " if guest(row) else ""
     method = f"{run}{model}{row['sampler']} on {row['grid']}{mode_words(row['mode'])}{clip_suffix(row)}"
-    return f"{method}, {row['steps']} steps, seed {row['seed']}" if len(rows) == 1 else f"{method}, {len(rows)} cells"
+    if len(rows) > 1:
+        return f"{method}, {len(rows)} cells"
+    return f"{method}, {steps_words(row['steps'])}, seed {row['seed']}"
 
 
 def timing_warnings(section: Section) -> list[str]:
