@@ -9,9 +9,10 @@ from torch import Tensor
 
 from bench.purity.functions import KeptSampler
 from bench.purity.unchanged import KeptFunctions, ProcessState, unchanged
-from bench.quality.images import preview_kind, preview_size, to_uint8
+from bench.quality.images import preview_kind, preview_size, shown, to_uint8
 from bench.run.generation import Generation
 from bench.run.resolve import Resolved
+from bench.run.same_images import Scored
 from bench.run.score import Score
 from bench.run.session import PLAIN, Session
 from bench.run.solution import Problem, Solutions, has_solver_error
@@ -44,7 +45,9 @@ def measure(
     solutions: Solutions,
     advanced: Callable[[int], None],
 ) -> Measurement:
-    """Generate and score the images of a cell; BadSamples, Impure, WrongCount and what the sampler raises go through.
+    """Generate and score the images of a cell.
+
+    BadSamples, Impure, OtherImages, WrongCount and what the sampler raises go through.
 
     What the sampler changed of what cells share is put back before anything is worked out of its images.
 
@@ -71,12 +74,13 @@ def measure(
                 wanted -= len(kept[-1])
             score.add(samples, pixels)
             advanced(len(samples))
-        trajectory.release()
-    nfe = trajectory.evaluations / generation.drawn
+    nfe, preview = trajectory.evaluations / generation.drawn, torch.cat(kept)
     _require_evaluations(name, nfe, declared)
+    with arithmetic(resolved.mode.precision), unchanged(name, *watched):
+        Scored(resolved, shown(preview)).require_again(generation)
+        trajectory.release()
     quality, remarks = score.columns(resolved.seed)
     quality |= _solver_error(resolved, session, solutions, score, generation.fitting.size)
-    preview = torch.cat(kept)
     counts = {
         "nfe": nfe,
         "nfe_declared": declared,
