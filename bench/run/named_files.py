@@ -47,6 +47,12 @@ def patterns_of(nodes: Collection[ast.AST], stem: str) -> Iterator[str]:
             yield glob.escape(stem + text)
 
 
+def patterns_of_value(text: str) -> Iterator[str]:
+    """A text that is known whole and may be a path, as a pattern; nothing for what cannot be one."""
+    if text.isprintable() and any(map(str.isalnum, text)):
+        yield glob.escape(os.path.expanduser(text))
+
+
 def _parts(node: ast.AST) -> _Parts:
     """Of a string, of an f-string, or of a sum of strings and others."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):

@@ -2,7 +2,7 @@
 
 import hashlib
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,6 +63,7 @@ def resolve(cell: Cell, session: Session) -> Resolved:
     model = session.model_of(cell)
     mode = model.mode
     sampler, levels = place(cell, model.card, session.subject.card)
+    parameters = parameters_of(sampler)
     identity = _shared(session) | {
         "model": model.card.name,
         "model_sha256": model.sha256,
@@ -76,9 +77,9 @@ def resolve(cell: Cell, session: Session) -> Resolved:
         "compile": mode.compile,
         "graph": mode.graph,
         "sampler": cell.sampler,
-        "sampler_parameters": parameters_of(sampler),
+        "sampler_parameters": parameters,
         "family": about(cell.sampler, sampler).family,
-        "sampler_sha256": sampler_sha256(type(sampler)),
+        "sampler_sha256": sampler_sha256(type(sampler), tuple(_texts(parameters))),
         "grid": cell.grid,
         "grid_parameters": parameters_of(GRIDS.make(cell.grid)),
         "steps": cell.steps,
@@ -86,6 +87,15 @@ def resolve(cell: Cell, session: Session) -> Resolved:
         "seed": cell.seed,
     }
     return Resolved(cell, model, sampler, levels, identity)
+
+
+def _texts(value: object) -> Iterator[str]:
+    """All texts in what JSON holds."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list | tuple):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from _texts(each)
 
 
 def _clip(cell: Cell, model: Model) -> Clip | None:
