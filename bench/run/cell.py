@@ -93,6 +93,8 @@ def measure(
         "preview_kind": preview_kind(model.card.shape),
     }
     refusals = [] if trajectory.refusal is None else [trajectory.refusal]
+    if trajectory.differentiated:
+        refusals.append("the network's derivatives are taken, by passes that are no evaluations: nfe leaves them out")
     remarks = [*generation.fitting.remarks("images were made"), *remarks]
     note = "; ".join([*_remarks(resolved, said, declared, nfe), *refusals, *remarks]) or None
     return Measurement(quality | counts | {"note": note}, preview)
