@@ -116,13 +116,16 @@ def _quality(quality: Quality, rows: list[Row]) -> Column:
             halves.append("")
         else:
             halves.append(scientific(half, 2) if quality.scientific else spread(half, decimals))
-    best, alike = _ranks(quality, rows, means)
-    return marked(quality.heading, means, halves, [ALIKE if mark else "" for mark in alike], best)
+    best, apart = _ranks(quality, rows, means)
+    marks = [ALIKE if each is False else "" for each in apart]
+    return marked(quality.heading, means, halves, marks, best, [each is not None for each in apart])
 
 
-def _ranks(quality: Quality, rows: list[Row], means: list[str]) -> tuple[list[bool], list[bool]]:
-    """Which rows are best, and which others cannot be told from the best, among those that can be ranked together."""
-    best, alike = [False] * len(rows), [False] * len(rows)
+def _ranks(quality: Quality, rows: list[Row], means: list[str]) -> tuple[list[bool], list[bool | None]]:
+    """Which rows are best, and whether others can be told from the best, among those that can be ranked together; None
+    of what is best, has no value, or is not tested.
+    """
+    best, found = [False] * len(rows), list[bool | None]([None] * len(rows))
     groups: dict[tuple[str, ...], list[int]] = {}
     for n, row in enumerate(rows):
         if known(row[quality.key]):
@@ -135,5 +138,5 @@ def _ranks(quality: Quality, rows: list[Row], means: list[str]) -> tuple[list[bo
         for n in members:
             best[n] = n not in others
         for n, each in zip(others, apart, strict=True):
-            alike[n] = each is False
-    return best, alike
+            found[n] = each
+    return best, found
