@@ -37,6 +37,7 @@ from bench.timing.cost import Times
 from bench.timing.memory import Halving
 from bench.timing.monitor import monitor_of
 from models.common.errors import NotWritten, UsageError
+from models.common.files import sha256_of
 from models.common.writing import naming, write_text
 from models.plugins.foreign import INTERRUPTIONS, foreign, told, trace
 from models.plugins.plain import NotPlain, plain
@@ -218,7 +219,7 @@ class _Run:
             return ends | {"status": "failed", "error": told(error)}
         save_preview(found.preview, self._folder.preview(name))
         log.unlink(missing_ok=True)
-        return columns
+        return columns | {"preview_sha256": sha256_of(self._folder.preview(name))}
 
     def _compiled(self, resolved: Resolved) -> float | None:
         """Seconds of the first evaluation of a compiled network, in which it is compiled.

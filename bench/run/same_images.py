@@ -16,6 +16,7 @@ from bench.quality.images import SampleCheck, preview_size, read_preview, shown,
 from bench.run.generation import Generation
 from bench.run.resolve import Resolved
 from bench.timing.cost import Columns
+from models.common.files import sha256_of
 
 _ALIKE = 0.01
 """Median over images of the root mean square distance, in units of the value range, up to which they are the same:
@@ -57,6 +58,8 @@ class Scored:
             OSError: there is no preview, or it is damaged.
             ValueError: it shows something else.
         """
+        if (digest := columns.get("preview_sha256")) not in (None, sha256_of(preview)):
+            raise ValueError(f"{preview.name} is not the picture that was written: its digest is not {digest[:16]}")
         shape = resolved.model.card.shape
         count = columns.get("preview_count") or min(columns["images"], preview_size(shape))
         return cls(resolved, read_preview(preview, count, shape).to(device))
