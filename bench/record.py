@@ -123,11 +123,20 @@ class RunFolder:
         cells: list[str],
         published: Sequence[dict[str, Any]] = (),
         batch: int | None = None,
+        looks: Sequence[int] = (),
     ) -> None:
-        """Store the resolved study, the ids of its cells, in order, what has been published about them, and the batch
-        that "auto" stands for.
+        """Store a resolved study.
+
+        Args:
+            study: the study.
+            cells: the ids of its cells, in order; those of each look where images grow.
+            published: what has been published about them.
+            batch: that "auto" stands for.
+            looks: the numbers of images, where they grow.
         """
         content = {"schema": SCHEMA, "study": study, "cells": cells, "published": list(published), "batch": batch}
+        if looks:
+            content["looks"] = list(looks)
         write_sealed(self._manifest, content)
 
     def manifest(self) -> dict[str, Any]:

@@ -224,11 +224,14 @@ class Manifest(BaseModel):
     cells: list[Annotated[str, Field(pattern="^[A-Za-z0-9_-]{1,64}$")]]
     published: list[PublishedRecord] = []
     batch: Number | None = None
+    looks: list[Number] = []
 
     @model_validator(mode="after")
     def _once(self) -> "Manifest":
         if len(set(self.cells)) < len(self.cells):
             raise ValueError("cells: expected each once")
+        if self.looks != sorted(set(self.looks)) or (self.looks and len(self.cells) % len(self.looks)):
+            raise ValueError("looks: expected growing numbers, and as many cells for each")
         return self
 
 

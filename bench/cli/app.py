@@ -63,6 +63,7 @@ def run(
     options: StudyOptions = StudyOptions(),  # noqa: B008  (frozen)
     out: Path | None = None,
     force: bool = False,
+    minutes: float | None = None,
     dry_run: bool = False,
     plugin: Plugin = None,
 ) -> int:
@@ -76,13 +77,14 @@ def run(
         study: Name of a shipped study, or a TOML file.
         out: Run folder (default: results/NAME).
         force: Measure again what is already recorded.
+        minutes: Measure no longer: few images of everything first, then more. The same command goes on.
         dry_run: Only list the cells.
     """
     from bench.cli.run import run_and_report
     from bench.study.file import Overrides
 
     load_plugins(plugin)
-    return run_and_report(study, Overrides(**vars(options)), out, force=force, dry_run=dry_run)
+    return run_and_report(study, Overrides(**vars(options)), out, minutes=minutes, force=force, dry_run=dry_run)
 
 
 @app.command(name="list")

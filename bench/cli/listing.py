@@ -234,8 +234,8 @@ def _studies() -> list[Row]:
     found: list[Row] = []
     for name in study_names():
         study = load_study(name)
-        cells = len(plan(study))
-        found.append({"name": name, "title": study.title, "model": study.model, "cells": cells, "images": study.images})
+        cells, images = len(plan(study)), study.most_images
+        found.append({"name": name, "title": study.title, "model": study.model, "cells": cells, "images": images})
     return found
 
 

@@ -66,6 +66,7 @@ class StudyOptions:
         threads: Of the CPU (default: as many as torch takes).
         modes: How the network is executed, instead of the study's, such as "fp32,bf16+channels_last+compile".
         precision: fp32, tf32, bf16 or fp16 in every mode.
+        until: decided: images grow, and what can no longer be the answer is left out.
     """
 
     samplers: str | None = None
@@ -80,6 +81,7 @@ class StudyOptions:
     threads: int | None = None
     modes: str | None = None
     precision: str | None = None
+    until: str | None = None
 
 
 def load_plugins(files: Iterable[Path] | None) -> None:

@@ -28,8 +28,16 @@ if TYPE_CHECKING:
     from bench.study.plan import Cell
 
 
-def run_and_report(name: str, overrides: "Overrides", out: Path | None, *, force: bool, dry_run: bool) -> int:
-    """Run a study and write its report; the exit status."""
+MOST_MINUTES = 1_000_000
+"""Two years."""
+
+
+def run_and_report(
+    name: str, overrides: "Overrides", out: Path | None, *, force: bool, dry_run: bool, minutes: float | None = None
+) -> int:
+    """Run a study, in so many minutes if they are given, and write its report; the exit status."""
+    if minutes is not None and not 0 < minutes <= MOST_MINUTES:
+        raise UsageError(f"--minutes {minutes:g}; expected more than 0, and at most {MOST_MINUTES:,}")
     host = HostLoad()
     arrived = host.read()  # before torch is imported, which takes long enough to see what others use
     from bench.purity.unchanged import put_back
@@ -39,21 +47,26 @@ def run_and_report(name: str, overrides: "Overrides", out: Path | None, *, force
         study = load_study(name, overrides, complete=True)
     folder = RunFolder(_named(RESULTS / study.name if out is None else out))
     with errors.status(Text(terminal_text(f"loading model {study.model!r} ..."))):
+        from bench.run.deadline import Deadline
         from bench.run.runner import run_study
         from bench.run.session import Session
         from bench.timing.monitor import at_start
 
-        session = replace(Session.load(study, folder.batch(study.images, study.device)), given=name)
+        session = replace(Session.load(study, folder.batch(study.most_images, study.device)), given=name)
     for line in at_start(host, arrived, session.device):
         warn(line)
     if dry_run:
         return _dry_run(session)
     with bar() as shown:
-        progress = _CellProgress(shown)
-        outcome = run_study(study, session, folder, force, progress, progress.warn)
+        progress = _CellProgress(shown, grow=study.until is not None or minutes is not None)
+        deadline = None if minutes is None else Deadline(60.0 * minutes)
+        outcome = run_study(study, session, folder, force, progress, progress.warn, deadline)
     for cell, reason in folder.broken.items():
         warn(f"{cell}.json was no record ({reason}); it was measured again", style=None)
     warn(f"{outcome.measured} cells measured, {outcome.kept} kept from before, {outcome.failed} failed", style=None)
+    if outcome.left:
+        again = "run the study again to go on"
+        warn(f"no time was left for {outcome.left} cells of the look that was taken last; {again}", style=None)
     if outcome.untimed:
         warn(f"the timing of {outcome.untimed} settings failed; run the study again to go on", style=None)
     report_runs([folder.path], None, None)
@@ -158,14 +171,16 @@ _TOLD = ("fid", "law_fd", "solver_rmse")
 class _CellProgress:
     """Progress of a run in image evaluations, whose rate is steady, drawn between timed calls only."""
 
-    def __init__(self, bar: Progress) -> None:
-        self._bar = bar
-        self._cells = self._done = 0
+    def __init__(self, bar: Progress, *, grow: bool) -> None:
+        self._bar, self._grow = bar, grow
+        self._cells = self._done = self._evaluations = 0
         self._task = bar.add_task("planning", total=None)
 
     def planned(self, cells: int, evaluations: int) -> None:
-        self._cells = cells
-        self._bar.update(self._task, total=evaluations, description=f"cell 0 of {cells}", refresh=True)
+        self._cells += cells
+        self._evaluations += evaluations
+        words = f"cell {self._done} of {self._cells}"
+        self._bar.update(self._task, total=self._evaluations, description=words, refresh=True)
 
     def advanced(self, evaluations: int) -> None:
         timing = "timing" if self._done == self._cells else None  # None leaves the description as it is
@@ -182,7 +197,11 @@ class _CellProgress:
         measured = [name for name in _TOLD if isinstance(record.get(name), float)]
         measured += [name for name in record if name.startswith("fd_")]
         shown = f"{measured[0]} {significant(record[measured[0]])}, " if measured else ""
-        warn(f"{cell}: {shown}{record['nfe']:g} evaluations", style=None)
+        warn(f"{cell}: {shown}{record['nfe']:g} evaluations{self._images(record)}", style=None)
+
+    def _images(self, record: Record) -> str:
+        """How many images a cell has, where they grow."""
+        return f", {record['images']:,} images" if self._grow else ""
 
     def warn(self, text: str) -> None:
         warn(text)

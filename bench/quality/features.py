@@ -62,11 +62,18 @@ class Extraction:
 
 
 class Rows:
-    """Rows (N, ...) of a stream, put together once, on their device: into place where their number is known before."""
+    """Rows (N, ...) of a stream, put together once, on their device: into place where their number is known before.
 
-    def __init__(self, count: int | None = None) -> None:
+    Args:
+        count: their number, if that is known.
+        first: those that there are already.
+    """
+
+    def __init__(self, count: int | None = None, first: Tensor | None = None) -> None:
         self._count, self._parts, self._filled = count, list[Tensor](), 0
         self._whole: Tensor | None = None
+        if first is not None:
+            self.add(first)
 
     def add(self, rows: Tensor) -> None:
         """Take the next rows; IndexError for more than were announced."""

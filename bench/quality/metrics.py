@@ -21,7 +21,7 @@ from bench.quality.exact_arithmetic import exact_arithmetic
 from bench.quality.extractor import Extractor
 from bench.quality.features import Extraction, Outputs, Rows
 from bench.quality.reference import Reference
-from bench.quality.statistics import BLOCKS, BlockMoments, Moments, blocks_of, merged
+from bench.quality.statistics import BLOCKS, BlockMoments, Moments, Tensors, blocks_of, merged
 
 Values = dict[str, Any]
 
@@ -53,25 +53,41 @@ class QualityStream:
         extractor: gives the features.
         reference: of the real images, by the same extractor.
         metrics: which to compute; others than those on features are left to others.
-        images: how many will come, where that is known: their features are then put into place.
+        images: how many there will be, where that is known: their features are then put into place.
+        state: of a stream that this one goes on from.
 
     Attributes:
         remarks: what whoever reads the values must know, complete once they are there.
     """
 
     def __init__(
-        self, extractor: Extractor, reference: Reference, metrics: Sequence[str], images: int | None = None
+        self,
+        extractor: Extractor,
+        reference: Reference,
+        metrics: Sequence[str],
+        images: int | None = None,
+        state: Tensors | None = None,
     ) -> None:
         self._extractor, self._reference, self._metrics = extractor, reference, metrics
-        self._blocks = BlockMoments() if {"fd", "fd_infinity"} & set(metrics) else None
-        self._features = Rows(images) if {"kid", "precision_recall"} & set(metrics) else None
-        self._logits = Rows(images) if "inception_score" in metrics else None
+        before = {name: tensor.to(extractor.device) for name, tensor in (state or {}).items()}
+        moments = {name: before[name] for name in before if name not in ("features", "logits")}
+        self._blocks = BlockMoments(moments) if {"fd", "fd_infinity"} & set(metrics) else None
+        wanted = {"kid", "precision_recall"} & set(metrics)
+        self._features = Rows(images, before.get("features")) if wanted else None
+        self._logits = Rows(images, before.get("logits")) if "inception_score" in metrics else None
         self._extraction = Extraction(extractor, self._take)
         self.remarks = [] if reference.note is None else [reference.note]
 
     def add(self, images: Tensor) -> None:
         """Take uint8 images (N, C, H, W), in the order of their numbers; the host does not wait for the device."""
         self._extraction.add(images)
+
+    def state(self) -> Tensors:
+        """All that was added, for a stream that goes on from it; to be asked for before `values`."""
+        self._extraction.finish()
+        rows = {"features": self._features, "logits": self._logits}
+        kept = {name: each.all() for name, each in rows.items() if each is not None}
+        return kept if self._blocks is None else kept | self._blocks.state()
 
     def values(self) -> Values:
         """The quality columns of all that was added.

@@ -12,6 +12,9 @@ from torch import Tensor
 BLOCKS = 10
 """Image i belongs to block i mod 10: what jackknife and extrapolation leave out or put together."""
 
+Tensors = dict[str, Tensor]
+"""By name."""
+
 _ROWS = 256
 """Rows that a block waits for before it is updated: an update passes over F x F numbers, however few rows it adds."""
 
@@ -56,6 +59,13 @@ class Moments:
             self._shift(len(values), mean)
             self.scatter.addmm_(centred.T, centred)
 
+    @classmethod
+    def from_state(cls, count: int, mean: Tensor, scatter: Tensor) -> "Moments":
+        """Those that had these attributes, which are copied."""
+        moments = cls(0)
+        moments.count, moments.mean, moments.scatter = count, mean.clone(), scatter.clone()
+        return moments
+
     def merge(self, other: "Moments") -> None:
         """Take all that another has seen, which stays as it is."""
         if other.count:
@@ -71,10 +81,17 @@ class Moments:
 
 
 class BlockMoments:
-    """Moments of `BLOCKS` interleaved blocks of a stream of rows, on their device."""
+    """Moments of `BLOCKS` interleaved blocks of a stream of rows, on their device.
 
-    def __init__(self) -> None:
+    Args:
+        state: of a stream that this one goes on from, on the device of its rows; its rows were whole tens.
+    """
+
+    def __init__(self, state: Tensors | None = None) -> None:
         self._blocks: list[Moments] = []
+        if state:
+            parts = zip(state["counts"].tolist(), state["means"], state["scatters"], strict=True)
+            self._blocks = [Moments.from_state(*part) for part in parts]
         self._waiting: list[Tensor] = []
         self._waits = 0
 
@@ -91,6 +108,15 @@ class BlockMoments:
         if self._waits:
             self._update(self._waits)
         return self._blocks
+
+    def state(self) -> Tensors:
+        """All that was added, for a stream that goes on from it."""
+        blocks = self.finish()
+        return {
+            "counts": torch.tensor([block.count for block in blocks]),
+            "means": torch.stack([block.mean for block in blocks]),
+            "scatters": torch.stack([block.scatter for block in blocks]),
+        }
 
     def _update(self, count: int) -> None:
         """Spread the first rows that wait; all but the last time as many as keep row i in block i mod `BLOCKS`."""

@@ -1,7 +1,7 @@
 """The images of one cell and what they are worth; what they cost is measured apart, in `bench.run.rounds`."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from bench.purity.functions import KeptSampler
 from bench.purity.unchanged import KeptFunctions, ProcessState, unchanged
 from bench.quality.images import preview_kind, preview_size, shown, to_uint8
 from bench.run.generation import Generation
+from bench.run.growth import Growth, Part
 from bench.run.resolve import Resolved
 from bench.run.same_images import Scored
 from bench.run.score import Score
@@ -44,6 +45,7 @@ def measure(
     graphs: Callable[[], Graph],
     solutions: Solutions,
     advanced: Callable[[int], None],
+    growth: Growth | None = None,
 ) -> Measurement:
     """Generate and score the images of a cell.
 
@@ -57,15 +59,55 @@ def measure(
         graphs: makes empty graphs, for modes that capture.
         solutions: where reference solutions of the probability flow are kept.
         advanced: told how many images are done.
+        growth: keeps them for when there will be more, and has those of before; None: nothing is kept.
     """
     model, sampler, name = resolved.model, resolved.sampler, resolved.cell.sampler
     with unchanged(name, ProcessState()):  # asked before its images are made, which takes long
         said, declared = about(name, sampler), declared_evaluations(name, sampler, resolved.levels)
-    watched = (session.weights, KeptFunctions(), KeptSampler(sampler))
+    part = Part() if growth is None else growth.read(resolved)
+    score = Score(session, resolved, part.score)
+    if part.images < resolved.images:
+        part = _generated(part, score, resolved, session, graphs, advanced, declared)
+    nfe = part.evaluations / part.drawn
+    if growth is not None:
+        part = replace(part, score=score.state())
+        growth.write(resolved, part)
+    quality, remarks = score.columns(resolved.seed)
+    quality |= _solver_error(resolved, session, solutions, score, part.columns["generation_batch"])
+    assert part.preview is not None, "every part has images"
+    counts = part.columns | {
+        "nfe": nfe,
+        "nfe_declared": declared,
+        "stochastic": said.stochastic,
+        "nfe_first_batch": part.columns["nfe_first_batch"] if declared is None else None,
+        "preview_count": len(part.preview),
+        "preview_kind": preview_kind(model.card.shape),
+    }
+    note = "; ".join([*_remarks(resolved, said, declared, nfe), *part.remarks, *remarks]) or None
+    return Measurement(quality | counts | {"note": note}, part.preview)
+
+
+def _generated(
+    part: Part,
+    score: Score,
+    resolved: Resolved,
+    session: Session,
+    graphs: Callable[[], Graph],
+    advanced: Callable[[int], None],
+    declared: int | None,
+) -> Part:
+    """All images of a cell, of which there is a part already; the score takes those that are made.
+
+    WrongCount for too few evaluations, and OtherImages if the first of all are others when they are made again.
+    """
+    model, name = resolved.model, resolved.cell.sampler
+    watched = (session.weights, KeptFunctions(), KeptSampler(resolved.sampler))
+    kept = [] if part.preview is None else [part.preview.to(session.device)]
+    wanted, first = preview_size(model.card.shape) - sum(map(len, kept)), part.columns.get("nfe_first_batch")
     with arithmetic(resolved.mode.precision), unchanged(name, *watched):
         trajectory = Trajectory(session, resolved, graphs if resolved.mode.graph else None)
-        generation = Generation(trajectory, session.study.images, session.batch, fixed=resolved.mode.fixed_batch)
-        score, kept, first, wanted = Score(session, model), list[Tensor](), 0.0, preview_size(model.card.shape)
+        fixed = resolved.mode.fixed_batch
+        generation = Generation(trajectory, resolved.images, session.batch, fixed=fixed, first=part.images)
         for samples in generation:
             first = first or trajectory.evaluations / generation.drawn
             pixels = to_uint8(samples, model.card.value_range)
@@ -74,30 +116,23 @@ def measure(
                 wanted -= len(kept[-1])
             score.add(samples, pixels)
             advanced(len(samples))
-    nfe, preview = trajectory.evaluations / generation.drawn, torch.cat(kept)
-    _require_evaluations(name, nfe, declared)
+    evaluations, drawn = part.evaluations + trajectory.evaluations, part.drawn + generation.drawn
+    _require_evaluations(name, evaluations / drawn, declared)
+    preview = torch.cat(kept)
     with arithmetic(resolved.mode.precision), unchanged(name, *watched):
         Scored(resolved, shown(preview)).require_again(generation)
         trajectory.release()
-    quality, remarks = score.columns(resolved.seed)
-    quality |= _solver_error(resolved, session, solutions, score, generation.fitting.size)
-    counts = {
-        "nfe": nfe,
-        "nfe_declared": declared,
-        "stochastic": said.stochastic,
-        "nfe_first_batch": first if declared is None else None,
+    columns = {
+        "nfe_first_batch": first,
         "captured": trajectory.captured,
         "generation_batch": generation.fitting.size,
         "batch_halvings": generation.fitting.halvings,
-        "preview_count": len(preview),
-        "preview_kind": preview_kind(model.card.shape),
     }
     refusals = [] if trajectory.refusal is None else [trajectory.refusal]
+    remarks = [*refusals, *generation.fitting.remarks("images were made")]
     if trajectory.differentiated:
-        refusals.append("the network's derivatives are taken, by passes that are no evaluations: nfe leaves them out")
-    remarks = [*generation.fitting.remarks("images were made"), *remarks]
-    note = "; ".join([*_remarks(resolved, said, declared, nfe), *refusals, *remarks]) or None
-    return Measurement(quality | counts | {"note": note}, preview)
+        remarks.append("the network's derivatives are taken, by passes that are no evaluations: nfe leaves them out")
+    return Part(resolved.images, evaluations, drawn, columns, remarks, preview=preview)
 
 
 def _require_evaluations(name: str, nfe: float, declared: int | None) -> None:

@@ -53,15 +53,15 @@ def estimate(session: Session) -> Estimate:
             cells.append((cell, declared_evaluations(cell.sampler, sampler, levels)))
         if "solver_error" in study.metrics and has_solver_error(sampler, card.is_generator):
             problem = (cell.model, cell.clip, cell.seed, levels[0], levels[-1])  # solved once for all its cells
-            solutions[problem] = min(study.solver_images, study.images) * evaluations(levels[-1])
+            solutions[problem] = min(study.solver_images, study.most_images) * evaluations(levels[-1])
     rates = {key: session.rate(model, _CALIBRATION_S) for key, model in session.models.items()}
     known = [(cell, nfe) for cell, nfe in cells if nfe is not None]
     timed = study.timing.repeats * sum({session.batch, *study.timing.batches})
-    work = [(_key(cell), study.images * nfe) for cell, nfe in known]
+    work = [(_key(cell), study.most_images * nfe) for cell, nfe in known]
     work += [(_key(cell), timed * nfe) for cell, nfe in {cell.setting: nfe for cell, nfe in known}.items()]
     work += [((str(name), PLAIN), count) for (name, *_), count in solutions.items()]
     sampling = sum(count * rates[key].seconds for key, count in work)
-    features = len(cells) * study.images * _seconds_an_extraction(session)
+    features = len(cells) * study.most_images * _seconds_an_extraction(session)
     named = {f"{name}, {mode}" if mode != PLAIN else name: rate for (name, mode), rate in rates.items()}
     return Estimate(cells, sum(count for _, count in work), sampling + features, named)
 

@@ -142,14 +142,14 @@ def _floors(session: Session, there: Sequence[Floors]) -> list[Floors]:
     extractor, reference, study = session.extractor, session.reference, session.study
     if extractor is None or reference is None or not {"fd", "fd_infinity"} & set(study.metrics):
         return list(there)
-    key = (extractor.column(study.images), extractor.sha256, reference.sha256)
+    key = (extractor.column(study.most_images), extractor.sha256, reference.sha256)
     same = [each for each in there if (each.column, each.extractor_sha256, each.reference_sha256) == key]
-    made = (noise_images(study.images), look_sha256())
+    made = (noise_images(study.most_images), look_sha256())
     if any((each.noise_images, each.code_sha256) == made for each in same):
         return list(there)
     others = [each for each in there if each not in same]
     try:
-        found = measure_floors(extractor, reference, session.subject.card.shape, study.images)
+        found = measure_floors(extractor, reference, session.subject.card.shape, study.most_images)
     except INTERRUPTIONS:
         raise
     except BaseException:  # whatever a stranger's extractor raises: cells that need the same will say why

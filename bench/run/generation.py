@@ -13,25 +13,27 @@ from bench.timing.memory import Halving
 
 
 class Generation:
-    """The images 0 ... `images` - 1 of a trajectory.
+    """The images `first` ... `images` - 1 of a trajectory.
 
     Where a batch does not fit into the memory it is halved, and the images go on from where they were: an image is the
     same in every batch.
 
     Args:
         trajectory: what makes them.
-        images: how many.
+        images: the number after the last.
         batch: images at a time, at first.
         fixed: whether every batch has to have the same size: the last one is then filled up with images that nobody
             asked for, and those are left out again.
+        first: the number of the first.
 
     Attributes:
         fitting: images at a time, and how often they were halved.
         drawn: images drawn so far, those left out again too.
     """
 
-    def __init__(self, trajectory: Trajectory, images: int, batch: int, *, fixed: bool) -> None:
+    def __init__(self, trajectory: Trajectory, images: int, batch: int, *, fixed: bool, first: int = 0) -> None:
         self._trajectory, self._images, self._fixed, self._captured = trajectory, images, fixed, 0
+        self._first = first
         self.fitting, self.drawn = Halving(min(batch, images), trajectory.release), 0
         self._check = SampleCheck(trajectory.device)
 
@@ -44,7 +46,7 @@ class Generation:
                 waits for the device before.
             Impure: a call changed the state of the process.
         """
-        done = 0
+        done = self._first
         while done < self._images:
             samples = self.fitting(partial(self._draw, done))
             done += len(samples)

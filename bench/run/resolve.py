@@ -3,7 +3,7 @@
 import hashlib
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bench.environment import device_name, versions
@@ -51,6 +51,17 @@ class Resolved:
     def seed(self) -> int:
         """Of the noise and the labels."""
         return self.cell.seed
+
+    @property
+    def images(self) -> int:
+        """How many are made."""
+        return int(self.identity["images"])
+
+    def at(self, images: int, solved: int) -> "Resolved":
+        """The same cell with so many images, of which at most so many are compared with the flow's solution."""
+        most = self.identity["solver_images"]
+        changed = {"images": images, "solver_images": None if most is None else min(most, solved)}
+        return replace(self, identity=self.identity | changed)
 
     @property
     def clip(self) -> Clip | None:
@@ -110,10 +121,10 @@ def _shared(session: Session) -> dict[str, Any]:
     study = session.study
     return {
         "subject_sha256": session.subject.sha256,
-        "images": study.images,
+        "images": study.most_images,
         "batch": study.batch,
         "metrics": list(study.metrics),
-        "solver_images": min(study.solver_images, study.images) if "solver_error" in study.metrics else None,
+        "solver_images": min(study.solver_images, study.most_images) if "solver_error" in study.metrics else None,
         "device_name": device_name(session.device),
         **{name: version for name, version in versions().items() if name != "version_sampler-bench"},
         **session.protocol,

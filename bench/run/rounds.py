@@ -106,6 +106,7 @@ class Rounds:
         settings: Sequence[Setting],
         done: Callable[[Setting, int], None],
         around: Callable[[Setting], AbstractContextManager[object]] = lambda _: nullcontext(),
+        over: Callable[[], bool] = lambda: False,
     ) -> None:
         """Time each setting in as many rounds as it lacks.
 
@@ -113,6 +114,7 @@ class Rounds:
             settings: what is timed.
             done: told after each round of a setting, with the images it took.
             around: what each round of a setting stands in.
+            over: whether the time for it is up; then it ends.
         """
         for number in count():
             lacking = [each for each in settings if each.times.rounds < self._rule.repeats and not each.failed]
@@ -121,6 +123,8 @@ class Rounds:
             waiting = [each for each in lacking if each.times.rounds <= number]
             random.Random(number).shuffle(waiting)
             for each in waiting:
+                if over():
+                    return
                 with around(each):
                     images = self._visit(each)
                 done(each, images)

@@ -1,64 +1,61 @@
-"""Runs a study in two parts: each cell's images are made, scored and recorded; then all settings are timed in rounds.
+"""Runs a study: each cell's images are made, scored and recorded; then all settings are timed in rounds. Where images
+grow, those of the settings that may be the answer then do, look by look.
 
-Whatever is recorded already is skipped, in either part.
+Whatever is recorded already is skipped, in every part.
 """
 
-import os
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, fields
-from datetime import UTC, datetime
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-import torch
-
-from bench.environment import describe
 from bench.model_record import read_look
 from bench.purity.unchanged import ProcessState, put_back
-from bench.quality.images import save_preview
-from bench.record import SCHEMA, Record, RunFolder, cell_id, fault_of_identity, fault_once_written
+from bench.record import Record, RunFolder, cell_id, fault_of_identity
+from bench.report.data.looks import decided
 from bench.run.attempts import Attempts
-from bench.run.cell import measure
+from bench.run.deadline import Deadline
 from bench.run.first_look import first_look
+from bench.run.growth import Growth
 from bench.run.lock import holding
+from bench.run.measuring import Measuring
 from bench.run.resolve import Resolved, resolve
 from bench.run.rounds import Rounds, Setting
 from bench.run.session import Session
-from bench.run.solution import Solutions
 from bench.run.study_flops import StudyFlops
-from bench.study.placement import grid_ends
-from bench.study.plan import Cell, Expectation, expectations, plan
+from bench.study.plan import Cell, Expectation, expectations, looks, plan
 from bench.study.study import Study
 from bench.timing.capture import graphs_on
 from bench.timing.clock import Stopwatch
 from bench.timing.cost import Times
-from bench.timing.memory import Halving
 from bench.timing.monitor import monitor_of
-from models.common.errors import NotWritten, UsageError
-from models.common.files import sha256_of
-from models.common.writing import naming, write_text
-from models.plugins.foreign import INTERRUPTIONS, foreign, told, trace
-from models.plugins.plain import NotPlain, plain
+from models.common.errors import UsageError
+from models.common.writing import naming
+from models.plugins.foreign import foreign
 from samplers.about import declared_evaluations
 
 
 @dataclass
 class Outcome:
-    """How many cells of a run were measured, were there already, and failed; of how many settings the timing did."""
+    """How many cells of a run were measured, were there already, failed, and were left for want of time; of how many
+    settings the timing failed.
+    """
 
     measured: int = 0
     kept: int = 0
     failed: int = 0
     untimed: int = 0
+    left: int = 0
 
 
 class Progress(Protocol):
     """What a run tells while it works."""
 
     def planned(self, cells: int, evaluations: int) -> None:
-        """Once: the cells to measure, and the image evaluations that they will take."""
+        """Before each look: the cells to measure, and the image evaluations that they will take."""
 
     def advanced(self, evaluations: int) -> None:
         """Image evaluations done; between timed regions only."""
@@ -77,6 +74,7 @@ def run_study(
     force: bool,
     progress: Progress,
     warn: Callable[[str], None] = lambda _: None,
+    deadline: Deadline | None = None,
 ) -> Outcome:
     """Measure every cell of a study that has no good record yet, and time every setting that is not timed yet.
 
@@ -91,6 +89,7 @@ def run_study(
         force: measure again what is recorded.
         progress: told how far the run is.
         warn: told, before the first cell, what is wrong with the models.
+        deadline: by when it has to end; None: when all is done.
 
     Raises:
         UsageError: a cell whose sampler, grid and model do not fit together, or a run that a newer version wrote,
@@ -98,26 +97,48 @@ def run_study(
     """
     folder.refuse_newer()
     read_look(folder.path)  # and so is the look of a newer version
+    images = looks(study) if study.until is not None or deadline else [study.most_images]
     with put_back(f"planning the study {study.name!r}"):
         resolved = [(cell, _resolved(cell, session)) for cell in plan(study)]
         published = expectations(study)
-    names = {cell: _name(each) for cell, each in resolved}
-    # where a model has no range to clip to, a clipped cell and one that is not are the same
-    cells = {names[cell]: each for cell, each in resolved}
+    stages = [_named(resolved, each, images[0]) for each in images]
+    names = {each.cell: name for name, each in stages[-1].items()}
+    names |= {cell: _name(each.at(images[-1], images[0])) for cell, each in resolved if cell not in names}
     folder.create()
     with holding(folder.path, warn):
         folder.tidy()
+        cells = {name: each for stage in stages for name, each in stage.items()}
         read = {name: folder.read(name, each.identity) for name, each in cells.items()}
         folder.set_aside()
         entries = [_published(names[each.cell], each) for each in published]
-        folder.write_manifest(study.model_dump(mode="json"), list(cells), entries, session.batch)
+        grown = images if len(images) > 1 else ()
+        folder.write_manifest(study.model_dump(mode="json"), list(cells), entries, session.batch, grown)
         first_look(session, folder.path, warn)
         found = {name: record for name, record in read.items() if record is not None and record["status"] == "ok"}
-        return _Run(session, folder, force, progress, cells, found).all()
+        return _Run(session, folder, force, progress, stages, found, deadline or Deadline()).all()
+
+
+def _named(resolved: Sequence[tuple[Cell, Resolved]], images: int, first: int) -> dict[str, Resolved]:
+    """Cells with so many images, by their names; the same in the same place, however many images.
+
+    Where a model has no range to clip to, a clipped cell and one that is not are the same.
+    """
+    sized = [each.at(images, first) for _, each in resolved]
+    return {_name(each): each for each in sized}
 
 
 class _Run:
-    """A run of a study's cells, given by their names, of which some were found."""
+    """A run of a study's cells.
+
+    Args:
+        session: what they run on.
+        folder: of their records.
+        force: whether those that were found are measured again.
+        progress: told how far the run is.
+        stages: of each look the cells by their names, in the same order.
+        found: the good records that there are.
+        deadline: by when to end.
+    """
 
     def __init__(
         self,
@@ -125,52 +146,114 @@ class _Run:
         folder: RunFolder,
         force: bool,
         progress: Progress,
-        cells: dict[str, Resolved],
+        stages: list[dict[str, Resolved]],
         found: dict[str, Record],
+        deadline: Deadline,
     ) -> None:
-        self._session, self._folder, self._progress, self._cells = session, folder, progress, cells
-        self._found, self._kept = found, {} if force else found
-        self._attempts = Attempts(folder.cells)
-        self._compile_s: dict[int, float] = {}
-        self._warm = False
+        self._session, self._folder, self._progress, self._stages = session, folder, progress, stages
+        self._found, self._kept, self._deadline = found, {} if force else found, deadline
+        self._attempts, self._outcome, self._warm, self._done = Attempts(folder.cells), Outcome(), False, set[str]()
         before = ProcessState()
-        self._expected = {name: self._asked(name, each) for name, each in cells.items()}
+        expected = [self._asked(name, each) for name, each in stages[0].items()]
         before.put_back()  # whoever changes it here does so again when its cell is measured, and is named there
-        self._environment = describe(session.device)
+        self._expected = {name: n for stage in stages for name, n in zip(stage, expected, strict=True)}
         self._graphs = graphs_on(session.device)
+        self._growth = Growth(folder.path / "growing") if len(stages) > 1 else None
+        self._measuring = Measuring(session, folder, self._attempts, self._graphs, self._growth)
 
     def all(self) -> Outcome:
-        """Both parts."""
-        waiting = [name for name in self._cells if name not in self._kept]
-        self._progress.planned(len(waiting), self._evaluations(waiting))
-        self._warm = bool(waiting)
-        if self._warm:
-            self._session.warm_up()
-        outcome, good = Outcome(kept=len(self._kept)), dict[str, Record]()
-        for name, each in self._cells.items():
-            kept = name in self._kept
-            record = self._kept[name] if kept else self._measured(name, each)
-            if not kept and (record["status"] == "ok" or name not in self._found):
-                self._folder.write(record)
-            outcome.measured += not kept and record["status"] == "ok"
-            outcome.failed += record["status"] == "failed"
-            if record["status"] == "ok":
-                good[name] = record
-                if not kept:
-                    self._attempts.forget(name)
-            self._progress.finished(each.cell, record, kept)
-        outcome.untimed = self._time(good)
-        return outcome
+        """Each look: images and quality. After the first all settings are timed, by which the answer is chosen."""
+        first, *others = self._stages
+        good = self._measure(_in_turn(first) if self._deadline else first, self._evaluations_timed(first))
+        self._outcome.untimed = self._time(good)
+        for number in range(1, len(self._stages)):
+            if self._deadline.is_over or not (left := self._left(number)):
+                break
+            self._measure(left)
+        if self._session.study.until is None:
+            for each in others:
+                self._measure(each)
+        return self._outcome
 
-    def _evaluations(self, waiting: list[str]) -> int:
-        """Image evaluations of what waits to be measured, and of the rounds that settings lack, of one call each."""
-        study = self._session.study
-        rounds, first = study.timing.repeats, dict[Cell, int]()
-        for name, each in self._cells.items():
+    def _measure(self, stage: dict[str, Resolved], timed: int = 0) -> dict[str, Record]:
+        """The good records of some cells, measured or kept; cells that no time is left for are passed over.
+
+        Args:
+            stage: the cells by their names.
+            timed: image evaluations that timing them will take.
+        """
+        waiting = {name: self._making(each) * self._expected[name] for name, each in stage.items() if self._lacks(name)}
+        self._progress.planned(len(waiting), sum(waiting.values()) + timed)
+        if waiting:
+            self._warm_up()
+        good, outcome = {name: self._kept[name] for name in stage if name in self._kept}, self._outcome
+        for name, each in stage.items():
+            if name in self._kept and name not in self._done:
+                outcome.kept += 1
+                self._progress.finished(each.cell, self._kept[name], True)
+            elif name in waiting:
+                part = timed * (len(good) + 1) // len(stage)
+                if outcome.measured + outcome.failed and not self._deadline.affords(waiting[name], part):
+                    outcome.left += 1
+                    continue
+                with self._deadline.spending(waiting[name]):
+                    record = self._measuring.record(name, each, partial(self._advanced, name))
+                self._commit(name, each, record)
+                if record["status"] == "ok":
+                    good[name] = record
+            self._done.add(name)
+        return {name: good[name] for name in stage if name in good}
+
+    def _lacks(self, name: str) -> bool:
+        """Whether a cell is still to be measured by this run."""
+        return name not in self._kept and name not in self._done
+
+    def _commit(self, name: str, resolved: Resolved, record: Record) -> None:
+        """Write what was measured, unless it failed where a good record is."""
+        good = record["status"] == "ok"
+        if good or name not in self._found:
+            self._folder.write(record)
+        self._outcome.measured += good
+        self._outcome.failed += not good
+        if good:
+            self._kept[name] = record
+            self._attempts.forget(name)
+        self._progress.finished(resolved.cell, record, False)
+
+    def _making(self, resolved: Resolved) -> int:
+        """How many images of a cell are still to be made."""
+        return resolved.images - (0 if self._growth is None else self._growth.images(resolved))
+
+    def _left(self, number: int) -> dict[str, Resolved]:
+        """The cells of a look that what was seen in those before it leaves in question; what others have is removed."""
+        decisions = decided(self._folder.path)
+        if decisions.done < number or decisions.decided:
+            return {}
+        places = {name: n for n, name in enumerate(self._stages[number - 1])}
+        going = {places[cell] for key in decisions.left for cell in decisions.rows[key]["cells"]}
+        for n, each in enumerate(self._stages[number].values()):
+            if n not in going and self._growth is not None and self._session.study.until is not None:
+                self._growth.forget(each)
+        return {name: each for n, (name, each) in enumerate(self._stages[number].items()) if n in going}
+
+    def _warm_up(self) -> None:
+        """Once, before the first image is made or timed."""
+        if not self._warm:
+            self._session.warm_up()
+            self._deadline.calibrate(self._session)
+        self._warm = True
+
+    def _advanced(self, name: str, images: int) -> None:
+        with naming(Path("the progress")):  # as on a terminal that is gone
+            self._progress.advanced(images * self._expected[name])
+
+    def _evaluations_timed(self, stage: dict[str, Resolved]) -> int:
+        """Image evaluations of the rounds that settings lack, of one call each."""
+        rule, first = self._session.study.timing, dict[Cell, int]()
+        for name, each in stage.items():
             there = self._kept.get(name, {}).get("timing_rounds") or 0
-            first.setdefault(each.cell.setting, max(0, rounds - there) * self._expected[name])
-        images = sum({self._session.batch, *study.timing.batches})
-        return study.images * sum(self._expected[name] for name in waiting) + images * sum(first.values())
+            first.setdefault(each.cell.setting, max(0, rule.repeats - there) * self._expected[name])
+        return sum({self._session.batch, *rule.batches}) * sum(first.values())
 
     def _asked(self, name: str, resolved: Resolved) -> int:
         """Evaluations an image, as `_expected` has them; none of a cell that is passed over."""
@@ -179,76 +262,21 @@ class _Run:
         with nullcontext() if name in self._kept else self._attempts.attempt(name, "its evaluations"):
             return _expected(resolved)
 
-    def _measured(self, name: str, resolved: Resolved) -> Record:
-        """The record of a cell, measured now; its preview is written before it."""
-        session, model = self._session, resolved.model
-        record: Record = {"schema": SCHEMA, "id": name, "status": "ok", "error": None, "note": None}
-        record |= {**resolved.identity, "device": session.device.type, "intervals": len(resolved.levels) - 1}
-        record |= {"load_average_1min": os.getloadavg()[0]}  # above this process's own threads: others disturbed it
-        record |= {"model_source": model.source, "model_variance": model.card.variance}
-        record |= {"model_weights_sha256": model.weights_sha256}  # what a study may pin
-        log = self._folder.cells / f"{name}.traceback.txt"
-        if (refusal := self._attempts.refusal(name)) is not None:
-            record |= {"status": "failed", "error": refusal}
-            log.unlink(missing_ok=True)
-        else:
-            with self._attempts.attempt(name, "its images"):
-                record |= self._tried(name, resolved, record, log)
-        return record | self._environment | {"finished": datetime.now(UTC).isoformat(timespec="seconds")}
-
-    def _tried(self, name: str, resolved: Resolved, known: Record, log: Path) -> Record:
-        """What a cell adds to what is known of it before; a failure's traceback is written to the log."""
-        expected = self._expected[name]
-
-        def advanced(images: int) -> None:
-            with naming(Path("the progress")):  # as on a terminal that is gone
-                self._progress.advanced(images * expected)
-
-        ends: Record = {}
-        try:
-            ends = dict(grid_ends(resolved.sampler, resolved.levels))
-            with torch.inference_mode():
-                compiled: Record = {"compile_s": self._compiled(resolved)}
-                solutions = Solutions(self._folder.solutions)
-                found = measure(resolved, self._session, self._graphs, solutions, advanced)
-            columns = _sound(ends | compiled | found.columns, known | self._environment)
-        except (NotWritten, *INTERRUPTIONS):
-            raise  # a full disk is no sampler's failure
-        except BaseException as error:  # whatever a sampler raises is that cell's result
-            write_text(log, trace(error))
-            return ends | {"status": "failed", "error": told(error)}
-        save_preview(found.preview, self._folder.preview(name))
-        log.unlink(missing_ok=True)
-        return columns | {"preview_sha256": sha256_of(self._folder.preview(name))}
-
-    def _compiled(self, resolved: Resolved) -> float | None:
-        """Seconds of the first evaluation of a compiled network, in which it is compiled.
-
-        None where the search for the fastest batch has compiled it before.
-        """
-        searched = self._session.study.batch == "auto" and resolved.model is self._session.plainest
-        if not resolved.mode.compile or searched:
-            return None
-        key = id(resolved.model)
-        if key not in self._compile_s:
-            first = partial(self._session.first_evaluation_s, resolved.model)
-            self._compile_s[key] = Halving(self._session.batch)(first)
-        return self._compile_s[key]
-
     def _time(self, good: dict[str, Record]) -> int:
         """The second part: all settings that lack rounds, in the records of their first seeds; how many failed."""
         session, rule = self._session, self._session.study.timing
-        first = {self._cells[name].cell.setting: name for name in reversed(good)}
+        cells = self._stages[0]
+        first = {cells[name].cell.setting: name for name in reversed(good)}
         settings = []
         for name in reversed(first.values()):
             times = Times.of_record(good[name], _batch(good[name], session.batch), rule.batches)
-            settings.append(Setting(self._cells[name], good[name], times, preview=self._folder.preview(name)))
-        if not self._warm and any(setting.times.rounds < rule.repeats for setting in settings):
-            session.warm_up()  # nothing was generated: every image was there already
+            settings.append(Setting(cells[name], good[name], times, preview=self._folder.preview(name)))
+        if any(setting.times.rounds < rule.repeats for setting in settings):
+            self._warm_up()
 
         def done(setting: Setting, images: int) -> None:
             self._folder.write(setting.columns)
-            self._progress.advanced(images * self._expected[setting.columns["id"]])
+            self._advanced(setting.columns["id"], images)
             if not setting.failed:
                 self._attempts.forget(setting.columns["id"])
             if setting.failed or setting.times.rounds >= rule.repeats:
@@ -261,8 +289,23 @@ class _Run:
                 done(setting, 0)
         watches = monitor_of(session.device), Stopwatch(session.device)
         rounds = Rounds(session, self._graphs, *watches, StudyFlops(session).of)
-        rounds.run(settings, done, lambda setting: self._attempts.attempt(setting.columns["id"], "its timing"))
+        attempt = partial(self._attempts.attempt, purpose="its timing")
+        rounds.run(settings, done, lambda setting: attempt(setting.columns["id"]), lambda: self._deadline.is_over)
         return sum(setting.failed for setting in settings)
+
+
+def _in_turn(stage: dict[str, Resolved]) -> dict[str, Resolved]:
+    """Cells in the order of what they tell: of each seed the baseline, then every sampler at its first number of steps,
+    at its second, and so on.
+    """
+    first, seeds, lines = next(iter(stage.values())).cell, dict[int, int](), Counter[Cell]()
+    turns = dict[str, tuple[int, int]]()
+    for name, each in stage.items():
+        line = replace(each.cell, steps=0)
+        turn = 0 if each.cell.setting == first.setting else 1 + lines[line]
+        lines[line] += 1
+        turns[name] = seeds.setdefault(each.cell.seed, len(seeds)), turn
+    return {name: stage[name] for name in sorted(stage, key=lambda name: turns[name])}
 
 
 def _published(cell: str, expected: Expectation) -> dict[str, Any]:
@@ -286,18 +329,6 @@ def _name(resolved: Resolved) -> str:
             f"{wrong}"
         )
     return cell_id(resolved.identity)
-
-
-def _sound(columns: Record, known: Record) -> Record:
-    """Columns as a record holds them; ValueError if they, with those known before, make no sense."""
-    try:
-        found: Record = plain(columns)
-        wrong = fault_once_written(known | found)
-    except NotPlain as error:
-        wrong = str(error)
-    if wrong is not None:
-        raise ValueError(f"what was measured makes no sense: {wrong}")
-    return found
 
 
 def _batch(record: Record, otherwise: int) -> int:

@@ -2,15 +2,17 @@
 
 from typing import cast
 
+import torch
 from torch import Tensor
 
 from bench.quality.features import Rows
 from bench.quality.law import law_columns
 from bench.quality.metrics import QualityStream, Values
 from bench.quality.prefetch import SideStream
+from bench.quality.statistics import Tensors
+from bench.run.resolve import Resolved
 from bench.run.session import Session
 from models.analytic import Law
-from models.loading.zoo import Model
 
 
 class Score:
@@ -18,19 +20,27 @@ class Score:
 
     On a GPU a batch is looked at while the next one is sampled: nothing waits for it before `columns`.
 
+    Args:
+        session: what they are scored with.
+        resolved: the cell.
+        state: of the score of its first images, which this one goes on from.
+
     Attributes:
         first: the first `solver_images` images as the sampler returned them, if the solver error is measured.
     """
 
-    def __init__(self, session: Session, model: Model) -> None:
-        study = session.study
-        self._model, self._side = model, SideStream(session.device)
+    def __init__(self, session: Session, resolved: Resolved, state: Tensors | None = None) -> None:
+        metrics, images = session.study.metrics, resolved.images
+        before = dict(state or {})
+        first, samples = before.pop("first", None), before.pop("samples", None)
+        self._model, self._side = resolved.model, SideStream(session.device)
         self._stream = None
         if session.extractor is not None and session.reference is not None:
-            self._stream = QualityStream(session.extractor, session.reference, study.metrics, study.images)
-        self._samples = Rows(study.images) if "law" in study.metrics else None
-        self._wanted = study.solver_images if "solver_error" in study.metrics else 0
-        self.first = list[Tensor]()
+            self._stream = QualityStream(session.extractor, session.reference, metrics, images, before)
+        kept = None if samples is None else samples.to(session.device)
+        self._samples = Rows(images, kept) if "law" in metrics else None
+        self.first = [] if first is None else [first.to(session.device)]
+        self._wanted = (resolved.identity["solver_images"] or 0) - sum(map(len, self.first))
 
     def add(self, samples: Tensor, pixels: Tensor) -> None:
         """Take the next batch (N, C, H, W): as the sampler returned it, and as uint8."""
@@ -42,6 +52,14 @@ class Score:
         if self._wanted > 0:
             self.first.append(samples[: self._wanted].clone())  # a view would keep all of the batch
             self._wanted -= len(self.first[-1])
+
+    def state(self) -> Tensors:
+        """All that was taken, for a score that goes on from it; to be asked for before `columns`."""
+        with self._side.behind():
+            kept: Tensors = {} if self._stream is None else self._stream.state()
+        if self._samples is not None:
+            kept["samples"] = self._samples.all()
+        return kept | ({"first": torch.cat(self.first)} if self.first else {})
 
     def columns(self, seed: int) -> tuple[Values, list[str]]:
         """The quality columns, and what whoever reads them must know.

@@ -96,12 +96,12 @@ class Session:
             extractor.check(study.metrics, subject.card.shape)
             reference = load_reference(study.reference, extractor, study.metrics).beside(subject.card.shape[1:])
         given = study.batch if isinstance(study.batch, int) else batch
-        session = cls(study, subject, models, extractor, reference, device, min(given or 1, study.images))
+        session = cls(study, subject, models, extractor, reference, device, min(given or 1, study.most_images))
         if given is not None:
             return session
         return replace(
             session,
-            batch=fastest_batch(partial(session.seconds_an_evaluation, session.plainest, _TRIAL_S), study.images),
+            batch=fastest_batch(partial(session.seconds_an_evaluation, session.plainest, _TRIAL_S), study.most_images),
         )
 
     @property

@@ -2,27 +2,12 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
-from bench.study.study import (
-    Baseline,
-    Batch,
-    Block,
-    ExtractorChoice,
-    GridSpec,
-    Images,
-    Modes,
-    Published,
-    SamplerSpec,
-    Seed,
-    Steps,
-    Study,
-    Threads,
-    Timing,
-    Words,
-)
+from bench.study.fields import Batch, GridSpec, Growing, Images, Modes, SamplerSpec, Seed, Steps, Threads, Words
+from bench.study.study import Baseline, Block, ExtractorChoice, Published, Study, Timing
 from bench.study.validation import Content, misfits
 from models.cards.card import Changes
 from models.cards.schedule_cards import Strict
@@ -51,6 +36,7 @@ class Overrides(BaseModel):
     modes: str | list[str] | None = None
     precision: str | None = None
     model: str | None = None
+    until: str | None = None
 
 
 def _listed(given: object) -> object:
@@ -76,6 +62,7 @@ class _Options(Strict):
     modes: Annotated[Modes, _Listed] | None = None
     precision: Precision | None = None
     model: Words | None = None
+    until: Literal["decided"] | None = None
 
     @model_validator(mode="after")
     def _steps_or_evaluations(self) -> "_Options":
@@ -145,6 +132,7 @@ _OF_BLOCKS = ("samplers", "grids", "steps", "evaluations")
 _TABLES: dict[str, type[BaseModel]] = {
     "block": Block,
     "timing": Timing,
+    "images": Growing,
     "baseline": Baseline,
     "published": Published,
     "extractor": ExtractorChoice,
@@ -226,7 +214,7 @@ def _error(named: str, in_file: list[Fault], by_option: list[Fault]) -> UsageErr
 def _overridden(study: Study, options: _Options) -> tuple[dict[str, Any], list[int]]:
     """The content of a study with what the command line says, and the numbers of the blocks that its blocks were."""
     content = study.model_dump(exclude_none=True)
-    for key in ("images", "batch", "device", "threads", "model", "modes"):
+    for key in ("images", "batch", "device", "threads", "model", "modes", "until"):
         value = getattr(options, key)
         if value is not None:
             content[key] = value

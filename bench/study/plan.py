@@ -96,6 +96,18 @@ def expectations(study: Study) -> list[Expectation]:
     return found
 
 
+def looks(study: Study) -> list[int]:
+    """At how many images each the settings of a study are compared while they grow: twice as many at every look.
+
+    In whole tens but for the last, so that an image stays in its block (image i is in block i mod 10).
+    """
+    images, found = study.fewest_images, list[int]()
+    while images < study.most_images:
+        found.append(-(-images // 10) * 10)
+        images *= 2
+    return [*(each for each in found if each < study.most_images), study.most_images]
+
+
 def _product(study: Study, block: Block) -> Iterator[tuple[Cell, int]]:
     """A block's cells, each with the position of its steps or evaluations in the block."""
     seeds = study.seeds if block.seeds is None else block.seeds

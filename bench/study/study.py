@@ -5,15 +5,37 @@ product.
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    field_validator,
+    model_validator,
+)
 
+from bench.study.fields import (
+    LONGEST,
+    MOST_BATCH,
+    MOST_GROWTH,
+    MOST_IMAGES,
+    MOST_REPEATS,
+    MOST_TOLERANCE,
+    USUAL_START,
+    Batch,
+    GridSpec,
+    Growing,
+    ImagesOrGrowing,
+    Modes,
+    SamplerSpec,
+    Seed,
+    Steps,
+    Threads,
+    Words,
+    within,
+)
 from models.cards.card import Changes
 from models.cards.schedule_cards import Strict
-from models.grids import GRIDS
-from models.networks.modes import parse_mode
-from models.plugins.names import check_text, names_a
-from models.plugins.registry import Registry, unknown
-from samplers import SAMPLERS
+from models.plugins.names import names_a
+from models.plugins.registry import unknown
 
 Metric = Literal["fd", "fd_infinity", "kid", "inception_score", "precision_recall", "solver_error", "law"]
 METRICS: tuple[Metric, ...] = ("fd", "fd_infinity", "kid", "inception_score", "precision_recall", "solver_error", "law")
@@ -21,68 +43,6 @@ FEATURE_METRICS: tuple[Metric, ...] = ("fd", "fd_infinity", "kid", "inception_sc
 """Those that need a feature extractor and a reference."""
 
 DEFAULT_METRICS: tuple[Metric, ...] = ("fd", "kid", "inception_score", "precision_recall")
-
-LEAST_IMAGES, MOST_IMAGES = 16, 10_000_000
-TOO_FEW = (
-    "standard errors and the Inception score are taken over ten parts of the images, and those of fewer hold one image "
-    "or none"
-)
-MOST_BATCH = 1_000_000
-MOST_STEPS = 100_000
-"""Also of the evaluations of a budget, for which grids of so many steps are tried."""
-MOST_REPEATS = 10_000
-MOST_THREADS = 1_024
-"""A process cannot start very many, and dies of it."""
-MOST_TOLERANCE = 1e6
-LONGEST = 10_000
-"""Characters of a text that a record holds, such as a specification."""
-
-
-def within(low: int, high: int, why: str = "") -> BeforeValidator:
-    """Accepts whole numbers from low to high, and says so of everything else; of smaller ones also why."""
-    last = f"2^{high.bit_length()} - 1" if high > 2**32 else f"{high:,}"
-
-    def check(value: object) -> object:
-        if type(value) is int and low <= value <= high:
-            return value
-        said = f": {why}" if why and type(value) is int and value < low else ""
-        raise ValueError(f"expected a whole number, {low:,} ... {last}{said}")
-
-    return BeforeValidator(check)
-
-
-def _specifies(registry: Registry[Any]) -> AfterValidator:
-    """Accepts specifications of what a registry holds."""
-
-    def check(spec: str) -> str:
-        registry.make(check_text(spec))
-        return spec
-
-    return AfterValidator(check)
-
-
-def _mode(text: str) -> str:
-    return str(parse_mode(text))
-
-
-def _batch(value: object) -> object:
-    if value == "auto" or (type(value) is int and 1 <= value <= MOST_BATCH):
-        return value
-    raise ValueError(f"expected a number of images, 1 ... {MOST_BATCH:,}, or 'auto'")
-
-
-SamplerSpec = Annotated[str, Field(max_length=LONGEST), _specifies(SAMPLERS)]
-GridSpec = Annotated[str, Field(max_length=LONGEST), _specifies(GRIDS)]
-Steps = Annotated[int, within(1, MOST_STEPS)]
-Seed = Annotated[int, within(0, 2**64 - 1)]
-Images = Annotated[int, within(LEAST_IMAGES, MOST_IMAGES, TOO_FEW)]
-Batch = Annotated[int | str, BeforeValidator(_batch)]
-Threads = Annotated[int, within(1, MOST_THREADS)]
-Words = Annotated[str, Field(max_length=LONGEST), AfterValidator(check_text)]
-"""A text that something is found by, such as a path."""
-
-ModeSpec = Annotated[str, AfterValidator(_mode)]
-Modes = Annotated[list[ModeSpec], Field(min_length=1), AfterValidator(lambda modes: list(dict.fromkeys(modes)))]
 
 
 class Baseline(Strict):
@@ -236,7 +196,10 @@ class Study(Strict):
         extractor: what quality is measured with; None: the model's own, or the one that its card names.
         reference: the real data's statistics: a file that `reference` made, an .npz of mu and sigma, or the name of a
             model, whose own is meant; None: the model's own, or that of the model that the extractor names.
-        images: how many each cell generates, at least 16.
+        images: how many each cell generates, at least 16; or from how many to how many they grow, where `until` or a
+            budget of time lets them.
+        until: "decided": images grow, and settings that can no longer be the answer are left out, until there is one;
+            None: every setting has all images.
         batch: images generated and timed at a time; "auto": as many as the device evaluates fastest.
         timing: how every setting is timed.
         seeds: seed blocks; a block of the product may have its own.
@@ -261,7 +224,8 @@ class Study(Strict):
     checkpoint: Changes | None = None
     extractor: ExtractorChoice | None = None
     reference: Words | None = None
-    images: Images
+    images: ImagesOrGrowing
+    until: Literal["decided"] | None = None
     batch: Batch
     timing: Timing = Timing()
     seeds: list[Seed] = Field(default=[0], min_length=1)
@@ -281,6 +245,18 @@ class Study(Strict):
     @classmethod
     def _named(cls, extractor: Any) -> Any:
         return {"name": extractor} if isinstance(extractor, str) else extractor
+
+    @property
+    def most_images(self) -> int:
+        """How many a cell generates at the most."""
+        return self.images if isinstance(self.images, int) else self.images.to
+
+    @property
+    def fewest_images(self) -> int:
+        """How many it has at the first look, where images grow."""
+        if isinstance(self.images, Growing):
+            return self.images.start
+        return max(min(self.images, USUAL_START), self.images // MOST_GROWTH)
 
     @property
     def needs_features(self) -> bool:

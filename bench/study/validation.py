@@ -97,6 +97,7 @@ class _Check:
         for each in products:
             self._place(each)
         self._published()
+        self._until()
         if self.complete:
             self._models()
             self._modes(products)
@@ -197,6 +198,12 @@ class _Check:
             self._add(budget[0], error)
         except UsageError as error:
             self._add(named[0], error)
+
+    def _until(self) -> None:
+        """That something is measured of all images, by which settings are compared while these grow."""
+        known = {metric for _, metric in self._metrics}
+        if self.content.value("until") is not None and not self._wrong("metrics") and not known & {"fd", "law"}:
+            self._add(("until",), "needs a distance of all images: add metric 'fd' or, of an exact model, 'law'")
 
     def _published(self) -> None:
         """Columns that published values are compared with."""

@@ -46,11 +46,14 @@ class Coverage:
     width: float
 
     def __str__(self) -> str:
-        # Clopper and Pearson's interval
-        low = float(beta.ppf(0.025, self.held, self.of - self.held + 1))
-        high = float(beta.ppf(0.975, self.held + 1, self.of - self.held)) if self.held < self.of else 1.0
-        part = f"{100 * self.held / self.of:.1f} % ({100 * low:.1f} ... {100 * high:.1f})"
-        return f"{part} | {self.of} | {self.width:.3f}"
+        return f"{proportion(self.held, self.of)} | {self.of} | {self.width:.3f}"
+
+
+def proportion(held: int, of: int) -> str:
+    """A proportion in per cent with Clopper and Pearson's 95 % interval."""
+    low = float(beta.ppf(0.025, held, of - held + 1)) if held else 0.0
+    high = float(beta.ppf(0.975, held + 1, of - held)) if held < of else 1.0
+    return f"{100 * held / of:.1f} % ({100 * low:.1f} ... {100 * high:.1f})" if of else "none"
 
 
 def coverage(intervals: Sequence[tuple[float, float]], truth: float) -> Coverage:

@@ -95,7 +95,7 @@ def test_scoring_batches_does_not_wait_for_the_device(cuda: torch.device) -> Non
     batches = [_digit_like(128, seed).to(cuda) for seed in range(4)]
     with torch.inference_mode():
         for round_ in range(2):
-            score = Score(session, session.subject)
+            score = Score(session, device_cells.cell_of(session, "ddim"))
             torch.cuda.set_sync_debug_mode("error" if round_ else "default")
             try:
                 for pixels in batches:

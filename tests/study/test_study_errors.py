@@ -10,9 +10,10 @@ from checkpoints import folder_of
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.study.fields import LONGEST
 from bench.study.file import Overrides, load_study, parse_study
 from bench.study.plan import plan
-from bench.study.study import LONGEST, Study
+from bench.study.study import Study
 from models.common.errors import UsageError
 
 _GOOD = """

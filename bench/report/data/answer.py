@@ -69,6 +69,11 @@ class Answer:
         return _WORDS[self.cost].ring
 
 
+def cost_of(rows: list[Row]) -> Cost:
+    """What settings are chosen by: time, or evaluations where nothing was timed."""
+    return "s_per_image_median" if any(known(row["s_per_image_median"]) for row in rows) else "nfe"
+
+
 def answer(rows: list[Row], fd: str | None, tolerance: float, gap: str, floors: Floors | None = None) -> Answer:
     """The answer among rows whose quality and times are comparable.
 
@@ -79,7 +84,7 @@ def answer(rows: list[Row], fd: str | None, tolerance: float, gap: str, floors: 
         gap: what to say of the baseline if it is not among the rows.
         floors: what the distance is to be seen beside, if that was measured.
     """
-    cost: Cost = "s_per_image_median" if any(known(row["s_per_image_median"]) for row in rows) else "nfe"
+    cost = cost_of(rows)
     baseline = next((row for row in rows if row["baseline"]), None)
     if baseline is None:
         return Answer(f"No answer: {gap}.", tolerance, cost=cost)
@@ -88,8 +93,8 @@ def answer(rows: list[Row], fd: str | None, tolerance: float, gap: str, floors: 
     if reason is not None or fd is None:
         found = Answer(f"No answer: {reason}.", tolerance, baseline, cost=cost)
     else:
-        found = _Comparison(baseline, fd, tolerance, cost).answer(measured)
-    return replace(found, sentence=f"{found.sentence}{_near_noise(baseline, fd, floors)}")
+        found = Comparison(baseline, fd, tolerance, cost).answer(measured)
+    return replace(found, sentence=f"{found.sentence}{near_noise(baseline, fd, floors)}")
 
 
 def _incomplete(baseline: Row, fd: str | None, cost: Cost) -> str | None:
@@ -105,7 +110,7 @@ def _nothing_beside(rows: list[Row], fd: str | None, cost: Cost) -> str:
     return f"no other setting has both a {_WORDS[cost].one} and a {fd}"
 
 
-def _near_noise(baseline: Row, fd: str | None, floors: Floors | None) -> str:
+def near_noise(baseline: Row, fd: str | None, floors: Floors | None) -> str:
     """A warning if the baseline is nearer to noise than to real images, by the root of the distance, a square."""
     if fd is None or floors is None or floors.column != fd or not known(baseline[fd]):
         return ""
@@ -121,7 +126,7 @@ def _near_noise(baseline: Row, fd: str | None, floors: Floors | None) -> str:
 
 
 @dataclass(frozen=True)
-class _Comparison:
+class Comparison:
     """Settings beside a baseline, by a distance and a cost that all have."""
 
     baseline: Row
@@ -145,33 +150,44 @@ class _Comparison:
         return Answer(sentence, self.tolerance, self.baseline, cost=self.cost)
 
     @property
-    def _baseline_words(self) -> str:
+    def best(self) -> str:
+        """What who costs least is called."""
+        return _WORDS[self.cost].best
+
+    @property
+    def cheaper(self) -> str:
+        """What is said of who costs less than another."""
+        return _WORDS[self.cost].cheaper
+
+    @property
+    def baseline_words(self) -> str:
+        """The baseline and its distance, in brackets."""
         return f"({scientific(self.baseline[self.fd])}, {setting(self.baseline)})"
 
     def _found(self, winner: Row) -> str:
         return (
-            f"{setting(winner)} ({winner['nfe']:g} evaluations) is the {_WORDS[self.cost].best} whose {self.fd} "
+            f"{setting(winner)} ({winner['nfe']:g} evaluations) is the {self.best} whose {self.fd} "
             f"({scientific(winner[self.fd])}) is within {percent(self.tolerance)} of the baseline's "
-            f"{self._baseline_words}: {self._gain(winner)}{self._claim(winner)}."
+            f"{self.baseline_words}: {self.gain(winner)}{self._claim(winner)}."
         )
 
     def _none_cheaper(self, best: Row) -> str:
         words = _WORDS[self.cost]
         return (
-            f"No setting whose {self.fd} is within {percent(self.tolerance)} of the baseline's {self._baseline_words} "
-            f"{words.cheaper} it: the {words.least} them is {setting(best)}, {self._gain(best)}."
+            f"No setting whose {self.fd} is within {percent(self.tolerance)} of the baseline's {self.baseline_words} "
+            f"{words.cheaper} it: the {words.least} them is {setting(best)}, {self.gain(best)}."
         )
 
     def _none_good(self, closest: Row) -> str:
         # below 0 there is no ratio
         excess = self.baseline[self.fd] > 0 and f", {_worse(closest[self.fd] / self.baseline[self.fd])}"
         return (
-            f"No setting is within {percent(self.tolerance)} of the baseline's {self.fd} {self._baseline_words}: the "
-            f"closest is {setting(closest)} ({scientific(closest[self.fd])}{excess or ''}), {self._gain(closest)}"
+            f"No setting is within {percent(self.tolerance)} of the baseline's {self.fd} {self.baseline_words}: the "
+            f"closest is {setting(closest)} ({scientific(closest[self.fd])}{excess or ''}), {self.gain(closest)}"
             f"{self._claim(closest)}."
         )
 
-    def _gain(self, row: Row) -> str:
+    def gain(self, row: Row) -> str:
         """How much less a row costs than the baseline, or more."""
         ours, theirs = row[self.cost], self.baseline[self.cost]
         words = _WORDS[self.cost].less if ours <= theirs else _WORDS[self.cost].more
@@ -196,11 +212,11 @@ class _Comparison:
             return f"; that it is {'' if claim.shown else 'not '}{within} is shown ({how})"
         seeds = " a seed" if row["seeds"] > 1 else ""
         images = f"{count:,} images{seeds}" if (count := images_of(row, quality)) is not None else "these images"
-        wanted = "" if claim.images is None else f": some {_rounded_up(claim.images):,}{seeds} would probably decide it"
+        wanted = "" if claim.images is None else f": some {rounded_up(claim.images):,}{seeds} would probably decide it"
         return f"; {images} do not tell whether it is {within}{wanted}"
 
 
-def _rounded_up(count: int) -> int:
+def rounded_up(count: int) -> int:
     """To two digits."""
     unit = int(10 ** max(len(str(count)) - 2, 0))
     return -(-count // unit) * unit

@@ -69,6 +69,15 @@ def rows_of(frame: pd.DataFrame) -> list[Row]:
     return [dict(zip(names, values, strict=True)) for values in zip(*(frame[n].tolist() for n in frame), strict=True)]
 
 
+def key_of(row: Row) -> tuple[Any, ...]:
+    """What tells the setting of a row or a record, however many images it has.
+
+    Every kind of missing is None, which equals itself.
+    """
+    values = (row.get(name) for name in KEYS if name != "images")
+    return tuple(None if value is None or value != value else value for value in values)
+
+
 def with_columns(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     """The frame with those of the named columns that it lacks added, empty."""
     lacking = dict.fromkeys(name for name in names if name not in frame.columns)

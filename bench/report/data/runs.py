@@ -9,7 +9,7 @@ import pandas as pd
 
 from bench.model_record import Floors, read_look
 from bench.record import RunFolder
-from bench.report.data.columns import Row, guest, rows_of, with_columns
+from bench.report.data.columns import KEYS, Row, guest, key_of, rows_of, with_columns
 from bench.report.data.text import known, known_text
 from models.common.files import sha256_of
 
@@ -18,6 +18,20 @@ _READ = (
     *("subject_sha256", "mode", "timed_batch", "extractor_layer", "extractor_batch", "family", "value_range"),
 )
 """Columns that are there whatever the records measured."""
+
+NEEDED = (*KEYS, "id", "status", "error", "note", "seed", "device", "extractor", "reference", "latency_s", "network_s")
+"""What rows are made from, measured or not."""
+
+TIMES = (
+    *("timing_rounds", "timing_calls", "timed_batch", "first_call_s", "latency_s", "network_s", "device_s"),
+    *("latency_s_median", "latency_s_q1", "latency_s_q3", "latency_s_ci_low", "latency_s_ci_high"),
+    *("throughput_img_per_s", "evaluations_per_s", "gflop_per_evaluation", "arithmetic_fraction"),
+    *("peak_mem_mib", "held_mem_mib", "energy_j_per_image", "timing_valid", "timing_note", "timing_watches"),
+    *("network_s_median", "overhead_s_median", "eval_ms_median"),
+    *("sweep_batches", "sweep_latency_s", "best_batch", "best_throughput_img_per_s", "latency_1_s_median"),
+    "sweep_note",
+)
+"""What a record has of the times of its setting, as `bench.timing.cost` gives them, which imports torch."""
 
 _NAMED = ("sampler", "grid", "steps", "mode", "clip", "model_sha256", "subject_sha256")
 """What tells whether a record is the baseline's."""
@@ -31,7 +45,8 @@ class Run:
         name: of the folder; the whole path where two runs share it.
         folder: the records and previews.
         study: the resolved study.
-        planned: how many cells it has.
+        planned: how many cells it has; of one look, where images grow.
+        looks: the numbers of images at which settings are compared, where they grow.
         baseline: sampler, grid and steps of the baseline, in the records' spelling; it runs on the main model.
         mode: the study's first, which is the baseline's and which others are compared with.
         clip: the baseline's; None: it clips nothing. Blocks may clip otherwise.
@@ -56,6 +71,7 @@ class Run:
     warnings: list[str] = field(default_factory=list)
     pictures: frozenset[Path] = frozenset()
     damage: str | None = None
+    looks: list[int] = field(default_factory=list)
 
     @property
     def tolerance(self) -> float:
@@ -73,7 +89,8 @@ def load(path: Path, name: str) -> tuple[Run, pd.DataFrame]:
     folder = RunFolder(path)
     manifest = folder.manifest()
     study, cells = manifest["study"], manifest["cells"]
-    records = _tidy(folder.load())
+    looks = manifest.get("looks", [])
+    records = _with_times(_tidy(folder.load())) if looks else _tidy(folder.load())
     first = rows_of(records[records["id"].isin(cells[: len(study["seeds"])])])
     look, damage = read_look(path)
     clip = first[0]["clip"] if first else _NOT_THERE
@@ -81,7 +98,7 @@ def load(path: Path, name: str) -> tuple[Run, pd.DataFrame]:
         name,
         folder,
         study,
-        planned=len(cells),
+        planned=len(cells) // max(1, len(looks)),
         baseline=_baseline(study["baseline"], first),
         mode=str(study["modes"][0]),
         clip=clip,
@@ -91,6 +108,7 @@ def load(path: Path, name: str) -> tuple[Run, pd.DataFrame]:
         warnings=look.warnings,
         pictures=frozenset(_damaged(folder, records)),
         damage=damage,
+        looks=looks,
     )
     flags = [run.is_baseline(row) for row in rows_of(records[list(_NAMED)])]
     return run, records.assign(run=name, baseline=pd.Series(flags, dtype=bool))
@@ -108,6 +126,14 @@ def _damaged(folder: RunFolder, records: pd.DataFrame) -> Iterator[Path]:
 
 _NOT_THERE = "the baseline is not there"
 """As its clip, which no record has then: whatever is alike in all else is another row."""
+
+
+def _with_times(records: pd.DataFrame) -> pd.DataFrame:
+    """Records of several looks, each with the times of its setting, which were taken after the first."""
+    rows = rows_of(records)
+    timed = {(key_of(row), row["seed"]): row for row in rows if isinstance(row.get("latency_s"), list)}
+    filled = [timed.get((key_of(row), row["seed"]), row) for row in rows]
+    return records.assign(**{name: [row[name] for row in filled] for name in TIMES if name in records.columns})
 
 
 def _tidy(records: pd.DataFrame) -> pd.DataFrame:

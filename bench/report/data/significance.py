@@ -71,9 +71,14 @@ def half_width(error: StandardError | None) -> float:
 
 def t_probability(value: float, error: StandardError) -> float:
     """The two-sided p value of Student's t-test of whether a mean is 0."""
+    return 2 * t_tail(abs(value), error)
+
+
+def t_tail(value: float, error: StandardError) -> float:
+    """The one-sided p value: of a mean as far above 0 as this if it is 0 or less."""
     from scipy.special import stdtr
 
-    return float(2 * stdtr(error.freedom, -abs(value) / error.value))
+    return float(stdtr(error.freedom, -value / error.value))
 
 
 def row_error(row: Row, quality: Quality) -> StandardError | None:

@@ -11,7 +11,6 @@ from bench.model_record import Floors
 from bench.report.data.answer import Answer, answer
 from bench.report.data.columns import (
     CLOCK,
-    KEYS,
     Row,
     clippings,
     distinct_models,
@@ -22,16 +21,16 @@ from bench.report.data.columns import (
     rows_of,
     with_columns,
 )
+from bench.report.data.decided import can_be_decided, decided_answer
 from bench.report.data.distances import OWN_TRUTH, fd_columns, fd_label
+from bench.report.data.looks import Decisions, follow
 from bench.report.data.modes import ModeCost, mode_costs
 from bench.report.data.published import Comparison, compare_published
 from bench.report.data.rows import aggregate, protocols
-from bench.report.data.runs import Run, load
+from bench.report.data.runs import NEEDED, Run, load
 from bench.report.data.text import flat
 from models.common.errors import UsageError
 from models.common.program import typed
-
-_NEEDED = (*KEYS, "id", "status", "error", "note", "seed", "device", "extractor", "reference", "latency_s", "network_s")
 
 
 @dataclass(frozen=True)
@@ -45,6 +44,7 @@ class Section:
         answers: one for each device and batch, in the order of `clocks`.
         modes: what those of their modes that are not the study's first cost and save.
         floors: what their Frechet distance is to be seen beside; None where no run measured it.
+        first: whether others of its settings have more images in a section of their own, which has the answer.
     """
 
     label: str
@@ -53,6 +53,7 @@ class Section:
     answers: list[Answer]
     modes: list[ModeCost]
     floors: Floors | None = None
+    first: bool = False
 
     @property
     def fd(self) -> str | None:
@@ -92,6 +93,7 @@ class Summary:
         sections: the table by protocol.
         failed: records of the cells that failed.
         published: what has been published about the runs' cells, and what was measured.
+        decisions: of a single run whose images grow; None: every row has all images.
     """
 
     runs: list[Run]
@@ -100,6 +102,7 @@ class Summary:
     sections: list[Section]
     failed: list[Row]
     published: list[Comparison]
+    decisions: Decisions | None = None
 
     @property
     def title(self) -> str:
@@ -109,8 +112,9 @@ class Summary:
     def answers(self) -> list[Answer]:
         """The answers of all sections, each saying what it holds for where there are several; never none."""
         if self.sections:
-            several = len(self.sections) > 1
-            pairs = [(section, each) for section in self.sections for each in section.answers]
+            answering = [section for section in self.sections if not section.first]
+            several = len(answering) > 1
+            pairs = [(section, each) for section in answering for each in section.answers]
             return [_scoped(each, section.label) if several else each for section, each in pairs]
         sentence = f"No answer: no cell has a result ({len(self.failed)} failed, {self.missing} not measured yet)."
         return [Answer(sentence, self.runs[0].tolerance)]
@@ -145,12 +149,48 @@ def summarise(runs: Sequence[Path]) -> Summary:
     names = [path.resolve().name for path in paths]
     labels = [name if names.count(name) == 1 else str(path) for path, name in zip(paths, names, strict=True)]
     found, records = zip(*(load(path, typed(label)) for path, label in zip(paths, labels, strict=True)), strict=True)
-    cells = with_columns(pd.concat(records, ignore_index=True), _NEEDED)
-    table = aggregate(cells)
+    cells = with_columns(pd.concat(records, ignore_index=True), NEEDED)
+    table, decisions = _of_looks(found, cells, aggregate(cells))
     failed = rows_of(cells.assign(clipping=clippings(cells))[cells["status"] == "failed"])
     sections = [_section(rows, rank, found, cells, failed) for rows, rank in protocols(table)]
+    if decisions is not None:
+        sections = [_followed(section, decisions) for section in sections]
     published = [line for run in found for line in compare_published(run, cells, table)]
-    return Summary(list(found), cells.drop(columns="baseline"), table, sections, failed, published)
+    return Summary(list(found), cells.drop(columns="baseline"), table, sections, failed, published, decisions)
+
+
+def _of_looks(runs: Sequence[Run], cells: pd.DataFrame, table: pd.DataFrame) -> tuple[pd.DataFrame, Decisions | None]:
+    """The rows that are shown, and what a single run has decided whose images grow.
+
+    Of such a run these are the rows of the last look that has all settings, and of the last one that is complete.
+    """
+    decisions = None
+    for run in runs:
+        if not run.looks:
+            continue
+        own = (table["run"] == run.name).to_numpy()
+        decisions = follow(cells[cells["run"] == run.name], table[own], run.looks, run.tolerance)
+        shown = table["images"].isin([decisions.everyone, decisions.images]).to_numpy()
+        table = table[~own | shown]
+    # where every setting has all images although none had to, the answer is the usual one
+    usual = decisions is None or (runs[0].study.get("until") is None and decisions.everyone == decisions.looks[-1])
+    return table, None if usual or len(runs) > 1 else decisions
+
+
+def _followed(section: Section, decisions: Decisions) -> Section:
+    """A section of a run whose images grow, with the answer that its looks have led to."""
+    if section.images != decisions.images:
+        return replace(section, first=True, answers=[_looking(each, section, decisions) for each in section.answers])
+    if not can_be_decided(decisions) or not any(answer.baseline is not None for answer in section.answers):
+        return section
+    found = decided_answer(decisions, section.floors)
+    return replace(section, answers=[found if each.baseline is not None else each for each in section.answers])
+
+
+def _looking(answer: Answer, section: Section, decisions: Decisions) -> Answer:
+    """What is said in the place of an answer where all settings are seen with fewer images than the last had."""
+    sentence = f"All settings at {section.images:,} images; the answer is of {decisions.images:,}."
+    return replace(answer, sentence=sentence, winner=None, speedup=None)
 
 
 def _section(

@@ -4,6 +4,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
+from bench.report.data.decided import TITLE as LEFT_OUT
+from bench.report.data.decided import left_out_columns, left_out_notes
+from bench.report.data.looks import Decisions
 from bench.report.data.modes import TITLE as MODES
 from bench.report.data.modes import ModeCost, mode_columns, mode_notes, mode_summary
 from bench.report.data.published import TITLE as PUBLISHED
@@ -35,7 +38,7 @@ class Block:
         highlighted: rows of what the terminal shows that are the baseline's.
     """
 
-    kind: Literal["rows", "modes", "published"]
+    kind: Literal["rows", "modes", "left_out", "published"]
     heading: str | None
     table: list[Column]
     notes: list[str]
@@ -55,6 +58,8 @@ def groups(summary: Summary) -> list[list[Block]]:
     """
     several = len(summary.sections) > 1
     found = [[_rows(section, several), *_modes(section.modes)] for section in summary.sections]
+    if found and summary.decisions is not None and summary.decisions.left_early:
+        found[-1].append(_left_out(summary.decisions))
     return found + ([[_published(summary.published)]] if summary.published else [])
 
 
@@ -92,6 +97,11 @@ def _modes(found: list[ModeCost]) -> list[Block]:
         return [Block("modes", MODES, table, lines)]
     whole, files = f"All {len(found):,} lines", "table.md and modes.csv"
     return [Block("modes", MODES, table, lines, short=mode_summary(found), whole=whole, files=files)]
+
+
+def _left_out(decisions: Decisions) -> Block:
+    table = left_out_columns(decisions.left_early)
+    return Block("left_out", LEFT_OUT, table, left_out_notes(decisions))
 
 
 def _published(found: list[Comparison]) -> Block:

@@ -34,7 +34,7 @@ _SPARE = {1: ["Overhead"], 2: ["Precision ↑", "Recall ↑"], 4: ["KID ×10³ �
 
 def terminal_table(summary: Summary) -> Table:
     """The tables of all sections, then those of modes, then the published values; of long ones the short form."""
-    order = ("rows", "modes", "published")
+    order = ("rows", "left_out", "modes", "published")
     tables = [_table(block) for block in sorted(blocks(summary), key=lambda block: order.index(block.kind))]
     if len(tables) == 1:
         return tables[0]

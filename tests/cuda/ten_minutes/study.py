@@ -97,7 +97,7 @@ def _largest(job: Job, session: Session, seconds: float) -> Session:
     if job.rehearse:
         return replace(session, study=session.study.model_copy(update={"images": 16}))
     found = estimate(session)
-    an_image = found.seconds / session.study.images
+    an_image = found.seconds / session.study.most_images
     fitting = [images for images in _LADDER if images * an_image <= _FILLS * seconds]
     images = max(fitting, default=_LADDER[0])
     each = {name: rate.seconds for name, rate in found.rates.items()}

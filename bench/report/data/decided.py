@@ -1,0 +1,104 @@
+"""The answer of a run whose images grow, and the table of the settings that it left out."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from bench.model_record import Floors
+from bench.report.data.answer import Answer, Comparison, near_noise, rounded_up
+from bench.report.data.columns import Row, setting
+from bench.report.data.distances import of_key
+from bench.report.data.gaps import good_enough
+from bench.report.data.looks import LESS, Decisions, LeftOut
+from bench.report.data.significance import row_error, t_quantile
+from bench.report.data.text import NOTHING, Column, decimals_for, known, named, numbers, percent, scientific, words
+
+TITLE = "Left out before the end"
+
+_SURE = "95 %, over all looks and settings"
+_OPEN = 3
+"""Settings that are named of those that are still in question."""
+
+
+def can_be_decided(decisions: Decisions) -> bool:
+    """Whether the run has a baseline with all that others are compared with, and something beside it."""
+    row, rank = decisions.baseline, decisions.rank
+    return row is not None and rank is not None and known(row.get(rank)) and known(row[decisions.cost])
+
+
+def decided_answer(decisions: Decisions, floors: Floors | None = None) -> Answer:
+    """The answer as far as it is decided, of decisions that `can_be_decided`."""
+    baseline, rank = decisions.baseline, decisions.rank
+    assert baseline is not None, "see can_be_decided"
+    assert rank is not None, "see can_be_decided"
+    beside = Comparison(baseline, rank, decisions.tolerance, decisions.cost)
+    winner = None if decisions.winner is None else decisions.rows[decisions.winner]
+    so_far = f"{decisions.images:,} of {decisions.looks[-1]:,} images"
+    near = near_noise(baseline, rank, floors)
+    if not decisions.decided:
+        sentence = f"Not decided with {so_far}: {_open(decisions, beside, winner)}."
+    elif winner is None:
+        sentence = (
+            f"No setting whose {rank} is within {percent(decisions.tolerance)} of the baseline's "
+            f"{beside.baseline_words} {beside.cheaper} it: decided with {so_far} ({_SURE})."
+        )
+    else:
+        sentence = f"{_found(beside, winner)}. Decided with {so_far} ({_SURE})."
+    found = Answer(sentence + near, decisions.tolerance, baseline, cost=decisions.cost)
+    if winner is None:
+        return found
+    return replace(found, winner=winner, speedup=float(baseline[decisions.cost]) / float(winner[decisions.cost]))
+
+
+def _found(beside: Comparison, winner: Row) -> str:
+    return (
+        f"{setting(winner)} ({winner['nfe']:g} evaluations) is the {beside.best} that is shown to have a {beside.fd} "
+        f"({scientific(winner[beside.fd])}) within {percent(beside.tolerance)} of the baseline's "
+        f"{beside.baseline_words}: {beside.gain(winner)}"
+    )
+
+
+def _open(decisions: Decisions, beside: Comparison, winner: Row | None) -> str:
+    """Who is still in question, and how many images would probably decide it."""
+    baseline, least = beside.baseline, winner or beside.baseline
+    rows = [row for row in decisions.rows.values() if row[decisions.cost] < LESS * least[decisions.cost]]
+    rows = [row for row in rows if row is not winner and not row["baseline"]]
+    words = named([setting(row) for row in rows], _OPEN)
+    quality = of_key(beside.fd)
+    claims = [good_enough(row, baseline, quality, decisions.tolerance) for row in rows]
+    images = [claim.images for claim in claims if claim is not None and claim.images is not None]
+    wanted = f"; some {rounded_up(max(images)):,} images would probably tell" if images else ""
+    within = f"within {percent(decisions.tolerance)} of the baseline's {beside.fd} {beside.baseline_words}"
+    best = "" if winner is None else f"{_found(beside, winner)}, but "
+    return f"{best}it is not shown whether {words} {'is' if len(rows) == 1 else 'are'} {within}{wanted}"
+
+
+def left_out_columns(found: Sequence[LeftOut]) -> list[Column]:
+    """The table of settings that are compared no more, each beside the baseline of as many images."""
+    return [
+        words("Sampler", [each.row["sampler"] for each in found]),
+        words("Grid", [each.row["grid"] for each in found]),
+        numbers("Steps", [f"{each.row['steps']:,}" for each in found]),
+        numbers("NFE", [f"{each.row['nfe']:,.6g}" if known(each.row.get("nfe")) else NOTHING for each in found]),
+        numbers("Images", [f"{each.row['images']:,}" for each in found]),
+        numbers("Distance", [_value(each.row, each.rank) for each in found]),
+        numbers("Baseline's", [_value(each.baseline, each.rank) for each in found]),
+        words("Why", [each.reason for each in found]),
+    ]
+
+
+def _value(row: Row | None, rank: str | None) -> str:
+    """A distance with half its 95 % interval, where it has one."""
+    if row is None or rank is None or not known(row.get(rank)):
+        return NOTHING
+    error, value = row_error(row, of_key(rank)), float(row[rank])
+    half = "" if error is None else f" ± {t_quantile(error.freedom) * error.value:.{decimals_for(value)}f}"
+    return f"{scientific(value)}{half}"
+
+
+def left_out_notes(decisions: Decisions) -> list[str]:
+    """The sentences under it."""
+    looks = ", ".join(f"{images:,}" for images in decisions.looks[: decisions.done])
+    return [
+        f"Looks were taken at {looks} images a setting. Each row has as many images as its setting had when it was "
+        "left out, and stands beside the baseline of as many; rows of other numbers of images are not to be compared."
+    ]
