@@ -9,8 +9,8 @@ before:
   file, beside the module, in the working directory, or above the module if its text goes there (`parents`, ".."). What
   f-strings, sums, "%" and `format` put in stands for anything, a suffix alone for a file called like the module. A
   folder that is named is looked into for the other names, or all of it counts if the text lists folders;
-- the environment variables whose names such code holds, and the files and folders that these and the sampler's
-  parameters name.
+- the environment variables whose names such code holds, and the files and folders that these, the sampler's
+  parameters, and the network's config.json name.
 
 Not found are names that are put together otherwise or come from elsewhere (a list in another file), and what a module
 does to others when it is imported. Of installed packages the versions count.

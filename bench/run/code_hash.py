@@ -12,9 +12,12 @@ from typing import Any
 
 from bench.environment import versions
 from bench.run.closure import Module, data_of, digest_of, environment_of, in_tree, module_file, modules_of, versions_of
+from bench.run.named_files import texts_in
 from models.architectures import maker_of
 from models.cards.card import DIFFUSERS
 from models.common.errors import UsageError
+from models.common.files import read_json
+from models.loading.diffusers_folder import CONFIG
 from models.loading.zoo import Model
 from models.plugins.foreign import is_installed, is_standard
 from samplers import Sampler, base, registry
@@ -65,14 +68,18 @@ def sampler_sha256(cls: type[Sampler], given: tuple[str, ...] = ()) -> str:
 
 
 def architecture_sha256(model: Model) -> str | None:
-    """Of the code of a network that a plugin brings; None for one of diffusers', whose version is recorded."""
+    """Of the code of a network that a plugin brings, and of the files that its config.json names; None for one of
+    diffusers', whose version is recorded.
+    """
     name = model.card.architecture
     if name == DIFFUSERS:
         return None
     maker: Callable[..., Any] = maker_of(name)
     while isinstance(maker, partial):
         maker = maker.func
-    return _code_sha256((inspect.unwrap(maker).__module__,))
+    config = model.folder / CONFIG
+    given = texts_in(read_json(config)) if config.is_file() else ()
+    return _code_sha256((inspect.unwrap(maker).__module__,), given=tuple(given))
 
 
 def extractor_code_sha256(module: object) -> str | None:

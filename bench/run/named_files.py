@@ -53,6 +53,15 @@ def patterns_of_value(text: str) -> Iterator[str]:
         yield glob.escape(os.path.expanduser(text))
 
 
+def texts_in(value: object) -> Iterator[str]:
+    """All texts in what JSON holds, but for the names of entries."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list | tuple):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from texts_in(each)
+
+
 def _parts(node: ast.AST) -> _Parts:
     """Of a string, of an f-string, or of a sum of strings and others."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):

@@ -2,13 +2,14 @@
 
 import hashlib
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from bench.environment import device_name, versions
 from bench.quality.images import QUANTISER
 from bench.run.code_hash import architecture_sha256, code_sha256, extractor_code_sha256, sampler_sha256
+from bench.run.named_files import texts_in
 from bench.run.session import Session
 from bench.study.placement import place
 from bench.study.plan import Cell
@@ -90,7 +91,7 @@ def resolve(cell: Cell, session: Session) -> Resolved:
         "sampler": cell.sampler,
         "sampler_parameters": parameters,
         "family": about(cell.sampler, sampler).family,
-        "sampler_sha256": sampler_sha256(type(sampler), tuple(_texts(parameters))),
+        "sampler_sha256": sampler_sha256(type(sampler), tuple(texts_in(parameters))),
         "grid": cell.grid,
         "grid_parameters": parameters_of(GRIDS.make(cell.grid)),
         "steps": cell.steps,
@@ -98,15 +99,6 @@ def resolve(cell: Cell, session: Session) -> Resolved:
         "seed": cell.seed,
     }
     return Resolved(cell, model, sampler, levels, identity)
-
-
-def _texts(value: object) -> Iterator[str]:
-    """All texts in what JSON holds."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict | list | tuple):
-        for each in value.values() if isinstance(value, dict) else value:
-            yield from _texts(each)
 
 
 def _clip(cell: Cell, model: Model) -> Clip | None:
