@@ -184,6 +184,7 @@ _MODE = {
     "speedup_ci_high": "Upper end of its 95 % interval.",
     "<quality>_difference_ci": "Half the 95 % interval of that difference.",
     "<quality>_difference_p": "p of the paired t-test of that difference.",
+    "<quality>_difference_p_holm": "The same by Holm's procedure, for all modes of the setting.",
     "<quality>_difference_seeds": "Seeds that have both.",
     "<quality>_difference": "From the first mode, the mean over seeds that have both.",
 }

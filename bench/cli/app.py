@@ -175,19 +175,27 @@ def new_sampler(name: str, /, *, out: Path | None = None) -> int:
 
 @app.command
 def report(
-    *runs: Path, formats: Annotated[str | None, Parameter(name="--format")] = None, out: Path | None = None
+    *runs: Path,
+    columns: Literal["nfe", "steps", "seconds"] = "nfe",
+    metric: str | None = None,
+    formats: Annotated[str | None, Parameter(name="--format")] = None,
+    out: Path | None = None,
 ) -> int:
     """Make tables, figures and the page again from the records of one or more runs.
 
     Args:
         runs: Run folders.
+        columns: What the columns of the table of samplers by budget are: evaluations an image, steps, or seconds an
+            image.
+        metric: What its cells are, such as fd_digits or recall (default: what rows are ranked by).
         formats: Of md, latex, csv, parquet, html, png, pdf; all by default.
         out: Folder for the files (default: the run folder).
     """
     gc.set_threshold(50_000, 20, 100)  # what a report makes it keeps, and to look for garbage took a tenth of its time
     from bench.cli.run import report_runs
+    from bench.report import View
 
-    return report_runs(list(runs), formats.split(",") if formats is not None else None, out)
+    return report_runs(list(runs), formats.split(",") if formats is not None else None, out, View(columns, metric))
 
 
 @app.command

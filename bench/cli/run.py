@@ -95,7 +95,8 @@ def _dry_run(session: "Session") -> int:
         say(f"{cell}: {said}")
     unknown = sum(nfe is None for _, nfe in found.cells)
     apart = f", and {unknown} that cannot say theirs" if unknown else ""
-    cells = f"{len(found.cells)} cells of {session.study.images:,} images"
+    study, most = session.study, "" if session.study.until is None else "at most "
+    cells = f"{len(found.cells)} cells of {most}{study.most_images:,} images"
     say(f"{cells}: {found.evaluations:,} network evaluations{apart}")
     for name, (seconds, batch) in found.rates.items():
         say(f"{name}: {significant(1000 * seconds)} ms an evaluation of one image, in batches of {batch}")
@@ -104,11 +105,13 @@ def _dry_run(session: "Session") -> int:
     return 0
 
 
-def report_runs(runs: Sequence[Path], formats: Sequence[str] | None, out: Path | None) -> int:
+def report_runs(
+    runs: Sequence[Path], formats: Sequence[str] | None, out: Path | None, view: report.View | None = None
+) -> int:
     """Print the table and the answer of some runs and write their report; the exit status."""
     if not runs:
         raise UsageError("no run given; expected run folders, such as: report results/quick")
-    summary = report.summarise(runs)
+    summary = report.summarise(runs, view or report.View())
     with errors.status("writing tables and figures ..."):
         written = report.write_report(runs, report.FORMATS if formats is None else formats, out, summary)
     output().print(report.terminal_table(summary))

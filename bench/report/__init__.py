@@ -7,7 +7,7 @@
 from bench.report.data.answer import Answer
 from bench.report.data.compare import as_tables_show, compare
 from bench.report.data.pairs import matrices, pairs
-from bench.report.data.summary import Summary, summarise
+from bench.report.data.summary import Summary, View, summarise
 from bench.report.tables.terminal import terminal_table
 from bench.report.write import FORMATS, as_csv, write_report
 
@@ -15,6 +15,7 @@ __all__ = [
     "FORMATS",
     "Answer",
     "Summary",
+    "View",
     "as_csv",
     "as_tables_show",
     "compare",

@@ -42,7 +42,7 @@ def page(summary: Summary, figures: Mapping[str, bytes], captions: Mapping[str, 
         answers=[] if summary.sections else [each.sentence for each in summary.answers],
         groups=groups(summary),
         # each cell has been escaped
-        table=lambda columns, identity: Markup(html_table(columns, identity)),
+        table=lambda *of: Markup(html_table(*of)),
         remarks=remarks(summary),
         figures=[(captions[name], base64.b64encode(content).decode()) for name, content in figures.items()],
         studies=[(run.name, _settings(run)) for run in summary.runs],

@@ -226,7 +226,7 @@ class _Run:
 
     def _left(self, number: int) -> dict[str, Resolved]:
         """The cells of a look that what was seen in those before it leaves in question; what others have is removed."""
-        decisions = decided(self._folder.path)
+        decisions = decided(self._folder.path, number)
         if decisions.done < number or decisions.decided:
             return {}
         places = {name: n for n, name in enumerate(self._stages[number - 1])}

@@ -55,7 +55,7 @@ def versus(options: VersusOptions) -> int:
             cells = [Ours.load(options.model, [pair.ours], mode, setting, metrics, images)[0] for mode in modes]
             cells[0].session.warm_up()
             whole = end_to_end.compare(cells, pair, setting, images, options.repeats, advanced)
-            kind, notes, rows = "end_to_end", end_to_end.NOTES, [each.row(whole[0]) for each in whole]
+            kind, notes, rows = "end_to_end", end_to_end.NOTES, [each.row(whole[0], len(whole)) for each in whole]
             content = [asdict(each) | {"ratios": _plain(each.ratios)} for each in whole]
         else:
             found = [each for mode in modes for each in _sampling(options, mode, pairs, setting, advanced)]

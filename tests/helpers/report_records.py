@@ -150,6 +150,11 @@ def terminal(runs: Sequence[Path], width: int = 200) -> str:
     return captured.get()
 
 
+def rows_in(shown: str) -> str:
+    """Of what the terminal shows of one section, the table of rows, which follows that of samplers."""
+    return shown[shown.rindex("Sampler") :]
+
+
 def texts(figure: Figure) -> str:
     """What stands in a figure; a dollar is escaped there."""
     return " ".join(text.get_text().replace(r"\$", "$") for text in figure.findobj(Text) if isinstance(text, Text))
@@ -207,3 +212,23 @@ def own_truth(sampler: str, steps: int, law_fd: float | None, solver_rmse: float
 def write_zoo(folder: Path, cells: Sequence[Record]) -> Path:
     """A run folder with the baseline of `many`."""
     return write_run(folder, cells, baseline={"sampler": "ddpm", "grid": GRID, "steps": 1000})
+
+
+STEPS = {"steps": [5, 10, 20], "evaluations": None}
+BUDGETS = {"steps": None, "evaluations": [5, 10, 20]}
+"""What a block asks for."""
+
+
+def block(**asked: Any) -> list[dict[str, Any]]:
+    return [{"samplers": ["ddim"], "grids": ["trailing"], "seeds": None, **asked}]
+
+
+def cell(sampler: str, nfe: float, fd: float, steps: int | None = None, **changes: Any) -> Record:
+    """A record of so many evaluations, in as many steps if nothing else is said."""
+    declared = changes.pop("nfe_declared", int(nfe) if nfe == int(nfe) else None)
+    given = {"nfe": float(nfe), "nfe_declared": declared, "fd_digits": fd}
+    return record(sampler, steps=steps or int(nfe), **given | changes)
+
+
+BASE = cell("ddpm", 200, 2.0, family="SDE")
+"""The baseline."""

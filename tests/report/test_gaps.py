@@ -10,7 +10,7 @@ from scipy import stats
 
 from bench.report.data.columns import Row
 from bench.report.data.distances import of_key
-from bench.report.data.gaps import Claim, gap, good_enough, holm, told_apart
+from bench.report.data.gaps import Claim, gap, good_enough, holm, paired_gap, told_apart
 from bench.report.data.rows import PAIRS
 
 FD, IMAGES = of_key("fd_x"), 200
@@ -55,6 +55,18 @@ def test_the_error_of_one_seed_is_the_jackknife_of_the_differences() -> None:
     assert found.error.freedom == 9
     t = found.value / found.error.value
     assert found.p == pytest.approx(2 * stats.t.sf(abs(t), 9))
+
+
+def test_seeds_alone_are_the_pairs_where_records_lack_values_without_a_block() -> None:
+    here, there = {3: [1.2], 5: [2.5], 8: [3.1], 9: [0.0]}, {5: [2.0, *map(float, range(10))], 8: [2.9], 3: [1.0]}
+    found = paired_gap(here, there)
+    assert found.paired
+    assert found.value == pytest.approx(0.3)
+    assert found.p == pytest.approx(stats.ttest_rel([1.2, 2.5, 3.1], [1.0, 2.0, 2.9]).pvalue)
+    one = paired_gap({3: [1.2]}, {3: [1.2]})
+    assert (one.error, one.paired, one.p) == (None, False, None)
+    same = paired_gap({3: [1.2], 4: [1.3]}, {3: [1.2], 4: [1.3]})
+    assert (same.value, same.p) == (0.0, 1.0)
 
 
 def test_of_a_mean_the_error_of_one_seed_is_the_paired_t_test_over_its_blocks() -> None:

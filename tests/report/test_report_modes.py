@@ -150,6 +150,25 @@ def test_one_seed_is_compared_in_pairs_of_its_images_where_records_have_what_tha
     assert (kid.p, math.isnan(kid.ci)) == (None, True)
 
 
+def test_the_first_mode_is_tested_against_all_others_by_holms_procedure(tmp_path: Path) -> None:
+    """One whose p is 0.03 is told from the first mode if it is the only other, and not beside two more."""
+    shifts = {"bf16": (0.010, 0.012, 0.0132), "fp16": (0.01, -0.01, 0.002), FAST: (0.005, 0.0062, 0.009)}
+    cells = [record(*BASELINE)]
+    for mode, each in {"fp32": (0.0, 0.0, 0.0), **shifts}.items():
+        distances = [1.5 + 0.3 * seed + shift for seed, shift in enumerate(each)]
+        nothing: dict[str, Any] = {"kid_mean": None, "kid_std": None}
+        cells += [record(mode=mode, seed=seed, fd_digits=fd, **nothing) for seed, fd in enumerate(distances)]
+    section = section_of(tmp_path, cells, modes=["fp32", *shifts])
+    found = {each.row["mode"]: each.differences[0] for each in section.modes}
+    alone = {mode: float(stats.ttest_1samp(each, 0.0).pvalue) for mode, each in shifts.items()}
+    assert {mode: each.p for mode, each in found.items()} == pytest.approx(alone)
+    assert alone["bf16"] < alone[FAST] < 0.05 < alone["fp16"]
+    corrected = {"bf16": 3 * alone["bf16"], FAST: 2 * alone[FAST], "fp16": alone["fp16"]}
+    assert {mode: each.p_holm for mode, each in found.items()} == pytest.approx(corrected)
+    assert {mode for mode, each in found.items() if each.alike} == {FAST, "fp16"}
+    assert any("by Holm's procedure for the modes of a setting" in line for line in mode_notes(section.modes))
+
+
 def test_a_mode_is_not_compared_with_what_failed_nor_with_another_setting(tmp_path: Path) -> None:
     cells = [record(*BASELINE), failed("heun"), record("heun", steps=5, mode=FAST), record("ddim", mode=FAST)]
     assert section_of(tmp_path, [*cells, record("ddim", steps=11)]).modes == []

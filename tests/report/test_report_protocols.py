@@ -23,6 +23,7 @@ from bench.report.data.series import all_series
 from bench.report.figures.plots import FIGURES
 from bench.report.tables.markup import markdown, markdown_table
 from bench.report.tables.notes import notes
+from bench.report.tables.paper import paper
 from bench.report.tables.remarks import remarks
 from bench.report.tables.table import columns
 
@@ -64,13 +65,13 @@ def test_times_of_different_devices_are_never_compared(tmp_path: Path) -> None:
     assert len(FIGURES["quality_vs_nfe"](summary).axes) == 1
 
 
-def test_the_terminal_shows_a_table_for_every_protocol(tmp_path: Path) -> None:
+def test_the_terminal_shows_the_samplers_and_the_rows_of_every_protocol(tmp_path: Path) -> None:
     a = write_run(tmp_path / "a", [record(*BASELINE)])
     b = write_run(tmp_path / "b", [record(*BASELINE, images=2000)])
     shown = terminal([a, b])
     assert "1,000 images a row" in shown
     assert "2,000 images a row" in shown
-    assert shown.count("Sampler") == 2
+    assert shown.count("Sampler") == 4
 
 
 NEW: Record = {
@@ -202,10 +203,13 @@ def test_the_pictures_of_a_model_stand_in_a_line_of_their_own(tmp_path: Path) ->
     assert "with vae" in [text.get_text() for text in figure.texts]
 
 
-@pytest.mark.parametrize("run", ["digits", "oracle"])
+@pytest.mark.parametrize("run", ["digits", "oracle", "modes"])
 def test_the_published_records_give_the_published_tables(run: str) -> None:
     folder = PUBLISHED / run
-    sections = summarise([folder]).sections
-    assert sections
-    for section in sections:
-        assert markdown_table(columns(section)) in (folder / "table.md").read_text()
+    summary = summarise([folder])
+    assert summary.sections
+    for section in summary.sections:
+        samplers = paper(section, summary)
+        assert samplers is not None
+        for table in (samplers.table, columns(section)):
+            assert markdown_table(table) in (folder / "table.md").read_text()

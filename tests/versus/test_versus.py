@@ -12,6 +12,7 @@ import pytest
 import torch
 from hoards import Hoards
 from PIL import Image
+from scipy import stats
 
 from bench.cli.app import app
 from bench.quality.images import to_uint8
@@ -157,6 +158,28 @@ def test_end_to_end_times_every_part_of_both(
     assert found.apart is not None
     assert found.apart < 0.05
     assert "versus-reference" not in capsys.readouterr().out
+
+
+def test_what_both_sides_distances_differ_by_is_of_pairs() -> None:
+    """Of rounds whose distances vary by far more than the sides differ; the more modes, the wider each interval."""
+    ours, theirs = [0.10, 0.20, 0.30, 0.40], [0.11, 0.23, 0.31, 0.43]
+    found = end_to_end.EndToEnd(
+        sampler="ddim",
+        peer="DDIMPipeline",
+        mode="fp32",
+        images=50,
+        workers=False,
+        seconds=dict.fromkeys(("ours", "habit", "bare", "generation", "png", "metrics"), [1.0] * 4),
+        scores={"fd_digits": ours},
+        habit_scores={"frechet_inception_distance": theirs},
+        apart=None,
+    )
+    for modes, level in ((1, 0.95), (2, 0.975)):
+        interval = stats.ttest_rel(theirs, ours).confidence_interval(level)
+        half = (interval.high - interval.low) / 2
+        assert found.row(found, modes)["Theirs - ours"] == f"+0.020 ± {half:.3f}"
+    short = replace(found, scores={"fd_digits": ours[:1]}, habit_scores={"frechet_inception_distance": theirs[:1]})
+    assert short.row(found)["Theirs - ours"] == "+0.010"
 
 
 def test_from_the_same_noise_the_habit_scores_what_ours_does(tmp_path: Path) -> None:

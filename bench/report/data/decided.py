@@ -1,5 +1,6 @@
 """The answer of a run whose images grow, and the table of the settings that it left out."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -51,8 +52,8 @@ def decided_answer(decisions: Decisions, floors: Floors | None = None) -> Answer
 
 def _found(beside: Comparison, winner: Row) -> str:
     return (
-        f"{setting(winner)} ({winner['nfe']:g} evaluations) is the {beside.best} that is shown to have a {beside.fd} "
-        f"({scientific(winner[beside.fd])}) within {percent(beside.tolerance)} of the baseline's "
+        f"{setting(winner)} ({winner['nfe']:g} evaluations) is the {beside.best} whose {beside.fd} "
+        f"({scientific(winner[beside.fd])}) is shown to be within {percent(beside.tolerance)} of the baseline's "
         f"{beside.baseline_words}: {beside.gain(winner)}"
     )
 
@@ -82,7 +83,21 @@ def left_out_columns(found: Sequence[LeftOut]) -> list[Column]:
         numbers("Images", [f"{each.row['images']:,}" for each in found]),
         numbers("Distance", [_value(each.row, each.rank) for each in found]),
         numbers("Baseline's", [_value(each.baseline, each.rank) for each in found]),
-        words("Why", [each.reason for each in found]),
+        words("Why", [_why(each) for each in found]),
+    ]
+
+
+def _why(out: LeftOut) -> str:
+    return out.reason if out.other is None else f"no better than {setting(out.other)}"
+
+
+def left_out_summary(found: Sequence[LeftOut]) -> list[Column]:
+    """The short form: how many settings were left out at each look, and why."""
+    counts = Counter((int(each.row["images"]), each.reason) for each in found)
+    return [
+        numbers("Images", [f"{images:,}" for images, _ in counts]),
+        numbers("Settings", [f"{count:,}" for count in counts.values()]),
+        words("Why", [reason for _, reason in counts]),
     ]
 
 
@@ -100,5 +115,6 @@ def left_out_notes(decisions: Decisions) -> list[str]:
     looks = ", ".join(f"{images:,}" for images in decisions.looks[: decisions.done])
     return [
         f"Looks were taken at {looks} images a setting. Each row has as many images as its setting had when it was "
-        "left out, and stands beside the baseline of as many; rows of other numbers of images are not to be compared."
+        "left out, and stands beside the baseline of as many; rows of other numbers of images are not to be compared. "
+        f"No better: not shown to be better (95 %, as all here), nor less than {percent(LESS)} of the cost."
     ]

@@ -1,8 +1,8 @@
 """The quality columns: how each is called, which end is good, what can be ranked, and what errors are."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,10 @@ class Quality:
     def name(self) -> str:
         """The heading without its arrow."""
         return self.heading.rstrip(" ↓↑")
+
+    def order(self, row: Mapping[str, Any]) -> float:
+        """What rows that have a value are sorted by, the best first."""
+        return float(row[self.key]) * (1 if self.better == "min" else -1)
 
     @property
     def std(self) -> str:

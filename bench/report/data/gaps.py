@@ -37,7 +37,7 @@ from bench.report.data.significance import (
 from bench.report.data.text import known
 
 Pairs = Mapping[Any, Sequence[float]]
-"""By seed, the value and those without a block of images each."""
+"""By seed, the value and, where records keep them, those without a block of images each."""
 
 TESTED = "p > 0.05 over their number, in pairs of the same images or by Welch's t-test; 95 % sure to hold the best"
 """What `told_apart` does, for whoever reads it."""
@@ -94,12 +94,34 @@ def gap(a: Row, b: Row, quality: Quality, factor: float = 1.0, images: int | Non
     here, there = ((row.get(PAIRS) or {}).get(quality.key) for row in (a, b))
     alike = all(a.get(name) == b.get(name) for name in ("images", *quality.within))
     if here and there and here.keys() == there.keys() and alike:
-        error = paired_error(here, there, factor)
-        same = _ROUND_OFF * max(abs(float(row[quality.key])) for row in (a, b))
-        if abs(value) <= same and (error is None or error.value <= same):
-            return Gap(0.0, None, paired=True)
-        return Gap(value, error, paired=True)
+        return paired_gap(here, there, factor, value)
     return Gap(value, _independent(row_error(a, quality), row_error(b, quality), factor), paired=False)
+
+
+def paired_gap(here: Pairs, there: Pairs, factor: float = 1.0, value: float | None = None) -> Gap:
+    """How far values are beyond `factor` times others, over the seeds that both have, one or more.
+
+    Where some seed has no values that lack a block, seeds alone are the pairs, with S - 1 degrees of freedom, and one
+    has no error.
+
+    Args:
+        here, there: by seed.
+        factor: of the second.
+        value: the gap, where it is wanted for another number of images; None: the mean over the seeds.
+    """
+    seeds = [seed for seed in here if seed in there]
+    length = min(len(side[seed]) for seed in seeds for side in (here, there))
+    here, there = ({seed: side[seed][:length] for seed in seeds} for side in (here, there))
+    values = [[side[seed][0] for seed in seeds] for side in (here, there)]
+    if value is None:
+        value = math.fsum(one - factor * other for one, other in zip(*values, strict=True)) / len(seeds)
+    if len(seeds) == length == 1:
+        return Gap(value, None, paired=False)
+    error = paired_error(here, there, factor)
+    same = _ROUND_OFF * max(abs(each) for side in values for each in side)
+    if abs(value) <= same and (error is None or error.value <= same):
+        return Gap(0.0, None, paired=True)
+    return Gap(value, error, paired=True)
 
 
 def at_images(row: Row, quality: Quality, images: int | None) -> float:
@@ -126,13 +148,13 @@ def paired_error(here: Pairs, there: Pairs, factor: float = 1.0) -> StandardErro
     """The standard error of a mean difference of the same images; None if it is the same in all of them.
 
     Args:
-        here, there: of the same seeds.
+        here, there: of the same seeds, all with the values without a block or all with none.
         factor: of the second.
     """
     differences = [[one - factor * other for one, other in zip(here[seed], there[seed], strict=True)] for seed in here]
-    inside = sum(_around_mean(each[1:]) for each in differences)
-    between = _around_mean([each[0] for each in differences])
-    blocks, seeds = JACKKNIFE_BLOCKS, len(differences)
+    between, seeds = _around_mean([each[0] for each in differences]), len(differences)
+    inside = sum(_around_mean(each[1:]) for each in differences if len(each) > 1)
+    blocks = JACKKNIFE_BLOCKS if len(differences[0]) > 1 else 1
     freedom = blocks * seeds - 1
     # of one seed (blocks - 1) / blocks times the sum, as (blocks - 1) degrees of freedom
     total = (blocks - 1) ** 2 / blocks * inside + between

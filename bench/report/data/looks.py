@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from bench.report.data.answer import Cost, cost_of
-from bench.report.data.columns import KEYS, Row, key_of, rows_of, setting, with_columns
+from bench.report.data.columns import KEYS, Row, key_of, rows_of, with_columns
 from bench.report.data.distances import Quality, of_key
 from bench.report.data.gaps import gap, holm
 from bench.report.data.rows import aggregate, protocols
@@ -44,13 +44,15 @@ class LeftOut(NamedTuple):
     Attributes:
         row, baseline: it and the baseline with as many images; None: a cell of it failed, or there is no baseline.
         rank: the column that they are compared by.
-        reason: why, in words that follow the setting's.
+        reason: why.
+        other: a setting that is as good and costs no more, if that is why.
     """
 
     row: Row
     baseline: Row | None
     rank: str | None
     reason: str
+    other: Row | None = None
 
 
 @dataclass
@@ -100,14 +102,16 @@ class Decisions:
         return next((row for row in self.rows.values() if row["baseline"]), None)
 
 
-def decided(path: Path) -> Decisions:
-    """What the run in a folder, whose images grow, has decided so far."""
+def decided(path: Path, most: int | None = None) -> Decisions:
+    """What the run in a folder, whose images grow, has decided in its first looks; None: in all of them."""
     run, records = load(path, path.name)
     cells = with_columns(records, NEEDED)
-    return follow(cells, aggregate(cells), run.looks, run.tolerance)
+    return follow(cells, aggregate(cells), run.looks, run.tolerance, most)
 
 
-def follow(cells: pd.DataFrame, table: pd.DataFrame, looks: Sequence[int], tolerance: float) -> Decisions:
+def follow(
+    cells: pd.DataFrame, table: pd.DataFrame, looks: Sequence[int], tolerance: float, most: int | None = None
+) -> Decisions:
     """What a run has decided, from its records alone.
 
     Args:
@@ -115,6 +119,7 @@ def follow(cells: pd.DataFrame, table: pd.DataFrame, looks: Sequence[int], toler
         table: their rows.
         looks: its numbers of images, in order.
         tolerance: of its study.
+        most: looks that are taken; None: all.
     """
     records: dict[tuple[int, Setting], list[str]] = {}
     for record in rows_of(cells[[*KEYS, "status"]]):
@@ -125,7 +130,7 @@ def follow(cells: pd.DataFrame, table: pd.DataFrame, looks: Sequence[int], toler
     decisions.everyone = max(whole, default=looks[0])
     good = set[Setting]()
     by_look = dict(list(table.groupby("images")))
-    for number, images in enumerate(looks):
+    for number, images in enumerate(looks[:most]):
         if any(len(records.get((images, key), ())) < first[key] for key in decisions.left):
             break
         rows, rank = _ranked(by_look.get(images))
@@ -167,7 +172,7 @@ def _look(decisions: Decisions, good: set[Setting], share: float) -> None:
     here = [key for key in faster if key in good]
     decisions.winner = min(here, key=lambda key: (rows[key][cost], rows[key][rank]), default=None)
     best = first if decisions.winner is None else decisions.winner
-    reasons = dict[Setting, str]()
+    reasons, others = dict[Setting, str](), dict[Setting, Row]()
     for key in decisions.left:
         if key in (first, best):
             continue
@@ -175,18 +180,17 @@ def _look(decisions: Decisions, good: set[Setting], share: float) -> None:
         if bad is not None and bad <= level:
             reasons[key] = f"shown not to be within {percent(decisions.tolerance)}"
         elif (other := found.beaten_by(key, [best, first, *here], cost, level)) is not None:
-            whom = "the baseline" if other == first else f"{setting(rows[other])}, which is shown to be good enough"
-            reasons[key] = f"{_NO_LESS[cost]} {whom}, and not shown to be better"
-    _leave_out(decisions, reasons, baseline)
+            reasons[key], others[key] = _BEATEN[cost], rows[other]
+    _leave_out(decisions, reasons, baseline, others)
     decisions.decided = not any(rows[key][cost] < LESS * rows[best][cost] for key in decisions.left)
 
 
 LESS = 0.95
 """Of a cost: what costs less than this is worth more images. Times of as many evaluations differ by less than that."""
 
-_NO_LESS: dict[Cost, str] = {
-    "s_per_image_median": "not faster, by more than 5 %, than",
-    "nfe": "takes not fewer evaluations, by more than 5 %, than",
+_BEATEN: dict[Cost, str] = {
+    "s_per_image_median": "neither faster nor shown to be better than one that is good enough",
+    "nfe": "neither fewer evaluations nor shown to be better than one that is good enough",
 }
 
 
@@ -210,10 +214,15 @@ def _unusable(decisions: Decisions, rank: str) -> dict[Setting, str]:
     return reasons
 
 
-def _leave_out(decisions: Decisions, reasons: Mapping[Setting, str], baseline: Row | None) -> None:
+def _leave_out(
+    decisions: Decisions,
+    reasons: Mapping[Setting, str],
+    baseline: Row | None,
+    others: Mapping[Setting, Row] | None = None,
+) -> None:
     for key, reason in reasons.items():
-        row = decisions.rows.get(key)
-        decisions.out[key] = LeftOut(row or _named(key, decisions.images), baseline, decisions.rank, reason)
+        row = decisions.rows.get(key) or _named(key, decisions.images)
+        decisions.out[key] = LeftOut(row, baseline, decisions.rank, reason, (others or {}).get(key))
     decisions.left = [key for key in decisions.left if key not in reasons]
 
 

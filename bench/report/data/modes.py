@@ -1,8 +1,6 @@
 """What a mode costs and saves: the same sampler on the same grid at the same steps, in two modes; and its table.
 
-The cells of a seed start from the same noise in every mode, so qualities are compared in pairs (see `gaps`), or where
-records do not keep what that takes, such as KID, seed by seed: the mean of the differences then has the standard error
-s / sqrt(n) and Student's t distribution with n - 1 degrees of freedom.
+The cells of a seed start from the same noise in every mode, so qualities are compared in pairs (`gaps.paired_gap`).
 """
 
 import math
@@ -17,9 +15,9 @@ import pandas as pd
 
 from bench.report.data.columns import KEYS, Row, invalid, milliseconds
 from bench.report.data.distances import Quality, of_key
-from bench.report.data.gaps import paired_error
-from bench.report.data.rows import Group, PooledTimes, columns_of, deviation, pairs_of, times
-from bench.report.data.significance import LEVEL, half_width, standard_error, t_probability
+from bench.report.data.gaps import holm, paired_gap
+from bench.report.data.rows import Group, PooledTimes, columns_of, pairs_of, times
+from bench.report.data.significance import LEVEL, half_width
 from bench.report.data.text import (
     ALIKE,
     DOUBTFUL,
@@ -45,7 +43,8 @@ class Difference(NamedTuple):
         quality: which.
         mean: over the seeds; NaN if there is none.
         ci: half the width of its 95 % interval; NaN if there is none.
-        p: of the paired t-test, 1 if no seed differs; None where there is no interval otherwise.
+        p, p_holm: of the paired t-test, alone and by Holm's procedure for all modes of a setting; 1 if no seed differs,
+            None where there is no interval otherwise.
         seeds: how many.
         first: the mean in the first mode, of the same seeds.
     """
@@ -56,11 +55,12 @@ class Difference(NamedTuple):
     p: float | None
     seeds: int
     first: float
+    p_holm: float | None = None
 
     @property
     def alike(self) -> bool:
         """Whether it was tested and cannot be told from 0."""
-        return self.p is not None and self.p > LEVEL
+        return self.p_holm is not None and self.p_holm > LEVEL
 
 
 @dataclass(frozen=True)
@@ -102,8 +102,7 @@ def mode_costs(rows: Sequence[Row], cells: pd.DataFrame, rank: str | None, first
     """What the rows in other modes than the first cost and save, by setting, in the order of the rows.
 
     Args:
-        rows: of one section.
-        cells: the records that they are made from.
+        rows, cells: of one section, and the records that they are made from.
         rank: the column that the rows are ranked by, if any.
         firsts: the first mode of the study, by the name of the run.
     """
@@ -116,7 +115,19 @@ def mode_costs(rows: Sequence[Row], cells: pd.DataFrame, rank: str | None, first
     wanted = dict.fromkeys([*([] if rank is None else [rank]), "kid_mean"])
     qualities = [of_key(key) for key in wanted if key in cells.columns]
     found = _Cells(cells, [f"{quality.key}{end}" for quality in qualities for end in ("", "_left_out")])
-    return [_cost(row, first, found, qualities) for row, first in pairs]
+    return _corrected([_cost(row, first, found, qualities) for row, first in pairs])
+
+
+def _corrected(costs: list[ModeCost]) -> list[ModeCost]:
+    """With the p values by Holm's procedure, over the modes of a setting."""
+    tests: dict[tuple[int, Quality], list[tuple[ModeCost, int]]] = {}
+    for cost in costs:
+        for n, each in enumerate(cost.differences):
+            tests.setdefault((id(cost.first), each.quality), []).append((cost, n))
+    for places in tests.values():
+        for (cost, n), p in zip(places, holm([cost.differences[n].p for cost, n in places]), strict=True):
+            cost.differences[n] = cost.differences[n]._replace(p_holm=p)
+    return costs
 
 
 def _pairs(alike: Sequence[Row], firsts: Mapping[str, str]) -> list[tuple[Row, Row]]:
@@ -159,26 +170,17 @@ def _speedup(ours: PooledTimes, theirs: PooledTimes) -> tuple[float, float, floa
 
 
 def _difference(ours: Group, theirs: Group, quality: Quality) -> Difference:
-    """Paired by seed."""
     here, there = _by_seed(ours, quality), _by_seed(theirs, quality)
-    seeds = [seed for seed in here if seed in there]
-    gaps = np.array([here[seed] - there[seed] for seed in seeds], dtype=np.float64)
-    first = float(np.mean([there[seed] for seed in seeds])) if seeds else math.nan
-    mean = float(gaps.mean()) if seeds else math.nan
-    pairs, others = pairs_of(ours, quality), pairs_of(theirs, quality)
-    if seeds and {*seeds} <= pairs.keys() & others.keys():
-        error = paired_error({seed: pairs[seed] for seed in seeds}, {seed: others[seed] for seed in seeds})
-        same = error is None and not gaps.any()
-    else:
-        error = standard_error(deviation(gaps), len(seeds), jackknife=False)
-        same = len(seeds) > 1 and not gaps.any()  # as modes do that compute the same
-    p = t_probability(mean, error) if error is not None else 1.0 if same else None
-    return Difference(quality, mean, half_width(error), p, len(seeds), first)
+    firsts = [there[seed][0] for seed in here if seed in there]
+    if not firsts:
+        return Difference(quality, math.nan, math.nan, None, 0, math.nan)
+    found = paired_gap(here, there)
+    return Difference(quality, found.value, half_width(found.error), found.p, len(firsts), float(np.mean(firsts)))
 
 
-def _by_seed(cells: Group, quality: Quality) -> dict[Any, float]:
-    pairs = zip(cells.values("seed"), cells.values(quality.key), strict=True)
-    return {seed: float(value) for seed, value in pairs if known(value)}
+def _by_seed(cells: Group, quality: Quality) -> dict[Any, list[float]]:
+    values = zip(cells.values("seed"), cells.values(quality.key), strict=True)
+    return {seed: [float(value)] for seed, value in values if known(value)} | pairs_of(cells, quality)
 
 
 def mode_columns(found: Sequence[ModeCost]) -> list[Column]:
@@ -237,7 +239,7 @@ def mode_notes(found: Sequence[ModeCost]) -> list[str]:
         "interval of its mean (paired, Student's t)."
     )
     if any(each.alike for each in differences):
-        lines.append(f"{ALIKE}: cannot be told from 0 (p > 0.05, not corrected for many tests).")
+        lines.append(f"{ALIKE}: cannot be told from 0 (p > 0.05, by Holm's procedure for the modes of a setting).")
     if any(each.seeds == 1 and each.p is None for each in differences):
         lines.append("Of one seed, a difference has no interval and is not tested.")
     if any(each.seeds > 1 and each.p is None for each in differences):
@@ -250,12 +252,12 @@ def frame(found: Sequence[ModeCost]) -> pd.DataFrame:
     rows = []
     for each in found:
         row = {name: each.row[name] for name in (*KEYS, "run", "seeds")} | {"first_mode": each.first["mode"]}
-        row["s_per_image_median"] = each.row["s_per_image_median"]
-        row["s_per_image_median_first"] = each.first["s_per_image_median"]
+        seconds = "s_per_image_median"
+        row |= {seconds: each.row[seconds], f"{seconds}_first": each.first[seconds]}
         row |= {"speedup": each.speedup, "speedup_ci_low": each.low, "speedup_ci_high": each.high}
         for gap in each.differences:
             values = {"first": gap.first, "difference": gap.mean, "difference_ci": gap.ci, "difference_p": gap.p}
-            values["difference_seeds"] = gap.seeds
+            values |= {"difference_p_holm": gap.p_holm, "difference_seeds": gap.seeds}
             row |= {f"{gap.quality.key}_{end}": value for end, value in values.items()}
         rows.append(row)
     return pd.DataFrame(rows)
@@ -279,9 +281,8 @@ def _decimals(quality: Quality, ci: float) -> int:
 
 
 def _half(gap: Difference) -> str:
-    if gap.quality.scientific:
-        return scientific(gap.ci, 2)
-    return f"{gap.quality.scale * gap.ci:,.{_decimals(gap.quality, gap.ci)}f}"
+    quality, ci = gap.quality, gap.ci
+    return scientific(ci, 2) if quality.scientific else f"{quality.scale * ci:,.{_decimals(quality, ci)}f}"
 
 
 def _signed(value: float, quality: Quality, ci: float = math.nan) -> str:

@@ -7,15 +7,18 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import pandas as pd
-from matplotlib.typing import LineStyleType
 
 from bench.report.data.answer import Answer
 from bench.report.data.columns import Line, Row, clippings, guest, line, rows_of
 from bench.report.data.rows import with_fronts
 from bench.report.data.summary import Section, Summary
 from bench.report.data.text import known
+
+if TYPE_CHECKING:
+    from matplotlib.typing import LineStyleType  # half a second, which tables, which name lines too, do not need
 
 # Okabe and Ito's palette, told apart by colour-blind readers, without its yellow, too pale for a line, and without
 # black, which is the baseline's
@@ -32,7 +35,7 @@ FAMILIES = {
 """The colours of the families, in the order of the legend."""
 # coprime in number with the colours: 56 pairs before one comes again; sizes in points that look alike
 MARKERS = (("o", 6.0), ("s", 5.8), ("^", 7.0), ("D", 5.4), ("v", 7.0), ("P", 7.4), ("X", 7.0))
-LINES: tuple[LineStyleType, ...] = ("-", "--", ":", "-.", (0, (8, 2)), (0, (3, 1, 1, 1, 1, 1)))
+LINES: "tuple[LineStyleType, ...]" = ("-", "--", ":", "-.", (0, (8, 2)), (0, (3, 1, 1, 1, 1, 1)))
 BEATEN = "#BDBDBD"
 
 FEW = 8
@@ -53,7 +56,7 @@ class Look:
     colour: str
     marker: str
     size: float
-    line: LineStyleType
+    line: "LineStyleType"
 
 
 @dataclass(frozen=True)
@@ -149,15 +152,10 @@ def usual(rows: pd.DataFrame) -> dict[str, str]:
 
 def all_series(rows: pd.DataFrame, section: Section, summary: Summary) -> list[Series]:
     """The series of some rows of a section."""
-    rows = rows.assign(clipping=clippings(rows))
-    names, silent = several(rows), usual(rows)
-    lines: dict[tuple[str, ...], list[Row]] = {}
-    for row in rows_of(rows):
-        lines.setdefault(tuple(str(row[name]) for name in ("sampler", *names)), []).append(row)
     shown, looks = outstanding(section), all_looks(summary)
     coloured = by_family(summary)
     found, before = [], Counter[Line]()
-    for members in lines.values():
+    for label, members in named_lines(rows):
         row = members[0]
         look, alike = looks[line(row)], before[line(row)]
         before[line(row)] += not all(row["baseline"] for row in members)
@@ -165,8 +163,18 @@ def all_series(rows: pd.DataFrame, section: Section, summary: Summary) -> list[S
             look = replace(look, line=LINES[(LINES.index(look.line) + alike) % len(LINES)])
         family = row["family"] if coloured else None
         members = sorted(members, key=lambda row: int(row["steps"]))
-        found.append(Series(_label(row, names, silent), family, look, members, line(row) not in shown))
+        found.append(Series(label, family, look, members, line(row) not in shown))
     return found
+
+
+def named_lines(rows: pd.DataFrame) -> list[tuple[str, list[Row]]]:
+    """The rows of each line, in the order of its first, with what it is called in figures and tables alike."""
+    rows = rows.assign(clipping=clippings(rows))
+    names, silent = several(rows), usual(rows)
+    lines: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows_of(rows):
+        lines.setdefault(tuple(str(row[name]) for name in ("sampler", *names)), []).append(row)
+    return [(_label(members[0], names, silent), members) for members in lines.values()]
 
 
 def _label(row: Row, names: Sequence[str], silent: dict[str, str]) -> str:

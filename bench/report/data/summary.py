@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 
@@ -22,7 +23,7 @@ from bench.report.data.columns import (
     with_columns,
 )
 from bench.report.data.decided import can_be_decided, decided_answer
-from bench.report.data.distances import OWN_TRUTH, fd_columns, fd_label
+from bench.report.data.distances import OWN_TRUTH, fd_columns, fd_label, quality_columns
 from bench.report.data.looks import Decisions, follow
 from bench.report.data.modes import ModeCost, mode_costs
 from bench.report.data.published import Comparison, compare_published
@@ -31,6 +32,22 @@ from bench.report.data.runs import NEEDED, Run, load
 from bench.report.data.text import flat
 from models.common.errors import UsageError
 from models.common.program import typed
+
+By = Literal["nfe", "steps", "seconds"]
+"""Of network evaluations an image, of steps, or of seconds an image."""
+
+
+@dataclass(frozen=True)
+class View:
+    """What the table of samplers by budget shows.
+
+    Attributes:
+        columns: what its budgets are of.
+        metric: a quality column; None for what rows are ranked by.
+    """
+
+    columns: By = "nfe"
+    metric: str | None = None
 
 
 @dataclass(frozen=True)
@@ -94,6 +111,7 @@ class Summary:
         failed: records of the cells that failed.
         published: what has been published about the runs' cells, and what was measured.
         decisions: of a single run whose images grow; None: every row has all images.
+        view: what the table of samplers by budget shows.
     """
 
     runs: list[Run]
@@ -103,6 +121,7 @@ class Summary:
     failed: list[Row]
     published: list[Comparison]
     decisions: Decisions | None = None
+    view: View = View()
 
     @property
     def title(self) -> str:
@@ -135,11 +154,15 @@ class Summary:
         return broken + [f"Broken: {each}, {again}" for each in shown]
 
 
-def summarise(runs: Sequence[Path]) -> Summary:
+def summarise(runs: Sequence[Path], view: View = View()) -> Summary:
     """Read runs and work out the table, the answers and the failures.
 
+    Args:
+        runs: run folders.
+        view: see `View`.
+
     Raises:
-        UsageError: no run, the same run twice, or a folder that is no run folder.
+        UsageError: no run, the same run twice, a folder that is no run folder, or a view of what no row has.
     """
     if not runs:
         raise UsageError("no run was given; expected one or more run folders, such as results/quick")
@@ -156,7 +179,18 @@ def summarise(runs: Sequence[Path]) -> Summary:
     if decisions is not None:
         sections = [_followed(section, decisions) for section in sections]
     published = [line for run in found for line in compare_published(run, cells, table)]
-    return Summary(list(found), cells.drop(columns="baseline"), table, sections, failed, published, decisions)
+    _check_view(view, [section.rows for section in sections])
+    return Summary(list(found), cells.drop(columns="baseline"), table, sections, failed, published, decisions, view)
+
+
+def _check_view(view: View, sections: Sequence[pd.DataFrame]) -> None:
+    there = dict.fromkeys(
+        each.key for rows in sections for each in quality_columns(rows.columns) if has(rows, each.key)
+    )
+    if view.metric is not None and view.metric not in there:
+        raise UsageError(f"no row has a {view.metric!r} to show; there is: {', '.join(there) or 'no quality at all'}")
+    if view.columns == "seconds" and not any(map(was_timed, sections)):
+        raise UsageError("nothing was timed, so that no row has seconds; take columns of nfe or steps")
 
 
 def _of_looks(runs: Sequence[Run], cells: pd.DataFrame, table: pd.DataFrame) -> tuple[pd.DataFrame, Decisions | None]:

@@ -50,7 +50,7 @@ def warning(summary: Summary) -> str | None:
     """The small-N note of a figure, once for every number of images below the limit."""
     where = "figure" if len(summary.sections) == 1 else "panel"
     found = [note for section in summary.sections if (note := small_n(section, where))]
-    return " ".join(dict.fromkeys(found)) or None
+    return "\n".join(dict.fromkeys(found)) or None
 
 
 def wrapped(label: str, width: int = 26) -> str:

@@ -1,20 +1,22 @@
 """What a report shows, as one list of blocks that Markdown, LaTeX, HTML and the terminal render."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
 
 from bench.report.data.decided import TITLE as LEFT_OUT
-from bench.report.data.decided import left_out_columns, left_out_notes
+from bench.report.data.decided import left_out_columns, left_out_notes, left_out_summary
 from bench.report.data.looks import Decisions
 from bench.report.data.modes import TITLE as MODES
 from bench.report.data.modes import ModeCost, mode_columns, mode_notes, mode_summary
 from bench.report.data.published import TITLE as PUBLISHED
 from bench.report.data.published import Comparison, published_columns, published_notes
+from bench.report.data.series import outstanding
 from bench.report.data.summary import Section, Summary
 from bench.report.data.text import NOTHING, Column
 from bench.report.tables.leaderboard import NOTE, is_long, leaderboard
 from bench.report.tables.notes import notes
+from bench.report.tables.paper import MANY_LINES, Paper, paper
 from bench.report.tables.table import columns
 
 MANY_MODES = 30
@@ -36,9 +38,12 @@ class Block:
         files: where a reader of the terminal finds it.
         spared: headings of columns that the terminal says below where all cells are alike.
         highlighted: rows of what the terminal shows that are the baseline's.
+        groups: the numbers of the rows that are headings of those below.
+        spare: headings of columns that are left out one after the other where there is no room for all.
+        outstanding: the numbers of the rows that the terminal shows, where it does not show all.
     """
 
-    kind: Literal["rows", "modes", "left_out", "published"]
+    kind: Literal["paper", "rows", "modes", "left_out", "published"]
     heading: str | None
     table: list[Column]
     notes: list[str]
@@ -48,16 +53,18 @@ class Block:
     files: str = ""
     spared: tuple[str, ...] = ("Grid",)
     highlighted: tuple[bool, ...] = ()
+    groups: tuple[int, ...] = ()
+    spare: tuple[str, ...] = ()
+    outstanding: tuple[int, ...] | None = None
 
 
 @lru_cache(maxsize=1)
 def groups(summary: Summary) -> list[list[Block]]:
-    """The blocks of each section, its table and that of its modes; then that of the published values.
+    """The blocks of each section, those of its samplers, rows and modes; then that of the published values.
 
     All renderings of a summary share them: to test which values can be told apart takes longest.
     """
-    several = len(summary.sections) > 1
-    found = [[_rows(section, several), *_modes(section.modes)] for section in summary.sections]
+    found = [_section(section, summary) for section in summary.sections]
     if found and summary.decisions is not None and summary.decisions.left_early:
         found[-1].append(_left_out(summary.decisions))
     return found + ([[_published(summary.published)]] if summary.published else [])
@@ -68,20 +75,54 @@ def blocks(summary: Summary) -> list[Block]:
     return [block for group in groups(summary) for block in group]
 
 
-def _rows(section: Section, several: bool) -> Block:
-    heading = section.label if several else None
-    table, answers = columns(section), tuple(each.sentence for each in section.answers)
+def _section(section: Section, summary: Summary) -> list[Block]:
+    """The blocks of a section; heading and answers stand above the first."""
+    shown = [*_paper(section, summary), _rows(section), *_modes(section.modes)]
+    heading = section.label if len(summary.sections) > 1 else None
+    answers = tuple(each.sentence for each in section.answers)
+    return [replace(shown[0], heading=heading, answers=answers), *shown[1:]]
+
+
+def _paper(section: Section, summary: Summary) -> list[Block]:
+    found = paper(section, summary)
+    if found is None:
+        return []
+    return [
+        Block(
+            "paper",
+            None,
+            found.table,
+            found.notes,
+            files="table.md and index.html",
+            highlighted=tuple(n == found.baseline for n in range(len(found.lines))),
+            groups=found.groups,
+            spare=found.spare,
+            outstanding=_outstanding(found, section) if len(found.lines) > MANY_LINES else None,
+        )
+    ]
+
+
+def _outstanding(found: Paper, section: Section) -> tuple[int, ...]:
+    """The rows of the lines that stand out in the figures, under the headings of their groups, and the baseline's."""
+    stand_out = outstanding(section)
+    shown = [each is not None and (each.baseline is not None or each.key in stand_out) for each in found.lines]
+    ends = (*found.groups[1:], len(shown)) if found.groups else ()
+    headings = [n for n, end in zip(found.groups, ends, strict=True) if any(shown[n:end])]
+    return tuple(sorted([*headings, *(n for n, each in enumerate(shown) if each)]))
+
+
+def _rows(section: Section) -> Block:
+    table = columns(section)
     if not is_long(section):
         baseline = tuple(bool(row["baseline"]) for row in section.records)
-        return Block("rows", heading, table, notes(section, table), answers, highlighted=baseline)
+        return Block("rows", None, table, notes(section, table), highlighted=baseline)
     short = leaderboard(section)
     return Block(
         "rows",
-        heading,
+        None,
         table,
         [*notes(section, table), NOTE],
-        answers,
-        short,
+        short=short,
         whole=f"All {len(section.rows):,} rows",
         files="table.md, table.csv and index.html",
         spared=(),
@@ -100,8 +141,10 @@ def _modes(found: list[ModeCost]) -> list[Block]:
 
 
 def _left_out(decisions: Decisions) -> Block:
-    table = left_out_columns(decisions.left_early)
-    return Block("left_out", LEFT_OUT, table, left_out_notes(decisions))
+    found = decisions.left_early
+    table, short = left_out_columns(found), left_out_summary(found)
+    files = "table.md and index.html"
+    return Block("left_out", LEFT_OUT, table, left_out_notes(decisions), short=short, whole="All settings", files=files)
 
 
 def _published(found: list[Comparison]) -> Block:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -10,6 +11,7 @@ from bench.escape import html_text, latex_text, markdown_text, needs_other_engin
 from bench.report.data.summary import Summary
 from bench.report.data.text import Column, flat
 from bench.report.tables.blocks import Block, blocks
+from bench.report.tables.paper import MOST_COLUMNS
 from bench.report.tables.remarks import remarks
 
 if TYPE_CHECKING:
@@ -78,6 +80,8 @@ def latex(summary: Summary) -> str:
 
 def _latex_parts(block: Block, title: str, below: Sequence[str]) -> list[str]:
     """The table, after its leaderboard if it has one; where it may be long, in parts short enough for a page."""
+    if block.kind == "paper":
+        return _papers(block, title)
     heading = "" if block.kind == "rows" or block.heading is None else block.heading
     about = f"{title}: {heading[:1].lower()}{heading[1:]}" if heading else title
     caption = " ".join([f"{about}.", *block.notes])
@@ -95,33 +99,75 @@ def _latex_parts(block: Block, title: str, below: Sequence[str]) -> list[str]:
     return [latex_table(_part(block.table, 0), caption), *parts[1:]]
 
 
-def _part(shown: Sequence[Column], start: int) -> list[Column]:
-    rows = slice(start, start + _PAGE)
+def _papers(block: Block, title: str) -> list[str]:
+    """Samplers by budget, in parts narrow and short enough for a page; the first has the notes."""
+    names, budgets = block.table[0], block.table[1:]
+    wide = [[names, *budgets[n : n + MOST_COLUMNS]] for n in range(0, len(budgets), MOST_COLUMNS)]
+    starts = _starts(len(names.cells), block.groups)
+    parts = [(columns, rows) for columns in wide for rows in pairwise(starts)]
+    tables = []
+    for n, (columns, (start, end)) in enumerate(parts, 1):
+        told = (
+            f"{title}: samplers by budget, part {n} of {len(parts)}."
+            if n > 1
+            else " ".join([f"{title}.", *block.notes])
+        )
+        rules = [group - start for group in block.groups if start < group < end]
+        tables.append(latex_table(_part(columns, start, end), told, rules=rules))
+    return tables
+
+
+def _starts(rows: int, groups: Sequence[int]) -> list[int]:
+    """Where the parts of a table begin, about as long as one another, and its end; no heading stands last in one."""
+    size = -(-rows // -(-rows // (_PAGE - 1)))
+    return [0, *(start - (start - 1 in groups) for start in range(size, rows, size)), rows]
+
+
+def _part(shown: Sequence[Column], start: int, end: int | None = None) -> list[Column]:
+    rows = slice(start, start + _PAGE if end is None else end)
     return [replace(each, cells=each.cells[rows], best=each.best[rows]) for each in shown]
 
 
-def latex_table(shown: Sequence[Column], caption: str, below: Sequence[str] = ()) -> str:
-    """A table for booktabs, with sentences below it."""
+def latex_table(shown: Sequence[Column], caption: str, below: Sequence[str] = (), *, rules: Sequence[int] = ()) -> str:
+    """A table for booktabs, with sentences below it, and rules above the rows of these numbers."""
     layout = "".join("r" if each.number else r"p{0.3\linewidth}" if _is_list(each, shown) else "l" for each in shown)
     styler = _styler(shown, "textbf: --rwrap", "latex").format(_latex_cell).format_index(_latex_cell, axis=1)
-    tabular = styler.to_latex(hrules=True, column_format=layout)
+    tabular = _ruled(styler.to_latex(hrules=True, column_format=layout), rules)
     lines = "".join(f"\\par\\raggedright\\footnotesize {latex_text(line)}\n" for line in below)
     size = "\\small\n\\setlength{\\tabcolsep}{4pt}"
     heading = f"\\begin{{table}}\n\\centering\n\\caption{{{latex_text(caption)}}}\n{size}\n"
     return f"{heading}{_FIT}{{%\n{tabular}}}\n{lines}\\end{{table}}\n"
 
 
+def _ruled(tabular: str, rules: Sequence[int]) -> str:
+    """A table with rules, each row of which is a line after that of the rule below the headings."""
+    lines = tabular.splitlines(keepends=True)
+    first = lines.index("\\midrule\n") + 1
+    for number in sorted(rules, reverse=True):
+        lines.insert(first + number, "\\midrule\n")
+    return "".join(lines)
+
+
 def _latex_cell(cell: object) -> str:
     return latex_text(str(cell))
 
 
-def html_table(shown: Sequence[Column], identity: str) -> str:
-    """A table, each cell escaped; words are aligned to the left. `identity` makes its CSS ids unique on a page."""
+def html_table(shown: Sequence[Column], identity: str, groups: Sequence[int] = ()) -> str:
+    """A table, each cell escaped; words are aligned to the left.
+
+    Args:
+        shown: its columns.
+        identity: makes its CSS ids unique on a page.
+        groups: the numbers of the rows that are headings of those below.
+    """
     styler = _styler(shown, "font-weight: 700", identity)
     left = {each.heading: "text-align: left" for each in shown if not each.number}
     if _is_list(shown[-1], shown):
         left[shown[-1].heading] += "; white-space: normal; min-width: 12rem"
     styler.set_table_styles({name: [{"selector": "", "props": props}] for name, props in left.items()})
+    for n in groups:
+        place = f"tbody tr:nth-child({n + 1}) td"
+        styler.set_table_styles([{"selector": place, "props": "padding-top: 1rem"}], overwrite=False)
     return styler.format(html_text).format_index(html_text, axis=1).to_html()
 
 

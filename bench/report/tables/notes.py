@@ -31,7 +31,7 @@ def notes(section: Section, table: Sequence[Column] | None = None) -> list[str]:
         f"Protocol: {section.label}.",
         _time_note(section),
         *_timing_notes(rows),
-        _interval_note(section.rows, rows, quality, any(any(column.tested) for column in shown)),
+        interval_note(section.rows, rows, quality, any(any(column.tested) for column in shown)),
         _alike_note(section.rows, quality, {column.heading: column for column in shown}),
         *_floors_notes(section),
         *_quality_notes(section.rows, quality),
@@ -71,7 +71,7 @@ def _timing_notes(rows: list[Row]) -> list[str]:
     return lines
 
 
-def _interval_note(frame: pd.DataFrame, rows: list[Row], quality: list[Quality], tested: bool) -> str | None:
+def interval_note(frame: pd.DataFrame, rows: list[Row], quality: list[Quality], tested: bool) -> str | None:
     """What the intervals of some rows are, and which rows have none; None if none has one, but some are tested."""
     shown = [each for each in quality if has(frame, each.ci)]
     seeds = sorted(set(frame["seeds"].tolist()))
@@ -89,7 +89,8 @@ def _interval_note(frame: pd.DataFrame, rows: list[Row], quality: list[Quality],
         errors = f"{t_quantile(JACKKNIFE_BLOCKS - 1):.2f} jackknife standard errors of its images"
         parts.append(f"{'in rows of' if parts else 'of'} one seed, of FD only, {errors}")
     line = f"±: half the 95 % interval {'; '.join(parts)}."
-    if any(has(single, name) for name in ("kid_std", "inception_score_std")):
+    unsure = {"kid_std", "inception_score_std"} & {each.std for each in quality}
+    if any(has(single, name) for name in unsure):
         line += (
             " One seed's KID and IS have none: the deviation over subsets or splits, in table.csv, is no standard "
             "error of the mean."
@@ -130,6 +131,11 @@ def _alike_note(frame: pd.DataFrame, quality: list[Quality], shown: dict[str, Co
     if bare and any(any(column.tested) for column in shown.values()):  # else all are bare, as the intervals' note says
         parts.append(f"{', '.join(bare)}: no row is tested against another.")
     return " ".join(parts)
+
+
+def what_it_means(section: Section, frame: pd.DataFrame, quality: Quality) -> list[str]:
+    """What a quality of some rows of a section needs to be read, and what it is to be seen beside."""
+    return [*(_floors_notes(section) if quality.key == section.rank else []), *_quality_notes(frame, [quality])]
 
 
 def _floors_notes(section: Section) -> list[str]:

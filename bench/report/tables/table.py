@@ -1,6 +1,6 @@
 """The table of a section, as columns of text for every rendering."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pandas as pd
@@ -101,6 +101,14 @@ SPEED_HEADINGS = tuple(heading for heading, _ in _SPEED.values())
 
 def _quality(quality: Quality, rows: list[Row]) -> Column:
     """A quality column; all cells that read like the best value are best, and what cannot be told from it is marked."""
+    means, halves = value_texts(quality, rows)
+    best, apart = ranks(quality, rows, means)
+    marks = [ALIKE if each is False else "" for each in apart]
+    return marked(quality.heading, means, halves, marks, best, [each is not None for each in apart])
+
+
+def value_texts(quality: Quality, rows: Sequence[Row]) -> tuple[list[str], list[str]]:
+    """The values of a quality, with as many decimals each, and half their intervals; nothing where there is none."""
     values = [quality.scale * row[quality.key] if known(row[quality.key]) else None for row in rows]
     decimals = quality.decimals
     if decimals is None:
@@ -116,23 +124,28 @@ def _quality(quality: Quality, rows: list[Row]) -> Column:
             halves.append("")
         else:
             halves.append(scientific(half, 2) if quality.scientific else spread(half, decimals))
-    best, apart = _ranks(quality, rows, means)
-    marks = [ALIKE if each is False else "" for each in apart]
-    return marked(quality.heading, means, halves, marks, best, [each is not None for each in apart])
+    return means, halves
 
 
-def _ranks(quality: Quality, rows: list[Row], means: list[str]) -> tuple[list[bool], list[bool | None]]:
+def ranks(
+    quality: Quality, rows: Sequence[Row], means: Sequence[str], within: Sequence[str] = ()
+) -> tuple[list[bool], list[bool | None]]:
     """Which rows are best, and whether others can be told from the best, among those that can be ranked together; None
     of what is best, has no value, or is not tested.
+
+    Args:
+        quality: what they are ranked by.
+        rows: some of a table.
+        means: their values as they are shown.
+        within: rows are ranked only with those alike in these columns, besides those of the quality.
     """
     best, found = [False] * len(rows), list[bool | None]([None] * len(rows))
     groups: dict[tuple[str, ...], list[int]] = {}
     for n, row in enumerate(rows):
         if known(row[quality.key]):
-            groups.setdefault(tuple(str(row.get(name)) for name in quality.within), []).append(n)
+            groups.setdefault(tuple(str(row.get(name)) for name in (*quality.within, *within)), []).append(n)
     for members in groups.values():
-        sign = 1 if quality.better == "min" else -1
-        first = min(members, key=lambda n: sign * float(rows[n][quality.key]))
+        first = min(members, key=lambda n: quality.order(rows[n]))
         others = [n for n in members if means[n] != means[first]]
         apart = told_apart(rows[first], [rows[n] for n in others], quality)
         for n in members:

@@ -1,5 +1,10 @@
 """The blocks on the terminal, within 80 columns where they can be: short headings, no intervals, fewer columns."""
 
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from typing import TypeVar
+
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
@@ -8,7 +13,10 @@ from bench.escape import terminal_text
 from bench.report.data.summary import Summary
 from bench.report.data.text import ALIKE, DOUBTFUL, Column
 from bench.report.tables.blocks import Block, blocks
+from bench.report.tables.paper import MOST_COLUMNS
 from bench.report.tables.table import SPEED_HEADINGS
+
+T = TypeVar("T")
 
 # a no-break space, so that the arrow stays below
 _SHORT = {
@@ -26,6 +34,9 @@ _SHORT = {
 }
 """Headings for the terminal, which may have no more than 80 columns."""
 
+_WIDTH, _NAME = 80, 26
+"""Of a terminal, and what is left of that for the names of samplers, which take several lines where they are longer."""
+
 _ROOM = 5
 """Quality columns that 80 columns have room for beside all others."""
 _SPARE = {1: ["Overhead"], 2: ["Precision ↑", "Recall ↑"], 4: ["KID ×10³ ↓", "IS ↑"]}
@@ -34,8 +45,12 @@ _SPARE = {1: ["Overhead"], 2: ["Precision ↑", "Recall ↑"], 4: ["KID ×10³ �
 
 def terminal_table(summary: Summary) -> Table:
     """The tables of all sections, then those of modes, then the published values; of long ones the short form."""
-    order = ("rows", "left_out", "modes", "published")
-    tables = [_table(block) for block in sorted(blocks(summary), key=lambda block: order.index(block.kind))]
+    order = {"paper": 0, "rows": 0, "left_out": 1, "modes": 2, "published": 3}
+    shown = sorted(blocks(summary), key=lambda block: order[block.kind])
+    for n, (block, below) in enumerate(pairwise(shown)):
+        if block.kind == "paper":  # what holds for both is said once
+            shown[n] = replace(block, notes=[line for line in block.notes if line not in below.notes])
+    tables = [_table(block) for block in shown]
     if len(tables) == 1:
         return tables[0]
     grid = Table.grid(padding=(0, 0, 1, 0))
@@ -45,6 +60,8 @@ def terminal_table(summary: Summary) -> Table:
 
 
 def _table(block: Block) -> Table:
+    if block.kind == "paper":
+        return _paper(block)
     if block.short:
         whole = f"{block.whole}: {block.files} of the report."
         median = ["The median over settings, and the range."] if block.kind == "modes" else []
@@ -60,6 +77,39 @@ def _table(block: Block) -> Table:
     if spared := [each.name for each in shown if each.heading in spare]:
         lines.append(f"{', '.join(spared)}: in table.md.")
     return _drawn([each for each in shown if each.heading not in spare], lines, block.highlighted)
+
+
+def _paper(block: Block) -> Table:
+    """As many columns as there is room for, and of many rows those that stand out."""
+    shown, spare, lines = list(block.table), list(block.spare), list(block.notes)
+    while spare and (len(shown) > 1 + MOST_COLUMNS or sum(map(_width, shown[1:])) > _WIDTH - _least(shown[0])):
+        gone = spare.pop(0)
+        shown = [each for each in shown if each.heading != gone]
+    if left_out := [each.heading for each in block.table if each not in shown]:
+        lines.append(f"{', '.join(left_out)}: in {block.files}.")
+    rows = range(len(shown[0].cells)) if block.outstanding is None else block.outstanding
+    if block.outstanding is not None:
+        count = len(shown[0].cells) - len(block.groups)
+        lines.append(f"These are the lines that stand out in the figures; all {count:,}: {block.files}.")
+    parts = [
+        replace(each, cells=_of(each.cells, rows), brief=_of(each.brief, rows), best=_of(each.best, rows))
+        for each in shown
+    ]
+    return _drawn(parts, lines, tuple(_of(block.highlighted, rows)))
+
+
+def _of(values: Sequence[T], rows: Iterable[int]) -> list[T]:
+    return [values[n] for n in rows]
+
+
+def _width(column: Column) -> int:
+    cells = (_aligned(column, n) for n in range(len(column.cells)))
+    return 1 + max(map(len, (*cells, *_narrow(column.heading).plain.splitlines())))
+
+
+def _least(names: Column) -> int:
+    """Characters that the column of names gets at least."""
+    return min(_NAME, max(map(len, names.brief)))
 
 
 def _wide_modes(shown: list[Column]) -> int:
@@ -93,6 +143,8 @@ def _aligned(column: Column, n: int) -> str:
 
 
 def _narrow(heading: str) -> Text:
-    """A heading on two lines: FD (digits) ↓ as "FD ↓" above "(digits)"."""
+    """A heading on two lines: FD (digits) ↓ as "FD ↓" above "(digits)", and "≤ 20 ms" as "≤ 20" above "ms"."""
+    if heading.startswith("≤"):
+        return Text("\n".join(heading.rsplit(" ", 1)))
     first, *others = _SHORT.get(heading, heading).replace("Δ ", "Δ\u00a0").split(" ")
     return Text(terminal_text("\n".join([" ".join([first, *others[1:]]), *others[:1]])))
