@@ -136,6 +136,7 @@ _RECORD = {
     "generation_batch": "Images at a time, after halvings for want of memory.",
     "batch_halvings": "How often the batch was halved.",
     "preview_count": "Images in the cell's picture.",
+    "preview_sha256": "Hash of the file of that picture, which is not shown if it has another.",
     "preview_kind": "How it shows them: pictures, maps or points.",
     "load_average_1min": "Load of the machine before the cell.",
     "cuda": "Version of CUDA.",

@@ -104,6 +104,7 @@ class CellRecord(Schema):
     generation_batch: Number | None = None
     preview_count: Count | None = None
     preview_kind: Name | None = None
+    preview_sha256: Name | None = None
     stochastic: bool | None = None
     captured: bool | None = None
     channels_last: bool | None = None

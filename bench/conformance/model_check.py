@@ -39,7 +39,7 @@ _LOGSNRS = tuple(float(each) for each in np.linspace(3.0, -3.0, 9))
 """log(alpha / sigma): from a twentieth of the data's scale to twenty times that."""
 _FARTHEST = 10.0
 """Widths of the value range beyond which samples are cut off before they are noised again."""
-_IGNORED = 1e-3
+_SAME = 1e-3
 """Change of the output, as a part of it, below which it does not depend on what was changed."""
 
 
@@ -197,7 +197,9 @@ def _level(schedule: Schedule, logsnr: float) -> Level:
 
 
 def _inputs(model: Model, images: Tensor, labels: Tensor | None) -> tuple[list[Verdict], int]:
-    """Whether the output depends on the state, the level and the class; and the evaluations that it took to see."""
+    """Whether the output depends on the state, the level and the class, and on nothing else; and the evaluations that
+    it took to see.
+    """
     card, network = model.card, model.network
     noisy, clear = (_level(model.schedule, each) for each in (-1.0, 1.0))
     noise = ImageNoise(SEED, torch.arange(len(images), device=images.device))
@@ -208,8 +210,30 @@ def _inputs(model: Model, images: Tensor, labels: Tensor | None) -> tuple[list[V
         tried.append(("the noise level", evaluate(network, x, clear, labels)))
     if labels is not None and card.classes is not None and card.classes > 1:
         tried.append(("the class", evaluate(network, x, noisy, (labels + 1) % card.classes)))
-    size = float(output.square().mean().sqrt())
-    ignored = [what for what, other in tried if not float((other - output).square().mean().sqrt()) > _IGNORED * size]
+    ignored = [what for what, other in tried if _is_same(other, output)]
     names = " and ".join(what for what, _ in tried)
     verdicts = [Verdict(False, f"its output ignores {what}") for what in ignored]
-    return verdicts or [Verdict(True, f"its output depends on {names}")], (1 + len(tried)) * len(images)
+    own, again = _own_output(model, x, noisy, labels, output)
+    return verdicts + own or [Verdict(True, f"its output depends on {names}, and on nothing else")], (
+        (1 + len(tried)) * len(images) + again
+    )
+
+
+def _own_output(model: Model, x: Tensor, at: Level, labels: Tensor | None, output: Tensor) -> tuple[list[Verdict], int]:
+    """Whether images have another output in another order, which a cache or a state gives them, or with fewer beside
+    them, as batch statistics do; and the evaluations that it took to see.
+    """
+    few = max(1, len(x) // 2)
+    back = evaluate(model.network, x.flip(0), at, None if labels is None else labels.flip(0)).flip(0)
+    alone = evaluate(model.network, x[:few], at, None if labels is None else labels[:few])
+    if not _is_same(back, output):
+        text = "its output is another when it is evaluated again: it draws noise, or keeps something from before"
+    elif not _is_same(alone, output[:few]):
+        text = "its output of an image depends on the others of its batch, or on their number"
+    else:
+        return [], len(x) + few
+    return [Verdict(False, text)], len(x) + few
+
+
+def _is_same(other: Tensor, output: Tensor) -> bool:
+    return not float((other - output).square().mean().sqrt()) > _SAME * float(output.square().mean().sqrt())

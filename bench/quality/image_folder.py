@@ -9,7 +9,7 @@ that count more than once, through links or as copies.
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
@@ -81,12 +81,21 @@ def read_folder(folder: Path, resize: int | None = None) -> Images:
 def copies_in(images: Tensor) -> list[int]:
     """Which of some images (N, C, H, W) have the pixels of one before them, in order."""
     seen, again = set[bytes](), list[int]()
-    for number, image in enumerate(images.numpy()):
-        digest = hashlib.sha256(image.tobytes()).digest()
+    for number, digest in enumerate(_digests(images)):
         if digest in seen:
             again.append(number)
         seen.add(digest)
     return again
+
+
+def shared(images: Tensor, others: Tensor) -> int:
+    """How many of some images (N, C, H, W) have the pixels of one of others."""
+    known = set(_digests(others))
+    return sum(digest in known for digest in _digests(images))
+
+
+def _digests(images: Tensor) -> Iterator[bytes]:
+    return (hashlib.sha256(image.tobytes()).digest() for image in images.numpy())
 
 
 def walk(folder: Path) -> tuple[list[Path], list[Path]]:

@@ -9,10 +9,11 @@ from torch import Tensor
 
 from bench.purity.functions import KeptSampler
 from bench.purity.unchanged import KeptFunctions, ProcessState, unchanged
-from bench.quality.images import preview_kind, preview_size, to_uint8
+from bench.quality.images import preview_kind, preview_size, shown, to_uint8
 from bench.run.generation import Generation
 from bench.run.growth import Growth, Part
 from bench.run.resolve import Resolved
+from bench.run.same_images import Scored
 from bench.run.score import Score
 from bench.run.session import PLAIN, Session
 from bench.run.solution import Problem, Solutions, has_solver_error
@@ -47,7 +48,9 @@ def measure(
     advanced: Callable[[int], None],
     growth: Growth | None = None,
 ) -> Measurement:
-    """Generate and score the images of a cell; BadSamples, Impure, WrongCount and what the sampler raises go through.
+    """Generate and score the images of a cell.
+
+    BadSamples, Impure, OtherImages, WrongCount and what the sampler raises go through.
 
     What the sampler changed of what cells share is put back before anything is worked out of its images.
 
@@ -65,9 +68,8 @@ def measure(
     part = Part() if growth is None else growth.read(resolved)
     score = Score(session, resolved, part.score)
     if part.images < resolved.images:
-        part = _generated(part, score, resolved, session, graphs, advanced)
+        part = _generated(part, score, resolved, session, graphs, advanced, declared)
     nfe = part.evaluations / part.drawn
-    _require_evaluations(name, nfe, declared)
     if growth is not None:
         part = replace(part, score=score.state())
         growth.write(resolved, part)
@@ -93,8 +95,12 @@ def _generated(
     session: Session,
     graphs: Callable[[], Graph],
     advanced: Callable[[int], None],
+    declared: int | None,
 ) -> Part:
-    """All images of a cell, of which there is a part already; the score takes those that are made."""
+    """All images of a cell, of which there is a part already; the score takes those that are made.
+
+    WrongCount for too few evaluations, and OtherImages if the first of all are others when they are made again.
+    """
     model, name = resolved.model, resolved.cell.sampler
     watched = (session.weights, KeptFunctions(), KeptSampler(resolved.sampler))
     kept = [] if part.preview is None else [part.preview.to(session.device)]
@@ -111,6 +117,11 @@ def _generated(
                 wanted -= len(kept[-1])
             score.add(samples, pixels)
             advanced(len(samples))
+    evaluations, drawn = part.evaluations + trajectory.evaluations, part.drawn + generation.drawn
+    _require_evaluations(name, evaluations / drawn, declared)
+    preview = torch.cat(kept)
+    with arithmetic(resolved.mode.precision), unchanged(name, *watched):
+        Scored(resolved, shown(preview)).require_again(generation)
         trajectory.release()
     columns = {
         "nfe_first_batch": first,
@@ -120,8 +131,9 @@ def _generated(
     }
     refusals = [] if trajectory.refusal is None else [trajectory.refusal]
     remarks = [*refusals, *generation.fitting.remarks("images were made")]
-    evaluations, drawn = part.evaluations + trajectory.evaluations, part.drawn + generation.drawn
-    return Part(resolved.images, evaluations, drawn, columns, remarks, preview=torch.cat(kept))
+    if trajectory.differentiated:
+        remarks.append("the network's derivatives are taken, by passes that are no evaluations: nfe leaves them out")
+    return Part(resolved.images, evaluations, drawn, columns, remarks, preview=preview)
 
 
 def _require_evaluations(name: str, nfe: float, declared: int | None) -> None:

@@ -9,7 +9,8 @@ before:
   file, beside the module, in the working directory, or above the module if its text goes there (`parents`, ".."). What
   f-strings, sums, "%" and `format` put in stands for anything, a suffix alone for a file called like the module. A
   folder that is named is looked into for the other names, or all of it counts if the text lists folders;
-- the environment variables whose names such code holds.
+- the environment variables whose names such code holds, and the files and folders that these, the sampler's
+  parameters, and the network's config.json name.
 
 Not found are names that are put together otherwise or come from elsewhere (a list in another file), and what a module
 does to others when it is imported. Of installed packages the versions count.
@@ -26,7 +27,7 @@ from importlib.machinery import ModuleSpec, PathFinder
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
-from bench.run.named_files import climbs, files_named, patterns_of
+from bench.run.named_files import climbs, files_named, patterns_of, patterns_of_value
 from models.common.files import sha256_of
 from models.plugins.modules import OURS, as_read
 
@@ -96,13 +97,20 @@ def modules_of(roots: Iterable[str], follows: Callable[[str, Path], bool]) -> li
     return list(found.values())
 
 
-def data_of(modules: Collection[Module]) -> set[Path]:
-    """The files that are there and that modules name, other than the tree's."""
+def data_of(modules: Collection[Module], given: Collection[str] = ()) -> set[Path]:
+    """The files that are there and that modules name, other than the tree's.
+
+    Args:
+        modules: that may open files.
+        given: what they are given that may name files, such as parameters; so may the variables that they look up.
+    """
     named = set[Path]()
     for module in modules:
         if not module.in_tree:
+            texts = [*given, *(os.environ[name] for name in _looked_up([module]))]
+            names = module.strings.union(*map(patterns_of_value, texts))
             whole = bool(_LISTS & module.symbols)
-            named.update(*(files_named(folder, module.strings, whole=whole) for folder in _folders(module)))
+            named.update(*(files_named(folder, names, whole=whole) for folder in _folders(module)))
     return named - {module.path for module in modules}
 
 
@@ -115,9 +123,13 @@ def _folders(module: Module) -> set[Path]:
 
 def environment_of(modules: Collection[Module]) -> set[str]:
     """The environment variables that modules other than the tree's look up, with the hash of what each holds."""
-    asking = [module for module in modules if not module.in_tree and _LOOKS_UP & module.symbols]
-    named = {name for module in asking for name in module.strings if name in os.environ}
+    named = _looked_up(modules)
     return {f"{name} {hashlib.sha256(os.fsencode(os.environ[name])).hexdigest()}" for name in named}
+
+
+def _looked_up(modules: Collection[Module]) -> set[str]:
+    asking = [module for module in modules if not module.in_tree and _LOOKS_UP & module.symbols]
+    return {name for module in asking for name in module.strings if name in os.environ}
 
 
 def versions_of(modules: Collection[Module]) -> set[str]:

@@ -12,9 +12,12 @@ from typing import Any
 
 from bench.environment import versions
 from bench.run.closure import Module, data_of, digest_of, environment_of, in_tree, module_file, modules_of, versions_of
+from bench.run.named_files import texts_in
 from models.architectures import maker_of
 from models.cards.card import DIFFUSERS
 from models.common.errors import UsageError
+from models.common.files import read_json
+from models.loading.diffusers_folder import CONFIG
 from models.loading.zoo import Model
 from models.plugins.foreign import is_installed, is_standard
 from samplers import Sampler, base, registry
@@ -52,22 +55,31 @@ def _shared() -> frozenset[Path]:
 
 
 @cache
-def sampler_sha256(cls: type[Sampler]) -> str:
-    """Of the modules that a sampler's class and its base classes stand in, and of all that `_code_sha256` adds."""
+def sampler_sha256(cls: type[Sampler], given: tuple[str, ...] = ()) -> str:
+    """Of the modules that a sampler's class and its base classes stand in, and of all that `_code_sha256` adds.
+
+    Args:
+        cls: the class.
+        given: the texts among its parameters, which may name files.
+    """
     own = [each for each in cls.__mro__ if issubclass(each, Sampler) and each.__module__ != base.__name__]
     unread = [_text_of(each) for each in own if module_file(each.__module__) is None]
-    return _code_sha256(tuple(dict.fromkeys(each.__module__ for each in own)), tuple(unread))
+    return _code_sha256(tuple(dict.fromkeys(each.__module__ for each in own)), tuple(unread), given)
 
 
 def architecture_sha256(model: Model) -> str | None:
-    """Of the code of a network that a plugin brings; None for one of diffusers', whose version is recorded."""
+    """Of the code of a network that a plugin brings, and of the files that its config.json names; None for one of
+    diffusers', whose version is recorded.
+    """
     name = model.card.architecture
     if name == DIFFUSERS:
         return None
     maker: Callable[..., Any] = maker_of(name)
     while isinstance(maker, partial):
         maker = maker.func
-    return _code_sha256((inspect.unwrap(maker).__module__,))
+    config = model.folder / CONFIG
+    given = texts_in(read_json(config)) if config.is_file() else ()
+    return _code_sha256((inspect.unwrap(maker).__module__,), given=tuple(given))
 
 
 def extractor_code_sha256(module: object) -> str | None:
@@ -80,9 +92,9 @@ def extractor_code_sha256(module: object) -> str | None:
 
 
 @cache
-def _code_sha256(roots: tuple[str, ...], words: tuple[str, ...] = ()) -> str:
-    """Of modules, of those that they import and that are no one else's, of the data files that they name, of the
-    versions of the packages that they import, and of the environment variables that they look up; see
+def _code_sha256(roots: tuple[str, ...], words: tuple[str, ...] = (), given: tuple[str, ...] = ()) -> str:
+    """Of modules, of those that they import and that are no one else's, of the data files that they name or are given,
+    of the versions of the packages that they import, and of the environment variables that they look up; see
     `bench.run.closure`.
     """
     modules = _modules(roots)
@@ -92,7 +104,7 @@ def _code_sha256(roots: tuple[str, ...], words: tuple[str, ...] = ()) -> str:
     files = {module.path for module in modules} - _shared()
     first = module_file(roots[0])
     folder = _ROOT if first is None or in_tree(roots[0]) else first.parent
-    return digest_of(files | data_of(modules), folder, [*words, *versions_of(modules), *environment_of(modules)])
+    return digest_of(files | data_of(modules, given), folder, [*words, *versions_of(modules), *environment_of(modules)])
 
 
 def _modules(roots: tuple[str, ...]) -> list[Module]:

@@ -53,10 +53,25 @@ class Generation:
             yield samples
         self._check.finish()
 
+    def again(self, images: int, *, back: bool = False) -> Tensor:
+        """The first images once more, made in the reverse order if `back`; where every batch has to have the same size,
+        as many as those have.
+        """
+        numbers = torch.arange(self.fitting.size if self._fixed else images, device=self._trajectory.device)
+        samples = self._call(numbers.flip(0) if back else numbers, len(numbers))
+        self._check.finish()
+        return samples.flip(0) if back else samples
+
     def _draw(self, done: int, batch: int) -> Tensor:
         left = self._images - done
         end = done + (batch if self._fixed else min(batch, left))
-        numbers = torch.arange(done, end, device=self._trajectory.device)  # a copy to a GPU would wait for it
+        # a copy to a GPU would wait for it
+        samples = self._call(torch.arange(done, end, device=self._trajectory.device), batch)
+        self.drawn += len(samples)
+        return samples[:left]
+
+    def _call(self, numbers: Tensor, batch: int) -> Tensor:
+        """The images of these numbers, of a batch of so many at most."""
         anew = self._captured != batch
         if anew:
             self._trajectory.compile(batch)
@@ -66,5 +81,4 @@ class Generation:
                 self._captured = batch
             samples = self._trajectory(self._trajectory.start(numbers))
         self._check.add(samples, (len(numbers), *self._trajectory.shape), torch.float32)
-        self.drawn += len(numbers)
-        return samples[:left]
+        return samples

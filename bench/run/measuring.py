@@ -21,6 +21,7 @@ from bench.study.placement import grid_ends
 from bench.timing.capture import Graph
 from bench.timing.memory import Halving
 from models.common.errors import NotWritten
+from models.common.files import sha256_of
 from models.common.writing import write_text
 from models.plugins.foreign import INTERRUPTIONS, told, trace
 from models.plugins.plain import NotPlain, plain
@@ -92,7 +93,7 @@ class Measuring:
             return ends | {"status": "failed", "error": told(error)}
         save_preview(found.preview, self._folder.preview(name))
         log.unlink(missing_ok=True)
-        return columns
+        return columns | {"preview_sha256": sha256_of(self._folder.preview(name))}
 
     def _compiled(self, resolved: Resolved) -> float | None:
         """Seconds of the first evaluation of a compiled network, in which it is compiled.

@@ -47,6 +47,21 @@ def patterns_of(nodes: Collection[ast.AST], stem: str) -> Iterator[str]:
             yield glob.escape(stem + text)
 
 
+def patterns_of_value(text: str) -> Iterator[str]:
+    """A text that is known whole and may be a path, as a pattern; nothing for what cannot be one."""
+    if text.isprintable() and any(map(str.isalnum, text)):
+        yield glob.escape(os.path.expanduser(text))
+
+
+def texts_in(value: object) -> Iterator[str]:
+    """All texts in what JSON holds, but for the names of entries."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list | tuple):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from texts_in(each)
+
+
 def _parts(node: ast.AST) -> _Parts:
     """Of a string, of an f-string, or of a sum of strings and others."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):

@@ -9,6 +9,7 @@ from typing import Any
 from bench.environment import device_name, versions
 from bench.quality.images import QUANTISER
 from bench.run.code_hash import architecture_sha256, code_sha256, extractor_code_sha256, sampler_sha256
+from bench.run.named_files import texts_in
 from bench.run.session import Session
 from bench.study.placement import place
 from bench.study.plan import Cell
@@ -74,6 +75,7 @@ def resolve(cell: Cell, session: Session) -> Resolved:
     model = session.model_of(cell)
     mode = model.mode
     sampler, levels = place(cell, model.card, session.subject.card)
+    parameters = parameters_of(sampler)
     identity = _shared(session) | {
         "model": model.card.name,
         "model_sha256": model.sha256,
@@ -87,9 +89,9 @@ def resolve(cell: Cell, session: Session) -> Resolved:
         "compile": mode.compile,
         "graph": mode.graph,
         "sampler": cell.sampler,
-        "sampler_parameters": parameters_of(sampler),
+        "sampler_parameters": parameters,
         "family": about(cell.sampler, sampler).family,
-        "sampler_sha256": sampler_sha256(type(sampler)),
+        "sampler_sha256": sampler_sha256(type(sampler), tuple(texts_in(parameters))),
         "grid": cell.grid,
         "grid_parameters": parameters_of(GRIDS.make(cell.grid)),
         "steps": cell.steps,

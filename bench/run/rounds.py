@@ -186,7 +186,7 @@ class Rounds:
         if setting.preview is None:
             return None
         try:
-            return Scored(setting.resolved, setting.columns, setting.preview, self._session.device)
+            return Scored.of_preview(setting.resolved, setting.columns, setting.preview, self._session.device)
         except (OSError, ValueError, RuntimeError) as error:
             setting.remark(f"timed images were not compared with those that were scored ({told(error)})")
             return None
@@ -214,7 +214,7 @@ class Rounds:
                 scored.add(samples, batch)
         watch = self._monitor.stop()
         if scored is not None:
-            scored.finish(batch)
+            scored.finish(f"in a timed call of {batch} images")
         trajectory.release()
         return _Round(ready, calls, watch)
 

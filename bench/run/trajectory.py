@@ -61,6 +61,7 @@ class Trajectory:
     Attributes:
         network: takes the time inside the network, of eager calls; None if that is not wanted.
         evaluations: images evaluated so far by calls, replayed ones included.
+        differentiated: how many of these with derivatives; of replayed calls that is not known.
         captured: whether calls are replays; None: no capture was asked for.
         refusal: why there is none although it was asked for.
     """
@@ -72,7 +73,7 @@ class Trajectory:
         self._replayed: Captured | None = None
         self._in_last_sample = self._in_capture = 0
         self.network = TimedNetwork(resolved.model.network, session.device) if clocked else None
-        self.evaluations = 0
+        self.evaluations = self.differentiated = 0
         self.captured: bool | None = None
         self.refusal: str | None = None
 
@@ -185,7 +186,8 @@ class Trajectory:
         if cell.sampler.stochastic:
             noise = ImageNoise(cell.seed, start.numbers, first=1)  # draw 0 is the state that it starts from
         result = cell.sampler.sample(model, start.x, list(levels or cell.levels), noise)  # a list of its own
-        self._in_last_sample = evaluated()
+        self._in_last_sample = evaluated.images
+        self.differentiated += evaluated.differentiated
         return result
 
     def _no_noise(self, like: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor
 from bench.environment import device_name
 from bench.escape import terminal_text
 from bench.quality.datasets import DATA_SETS, DataSet, is_archive, open_data
+from bench.quality.image_folder import shared
 from models.common.errors import UsageError
 from models.common.files import expanded
 
@@ -89,6 +90,9 @@ def open_splits(spec: str) -> tuple[DataSet, DataSet | None]:
             f"{tuple(whole.images.shape)}, each (count, channels, height, width); all but the count must agree, and "
             f"there must be some of each{why}"
         )
+    if has_test_set(test) and (again := shared(test.images, whole.images)):
+        said = f"{again:,} of {len(test.images):,} are among the images to train on, with the same pixels"
+        test = replace(test, remarks=(*test.remarks, f"{test.name}: {said}: what is measured on it looks too good"))
     return whole, test
 
 

@@ -6,10 +6,13 @@ The blocks are diffusers', or a plugin's (`models/architectures.py`); what stand
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch._C import _functorch
+from torch.autograd import forward_ad
 
 from models.schedule import DiscreteVP, Level
 
@@ -84,9 +87,26 @@ class ConditionedNetwork:
         return _run(self.module, x, self.condition(at), labels)
 
 
+@dataclass
+class Evaluations:
+    """What a network has evaluated.
+
+    Attributes:
+        images: how many.
+        differentiated: how many of these with derivatives, each of which takes passes that are no evaluations.
+    """
+
+    images: int = 0
+    differentiated: int = 0
+
+    def __call__(self) -> int:
+        """The images."""
+        return self.images
+
+
 def counted(
     network: Callable[..., Tensor], shape: Sequence[int] | None = None
-) -> tuple[Callable[..., Tensor], Callable[[], int]]:
+) -> tuple[Callable[..., Tensor], Evaluations]:
     """The network, and what says how many images it has evaluated since.
 
     Whoever samples is given the first alone, which has no attribute that holds the count or the network.
@@ -96,10 +116,9 @@ def counted(
         shape: (C, H, W) that an image has to have, or it raises a ValueError: smaller images cost less, and several put
             together into one would count as one. None: any. A subclass of Tensor, whose shape may lie, is a TypeError.
     """
-    images, expected = 0, None if shape is None else tuple(shape)
+    made, expected = Evaluations(), None if shape is None else tuple(shape)
 
     def evaluate(x: Tensor, at: Level, *labels: Tensor) -> Tensor:
-        nonlocal images
         if type(x) is not Tensor:
             raise TypeError(f"the network was asked about a {type(x).__name__}; expected a torch.Tensor")
         if expected is not None and x.shape[1:] != expected:
@@ -107,10 +126,24 @@ def counted(
                 f"the network was asked about states of shape {tuple(x.shape[1:])}; expected {expected}: evaluations "
                 "are counted by the image, and those of others would be cheaper or dearer"
             )
-        images += x.shape[0]
+        images = _unwrapped(x).numel() // math.prod(x.shape[1:])
+        made.images += images
+        made.differentiated += images if _has_derivatives(x) else 0
         return network(x, at, *labels)
 
-    return evaluate, lambda: images
+    return evaluate, made
+
+
+def _unwrapped(x: Tensor) -> Tensor:
+    """What is inside of that which `torch.func` makes of a tensor: all that `vmap` evaluates at once."""
+    while _functorch.is_functorch_wrapped_tensor(x):
+        x = _functorch.get_unwrapped(x)
+    return x
+
+
+def _has_derivatives(x: Tensor) -> bool:
+    """Whether what is made of a tensor can be, or is, differentiated by it, backward or forward."""
+    return (x.requires_grad and torch.is_grad_enabled()) or forward_ad.unpack_dual(x).tangent is not None
 
 
 class FirstHalf:

@@ -89,7 +89,7 @@ def test_a_brief_look_at_its_own_samples_finds_that_something_is_wrong(changes: 
 
 def test_a_brief_look_at_a_right_card_finds_nothing_for_three_hundred_evaluations() -> None:
     right = check_model(digits(), CPU, depth=BRIEF)
-    assert (right.bad, right.evaluations, right.data) == ([], 288, "its own samples")
+    assert (right.bad, right.evaluations, right.data) == ([], 312, "its own samples")
 
 
 def test_samples_far_out_of_range_ask_for_a_clip_and_with_one_they_do_not() -> None:
@@ -184,6 +184,22 @@ def test_an_output_that_ignores_its_input_or_is_no_number_is_told(network: Netwo
     for found in (checked(model), check_model(model, CPU, depth=BRIEF)):
         bad = " | ".join(found.bad)
         assert all(words in bad for words in said), bad
+
+
+_FIRST: dict[object, Tensor] = {}
+
+
+@pytest.mark.parametrize(
+    ("network", "said"),
+    [
+        (lambda x, at: x + _FIRST.setdefault((x.shape, at), x), "is another when it is evaluated again: it draws"),
+        (lambda x, at: x * at.sigma + torch.rand_like(x), "is another when it is evaluated again"),
+        (lambda x, at: (x - x.mean(0)) * at.sigma, "of an image depends on the others of its batch"),
+    ],
+)
+def test_an_output_that_depends_on_more_than_its_input_is_told(network: Network, said: str) -> None:
+    found = check_model(replace(digits(), network=network), CPU, depth=BRIEF)
+    assert any(f"its output {said}" in text for text in found.bad)
 
 
 @pytest.mark.parametrize("sees_class", [True, False])

@@ -1,5 +1,6 @@
 """Data sets in one .npz file: what is written is read again, and what is none is refused with what was found."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -138,3 +139,15 @@ def test_statistics_of_an_archive_are_made_once_and_found_by_its_path_until_it_c
     write_archive(path, replace(digits, images=digits.images[:30], labels=None))
     with pytest.raises(UsageError, match="there are no statistics of data set"):
         load_reference(str(path), extractor)
+
+
+def test_pictures_to_train_on_that_are_among_those_to_test_on_are_counted(tmp_path: Path) -> None:
+    folder = write_photographs(tmp_path / "folder", 8, train=5, test=2)
+    _, test = open_splits(str(folder))
+    assert test is not None
+    assert test.remarks == ()
+    for number, file in enumerate(sorted((folder / "train").glob("*/*"))[:2]):
+        shutil.copy(file, folder / "test" / file.parent.name / f"again-{number}{file.suffix}")
+    _, test = open_splits(str(folder))
+    assert test is not None
+    assert "2 of 6 are among the images to train on, with the same pixels" in "\n".join(test.words)

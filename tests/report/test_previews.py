@@ -114,3 +114,17 @@ def test_points_lie_where_their_coordinates_say_and_darker_where_there_are_more(
     assert 255 > once > twice
     assert plane[2, -3] == once  # upwards is more
     assert (plane == 255).sum() == plane.size - 3 * 4
+
+
+def test_a_picture_that_is_not_what_was_written_is_named_and_not_shown(tmp_path: Path) -> None:
+    path = run_of_shape(tmp_path, (3, 6, 6))
+    first, *others = sorted((path / "cells").glob("*.png"))
+    assert summarise([path]).broken() == []
+    Image.new("RGB", Image.open(first).size).save(first)
+    others[1].unlink()  # is no fault
+    summary = summarise([path])
+    (said,) = summary.broken()
+    assert said.startswith(f"Broken: {first} is not the picture that was written, and not shown;")
+    (table,) = tables(summary)
+    assert first.stem not in table.tiles
+    assert others[2].stem in table.tiles

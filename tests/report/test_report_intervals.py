@@ -12,6 +12,7 @@ from matplotlib.container import ErrorbarContainer
 from report_records import (
     BASELINE,
     column,
+    own_truth,
     plain_text,
     record,
     row_of,
@@ -229,3 +230,28 @@ def test_what_is_derived_from_a_distance_is_no_distance() -> None:
     assert fd_columns(derived) == ["fid", "fd_x"]
     headings = [quality.heading for quality in quality_columns(derived)]
     assert headings == ["FID ↓", "FID∞ ↓", "FD (x) ↓", "FD∞ (x) ↓"]
+
+
+def test_rows_of_one_seed_that_are_tested_in_pairs_are_not_said_to_be_untested(tmp_path: Path) -> None:
+    values = {"ddim": 0.010, "heun": 0.011, "ddpm": 0.2}
+    left_out = {name: [value + 1e-3 * math.sin(n * 1e3 * value) for n in range(10)] for name, value in values.items()}
+    cells = [
+        own_truth(name, 10, None, value, solver_rmse_left_out=left_out[name], solver_rmse_median=value / 2)
+        for name, value in values.items()
+    ]
+    section = section_of(tmp_path, cells)
+    assert sum("†" in cell for cell in column(section, "Solver RMSE ↓").cells) == 1
+    said = " ".join(notes(section))
+    assert "One seed a row: no intervals. †: cannot be told from the best" in said
+    assert "Median RMSE: no row is tested against another." in said
+
+
+def test_where_only_some_rows_have_an_interval_the_others_are_said_not_to_be_tested(tmp_path: Path) -> None:
+    several = {"ddim": 0.010, "heun": 0.0105}
+    cells = [record(name, seed=n, kid_mean=kid + n * 1e-3) for name, kid in several.items() for n in range(3)]
+    section = section_of(tmp_path, [*cells, record("ddpm", kid_mean=0.0112)])
+    marks = ["†" in cell for cell in column(section, "KID ×10³ ↓").cells]
+    assert marks == [False, True, False]  # the last is neither told apart nor not
+    assert "FD (digits), KID ×10³, IS, Precision, Recall: rows without an interval are not tested." in " ".join(
+        notes(section)
+    )

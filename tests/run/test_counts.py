@@ -251,3 +251,38 @@ def test_a_sampler_that_keeps_its_history_from_one_batch_to_the_next_is_named(tm
     assert (outcome.measured, outcome.failed) == (2, 1)
     said = "its own past; it was put back: a sampler has to leave it as it was"
     assert list(frame["error"].dropna()) == [f"Impure: remembers[past=[]] changed {said}"]
+
+
+@dataclass(frozen=True)
+class Derives(DDIM):
+    """Asks the network for more than its output.
+
+    Attributes:
+        how: "vmap" asks about three states at once, "backward" and "forward" for a derivative.
+    """
+
+    how: str = ""
+
+    def step(self, model: Denoiser, x: Tensor, t: Level, s: Level, noise: Noise) -> Tensor:
+        with torch.inference_mode(mode=False), torch.enable_grad():
+            if self.how == "vmap":
+                torch.func.vmap(lambda each: model(each, t).x0)(torch.stack([x, x + 0.1, x - 0.1]))
+            elif self.how == "backward":
+                y = x.clone().requires_grad_()
+                torch.autograd.grad(model(y, t).x0.sum(), y)
+            else:
+                torch.func.jvp(lambda each: model(each, t).x0, (x.clone(),), (torch.ones_like(x),))
+        return super().step(model, x, t, s, noise)
+
+
+@pytest.mark.parametrize(("how", "nfe"), [("vmap", 12), ("backward", 6), ("forward", 6)])
+def test_all_that_vmap_evaluates_is_counted_and_that_derivatives_were_taken_is_noted(
+    tmp_path: Path, how: str, nfe: int
+) -> None:
+    register("derives")(Derives)
+    outcome, frame = _run(tmp_path, f"derives[how={how}]", "repeats = 0")
+    assert outcome == Outcome(measured=3)
+    row = frame.loc[f"derives[how={how}]"]
+    assert row["nfe"] == nfe
+    assert ("the network's derivatives are taken" in str(row["note"])) == (how != "vmap")
+    assert "derivatives" not in str(frame.loc["ddim", "note"])

@@ -86,7 +86,7 @@ def test_a_run_of_a_wrong_card_warns_keeps_that_and_prints_it_in_its_report(tmp_
 
 def test_a_run_looks_once_whatever_its_cells_and_again_only_at_another_model(tmp_path: Path, looks: list[Any]) -> None:
     assert _run(_study(), tmp_path / "run") == []
-    assert [check.evaluations for check in looks] == [288]
+    assert [check.evaluations for check in looks] == [312]
     assert _run(_study(), tmp_path / "run") == []
     assert len(looks) == 1
     assert _run(_study(_WRONG), tmp_path / "run") != []
@@ -227,7 +227,7 @@ def test_a_look_with_a_digit_changed_is_damaged_and_the_next_run_writes_it_again
     assert _run(_study(), tmp_path / "run") == []
     path = tmp_path / "run" / FIRST_LOOK
     good = path.read_text()
-    path.write_text(good.replace('"evaluations": 288', '"evaluations": 289'))
+    path.write_text(good.replace('"evaluations": 312', '"evaluations": 313'))
     (text,) = _run(_study(), tmp_path / "run")
     assert text == f"{path} is damaged: it is not what was written: its digest is another; it is written again"
     assert path.read_text() == good

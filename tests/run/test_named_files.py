@@ -94,3 +94,31 @@ def test_a_plugin_depends_on_a_module_beside_it_before_it_has_put_its_folder_on_
     first = later(SAMPLERS.get("test-sources-later"))
     helper.write_text("2")
     assert later(SAMPLERS.get("test-sources-later")) != first
+
+
+def test_a_plugin_depends_on_the_file_that_a_variable_names_and_on_what_it_opens_in_a_folder_of_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    for name in ("table.txt", "a.txt"):
+        (folder / name).write_text("1")
+    monkeypatch.setenv("TEST_SOURCES_TABLE", str(folder / "table.txt"))
+    monkeypatch.setenv("TEST_SOURCES_FOLDER", str(folder))
+    what = 'os.environ["TEST_SOURCES_TABLE"], os.environ["TEST_SOURCES_FOLDER"] + "/a.txt"'
+    load_file(_opening(tmp_path, "test-sources-led", what, "none.txt")[0])
+    found = [later(SAMPLERS.get("test-sources-led"))]
+    for name in ("table.txt", "a.txt"):
+        (folder / name).write_text("2")
+        found.append(later(SAMPLERS.get("test-sources-led")))
+    assert len({*found}) == 3
+
+
+@pytest.mark.parametrize("given", ["t/table.txt", "{folder}/plugins/t/table.txt", "t"])
+def test_a_plugin_depends_on_the_file_or_the_folder_that_a_parameter_names(tmp_path: Path, given: str) -> None:
+    plugin, opened = _opening(tmp_path, "test-sources-given", '"table.txt"', "t/table.txt")
+    load_file(plugin)
+    given = given.format(folder=tmp_path)
+    first = later(SAMPLERS.get("test-sources-given"), given)
+    opened.write_text("2")
+    assert later(SAMPLERS.get("test-sources-given"), given) != first

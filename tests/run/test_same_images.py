@@ -1,5 +1,6 @@
 """Timed calls make the images that were scored, or their times are none."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -14,7 +15,10 @@ from bench.record import RunFolder
 from bench.run.runner import Outcome, run_study
 from bench.run.session import Session
 from bench.study.file import Overrides, parse_study
-from samplers import register
+from models.denoiser import Denoiser
+from models.schedule import Level
+from samplers import Noise, register
+from samplers.ddim import DDIM
 
 _STUDY = """
 name = "test"
@@ -46,7 +50,7 @@ def _run(path: Path, sampler: str, change: tuple[str, str] = ("", "")) -> tuple[
     return outcome, folder.load().set_index("sampler")
 
 
-@pytest.mark.parametrize("spec", ["two-faced[after=4]", "two-faced[batch=2]", "two-faced[batch=16]"])
+@pytest.mark.parametrize("spec", ["two-faced[after=6]", "two-faced[batch=2]", "two-faced[batch=16]"])
 def test_a_sampler_that_makes_other_images_when_it_is_timed_has_no_times(tmp_path: Path, spec: str) -> None:
     outcome, frame = _run(tmp_path, spec)
     assert outcome == Outcome(measured=2, untimed=1)
@@ -63,7 +67,7 @@ def test_images_of_timed_calls_have_to_be_images(tmp_path: Path) -> None:
 
 
 def test_what_an_earlier_process_scored_is_compared_and_where_it_is_gone_that_is_said(tmp_path: Path) -> None:
-    spec = "two-faced[after=3]"  # the images of a run
+    spec = "two-faced[after=5]"  # the images of a run, and the first again twice
     assert _run(tmp_path, spec, ("repeats = 2", "repeats = 0"))[0] == Outcome(measured=2)
     for preview in (tmp_path / "cells").glob("*.png"):
         preview.rename(preview.with_suffix(".gone"))
@@ -76,6 +80,42 @@ def test_what_an_earlier_process_scored_is_compared_and_where_it_is_gone_that_is
     assert outcome == Outcome(kept=2, untimed=1)
     assert "OtherImages" in frame.loc[spec, "timing_note"]  # type: ignore[operator]
     assert frame["note"].str.count("not compared").eq(1).all()  # of that round
+
+
+_GENERATOR = torch.Generator()
+_LAST: dict[torch.Size, Tensor] = {}
+
+
+@dataclass(frozen=True)
+class Keeps(DDIM):
+    """DDIM with something kept outside of it from call to call.
+
+    Attributes:
+        what: a "generator" of noise, or the "last" output of states of a shape.
+    """
+
+    what: str = ""
+
+    def step(self, model: Denoiser, x: Tensor, t: Level, s: Level, noise: Noise) -> Tensor:
+        found = super().step(model, x, t, s, noise)
+        if self.what == "generator":
+            return found + 0.2 * s.alpha * torch.randn(x.shape, generator=_GENERATOR)
+        before, _LAST[x.shape] = _LAST.get(x.shape, found), found
+        return 0.7 * found + 0.3 * before
+
+
+@pytest.mark.parametrize("timing", ["repeats = 0", "repeats = 2"])
+@pytest.mark.parametrize("what", ["generator", "last"])
+def test_images_that_depend_on_what_ran_before_fail_their_cell_timed_or_not(
+    tmp_path: Path, what: str, timing: str
+) -> None:
+    register("keeps")(Keeps)
+    _LAST.clear()
+    outcome, frame = _run(tmp_path, f"keeps[what={what}]", ("repeats = 2", timing))
+    assert (outcome.measured, outcome.failed) == (1, 1)
+    said = str(frame.loc[f"keeps[what={what}]", "error"])
+    assert said.startswith(f"OtherImages: keeps[what={what}] made other images")
+    assert "they depend on what ran before, or on the batch" in said
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 4, 6), (4, 4, 6), (2, 3, 5), (20, 3, 3), (2, 1, 1), (5, 1, 1)])

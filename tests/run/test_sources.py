@@ -1,5 +1,6 @@
 """What a record's hashes of code cover: whatever a result comes from, and not more."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -235,13 +236,16 @@ def test_a_network_that_a_plugin_brings_is_hashed_and_one_of_diffusers_is_not(
         "register_network('test-sources-network')(partial(made, width=3))\n"
     )
     load_file(plugin)
-    theirs = replace(model, card=model.card.model_copy(update={"architecture": "test-sources-network"}))
+    card, table = model.card.model_copy(update={"architecture": "test-sources-network"}), tmp_path / "table.txt"
+    theirs = replace(model, card=card, folder=tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({"tables": [str(table)]}))
+    table.write_text("1")
     found = [_later_architecture(theirs)]
-    for path in (plugin, tmp_path / "test_sources_blocks.py"):
+    for path in (plugin, tmp_path / "test_sources_blocks.py", table):
         path.write_text(path.read_text() + "# changed")
         found.append(_later_architecture(theirs))
     assert None not in found
-    assert len(set(found)) == 3
+    assert len(set(found)) == 4
 
 
 def _later_architecture(model: Model) -> str | None:

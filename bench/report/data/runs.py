@@ -1,5 +1,6 @@
 """A run folder as the report reads it: its study and its records."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from bench.model_record import Floors, read_look
 from bench.record import RunFolder
 from bench.report.data.columns import KEYS, Row, guest, key_of, rows_of, with_columns
 from bench.report.data.text import known, known_text
+from models.common.files import sha256_of
 
 _READ = (
     *("id", "sampler", "grid", "steps", "model_sha256", "extractor_sha256", "dtype", "clip", "labels"),
@@ -52,6 +54,7 @@ class Run:
         broken: why the files of some of its cells are no records, by file.
         floors: what its distances are to be seen beside; none in runs that did not measure them.
         warnings: what was found wrong with its models before the first cell.
+        pictures: the files of its cells' first images that are not what was written; they are not shown.
         damage: of the file that holds floors and warnings, in words; None: it has none.
     """
 
@@ -66,6 +69,7 @@ class Run:
     broken: dict[str, str]
     floors: list[Floors] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    pictures: frozenset[Path] = frozenset()
     damage: str | None = None
     looks: list[int] = field(default_factory=list)
 
@@ -102,11 +106,22 @@ def load(path: Path, name: str) -> tuple[Run, pd.DataFrame]:
         broken={f"{folder.cells / cell}.json": reason for cell, reason in folder.broken.items()},
         floors=look.floors,
         warnings=look.warnings,
+        pictures=frozenset(_damaged(folder, records)),
         damage=damage,
         looks=looks,
     )
     flags = [run.is_baseline(row) for row in rows_of(records[list(_NAMED)])]
     return run, records.assign(run=name, baseline=pd.Series(flags, dtype=bool))
+
+
+def _damaged(folder: RunFolder, records: pd.DataFrame) -> Iterator[Path]:
+    """The pictures that are there and are not what was written."""
+    if "preview_sha256" not in records:  # as before there were digests
+        return
+    for cell, digest in zip(records["id"], records["preview_sha256"], strict=True):
+        path = folder.preview(cell)
+        if known_text(digest) and path.is_file() and sha256_of(path) != digest:
+            yield path
 
 
 _NOT_THERE = "the baseline is not there"

@@ -144,11 +144,14 @@ class Summary:
         return sum(run.planned - len(run.broken) for run in self.runs) - len(self.cells)
 
     def broken(self) -> list[str]:
-        """The files that are no records, or a damaged first look, in sentences: they count for nothing."""
+        """The files that are no records, or a damaged first look or picture, in sentences: they count for nothing."""
         found = {file: reason for run in self.runs for file, reason in run.broken.items()}
         records = [f"{file} is no record: {flat(each)}" for file, each in found.items()]
         looks = [flat(run.damage) for run in self.runs if run.damage is not None]
-        return [f"Broken: {each}; run the study again." for each in records + looks]
+        shown = [f"{file} is not the picture that was written" for run in self.runs for file in sorted(run.pictures)]
+        again = "and not shown; delete its cell's record, and run the study again."
+        broken = [f"Broken: {each}; run the study again." for each in records + looks]
+        return broken + [f"Broken: {each}, {again}" for each in shown]
 
 
 def summarise(runs: Sequence[Path], view: View = View()) -> Summary:

@@ -28,6 +28,7 @@ class Column:
         brief: the same without intervals, for the terminal.
         best: which cells hold the best value.
         number: whether it is aligned to the right.
+        tested: which cells were tested against the best value.
     """
 
     heading: str
@@ -35,6 +36,7 @@ class Column:
     brief: list[str]
     best: list[bool]
     number: bool = True
+    tested: Sequence[bool] = ()
 
     @property
     def name(self) -> str:
@@ -54,7 +56,12 @@ def numbers(heading: str, cells: Sequence[str], brief: Sequence[str] | None = No
 
 
 def marked(
-    heading: str, means: Sequence[str], halves: Sequence[str], marks: Sequence[str], best: Sequence[bool] | None = None
+    heading: str,
+    means: Sequence[str],
+    halves: Sequence[str],
+    marks: Sequence[str],
+    best: Sequence[bool] | None = None,
+    tested: Sequence[bool] = (),
 ) -> Column:
     """A column of means, each with half its interval (none if empty) and a mark (none if empty)."""
     whole = [
@@ -62,7 +69,7 @@ def marked(
         for mean, half, mark in zip(means, halves, marks, strict=True)
     ]
     brief = [mean + mark for mean, mark in zip(means, marks, strict=True)]
-    return Column(heading, whole, brief, [False] * len(brief) if best is None else list(best))
+    return Column(heading, whole, brief, [False] * len(brief) if best is None else list(best), tested=tested)
 
 
 def known(value: Any) -> TypeGuard[float]:

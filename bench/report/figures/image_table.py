@@ -122,11 +122,13 @@ def _shown(lines: dict[Line, dict[float, Row]], rows: list[Row], summary: Summar
 
 
 def _tiles(run: Run, row: Row) -> list[Pixels]:
-    """A cell's first images; none if there is no picture, or not the one that the record speaks of."""
+    """A cell's first images; none if there is no picture, or not what was written, as `Summary.broken` says."""
     if row["status"] != "ok" or not known(row.get("preview_count")):
         return []
+    if (path := run.folder.preview(row["id"])) in run.pictures:
+        return []
     try:
-        with Image.open(run.folder.preview(row["id"])) as file:
+        with Image.open(path) as file:
             strip = np.asarray(file if file.mode in ("L", "RGB") else file.convert("RGB"))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):  # of Pillow: broken PNGs, SyntaxError
         return []

@@ -9,7 +9,7 @@ from bench.report.data.distances import Quality
 from bench.report.data.gaps import TESTED
 from bench.report.data.significance import JACKKNIFE_BLOCKS, resolution, t_quantile, unresolved
 from bench.report.data.summary import Section
-from bench.report.data.text import ALIKE, DOUBTFUL, Column, known, known_text, named, scientific, short
+from bench.report.data.text import ALIKE, DOUBTFUL, NOTHING, Column, known, known_text, named, scientific, short
 from bench.report.tables.table import columns, measured
 from bench.timing.bootstrap import ENOUGH
 
@@ -31,8 +31,8 @@ def notes(section: Section, table: Sequence[Column] | None = None) -> list[str]:
         f"Protocol: {section.label}.",
         _time_note(section),
         *_timing_notes(rows),
-        interval_note(section.rows, rows, quality),
-        _alike_note(section.rows, rows, quality, {column.heading: column for column in shown}),
+        interval_note(section.rows, rows, quality, any(any(column.tested) for column in shown)),
+        _alike_note(section.rows, quality, {column.heading: column for column in shown}),
         *_floors_notes(section),
         *_quality_notes(section.rows, quality),
         *_provenance(rows),
@@ -71,13 +71,14 @@ def _timing_notes(rows: list[Row]) -> list[str]:
     return lines
 
 
-def interval_note(frame: pd.DataFrame, rows: list[Row], quality: list[Quality]) -> str | None:
-    """What the intervals of some rows are, and which rows have none; None if none has one."""
+def interval_note(frame: pd.DataFrame, rows: list[Row], quality: list[Quality], tested: bool) -> str | None:
+    """What the intervals of some rows are, and which rows have none; None if none has one, but some are tested."""
     shown = [each for each in quality if has(frame, each.ci)]
     seeds = sorted(set(frame["seeds"].tolist()))
     agree = _agreement_note(rows, quality)
     if not shown:
-        return "One seed a row: no intervals, and no row is tested against another." if seeds == [1] else agree
+        alone = "" if tested else ", and no row is tested against another"
+        return f"One seed a row: no intervals{alone}." if seeds == [1] else agree
     parts = []
     if several := [count for count in seeds if count > 1]:
         errors = " or ".join(f"{t_quantile(count - 1):.2f}" for count in several)
@@ -110,19 +111,25 @@ def _agree(row: Row, quality: Quality) -> bool:
     return known(std) and unresolved(float(row[quality.std]), row["seeds"], resolution(row, quality))
 
 
-def _alike_note(frame: pd.DataFrame, rows: list[Row], quality: list[Quality], shown: dict[str, Column]) -> str:
-    """What the mark means, and in which columns it could not be given."""
-    untested = []
-    for each in quality:
-        best = [row for row, best in zip(rows, shown[each.heading].best, strict=True) if best]
-        if has(frame, each.ci) and not all(known(row[each.ci]) for row in best):
-            untested.append(each.name)
+def _alike_note(frame: pd.DataFrame, quality: list[Quality], shown: dict[str, Column]) -> str:
+    """What the mark means, and in which columns it could not be given, or not to all rows."""
     parts = []
     if any(ALIKE in cell for column in shown.values() for cell in column.brief):
         floors = ", or both are at their floors" if any(each.floor for each in quality) else ""
         parts.append(f"{ALIKE}: cannot be told from the best ({TESTED}{floors}).")
-    if untested:
-        parts.append(f"{', '.join(untested)}: the best row has no interval, so that no other is tested against it.")
+    some, none, bare = list[str](), list[str](), list[str]()
+    for each in quality:
+        column = shown[each.heading]
+        cells = zip(column.brief, column.best, column.tested, strict=True)
+        if any(not best and not tested and cell != NOTHING for cell, best, tested in cells):
+            kind = some if any(column.tested) else none if has(frame, each.ci) else bare
+            kind.append(each.name)
+    if none:
+        parts.append(f"{', '.join(none)}: the best row has no interval, so that no other is tested against it.")
+    if some:
+        parts.append(f"{', '.join(some)}: rows without an interval are not tested.")
+    if bare and any(any(column.tested) for column in shown.values()):  # else all are bare, as the intervals' note says
+        parts.append(f"{', '.join(bare)}: no row is tested against another.")
     return " ".join(parts)
 
 

@@ -108,17 +108,20 @@ def _column(
     """A budget, of lines and headings of groups, with the texts of rows: means, and half their intervals."""
     here = [line.cells[n] for line in found.lines if n in line.cells]
     within = CLOCK if found.by == "seconds" else ()
-    best, alike = ranks(quality, here, [texts[id(row)][0] for row in here], within)
-    several, marks = len(here) > 1, {id(row): pair for row, *pair in zip(here, best, alike, strict=True)}
-    cells = list[tuple[str, str, str, bool]]()
+    best, apart = ranks(quality, here, [texts[id(row)][0] for row in here], within)
+    several, marks = len(here) > 1, {id(row): pair for row, *pair in zip(here, best, apart, strict=True)}
+    cells = list[tuple[str, str, str, bool, bool]]()
     for line in lines:
         row = line.cells.get(n) if isinstance(line, TableLine) else None
         if row is None:
-            cells.append(("" if isinstance(line, str) else FAILED if n in line.failed else NOTHING, "", "", False))
+            cells.append(
+                ("" if isinstance(line, str) else FAILED if n in line.failed else NOTHING, "", "", False, False)
+            )
             continue
-        (mean, half), (first, tied) = texts[id(row)], marks[id(row)]
-        mark = ALIKE * (tied and several) + DOUBTFUL * (found.by == "seconds" and invalid(row))
-        cells.append((f"{_told(row, found, n)}{mean}", half, mark, first and several))
+        (mean, half), (first, differs) = texts[id(row)], marks[id(row)]
+        mark = ALIKE * (differs is False and several) + DOUBTFUL * (found.by == "seconds" and invalid(row))
+        told = f"{_told(row, found, n)}{mean}"
+        cells.append((told, half, mark, bool(first and several), differs is not None and several))
     return marked(heading, *map(list, zip(*cells, strict=True)))
 
 
@@ -153,7 +156,7 @@ def _notes(section: Section, found: Budgets, quality: Quality, shown: Sequence[C
         small_n(section, "table") if quality.key == section.rank else None,
         f"Protocol: {section.label}.",
         _clocks(section) if found.by == "seconds" else None,
-        interval_note(frame, rows, [quality]),
+        interval_note(frame, rows, [quality], any(any(column.tested) for column in shown)),
         f"Bold: the best of its column{f'; {ALIKE}: cannot be told from it ({TESTED}{floors})' if tied else ''}.",
         _untested(found, quality, shown),
         any(DOUBTFUL in cell for cell in cells) and f"{DOUBTFUL}: a time that does not hold up.",

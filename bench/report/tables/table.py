@@ -102,8 +102,9 @@ SPEED_HEADINGS = tuple(heading for heading, _ in _SPEED.values())
 def _quality(quality: Quality, rows: list[Row]) -> Column:
     """A quality column; all cells that read like the best value are best, and what cannot be told from it is marked."""
     means, halves = value_texts(quality, rows)
-    best, alike = ranks(quality, rows, means)
-    return marked(quality.heading, means, halves, [ALIKE if mark else "" for mark in alike], best)
+    best, apart = ranks(quality, rows, means)
+    marks = [ALIKE if each is False else "" for each in apart]
+    return marked(quality.heading, means, halves, marks, best, [each is not None for each in apart])
 
 
 def value_texts(quality: Quality, rows: Sequence[Row]) -> tuple[list[str], list[str]]:
@@ -128,8 +129,9 @@ def value_texts(quality: Quality, rows: Sequence[Row]) -> tuple[list[str], list[
 
 def ranks(
     quality: Quality, rows: Sequence[Row], means: Sequence[str], within: Sequence[str] = ()
-) -> tuple[list[bool], list[bool]]:
-    """Which rows are best, and which others cannot be told from the best, among those that can be ranked together.
+) -> tuple[list[bool], list[bool | None]]:
+    """Which rows are best, and whether others can be told from the best, among those that can be ranked together; None
+    of what is best, has no value, or is not tested.
 
     Args:
         quality: what they are ranked by.
@@ -137,7 +139,7 @@ def ranks(
         means: their values as they are shown.
         within: rows are ranked only with those alike in these columns, besides those of the quality.
     """
-    best, alike = [False] * len(rows), [False] * len(rows)
+    best, found = [False] * len(rows), list[bool | None]([None] * len(rows))
     groups: dict[tuple[str, ...], list[int]] = {}
     for n, row in enumerate(rows):
         if known(row[quality.key]):
@@ -149,5 +151,5 @@ def ranks(
         for n in members:
             best[n] = n not in others
         for n, each in zip(others, apart, strict=True):
-            alike[n] = each is False
-    return best, alike
+            found[n] = each
+    return best, found
