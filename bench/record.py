@@ -98,6 +98,7 @@ class RunFolder:
         self.broken: dict[str, str] = {}
         self.cells = path / "cells"
         self.solutions = path / "solutions"
+        self.growing = path / "growing"
         self._manifest = path / MANIFEST
 
     def create(self) -> None:
@@ -114,7 +115,7 @@ class RunFolder:
 
     def tidy(self) -> None:
         """Remove what killed runs and reports left of files; for who holds the folder."""
-        for folder in (self.path, self.cells, self.solutions):
+        for folder in (self.path, self.cells, self.solutions, self.growing):
             remove_leftovers(folder)
 
     def write_manifest(

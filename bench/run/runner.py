@@ -4,17 +4,16 @@ grow, those of the settings that may be the answer then do, look by look.
 Whatever is recorded already is skipped, in every part.
 """
 
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from bench.model_record import read_look
-from bench.purity.unchanged import ProcessState, put_back
-from bench.record import Record, RunFolder, cell_id, fault_of_identity
+from bench.purity.unchanged import ProcessState
+from bench.record import Record, RunFolder
 from bench.report.data.looks import decided
 from bench.run.attempts import Attempts
 from bench.run.deadline import Deadline
@@ -22,20 +21,18 @@ from bench.run.first_look import first_look
 from bench.run.growth import Growth
 from bench.run.lock import holding
 from bench.run.measuring import Measuring
-from bench.run.resolve import Resolved, resolve
+from bench.run.resolve import Resolved
 from bench.run.rounds import Rounds, Setting
 from bench.run.session import Session
+from bench.run.stages import Stage, Stages, expected_evaluations, in_turn
 from bench.run.study_flops import StudyFlops
-from bench.study.plan import Cell, Expectation, expectations, looks, plan
+from bench.study.plan import Cell
 from bench.study.study import Study
 from bench.timing.capture import graphs_on
 from bench.timing.clock import Stopwatch
 from bench.timing.cost import Times
 from bench.timing.monitor import monitor_of
-from models.common.errors import UsageError
 from models.common.writing import naming
-from models.plugins.foreign import foreign
-from samplers.about import declared_evaluations
 
 
 @dataclass
@@ -97,34 +94,18 @@ def run_study(
     """
     folder.refuse_newer()
     read_look(folder.path)  # and so is the look of a newer version
-    images = looks(study) if study.until is not None or deadline else [study.most_images]
-    with put_back(f"planning the study {study.name!r}"):
-        resolved = [(cell, _resolved(cell, session)) for cell in plan(study)]
-        published = expectations(study)
-    stages = [_named(resolved, each, images[0]) for each in images]
-    names = {each.cell: name for name, each in stages[-1].items()}
-    names |= {cell: _name(each.at(images[-1], images[0])) for cell, each in resolved if cell not in names}
+    stages = Stages.of(session, grow=study.until is not None or bool(deadline))
     folder.create()
     with holding(folder.path, warn):
         folder.tidy()
-        cells = {name: each for stage in stages for name, each in stage.items()}
+        cells = stages.all
         read = {name: folder.read(name, each.identity) for name, each in cells.items()}
         folder.set_aside()
-        entries = [_published(names[each.cell], each) for each in published]
-        grown = images if len(images) > 1 else ()
-        folder.write_manifest(study.model_dump(mode="json"), list(cells), entries, session.batch, grown)
+        grown = stages.images if len(stages.images) > 1 else ()
+        folder.write_manifest(study.model_dump(mode="json"), list(cells), stages.published, session.batch, grown)
         first_look(session, folder.path, warn)
         found = {name: record for name, record in read.items() if record is not None and record["status"] == "ok"}
-        return _Run(session, folder, force, progress, stages, found, deadline or Deadline()).all()
-
-
-def _named(resolved: Sequence[tuple[Cell, Resolved]], images: int, first: int) -> dict[str, Resolved]:
-    """Cells with so many images, by their names; the same in the same place, however many images.
-
-    Where a model has no range to clip to, a clipped cell and one that is not are the same.
-    """
-    sized = [each.at(images, first) for _, each in resolved]
-    return {_name(each): each for each in sized}
+        return _Run(session, folder, force, progress, stages.cells, found, deadline or Deadline()).all()
 
 
 class _Run:
@@ -146,7 +127,7 @@ class _Run:
         folder: RunFolder,
         force: bool,
         progress: Progress,
-        stages: list[dict[str, Resolved]],
+        stages: list[Stage],
         found: dict[str, Record],
         deadline: Deadline,
     ) -> None:
@@ -158,13 +139,16 @@ class _Run:
         before.put_back()  # whoever changes it here does so again when its cell is measured, and is named there
         self._expected = {name: n for stage in stages for name, n in zip(stage, expected, strict=True)}
         self._graphs = graphs_on(session.device)
-        self._growth = Growth(folder.path / "growing") if len(stages) > 1 else None
+        self._growth = Growth(folder.growing) if len(stages) > 1 else None
+        if force and self._growth is not None:
+            for each in stages[0].values():
+                self._growth.forget(each)
         self._measuring = Measuring(session, folder, self._attempts, self._graphs, self._growth)
 
     def all(self) -> Outcome:
         """Each look: images and quality. After the first all settings are timed, by which the answer is chosen."""
         first, *others = self._stages
-        good = self._measure(_in_turn(first) if self._deadline else first, self._evaluations_timed(first))
+        good = self._measure(in_turn(first) if self._deadline else first, self._evaluations_timed(first))
         self._outcome.untimed = self._time(good)
         for number in range(1, len(self._stages)):
             if self._deadline.is_over or not (left := self._left(number)):
@@ -175,7 +159,7 @@ class _Run:
                 self._measure(each)
         return self._outcome
 
-    def _measure(self, stage: dict[str, Resolved], timed: int = 0) -> dict[str, Record]:
+    def _measure(self, stage: Stage, timed: int = 0) -> dict[str, Record]:
         """The good records of some cells, measured or kept; cells that no time is left for are passed over.
 
         Args:
@@ -224,7 +208,7 @@ class _Run:
         """How many images of a cell are still to be made."""
         return resolved.images - (0 if self._growth is None else self._growth.images(resolved))
 
-    def _left(self, number: int) -> dict[str, Resolved]:
+    def _left(self, number: int) -> Stage:
         """The cells of a look that what was seen in those before it leaves in question; what others have is removed."""
         decisions = decided(self._folder.path, number)
         if decisions.done < number or decisions.decided:
@@ -247,7 +231,7 @@ class _Run:
         with naming(Path("the progress")):  # as on a terminal that is gone
             self._progress.advanced(images * self._expected[name])
 
-    def _evaluations_timed(self, stage: dict[str, Resolved]) -> int:
+    def _evaluations_timed(self, stage: Stage) -> int:
         """Image evaluations of the rounds that settings lack, of one call each."""
         rule, first = self._session.study.timing, dict[Cell, int]()
         for name, each in stage.items():
@@ -256,11 +240,11 @@ class _Run:
         return sum({self._session.batch, *rule.batches}) * sum(first.values())
 
     def _asked(self, name: str, resolved: Resolved) -> int:
-        """Evaluations an image, as `_expected` has them; none of a cell that is passed over."""
+        """Evaluations an image, as `expected_evaluations` has them; none of a cell that is passed over."""
         if self._attempts.refusal(name) is not None:
             return 0
         with nullcontext() if name in self._kept else self._attempts.attempt(name, "its evaluations"):
-            return _expected(resolved)
+            return expected_evaluations(resolved)
 
     def _time(self, good: dict[str, Record]) -> int:
         """The second part: all settings that lack rounds, in the records of their first seeds; how many failed."""
@@ -294,53 +278,7 @@ class _Run:
         return sum(setting.failed for setting in settings)
 
 
-def _in_turn(stage: dict[str, Resolved]) -> dict[str, Resolved]:
-    """Cells in the order of what they tell: of each seed the baseline, then every sampler at its first number of steps,
-    at its second, and so on.
-    """
-    first, seeds, lines = next(iter(stage.values())).cell, dict[int, int](), Counter[Cell]()
-    turns = dict[str, tuple[int, int]]()
-    for name, each in stage.items():
-        line = replace(each.cell, steps=0)
-        turn = 0 if each.cell.setting == first.setting else 1 + lines[line]
-        lines[line] += 1
-        turns[name] = seeds.setdefault(each.cell.seed, len(seeds)), turn
-    return {name: stage[name] for name in sorted(stage, key=lambda name: turns[name])}
-
-
-def _published(cell: str, expected: Expectation) -> dict[str, Any]:
-    """A manifest's entry: what was published, and which cell is to reproduce it, in words too."""
-    content = {field.name: getattr(expected, field.name) for field in fields(expected) if field.name != "cell"}
-    words = {name: getattr(expected.cell, name) for name in ("sampler", "grid", "steps", "model")}
-    return {"cell": cell} | words | content
-
-
-def _resolved(cell: Cell, session: Session) -> Resolved:
-    """A cell made ready; UsageError, too, for whatever its sampler or grid raises meanwhile."""
-    with foreign(str(cell)):
-        return resolve(cell, session)
-
-
-def _name(resolved: Resolved) -> str:
-    """The id of a cell; UsageError if no record could hold what determines it."""
-    if (wrong := fault_of_identity(resolved.identity)) is not None:
-        raise UsageError(
-            f"{resolved.cell}: no record can hold it, which has values of JSON, lists and tables three deep at most: "
-            f"{wrong}"
-        )
-    return cell_id(resolved.identity)
-
-
 def _batch(record: Record, otherwise: int) -> int:
     """Images that a setting is timed with: as many as were made at a time, or fewer where those did not fit later."""
     made = int(record.get("generation_batch") or otherwise)
     return min(made, record.get("timed_batch") or made)
-
-
-def _expected(resolved: Resolved) -> int:
-    """Evaluations an image, for the time estimate; a sampler that cannot say counts as one a step."""
-    try:
-        declared = declared_evaluations(resolved.cell.sampler, resolved.sampler, resolved.levels)
-    except UsageError:  # its cell fails when it is measured
-        declared = None
-    return declared or len(resolved.levels) - 1

@@ -86,6 +86,14 @@ def _drawn(session: Session, resolved: Resolved, images: int) -> tuple[Tensor, f
     return rows.clone(), trajectory.evaluations / generation.drawn
 
 
+def target_of(session: Session) -> Target:
+    """What distances are taken to: the reference, or the law of the model."""
+    if session.reference is not None:
+        return session.reference.target
+    law = cast(Law, session.subject.network)
+    return Target(law.mean, factor_of(law.covariance)[0])
+
+
 def distances(rows: Tensor, target: Target) -> tuple[float, list[float]]:
     """The Frechet distance of some images, and those without a tenth of them each."""
     blocks = BlockMoments()
@@ -197,11 +205,7 @@ def main() -> None:
     study = load_study(options.study, Overrides(seed=0))
     session = Session.load(study)
     settings = [pool(session, resolve(cell, session), options.pool, options.folder) for cell in plan(study)]
-    if session.reference is not None:
-        target = session.reference.target
-    else:
-        law = cast(Law, session.subject.network)
-        target = Target(law.mean, factor_of(law.covariance)[0])
+    target = target_of(session)
     generator, sizes = torch.Generator().manual_seed(options.seed), looks(study)
     runs = []
     for _ in range(options.repetitions):

@@ -204,11 +204,13 @@ def _of_looks(runs: Sequence[Run], cells: pd.DataFrame, table: pd.DataFrame) -> 
             continue
         own = (table["run"] == run.name).to_numpy()
         decisions = follow(cells[cells["run"] == run.name], table[own], run.looks, run.tolerance)
-        shown = table["images"].isin([decisions.everyone, decisions.images]).to_numpy()
+        last = max(decisions.everyone, decisions.images)
+        shown = table["images"].isin([decisions.everyone, last]).to_numpy()
         table = table[~own | shown]
-    # where every setting has all images although none had to, the answer is the usual one
-    usual = decisions is None or (runs[0].study.get("until") is None and decisions.everyone == decisions.looks[-1])
-    return table, None if usual or len(runs) > 1 else decisions
+        # where all settings have come as far, and nobody asked for a decision, the answer is the usual one
+        if decisions.everyone == last and run.study.get("until") is None:
+            decisions = None
+    return table, decisions if len(runs) == 1 else None
 
 
 def _followed(section: Section, decisions: Decisions) -> Section:

@@ -42,6 +42,11 @@ def remarks(summary: Summary) -> list[str]:
     lines += [f"Failed: {_cells([row], named)}: {flat(row['error'])}" for row in summary.failed]
     if summary.missing > 0:
         lines.append(f"Not measured yet: {counted(summary.missing, 'cell')}; run the study again to go on.")
+    found = summary.decisions
+    if found is not None and not found.decided and found.done < len(found.looks):
+        lines.append(
+            f"Images grow to {found.looks[-1]:,}; this run has come to {found.images:,}: run the study again to go on."
+        )
     noted: dict[tuple[str, ...], list[Row]] = {}
     cells = summary.cells.assign(clipping=clippings(summary.cells))
     for row in rows_of(cells[cells["note"].notna()]):
