@@ -81,8 +81,17 @@ def _section(section: Section, summary: Summary) -> list[Block]:
     whole = summary.decisions is None or section.images == summary.decisions.everyone
     shown = [*(_paper(section, summary) if whole else []), _rows(section), *_modes(section.modes)]
     heading = section.label if len(summary.sections) > 1 else None
-    answers = tuple(each.sentence for each in section.answers)
+    answers = tuple(_sentences(section, summary))
     return [replace(shown[0], heading=heading, answers=answers), *shown[1:]]
+
+
+def _sentences(section: Section, summary: Summary) -> list[str]:
+    """Its answers; where images grow, the answer of the last look stands above the table of all settings."""
+    if not any(each.first for each in summary.sections):
+        return [each.sentence for each in section.answers]
+    if section.first:
+        return [each.sentence for each in summary.answers] if section is summary.sections[0] else []
+    return [f"What was left at {section.images:,} images, for the answer above."]
 
 
 def _paper(section: Section, summary: Summary) -> list[Block]:
