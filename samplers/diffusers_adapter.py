@@ -34,7 +34,7 @@ from annotated_types import Ge, Gt, Le
 from torch import Tensor
 
 from models.common.errors import UsageError
-from models.common.explain import counted
+from models.common.words import counted
 from models.denoiser import Denoiser
 from models.plugins.registry import unknown
 from models.schedule import DiscreteVP, Level

@@ -10,9 +10,9 @@ from typing import Literal, NamedTuple
 
 from bench.progress import say
 from models.common.errors import UsageError
-from models.common.explain import counted
 from models.common.files import INDEX, STATE_DICTS, sha256_of, shards_of
 from models.common.program import called
+from models.common.words import counted
 from models.common.writing import replacing, write_text
 
 _TEMPLATES = Path(__file__).parent / "templates"

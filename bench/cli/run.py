@@ -16,7 +16,7 @@ from bench.progress import bar, errors, output, say, warn
 from bench.record import MANIFEST, Record, RunFolder
 from bench.report.data.text import duration, significant
 from models.common.errors import UsageError
-from models.common.explain import counted
+from models.common.words import counted
 from models.common.writing import write_bytes
 from models.plugins.names import check_name
 

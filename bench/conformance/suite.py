@@ -28,7 +28,7 @@ from bench.conformance.purity_checks import PURITY_CHECKS
 from bench.conformance.repeat_checks import repeats_at_ends
 from bench.noise.stream import ImageNoise
 from bench.record import SCHEMA, Record, fault_once_written
-from models.common.explain import counted
+from models.common.words import counted
 from models.denoiser import Denoiser
 from models.grids import GRIDS
 from models.plugins.plain import NotPlain, parameters_of

@@ -22,9 +22,9 @@ from bench.quality.downloads import patient, reason
 from bench.quality.image_folder import SPLITS, copies_in, read_folder
 from bench.quality.images import to_uint8
 from models.common.errors import UsageError
-from models.common.explain import counted
 from models.common.files import expanded
 from models.common.program import bring
+from models.common.words import counted
 from models.common.writing import replacing
 from models.plugins.registry import unknown
 

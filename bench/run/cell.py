@@ -19,7 +19,7 @@ from bench.run.session import PLAIN, Session
 from bench.run.solution import Problem, Solutions, has_solver_error
 from bench.run.trajectory import Trajectory, WrongCount
 from bench.timing.capture import Graph
-from models.common.explain import counted
+from models.common.words import counted
 from models.networks.execution import arithmetic
 from samplers.about import About, about, declared_evaluations
 

@@ -28,7 +28,7 @@ from bench.timing.clock import Stopwatch, Timed
 from bench.timing.cost import Columns, Times
 from bench.timing.memory import Halving, release_cache
 from bench.timing.monitor import Monitor, Watch
-from models.common.explain import counted
+from models.common.words import counted
 from models.networks.execution import arithmetic
 from models.plugins.foreign import INTERRUPTIONS, told
 

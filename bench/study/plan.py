@@ -9,7 +9,7 @@ from itertools import product
 from bench.study.study import Block, Clipping, Study
 from models.cards.schedule_cards import ScheduleCard
 from models.common.errors import UsageError
-from models.common.explain import counted
+from models.common.words import counted
 from models.grids import GRIDS, Grid, TooManySteps
 from models.loading.sources import describe_model
 from models.networks.modes import Mode

@@ -14,7 +14,7 @@ import torch
 from bench.purity.process import left_running
 from bench.timing.gpu_state import GpuState, gpu_state
 from bench.timing.host_load import OVERHEATED, QUOTA, HostLoad, HostReading
-from models.common.explain import counted
+from models.common.words import counted
 
 SPREAD = 0.10
 """Interquartile range over median: of undisturbed times it is 1 to 4 %, and a median of ten that spread by more is

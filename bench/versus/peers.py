@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from bench.versus.pairs import Pair, scheduler_class
 from models.common.errors import UsageError
-from models.common.explain import counted
+from models.common.words import counted
 from models.denoiser import ClipRange
 from models.grids import Explicit, Trailing
 from models.loading.zoo import Model

@@ -58,11 +58,6 @@ def in_order(found: Iterable[Fault], content: object) -> list[Fault]:
     return sorted(found, key=lambda fault: _position(fault.place, content))
 
 
-def counted(number: float, what: str) -> str:
-    """A number of things: "1 step", "1,000 steps", "2.5 evaluations"."""
-    return f"{round(number, 4):,.15g} {what}{'s' * (number != 1)}"
-
-
 def shown(value: object) -> str:
     """A value as Python writes it, of a long one its beginning."""
     try:

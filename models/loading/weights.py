@@ -17,8 +17,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from models.common.errors import UsageError
-from models.common.explain import counted
 from models.common.files import INDEX, how_to_convert, refuse_programs, shards_of
+from models.common.words import counted
 from models.loading.diffusers_folder import Layout
 from models.loading.fitting import fit, is_wrapped, misfit, refuse_codes
 from models.loading.fitting import shortened as shortened

@@ -122,7 +122,7 @@ def test_a_run_with_a_failed_cell_ends_with_status_1_and_names_it(
     monkeypatch.setattr("bench.cli.run.report.FORMATS", ("md",))
     plugin = _plugin(tmp_path, "test-nan", body="return model(x, t).x0 * float('nan')")
     study = tmp_path / "study.toml"
-    study.write_text((STUDIES / "quick.toml").read_text().replace("steps = 100", "steps = 3"))
+    study.write_text((STUDIES / "quick.toml").read_text().replace("steps = 10 }", "steps = 3 }"))
     arguments = [*_SMALL, "--samplers", "ddim,test-nan", "--plugin", plugin, "--out", tmp_path / "run"]
     shown = cli("run", study, *arguments, status=1)
     assert "1 failed" in shown.err
@@ -148,11 +148,11 @@ def test_a_dry_run_lists_the_cells_and_writes_nothing(
     assert "the machine is busy" in shown.err.splitlines()
     *cells, count, rate, time = shown.out.splitlines()
     assert cells == [
-        "ddpm on trailing, 100 steps, seed 0: 100 evaluations an image",
+        "ddim on trailing, 10 steps, seed 0: 10 evaluations an image",
         "heun on trailing, 5 steps, seed 0: 9 evaluations an image",
         "rk45 on trailing, 5 steps, seed 0: as many evaluations as it takes",
     ]
-    assert count == "3 cells of 1,000 images: 190,750 network evaluations, and 1 that cannot say theirs"
+    assert count == "3 cells of at most 8,000 images: 166,250 network evaluations, and 1 that cannot say theirs"
     assert "an evaluation of one image, in batches of 250" in rate
     assert re.match(r"about (\d+ min )?\d+ s of network evaluations and feature extraction on ", time)
     assert not (tmp_path / "run").exists()

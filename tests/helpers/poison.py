@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from models.denoiser import Denoiser
+from models.networks.network import Evaluations
 from models.schedule import Level
 from samplers import Noise
 from samplers.ddim import DDIM
@@ -26,7 +27,7 @@ def network_of(model: Denoiser) -> Any:
     while not isinstance(found, nn.Module):
         if hasattr(found, "__closure__"):
             cells = [cell.cell_contents for cell in found.__closure__]
-            found = next(each for each in cells if callable(each))
+            found = next(each for each in cells if callable(each) and not isinstance(each, Evaluations))
         else:
             names = ("unet", "_network")
             found = next(getattr(found, name) for name in names if hasattr(found, name))

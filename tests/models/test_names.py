@@ -84,7 +84,7 @@ def test_names_by_the_rule_are_taken_everywhere(name: str) -> None:
 @pytest.mark.parametrize("spec", [" ddim", "ddim\n", "ddim\x1b", ""])
 def test_a_study_refuses_samplers_and_models_with_blanks_around_them_or_control_characters(spec: str) -> None:
     quick = (STUDIES / "quick.toml").read_text()
-    for old in ('sampler = "ddpm"', 'model = "digits"'):
+    for old in ('sampler = "ddim"', 'model = "digits"'):
         assert old in quick
         key = old.partition(" ")[0]
         with pytest.raises(UsageError, match=rf"{key}: expected a text"):

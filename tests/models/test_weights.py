@@ -86,7 +86,7 @@ def test_the_keys_that_there_are_to_choose_from_are_those_that_work(tmp_path: Pa
         load_state(path)
     said = str(error.value)
     assert "is no state dict; it holds a list of 2: 0 (dict), 1 (int). State dicts in it are" in said
-    assert '"0.models.ema" (2 tensors), "0.models.raw" (2 tensors), "0.optimiser.state.0" (1 tensors)' in said
+    assert '"0.models.ema" (2 tensors), "0.models.raw" (2 tensors), "0.optimiser.state.0" (1 tensor)' in said
     assert "and 14 smaller ones" in said
     for key in ("0.models.ema", "0.models.raw"):
         _same(load_state(path, key))

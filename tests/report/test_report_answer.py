@@ -15,7 +15,7 @@ from bench.record import Record
 from bench.report import summarise, write_report
 from bench.report.data.text import duration, percent
 from bench.report.figures.plots import FIGURES
-from models.common.explain import counted
+from models.common.words import counted
 
 
 def answer_of(folder: Path, cells: Sequence[Record], **changes: Any) -> Any:

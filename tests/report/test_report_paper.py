@@ -26,7 +26,7 @@ def test_it_stands_first_in_every_rendering_which_say_the_same(tmp_path: Path) -
     lines = [line.removesuffix(r" \\") for line in body.partition("\\bottomrule")[0].splitlines()]
     assert [tuple(line.split(" & ")) for line in lines if line != r"\midrule"] == rows
     assert lines.count(r"\midrule") == len(found.groups) == 3
-    assert html.index("T_paper0") < html.index("T_table0")
+    assert html.index('<div class="wide paper">') < html.index('<div class="wide rows">')
     drawn = re.findall(r"<tr[^>]*>(.*?)</tr>", html_table(found.table, found.groups), re.DOTALL)[1:]
     assert [tuple(re.findall(r">([^<]*)</td>", line)) for line in drawn] == rows
     assert '<div class="wide paper">' in html
@@ -73,4 +73,4 @@ def test_of_many_samplers_the_terminal_shows_those_that_stand_out(tmp_path: Path
     assert "all 41: table.md and index.html" in " ".join(first.split())
     summary = summarise([run])
     assert all(markdown(summary).count(f"| sampler{n} ") >= 2 for n in range(40))
-    assert 'id="T_paper0"' in page(summary, {}, {})
+    assert '<div class="wide paper">' in page(summary, {}, {})

@@ -150,7 +150,7 @@ def test_the_suite_counts_at_the_network_and_believes_no_attribute(sampler: Samp
     run_check(check, sampler)  # it keeps results now
     result = run_check(check, sampler)
     assert result.outcome == "failed"
-    assert f"1 steps on trailing: declares 1 evaluations, makes {made}" in result.detail
+    assert f"1 steps on trailing: declares 1 evaluation, makes {made}" in result.detail
 
 
 def test_a_run_counts_what_goes_round_the_denoiser(tmp_path: Path) -> None:

@@ -229,7 +229,7 @@ def test_evaluations_are_charged_as_the_network_saw_them_and_declared_in_a_numbe
     rows = frame.set_index("sampler")
     row = rows.loc["odd[how=undercounts]"]
     assert (row["nfe"], row["nfe_declared"]) == (2, 1)
-    assert row["note"] == "the sampler declares 1 evaluations an image, but made 2"
+    assert row["note"] == "the sampler declares 1 evaluation an image, but made 2"
     name = rows.loc["odd[how=numpy]"]["id"]
     record = json.loads((tmp_path / "cells" / f"{name}.json").read_text())
     assert (record["nfe_declared"], record["nfe"]) == (1, 1.0)

@@ -184,7 +184,7 @@ def test_what_a_scheduler_cannot_be_given_is_a_usage_error(spec: str, said: str)
     [
         ("PNDMScheduler", 3, 1000, "PNDMScheduler cannot place 3 steps"),
         ("LCMScheduler", 51, 1000, "LCMScheduler cannot place 51 steps: The combination of"),
-        ("DDIMScheduler[steps_offset=1]", 1000, 1000, "places 1000 steps at timesteps 1000 to 1, outside 999 to 0"),
+        ("DDIMScheduler[steps_offset=1]", 1000, 1000, "places 1,000 steps at timesteps 1000 to 1, outside 999 to 0"),
         ("DDIMScheduler[timestep_spacing=trailing]", 29, 100, "at timesteps 99 to -1, outside 99 to 0"),
         ("KDPM2AncestralDiscreteScheduler", 2, 1000, "at timesteps nan to nan"),
     ],

@@ -11,7 +11,7 @@ from bench.report.data.distances import of_key
 from bench.report.data.gaps import good_enough, images_of
 from bench.report.data.significance import both_at_floor
 from bench.report.data.text import known, percent, scientific, significant
-from models.common.explain import counted
+from models.common.words import counted
 
 _TIMES = 11.0
 """From 1,000 % worse on, how many times as high is said."""

@@ -12,7 +12,7 @@ from bench.report.data.gaps import good_enough
 from bench.report.data.looks import LESS, Decisions, LeftOut
 from bench.report.data.significance import row_error, t_quantile
 from bench.report.data.text import NOTHING, Column, decimals_for, known, named, numbers, percent, scientific, words
-from models.common.explain import counted
+from models.common.words import counted
 
 TITLE = "Left out before the end"
 

@@ -7,7 +7,7 @@ from typing import Any, TypeGuard
 
 import pandas as pd
 
-from models.common.explain import counted
+from models.common.words import counted
 
 NOTHING = "–"  # noqa: RUF001  (an en dash, which readers take for "no value")
 

@@ -24,7 +24,7 @@ from bench.report.data.columns import (
 )
 from bench.report.data.summary import Section, Summary
 from bench.report.data.text import flat, known, percent, steps_words
-from models.common.explain import counted
+from models.common.words import counted
 
 DRIFT = 0.1
 """How far a row's time an evaluation may be from the median row's before the report says so."""
