@@ -17,6 +17,10 @@ from models.common.words import counted
 TITLE = "Left out before the end"
 
 _SURE = "95 %, over all looks and settings"
+_STEADY = (
+    "Times that decide are those of a steady machine: evaluations at the network's median time, and what the sampler "
+    "takes beside them."
+)
 _OPEN = 3
 """Settings that are named of those that are still in question."""
 
@@ -118,4 +122,5 @@ def left_out_notes(decisions: Decisions) -> list[str]:
         f"Looks were taken at {looks} images a setting. Each row has as many images as its setting had when it was "
         "left out, and stands beside the baseline of as many; rows of other numbers of images are not to be compared. "
         f"No better: not shown to be better (95 %, as all here), nor less than {percent(LESS)} of the cost."
+        f"{' ' + _STEADY if decisions.cost != 'nfe' else ''}"
     ]

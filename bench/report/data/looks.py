@@ -13,11 +13,16 @@ images are of the most (alpha spending in proportion to information: K. K. G. La
 K. Kim and D. L. DeMets, Biometrika 74, 1987), and the shares add up whatever looks have in common (Bonferroni). Half of
 it is for taking a setting for good enough that is not: any that is left may be, so the p values of a look are corrected
 for all of them that cost less than the baseline (Holm). The other half is for leaving out the one setting that the
-answer truly is; for any other that is left out it is the chance that this is wrong. Times are taken as measured.
+answer truly is; for any other that is left out it is the chance that this is wrong.
 `tests/benchmarks/decisions.py` counts how often runs are wrong.
+
+Times are those that settings have on a steady machine: their evaluations at the median time that one takes in all rows
+of the network, and the sampler's own time beside it as it was measured. What a restless machine did to one of them, by
+which times of as many evaluations differ, decides nothing.
 """
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -129,17 +134,39 @@ def follow(
     whole = [images for images in looks if all(len(records.get((images, key), ())) >= first[key] for key in first)]
     decisions.everyone = max(whole, default=looks[0])
     good = set[Setting]()
-    by_look = dict(list(table.groupby("images")))
+    by_look, steady = dict(list(table.groupby("images"))), dict[Setting, float]()
     for number, images in enumerate(looks[:most]):
         if any(len(records.get((images, key), ())) < first[key] for key in decisions.left):
             break
         rows, rank = _ranked(by_look.get(images))
+        steady = steady or steady_times(rows)
+        rows = {key: row | {"s_per_image_median": steady.get(key, math.nan)} for key, row in rows.items()}
         decisions.done, decisions.rank = number + 1, rank
         decisions.rows = {key: rows[key] for key in decisions.left if key in rows}
         _look(decisions, good, (images - (looks[number - 1] if number else 0)) / looks[-1])
         if decisions.decided:
             break
     return decisions
+
+
+def steady_times(rows: Mapping[Setting, Row]) -> dict[Setting, float]:
+    """Seconds an image of settings on a steady machine; as measured where the network's part is not known."""
+    networks: dict[tuple[Any, ...], list[float]] = {}
+    for row in rows.values():
+        if known(row["network_s_median"]):
+            networks.setdefault(_network(row), []).append(row["network_s_median"] / row["timed_batch"] / row["nfe"])
+    found = dict[Setting, float]()
+    for key, row in rows.items():
+        found[key] = float(row["s_per_image_median"])
+        if known(row["network_s_median"]) and known(row["overhead_s_median"]):
+            own = max(0.0, row["overhead_s_median"]) / row["timed_batch"]
+            found[key] = row["nfe"] * statistics.median(networks[_network(row)]) + own
+    return found
+
+
+def _network(row: Row) -> tuple[Any, ...]:
+    """What evaluations alike in take as long."""
+    return tuple(row[name] for name in ("model_sha256", "mode", "timed_batch", "device_name"))
 
 
 def _ranked(table: pd.DataFrame | None) -> tuple[dict[Setting, Row], str | None]:
