@@ -47,7 +47,8 @@ def in_our_words(fault: Fault, table: type[BaseModel] | None) -> Fault:
         return dataclasses.replace(fault, text="is missing")
     if fault.kind != "extra_forbidden" or table is None:
         return fault
-    return dataclasses.replace(fault, text=str(unknown("key", str(fault.place[-1]), table.model_fields)))
+    keys = [field.alias or name for name, field in table.model_fields.items()]
+    return dataclasses.replace(fault, text=str(unknown("key", str(fault.place[-1]), keys)))
 
 
 def split_outside_brackets(text: str) -> list[str]:
