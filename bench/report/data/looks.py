@@ -33,11 +33,11 @@ import pandas as pd
 from bench.report.data.answer import Cost, cost_of
 from bench.report.data.columns import KEYS, Row, key_of, rows_of, with_columns
 from bench.report.data.distances import Quality, of_key
-from bench.report.data.gaps import gap, holm
+from bench.report.data.gaps import at_images, gap, holm
 from bench.report.data.rows import aggregate, protocols
 from bench.report.data.runs import NEEDED, load
 from bench.report.data.significance import LEVEL, both_at_floor
-from bench.report.data.text import known, percent
+from bench.report.data.text import known, known_text, percent
 
 Setting = tuple[Any, ...]
 """What tells rows apart, however many images they have."""
@@ -109,13 +109,19 @@ class Decisions:
 
 def decided(path: Path, most: int | None = None) -> Decisions:
     """What the run in a folder, whose images grow, has decided in its first looks; None: in all of them."""
-    run, records = load(path, path.name)
-    cells = with_columns(records, NEEDED)
-    return follow(cells, aggregate(cells), run.looks, run.tolerance, most)
+    run, cells = load(path, path.name)
+    cells = with_columns(cells, NEEDED)
+    return follow(cells, aggregate(cells), run.looks, run.tolerance, most, timed=run.timed)
 
 
 def follow(
-    cells: pd.DataFrame, table: pd.DataFrame, looks: Sequence[int], tolerance: float, most: int | None = None
+    cells: pd.DataFrame,
+    table: pd.DataFrame,
+    looks: Sequence[int],
+    tolerance: float,
+    most: int | None = None,
+    *,
+    timed: bool = False,
 ) -> Decisions:
     """What a run has decided, from its records alone.
 
@@ -125,6 +131,7 @@ def follow(
         looks: its numbers of images, in order.
         tolerance: of its study.
         most: looks that are taken; None: all.
+        timed: whether its study times settings: while some have times and others not yet, no look is complete.
     """
     records: dict[tuple[int, Setting], list[str]] = {}
     for record in rows_of(cells[[*KEYS, "status"]]):
@@ -139,6 +146,8 @@ def follow(
         if any(len(records.get((images, key), ())) < first[key] for key in decisions.left):
             break
         rows, rank = _ranked(by_look.get(images))
+        if timed and number == 0 and decisions.cost != "nfe" and any(map(_awaits_timing, rows.values())):
+            break
         steady = steady or steady_times(rows)
         rows = {key: row | {"s_per_image_median": steady.get(key, math.nan)} for key, row in rows.items()}
         decisions.done, decisions.rank = number + 1, rank
@@ -147,6 +156,11 @@ def follow(
         if decisions.decided:
             break
     return decisions
+
+
+def _awaits_timing(row: Row) -> bool:
+    """Whether a setting has no time yet: one whose timing failed says so."""
+    return not known(row["s_per_image_median"]) and not known_text(row.get("timing_note"))
 
 
 def steady_times(rows: Mapping[Setting, Row]) -> dict[Setting, float]:
@@ -216,15 +230,14 @@ LESS = 0.95
 """Of a cost: what costs less than this is worth more images. Times of as many evaluations differ by less than that."""
 
 _BEATEN: dict[Cost, str] = {
-    "s_per_image_median": "neither faster nor shown to be better than one that is good enough",
-    "nfe": "neither fewer evaluations nor shown to be better than one that is good enough",
+    "s_per_image_median": "no faster and no better than one that is good enough",
+    "nfe": "no cheaper and no better than one that is good enough",
 }
 
 
 def _unusable(decisions: Decisions, rank: str) -> dict[Setting, str]:
     """Settings that cannot be compared with the baseline, with the reason."""
-    reasons = dict[Setting, str]()
-    baseline = decisions.baseline
+    reasons, baseline = dict[Setting, str](), decisions.baseline
     assert baseline is not None
     for key in decisions.left:
         row = decisions.rows.get(key)
@@ -255,7 +268,7 @@ def _leave_out(
 
 def _named(key: Setting, images: int) -> Row:
     """What is known of a setting without a row."""
-    return dict(zip((name for name in KEYS if name != "images"), key, strict=True)) | {"images": images}
+    return dict(zip((name for name in KEYS if name != "images"), key, strict=True), images=images)
 
 
 class _Beside(NamedTuple):
@@ -272,7 +285,7 @@ class _Beside(NamedTuple):
         row = self.rows[key]
         if row["images"] == self.images and both_at_floor(row, self.baseline, self.quality):
             return float(above)  # as good as can be measured
-        factor = 1.0 + math.copysign(self.tolerance, self.baseline[self.quality.key])
+        factor = 1.0 + math.copysign(self.tolerance, at_images(self.baseline, self.quality, self.images))
         return gap(row, self.baseline, self.quality, factor, self.images).chance(above=above)
 
     def beaten_by(self, key: Setting, good: Sequence[Setting], cost: Cost, level: float) -> Setting | None:

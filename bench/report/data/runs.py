@@ -77,6 +77,11 @@ class Run:
     def tolerance(self) -> float:
         return float(self.study["tolerance"])
 
+    @property
+    def timed(self) -> bool:
+        """Whether its settings are timed, after the images of the first look."""
+        return bool(self.study["timing"]["repeats"])
+
     def is_baseline(self, row: Row) -> bool:
         """Whether a record of this run is the baseline's."""
         setting = (row["sampler"], row["grid"], row["steps"])
