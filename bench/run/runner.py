@@ -38,7 +38,7 @@ from models.common.writing import naming
 @dataclass
 class Outcome:
     """How many cells of a run were measured, were there already, failed, and were left for want of time; of how many
-    settings the timing failed.
+    settings the timing failed, and how many lack rounds of it for want of time.
     """
 
     measured: int = 0
@@ -46,6 +46,7 @@ class Outcome:
     failed: int = 0
     untimed: int = 0
     left: int = 0
+    unfinished: int = 0
 
 
 class Progress(Protocol):
@@ -134,6 +135,7 @@ class _Run:
         self._session, self._folder, self._progress, self._stages = session, folder, progress, stages
         self._found, self._kept, self._deadline = found, {} if force else found, deadline
         self._attempts, self._outcome, self._warm, self._done = Attempts(folder.cells), Outcome(), False, set[str]()
+        self._passed = set[str]()
         before = ProcessState()
         expected = [self._asked(name, each) for name, each in stages[0].items()]
         before.put_back()  # whoever changes it here does so again when its cell is measured, and is named there
@@ -151,12 +153,13 @@ class _Run:
         good = self._measure(in_turn(first) if self._deadline else first, self._evaluations_timed(first))
         self._outcome.untimed = self._time(good)
         for number in range(1, len(self._stages)):
-            if self._deadline.is_over or not (left := self._left(number)):
+            if self._outcome.unfinished or not (left := self._left(number)):
                 break
             self._measure(left)
         if self._session.study.until is None:
             for each in others:
                 self._measure(each)
+        self._outcome.left = len(self._passed - self._done)
         return self._outcome
 
     def _measure(self, stage: Stage, timed: int = 0) -> dict[str, Record]:
@@ -178,7 +181,7 @@ class _Run:
             elif name in waiting:
                 part = timed * (len(good) + 1) // len(stage)
                 if outcome.measured + outcome.failed and not self._deadline.affords(waiting[name], part):
-                    outcome.left += 1
+                    self._passed.add(name)
                     continue
                 with self._deadline.spending(waiting[name]):
                     record = self._measuring.record(name, each, partial(self._advanced, name))
@@ -275,6 +278,8 @@ class _Run:
         rounds = Rounds(session, self._graphs, *watches, StudyFlops(session).of)
         attempt = partial(self._attempts.attempt, purpose="its timing")
         rounds.run(settings, done, lambda setting: attempt(setting.columns["id"]), lambda: self._deadline.is_over)
+        lacking = (each for each in settings if each.times.rounds < rule.repeats and not each.failed)
+        self._outcome.unfinished = sum(1 for _ in lacking)
         return sum(setting.failed for setting in settings)
 
 

@@ -124,12 +124,26 @@ def test_what_is_left_when_time_is_up_is_counted_and_measured_by_the_next_run(
     outcome, heard = run(study(), tmp_path, 35.0, clock, monkeypatch)
     assert 2 <= len(heard.cells) <= 3
     assert outcome.measured == len(heard.cells)
-    assert outcome.left >= 2
+    assert outcome.left == 15 - outcome.measured
     assert f"Not measured yet: {5 - len(heard.cells)} cells" in markdown(summarise([tmp_path]))
     again, more = run(study(), tmp_path, 1e6, clock, monkeypatch)
     assert (again.kept, again.left) == (len(heard.cells), 0)
     assert not {*heard.cells} & {*more.cells}
     assert len(heard.cells) + len(more.cells) == 15
+
+
+def test_what_is_left_is_counted_where_time_is_up_between_two_looks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The five cells of the first look take 50 seconds."""
+    given = study(until="decided", tolerance=0.0)
+    monkeypatch.setattr(Deadline, "affords", lambda self, *_: not self.is_over)
+    outcome, _ = run(given, tmp_path, 50.0, Clock(), monkeypatch)
+    assert outcome.measured == 5
+    decisions = summarise([tmp_path]).decisions
+    assert decisions is not None
+    assert not decisions.decided
+    assert outcome.left == len(decisions.left)
 
 
 def test_timing_stops_with_the_time_and_goes_on_with_the_next_run(
@@ -140,5 +154,16 @@ def test_timing_stops_with_the_time_and_goes_on_with_the_next_run(
     outcome, _ = run(timed, tmp_path, 51.0, clock, monkeypatch)
     assert outcome.measured <= 5
     clock.time = 0.0
-    run(timed, tmp_path, 1e6, clock, monkeypatch)
+    again, _ = run(timed, tmp_path, 1e6, clock, monkeypatch)
+    assert again.unfinished == 0
     assert RunFolder(tmp_path).load()["timing_rounds"].tolist() == [3.0] * 5
+
+
+def test_settings_that_lack_rounds_of_timing_are_counted_and_have_no_more_images_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Deadline, "affords", lambda self, *_: not self.is_over)
+    timed = study(until="decided", timing={"repeats": 1, "seconds": 0.0})
+    outcome, heard = run(timed, tmp_path, 50.0, Clock(), monkeypatch)
+    assert (outcome.measured, outcome.unfinished, outcome.left) == (5, 5, 0)
+    assert len(heard.cells) == len(list((tmp_path / "growing").iterdir())) == 5
