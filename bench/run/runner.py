@@ -15,6 +15,7 @@ from bench.model_record import read_look
 from bench.purity.unchanged import ProcessState
 from bench.record import Record, RunFolder
 from bench.report.data.looks import decided
+from bench.report.data.text import duration
 from bench.run.attempts import Attempts
 from bench.run.deadline import Deadline
 from bench.run.first_look import first_look
@@ -32,6 +33,7 @@ from bench.timing.capture import graphs_on
 from bench.timing.clock import Stopwatch
 from bench.timing.cost import Times
 from bench.timing.monitor import monitor_of
+from models.common.errors import UsageError
 from models.common.writing import naming
 
 
@@ -177,7 +179,8 @@ class _Run:
                 self._progress.finished(each.cell, self._kept[name], True)
             elif name in waiting:
                 part = timed * (len(good) + 1) // len(stage)
-                if outcome.measured + outcome.failed and not self._deadline.affords(waiting[name], part):
+                if not self._deadline.affords(waiting[name], part):
+                    self._refuse_nothing(each.cell, waiting[name] + part)
                     outcome.left += 1
                     continue
                 with self._deadline.spending(waiting[name]):
@@ -187,6 +190,15 @@ class _Run:
                     good[name] = record
             self._done.add(name)
         return {name: good[name] for name in stage if name in good}
+
+    def _refuse_nothing(self, cell: Cell, evaluations: int) -> None:
+        """UsageError if not even the first cell fits into the time."""
+        if self._outcome == Outcome():
+            takes = duration(self._deadline.seconds(evaluations))
+            raise UsageError(
+                f"there is no time for the first cell: {cell} takes about {takes}; give more --minutes, or have fewer "
+                "images at the first look: images = { from = 200, to = 5000 }"
+            )
 
     def _lacks(self, name: str) -> bool:
         """Whether a cell is still to be measured by this run."""
