@@ -153,11 +153,11 @@ class _Run:
         good = self._measure(in_turn(first) if self._deadline else first, self._evaluations_timed(first))
         self._outcome.untimed = self._time(good)
         for number in range(1, len(self._stages)):
-            if self._deadline.is_over or not (left := self._left(number)):
+            if self._time_is_up or not (left := self._left(number)):
                 break
             self._measure(left)
-        if self._session.study.until is None:
-            for each in others:
+        for each in others if self._session.study.until is None else ():
+            if not self._time_is_up:
                 self._measure(each)
         return self._outcome
 
@@ -190,6 +190,11 @@ class _Run:
                     good[name] = record
             self._done.add(name)
         return {name: good[name] for name in stage if name in good}
+
+    @property
+    def _time_is_up(self) -> bool:
+        """Whether something was left for want of time."""
+        return self._outcome.left > 0 or self._deadline.is_over
 
     def _refuse_nothing(self, cell: Cell, evaluations: int) -> None:
         """UsageError if not even the first cell fits into the time."""

@@ -126,6 +126,7 @@ def test_what_is_left_when_time_is_up_is_counted_and_measured_by_the_next_run(
     assert 2 <= len(heard.cells) <= 3
     assert outcome.measured == len(heard.cells)
     assert outcome.left >= 2
+    assert outcome.left == 5 - len(heard.cells)
     assert f"Not measured yet: {5 - len(heard.cells)} cells" in markdown(summarise([tmp_path]))
     again, more = run(study(), tmp_path, 1e6, clock, monkeypatch)
     assert (again.kept, again.left) == (len(heard.cells), 0)
