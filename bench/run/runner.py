@@ -168,7 +168,8 @@ class _Run:
             stage: the cells by their names.
             timed: image evaluations that timing them will take.
         """
-        waiting = {name: self._making(each) * self._expected[name] for name, each in stage.items() if self._lacks(name)}
+        lacking = {name: each for name, each in stage.items() if name not in self._kept and name not in self._done}
+        waiting = {name: self._making(each) * self._expected[name] for name, each in lacking.items()}
         self._progress.planned(len(waiting), sum(waiting.values()) + timed)
         if waiting:
             self._warm_up()
@@ -204,10 +205,6 @@ class _Run:
                 f"there is no time for the first cell: {cell} takes about {takes}; give more --minutes, or have fewer "
                 "images at the first look: images = { from = 200, to = 5000 }"
             )
-
-    def _lacks(self, name: str) -> bool:
-        """Whether a cell is still to be measured by this run."""
-        return name not in self._kept and name not in self._done
 
     def _commit(self, name: str, resolved: Resolved, record: Record) -> None:
         """Write what was measured, unless it failed where a good record is."""
