@@ -68,7 +68,8 @@ def run_and_report(
     measured = counted(outcome.measured, "cell")
     warn(f"{measured} measured, {outcome.kept} kept from before, {outcome.failed} failed", style=None)
     if outcome.left:
-        warn(f"no time was left for {counted(outcome.left, 'cell')}; run the study again to go on", style=None)
+        left, again = counted(outcome.left, "cell"), "run the study again to go on"
+        warn(f"no time was left for {left} of the look that was begun last; {again}", style=None)
     if outcome.unfinished:
         lacking = counted(outcome.unfinished, "setting")
         warn(f"no time was left for all rounds of timing of {lacking}; run the study again to go on", style=None)

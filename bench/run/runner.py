@@ -15,6 +15,7 @@ from bench.model_record import read_look
 from bench.purity.unchanged import ProcessState
 from bench.record import Record, RunFolder
 from bench.report.data.looks import decided
+from bench.report.data.text import duration
 from bench.run.attempts import Attempts
 from bench.run.deadline import Deadline
 from bench.run.first_look import first_look
@@ -32,6 +33,7 @@ from bench.timing.capture import graphs_on
 from bench.timing.clock import Stopwatch
 from bench.timing.cost import Times
 from bench.timing.monitor import monitor_of
+from models.common.errors import UsageError
 from models.common.writing import naming
 
 
@@ -135,7 +137,6 @@ class _Run:
         self._session, self._folder, self._progress, self._stages = session, folder, progress, stages
         self._found, self._kept, self._deadline = found, {} if force else found, deadline
         self._attempts, self._outcome, self._warm, self._done = Attempts(folder.cells), Outcome(), False, set[str]()
-        self._passed = set[str]()
         before = ProcessState()
         expected = [self._asked(name, each) for name, each in stages[0].items()]
         before.put_back()  # whoever changes it here does so again when its cell is measured, and is named there
@@ -153,13 +154,12 @@ class _Run:
         good = self._measure(in_turn(first) if self._deadline else first, self._evaluations_timed(first))
         self._outcome.untimed = self._time(good)
         for number in range(1, len(self._stages)):
-            if self._outcome.unfinished or not (left := self._left(number)):
+            if self._time_is_up or not (left := self._left(number)):
                 break
             self._measure(left)
-        if self._session.study.until is None:
-            for each in others:
+        for each in others if self._session.study.until is None else ():
+            if not self._time_is_up:
                 self._measure(each)
-        self._outcome.left = len(self._passed - self._done)
         return self._outcome
 
     def _measure(self, stage: Stage, timed: int = 0) -> dict[str, Record]:
@@ -169,7 +169,8 @@ class _Run:
             stage: the cells by their names.
             timed: image evaluations that timing them will take.
         """
-        waiting = {name: self._making(each) * self._expected[name] for name, each in stage.items() if self._lacks(name)}
+        lacking = {name: each for name, each in stage.items() if name not in self._kept and name not in self._done}
+        waiting = {name: self._making(each) * self._expected[name] for name, each in lacking.items()}
         self._progress.planned(len(waiting), sum(waiting.values()) + timed)
         if waiting:
             self._warm_up()
@@ -180,8 +181,9 @@ class _Run:
                 self._progress.finished(each.cell, self._kept[name], True)
             elif name in waiting:
                 part = timed * (len(good) + 1) // len(stage)
-                if outcome.measured + outcome.failed and not self._deadline.affords(waiting[name], part):
-                    self._passed.add(name)
+                if not self._deadline.affords(waiting[name], part):
+                    self._refuse_nothing(each.cell, waiting[name] + part)
+                    outcome.left += 1
                     continue
                 with self._deadline.spending(waiting[name]):
                     record = self._measuring.record(name, each, partial(self._advanced, name))
@@ -191,9 +193,19 @@ class _Run:
             self._done.add(name)
         return {name: good[name] for name in stage if name in good}
 
-    def _lacks(self, name: str) -> bool:
-        """Whether a cell is still to be measured by this run."""
-        return name not in self._kept and name not in self._done
+    @property
+    def _time_is_up(self) -> bool:
+        """Whether something was left for want of time."""
+        return bool(self._outcome.left or self._outcome.unfinished)
+
+    def _refuse_nothing(self, cell: Cell, evaluations: int) -> None:
+        """UsageError if not even the first cell fits into the time."""
+        if self._outcome == Outcome():
+            takes = duration(self._deadline.seconds(evaluations))
+            raise UsageError(
+                f"there is no time for the first cell: {cell} takes about {takes}; give more --minutes, or have fewer "
+                "images at the first look: images = { from = 200, to = 5000 }"
+            )
 
     def _commit(self, name: str, resolved: Resolved, record: Record) -> None:
         """Write what was measured, unless it failed where a good record is."""
@@ -253,8 +265,7 @@ class _Run:
         """The second part: all settings that lack rounds, in the records of their first seeds; how many failed."""
         session, rule = self._session, self._session.study.timing
         cells = self._stages[0]
-        first = {cells[name].cell.setting: name for name in reversed(good)}
-        settings = []
+        first, settings = {cells[name].cell.setting: name for name in reversed(good)}, list[Setting]()
         for name in reversed(first.values()):
             times = Times.of_record(good[name], _batch(good[name], session.batch), rule.batches)
             settings.append(Setting(cells[name], good[name], times, preview=self._folder.preview(name)))
@@ -278,8 +289,8 @@ class _Run:
         rounds = Rounds(session, self._graphs, *watches, StudyFlops(session).of)
         attempt = partial(self._attempts.attempt, purpose="its timing")
         rounds.run(settings, done, lambda setting: attempt(setting.columns["id"]), lambda: self._deadline.is_over)
-        lacking = (each for each in settings if each.times.rounds < rule.repeats and not each.failed)
-        self._outcome.unfinished = sum(1 for _ in lacking)
+        unfinished = [each for each in settings if each.times.rounds < rule.repeats and not each.failed]
+        self._outcome.unfinished = len(unfinished)
         return sum(setting.failed for setting in settings)
 
 

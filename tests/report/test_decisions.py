@@ -36,12 +36,17 @@ def made(name: Name, images: int, fd: float, scatter: float = 0.0, **changes: ob
 
 
 def followed(
-    records: Sequence[Record], looks: Sequence[int] = LOOKS, tolerance: float = 0.1, *, timed: bool = False
+    records: Sequence[Record],
+    looks: Sequence[int] = LOOKS,
+    tolerance: float = 0.1,
+    planned: int = 0,
+    *,
+    timed: bool = False,
 ) -> Decisions:
     frame = with_columns(pd.DataFrame.from_records(records), [*NEEDED, *KEYS, "timed_batch"])
     flags = [(row["sampler"], row["steps"]) == BASELINE for row in rows_of(frame)]
     frame = frame.assign(baseline=flags)
-    return follow(frame, aggregate(frame), looks, tolerance, timed=timed)
+    return follow(frame, aggregate(frame), looks, tolerance, planned, timed=timed)
 
 
 def study(values: Mapping[Name, tuple[float, float]], looks: Sequence[int] = LOOKS) -> list[Record]:
@@ -143,7 +148,8 @@ def test_a_look_that_is_not_complete_is_not_taken() -> None:
     records = study({("ddim", 5): (1.1, 0.1), ("ddpm", 5): (1.1, 0.1)})
     assert followed(records).done == 2
     assert followed(records[:-1]).done == 1
-    assert followed(records[:2]).done == 1, "only what is recorded is known to be planned"
+    assert followed(records[:2], planned=2).done == 1
+    assert followed(records[:2], planned=3).done == 0
 
 
 def test_while_settings_are_still_timed_nobody_is_left_out_for_that_and_nothing_is_decided() -> None:

@@ -111,7 +111,8 @@ def decided(path: Path, most: int | None = None) -> Decisions:
     """What the run in a folder, whose images grow, has decided in its first looks; None: in all of them."""
     run, cells = load(path, path.name)
     cells = with_columns(cells, NEEDED)
-    return follow(cells, aggregate(cells), run.looks, run.tolerance, most, timed=run.timed)
+    planned = run.planned - len(run.broken)
+    return follow(cells, aggregate(cells), run.looks, run.tolerance, planned, most, timed=run.timed)
 
 
 def follow(
@@ -119,6 +120,7 @@ def follow(
     table: pd.DataFrame,
     looks: Sequence[int],
     tolerance: float,
+    planned: int = 0,
     most: int | None = None,
     *,
     timed: bool = False,
@@ -130,6 +132,7 @@ def follow(
         table: their rows.
         looks: its numbers of images, in order.
         tolerance: of its study.
+        planned: cells that the first look has; fewer records are no complete look.
         most: looks that are taken; None: all.
         timed: whether its study times settings: while some have times and others not yet, no look is complete.
     """
@@ -140,9 +143,8 @@ def follow(
     decisions = Decisions(looks, tolerance, cost_of(rows_of(table)), left=list(first))
     whole = [images for images in looks if all(len(records.get((images, key), ())) >= first[key] for key in first)]
     decisions.everyone = max(whole, default=looks[0])
-    good = set[Setting]()
-    by_look, steady = dict(list(table.groupby("images"))), dict[Setting, float]()
-    for number, images in enumerate(looks[:most]):
+    good, steady, by_look = set[Setting](), dict[Setting, float](), dict(list(table.groupby("images")))
+    for number, images in enumerate(looks[:most] if sum(first.values()) >= planned else ()):
         if any(len(records.get((images, key), ())) < first[key] for key in decisions.left):
             break
         rows, rank = _ranked(by_look.get(images))
@@ -204,8 +206,7 @@ def _look(decisions: Decisions, good: set[Setting], share: float) -> None:
         decisions.decided = True
         return
     _leave_out(decisions, _unusable(decisions, rank), baseline)
-    first = key_of(baseline)
-    cost, level = decisions.cost, share * LEVEL / 2
+    first, cost, level = key_of(baseline), decisions.cost, share * LEVEL / 2
     found = _Beside(rows, baseline, of_key(rank), decisions.tolerance, decisions.looks[-1])
     faster = [key for key in decisions.left if rows[key][cost] < baseline[cost]]
     chances = holm([found.chance(key, above=False) for key in faster])
@@ -214,9 +215,7 @@ def _look(decisions: Decisions, good: set[Setting], share: float) -> None:
     decisions.winner = min(here, key=lambda key: (rows[key][cost], rows[key][rank]), default=None)
     best = first if decisions.winner is None else decisions.winner
     reasons, others = dict[Setting, str](), dict[Setting, Row]()
-    for key in decisions.left:
-        if key in (first, best):
-            continue
+    for key in (each for each in decisions.left if each not in (first, best)):
         bad = found.chance(key, above=True) if key in faster else None
         if bad is not None and bad <= level:
             reasons[key] = f"shown not to be within {percent(decisions.tolerance)}"
