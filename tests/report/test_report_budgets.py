@@ -167,8 +167,8 @@ def test_what_failed_is_said_where_it_would_stand(tmp_path: Path) -> None:
     assert found["two"] == ["2.00", NOTHING, NOTHING]  # of the seed that did not fail
 
 
-def test_where_images_grow_the_table_is_of_all_settings_and_who_was_left_out_stands_apart(tmp_path: Path) -> None:
-    """c is left out at 100 images, d at 200; the table is of all at 100."""
+def grown(path: Path, seed: int = 0) -> Path:
+    """A run that leaves c out at 100 images, and d at 200."""
     luck, looks = np.random.default_rng(0).normal(size=10), [100, 200, 400]
     base = in_pairs("ddpm", 0.0, luck, 0.0) | {"steps": 200, "nfe": 200.0, "nfe_declared": 200}
     base |= {"latency_s": [2.0] * 4, "network_s": [1.9] * 4}
@@ -176,14 +176,22 @@ def test_where_images_grow_the_table_is_of_all_settings_and_who_was_left_out_sta
     cells = list[Record]()
     for images in looks:
         settings = [base, *(in_pairs(name, shift, luck, own) for name, shift, own in had.get(images, had[200][:1]))]
-        cells += [each | {"images": images, "id": f"{images:08d}{n:08d}"} for n, each in enumerate(settings)]
-    folder = RunFolder(tmp_path / "run")
+        cells += [
+            each | {"images": images, "id": f"{images:08d}{seed:04d}{n:04d}", "seed": seed}
+            for n, each in enumerate(settings)
+        ]
+    folder = RunFolder(path)
     folder.create()
-    growing = study("run", images={"from": 100, "to": 400}, until="decided", block=block(**BUDGETS))
+    growing = study(path.name, images={"from": 100, "to": 400}, until="decided", block=block(**BUDGETS))
     folder.write_manifest(growing, [each["id"] for each in cells], looks=looks)
     for each in cells:
         folder.write(each)
-    summary = summarise([folder.path])
+    return path
+
+
+def test_where_images_grow_the_table_is_of_all_settings_and_who_was_left_out_stands_apart(tmp_path: Path) -> None:
+    """The table is of all at 100 images."""
+    summary = summarise([grown(tmp_path / "run")])
     kinds = [[block.kind for block in group] for group in groups(summary)]
     assert kinds == [["paper", "rows"], ["rows", "left_out"]]
     first = paper(summary.sections[0], summary)
@@ -191,6 +199,17 @@ def test_where_images_grow_the_table_is_of_all_settings_and_who_was_left_out_sta
     assert [line[0] for name, line in grid(first).items() if name in "acd"] == ["2.10", "11.00", f"2.30{ALIKE}"]
     out = {column.heading: column.cells for column in groups(summary)[1][1].table}
     assert list(zip(out["Sampler"], out["Images"], strict=True)) == [("c", "100"), ("d", "200")]
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_runs_whose_images_grow_have_no_answer_together_where_settings_were_left_out(tmp_path: Path, seed: int) -> None:
+    """Of the same seed each has rows of its own; of two seeds they are pooled."""
+    summary = summarise([grown(tmp_path / "one"), grown(tmp_path / "two", seed)])
+    assert [section.images for section in summary.sections] == [100, 400]
+    first, last = (section.answers for section in summary.sections)
+    assert first[0].sentence.startswith(("a on ", "The "))
+    assert last[0].sentence.endswith("not all settings have 400 images; each run by itself has the answer.")
+    assert last[0].winner is None
 
 
 def test_runs_of_other_numbers_of_images_have_a_table_each(tmp_path: Path) -> None:

@@ -173,11 +173,11 @@ def summarise(runs: Sequence[Path], view: View = View()) -> Summary:
     labels = [name if names.count(name) == 1 else str(path) for path, name in zip(paths, names, strict=True)]
     found, records = zip(*(load(path, typed(label)) for path, label in zip(paths, labels, strict=True)), strict=True)
     cells = with_columns(pd.concat(records, ignore_index=True), NEEDED)
-    table, decisions = _of_looks(found, cells, aggregate(cells))
+    table, growing = _of_looks(found, cells)
     failed = rows_of(cells.assign(clipping=clippings(cells))[cells["status"] == "failed"])
     sections = [_section(rows, rank, found, cells, failed) for rows, rank in protocols(table)]
-    if decisions is not None:
-        sections = [_followed(section, decisions) for section in sections]
+    decisions = growing.get(found[0].name) if len(found) == 1 else None
+    sections = [_followed(each, decisions) if decisions else _unfollowed(each, growing) for each in sections]
     published = [line for run in found for line in compare_published(run, cells, table)]
     _check_view(view, [section.rows for section in sections])
     return Summary(list(found), cells.drop(columns="baseline"), table, sections, failed, published, decisions, view)
@@ -193,25 +193,33 @@ def _check_view(view: View, sections: Sequence[pd.DataFrame]) -> None:
         raise UsageError("nothing was timed, so that no row has seconds; take columns of nfe or steps")
 
 
-def _of_looks(runs: Sequence[Run], cells: pd.DataFrame, table: pd.DataFrame) -> tuple[pd.DataFrame, Decisions | None]:
-    """The rows that are shown, and what a single run has decided whose images grow.
+def _of_looks(runs: Sequence[Run], cells: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Decisions]]:
+    """The rows that are shown, and what runs have decided whose images grow, by their names.
 
     Of such a run these are the rows of the last look that has all settings, and of the last one that is complete.
     """
-    decisions = None
-    for run in runs:
-        if not run.looks:
-            continue
-        own = (table["run"] == run.name).to_numpy()
-        mine, planned = cells[cells["run"] == run.name], run.planned - len(run.broken)
-        decisions = follow(mine, table[own], run.looks, run.tolerance, planned, timed=run.timed)
+    found = dict[str, Decisions]()
+    for run in (run for run in runs if run.looks):
+        own = (cells["run"] == run.name).to_numpy()
+        mine, planned = cells[own], run.planned - len(run.broken)
+        decisions = follow(mine, aggregate(mine), run.looks, run.tolerance, planned, timed=run.timed)
         last = max(decisions.everyone, decisions.images)
-        shown = table["images"].isin([decisions.everyone, last]).to_numpy()
-        table = table[~own | shown]
+        cells = cells[~own | cells["images"].isin([decisions.everyone, last]).to_numpy()]
         # where all settings have come as far, and nobody asked for a decision, the answer is the usual one
-        if decisions.everyone == last and run.study.get("until") is None:
-            decisions = None
-    return table, decisions if len(runs) == 1 else None
+        if decisions.everyone < last or run.study.get("until") is not None:
+            found[run.name] = decisions
+    return aggregate(cells), found
+
+
+def _unfollowed(section: Section, found: dict[str, Decisions]) -> Section:
+    """A section of several runs, without an answer where not all settings of one of them have come as far."""
+    names = {name for each in section.rows["run"] for name in each.split(" + ")}
+    if all(each.everyone >= section.images for name, each in found.items() if name in names):
+        return section
+    sentence = f"No answer: not all settings have {section.images:,} images; each run by itself has the answer."
+    return replace(
+        section, answers=[replace(each, sentence=sentence, winner=None, speedup=None) for each in section.answers]
+    )
 
 
 def _followed(section: Section, decisions: Decisions) -> Section:
