@@ -82,7 +82,7 @@ def test_the_cheapest_that_is_shown_to_be_good_enough_is_the_answer_once_nobody_
     assert setting(found.rows[found.winner]) == "ddim on trailing at 5 steps"
     assert out(found)["ddim", 7][1].startswith("no cheaper and no better than")
     widths = [max(len(cell) for cell in column.cells) for column in left_out_summary(list(found.out.values()))]
-    assert sum(widths) + len("Images  Settings") < 80, "as wide as a terminal"
+    assert sum(widths) + len("Images  Left out") < 80, "as wide as a terminal"
 
 
 def test_who_costs_more_stays_only_where_it_is_shown_to_be_better_than_all_that_are_good_enough() -> None:

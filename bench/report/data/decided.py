@@ -101,7 +101,7 @@ def left_out_summary(found: Sequence[LeftOut]) -> list[Column]:
     counts = Counter((int(each.row["images"]), each.reason) for each in found)
     return [
         numbers("Images", [f"{images:,}" for images, _ in counts]),
-        numbers("Settings", [f"{count:,}" for count in counts.values()]),
+        numbers("Left out", [f"{count:,}" for count in counts.values()]),
         words("Why", [reason for _, reason in counts]),
     ]
 
