@@ -13,8 +13,9 @@ images are of the most (alpha spending in proportion to information: K. K. G. La
 K. Kim and D. L. DeMets, Biometrika 74, 1987), and the shares add up whatever looks have in common (Bonferroni). Half of
 it is for taking a setting for good enough that is not: any that is left may be, so the p values of a look are corrected
 for all of them that cost less than the baseline (Holm). The other half is for leaving out the one setting that the
-answer truly is; for any other that is left out it is the chance that this is wrong.
-`tests/benchmarks/decisions.py` counts how often runs are wrong.
+answer truly is; for any other that is left out it is the chance that this is wrong. Who is left depends on the same
+data, so that the correction for those alone is not proven; `tests/benchmarks/decisions.py` counts how often runs are
+wrong. It holds for looks that were planned: more images after seeing these spend anew.
 
 Times are those that settings have on a steady machine: their evaluations at the median time that one takes in all rows
 of the network, and the sampler's own time beside it as it was measured. What a restless machine did to one of them, by
