@@ -14,6 +14,14 @@ import torch
 from models.common.errors import UsageError
 from models.common.program import typed
 
+_INSTRUCTIONS = (
+    *("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"),
+    *("MKL_ENABLE_INSTRUCTIONS", "MKL_CBWR", "MKL_DEBUG_CPU_TYPE"),
+)
+"""Variables by which libraries leave out instructions that a CPU has: several times slower, and other round-off."""
+_WAITING = ("CUDA_LAUNCH_BLOCKING", "PYTORCH_NO_CUDA_MEMORY_CACHING")
+"""Variables that have every kernel or allocation wait for the GPU."""
+
 _PACKAGES = ("sampler-bench", "torch", "torchvision", "diffusers", "torch-fidelity", "numpy", "scipy")
 
 
@@ -33,9 +41,13 @@ def pick_device(name: str) -> torch.device:
 
 
 def device_name(device: torch.device) -> str:
-    """The model of the processor that samples, with the number of threads on a CPU."""
-    name = processor_name(device)
-    return name if device.type == "cuda" else f"{name}, {_threads(torch.get_num_threads())}"
+    """The model of the processor that samples, with the number of threads on a CPU, and what slows it down.
+
+    That are variables in the environment, without which the same processor is another one for all that is timed.
+    """
+    on_cuda = device.type == "cuda"
+    slowed = [f"{each}={value}" for each in (_WAITING if on_cuda else _INSTRUCTIONS) if (value := os.environ.get(each))]
+    return ", ".join([processor_name(device), *([] if on_cuda else [_threads(torch.get_num_threads())]), *slowed])
 
 
 def processor_name(device: torch.device) -> str:

@@ -1,11 +1,13 @@
 """How a study is carried out: first the images of every cell, scored and recorded, then all times in rounds.
 
-- `runner` goes through the cells; `session` is what they share: models, extractor, reference, device
-- one cell: `resolve` (sampler, levels, identity), `trajectory` (its `sample` call), `generation`, `score`, `cell`;
-  `solution` (the exact flow that solver errors are measured from)
+- `runner` goes through the cells of all `stages` (the looks of a study), until its `deadline`; `session` is what they
+  share: models, extractor, reference, device
+- one cell: `resolve` (sampler, levels, identity), `trajectory` (its `sample` call), `generation`, `score`, `cell`,
+  `measuring` (its record, whatever goes wrong); `growth` (what is kept of images that will be more), `solution` (the
+  exact flow that solver errors are measured from)
 - times: `rounds`, with `same_images` and `study_flops`; before all of it `first_look`, `estimate`
 - `code_hash`, `closure`, `named_files`: which code a result comes from; `attempts`, `lock`: crashes, two runs on a
   folder
 
-Imports `conformance` (the checks of models) and what is below it, never `report`.
+Imports `conformance` (the checks of models) and what is below it; of `report` only what a look decides.
 """

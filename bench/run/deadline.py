@@ -42,10 +42,11 @@ class Deadline:
 
     def affords(self, evaluations: float, reserved: float = 0.0) -> bool:
         """Whether so many image evaluations, and then as many as are reserved, still fit."""
-        if not self:
-            return True
-        rate = self._spent / self._evaluations if self._evaluations else 0.0
-        return self._now() + (evaluations + reserved) * rate <= self._end
+        return not self or self._now() + self.seconds(evaluations + reserved) <= self._end
+
+    def seconds(self, evaluations: float) -> float:
+        """About how long so many image evaluations take."""
+        return evaluations * self._spent / self._evaluations if self._evaluations else 0.0
 
     @property
     def is_over(self) -> bool:

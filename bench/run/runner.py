@@ -15,6 +15,7 @@ from bench.model_record import read_look
 from bench.purity.unchanged import ProcessState
 from bench.record import Record, RunFolder
 from bench.report.data.looks import decided
+from bench.report.data.text import duration
 from bench.run.attempts import Attempts
 from bench.run.deadline import Deadline
 from bench.run.first_look import first_look
@@ -32,6 +33,7 @@ from bench.timing.capture import graphs_on
 from bench.timing.clock import Stopwatch
 from bench.timing.cost import Times
 from bench.timing.monitor import monitor_of
+from models.common.errors import UsageError
 from models.common.writing import naming
 
 
@@ -151,11 +153,11 @@ class _Run:
         good = self._measure(in_turn(first) if self._deadline else first, self._evaluations_timed(first))
         self._outcome.untimed = self._time(good)
         for number in range(1, len(self._stages)):
-            if self._deadline.is_over or not (left := self._left(number)):
+            if self._time_is_up or not (left := self._left(number)):
                 break
             self._measure(left)
-        if self._session.study.until is None:
-            for each in others:
+        for each in others if self._session.study.until is None else ():
+            if not self._time_is_up:
                 self._measure(each)
         return self._outcome
 
@@ -166,7 +168,8 @@ class _Run:
             stage: the cells by their names.
             timed: image evaluations that timing them will take.
         """
-        waiting = {name: self._making(each) * self._expected[name] for name, each in stage.items() if self._lacks(name)}
+        lacking = {name: each for name, each in stage.items() if name not in self._kept and name not in self._done}
+        waiting = {name: self._making(each) * self._expected[name] for name, each in lacking.items()}
         self._progress.planned(len(waiting), sum(waiting.values()) + timed)
         if waiting:
             self._warm_up()
@@ -177,7 +180,8 @@ class _Run:
                 self._progress.finished(each.cell, self._kept[name], True)
             elif name in waiting:
                 part = timed * (len(good) + 1) // len(stage)
-                if outcome.measured + outcome.failed and not self._deadline.affords(waiting[name], part):
+                if not self._deadline.affords(waiting[name], part):
+                    self._refuse_nothing(each.cell, waiting[name] + part)
                     outcome.left += 1
                     continue
                 with self._deadline.spending(waiting[name]):
@@ -188,9 +192,19 @@ class _Run:
             self._done.add(name)
         return {name: good[name] for name in stage if name in good}
 
-    def _lacks(self, name: str) -> bool:
-        """Whether a cell is still to be measured by this run."""
-        return name not in self._kept and name not in self._done
+    @property
+    def _time_is_up(self) -> bool:
+        """Whether something was left for want of time."""
+        return self._outcome.left > 0 or self._deadline.is_over
+
+    def _refuse_nothing(self, cell: Cell, evaluations: int) -> None:
+        """UsageError if not even the first cell fits into the time."""
+        if self._outcome == Outcome():
+            takes = duration(self._deadline.seconds(evaluations))
+            raise UsageError(
+                f"there is no time for the first cell: {cell} takes about {takes}; give more --minutes, or have fewer "
+                "images at the first look: images = { from = 200, to = 5000 }"
+            )
 
     def _commit(self, name: str, resolved: Resolved, record: Record) -> None:
         """Write what was measured, unless it failed where a good record is."""

@@ -2,7 +2,7 @@
 
 import torch
 
-from bench.environment import device_name
+from bench.environment import processor_name
 from bench.run.resolve import Resolved
 from bench.run.session import Session
 from bench.timing.flops import gflop_per_evaluation, vendor_peak_tflops
@@ -26,7 +26,7 @@ class StudyFlops:
         name = resolved.cell.model
         if name not in self._counted:
             self._counted[name] = None if resolved.model.card.is_exact else self._count(name)
-        return self._counted[name], vendor_peak_tflops(device_name(self._session.device), resolved.mode.precision)
+        return self._counted[name], vendor_peak_tflops(processor_name(self._session.device), resolved.mode.precision)
 
     def _count(self, name: str) -> float | None:
         """On a plain copy on the CPU, None if that cannot run there: in a compiled network nothing can be counted."""

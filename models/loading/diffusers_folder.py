@@ -143,7 +143,7 @@ def _classes(config: dict[str, Any], path: Path) -> int | None:
 
 
 def check_config(config: dict[str, Any], card: Card, path: Path) -> None:
-    """UsageError if a UNet2DModel's config and a card disagree about channels, or about whether there are classes."""
+    """UsageError if a UNet2DModel's config and a card disagree about channels, size, or whether there are classes."""
     channels = (config.get("in_channels", 3), config.get("out_channels", 3))
     expected = card.shape[0] * (2 if card.learns_variance else 1)
     if channels != (card.shape[0], expected):
@@ -152,6 +152,11 @@ def check_config(config: dict[str, Any], card: Card, path: Path) -> None:
         raise UsageError(
             f"{path.parent}: {path.name} has in/out channels {channels}, but the card's shape is {card.shape}{why}: "
             f"expected {(card.shape[0], expected)}{hint}"
+        )
+    if config.get("sample_size") is not None and (size := _shape(config, path)[1:]) != card.shape[1:]:
+        raise UsageError(
+            f"{path}: the network is of images of {' x '.join(map(str, size))} (sample_size), but the card's shape is "
+            f"{card.shape}; a network takes other sizes, and makes no such images there: correct what is wrong"
         )
     embeds = _classes(config, path)
     if embeds is None and card.classes is not None:

@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
+import torch
 from torch import Tensor, nn
 
 from models.common.errors import Notice, UsageError
@@ -43,6 +44,28 @@ def fit(network: nn.Module, state: Mapping[str, Tensor], origin: str, ignore: Se
         raise UsageError(f"{_NO_FIT.format(origin)}: {shortened(str(error))}") from None
     if found.missing_keys or found.unexpected_keys:
         raise misfit(found.missing_keys, found.unexpected_keys, origin, may_ignore=ignore is not None)
+    _refuse_others(network.state_dict(), named, origin)
+
+
+def _refuse_others(held: Mapping[str, Tensor], named: Mapping[str, Tensor], origin: str) -> None:
+    """UsageError for tensors that a network holds otherwise than its file, but for the rounding of real numbers.
+
+    Of two tied ones the network keeps the second alone; what its types cannot hold is cut off, or infinite.
+    """
+    others = [name for name, tensor in held.items() if name in named and not _is_held(tensor, named[name])]
+    if others:
+        raise UsageError(
+            f"{origin}: {len(others)} of its tensors are not what the network then holds ({_listed(others)}): it ties "
+            "some to others that differ in the file, keeps them in a type that cannot hold them, or changes them as it "
+            "loads them; build the network that the weights are of"
+        )
+
+
+def _is_held(held: Tensor, given: Tensor) -> bool:
+    if not held.is_floating_point() or not given.is_floating_point():
+        return held.shape == given.shape and torch.equal(held.double(), given.double())
+    rounded = given.to(held.dtype)
+    return torch.equal(held, rounded.to(held.device)) and bool(rounded.isfinite().all())
 
 
 def refuse_codes(names: Sequence[str], origin: str) -> None:

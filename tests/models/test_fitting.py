@@ -91,3 +91,48 @@ def test_of_an_averaged_model_the_names_are_found_and_its_count_is_left_over() -
         pytest.raises(UsageError, match=r"1 not the network's \(n_averaged\)"),
     ):
         fit(_network(), averaged.state_dict(), "w.pt", ())
+
+
+def _tied() -> nn.Module:
+    network = nn.Sequential(nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False))
+    network[1].weight = network[0].weight
+    return network
+
+
+def _with_buffer(buffer: Tensor) -> nn.Module:
+    network = nn.Module()
+    network.register_buffer("buffer", buffer)
+    return network
+
+
+@pytest.mark.parametrize(
+    ("network", "state", "named"),
+    [
+        (_tied(), {"0.weight": torch.ones(2, 2), "1.weight": torch.zeros(2, 2)}, "0.weight"),
+        (_with_buffer(torch.zeros(2, dtype=torch.int64)), {"buffer": torch.tensor([1.0, 2.5])}, "buffer"),
+        (_with_buffer(torch.zeros(2, dtype=torch.bool)), {"buffer": torch.tensor([0.0, 0.2])}, "buffer"),
+        (_with_buffer(torch.zeros((), dtype=torch.int8)), {"buffer": torch.tensor(300)}, "buffer"),
+        (_with_buffer(torch.zeros(2)), {"buffer": torch.full((2,), 1e300, dtype=torch.float64)}, "buffer"),
+        (_with_buffer(torch.zeros(2, dtype=torch.float16)), {"buffer": torch.full((2,), 1e6)}, "buffer"),
+    ],
+)
+def test_what_a_network_holds_otherwise_than_its_file_is_refused(
+    network: nn.Module, state: dict[str, Tensor], named: str
+) -> None:
+    with pytest.raises(UsageError, match=rf"w\.pt: 1 of its tensors are not what the network then holds \({named}\)"):
+        fit(network, state, "w.pt")
+
+
+@pytest.mark.parametrize("given", [torch.float64, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("held", [torch.float32, torch.float16])
+def test_real_numbers_are_rounded_to_the_type_of_the_network(given: torch.dtype, held: torch.dtype) -> None:
+    state, network = torch.tensor([0.1, -3.7]).to(given), _with_buffer(torch.zeros(2, dtype=held))
+    fit(network, {"buffer": state}, "w.pt")
+    assert torch.equal(network.state_dict()["buffer"], state.to(held))
+
+
+def test_tied_tensors_that_are_equal_and_whole_numbers_of_another_type_fit() -> None:
+    fit(_tied(), {"0.weight": torch.ones(2, 2), "1.weight": torch.ones(2, 2)}, "w.pt")
+    network = _with_buffer(torch.zeros(2, dtype=torch.int64))
+    fit(network, {"buffer": torch.tensor([1.0, 2.0])}, "w.pt")
+    assert network.state_dict()["buffer"].tolist() == [1, 2]

@@ -134,6 +134,21 @@ def test_tensor_float_32_is_used_in_its_own_mode_only_and_then_as_before() -> No
     assert (matmul.allow_tf32, cudnn.allow_tf32) == before
 
 
+def test_products_on_a_cpu_are_float32_s_own_whatever_a_network_has_asked_for_as_it_was_built() -> None:
+    def read() -> list[str]:
+        return [torch._C._get_fp32_precision_getter("mkldnn", each) for each in ("matmul", "conv", "rnn")]
+
+    try:
+        torch.set_float32_matmul_precision("medium")
+        assert (before := read())[0] == "bf16"
+        with arithmetic("fp32"):
+            assert read() == ["ieee"] * 3
+            assert torch.get_float32_matmul_precision() == "highest"
+        assert read() == before
+    finally:
+        torch.set_float32_matmul_precision("highest")
+
+
 def test_modes_are_an_axis_and_the_baseline_runs_in_the_first() -> None:
     rows = [(cell.sampler, cell.mode) for cell in plan(_study())]
     assert rows == [("ddpm", "fp32"), ("ddim", "fp32"), ("ddim", "bf16"), ("heun", "fp16")]

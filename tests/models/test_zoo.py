@@ -105,6 +105,10 @@ def test_a_copy_of_the_folder_loads_by_its_path(folder: Path) -> None:
         (_drop_from_card("reference.safetensors"), "lists no reference.safetensors"),
         (_drop_from_card("extractor/model.safetensors"), "its files lack 'extractor/model.safetensors'"),
         (_edit_config('"in_channels": 1', '"in_channels": 3'), "has in/out channels (3, 1), but the card's shape is"),
+        (
+            _edit_config('"sample_size": 8', '"sample_size": 16'),
+            "the network is of images of 16 x 16",
+        ),
         (_edit(CARD, "clip = [", "noise_shape = [2, 1, 1]\nclip = ["), "the noise of network 'unet' is shaped like"),
         (_edit(CARD, "clip = [", 'network = "gan"\nclip = ['), "network: Input should be 'unet', 'edm'"),
         (_edit(CARD, "clip = [", 'network = "decoder"\nclip = ['), "network 'decoder' gives x_0"),

@@ -34,11 +34,13 @@ def made(name: Name, images: int, fd: float, scatter: float = 0.0, **changes: ob
     return record(name[0], "trailing", name[1]) | untimed | values | {"images": images} | changes
 
 
-def followed(records: Sequence[Record], looks: Sequence[int] = LOOKS, tolerance: float = 0.1) -> Decisions:
+def followed(
+    records: Sequence[Record], looks: Sequence[int] = LOOKS, tolerance: float = 0.1, planned: int = 0
+) -> Decisions:
     frame = with_columns(pd.DataFrame.from_records(records), [*NEEDED, *KEYS, "timed_batch"])
     flags = [(row["sampler"], row["steps"]) == BASELINE for row in rows_of(frame)]
     frame = frame.assign(baseline=flags)
-    return follow(frame, aggregate(frame), looks, tolerance)
+    return follow(frame, aggregate(frame), looks, tolerance, planned)
 
 
 def study(values: Mapping[Name, tuple[float, float]], looks: Sequence[int] = LOOKS) -> list[Record]:
@@ -138,7 +140,8 @@ def test_a_look_that_is_not_complete_is_not_taken() -> None:
     records = study({("ddim", 5): (1.1, 0.1), ("ddpm", 5): (1.1, 0.1)})
     assert followed(records).done == 2
     assert followed(records[:-1]).done == 1
-    assert followed(records[:2]).done == 1, "only what is recorded is known to be planned"
+    assert followed(records[:2], planned=2).done == 1
+    assert followed(records[:2], planned=3).done == 0
 
 
 def test_a_setting_that_fails_is_left_out_and_holds_up_nobody() -> None:

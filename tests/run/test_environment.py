@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from bench import environment
-from bench.environment import pick_device
+from bench.environment import device_name, pick_device
 from models.common.errors import UsageError
 
 
@@ -25,6 +25,24 @@ def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     with pytest.raises(UsageError, match="this machine has: auto, cpu"):
         pick_device(name)
+
+
+@pytest.mark.parametrize("name", ["ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS"])
+def test_a_cpu_whose_instructions_are_left_out_is_another_device(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Rows that are timed so are several times slower, and a run that goes on would put them beside the others."""
+    plain, cpu = device_name(torch.device("cpu")), torch.device("cpu")
+    monkeypatch.setenv("CUDA_LAUNCH_BLOCKING", "1")
+    assert device_name(cpu) == plain
+    monkeypatch.setenv(name, "AVX2")
+    assert device_name(cpu) == f"{plain}, {name}=AVX2"
+
+
+def test_a_gpu_that_every_kernel_waits_for_is_another_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "GPU")
+    monkeypatch.setenv("ATEN_CPU_CAPABILITY", "default")
+    assert device_name(torch.device("cuda", 0)) == "GPU"
+    monkeypatch.setenv("CUDA_LAUNCH_BLOCKING", "1")
+    assert device_name(torch.device("cuda", 0)) == "GPU, CUDA_LAUNCH_BLOCKING=1"
 
 
 def _git(folder: Path, *arguments: str) -> str:

@@ -17,6 +17,7 @@ from bench.run.session import Session
 from bench.study.file import parse_study
 from bench.study.plan import Cell
 from bench.study.study import Study
+from models.common.errors import UsageError
 
 
 class Clock:
@@ -125,11 +126,25 @@ def test_what_is_left_when_time_is_up_is_counted_and_measured_by_the_next_run(
     assert 2 <= len(heard.cells) <= 3
     assert outcome.measured == len(heard.cells)
     assert outcome.left >= 2
+    assert outcome.left == 5 - len(heard.cells)
     assert f"Not measured yet: {5 - len(heard.cells)} cells" in markdown(summarise([tmp_path]))
     again, more = run(study(), tmp_path, 1e6, clock, monkeypatch)
     assert (again.kept, again.left) == (len(heard.cells), 0)
     assert not {*heard.cells} & {*more.cells}
     assert len(heard.cells) + len(more.cells) == 15
+
+
+def test_where_there_is_no_time_for_a_single_cell_it_says_how_long_that_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def calibrate(self: Deadline, session: Session) -> None:
+        self._spent, self._evaluations = 1.0, 1
+
+    monkeypatch.setattr(Deadline, "calibrate", calibrate)
+    given = study()
+    session, folder = Session.load(given), RunFolder(tmp_path)
+    with pytest.raises(UsageError, match=r"ddim on trailing, 4 steps, seed 0 takes about 1 min 20 s; give more --min"):
+        run_study(given, session, folder, False, Heard(), deadline=Deadline(60.0, Clock()))
 
 
 def test_timing_stops_with_the_time_and_goes_on_with_the_next_run(

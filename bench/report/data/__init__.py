@@ -3,6 +3,7 @@
 - in: `runs` (a run folder as the report reads it), `rows` (cells to rows of the table), `summary` (all of it)
 - names: `columns` (what rows and protocols go by), `distances` (qualities), `text` (numbers and columns as text)
 - how sure it is: `significance` (of a row), `gaps` (of a difference), `pairs` (all differences of a run)
-- what follows: `answer`, `compare` (two runs), `modes` and `published` (papers' values), each with its table, `series`
-  (lines of figures)
+- what follows: `answer`; `looks` (what a run whose images grow decides) and `decided` (its answer, who was left out);
+  `budgets` (samplers by budget, as papers print them); `compare` (two runs); `modes` and `published` (papers' values),
+  each with its table; `series` (lines of figures)
 """

@@ -111,11 +111,16 @@ def decided(path: Path, most: int | None = None) -> Decisions:
     """What the run in a folder, whose images grow, has decided in its first looks; None: in all of them."""
     run, records = load(path, path.name)
     cells = with_columns(records, NEEDED)
-    return follow(cells, aggregate(cells), run.looks, run.tolerance, most)
+    return follow(cells, aggregate(cells), run.looks, run.tolerance, run.planned - len(run.broken), most)
 
 
 def follow(
-    cells: pd.DataFrame, table: pd.DataFrame, looks: Sequence[int], tolerance: float, most: int | None = None
+    cells: pd.DataFrame,
+    table: pd.DataFrame,
+    looks: Sequence[int],
+    tolerance: float,
+    planned: int = 0,
+    most: int | None = None,
 ) -> Decisions:
     """What a run has decided, from its records alone.
 
@@ -124,6 +129,7 @@ def follow(
         table: their rows.
         looks: its numbers of images, in order.
         tolerance: of its study.
+        planned: cells that the first look has; fewer records are no complete look.
         most: looks that are taken; None: all.
     """
     records: dict[tuple[int, Setting], list[str]] = {}
@@ -135,7 +141,7 @@ def follow(
     decisions.everyone = max(whole, default=looks[0])
     good = set[Setting]()
     by_look, steady = dict(list(table.groupby("images"))), dict[Setting, float]()
-    for number, images in enumerate(looks[:most]):
+    for number, images in enumerate(looks[:most] if sum(first.values()) >= planned else ()):
         if any(len(records.get((images, key), ())) < first[key] for key in decisions.left):
             break
         rows, rank = _ranked(by_look.get(images))

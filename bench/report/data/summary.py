@@ -203,7 +203,9 @@ def _of_looks(runs: Sequence[Run], cells: pd.DataFrame, table: pd.DataFrame) -> 
         if not run.looks:
             continue
         own = (table["run"] == run.name).to_numpy()
-        decisions = follow(cells[cells["run"] == run.name], table[own], run.looks, run.tolerance)
+        decisions = follow(
+            cells[cells["run"] == run.name], table[own], run.looks, run.tolerance, run.planned - len(run.broken)
+        )
         last = max(decisions.everyone, decisions.images)
         shown = table["images"].isin([decisions.everyone, last]).to_numpy()
         table = table[~own | shown]
