@@ -56,7 +56,7 @@ def digits(dtype: torch.dtype) -> IndexedUNet:
     unet = nn.Module.to(unet, dtype).eval().requires_grad_(requires_grad=False)
     given = torch.zeros(SHAPE, dtype=dtype), torch.zeros(SHAPE[0], dtype=dtype)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", torch.jit._trace.TracerWarning)  # of what depends on the shape, which is always this
+        warnings.simplefilter("ignore")  # that it is deprecated, and of what depends on the shape, which is this one
         traced = torch.jit.trace(call_unet(unet), given, check_trace=False)
     return IndexedUNet(traced, SCHEDULE, traced)
 
