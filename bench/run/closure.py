@@ -149,6 +149,7 @@ def digest_of(files: Iterable[Path], folder: Path, words: Iterable[str] = ()) ->
     return hashlib.sha256("\n".join(sorted(said)).encode()).hexdigest()
 
 
+@cache
 def _read(name: str, path: Path) -> Module:
     """A module's text says nothing if it is no Python, or damaged."""
     try:

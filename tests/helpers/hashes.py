@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from bench.run import code_hash
+from bench.run import closure, code_hash
 from bench.run.code_hash import code_sha256, sampler_sha256
 from samplers import Sampler
 
@@ -20,7 +20,7 @@ def as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def forget() -> None:
     """As in another process, which has read no file yet."""
-    for each in (sampler_sha256, code_sha256, code_hash._code_sha256):
+    for each in (sampler_sha256, code_sha256, code_hash._code_sha256, closure._read):
         each.cache_clear()
 
 

@@ -68,6 +68,17 @@ def looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return made
 
 
+@pytest.fixture(scope="module")
+def checks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with what `check-model` keeps of the digits, made once."""
+    cache = tmp_path_factory.mktemp("checked")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SAMPLER_BENCH_DATA", str(cache))
+        assert command("digits", images=5) == 0
+    (kept,) = (cache / "checks").iterdir()
+    return kept.parent
+
+
 def _run(study: Study, folder: Path) -> list[str]:
     """What a run warns of."""
     said: list[str] = []
@@ -254,10 +265,9 @@ _DAMAGES: dict[str, Callable[[str], str]] = {
 
 @pytest.mark.parametrize("damage", _DAMAGES.values(), ids=_DAMAGES)
 def test_a_damaged_or_newer_check_is_told_and_the_run_looks_itself(
-    tmp_path: Path, looks: list[Any], damage: Callable[[str], str]
+    tmp_path: Path, looks: list[Any], checks: Path, damage: Callable[[str], str]
 ) -> None:
-    assert command("digits", images=5) == 0
-    (path,) = (tmp_path / "cache" / "checks").iterdir()
+    path = Path(shutil.copytree(checks, tmp_path / "cache" / "checks")) / next(checks.iterdir()).name
     path.write_text(damage(path.read_text()))
     session, run = Session.load(_study()), tmp_path / "run"
     run.mkdir()
@@ -273,10 +283,11 @@ def test_a_damaged_or_newer_check_is_told_and_the_run_looks_itself(
         assert path.read_text() == '{"schema": 9}'
 
 
-def test_the_check_of_another_model_under_a_model_s_name_is_not_believed(tmp_path: Path, looks: list[Any]) -> None:
+def test_the_check_of_another_model_under_a_model_s_name_is_not_believed(
+    tmp_path: Path, looks: list[Any], checks: Path
+) -> None:
     cpu = torch.device("cpu")
-    assert command("digits", images=5) == 0
-    (path,) = (tmp_path / "cache" / "checks").iterdir()
+    path = Path(shutil.copytree(checks, tmp_path / "cache" / "checks")) / next(checks.iterdir()).name
     wrong = load_model("digits", cpu, _study(_WRONG).changes_of("digits"))
     path.rename(path.with_name(path.name.replace(load_model("digits", cpu).sha256, wrong.sha256)))
     (tmp_path / "run").mkdir()

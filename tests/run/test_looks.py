@@ -1,15 +1,12 @@
 """Images that grow from look to look: what is kept between looks, and that nothing tells a run that was killed."""
 
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
+from forks import forked
 from quiet import Quiet
 from studies import study_toml
 
@@ -152,34 +149,16 @@ def _records(folder: Path) -> dict[tuple[str, int, int], Path]:
     return found
 
 
-_RUN = """
-import sys
-from pathlib import Path
-from bench.run import runner, session, solution
-from bench.record import RunFolder
-from bench.study.file import load_study
-sys.path.insert(0, sys.argv[3])
-from quiet import Quiet
-runner.first_look, session.Session.warm_up, solution.STEPS = (lambda *_: None), (lambda _: None), 2
-study = load_study(sys.argv[1])
-runner.run_study(study, session.Session.load(study), RunFolder(Path(sys.argv[2])), False, Quiet())
-"""
-
-
 def test_a_run_that_is_killed_goes_on_with_the_same_decisions_and_numbers(
     grown: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed in its first look, and in its second."""
-    path, folder, helpers = tmp_path / "growing.toml", tmp_path / "run", Path(__file__).parents[1] / "helpers"
-    path.write_text(STUDY)
-    command = [sys.executable, "-c", _RUN, str(path), str(folder), str(helpers)]
-    for wanted in (2, 5):
-        process = subprocess.Popen(command, cwd=Path(__file__).parents[2], env=os.environ | {"OMP_NUM_THREADS": "1"})
-        while process.poll() is None and len(list((folder / "cells").glob("*.json"))) < wanted:
-            time.sleep(0.005)
-        process.send_signal(signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL
+    folder = tmp_path / "run"
     monkeypatch.setattr("bench.run.solution.STEPS", 2)
+    for wanted in (2, 5):
+        with forked(lambda: run(study(), folder)) as ended:
+            while not ended() and len(list((folder / "cells").glob("*.json"))) < wanted:
+                time.sleep(0.005)
     run(study(), folder)
     assert quality(folder) == quality(grown)
     ours, theirs = decided(folder), decided(grown)

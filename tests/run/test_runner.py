@@ -2,12 +2,8 @@
 
 import json
 import math
-import os
 import random
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,12 +12,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from forks import forked
 from torch import Tensor
 
 from bench.record import SCHEMA, NewerRun, Record, RunFolder
 from bench.run.runner import Outcome, run_study
 from bench.run.session import Session
-from bench.study.file import Overrides, load_study, parse_study
+from bench.study.file import Overrides, parse_study
 from bench.study.plan import Cell
 from bench.study.study import Study
 from models.common.errors import UsageError
@@ -29,7 +26,6 @@ from models.denoiser import Denoiser
 from models.schedule import Level
 from samplers import SAMPLERS, Noise, Sampler, register
 
-_ROOT = Path(__file__).parents[2]
 _STUDY = """
 name = "test"
 title = "Test"
@@ -264,9 +260,6 @@ def test_steps_that_the_schedule_does_not_have_end_the_run_before_anything_is_wr
 
 def test_a_run_that_is_killed_again_and_again_ends_as_if_it_never_was(whole: _Finished, tmp_path: Path) -> None:
     """`kill -9` at random moments, also between rounds of timing: what is finished stays, quality is the same."""
-    study = tmp_path / "study.toml"
-    study.write_text(_STUDY)
-    command = [sys.executable, "run_bench.py", "run", str(study), "--out"]
     folder, moments = tmp_path / "killed" / "cells", random.Random(0)
     done: dict[str, Record] = {}
 
@@ -280,16 +273,14 @@ def test_a_run_that_is_killed_again_and_again_ends_as_if_it_never_was(whole: _Fi
         return any("timing_rounds" in record for record in finished().values())
 
     for enough in (wait_for_a_cell, wait_for_a_round):
-        run = subprocess.Popen([*command, str(tmp_path / "killed")], cwd=_ROOT, stderr=subprocess.DEVNULL)
-        while not enough() and run.poll() is None:
-            time.sleep(0.01)
-        time.sleep(moments.uniform(0, 0.05))
-        os.kill(run.pid, signal.SIGKILL)
-        run.wait()
+        with forked(lambda: _run(_study(), tmp_path / "killed")) as ended:
+            while not enough() and not ended():
+                time.sleep(0.01)
+            time.sleep(moments.uniform(0, 0.05))
         now = finished()
         assert all(now[name]["finished"] == record["finished"] for name, record in done.items())
         done = now
-    after, _, killed = _run(load_study(str(study)), tmp_path / "killed")
+    after, _, killed = _run(_study(), tmp_path / "killed")
     assert after.kept == len(done) >= 2
     pd.testing.assert_frame_equal(killed[_QUALITY], whole.frame[_QUALITY])
     assert not list(folder.glob("*.attempts"))
