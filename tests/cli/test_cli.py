@@ -152,8 +152,8 @@ def test_a_dry_run_lists_the_cells_and_writes_nothing(
         "heun on trailing, 5 steps, seed 0: 9 evaluations an image",
         "rk45 on trailing, 5 steps, seed 0: as many evaluations as it takes",
     ]
-    assert count == "3 cells of at most 8,000 images: 166,250 network evaluations, and 1 that cannot say theirs"
-    assert "an evaluation of one image, in batches of 250" in rate
+    assert count == "3 cells of at most 8,000 images: 159,125 network evaluations, and 1 that cannot say theirs"
+    assert "an evaluation of one image, in batches of 125" in rate
     assert re.match(r"about (\d+ min )?\d+ s of network evaluations and feature extraction on ", time)
     assert not (tmp_path / "run").exists()
 

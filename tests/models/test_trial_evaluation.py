@@ -56,7 +56,7 @@ def test_so_it_is_of_a_folder_with_a_card_and_before_anything_is_compiled(
         raise AssertionError("compiled")
 
     monkeypatch.setattr(torch, "compile", compile_)
-    write(tmp_path / CONFIG, CIFAR10)
+    write(tmp_path / CONFIG, {**CIFAR10, "sample_size": [9, 8]})
     save_file(network().state_dict(), tmp_path / WEIGHTS)
     folder = folder_of(tmp_path, {name: tmp_path / name for name in (CONFIG, WEIGHTS)}, shape=[3, 9, 8])
     with pytest.raises(UsageError, match=r"on images of 9 x 8: .* 9 is no multiple of that\. Give .* such as 10 x 8"):
