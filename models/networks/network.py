@@ -126,23 +126,29 @@ def counted(
                 f"the network was asked about states of shape {tuple(x.shape[1:])}; expected {expected}: evaluations "
                 "are counted by the image, and those of others would be cheaper or dearer"
             )
-        images = _unwrapped(x).numel() // math.prod(x.shape[1:])
+        images = _images(x)
         made.images += images
-        made.differentiated += images if _has_derivatives(x) else 0
+        if _has_derivatives(x):
+            made.differentiated += images
         return network(x, at, *labels)
 
     return evaluate, made
 
 
-def _unwrapped(x: Tensor) -> Tensor:
-    """What is inside of that which `torch.func` makes of a tensor: all that `vmap` evaluates at once."""
-    while _functorch.is_functorch_wrapped_tensor(x):
-        x = _functorch.get_unwrapped(x)
-    return x
+def _images(x: Tensor) -> int:
+    """How many images are evaluated: of what `torch.func` makes of a tensor, all that `vmap` evaluates at once."""
+    if not _functorch.is_functorch_wrapped_tensor(x):
+        return x.shape[0]
+    inner = x
+    while _functorch.is_functorch_wrapped_tensor(inner):
+        inner = _functorch.get_unwrapped(inner)
+    return inner.numel() // math.prod(x.shape[1:])
 
 
 def _has_derivatives(x: Tensor) -> bool:
     """Whether what is made of a tensor can be, or is, differentiated by it, backward or forward."""
+    if x.is_inference():  # a tensor that can have none, as those of a run are
+        return False
     return (x.requires_grad and torch.is_grad_enabled()) or forward_ad.unpack_dual(x).tangent is not None
 
 
