@@ -221,7 +221,7 @@ class _Run:
 
     def _making(self, resolved: Resolved) -> int:
         """How many images of a cell are still to be made."""
-        return resolved.images - (0 if self._growth is None else self._growth.images(resolved))
+        return max(0, resolved.images - (0 if self._growth is None else self._growth.images(resolved)))
 
     def _left(self, number: int) -> Stage:
         """The cells of a look that what was seen in those before it leaves in question; what others have is removed."""

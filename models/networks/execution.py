@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import cast
 
 import torch
@@ -100,11 +99,6 @@ def in_mode(call: Callable[..., Tensor], mode: Mode) -> Callable[..., Tensor]:
     return convert
 
 
-_PRODUCTS = ("matmul", "conv", "rnn")
-_read_onednn = partial(torch._C._get_fp32_precision_getter, "mkldnn")
-_set_onednn = partial(torch._C._set_fp32_precision_setter, "mkldnn")
-
-
 @contextmanager
 def arithmetic(precision: Precision) -> Iterator[None]:
     """TensorFloat-32 for the products of float32 on CUDA inside in mode tf32, and in no other.
@@ -113,13 +107,14 @@ def arithmetic(precision: Precision) -> Iterator[None]:
     once a network has asked for products of "medium" precision as it was built.
     """
     matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
-    before = (matmul.allow_tf32, cudnn.allow_tf32, *map(_read_onednn, _PRODUCTS))
+    products = [getattr(torch.backends.mkldnn, name) for name in ("matmul", "conv", "rnn")]
+    before, kept = (matmul.allow_tf32, cudnn.allow_tf32), [each.fp32_precision for each in products]
     matmul.allow_tf32 = cudnn.allow_tf32 = precision == "tf32"
-    for each in _PRODUCTS:
-        _set_onednn(each, "ieee")
+    for each in products:
+        each.fp32_precision = "ieee"
     try:
         yield
     finally:
-        matmul.allow_tf32, cudnn.allow_tf32, *onednn = before
-        for each, kept in zip(_PRODUCTS, onednn, strict=True):
-            _set_onednn(each, kept)
+        matmul.allow_tf32, cudnn.allow_tf32 = before
+        for each, precision_before in zip(products, kept, strict=True):
+            each.fp32_precision = precision_before

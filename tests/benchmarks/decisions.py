@@ -35,6 +35,7 @@ from bench.run.session import Session
 from bench.run.trajectory import Trajectory
 from bench.study.file import Overrides, load_study
 from bench.study.plan import looks, plan
+from bench.study.study import Study
 from models.analytic import Law
 from models.common.sealed import load_sealed, save_sealed
 from models.networks.execution import arithmetic
@@ -54,6 +55,13 @@ class Setting:
     name: str
     nfe: float
     rows: Tensor
+
+
+def pools(study: Study, images: int, folder: Path) -> tuple[list[Setting], Target]:
+    """The pools of all settings of a study, the baseline's first, and what distances are taken to."""
+    folder.mkdir(parents=True, exist_ok=True)
+    session = Session.load(study)
+    return [pool(session, resolve(cell, session), images, folder) for cell in plan(study)], target_of(session)
 
 
 def pool(session: Session, resolved: Resolved, images: int, folder: Path) -> Setting:
@@ -201,11 +209,8 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    options.folder.mkdir(parents=True, exist_ok=True)
     study = load_study(options.study, Overrides(seed=0))
-    session = Session.load(study)
-    settings = [pool(session, resolve(cell, session), options.pool, options.folder) for cell in plan(study)]
-    target = target_of(session)
+    settings, target = pools(study, options.pool, options.folder)
     generator, sizes = torch.Generator().manual_seed(options.seed), looks(study)
     runs = []
     for _ in range(options.repetitions):

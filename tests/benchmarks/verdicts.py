@@ -20,15 +20,12 @@ from pathlib import Path
 
 import torch
 from coverage import proportion
-from decisions import Setting, distances, pool, target_of
+from decisions import Setting, distances, pools
 
 from bench.quality.frechet import Target, jackknife
 from bench.report.data.gaps import holm, paired_error
 from bench.report.data.significance import LEVEL, StandardError, t_probability
-from bench.run.resolve import resolve
-from bench.run.session import Session
 from bench.study.file import Overrides, load_study
-from bench.study.plan import plan
 
 NAMES = 10
 Values = list[float]
@@ -106,9 +103,8 @@ def main() -> None:
     parser.add_argument("--further", type=int, default=20)
     parser.add_argument("--name", default="ddim on trailing, 10 steps", help="the setting that has ten names")
     options = parser.parse_args()
-    session = Session.load(study := load_study(options.study, Overrides(seed=0)))
-    settings = [pool(session, resolve(cell, session), options.pool, options.folder) for cell in plan(study)]
-    generator, target = torch.Generator().manual_seed(0), target_of(session)
+    settings, target = pools(load_study(options.study, Overrides(seed=0)), options.pool, options.folder)
+    generator = torch.Generator().manual_seed(0)
     named = next(each for each in settings if each.name == options.name)
     print(null(named, target, options.images, options.repetitions, generator))
     for _ in range(3):

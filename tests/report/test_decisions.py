@@ -207,7 +207,7 @@ def test_seeds_are_waited_for_and_pooled() -> None:
 def test_the_answer_says_who_it_is_and_how_sure_or_who_is_in_question() -> None:
     good = decided_answer(followed(study({("ddim", 2): (5.0, 0.1), ("ddim", 5): (0.9, 0.001)})))
     assert good.sentence.startswith("ddim on trailing at 5 steps (5 evaluations) is the setting of fewest evaluations ")
-    assert "Decided with 500 of 1,000 images (95 %, over all looks and settings)." in good.sentence
+    assert good.sentence.endswith("Decided with 500 of 1,000 images (95 %, over all looks and settings; costs to 5 %).")
     assert good.speedup == pytest.approx(2.0)
     none = decided_answer(followed(study({("ddim", 2): (5.0, 0.1)})))
     assert none.sentence.startswith("No setting whose fd_digits is within 10 % of the baseline's (1.00, heun on ")
@@ -215,6 +215,15 @@ def test_the_answer_says_who_it_is_and_how_sure_or_who_is_in_question() -> None:
     question = decided_answer(followed(study({("ddim", 5): (1.12, 0.1)})))
     assert question.sentence.startswith("Not decided with 1,000 of 1,000 images: it is not shown whether ddim on ")
     assert "images would probably tell" in question.sentence
+
+
+def test_the_answer_names_settings_that_could_not_be_compared_and_speaks_of_none_of_them() -> None:
+    records = study({("ddim", 2): (5.0, 0.1), ("ddpm", 3): (1.0, 0.1)}, [500])
+    failed = records[-1] | {"status": "failed", "error": "x", "fd_digits": None, "fd_digits_left_out": None}
+    found = followed([*records[:-1], failed])
+    assert found.decided
+    assert decided_answer(found).sentence.endswith("Not compared: 1 setting (1: a cell of it failed).")
+    assert [each.compared for each in found.out.values()] == [False, True]
 
 
 def test_two_kinds_of_missing_are_the_same_setting() -> None:

@@ -16,7 +16,7 @@ from models.common.words import counted
 
 TITLE = "Left out before the end"
 
-_SURE = "95 %, over all looks and settings"
+_SURE = f"95 %, over all looks and settings; costs to {percent(1 - LESS)}"
 _STEADY = (
     "Times that decide are those of a steady machine: evaluations at the network's median time, and what the sampler "
     "takes beside them."
@@ -39,7 +39,7 @@ def decided_answer(decisions: Decisions, floors: Floors | None = None) -> Answer
     beside = Comparison(baseline, rank, decisions.tolerance, decisions.cost)
     winner = None if decisions.winner is None else decisions.rows[decisions.winner]
     so_far = f"{decisions.images:,} of {decisions.looks[-1]:,} images"
-    near = near_noise(baseline, rank, floors)
+    near = f"{_not_compared(decisions)}{near_noise(baseline, rank, floors)}"
     if not decisions.decided:
         sentence = f"Not decided with {so_far}: {_open(decisions, beside, winner)}."
     elif winner is None:
@@ -53,6 +53,13 @@ def decided_answer(decisions: Decisions, floors: Floors | None = None) -> Answer
     if winner is None:
         return found
     return replace(found, winner=winner, speedup=float(baseline[decisions.cost]) / float(winner[decisions.cost]))
+
+
+def _not_compared(decisions: Decisions) -> str:
+    """A warning of settings that the answer says nothing of."""
+    reasons = Counter(each.reason for each in decisions.out.values() if not each.compared)
+    told = ", ".join(f"{count:,}: {reason}" for reason, count in reasons.items())
+    return f" Not compared: {counted(reasons.total(), 'setting')} ({told})." if told else ""
 
 
 def _found(beside: Comparison, winner: Row) -> str:

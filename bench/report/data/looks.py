@@ -52,6 +52,7 @@ class LeftOut(NamedTuple):
         rank: the column that they are compared by.
         reason: why.
         other: a setting that is as good and costs no more, if that is why.
+        compared: whether it was; else it could not be.
     """
 
     row: Row
@@ -59,6 +60,7 @@ class LeftOut(NamedTuple):
     rank: str | None
     reason: str
     other: Row | None = None
+    compared: bool = True
 
 
 @dataclass
@@ -112,8 +114,7 @@ def decided(path: Path, most: int | None = None) -> Decisions:
     """What the run in a folder, whose images grow, has decided in its first looks; None: in all of them."""
     run, cells = load(path, path.name)
     cells = with_columns(cells, NEEDED)
-    planned = run.planned - len(run.broken)
-    return follow(cells, aggregate(cells), run.looks, run.tolerance, planned, most, timed=run.timed)
+    return follow(cells, aggregate(cells), run.looks, run.tolerance, run.planned, most, timed=run.timed)
 
 
 def follow(
@@ -203,10 +204,10 @@ def _look(decisions: Decisions, good: set[Setting], share: float) -> None:
     rows, baseline, rank = decisions.rows, decisions.baseline, decisions.rank
     if baseline is None or rank is None:
         why = "there is no baseline to compare it with" if baseline is None else "no distance was measured"
-        _leave_out(decisions, dict.fromkeys(decisions.left, why), baseline)
+        _leave_out(decisions, dict.fromkeys(decisions.left, why), baseline, compared=False)
         decisions.decided = True
         return
-    _leave_out(decisions, _unusable(decisions, rank), baseline)
+    _leave_out(decisions, _unusable(decisions, rank), baseline, compared=False)
     first, cost, level = key_of(baseline), decisions.cost, share * LEVEL / 2
     found = _Beside(rows, baseline, of_key(rank), decisions.tolerance, decisions.looks[-1])
     faster = [key for key in decisions.left if rows[key][cost] < baseline[cost]]
@@ -259,10 +260,12 @@ def _leave_out(
     reasons: Mapping[Setting, str],
     baseline: Row | None,
     others: Mapping[Setting, Row] | None = None,
+    *,
+    compared: bool = True,
 ) -> None:
     for key, reason in reasons.items():
         row = decisions.rows.get(key) or _named(key, decisions.images)
-        decisions.out[key] = LeftOut(row, baseline, decisions.rank, reason, (others or {}).get(key))
+        decisions.out[key] = LeftOut(row, baseline, decisions.rank, reason, (others or {}).get(key), compared)
     decisions.left = [key for key in decisions.left if key not in reasons]
 
 

@@ -45,7 +45,8 @@ class Run:
         name: of the folder; the whole path where two runs share it.
         folder: the records and previews.
         study: the resolved study.
-        planned: how many cells it has; of one look, where images grow.
+        planned: how many cells are to have records: those of the first look where images grow, and none whose file is
+            broken.
         looks: the numbers of images at which settings are compared, where they grow.
         baseline: sampler, grid and steps of the baseline, in the records' spelling; it runs on the main model.
         mode: the study's first, which is the baseline's and which others are compared with.
@@ -103,7 +104,7 @@ def load(path: Path, name: str) -> tuple[Run, pd.DataFrame]:
         name,
         folder,
         study,
-        planned=len(cells) // max(1, len(looks)),
+        planned=sum(cell not in folder.broken for cell in cells[: len(cells) // max(1, len(looks))]),
         baseline=_baseline(study["baseline"], first),
         mode=str(study["modes"][0]),
         clip=clip,

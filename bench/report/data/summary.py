@@ -141,7 +141,7 @@ class Summary:
     @property
     def missing(self) -> int:
         """Cells that are still to be measured."""
-        return sum(run.planned - len(run.broken) for run in self.runs) - len(self.cells)
+        return sum(run.planned - len(_first_look(run, self.cells)) for run in self.runs)
 
     def broken(self) -> list[str]:
         """The files that are no records, or a damaged first look or picture, in sentences: they count for nothing."""
@@ -183,6 +183,12 @@ def summarise(runs: Sequence[Path], view: View = View()) -> Summary:
     return Summary(list(found), cells.drop(columns="baseline"), table, sections, failed, published, decisions, view)
 
 
+def _first_look(run: Run, cells: pd.DataFrame) -> pd.DataFrame:
+    """The records of a run that it was to have at least: of the first look, where images grow."""
+    own = cells[cells["run"] == run.name]
+    return own[own["images"] == run.looks[0]] if run.looks else own
+
+
 def _check_view(view: View, sections: Sequence[pd.DataFrame]) -> None:
     there = dict.fromkeys(
         each.key for rows in sections for each in quality_columns(rows.columns) if has(rows, each.key)
@@ -201,8 +207,8 @@ def _of_looks(runs: Sequence[Run], cells: pd.DataFrame) -> tuple[pd.DataFrame, d
     found = dict[str, Decisions]()
     for run in (run for run in runs if run.looks):
         own = (cells["run"] == run.name).to_numpy()
-        mine, planned = cells[own], run.planned - len(run.broken)
-        decisions = follow(mine, aggregate(mine), run.looks, run.tolerance, planned, timed=run.timed)
+        mine = cells[own]
+        decisions = follow(mine, aggregate(mine), run.looks, run.tolerance, run.planned, timed=run.timed)
         last = max(decisions.everyone, decisions.images)
         cells = cells[~own | cells["images"].isin([decisions.everyone, last]).to_numpy()]
         # where all settings have come as far, and nobody asked for a decision, the answer is the usual one
