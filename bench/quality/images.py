@@ -1,6 +1,7 @@
 """From a network's value range to uint8 images, once, by rounding; and the preview that a record keeps."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -145,3 +146,8 @@ def _maps(image: Tensor) -> Tensor:
     across = math.ceil(math.sqrt(len(shown)))
     grid: Tensor = make_grid(shown, nrow=across, padding=1, pad_value=255)
     return grid[:1, 1:-1, 1:-1]
+
+
+def size_of(size: Sequence[int]) -> str:
+    """Height and width in words."""
+    return " x ".join(map(str, size))

@@ -22,7 +22,7 @@ from torch import Tensor
 from bench.quality.datasets import ARCHIVE, DATA_SETS, holds_images, is_archive
 from bench.quality.extractor import WITHOUT, Extractor
 from bench.quality.frechet import Target, factor_of
-from bench.quality.images import QUANTISER
+from bench.quality.images import QUANTISER, size_of
 from bench.quality.reference_cache import cached_path
 from models.cards.card import Card
 from models.common.errors import UsageError
@@ -103,11 +103,6 @@ class Reference:
             return self
         said = f"reference {self.name!r} is of images of {self.image_size}; those measured by it are {size_of(size)}"
         return replace(self, note="; ".join(filter(None, [self.note, said])))
-
-
-def size_of(size: Sequence[int]) -> str:
-    """Height and width in words."""
-    return " x ".join(map(str, size))
 
 
 def load_reference(source: str | None, extractor: Extractor, metrics: Sequence[str] = ()) -> Reference:

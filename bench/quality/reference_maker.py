@@ -14,8 +14,7 @@ from bench.quality.datasets import DataSet, check_data, open_data
 from bench.quality.extractor import INCEPTION, Extractor
 from bench.quality.extractors import Chosen, load_extractor
 from bench.quality.features import Extraction, Outputs, Rows
-from bench.quality.images import QUANTISER
-from bench.quality.reference import size_of
+from bench.quality.images import QUANTISER, size_of
 from bench.quality.reference_cache import cached_path
 from bench.quality.statistics import Moments
 from models.common.errors import UsageError

@@ -1,8 +1,6 @@
 """What a sampler changes of what all share is put back, its own cell fails by name, and no other row moves."""
 
-import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,9 +9,8 @@ import pandas as pd
 import pytest
 import torch
 from poison import CALLS, PROCESS, WEIGHTS, Poison
-from quiet import Quiet
+from poisoned_runs import run_of, study_of
 from studies import study_toml
-from torch import Tensor
 
 from bench.cli.options import load_plugins
 from bench.cli.run import run_and_report
@@ -21,15 +18,9 @@ from bench.conformance.suite import CHECKS, run_check
 from bench.purity.unchanged import ProcessState, other_random_states
 from bench.record import RunFolder
 from bench.run.estimate import estimate
-from bench.run.runner import Outcome, run_study
 from bench.run.session import Session
-from bench.study.file import Overrides, parse_study
-from bench.study.study import Study
-from models.denoiser import Denoiser
-from models.networks.modes import Mode
-from models.schedule import Level
-from samplers import SAMPLERS, Noise, register, registry
-from samplers.ddim import DDIM
+from bench.study.file import Overrides
+from samplers import SAMPLERS, register, registry
 from samplers.registry import load_file
 
 _KINDS = {
@@ -53,21 +44,6 @@ def poison(registered: None) -> Iterator[None]:
     before.put_back()
 
 
-def _study(samplers: Sequence[str], model: str, **timing: object) -> Study:
-    metrics = ["law", "solver_error"] if model == "digits-mixture" else ["fd"]
-    timing |= {"seconds": 0.0}
-    text = study_toml(samplers, [3], "ddpm", model=model, metrics=metrics, batch=8, timing=timing)
-    return parse_study(text, "test", Overrides())
-
-
-def _run(
-    path: Path, samplers: Sequence[str], model: str = "digits-mixture", repeats: int = 0
-) -> tuple[Outcome, pd.DataFrame]:
-    study, folder = _study(samplers, model, repeats=repeats), RunFolder(path)
-    outcome = run_study(study, Session.load(study), folder, force=False, progress=Quiet())
-    return outcome, folder.load().set_index("sampler")
-
-
 def _same_quality(found: pd.DataFrame, expected: pd.DataFrame) -> None:
     columns = ("fd_", "law_", "solver_", "nfe")
     ours, theirs = (each[[name for name in each if str(name).startswith(columns)]] for each in (found, expected))
@@ -79,9 +55,9 @@ def test_what_samplers_leave_behind_moves_no_other_row_and_fails_their_own_by_na
     good = ["ddim", "heun", "ddpm[variance=fixed_large]", "dpm++2m"]
     poisons = [f"poison[how={how}]" for how in PROCESS]
     mixed = [good[0], *poisons[:9], good[1], *poisons[9:18], good[2], *poisons[18:], good[3]]
-    alone = _run(tmp_path / "alone", good)[1]
+    alone = run_of(tmp_path / "alone", good)[1]
     before = ProcessState()
-    outcome, frame = _run(tmp_path / "mixed", mixed)
+    outcome, frame = run_of(tmp_path / "mixed", mixed)
     assert before.put_back() == []
     assert (outcome.measured, outcome.failed) == (5, len(poisons))
     _same_quality(frame.loc[alone.index], alone)
@@ -95,8 +71,8 @@ def test_what_samplers_leave_behind_moves_no_other_row_and_fails_their_own_by_na
 def test_a_sampler_that_changes_the_weights_fails_and_the_next_one_has_them_as_they_were(tmp_path: Path) -> None:
     hows = ("weights", "half", "train", "hook", "compiled")
     poisons = [f"poison[how={how}]" for how in hows]
-    _, frame = _run(tmp_path / "mixed", [*poisons, "heun"], "digits")
-    _, alone = _run(tmp_path / "alone", ["heun"], "digits")
+    _, frame = run_of(tmp_path / "mixed", [*poisons, "heun"], "digits")
+    _, alone = run_of(tmp_path / "alone", ["heun"], "digits")
     _same_quality(frame.loc[alone.index], alone)
     for how in hows:
         said = WEIGHTS[how][1]
@@ -105,7 +81,7 @@ def test_a_sampler_that_changes_the_weights_fails_and_the_next_one_has_them_as_t
 
 def test_what_a_timed_call_changes_fails_the_timing_of_its_setting_and_of_no_other(tmp_path: Path) -> None:
     late = ["poison[how=threads,after=5]", "poison[how=weights,after=5]"]  # two calls for images, two or three a round
-    outcome, frame = _run(tmp_path, ["ddim", *late, "heun"], "digits", repeats=3)
+    outcome, frame = run_of(tmp_path, ["ddim", *late, "heun"], "digits", repeats=3)
     assert (outcome.failed, outcome.untimed) == (0, 2)
     for name, said in zip(late, ("the number of threads from 1 to 2", "the weights of digits"), strict=True):
         assert not frame.loc[name, "timing_valid"]
@@ -237,7 +213,7 @@ def test_what_is_changed_when_a_study_is_estimated_is_put_back_and_told(
     name = "test-careless-estimate"
     load_plugins([_careless(tmp_path, name)])
     before = ProcessState()
-    found = estimate(Session.load(_study([name], "digits-mixture", repeats=0)))
+    found = estimate(Session.load(study_of([name], "digits-mixture", repeats=0)))
     assert [nfe for _, nfe in found.cells] == [3, 3]
     assert _left(before) == []
     assert capsys.readouterr().err.splitlines()[len(_IMPORTED) :] == _notes(name, _ASKED)
@@ -251,66 +227,3 @@ def test_the_suite_finds_what_a_sampler_changes_when_it_is_asked_for_its_evaluat
     assert result.outcome == "failed"
     assert result.detail.startswith(f"it changed {_ASKED[0]}")
     assert before.put_back() == []
-
-
-def test_compiling_the_network_is_no_sampler_s_doing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What stands for a compiled network changes the process at the first evaluation of every size of batch."""
-    seen = set[int]()
-
-    def compiles(self: Session, model: object, batch: int | None = None) -> float:
-        seen.add(batch or self.batch)
-        return 0.0
-
-    def evaluates(x: Tensor, at: Level) -> Tensor:
-        if len(x) not in seen:
-            os.environ["COMPILED"] = str(len(x))
-        return 0.5 * x
-
-    monkeypatch.setattr(Session, "first_evaluation_s", compiles)
-    study = _study(["ddim"], "digits", repeats=1, batches=[2])
-    session, folder = Session.load(study), RunFolder(tmp_path)
-    compiled = {key: replace(each, network=evaluates, mode=Mode(compile=True)) for key, each in session.models.items()}
-    session = replace(session, models=compiled, subject=next(iter(compiled.values())))
-    outcome = run_study(study, session, folder, force=False, progress=Quiet())
-    assert outcome == Outcome(measured=2)
-    assert seen == {8, 2}
-
-
-@dataclass(frozen=True)
-class InHalf(DDIM):
-    """Has the network run in another precision than its mode says, and leaves nothing behind."""
-
-    def step(self, model: Denoiser, x: Tensor, t: Level, s: Level, noise: Noise) -> Tensor:
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            return super().step(model, x, t, s, noise)
-
-
-@dataclass(frozen=True)
-class OnTwo(DDIM):
-    """Has the network run on more threads than its row says."""
-
-    def step(self, model: Denoiser, x: Tensor, t: Level, s: Level, noise: Noise) -> Tensor:
-        before = torch.get_num_threads()
-        torch.set_num_threads(2)
-        x = super().step(model, x, t, s, noise)
-        torch.set_num_threads(before)
-        return x
-
-
-@pytest.mark.parametrize(
-    ("kind", "said"),
-    [
-        (InHalf, "evaluates the network with autocast changed from [] to ['cpu']"),
-        (OnTwo, "evaluates the network with the number of threads changed from 1 to 2"),
-    ],
-)
-def test_a_network_that_a_sampler_has_executed_otherwise_than_its_mode_says_fails_its_cell_and_the_suite(
-    tmp_path: Path, kind: type[DDIM], said: str
-) -> None:
-    register("other-mode")(kind)
-    before = ProcessState()
-    _, frame = _run(tmp_path, ["other-mode", "heun"], "digits")
-    assert str(frame.loc["other-mode", "error"]).startswith(f"Impure: other-mode {said}")
-    assert frame.loc["heun", "status"] == "ok"
-    assert said in run_check(CHECKS[1], kind()).detail
-    before.put_back()

@@ -1,7 +1,6 @@
 """What a run looks at before its first cell: kept, told, and printed in the report."""
 
 import shutil
-import tomllib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +16,6 @@ from bench.cli.app import check_model as command
 from bench.conformance.model_check import check_model
 from bench.conformance.model_verdicts import Verdict
 from bench.model_record import FIRST_LOOK, Look, read_look
-from bench.quality.floors import measure_floors
 from bench.record import NewerRun, RunFolder
 from bench.report import summarise, write_report
 from bench.run.first_look import first_look, remember
@@ -295,20 +293,3 @@ def test_the_check_of_another_model_under_a_model_s_name_is_not_believed(
     first_look(Session.load(_study(_WRONG)), tmp_path / "run", said.append)
     assert "is damaged: it is the check of another model" in said[0]
     assert any(_WORDS in text for text in said)
-
-
-def test_the_floors_are_the_distances_of_noise_and_of_the_halves_of_the_real_features() -> None:
-    from bench.quality.features import extract
-    from bench.quality.statistics import Moments
-
-    session = Session.load(_study())
-    assert session.extractor is not None
-    assert session.reference is not None
-    found = measure_floors(session.extractor, session.reference, (1, 8, 8), 1000)
-    assert (found.column, found.noise_images, found.real_images) == ("fd_digits", 1000, 898)
-    generator = torch.Generator().manual_seed(0)
-    noise = (torch.randn(1000, 1, 8, 8, generator=generator).clamp(-1, 1) * 127.5 + 127.5).round().to(torch.uint8)
-    expected = session.reference.target.distance(Moments.of(extract(session.extractor, noise).features))
-    assert found.noise == pytest.approx(expected, rel=0.05)  # of other noise
-    card = tomllib.loads((ZOO / "digits" / CARD).read_text())
-    assert found.real == pytest.approx(card["quality"]["fd_digits_floor"], rel=1e-9)  # measured when it was trained

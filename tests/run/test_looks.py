@@ -1,6 +1,7 @@
 """Images that grow from look to look: what is kept between looks, and that nothing tells a run that was killed."""
 
 import json
+import re
 import shutil
 import time
 from pathlib import Path
@@ -18,6 +19,7 @@ from bench.run.session import Session
 from bench.study.file import Overrides, parse_study
 from bench.study.plan import looks
 from bench.study.study import Study
+from models.common.errors import UsageError
 
 STUDY = (
     study_toml(
@@ -81,6 +83,13 @@ def test_looks_double_in_whole_tens_up_to_the_most(images: str, expected: list[i
     given = parse_study(STUDY.replace("{ from = 40, to = 160 }", images), "test")
     assert STUDY.count("{ from = 40, to = 160 }") == 1
     assert looks(given) == expected
+
+
+@pytest.mark.parametrize(("key", "meant"), [("form", "from"), ("too", "to")])
+def test_the_keys_of_growing_images_are_named_as_a_study_spells_them(key: str, meant: str) -> None:
+    said = f"images.{key}: unknown key '{key}'. Did you mean '{meant}'? There is: from, to."
+    with pytest.raises(UsageError, match=re.escape(said)):
+        parse_study(STUDY.replace("to = 160", f"to = 160, {key} = 2"), "test")
 
 
 @pytest.mark.parametrize("images", [40, 80, 160])

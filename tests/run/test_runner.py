@@ -290,15 +290,3 @@ def test_a_run_that_is_killed_again_and_again_ends_as_if_it_never_was(whole: _Fi
         assert record["timing_rounds"] == len(record["latency_s"]) == 3
         timed = before.get("latency_s", [])
         assert record["latency_s"][: len(timed)] == timed
-
-
-def test_a_published_value_finds_its_cell_where_there_is_no_range_to_clip_to(tmp_path: Path) -> None:
-    """The two blocks' cells differ in clipping only, which the exact model has not: they are one."""
-    text = _STUDY.replace('"digits"', '"digits-mixture"').replace('sampler = "ddpm"', 'sampler = "ddim"')
-    block = '[[block]]\nsamplers = ["ddim"]\ngrids = ["trailing"]\nsteps = [6]\n'
-    blocks = f'{block}published = {{ source = "a paper", column = "law_fd", values = [1.0] }}\n{block}clip = false\n'
-    text = text.partition("[[block]]")[0].replace("batch = 16", 'batch = 16\nmetrics = ["law"]')
-    outcome, _, _ = _run(parse_study(text + blocks, "test", Overrides()), tmp_path / "run")
-    manifest = RunFolder(tmp_path / "run").manifest()
-    assert outcome.measured == 1
-    assert [entry["cell"] for entry in manifest["published"]] == manifest["cells"]

@@ -299,11 +299,3 @@ def test_a_study_with_any_values_anywhere_is_one_or_ends_in_lines_that_can_be_re
         assert len(set(lines)) == len(lines)
         return
     assert plan(study)
-
-
-@pytest.mark.parametrize(("key", "meant"), [("form", "from"), ("too", "to")])
-def test_the_keys_of_growing_images_are_named_as_a_study_spells_them(key: str, meant: str) -> None:
-    said = _said(_GOOD.replace("images = 100", f"images = {{ from = 100, to = 400, {key} = 2 }}"))
-    assert said == [
-        f"study 's.toml': images.{key}: unknown key '{key}'. Did you mean '{meant}'? There is: from, to.",
-    ]
