@@ -16,7 +16,7 @@ from rich.console import Console
 
 from bench.record import MANIFEST, SCHEMA, Record, RunFolder
 from bench.report import Summary, summarise, terminal_table
-from bench.report.data.summary import Section
+from bench.report.data.section import Section
 from bench.report.data.text import Column
 from bench.report.tables.table import columns
 

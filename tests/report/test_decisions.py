@@ -10,6 +10,7 @@ from report_records import record
 from scipy import stats
 
 from bench.record import Record
+from bench.report.data.answer import Answer
 from bench.report.data.columns import KEYS, Row, key_of, rows_of, setting, with_columns
 from bench.report.data.decided import decided_answer, left_out_columns, left_out_summary
 from bench.report.data.distances import of_key
@@ -53,6 +54,10 @@ def study(values: Mapping[Name, tuple[float, float]], looks: Sequence[int] = LOO
     """Records of all looks, with the same distances and standard errors; the baseline has 1.0, and no error."""
     everyone = {BASELINE: (1.0, 0.0), **values}
     return [made(name, images, *each) for images in looks for name, each in everyone.items()]
+
+
+def said(found: Decisions) -> Answer:
+    return decided_answer(found, list(found.rows.values()))
 
 
 def out(found: Decisions) -> dict[Name, tuple[int, str]]:
@@ -205,14 +210,14 @@ def test_seeds_are_waited_for_and_pooled() -> None:
 
 
 def test_the_answer_says_who_it_is_and_how_sure_or_who_is_in_question() -> None:
-    good = decided_answer(followed(study({("ddim", 2): (5.0, 0.1), ("ddim", 5): (0.9, 0.001)})))
+    good = said(followed(study({("ddim", 2): (5.0, 0.1), ("ddim", 5): (0.9, 0.001)})))
     assert good.sentence.startswith("ddim on trailing at 5 steps (5 evaluations) is the setting of fewest evaluations ")
     assert good.sentence.endswith("Decided with 500 of 1,000 images (95 %, over all looks and settings; costs to 5 %).")
     assert good.speedup == pytest.approx(2.0)
-    none = decided_answer(followed(study({("ddim", 2): (5.0, 0.1)})))
+    none = said(followed(study({("ddim", 2): (5.0, 0.1)})))
     assert none.sentence.startswith("No setting whose fd_digits is within 10 % of the baseline's (1.00, heun on ")
     assert none.winner is None
-    question = decided_answer(followed(study({("ddim", 5): (1.12, 0.1)})))
+    question = said(followed(study({("ddim", 5): (1.12, 0.1)})))
     assert question.sentence.startswith("Not decided with 1,000 of 1,000 images: it is not shown whether ddim on ")
     assert "images would probably tell" in question.sentence
 
@@ -222,7 +227,7 @@ def test_the_answer_names_settings_that_could_not_be_compared_and_speaks_of_none
     failed = records[-1] | {"status": "failed", "error": "x", "fd_digits": None, "fd_digits_left_out": None}
     found = followed([*records[:-1], failed])
     assert found.decided
-    assert decided_answer(found).sentence.endswith("Not compared: 1 setting (1: a cell of it failed).")
+    assert said(found).sentence.endswith("Not compared: 1 setting (1: a cell of it failed).")
     assert [each.compared for each in found.out.values()] == [False, True]
 
 

@@ -22,8 +22,8 @@ from scipy import stats
 from bench.record import Record
 from bench.report import compare, summarise, write_report
 from bench.report.data.modes import TITLE, mode_columns, mode_notes
+from bench.report.data.section import Section
 from bench.report.data.series import all_series
-from bench.report.data.summary import Section
 from bench.report.data.text import DOUBTFUL
 from bench.report.figures.plots import FIGURES, worth_drawing
 from bench.report.page import page

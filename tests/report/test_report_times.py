@@ -7,7 +7,7 @@ from report_records import BASELINE, column, record, row_of, section_of, summary
 
 from bench.record import Record
 from bench.report import compare, summarise, write_report
-from bench.report.data.summary import Section
+from bench.report.data.section import Section
 from bench.report.data.text import DOUBTFUL, NOTHING
 from bench.report.figures.plots import FIGURES, worth_drawing
 from bench.report.page import page

@@ -134,6 +134,8 @@ class Comparison:
     fd: str
     tolerance: float
     cost: Cost
+    times: str = ""
+    """What their times are, if not what was measured, in words."""
 
     def answer(self, measured: list[Row]) -> Answer:
         limit = self.baseline[self.fd] + self.tolerance * abs(self.baseline[self.fd])
@@ -196,7 +198,7 @@ class Comparison:
             what = f"{ours:,g} against {theirs:,g} an image; nothing was timed"
         else:
             doubt = ", times that do not hold up" if invalid(row) or invalid(self.baseline) else ""
-            what = f"{significant(1000 * ours)} against {significant(1000 * theirs)} ms an image{doubt}"
+            what = f"{significant(1000 * ours)} against {significant(1000 * theirs)} ms an image{self.times}{doubt}"
         return f"{significant(max(ours / theirs, theirs / ours), 2)} times {words} ({what})"
 
     def _claim(self, row: Row) -> str:

@@ -10,8 +10,9 @@ import pandas as pd
 
 from bench.report.data.columns import PROTOCOL, Line, Row, guest, line
 from bench.report.data.distances import OWN_TRUTH, Quality
+from bench.report.data.section import Section
 from bench.report.data.series import family_order, named_lines
-from bench.report.data.summary import Section, Summary
+from bench.report.data.summary import Summary
 from bench.report.data.text import known, known_text
 
 NEAR = 0.85

@@ -31,12 +31,18 @@ def can_be_decided(decisions: Decisions) -> bool:
     return row is not None and rank is not None and known(row.get(rank)) and known(row[decisions.cost])
 
 
-def decided_answer(decisions: Decisions, floors: Floors | None = None) -> Answer:
-    """The answer as far as it is decided, of decisions that `can_be_decided`."""
+def decided_answer(decisions: Decisions, rows: Sequence[Row], floors: Floors | None = None) -> Answer:
+    """The answer as far as it is decided.
+
+    Args:
+        decisions: that `can_be_decided`.
+        rows: of the same look, with the times that were measured, which figures show.
+        floors: see `bench.report.data.answer.answer`.
+    """
     baseline, rank = decisions.baseline, decisions.rank
     assert baseline is not None, "see can_be_decided"
     assert rank is not None, "see can_be_decided"
-    beside = Comparison(baseline, rank, decisions.tolerance, decisions.cost)
+    beside = Comparison(baseline, rank, decisions.tolerance, decisions.cost, " as on a steady machine")
     winner = None if decisions.winner is None else decisions.rows[decisions.winner]
     so_far = f"{decisions.images:,} of {decisions.looks[-1]:,} images"
     near = f"{_not_compared(decisions)}{near_noise(baseline, rank, floors)}"
@@ -49,10 +55,15 @@ def decided_answer(decisions: Decisions, floors: Floors | None = None) -> Answer
         )
     else:
         sentence = f"{_found(beside, winner)}. Decided with {so_far} ({_SURE})."
-    found = Answer(sentence + near, decisions.tolerance, baseline, cost=decisions.cost)
+    found = Answer(sentence + near, decisions.tolerance, _as_measured(baseline, rows), cost=decisions.cost)
     if winner is None:
         return found
-    return replace(found, winner=winner, speedup=float(baseline[decisions.cost]) / float(winner[decisions.cost]))
+    speedup = float(baseline[decisions.cost]) / float(winner[decisions.cost])
+    return replace(found, winner=_as_measured(winner, rows), speedup=speedup)
+
+
+def _as_measured(row: Row, rows: Sequence[Row]) -> Row:
+    return next(each for each in rows if each["cells"] == row["cells"])
 
 
 def _not_compared(decisions: Decisions) -> str:

@@ -264,14 +264,10 @@ def _leave_out(
     compared: bool = True,
 ) -> None:
     for key, reason in reasons.items():
-        row = decisions.rows.get(key) or _named(key, decisions.images)
+        names = (name for name in KEYS if name != "images")
+        row = decisions.rows.get(key) or dict(zip(names, key, strict=True), images=decisions.images)
         decisions.out[key] = LeftOut(row, baseline, decisions.rank, reason, (others or {}).get(key), compared)
     decisions.left = [key for key in decisions.left if key not in reasons]
-
-
-def _named(key: Setting, images: int) -> Row:
-    """What is known of a setting without a row."""
-    return dict(zip((name for name in KEYS if name != "images"), key, strict=True), images=images)
 
 
 class _Beside(NamedTuple):

@@ -8,8 +8,9 @@ import pandas as pd
 from bench.report.data.columns import Row, setting
 from bench.report.data.distances import fd_label, of_key
 from bench.report.data.gaps import Gap, gap, holm
+from bench.report.data.section import Section
 from bench.report.data.significance import LEVEL, both_at_floor, half_width
-from bench.report.data.summary import Section, summarise
+from bench.report.data.summary import summarise
 from bench.report.data.text import ALIKE, NOTHING, decimals_for, known, scientific, spread
 
 _TELL_APART = ("run", "device_name", "batch", "version_torch", "sampler_sha256", "code_sha256")

@@ -14,7 +14,8 @@ import pandas as pd
 from bench.report.data.answer import Answer
 from bench.report.data.columns import Line, Row, clippings, guest, line, rows_of
 from bench.report.data.rows import with_fronts
-from bench.report.data.summary import Section, Summary
+from bench.report.data.section import Section
+from bench.report.data.summary import Summary
 from bench.report.data.text import known
 
 if TYPE_CHECKING:

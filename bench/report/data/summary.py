@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -11,7 +10,6 @@ import pandas as pd
 from bench.model_record import Floors
 from bench.report.data.answer import Answer, answer
 from bench.report.data.columns import (
-    CLOCK,
     Row,
     clippings,
     distinct_models,
@@ -25,10 +23,11 @@ from bench.report.data.columns import (
 from bench.report.data.decided import can_be_decided, decided_answer
 from bench.report.data.distances import OWN_TRUTH, fd_columns, fd_label, quality_columns
 from bench.report.data.looks import Decisions, follow
-from bench.report.data.modes import ModeCost, mode_costs
+from bench.report.data.modes import mode_costs
 from bench.report.data.published import Comparison, compare_published
 from bench.report.data.rows import aggregate, protocols
 from bench.report.data.runs import NEEDED, Run, load
+from bench.report.data.section import Section, was_timed
 from bench.report.data.text import flat, steps_words
 from models.common.errors import UsageError
 from models.common.program import typed
@@ -48,55 +47,6 @@ class View:
 
     columns: By = "nfe"
     metric: str | None = None
-
-
-@dataclass(frozen=True)
-class Section:
-    """The rows of one protocol, which alone are ranked with one another.
-
-    Attributes:
-        label: the protocol, readable and unambiguous.
-        rows: of the aggregated table.
-        rank: name of the distance that they are ranked by; None if there is none.
-        answers: one for each device and batch, in the order of `clocks`.
-        modes: what those of their modes that are not the study's first cost and save.
-        floors: what their Frechet distance is to be seen beside; None where no run measured it.
-        first: whether others of its settings have more images in a section of their own, which has the answer.
-    """
-
-    label: str
-    rows: pd.DataFrame
-    rank: str | None
-    answers: list[Answer]
-    modes: list[ModeCost]
-    floors: Floors | None = None
-    first: bool = False
-
-    @property
-    def fd(self) -> str | None:
-        """Name of their Frechet distance to a reference; None if it was not measured."""
-        return self.rank if self.rank in fd_columns(self.rows.columns) else None
-
-    @property
-    def images(self) -> int:
-        return int(self.rows["images"].iloc[0])
-
-    @property
-    def timed(self) -> bool:
-        """Whether some row has a time."""
-        return was_timed(self.rows)
-
-    @cached_property
-    def records(self) -> list[Row]:
-        """The rows as dictionaries, for everything that goes through them one by one."""
-        return rows_of(self.rows)
-
-    def clocks(self) -> list[tuple[str, pd.DataFrame]]:
-        """Rows with comparable times, and what they were measured on; a row without times is with its device's."""
-        device, batch = (self.rows[name] for name in CLOCK)
-        batch = batch.astype(float).fillna(batch.groupby(device, dropna=False).transform("first").astype(float))
-        groups = self.rows.groupby([device, batch], dropna=False, sort=False)
-        return [(_clock(rows), rows) for _, rows in groups]
 
 
 @dataclass(frozen=True, eq=False)
@@ -234,7 +184,7 @@ def _followed(section: Section, decisions: Decisions) -> Section:
         return replace(section, first=True, answers=[_looking(each, section, decisions) for each in section.answers])
     if not can_be_decided(decisions) or not any(answer.baseline is not None for answer in section.answers):
         return section
-    found = decided_answer(decisions, section.floors)
+    found = decided_answer(decisions, section.records, section.floors)
     return replace(section, answers=[found if each.baseline is not None else each for each in section.answers])
 
 
@@ -273,18 +223,6 @@ def _answer(section: Section, rows: list[Row], runs: Sequence[Run], failed: list
     """The answer among the rows of a clock."""
     run = next(run for run in runs if f"{rows[0]['run']} + ".startswith(f"{run.name} + "))
     return answer(rows, section.rank, run.tolerance, _gap(run, failed, section, rows), section.floors)
-
-
-def was_timed(rows: pd.DataFrame) -> bool:
-    """Whether some of these rows of the table have a time."""
-    return has(rows, "s_per_image_median")
-
-
-def _clock(rows: pd.DataFrame) -> str:
-    """What the times of some rows were measured on; the mode is part of it where they have only one."""
-    modes, sizes = rows["mode"].unique().tolist(), rows["timed_batch"].dropna().tolist()
-    size = f"batch {int(sizes[0])}" if sizes else "not timed"
-    return ", ".join([str(rows["device_name"].iloc[0]), *(modes if len(modes) == 1 else []), size])
 
 
 def _gap(run: Run, failed: list[Row], section: Section, rows: list[Row]) -> str:

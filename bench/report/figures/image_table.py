@@ -60,6 +60,8 @@ class Table:
 def tables(summary: Summary) -> list[Table]:
     """The parts of the picture, each of one protocol and run."""
     cells = summary.cells.assign(clipping=clippings(summary.cells))
+    if summary.sections:  # of images that grow, the looks that have one
+        cells = cells[cells["images"].isin([section.images for section in summary.sections])]
     groups = cells.groupby(["run", *PROTOCOL], dropna=False, sort=False)
     # of the first seed only, as of 10,000 cells the others are most
     parts = [each[each["seed"] == each["seed"].iloc[0]] for _, each in groups]

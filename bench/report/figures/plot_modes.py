@@ -9,8 +9,9 @@ from matplotlib.figure import Figure
 
 from bench.report.data.distances import fd_label
 from bench.report.data.modes import ModeCost
+from bench.report.data.section import Section
 from bench.report.data.series import COLOURS, MARKERS
-from bench.report.data.summary import Section, Summary
+from bench.report.data.summary import Summary
 from bench.report.data.text import known
 from bench.report.figures import style
 from bench.report.figures.style import INK, SMALL, wrapped

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from bench.report.data.answer import Answer
 from bench.report.data.columns import Row, mode_words, rows_of, setting
 from bench.report.data.distances import fd_label, of_key
+from bench.report.data.section import Section, was_timed
 from bench.report.data.series import (
     BEATEN,
     FEW,
@@ -22,7 +23,7 @@ from bench.report.data.series import (
     in_one_mode,
     usual,
 )
-from bench.report.data.summary import Section, Summary, was_timed
+from bench.report.data.summary import Summary
 from bench.report.data.text import known, percent, significant, steps_words
 from bench.report.figures import style
 from bench.report.figures.legend import (

@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 
 from bench.escape import figure_text
 from bench.report.data.columns import Row, clip_suffix, guest
+from bench.report.data.section import Section, was_timed
 from bench.report.data.series import Series, all_series, answer_mode, family_order, in_one_mode, usual
-from bench.report.data.summary import Section, Summary, was_timed
+from bench.report.data.summary import Summary
 from bench.report.data.text import known, significant, steps_words
 from bench.report.figures.style import (
     FAINT,

@@ -21,7 +21,8 @@ from matplotlib.textpath import text_to_path
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 from bench.escape import figure_text
-from bench.report.data.summary import Section, Summary
+from bench.report.data.section import Section
+from bench.report.data.summary import Summary
 from bench.report.data.text import flat
 from bench.report.tables.notes import small_n
 

@@ -11,8 +11,9 @@ from bench.report.data.modes import TITLE as MODES
 from bench.report.data.modes import ModeCost, mode_columns, mode_notes, mode_summary
 from bench.report.data.published import TITLE as PUBLISHED
 from bench.report.data.published import Comparison, published_columns, published_notes
+from bench.report.data.section import Section
 from bench.report.data.series import outstanding
-from bench.report.data.summary import Section, Summary
+from bench.report.data.summary import Summary
 from bench.report.data.text import NOTHING, Column
 from bench.report.tables.leaderboard import NOTE, is_long, leaderboard
 from bench.report.tables.notes import notes

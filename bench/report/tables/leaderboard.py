@@ -10,7 +10,7 @@ import pandas as pd
 from bench.report.data.columns import BUDGETS, Row, clip_suffix, guest, line
 from bench.report.data.distances import of_key
 from bench.report.data.gaps import TESTED, told_apart
-from bench.report.data.summary import Section
+from bench.report.data.section import Section
 from bench.report.data.text import ALIKE, NOTHING, Column, known, named, words
 from bench.report.tables.table import columns
 

@@ -7,8 +7,8 @@ import pandas as pd
 from bench.report.data.columns import COMPACT_LAYER, SMALL_N, Row, has, invalid, mode_words, reasons
 from bench.report.data.distances import Quality
 from bench.report.data.gaps import TESTED
+from bench.report.data.section import Section
 from bench.report.data.significance import JACKKNIFE_BLOCKS, resolution, t_quantile, unresolved
-from bench.report.data.summary import Section
 from bench.report.data.text import ALIKE, DOUBTFUL, NOTHING, Column, known, known_text, named, scientific, short
 from bench.report.tables.table import columns, measured
 from bench.timing.bootstrap import ENOUGH

@@ -9,8 +9,9 @@ from bench.report.data.budgets import Budgets, TableLine, budgets, room_order
 from bench.report.data.columns import CLOCK, USUAL_MODE, Row, invalid
 from bench.report.data.distances import Quality, of_key
 from bench.report.data.gaps import TESTED
+from bench.report.data.section import Section
 from bench.report.data.series import usual
-from bench.report.data.summary import Section, Summary
+from bench.report.data.summary import Summary
 from bench.report.data.text import ALIKE, DOUBTFUL, NOTHING, Column, known, marked, words
 from bench.report.tables.notes import interval_note, small_n, what_it_means
 from bench.report.tables.table import ranks, value_texts

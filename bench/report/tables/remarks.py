@@ -22,7 +22,8 @@ from bench.report.data.columns import (
     rows_of,
     setting,
 )
-from bench.report.data.summary import Section, Summary
+from bench.report.data.section import Section
+from bench.report.data.summary import Summary
 from bench.report.data.text import flat, known, percent, steps_words
 from models.common.words import counted
 

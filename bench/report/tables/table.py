@@ -8,7 +8,7 @@ import pandas as pd
 from bench.report.data.columns import Row, has, milliseconds
 from bench.report.data.distances import Quality, quality_columns
 from bench.report.data.gaps import told_apart
-from bench.report.data.summary import Section
+from bench.report.data.section import Section
 from bench.report.data.text import (
     ALIKE,
     NOTHING,
