@@ -98,6 +98,7 @@ class RunFolder:
         self.broken: dict[str, str] = {}
         self.cells = path / "cells"
         self.solutions = path / "solutions"
+        self.fits = path / "fits"
         self.growing = path / "growing"
         self._manifest = path / MANIFEST
 
@@ -115,7 +116,7 @@ class RunFolder:
 
     def tidy(self) -> None:
         """Remove what killed runs and reports left of files; for who holds the folder."""
-        for folder in (self.path, self.cells, self.solutions, self.growing):
+        for folder in (self.path, self.cells, self.solutions, self.fits, self.growing):
             remove_leftovers(folder)
 
     def write_manifest(

@@ -90,6 +90,9 @@ class CellRecord(Schema):
     timing_note: str | None = None
     first_call_s: Measure | None = None
     compile_s: Measure | None = None
+    fit_images: Number | None = None
+    fit_nfe: Number | None = None
+    fit_s: Measure | None = None
     peak_mem_mib: Measure | None = None
     held_mem_mib: Measure | None = None
     energy_j_per_image: Measure | None = None

@@ -170,6 +170,7 @@ class Denoiser:
         labels: (N,) int64, the class of each image of the batch, for a class-conditional network; it may only be asked
             about as many images then, in that order. See `rows`.
         learns_variance: whether outputs have 2 C channels, of which the second C say the variance of a step.
+        x0_variance: what was found out about the network before, see the method; None: nothing.
 
     Attributes:
         schedule: as given, for samplers that evaluate the network between the levels of their grid.
@@ -184,6 +185,7 @@ class Denoiser:
         labels: Tensor | None = None,
         *,
         learns_variance: bool = False,
+        x0_variance: Callable[[Level], float] | None = None,
     ) -> None:
         if labels is not None:
             _check_labels(labels)
@@ -193,7 +195,7 @@ class Denoiser:
         self._affine = PARAMETRISATIONS[parametrisation]
         self._clip = clip
         self._labels = labels
-        self._learns_variance = learns_variance
+        self._learns_variance, self._x0_variance = learns_variance, x0_variance
 
     def rows(self, images: slice) -> Denoiser:
         """A denoiser of those images of the batch, with their labels.
@@ -208,7 +210,24 @@ class Denoiser:
             self._clip,
             labels,
             learns_variance=self._learns_variance,
+            x0_variance=self._x0_variance,
         )
+
+    def x0_variance(self, at: Level) -> float:
+        """The variance that x_0 has left once x_t at a noisy level is known: E tr Cov[x_0 | x_t] / D, the mean over
+        states and elements, of the network with its clipping.
+
+        For samplers that declare `takes_x0_variance`: it was found out once, before any sampler is called, and costs
+        no evaluation.
+
+        Raises:
+            ValueError: it was not found out.
+        """
+        if self._x0_variance is None:
+            raise ValueError(
+                "the denoiser knows no variance of x_0; a sampler that asks for it declares takes_x0_variance = True"
+            )
+        return self._x0_variance(at)
 
     def __call__(self, x: Tensor, at: Level) -> Prediction:
         """Evaluate the network once on x (N, C, H, W) at a noisy level.

@@ -26,6 +26,7 @@ class About(BaseModel):
     takes_betas: bool
     starts_at_noise: bool
     takes_variance: bool
+    takes_x0_variance: bool
     caveat: str | None
     paper: str | None
 

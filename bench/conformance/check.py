@@ -121,10 +121,22 @@ def call(
     return result, changed
 
 
-def denoiser(sampler: Sampler, network: Network, schedule: Schedule) -> Denoiser:
-    """A network in closed form as a sampler asks it: if it takes a variance, with the smaller bound of every step."""
+def _nothing_left(at: Level) -> float:
+    """The variance of x_0 given x_t of data at a point."""
+    return 0.0
+
+
+def denoiser(
+    sampler: Sampler, network: Network, schedule: Schedule, x0_variance: Callable[[Level], float] = _nothing_left
+) -> Denoiser:
+    """A network in closed form as a sampler asks it: if it takes a variance, with the smaller bound of every step.
+
+    Args:
+        sampler, network, schedule: that are run.
+        x0_variance: what it is told if it takes that.
+    """
     if not sampler.takes_variance:
-        return Denoiser(network, "sample", schedule)
+        return Denoiser(network, "sample", schedule, x0_variance=x0_variance if sampler.takes_x0_variance else None)
 
     def with_variance(x: Tensor, at: Level) -> Tensor:
         return torch.cat([network(x, at), torch.full_like(x, -1.0)], dim=1)
@@ -139,6 +151,7 @@ def sample(
     images: Tensor | None = None,
     grid: str = "trailing",
     schedule: Schedule | None = None,
+    x0_variance: Callable[[Level], float] = _nothing_left,
 ) -> _Run:
     numbers = torch.arange(16) if images is None else images
     schedule = DiscreteVP.linear() if schedule is None else schedule
@@ -148,5 +161,6 @@ def sample(
     noise.draws = 0
     evaluate, evaluated = counted(steady(network, "it"), SHAPE)
     start = x.clone()
-    result, changed = call(sampler, denoiser(sampler, evaluate, schedule), x, levels, noise, {"the law": network})
+    model = denoiser(sampler, evaluate, schedule, x0_variance)
+    result, changed = call(sampler, model, x, levels, noise, {"the law": network})
     return _Run(x, start, result, evaluated() / len(x), changed, noise)

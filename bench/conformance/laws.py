@@ -21,11 +21,13 @@ from models.guidance import GUIDANCES
 from models.guidance.base import CONDITIONAL
 from models.guidance.guided import Guided
 from models.networks.network import Network
-from models.schedule import ContinuousVP
+from models.schedule import ContinuousVP, Level
 from samplers import Sampler
 
 _SHAPE = (1, 8, 8)
 _SIZE = math.prod(_SHAPE)
+_EXACT = 64
+"""Samples of 64 elements each: their mean square is known to 2 %."""
 
 
 class Errors(NamedTuple):
@@ -67,6 +69,13 @@ class Law:
             float(excess.square().sum() / len(excess)),
             float((frequency - self.network.weights).abs().max()),
         )
+
+    def x0_variance(self, at: Level) -> float:
+        """E tr Cov[x_0 | x_t] / D at a level: the mean squared error of E[x_0 | x_t] over exact samples."""
+        numbers = torch.arange(_EXACT)
+        chance, normal = torch.linspace(0.0, 1.0, _EXACT + 2)[1:-1], ImageNoise(0, numbers)
+        x0 = self.network.draw(chance, normal(torch.empty(_EXACT, _SIZE, dtype=torch.float64)))
+        return float((self.network(at.alpha * x0 + at.sigma * normal(x0), at) - x0).square().mean())
 
     def monte_carlo_errors(self, count: int) -> Errors:
         """The standard errors of the above for `count` perfect samples; of the covariance, mean and 4 of them."""

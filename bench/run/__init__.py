@@ -3,8 +3,9 @@
 - `runner` goes through the cells of all `stages` (the looks of a study), until its `deadline`; `session` is what they
   share: models, extractor, reference, device
 - one cell: `resolve` (sampler, levels, identity), `trajectory` (its `sample` call), `generation`, `score`, `cell`,
-  `measuring` (its record, whatever goes wrong); `growth` (what is kept of images that will be more), `solution` (the
-  exact flow that solver errors are measured from)
+  `measuring` (its record, whatever goes wrong); `growth` (what is kept of images that will be more), `fit` (what a
+  sampler needs to know of a model before, at a cost of its own), `solution` (the exact flow that solver errors are
+  measured from), `kept` (where both are)
 - times: `rounds`, with `same_images` and `study_flops`; before all of it `first_look`, `estimate`
 - `code_hash`, `closure`, `named_files`: which code a result comes from; `attempts`, `lock`: crashes, two runs on a
   folder

@@ -10,6 +10,7 @@ from torch import Tensor
 from bench.purity.functions import KeptSampler
 from bench.purity.unchanged import KeptFunctions, ProcessState, unchanged
 from bench.quality.images import preview_kind, preview_size, shown, to_uint8
+from bench.run.fit import Fits
 from bench.run.generation import Generation
 from bench.run.growth import Growth, Part
 from bench.run.resolve import Declared, Resolved
@@ -22,12 +23,6 @@ from bench.timing.capture import Graph
 from models.common.words import counted
 from models.networks.execution import arithmetic
 from samplers.about import About, about
-
-_FLOW_DEPENDS_ON = (
-    *("model_sha256", "architecture_sha256", "clip", "labels", "device_name", "code_sha256"),
-    *("guidance_parameters", "guidance", "guidance_model_sha256", "guidance_code_sha256"),
-)
-"""And the versions of all packages: a network may be made by any of them."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +43,7 @@ def measure(
     session: Session,
     graphs: Callable[[], Graph],
     solutions: Solutions,
+    fits: Fits,
     advanced: Callable[[int], None],
     growth: Growth | None = None,
 ) -> Measurement:
@@ -62,12 +58,14 @@ def measure(
         session: what it runs on.
         graphs: makes empty graphs, for modes that capture.
         solutions: where reference solutions of the probability flow are kept.
+        fits: what is fitted to models.
         advanced: told how many images are done.
         growth: keeps them for when there will be more, and has those of before; None: nothing is kept.
     """
     model, sampler, name = resolved.model, resolved.sampler, resolved.cell.sampler
     with unchanged(name, ProcessState()):  # asked before its images are made, which takes long
         said, declared = about(name, sampler), resolved.declared()
+    resolved, fitted = fits(resolved)
     part = Part() if growth is None else growth.read(resolved)
     score = Score(session, resolved, part.score)
     if part.images < resolved.images:
@@ -81,6 +79,7 @@ def measure(
     assert part.preview is not None, "every part has images"
     counts = part.columns | {
         **asked,
+        **fitted,
         "calls_declared": declared.calls,
         "nfe_declared": declared.nfe,
         "stochastic": said.stochastic,
@@ -169,7 +168,7 @@ def _solver_error(
     weaker = session.weaker_of(resolved.cell, PLAIN)
     guided = plain.guided(resolved.guidance, None if weaker is None else weaker.network)
     problem = Problem(
-        identity={key: each for key, each in identity.items() if key in _FLOW_DEPENDS_ON or key.startswith("version_")},
+        identity=resolved.predictions,
         denoiser=lambda numbers: session.denoiser(plain, resolved.seed, numbers, clip, guided),
         shape=model.card.state_shape,
         first=resolved.levels[0],

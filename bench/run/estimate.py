@@ -7,8 +7,10 @@ import torch
 
 from bench.purity.unchanged import put_back
 from bench.quality.extractor import Extractor
+from bench.run.fit import IMAGES
+from bench.run.fit import evaluations as fit_evaluations
 from bench.run.resolve import resolve
-from bench.run.session import PLAIN, Rate, Session
+from bench.run.session import PLAIN, Rate, Session, takes_fit
 from bench.run.solution import evaluations, has_solver_error
 from bench.study.plan import Cell, plan
 from bench.timing.clock import Stopwatch
@@ -26,7 +28,7 @@ class Estimate:
     Attributes:
         cells: with the network evaluations an image that each sampler declares; None where it cannot say.
         evaluations: of all images of all cells whose samplers can say, of the rounds of timing, and of the reference
-            solutions that solver errors are measured from.
+            solutions that solver errors are measured from, and of fits.
         seconds: for those, and for the features of all images; metrics, compilation and loading not included, nor calls
             so short that a round of timing repeats them.
         rates: measured, by model and mode.
@@ -44,22 +46,25 @@ def estimate(session: Session) -> Estimate:
     Raises:
         UsageError: a cell whose sampler, grid and model do not fit together.
     """
-    study, cells, solutions = session.study, list[tuple[Cell, int | None]](), dict[tuple[object, ...], int]()
+    study, cells, before = session.study, list[tuple[Cell, int | None]](), dict[tuple[object, ...], tuple[str, int]]()
     for cell in plan(study):
         with put_back(cell.sampler):
             resolved = resolve(cell, session)
             cells.append((cell, resolved.declared().nfe))
+        if takes_fit(cell):
+            each = len(resolved.guidance.evaluated) * fit_evaluations(resolved.model.schedule)
+            before[("fit", cell.model, cell.clip, cell.guidance)] = cell.model, IMAGES * each
         if "solver_error" in study.metrics and has_solver_error(resolved.sampler, resolved.model.card.is_generator):
             ends = resolved.levels[0], resolved.levels[-1]
-            problem = (cell.model, cell.clip, cell.guidance, cell.seed, *ends)  # solved once for all its cells
+            problem = ("flow", cell.model, cell.clip, cell.guidance, cell.seed, *ends)  # solved once for all its cells
             each = len(resolved.guidance.evaluated) * evaluations(ends[1])
-            solutions[problem] = min(study.solver_images, study.most_images) * each
+            before[problem] = cell.model, min(study.solver_images, study.most_images) * each
     rates = {key: session.rate(model, _CALIBRATION_S) for key, model in session.models.items()}
     known = [(cell, nfe) for cell, nfe in cells if nfe is not None]
     timed = study.timing.repeats * sum({session.batch, *study.timing.batches})
     work = [(_key(cell), study.most_images * nfe) for cell, nfe in known]
     work += [(_key(cell), timed * nfe) for cell, nfe in {cell.setting: nfe for cell, nfe in known}.items()]
-    work += [((str(name), PLAIN), count) for (name, *_), count in solutions.items()]
+    work += [((name, PLAIN), count) for name, count in before.values()]
     sampling = sum(count * rates[key].seconds for key, count in work)
     features = len(cells) * study.most_images * _seconds_an_extraction(session)
     named = {f"{name}, {mode}" if mode != PLAIN else name: rate for (name, mode), rate in rates.items()}

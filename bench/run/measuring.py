@@ -13,6 +13,7 @@ from bench.quality.images import save_preview
 from bench.record import SCHEMA, Record, RunFolder, fault_once_written
 from bench.run.attempts import Attempts
 from bench.run.cell import measure
+from bench.run.fit import Fits
 from bench.run.growth import Growth
 from bench.run.resolve import Resolved
 from bench.run.session import Session
@@ -47,7 +48,7 @@ class Measuring:
         growth: Growth | None,
     ) -> None:
         self._session, self._folder, self._attempts = session, folder, attempts
-        self._graphs, self._growth = graphs, growth
+        self._graphs, self._growth, self._fits = graphs, growth, Fits(folder.fits, session)
         self._environment = describe(session.device)
         self._compile_s: dict[int, float] = {}
 
@@ -84,7 +85,7 @@ class Measuring:
             with torch.inference_mode():
                 compiled: Record = {"compile_s": self._compiled(resolved)}
                 solutions = Solutions(self._folder.solutions)
-                found = measure(resolved, self._session, self._graphs, solutions, advanced, self._growth)
+                found = measure(resolved, self._session, self._graphs, solutions, self._fits, advanced, self._growth)
             columns = _sound(ends | compiled | found.columns, known | self._environment)
         except (NotWritten, *INTERRUPTIONS):
             raise  # a full disk is no sampler's failure

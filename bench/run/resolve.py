@@ -2,7 +2,7 @@
 
 import hashlib
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -29,6 +29,13 @@ DYNAMIC_QUANTILE = 0.995
 """Of an image's pixels, that dynamic thresholding keeps: the value of DPM-Solver's code and of diffusers."""
 
 
+_PREDICTED = (
+    *("model_sha256", "architecture_sha256", "clip", "labels", "device_name", "code_sha256"),
+    *("guidance_parameters", "guidance", "guidance_model_sha256", "guidance_code_sha256"),
+)
+"""And the versions of all packages: a network may be made by any of them."""
+
+
 class Declared(NamedTuple):
     """What is known before a cell is run, an image.
 
@@ -52,6 +59,7 @@ class Resolved:
         guidance: how outputs of the network are joined.
         weaker: the guidance's weaker model, in the cell's mode; None: it has none.
         identity: record columns; all that determines the result.
+        x0_variance: what its sampler asks the denoiser for, once it is fitted; see `bench.run.fit`.
     """
 
     cell: Cell
@@ -61,6 +69,7 @@ class Resolved:
     guidance: Guidance
     weaker: Model | None
     identity: dict[str, Any]
+    x0_variance: Callable[[Level], float] | None = None
 
     @property
     def mode(self) -> Mode:
@@ -90,6 +99,11 @@ class Resolved:
             declared_evaluations(name, self.sampler, self.levels),
             declared_nfe(name, self.sampler, self.guidance, self.levels, self.model.schedule),
         )
+
+    @property
+    def predictions(self) -> dict[str, Any]:
+        """The part of its identity that predictions of the network in plain float32 depend on."""
+        return {key: each for key, each in self.identity.items() if key in _PREDICTED or key.startswith("version_")}
 
     @property
     def clip(self) -> Clip | None:

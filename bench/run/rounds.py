@@ -19,6 +19,7 @@ from torch import Tensor
 
 from bench.purity.unchanged import Impure, ProcessState, unchanged
 from bench.quality.images import BadSamples
+from bench.run.fit import Fits
 from bench.run.resolve import Resolved
 from bench.run.same_images import OtherImages, Scored
 from bench.run.session import Session
@@ -88,6 +89,7 @@ class Rounds:
         monitor: watches the machine meanwhile.
         stopwatch: of the device.
         work: of a setting's evaluations.
+        fits: what is fitted to models.
     """
 
     def __init__(
@@ -97,8 +99,9 @@ class Rounds:
         monitor: Monitor,
         stopwatch: Stopwatch,
         work: Callable[[Resolved], Work],
+        fits: Fits,
     ) -> None:
-        self._session, self._graphs, self._work = session, graphs, work
+        self._session, self._graphs, self._work, self._fits = session, graphs, work, fits
         self._monitor, self._stopwatch = monitor, stopwatch
         self._rule = session.study.timing
 
@@ -176,7 +179,8 @@ class Rounds:
     def _timed(self, setting: Setting, batch: int) -> "_Round":
         graphs = self._graphs if setting.resolved.mode.graph else None
         together = setting.columns.get("guidance_batches") != 2  # as the images were made
-        trajectory = Trajectory(self._session, setting.resolved, graphs, clocked=True, together=together)
+        resolved, _ = self._fits(setting.resolved)
+        trajectory = Trajectory(self._session, resolved, graphs, clocked=True, together=together)
         trajectory.compile(batch)
         scored = self._scored(setting)
         with unchanged(trajectory.sampler, ProcessState(), self._session.weights):

@@ -19,6 +19,7 @@ from bench.report.data.text import duration
 from bench.run.attempts import Attempts
 from bench.run.deadline import Deadline
 from bench.run.first_look import first_look
+from bench.run.fit import Fits
 from bench.run.growth import Growth
 from bench.run.lock import holding
 from bench.run.measuring import Measuring
@@ -286,11 +287,10 @@ class _Run:
                 setting.fail(refusal)
                 done(setting, 0)
         watches = monitor_of(session.device), Stopwatch(session.device)
-        rounds = Rounds(session, self._graphs, *watches, StudyFlops(session).of)
+        rounds = Rounds(session, self._graphs, *watches, StudyFlops(session).of, Fits(self._folder.fits, session))
         attempt = partial(self._attempts.attempt, purpose="its timing")
         rounds.run(settings, done, lambda setting: attempt(setting.columns["id"]), lambda: self._deadline.is_over)
-        unfinished = [each for each in settings if each.times.rounds < rule.repeats and not each.failed]
-        self._outcome.unfinished = len(unfinished)
+        self._outcome.unfinished = sum(each.times.rounds < rule.repeats and not each.failed for each in settings)
         return sum(setting.failed for setting in settings)
 
 

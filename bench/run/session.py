@@ -31,9 +31,11 @@ from models.loading.model import Model
 from models.loading.zoo import load_model
 from models.networks.execution import arithmetic
 from models.networks.modes import Mode, parse_mode
+from samplers import SAMPLERS
+from samplers.about import about
 
 PLAIN = Mode()
-"""The mode of reference solutions: float32, nothing compiled."""
+"""The mode of reference solutions and of fits: float32, nothing compiled."""
 
 _TRIAL_S = 0.5
 """Of evaluations at each batch size that "auto" tries."""
@@ -93,6 +95,8 @@ class Session:
         )
         if "solver_error" in study.metrics:
             wanted |= dict.fromkeys((name, PLAIN) for name, _ in wanted)
+        fitted = [cell for cell in plan(study) if takes_fit(cell)]
+        wanted |= dict.fromkeys((name, PLAIN) for cell in fitted for name in (cell.model, weaker_of(cell)) if name)
         models = {(name, mode): load_model(name, device, study.changes_of(name), mode) for name, mode in wanted}
         subject = models[study.model, parse_mode(study.modes[0])]
         _check_fit(study, {name: model for (name, _), model in models.items()})
@@ -219,6 +223,11 @@ class Session:
 def weaker_of(cell: Cell) -> str | None:
     """The weaker model of a cell's guidance, as the study names it; None: it has none."""
     return GUIDANCES.make(cell.guidance).weaker
+
+
+def takes_fit(cell: Cell) -> bool:
+    """Whether a cell's sampler needs something that is fitted to its model first."""
+    return about(cell.sampler, SAMPLERS.make(cell.sampler)).takes_x0_variance
 
 
 def _check_fit(study: Study, models: Mapping[str, Model]) -> None:

@@ -13,8 +13,6 @@ and the posterior mean E[x_0 | x] is taken there. So whatever a sampler loses by
 level than that is part of its error.
 """
 
-import hashlib
-import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -30,10 +28,8 @@ from torch import Tensor
 
 from bench.noise.stream import ImageNoise
 from bench.quality.statistics import BLOCKS, blocks_of
+from bench.run.kept import Found, Kept
 from bench.timing.memory import Halving
-from models.common.errors import UsageError
-from models.common.sealed import load_sealed, save_sealed
-from models.common.writing import naming
 from models.denoiser import Denoiser
 from models.schedule import Level, Schedule
 from samplers import Sampler
@@ -175,7 +171,7 @@ class Solutions:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self._kept = Kept(folder)
 
     def columns(self, problem: Problem, samples: Tensor) -> Columns:
         """Record columns of a deterministic sampler.
@@ -213,12 +209,10 @@ class Solutions:
             "images": [problem.seed, problem.count, *problem.shape],
             "method": ["rk4 in the angle", STEPS, _IN_RATIO, _FARTHEST],
         }
-        key = json.dumps(content, sort_keys=True)
-        path = self._folder / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.safetensors"
-        found = _read(path, key)
-        if found is None:
-            found = _solved(problem)
-            _write(path, found, key)
+        if (kept := self._kept.get(content)) is not None:
+            return Solution(kept.tensors["images"], float.fromhex(kept.said["error"]))
+        found = _solved(problem)
+        self._kept.put(content, Found({"images": found.images}, {"error": found.error.hex()}))
         return found
 
 
@@ -240,18 +234,3 @@ def _ends(problem: Problem, first: int, batch: int) -> list[Tensor]:
     state = torch.empty((len(numbers), *problem.shape), device=problem.device)
     x = ImageNoise(problem.seed, numbers)(state) * model.schedule.prior_std(problem.first)
     return [solve(model, x, problem.first, problem.last, steps) for steps in (STEPS, STEPS // 2)]
-
-
-def _write(path: Path, solution: Solution, key: str) -> None:
-    with naming(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_sealed(path, {"images": solution.images}, {"problem": key, "error": solution.error.hex()})
-
-
-def _read(path: Path, key: str) -> Solution | None:
-    """A problem's stored solution; None if there is none, it is damaged, or it is another's."""
-    try:
-        tensors, said, sealed = load_sealed(path)
-        return Solution(tensors["images"], float.fromhex(said["error"])) if sealed and said["problem"] == key else None
-    except (UsageError, KeyError, ValueError):
-        return None

@@ -235,10 +235,11 @@ class Trajectory:
         evaluated: Sequence[Callable[..., Tensor]] = clocks or plain
         (network, own), *weaker = (counted(each, shape) for each in evaluated)
         if cell.cell.guidance == UNGUIDED:
-            return cell.model.denoiser(cell.clip, start.labels, network=network), [own, own]
+            model = cell.model.denoiser(cell.clip, start.labels, network=network, x0_variance=cell.x0_variance)
+            return model, [own, own]
         guided = cell.model.guided(cell.guidance, weaker[0][0] if weaker else None, network, together=self.together)
         asked, calls = counted(guided, shape)
-        model = cell.model.denoiser(cell.clip, start.labels, guided, asked)
+        model = cell.model.denoiser(cell.clip, start.labels, guided, asked, cell.x0_variance)
         return model, [calls, own, *(count for _, count in weaker)]
 
     def _no_noise(self, like: Tensor) -> Tensor:

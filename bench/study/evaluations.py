@@ -45,7 +45,7 @@ def levels_asked(spec: str, sampler: Sampler, levels: Sequence[Level], schedule:
         found.extend([at] * len(x))
         return torch.zeros_like(torch.cat([x, x], dim=1))
 
-    model = Denoiser(network, "epsilon", schedule, learns_variance=True)
+    model = Denoiser(network, "epsilon", schedule, learns_variance=True, x0_variance=lambda at: 0.0)
     with torch.inference_mode(), installed.around(spec), foreign(f"sampler {spec!r}", type(sampler)):
         sampler.sample(model, torch.ones(1, 1, 1, 1), list(levels), lambda like: torch.zeros_like(like))
     return found

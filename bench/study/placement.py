@@ -66,7 +66,7 @@ def misfit(spec: str, sampler: Sampler, card: Card) -> str | None:
         has = "says nothing of it" if card.variance is None else f"has variance {card.variance!r}"
         return (
             f"{spec} needs a network that says the variance of a step, variance = 'learned_range' on its card; model "
-            f"{card.name!r} {has}. Take fixed_small or fixed_large"
+            f"{card.name!r} {has}. Take fixed_small, fixed_large or analytic"
         )
     return None
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from bench.quality.images import save_preview
 from bench.record import SCHEMA, Record, RunFolder, cell_id
 from bench.run.cell import measure
+from bench.run.fit import Fits
 from bench.run.resolve import Resolved, resolve
 from bench.run.session import Session
 from bench.run.solution import Solutions
@@ -106,8 +107,8 @@ class Ours:
     def measured(self, folder: RunFolder) -> Record:
         """All of a quality cell as `run` does it: images, features, metrics, preview, record."""
         name = cell_id(self.cell.identity)
-        solutions = Solutions(folder.path / "solutions")
-        found = measure(self.cell, self.session, graphs_on(self.session.device), solutions, lambda images: None)
+        kept = Solutions(folder.solutions), Fits(folder.fits, self.session)
+        found = measure(self.cell, self.session, graphs_on(self.session.device), *kept, lambda images: None)
         record: Record = {"schema": SCHEMA, "id": name, "status": "ok", **self.cell.identity, **found.columns}
         save_preview(found.preview, folder.preview(name))
         folder.write(record)

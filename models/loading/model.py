@@ -12,7 +12,7 @@ from models.guidance import Guidance
 from models.guidance.guided import Guided
 from models.networks.modes import Mode
 from models.networks.network import Network
-from models.schedule import Schedule
+from models.schedule import Level, Schedule
 
 
 @dataclass(frozen=True)
@@ -67,16 +67,23 @@ class Model:
         labels: Tensor | None = None,
         guided: Guided | None = None,
         network: Callable[..., Tensor] | None = None,
+        x0_variance: Callable[[Level], float] | None = None,
     ) -> Denoiser:
         """As samplers see it; see `Denoiser`.
 
         Args:
-            clip, labels: as `Denoiser` has them.
+            clip, labels, x0_variance: as `Denoiser` has them.
             guided: its network under guidance; None: without.
             network: asked instead of these, which it wraps.
         """
         evaluate = network or guided or self.network
         parametrisation = self.card.parametrisation if guided is None else guided.parametrisation
         return Denoiser(
-            evaluate, parametrisation, self.schedule, clip, labels, learns_variance=self.card.learns_variance
+            evaluate,
+            parametrisation,
+            self.schedule,
+            clip,
+            labels,
+            learns_variance=self.card.learns_variance,
+            x0_variance=x0_variance,
         )

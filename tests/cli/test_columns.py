@@ -29,7 +29,8 @@ _STUDY = {
     "timing": {"repeats": 1, "seconds": 0.0}, "solver_images": 1,
     "extractor": "digits", "reference": "digits",
     "metrics": ["fd", "fd_infinity", "kid", "inception_score", "precision_recall", "solver_error", "law"],
-    "baseline": _SETTING, "block": [{"samplers": ["ddim"], "grids": ["trailing"], "steps": [2]}],
+    "baseline": _SETTING,
+    "block": [{"samplers": ["ddim", "ddpm[variance=analytic]"], "grids": ["trailing"], "steps": [2]}],
 }  # fmt: skip
 
 
@@ -43,6 +44,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> set[tuple[str, str]]:
     folder, old = tmp_path_factory.mktemp("run"), tmp_path_factory.mktemp("old")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("bench.run.solution.STEPS", 4)
+        patch.setattr("bench.run.fit.IMAGES", 16)
         patch.setattr("bench.run.session.Session.warm_up", lambda session: None)
         patch.setattr("bench.run.runner.first_look", lambda session, folder, warn: None)
         study = Study.model_validate(_STUDY)

@@ -13,6 +13,8 @@ from samplers import SAMPLERS
 
 _VARIANTS = [
     "ddpm[variance=fixed_large]",
+    "ddpm[variance=learned_range]",
+    "ddpm[variance=analytic]",
     "ddim[eta=0.5]",
     "ddim[eta=1]",
     "deis[degree=1]",

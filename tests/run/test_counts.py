@@ -19,6 +19,7 @@ from bench.cli import run
 from bench.conformance.suite import CHECKS, run_check
 from bench.quality.images import BadSamples, check_samples
 from bench.record import RunFolder
+from bench.run.fit import Fits
 from bench.run.resolve import resolve
 from bench.run.rounds import Rounds, Setting, require_count
 from bench.run.runner import Outcome, run_study
@@ -160,14 +161,15 @@ def test_a_run_counts_what_goes_round_the_denoiser(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("spec", "failed"), [("ddim", False), ("hoards[blind=true]", True)])
-def test_evaluations_of_a_replay_are_those_that_were_captured(spec: str, failed: bool) -> None:
+def test_evaluations_of_a_replay_are_those_that_were_captured(tmp_path: Path, spec: str, failed: bool) -> None:
     """What is kept from the calls before the capture is not in it; a call that is not captured keeps it as well."""
     session = Session.load(parse_study(_STUDY.replace("SAMPLER", "ddim"), "test", Overrides()))
     cell = resolve(replace(plan(session.study)[0], sampler=spec), session)
     cell = replace(cell, model=replace(cell.model, mode=Mode(graph=True)))
     setting = Setting(cell, {"nfe": 3.0, "captured": True}, Times(8))
     work: Any = lambda resolved: (None, None)  # noqa: E731
-    Rounds(session, Tape, monitor_of(_CPU), Stopwatch(_CPU), work).run([setting], lambda *_: None)
+    rounds = Rounds(session, Tape, monitor_of(_CPU), Stopwatch(_CPU), work, Fits(tmp_path, session))
+    rounds.run([setting], lambda *_: None)
     assert setting.failed == failed
     if failed:
         assert "made 0 evaluations an image in a timed call of 8 images" in setting.columns["timing_note"]

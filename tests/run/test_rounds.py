@@ -13,6 +13,7 @@ from report_records import study as manifest_study
 from torch import Tensor
 
 from bench.record import RunFolder
+from bench.run.fit import Fits
 from bench.run.resolve import resolve
 from bench.run.rounds import Rounds, Setting
 from bench.run.runner import Outcome, run_study
@@ -91,7 +92,9 @@ def _timed(
     cells = {cell.setting: resolve(cell, session) for cell in reversed(plan(study))}
     settings = [Setting(each, {"nfe": float(each.cell.steps)}, Times(session.batch)) for each in cells.values()]
     done = list[tuple[int, int]]()
-    rounds = Rounds(session, _none, monitor or _Monitor(_CALM), stopwatch, lambda each: Work(2.0, None, 2.0, 0.5))  # type: ignore[arg-type]
+    work = Work(2.0, None, 2.0, 0.5)
+    fits = Fits(Path("nowhere"), session)  # nothing here is fitted
+    rounds = Rounds(session, _none, monitor or _Monitor(_CALM), stopwatch, lambda _: work, fits)  # type: ignore[arg-type]
     rounds.run(settings, lambda setting, images: done.append((setting.resolved.cell.steps, images)))
     return settings, done
 

@@ -234,8 +234,9 @@ def _cost(cells: Group, nfe: float) -> Row:
     if "timing_note" in cells:
         notes = [note for note in cells.values("timing_note") if isinstance(note, str)]
         row["timing_note"] = "; ".join(dict.fromkeys(notes)) or None
-    if "compile_s" in cells:
-        row["compile_s"] = _mean(cells.numbers("compile_s"))
+    for name in ("compile_s", "fit_images", "fit_nfe", "fit_s"):
+        if name in cells:
+            row[name] = _mean(cells.numbers(name))
     return row | {name: cells.first_known(name) for name in _MEASURED_ONCE if name in cells}
 
 
