@@ -45,14 +45,14 @@ SCHEDULE = DiscreteVP.linear()
 SHAPE = (2, 1, 8, 8)
 _BETAS: dict[str, Any] = {"beta_schedule": "linear", "beta_start": 1e-4, "beta_end": 0.02}
 _EXACT_ABAR = np.cumprod(1.0 - np.linspace(1e-4, 0.02, 1000))
-_ZOO = Path(models.networks.network.__file__).parents[1] / "zoo" / "digits"
+ZOO = Path(models.networks.network.__file__).parents[1] / "zoo" / "digits"
 
 
 @cache
 def digits(dtype: torch.dtype) -> IndexedUNet:
     """The digits checkpoint, which predicts eps for 8 x 8 images with one channel, traced: half the time, every bit."""
-    unet = make_unet(json.loads((_ZOO / "config.json").read_text()))
-    unet.load_state_dict(load_file(_ZOO / "diffusion_pytorch_model.safetensors"))
+    unet = make_unet(json.loads((ZOO / "config.json").read_text()))
+    unet.load_state_dict(load_file(ZOO / "diffusion_pytorch_model.safetensors"))
     unet = nn.Module.to(unet, dtype).eval().requires_grad_(requires_grad=False)
     given = torch.zeros(SHAPE, dtype=dtype), torch.zeros(SHAPE[0], dtype=dtype)
     with warnings.catch_warnings():
@@ -61,13 +61,28 @@ def digits(dtype: torch.dtype) -> IndexedUNet:
     return IndexedUNet(traced, SCHEDULE, traced)
 
 
+NetworkOf = Callable[[torch.dtype], IndexedUNet]
+
+
 def difference(
-    spec: str, grid: str, steps: int, theirs: Theirs, noise: NoiseOf, dtype: torch.dtype, clip: ClipRange | None = None
+    spec: str,
+    grid: str,
+    steps: int,
+    theirs: Theirs,
+    noise: NoiseOf,
+    dtype: torch.dtype,
+    clip: ClipRange | None = None,
+    network: NetworkOf = digits,
+    shape: Sequence[int] = SHAPE,
 ) -> float:
-    """The largest difference between a sampler and what diffusers makes, relative to the largest pixel."""
+    """The largest difference between a sampler and what diffusers makes, relative to the largest pixel.
+
+    A network other than the digits' is one that learned the variance; `theirs` has the same.
+    """
     levels = GRIDS.make(grid)(SCHEDULE, steps)
-    x = noise(1)(torch.empty(SHAPE, dtype=dtype))
-    ours = SAMPLERS.make(spec).sample(Denoiser(digits(dtype), "epsilon", SCHEDULE, clip), x, levels, noise(2))
+    x = noise(1)(torch.empty(shape, dtype=dtype))
+    model = Denoiser(network(dtype), "epsilon", SCHEDULE, clip, learns_variance=network is not digits)
+    ours = SAMPLERS.make(spec).sample(model, x, levels, noise(2))
     expected = theirs(x, levels, noise(2))
     assert expected.dtype == ours.dtype == dtype
     return float((ours - expected).abs().max() / expected.abs().max())
@@ -135,6 +150,7 @@ class Stepped:
         scaled: whether its state is x / alpha.
         output: the output that it expects, from the scheduler, the state and eps.
         before: called before every step; returns arguments of `step`.
+        network: that is stepped.
     """
 
     scheduler: type[Any]
@@ -143,13 +159,14 @@ class Stepped:
     scaled: bool = False
     output: Callable[[Any, Tensor, Tensor], Tensor] = lambda scheduler, x, eps: eps
     before: Callable[[Any], dict[str, Any]] = lambda scheduler: {}
+    network: NetworkOf = digits
 
     def __call__(self, x: Tensor, levels: Sequence[Level], noise: Noise) -> Tensor:
         known = inspect.signature(self.scheduler.__init__).parameters
         fixed = _BETAS | {"clip_sample": False, "set_alpha_to_one": True}
         scheduler = self.scheduler(**{name: fixed[name] for name in fixed if name in known} | self.options)
         self.place(scheduler, levels, x.dtype)
-        unet = digits(x.dtype).unet
+        unet = call_unet(self.network(x.dtype).unet) if self.network is not digits else digits(x.dtype).unet
         x = x / levels[0].alpha if self.scaled else x
         for t in scheduler.timesteps:
             eps = unet(scheduler.scale_model_input(x, t), t.to(x.dtype).expand(len(x)))

@@ -189,11 +189,13 @@ def test_a_consistency_model_s_function_is_diffusers_with_its_boundary_condition
 
 
 @pytest.mark.parametrize("variance", ["learned", "learned_range"])
-def test_of_a_network_that_learns_the_variance_the_mean_is_taken(tmp_path: Path, variance: str) -> None:
+def test_a_network_that_learns_the_variance_says_both_mean_and_variance(tmp_path: Path, variance: str) -> None:
     model = loaded(tmp_path / "model", DDPM | {"variance_type": variance}, out_channels=6)
     x = images()
-    expected = network(out_channels=6)(x, 499).sample[:, :3]
-    torch.testing.assert_close(model.network(x, model.schedule.level(0.5)), expected)
+    expected = network(out_channels=6)(x, 499).sample
+    found = model.denoiser()(x, model.schedule.level(0.5))
+    torch.testing.assert_close(found.eps, expected[:, :3])
+    torch.testing.assert_close(found.variance, expected[:, 3:])
 
 
 def test_a_class_conditional_network_is_given_its_labels(tmp_path: Path) -> None:
