@@ -96,14 +96,8 @@ def unguidable(spec: str, guidance: Guidance, card: Card, weaker: Card | None) -
     apart = [name for name in _ALIKE if getattr(card, name) != getattr(weaker, name)]
     if not apart:
         return None
-    told = ", ".join(f"{name} {_shown(card, name)} and {_shown(weaker, name)}" for name in apart)
+    told = "; ".join(f"{name}: {getattr(card, name)} and {getattr(weaker, name)}" for name in apart)
     return f"{spec} needs a weaker model of the same kind; models {card.name!r} and {weaker.name!r} differ in {told}"
-
-
-def _shown(card: Card, name: str) -> object:
-    """What a card says, in a few words."""
-    value = getattr(card, name)
-    return value.kind if isinstance(value, ScheduleCard) else repr(value)
 
 
 def bad_start(spec: str, sampler: Sampler, levels: Sequence[Level]) -> str | None:
