@@ -30,7 +30,7 @@ _SETTING = {
     "batch": "Images at a time, as the study asked for, or auto.",
     "mode": "How the network was executed: a precision, and any of channels_last, compile and graph.",
     "clip": "What predictions of x_0 are clamped to: low, high and, of dynamic thresholding, the quantile.",
-    "labels": "How classes were chosen: drawn, by seed and image, or the class of all images.",
+    "labels": "How classes were chosen: drawn or balanced, by seed and image, or the class of all images.",
     "value_range": "What black and white are in the network's images.",
     "quantiser": "How values become uint8.",
     "device_name": "Processor that sampled, with the number of threads of a CPU.",

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from bench.environment import pick_device
-from bench.noise.class_labels import draw_labels
+from bench.noise.class_labels import balanced_labels, draw_labels
 from bench.noise.stream import ImageNoise
 from bench.purity.weights import KeptWeights
 from bench.quality.extractor import Extractor
@@ -158,9 +158,10 @@ class Session:
         """The classes of images of a seed, (N,) int64; None for a model without classes."""
         if model.card.classes is None:
             return None
-        if self.study.label is None:
-            return draw_labels(seed, numbers, model.card.classes)
-        return torch.full_like(numbers, self.study.label)
+        if self.study.label is not None:
+            return torch.full_like(numbers, self.study.label)
+        rule = balanced_labels if self.study.labels == "balanced" else draw_labels
+        return rule(seed, numbers, model.card.classes)
 
     def warm_up(self, seconds: float = 3.0) -> None:
         """Bring the process to the state that it stays in, so that the first cell is measured like all others.
@@ -211,3 +212,5 @@ def _check_fit(study: Study, models: Mapping[str, Model]) -> None:
             raise UsageError(why)
         if study.label is not None and (why := no_label(study.label, name, model.card)) is not None:
             raise UsageError(f"label = {study.label}: {why}")
+        if study.labels == "balanced" and (why := no_label(0, name, model.card)) is not None:
+            raise UsageError(f'labels = "balanced": {why}')

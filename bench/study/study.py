@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     AfterValidator,
     Field,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -203,7 +204,8 @@ class Study(Strict):
         batch: images generated and timed at a time; "auto": as many as the device evaluates fastest.
         timing: how every setting is timed.
         seeds: seed blocks; a block of the product may have its own.
-        label: the class of all images, for class-conditional models; None: drawn evenly, by seed and image.
+        label: the class of all images, for class-conditional models; None: as `labels` says.
+        labels: "drawn": a class by seed and image, all equally likely; "balanced": each class equally often.
         device: "auto", "cpu", "cuda", "cuda:1", ...
         threads: of the CPU; None: as many as torch takes.
         modes: how the network is executed, such as "bf16+compile" (`models.networks.modes`), the first that of the
@@ -230,6 +232,7 @@ class Study(Strict):
     timing: Timing = Timing()
     seeds: list[Seed] = Field(default=[0], min_length=1)
     label: Annotated[int, within(0, 2**31 - 1)] | None = None
+    labels: Literal["drawn", "balanced"] = "drawn"
     device: Words = "auto"
     threads: Threads | None = None
     modes: Modes = Field(default=["fp32"])
@@ -245,6 +248,14 @@ class Study(Strict):
     @classmethod
     def _named(cls, extractor: Any) -> Any:
         return {"name": extractor} if isinstance(extractor, str) else extractor
+
+    @field_validator("labels")
+    @classmethod
+    def _of_no_single_class(cls, labels: str, info: ValidationInfo) -> str:
+        if labels == "balanced" and info.data.get("label") is not None:
+            said = f"label = {info.data['label']}"
+            raise ValueError(f"expected 'drawn' beside {said}, the class of all images; leave one of the two out")
+        return labels
 
     @property
     def most_images(self) -> int:

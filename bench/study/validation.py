@@ -235,13 +235,15 @@ class _Check:
 
     def _models(self) -> None:
         """Metrics and a label that not every model has."""
-        label = self.content.value("label")
+        label, balanced = self.content.value("label"), self.content.value("labels") == "balanced"
         for name, card in self.cards.items():
             for at, metric in self._metrics:
                 if metric == "law" and (why := no_law(name, card)) is not None:
                     self._add(at, why)
             if label is not None and (why := no_label(label, name, card)) is not None:
                 self._add(("label",), f"{why}, got {label}")
+            if balanced and (why := no_label(0, name, card)) is not None:
+                self._add(("labels",), f"{why}, got 'balanced'")
 
     def _modes(self, products: list[_Product]) -> None:
         """The device, and modes that it or a model does not have."""
