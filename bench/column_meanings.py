@@ -98,6 +98,8 @@ _BOTH = {
     "inception_score": "exp of the mean KL divergence of class predictions; higher is better.",
     "precision": "Share of the images in the real ones' 3-nearest-neighbour manifold; higher is better.",
     "recall": "Share of the real images in theirs; higher is better.",
+    "class_accuracy": "Share of the images that the extractor takes for the class asked for; higher is better.",
+    "class_accuracy_real": "The same of real images that it was not trained on, as its card says.",
     "law_fd": "Of exact models: Frechet distance of the pixels from the law's mean and covariance.",
     "law_fd_floor": "The same of as many exact samples, the mean over 8 sets.",
     "law_nearest_rmse": "Of finite data: RMS distance a pixel from the nearest point; 0 for exact samples.",

@@ -39,7 +39,7 @@ def balanced_labels(seed: int, images: Tensor, classes: int) -> Tensor:
     Returns:
         (N,) int64, on the device of `images`.
     """
-    rounds, row = torch.unique(images // classes, return_inverse=True)
+    rounds, row = torch.unique(images // classes, return_inverse=True)  # which waits for the device
     label, zero = torch.arange(classes, device=images.device), torch.zeros_like(rounds)[:, None]
     words = philox((label, rounds[:, None], zero, zero + _PERMUTED), (seed & 0xFFFFFFFF, seed >> 32))
     order = (words[0] << 31 | words[1] >> 1).argsort(dim=1, stable=True)

@@ -18,7 +18,7 @@ from bench.quality.extractor import Extractor
 from bench.quality.extractors import load_extractor
 from bench.quality.metrics import PARAMETERS
 from bench.quality.reference import Reference, load_reference
-from bench.study.placement import no_label, no_law
+from bench.study.placement import no_classes, no_label, no_law
 from bench.study.plan import Cell, plan
 from bench.study.study import Study
 from bench.timing.clock import Stopwatch
@@ -94,6 +94,9 @@ class Session:
         if study.needs_features:
             extractor = load_extractor(study.extractor, subject, device)
             extractor.check(study.metrics, subject.card.shape)
+            if "class_accuracy" in study.metrics:
+                for (name, _), model in models.items():
+                    extractor.check_classes(name, model.card.classes)
             reference = load_reference(study.reference, extractor, study.metrics).beside(subject.card.shape[1:])
         given = study.batch if isinstance(study.batch, int) else batch
         session = cls(study, subject, models, extractor, reference, device, min(given or 1, study.most_images))
@@ -207,6 +210,9 @@ class Session:
 
 def _check_fit(study: Study, models: Mapping[str, Model]) -> None:
     """UsageError for metrics or labels that do not go with the models."""
+    cards = {name: model.card for name, model in models.items()}
+    if "class_accuracy" in study.metrics and (why := no_classes(cards)) is not None:
+        raise UsageError(why)
     for name, model in models.items():
         if "law" in study.metrics and (why := no_law(name, model.card)) is not None:
             raise UsageError(why)

@@ -38,10 +38,16 @@ from models.cards.schedule_cards import Strict
 from models.plugins.names import names_a
 from models.plugins.registry import unknown
 
-Metric = Literal["fd", "fd_infinity", "kid", "inception_score", "precision_recall", "solver_error", "law"]
-METRICS: tuple[Metric, ...] = ("fd", "fd_infinity", "kid", "inception_score", "precision_recall", "solver_error", "law")
-FEATURE_METRICS: tuple[Metric, ...] = ("fd", "fd_infinity", "kid", "inception_score", "precision_recall")
+Metric = Literal[
+    "fd", "fd_infinity", "kid", "inception_score", "precision_recall", "class_accuracy", "solver_error", "law"
+]
+FEATURE_METRICS: tuple[Metric, ...] = (
+    *("fd", "fd_infinity", "kid", "inception_score", "precision_recall"),
+    "class_accuracy",
+)
 """Those that need a feature extractor and a reference."""
+
+METRICS: tuple[Metric, ...] = (*FEATURE_METRICS, "solver_error", "law")
 
 DEFAULT_METRICS: tuple[Metric, ...] = ("fd", "kid", "inception_score", "precision_recall")
 
@@ -79,6 +85,7 @@ COLUMNS: dict[str, Metric] = {
     "inception_score": "inception_score",
     "precision": "precision_recall",
     "recall": "precision_recall",
+    "class_accuracy": "class_accuracy",
     "solver_rmse": "solver_error",
     "solver_rmse_median": "solver_error",
     "law_fd": "law",
