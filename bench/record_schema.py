@@ -122,6 +122,10 @@ class CellRecord(Schema):
     inception_score_left_out: LeftOut | None = None
     precision: Share | None = None
     recall: Share | None = None
+    class_accuracy: Share | None = None
+    class_accuracy_std: Measure | None = None
+    class_accuracy_left_out: LeftOut | None = None
+    class_accuracy_real: Share | None = None
     law_fd: Distance | None = None
     law_fd_left_out: LeftOut | None = None
     law_fd_floor: Measure | None = None

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
-from bench.study.placement import bad_start, levels_on, misfit, no_label, no_law, other_shape, unguidable
+from bench.study.placement import bad_start, levels_on, misfit, no_classes, no_label, no_law, other_shape, unguidable
 from bench.study.plan import UNGUIDED, BudgetTooSmall, built, most_steps
 from bench.study.study import DEFAULT_METRICS, FEATURE_METRICS, ExtractorChoice, metric_of
 from models.cards.card import Card, Changes
@@ -101,7 +101,7 @@ class _Check:
         self._published()
         self._until()
         if self.complete:
-            self._models()
+            self._models(products)
             self._modes(products)
             self._extractor()
         return list(self.found.values())
@@ -255,15 +255,21 @@ class _Check:
         if column.removesuffix("_inf") not in known:
             self._add(at, unknown("column", column, known))
 
-    def _models(self) -> None:
+    def _models(self, products: list[_Product]) -> None:
         """Metrics and a label that not every model has."""
-        label = self.content.value("label")
+        label, balanced = self.content.value("label"), self.content.value("labels") == "balanced"
         for name, card in self.cards.items():
             for at, metric in self._metrics:
                 if metric == "law" and (why := no_law(name, card)) is not None:
                     self._add(at, why)
             if label is not None and (why := no_label(label, name, card)) is not None:
                 self._add(("label",), f"{why}, got {label}")
+            if balanced and (why := no_label(0, name, card)) is not None:
+                self._add(("labels",), f"{why}, got 'balanced'")
+        why = no_classes(self.cards) if all(each.model in self.cards for each in products) else None
+        for at, metric in self._metrics if why is not None else []:
+            if metric == "class_accuracy":
+                self._add(at, why)
 
     def _modes(self, products: list[_Product]) -> None:
         """The device, and modes that it or a model does not have."""
