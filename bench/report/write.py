@@ -65,6 +65,7 @@ def write_report(
 
 def _files(summary: Summary, formats: Sequence[str]) -> Iterator[tuple[str, bytes]]:
     """Names and contents, each made when it is its turn: of very many cells, one is held at a time."""
+    figures = _figures(summary, formats)
     if "md" in formats:
         yield "table.md", markdown(summary).encode()
     if "latex" in formats:
@@ -78,22 +79,21 @@ def _files(summary: Summary, formats: Sequence[str]) -> Iterator[tuple[str, byte
         yield "modes.csv", as_csv(modes.frame(costs))
     if summary.published and "csv" in formats:
         yield "published.csv", as_csv(published.frame(summary.published))
-    drawn = _figures(summary, formats)
+    drawn = figures()
     yield from ((f"{name}.{kind}", content) for (name, kind), content in drawn.items() if kind in formats)
     if "html" in formats:
         pictures = {name: content for (name, kind), content in drawn.items() if kind == "png"}
         yield "index.html", page(summary, pictures, CAPTIONS).encode()
 
 
-def _figures(summary: Summary, formats: Sequence[str]) -> dict[tuple[str, str], bytes]:
+def _figures(summary: Summary, formats: Sequence[str]) -> Callable[[], dict[tuple[str, str], bytes]]:
     kinds = [kind for kind, needed_by in (("png", {"png", "html"}), ("pdf", {"pdf"})) if needed_by & set(formats)]
     if not kinds:
-        return {}
+        return dict
     # matplotlib takes half a second, for a table nobody should wait
-    from bench.report.figures.plots import FIGURES, render, worth_drawing
+    from bench.report.figures.plots import drawing
 
-    figures = {name: FIGURES[name](summary) for name in worth_drawing(summary)}
-    return {(name, kind): render(figure, kind) for kind in kinds for name, figure in figures.items()}
+    return drawing(summary, kinds)
 
 
 def as_csv(frame: pd.DataFrame) -> bytes:
