@@ -94,7 +94,7 @@ class Session:
         if study.needs_features:
             extractor = load_extractor(study.extractor, subject, device)
             extractor.check(study.metrics, subject.card.shape)
-            reference = load_reference(study.reference, extractor, study.metrics).beside(subject.card.shape[1:])
+            reference = load_reference(study.reference, extractor, study.metrics).beside(subject.card.shape)
         given = study.batch if isinstance(study.batch, int) else batch
         session = cls(study, subject, models, extractor, reference, device, min(given or 1, study.most_images))
         if given is not None:
