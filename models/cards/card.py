@@ -3,7 +3,7 @@
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from models.cards.schedule_cards import DISCRETE, KINDS, ScheduleCard, Strict
 from models.common.errors import UsageError
@@ -21,7 +21,7 @@ DIFFUSERS = "UNet2DModel"
 """The architecture of networks that diffusers builds."""
 
 _MEANS_X0: tuple[NetworkKind, ...] = ("edm", "consistency", "decoder", *EXACT)
-_UNLABELLED: tuple[NetworkKind, ...] = ("decoder", *EXACT)
+_UNLABELLED: tuple[NetworkKind, ...] = ("decoder", "finite-data")
 _SCHEDULES: dict[NetworkKind, tuple[str, ...]] = {
     "unet": DISCRETE,
     "flow": ("flow",),
@@ -41,6 +41,16 @@ _PATTERNS = frozenset("*?[\\")
 _Side = Annotated[int, Field(ge=1, le=65_536)]
 _Classes = Annotated[int, Field(ge=1, lt=2**31)]
 _Pair = Annotated[tuple[float, float], Field(strict=False)]
+
+
+def _null_label(value: object) -> object:
+    if value in ("zeros", "none") or (type(value) is int and 0 <= value < 2**31):
+        return value
+    raise ValueError("expected a label, such as the number of classes, 'zeros' or 'none'")
+
+
+NullLabel = Annotated[int | str, BeforeValidator(_null_label)]
+"""What stands for no class; see `Card`."""
 
 
 class FolderCard(Strict):
@@ -110,9 +120,12 @@ class Card(FolderCard):
             that their error is measured against, then see a staircase in time: another model, as records say.
         raw_prediction: what an "edm" network's own output is called in diffusers: "v_prediction" has the other sign.
         value_range: (low, high) of the network's images, which black and white are mapped to.
-        classes: labels are 0 ... classes - 1; None: the network takes none.
+        classes: labels are 0 ... classes - 1, of a mixture its components; None: the network takes none.
+        null_label: what a network that was also trained without classes is given for no class, which guidance needs: a
+            number, `classes` or above; "zeros": labels are given as rows of one-hot (N, classes), then all zero;
+            "none": no labels at all. None: it was trained with classes only.
         variance: the variance of a reverse step that the checkpoint was trained with, in diffusers' words, where it
-            says so; the output of a "learned" one has 2 C channels, of which the first C are used.
+            says so; the output of a "learned" one has 2 C channels, the second C for that variance.
         weights: the file of weights; None: as diffusers calls it, in one file or in several with an index.
         state_key: what of the weights is the state dict, such as "ema", "ema.model" or "models.0": names in containers
             and numbers in lists, with dots between them, or what the names of tensors begin with; None: all of it.
@@ -135,6 +148,7 @@ class Card(FolderCard):
     clip: ClipRange | None = Field(default=None, strict=False)
     value_range: _Pair = (-1.0, 1.0)
     classes: _Classes | None = None
+    null_label: NullLabel | None = None
     variance: str | None = None
     schedule: ScheduleCard
     weights: str | None = None
@@ -164,6 +178,10 @@ class Card(FolderCard):
             raise ValueError("the model has an extractor of its own; leave out measured_by")
         if self.classes is not None and self.network in _UNLABELLED:
             raise ValueError(f"network {self.network!r} takes no labels; leave out classes")
+        if self.null_label is not None and self.classes is None:
+            raise ValueError("null_label stands beside the classes; say classes = N, too, or leave it out")
+        if isinstance(self.null_label, int) and self.null_label < (self.classes or 0):
+            raise ValueError(f"null_label = {self.null_label} is one of the classes 0 ... {(self.classes or 0) - 1}")
         allowed = _SCHEDULES.get(self.network)
         if allowed is not None and self.schedule.kind not in allowed:
             raise ValueError(
@@ -195,13 +213,19 @@ class Card(FolderCard):
         """(C, H, W) of what sampling starts from."""
         return self.shape if self.noise_shape is None else self.noise_shape
 
+    @property
+    def output_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of what the network gives."""
+        channels, height, width = self.shape
+        return (2 * channels if self.learns_variance else channels, height, width)
+
     def digest_content(self) -> dict[str, Any]:
         """What any result depends on; fields newer than the first cards only where they say something, so that the
         hashes in older records stay.
         """
         content = self.model_dump(mode="json", include={"shape", "parametrisation", "clip", "schedule", "files"})
         newer = {"network", "noise_shape", "architecture", "sigma_data", "time_scale", "raw_prediction"}
-        newer |= {"value_range", "classes", "variance", "weights", "state_key", "round_time"}
+        newer |= {"value_range", "classes", "null_label", "variance", "weights", "state_key", "round_time"}
         return content | self.model_dump(mode="json", include=newer, exclude_defaults=True)
 
 
@@ -209,7 +233,7 @@ class Changes(Strict):
     """What a study says about its model instead of the model's own card or configuration.
 
     Attributes:
-        parametrisation, value_range, schedule, classes, variance, round_time: as on a `Card`.
+        parametrisation, value_range, schedule, classes, null_label, variance, round_time: as on a `Card`.
         clip: the range that predictions of x_0 are clamped to; false: none.
         weights_sha256: hash that the weights must have: of the file, or of several the hash of their hashes' digits,
             one after the other in the order of their names.
@@ -220,6 +244,7 @@ class Changes(Strict):
     value_range: _Pair | None = None
     schedule: ScheduleCard | None = None
     classes: _Classes | None = None
+    null_label: NullLabel | None = None
     variance: Variance | None = None
     round_time: bool | None = None
     weights_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")

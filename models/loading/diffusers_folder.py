@@ -165,6 +165,11 @@ def check_config(config: dict[str, Any], card: Card, path: Path) -> None:
         raise UsageError(f"{path}: the network has {embeds} classes, but the card none: add classes = {embeds}")
     if embeds is not None and card.classes is not None and card.classes > embeds:
         raise UsageError(f"{path}: the network has {embeds} classes, but the card has {card.classes}")
+    if card.null_label is not None and card.null_label not in range(embeds or 0):
+        raise UsageError(
+            f"{path}: the network takes labels 0 ... {(embeds or 0) - 1}, so that null_label = {card.null_label!r} is "
+            "none: say the one that it was trained with for no class, or leave null_label out"
+        )
 
 
 def _about_variance(card: Card, channels: int) -> str:

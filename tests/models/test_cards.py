@@ -77,6 +77,9 @@ def test_each_kind_of_schedule_is_the_one_of_its_parameters(toml: str, expected:
         ),
         ({"network": "finite-data", "parametrisation": "sample", "classes": 3}, "takes no labels; leave out classes"),
         ({"value_range": [1.0, -1.0]}, "value_range: expected [low, high] with low < high"),
+        ({"null_label": 3}, "null_label stands beside the classes; say classes = N, too"),
+        ({"classes": 3, "null_label": 2}, "null_label = 2 is one of the classes 0 ... 2"),
+        ({"classes": 3, "null_label": "no"}, "null_label: expected a label, such as the number of classes, 'zeros' or"),
         ({"classes": 0}, "classes: Input should be greater than or equal to 1"),
         ({"shape": [3, 0, 8]}, "shape.1: Input should be greater than or equal to 1"),
         ({"shape": [3, 8, 2**63]}, "shape.2: Input should be less than or equal to 65536"),
@@ -101,6 +104,7 @@ def test_a_card_that_contradicts_itself_is_refused(changes: dict[str, Any], said
     [
         {"value_range": [0.0, 1.0]},
         {"classes": 3},
+        {"classes": 3, "null_label": 3},
         {"variance": "learned_range"},
         {"clip": [-1.0, 1.0]},
         {"weights": "ema.pt"},
@@ -168,6 +172,12 @@ def test_an_edm_network_on_a_card_is_preconditioned_with_its_sigma_data(tmp_path
     [
         ({"num_class_embeds": 4}, {}, "the network has 4 classes, but the card none: add classes = 4"),
         ({"num_class_embeds": 4}, {"classes": 5}, "the network has 4 classes, but the card has 5"),
+        (
+            {"num_class_embeds": 4},
+            {"classes": 4, "null_label": 4},
+            "labels 0 ... 3, so that null_label = 4 is",
+        ),
+        ({"num_class_embeds": 4}, {"classes": 4, "null_label": "none"}, "so that null_label = 'none' is none"),
         ({}, {"classes": 4}, "the network has no classes (no num_class_embeds), but the card has 4"),
         ({"out_channels": 6}, {}, "has in/out channels (3, 6), but the card's shape is (3, 8, 8): expected (3, 3)"),
         ({}, {"weights": "ema.pt"}, "files does not list 'ema.pt' with its sha256"),
