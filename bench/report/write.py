@@ -27,6 +27,8 @@ CAPTIONS = {
     "quality_vs_seconds": "Frechet distance against time an image.",
     "error_vs_nfe": "Error against network evaluations where the truth is known: of the solver, and of the law "
     "of its samples.",
+    "guidance": "Quality against the guidance scale, for as many network evaluations.",
+    "precision_recall": "Precision against recall: what guidance trades, its scale along each line.",
     "modes": "What the modes cost and save: quality against speed-up, each beside the study's first mode.",
     "time_split": "Time inside the network, and in the sampler around it.",
     "images": "The first images of each setting shown, from the same noise.",

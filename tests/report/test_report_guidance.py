@@ -1,11 +1,15 @@
 """Guidance tells rows apart everywhere, evaluations are counted under it, and older records stay as they are."""
 
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.transforms import Bbox
 from report_records import (
     QUICK,
     block,
@@ -13,6 +17,7 @@ from report_records import (
     failed,
     guided,
     in_mode,
+    plain_text,
     record,
     section_of,
     summary_of,
@@ -27,6 +32,8 @@ from bench.report.data.looks import follow
 from bench.report.data.rows import aggregate
 from bench.report.data.runs import NEEDED, load
 from bench.report.data.series import all_series
+from bench.report.data.sweeps import sweeps
+from bench.report.figures.plots import FIGURES, worth_drawing
 from bench.report.tables.blocks import blocks
 from bench.report.tables.leaderboard import leaderboard
 from bench.report.tables.markup import markdown
@@ -201,3 +208,81 @@ def test_a_line_is_of_one_guidance_and_named_with_it(tmp_path: Path) -> None:
     assert all(np.all(np.diff([row["nfe"] for row in each.rows]) > 0) for each in found)
     assert {each.label for each in found} >= {"ddim", "ddim, cfg[scale=1]", "ddim, cfg[scale=2]", f"ddim, {INTERVAL}"}
     assert len({each.label for each in found}) == len(found) == 10
+
+
+def test_what_guidance_does_is_drawn_from_three_scales_on(tmp_path: Path) -> None:
+    drawn = {"guidance", "precision_recall"}
+    few = summary_of(tmp_path / "few", swept(scales=(1, 2)))
+    assert not drawn & set(worth_drawing(few))
+    with pytest.raises(ValueError, match="nothing to draw"):
+        FIGURES["guidance"](few)
+    assert drawn <= set(worth_drawing(summary_of(tmp_path / "many", swept(scales=(1, 2, 3)))))
+    lone = summary_of(tmp_path / "lone", [each | {"recall": None} for each in swept(scales=(1, 2, 3))])
+    assert drawn & set(worth_drawing(lone)) == {"guidance"}
+    apart = [guided(f"cfg[scale={n}]", steps=5 * 4**n) for n in range(3)]  # of as many evaluations there is one
+    assert not drawn & set(worth_drawing(summary_of(tmp_path / "apart", apart)))
+
+
+@pytest.mark.parametrize(("scales", "axis"), [(SCALES, "log"), ((1, 2, 4), "linear"), ((0, 1, 8), "linear")])
+def test_quality_is_drawn_against_the_scale_with_a_row_a_budget(
+    tmp_path: Path, scales: tuple[float, ...], axis: str
+) -> None:
+    summary = summary_of(tmp_path, swept((20, 40), scales), block=block(evaluations=[20, 40]))
+    assert [each.evaluations for each in sweeps(summary)] == [20, 40]
+    figure = FIGURES["guidance"](summary)
+    assert len(figure.axes) == 2 * 3
+    assert {each.get_xscale() for each in figure.axes} == {axis}
+    first, precision = figure.axes[0], figure.axes[1]
+    rows = {(row["sampler"], row["guidance"]): row for row in summary.sections[0].records if row["nfe"] <= 20}
+    lines = {tuple(np.asarray(each.get_ydata())): tuple(np.asarray(each.get_xdata())) for each in first.lines}
+    assert lines[tuple(2.0 + (scale - 2) ** 2 for scale in scales)] == scales
+    heights = [np.asarray(each.get_ydata()) for each in precision.lines]
+    levels = {float(each[0]) for each in heights if np.ptp(each) == 0}
+    assert {rows["ddim", UNGUIDED]["precision"], rows["dpm++2m", AUTO]["precision"]} <= levels
+
+
+def test_without_a_row_without_guidance_scale_1_is_what_others_are_seen_beside(tmp_path: Path) -> None:
+    cells = [each for each in swept() if each["guidance"] not in (UNGUIDED, INTERVAL, AUTO)]
+    summary = summary_of(tmp_path, cells)
+    assert [each.plain and each.plain["guidance"] for each in sweeps(summary)[0].sweeps] == ["cfg[scale=1]"] * 2
+    said = plain_text(FIGURES["guidance"](summary))
+    assert "scale 1, as without guidance" in said
+    assert "scale of cfg" in said
+
+
+def words_of(figure: Figure) -> list[tuple[str, Bbox]]:
+    """All words of a figure that are drawn, and where."""
+    figure.draw_without_rendering()
+    found = [text for text in figure.findobj(Text) if isinstance(text, Text) and text.get_text().strip()]
+    ticks = {id(tick) for axes in figure.axes for axis in (axes.xaxis, axes.yaxis) for tick in _outside(axis)}
+    return [(each.get_text(), each.get_window_extent()) for each in found if id(each) not in ticks]
+
+
+def _outside(axis: Any) -> list[Text]:
+    low, high = sorted(axis.get_view_interval())
+    ticks = [*axis.get_major_ticks(), *axis.get_minor_ticks()]
+    hidden = [each.label1 for each in ticks if not low <= each.get_loc() <= high or not each.label1.get_visible()]
+    return [*hidden, *(each.label2 for each in ticks), axis.offsetText]
+
+
+@pytest.mark.parametrize("name", ["guidance", "precision_recall"])
+def test_nothing_in_figures_of_guidance_overlaps(tmp_path: Path, name: str) -> None:
+    summary = summary_of(tmp_path, swept((20, 40)), block=block(evaluations=[20, 40]))
+    figure = FIGURES[name](summary)
+    found = words_of(figure)
+    clashes = [(a, b) for (a, one), (b, other) in combinations(found, 2) if one.padded(-1).overlaps(other.padded(-1))]
+    assert clashes == []
+    assert all(figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1 for _, box in found)
+    assert all(figure.bbox.y0 <= box.y0 and box.y1 <= figure.bbox.y1 for _, box in found)
+    if name == "precision_recall":
+        numbers = [text for text, _ in found]
+        assert all(numbers.count(f"{scale:g}") >= 4 for scale in SCALES)  # of two samplers in two panels
+
+
+def test_precision_is_drawn_against_recall_along_the_scale(tmp_path: Path) -> None:
+    figure = FIGURES["precision_recall"](summary_of(tmp_path, swept()))
+    (axes,) = figure.axes
+    line = axes.lines[0]
+    assert list(np.asarray(line.get_xdata())) == pytest.approx([0.9 - scale / 15 for scale in SCALES])
+    assert list(np.asarray(line.get_ydata())) == pytest.approx([0.7 + scale / 40 for scale in SCALES])
+    assert "without guidance, as many NFE" in plain_text(figure)
