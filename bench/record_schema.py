@@ -63,6 +63,7 @@ class CellRecord(Schema):
     guidance_parameters: _Table | None = None
     guidance_model: Name | None = None
     guidance_model_sha256: Name | None = None
+    guidance_code_sha256: Name | None = None
     guidance_batches: Annotated[int, Field(ge=1, le=2)] | None = None
     guidance_gflop_per_evaluation: Measure | None = None
 
@@ -130,6 +131,10 @@ class CellRecord(Schema):
     inception_score_left_out: LeftOut | None = None
     precision: Share | None = None
     recall: Share | None = None
+    class_accuracy: Share | None = None
+    class_accuracy_std: Measure | None = None
+    class_accuracy_left_out: LeftOut | None = None
+    class_accuracy_real: Share | None = None
     law_fd: Distance | None = None
     law_fd_left_out: LeftOut | None = None
     law_fd_floor: Measure | None = None

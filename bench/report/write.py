@@ -67,6 +67,7 @@ def write_report(
 
 def _files(summary: Summary, formats: Sequence[str]) -> Iterator[tuple[str, bytes]]:
     """Names and contents, each made when it is its turn: of very many cells, one is held at a time."""
+    figures = _figures(summary, formats)
     if "md" in formats:
         yield "table.md", markdown(summary).encode()
     if "latex" in formats:
@@ -80,7 +81,7 @@ def _files(summary: Summary, formats: Sequence[str]) -> Iterator[tuple[str, byte
         yield "modes.csv", as_csv(_said(summary, modes.frame(costs)))
     if summary.published and "csv" in formats:
         yield "published.csv", as_csv(_said(summary, published.frame(summary.published)))
-    drawn = _figures(summary, formats)
+    drawn = figures()
     yield from ((f"{name}.{kind}", content) for (name, kind), content in drawn.items() if kind in formats)
     if "html" in formats:
         pictures = {name: content for (name, kind), content in drawn.items() if kind == "png"}
@@ -89,19 +90,18 @@ def _files(summary: Summary, formats: Sequence[str]) -> Iterator[tuple[str, byte
 
 def _said(summary: Summary, frame: pd.DataFrame) -> pd.DataFrame:
     """The frame without the columns of guidance where all records are from before there was any."""
-    older = all(run.older for run in summary.runs)
-    return frame.drop(columns=["guidance", "guidance_model_sha256", "calls"], errors="ignore") if older else frame
+    names = ["guidance", "guidance_model_sha256", "guidance_code_sha256", "calls"]
+    return frame.drop(columns=names, errors="ignore") if all(run.older for run in summary.runs) else frame
 
 
-def _figures(summary: Summary, formats: Sequence[str]) -> dict[tuple[str, str], bytes]:
+def _figures(summary: Summary, formats: Sequence[str]) -> Callable[[], dict[tuple[str, str], bytes]]:
     kinds = [kind for kind, needed_by in (("png", {"png", "html"}), ("pdf", {"pdf"})) if needed_by & set(formats)]
     if not kinds:
-        return {}
+        return dict
     # matplotlib takes half a second, for a table nobody should wait
-    from bench.report.figures.plots import FIGURES, render, worth_drawing
+    from bench.report.figures.plots import drawing
 
-    figures = {name: FIGURES[name](summary) for name in worth_drawing(summary)}
-    return {(name, kind): render(figure, kind) for kind in kinds for name, figure in figures.items()}
+    return drawing(summary, kinds)
 
 
 def as_csv(frame: pd.DataFrame) -> bytes:

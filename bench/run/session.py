@@ -11,21 +11,24 @@ import torch
 from torch import Tensor
 
 from bench.environment import pick_device
-from bench.noise.class_labels import draw_labels
+from bench.noise.class_labels import balanced_labels, draw_labels
 from bench.noise.stream import ImageNoise
 from bench.purity.weights import KeptWeights
 from bench.quality.extractor import Extractor
 from bench.quality.extractors import load_extractor
 from bench.quality.metrics import PARAMETERS
 from bench.quality.reference import Reference, load_reference
-from bench.study.placement import no_label, no_law
+from bench.study.placement import no_classes, no_label, no_law
 from bench.study.plan import Cell, plan
 from bench.study.study import Study
 from bench.timing.clock import Stopwatch
 from bench.timing.memory import Halving, fastest_batch
 from models.common.errors import UsageError
 from models.denoiser import Clip, Denoiser
-from models.loading.zoo import Model, load_model
+from models.guidance import GUIDANCES
+from models.guidance.guided import Guided
+from models.loading.model import Model
+from models.loading.zoo import load_model
 from models.networks.execution import arithmetic
 from models.networks.modes import Mode, parse_mode
 
@@ -85,6 +88,9 @@ class Session:
         if study.threads is not None:
             torch.set_num_threads(study.threads)
         wanted = dict.fromkeys((cell.model, parse_mode(cell.mode)) for cell in plan(study))
+        wanted |= dict.fromkeys(
+            (weaker, parse_mode(cell.mode)) for cell in plan(study) if (weaker := weaker_of(cell)) is not None
+        )
         if "solver_error" in study.metrics:
             wanted |= dict.fromkeys((name, PLAIN) for name, _ in wanted)
         models = {(name, mode): load_model(name, device, study.changes_of(name), mode) for name, mode in wanted}
@@ -94,6 +100,9 @@ class Session:
         if study.needs_features:
             extractor = load_extractor(study.extractor, subject, device)
             extractor.check(study.metrics, subject.card.shape)
+            if "class_accuracy" in study.metrics:
+                for (name, _), model in models.items():
+                    extractor.check_classes(name, model.card.classes)
             reference = load_reference(study.reference, extractor, study.metrics).beside(subject.card.shape[1:])
         given = study.batch if isinstance(study.batch, int) else batch
         session = cls(study, subject, models, extractor, reference, device, min(given or 1, study.most_images))
@@ -149,18 +158,25 @@ class Session:
             )
         return {**self.extractor.columns, **self.reference.columns, **PARAMETERS}
 
-    def denoiser(self, model: Model, seed: int, numbers: Tensor, clip: Clip | None) -> Denoiser:
-        """A model as samplers see it, for images (N,) of a seed."""
-        labels = self.labels(model, seed, numbers)
-        return Denoiser(model.network, model.card.parametrisation, model.schedule, clip, labels)
+    def weaker_of(self, cell: Cell, mode: Mode | None = None) -> Model | None:
+        """The weaker model of a cell's guidance, if it has one, in the cell's mode or another."""
+        weaker = weaker_of(cell)
+        return None if weaker is None else self.models[weaker, mode or parse_mode(cell.mode)]
+
+    def denoiser(
+        self, model: Model, seed: int, numbers: Tensor, clip: Clip | None, guided: Guided | None = None
+    ) -> Denoiser:
+        """A model as samplers see it, for images (N,) of a seed; under guidance, if there is one."""
+        return model.denoiser(clip, self.labels(model, seed, numbers), guided)
 
     def labels(self, model: Model, seed: int, numbers: Tensor) -> Tensor | None:
         """The classes of images of a seed, (N,) int64; None for a model without classes."""
         if model.card.classes is None:
             return None
-        if self.study.label is None:
-            return draw_labels(seed, numbers, model.card.classes)
-        return torch.full_like(numbers, self.study.label)
+        if self.study.label is not None:
+            return torch.full_like(numbers, self.study.label)
+        rule = balanced_labels if self.study.labels == "balanced" else draw_labels
+        return rule(seed, numbers, model.card.classes)
 
     def warm_up(self, seconds: float = 3.0) -> None:
         """Bring the process to the state that it stays in, so that the first cell is measured like all others.
@@ -204,10 +220,20 @@ class Session:
         return lambda: denoiser(state, level).x0
 
 
+def weaker_of(cell: Cell) -> str | None:
+    """The weaker model of a cell's guidance, as the study names it; None: it has none."""
+    return GUIDANCES.make(cell.guidance).weaker
+
+
 def _check_fit(study: Study, models: Mapping[str, Model]) -> None:
     """UsageError for metrics or labels that do not go with the models."""
+    cards = {name: model.card for name, model in models.items()}
+    if "class_accuracy" in study.metrics and (why := no_classes(cards)) is not None:
+        raise UsageError(why)
     for name, model in models.items():
         if "law" in study.metrics and (why := no_law(name, model.card)) is not None:
             raise UsageError(why)
         if study.label is not None and (why := no_label(study.label, name, model.card)) is not None:
             raise UsageError(f"label = {study.label}: {why}")
+        if study.labels == "balanced" and (why := no_label(0, name, model.card)) is not None:
+            raise UsageError(f'labels = "balanced": {why}')

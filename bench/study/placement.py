@@ -1,6 +1,6 @@
 """Whether a cell's sampler, grid and model fit together, told from the model's card alone, and where its grid ends."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 from bench.study.plan import Cell, built
@@ -8,6 +8,8 @@ from models.cards.card import Card
 from models.cards.schedule_cards import DISCRETE, ScheduleCard
 from models.common.errors import UsageError
 from models.grids import GRIDS
+from models.guidance import Guidance
+from models.guidance.base import CONDITIONAL
 from models.plugins.foreign import foreign
 from models.schedule import Level
 from samplers import SAMPLERS, Sampler
@@ -60,7 +62,42 @@ def misfit(spec: str, sampler: Sampler, card: Card) -> str | None:
             f"{spec} needs betas, so a discrete variance-preserving schedule; that of model {card.name!r} is of kind "
             f"{card.schedule.kind!r}, which has none. Leave this sampler out"
         )
+    if sampler.takes_variance and card.variance != "learned_range":
+        has = "says nothing of it" if card.variance is None else f"has variance {card.variance!r}"
+        return (
+            f"{spec} needs a network that says the variance of a step, variance = 'learned_range' on its card; model "
+            f"{card.name!r} {has}. Take fixed_small or fixed_large"
+        )
     return None
+
+
+def unguidable(spec: str, guidance: Guidance, card: Card, weaker: Card | None) -> str | None:
+    """Why a model cannot be sampled under a guidance, named by a specification; None if it can.
+
+    Args:
+        spec, guidance: the guidance.
+        card: of the model.
+        weaker: of the guidance's weaker model, where it names one.
+    """
+    if guidance.evaluated == CONDITIONAL:
+        return None
+    if card.is_generator:
+        return f"{spec} joins predictions of a denoiser, but model {card.name!r} is a generator, which makes none"
+    if "unconditional" in guidance.evaluated and card.null_label is None:
+        if card.classes is None:
+            return f"{spec} needs a model with classes that knows images without one, too; model {card.name!r} has none"
+        return (
+            f"{spec} needs what stands for no class, but model {card.name!r} has the classes 0 ... {card.classes - 1} "
+            "alone: say the null_label that it was trained with on its card or in the study's [checkpoint] table, or "
+            "take auto[...], which needs none"
+        )
+    if weaker is None:
+        return None
+    apart = [name for name in _ALIKE if getattr(card, name) != getattr(weaker, name)]
+    if not apart:
+        return None
+    told = "; ".join(f"{name}: {getattr(card, name)} and {getattr(weaker, name)}" for name in apart)
+    return f"{spec} needs a weaker model of the same kind; models {card.name!r} and {weaker.name!r} differ in {told}"
 
 
 def bad_start(spec: str, sampler: Sampler, levels: Sequence[Level]) -> str | None:
@@ -75,11 +112,26 @@ def bad_start(spec: str, sampler: Sampler, levels: Sequence[Level]) -> str | Non
 
 def no_law(name: str, card: Card) -> str | None:
     """Why distances to the law of a model cannot be measured; None if they can."""
-    if card.is_exact:
+    if card.is_exact and card.classes is None:
         return None
+    if card.is_exact:
+        return (
+            f"metric 'law' is the distance to all of a law, but model {name!r} is asked for its classes; leave it out"
+        )
     return (
         f"metric 'law' is the distance to a law that is known exactly, but model {name!r} is a trained network; leave "
         "'law' out of the study's metrics, or use an exact model such as digits-oracle"
+    )
+
+
+def no_classes(cards: Mapping[str, Card]) -> str | None:
+    """Why class accuracy cannot be measured of any of a study's models, by their names; None if of one it can."""
+    if any(card.classes is not None for card in cards.values()):
+        return None
+    models = f"model{'s' * (len(cards) > 1)} {', '.join(map(repr, cards))} {'have' if len(cards) > 1 else 'has'}"
+    return (
+        f"metric 'class_accuracy' is the share of images that are of the class asked for, but {models} no classes; "
+        "leave 'class_accuracy' out of the study's metrics, or use a class-conditional model"
     )
 
 
@@ -89,6 +141,10 @@ def no_label(label: int, name: str, card: Card) -> str | None:
         return None
     what = "has no classes" if card.classes is None else f"has the classes 0 ... {card.classes - 1}"
     return f"model {name!r} {what}"
+
+
+_ALIKE = ("shape", "parametrisation", "schedule", "classes", "value_range", "learns_variance")
+"""What a weaker model of a guidance has in common with the one it guides."""
 
 
 @lru_cache(maxsize=4096)

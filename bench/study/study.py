@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     AfterValidator,
     Field,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -23,6 +24,8 @@ from bench.study.fields import (
     Batch,
     GridSpec,
     Growing,
+    Guidances,
+    GuidanceSpec,
     ImagesOrGrowing,
     Modes,
     SamplerSpec,
@@ -37,20 +40,27 @@ from models.cards.schedule_cards import Strict
 from models.plugins.names import names_a
 from models.plugins.registry import unknown
 
-Metric = Literal["fd", "fd_infinity", "kid", "inception_score", "precision_recall", "solver_error", "law"]
-METRICS: tuple[Metric, ...] = ("fd", "fd_infinity", "kid", "inception_score", "precision_recall", "solver_error", "law")
-FEATURE_METRICS: tuple[Metric, ...] = ("fd", "fd_infinity", "kid", "inception_score", "precision_recall")
+Metric = Literal[
+    "fd", "fd_infinity", "kid", "inception_score", "precision_recall", "class_accuracy", "solver_error", "law"
+]
+FEATURE_METRICS: tuple[Metric, ...] = (
+    *("fd", "fd_infinity", "kid", "inception_score", "precision_recall"),
+    "class_accuracy",
+)
 """Those that need a feature extractor and a reference."""
+
+METRICS: tuple[Metric, ...] = (*FEATURE_METRICS, "solver_error", "law")
 
 DEFAULT_METRICS: tuple[Metric, ...] = ("fd", "kid", "inception_score", "precision_recall")
 
 
 class Baseline(Strict):
-    """The setting that the others are compared with."""
+    """The setting that the others are compared with; its guidance is the study's first unless it has one."""
 
     sampler: SamplerSpec
     grid: GridSpec
     steps: Steps
+    guidance: GuidanceSpec | None = None
 
 
 class ExtractorChoice(Strict):
@@ -78,6 +88,7 @@ COLUMNS: dict[str, Metric] = {
     "inception_score": "inception_score",
     "precision": "precision_recall",
     "recall": "precision_recall",
+    "class_accuracy": "class_accuracy",
     "solver_rmse": "solver_error",
     "solver_rmse_median": "solver_error",
     "law_fd": "law",
@@ -151,8 +162,10 @@ class Block(Strict):
         samplers, grids: specifications.
         steps: numbers of steps.
         evaluations: budgets of network evaluations an image instead: each sampler takes the most steps that it declares
-            to stay within. A sampler of two evaluations a step is so compared with one of one.
+            to stay within. A sampler of two evaluations a step is so compared with one of one, and a guided one, whose
+            every call takes two, with one that is not.
         seeds: None for the study's.
+        guidance: None for the study's.
         modes: None for the study's.
         clip: None for the study's.
         published: what is known of a single sampler on a single grid.
@@ -164,6 +177,7 @@ class Block(Strict):
     steps: list[Steps] | None = Field(default=None, min_length=1)
     evaluations: list[Steps] | None = Field(default=None, min_length=1)
     seeds: list[Seed] | None = Field(default=None, min_length=1)
+    guidance: Guidances | None = None
     modes: Modes | None = None
     clip: Clipping | None = None
     published: Published | None = None
@@ -203,9 +217,12 @@ class Study(Strict):
         batch: images generated and timed at a time; "auto": as many as the device evaluates fastest.
         timing: how every setting is timed.
         seeds: seed blocks; a block of the product may have its own.
-        label: the class of all images, for class-conditional models; None: drawn evenly, by seed and image.
+        label: the class of all images, for class-conditional models; None: as `labels` says.
+        labels: "drawn": a class by seed and image, all equally likely; "balanced": each class equally often.
         device: "auto", "cpu", "cuda", "cuda:1", ...
         threads: of the CPU; None: as many as torch takes.
+        guidance: how outputs of the network are joined, such as "cfg[scale=2]" (`models.guidance`), the first that of
+            the baseline; a block may have its own.
         modes: how the network is executed, such as "bf16+compile" (`models.networks.modes`), the first that of the
             baseline; a block may have its own.
         clip: whether predictions of x_0 are clamped to the range on the model's card; "dynamic": by dynamic
@@ -230,8 +247,10 @@ class Study(Strict):
     timing: Timing = Timing()
     seeds: list[Seed] = Field(default=[0], min_length=1)
     label: Annotated[int, within(0, 2**31 - 1)] | None = None
+    labels: Literal["drawn", "balanced"] = "drawn"
     device: Words = "auto"
     threads: Threads | None = None
+    guidance: Guidances = Field(default=["none"])
     modes: Modes = Field(default=["fp32"])
     clip: Clipping = True
     metrics: list[Metric] = Field(default=list(DEFAULT_METRICS), min_length=1)
@@ -245,6 +264,14 @@ class Study(Strict):
     @classmethod
     def _named(cls, extractor: Any) -> Any:
         return {"name": extractor} if isinstance(extractor, str) else extractor
+
+    @field_validator("labels")
+    @classmethod
+    def _of_no_single_class(cls, labels: str, info: ValidationInfo) -> str:
+        if labels == "balanced" and info.data.get("label") is not None:
+            said = f"label = {info.data['label']}"
+            raise ValueError(f"expected 'drawn' beside {said}, the class of all images; leave one of the two out")
+        return labels
 
     @property
     def most_images(self) -> int:

@@ -27,9 +27,9 @@ from bench.training.samples import draw
 from models.cards.card import Card
 from models.common.program import called
 from models.common.sealed import save_tensors
-from models.denoiser import Denoiser
 from models.loading.diffusers_folder import CONFIG, WEIGHTS
-from models.loading.zoo import Model, load_model
+from models.loading.model import Model
+from models.loading.zoo import load_model
 from models.networks.classifier import Classifier
 from models.networks.network import make_unet
 from models.networks.vae import SIGMA, Vae
@@ -198,7 +198,7 @@ def _quality(
     All are of the same count, and means over ten ways to halve.
     """
     count, card = len(images) // 2, model.card
-    denoiser = Denoiser(model.network, card.parametrisation, model.schedule, card.clip)
+    denoiser = model.denoiser(card.clip)
     with reporter("quality", -(-count // 250)) as report:
         drawn = draw(denoiser, sampler, card.state_shape, steps, count, seed=seed, report=report)
     moments = Moments.of(extract(extractor, drawn).features)

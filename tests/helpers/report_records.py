@@ -243,7 +243,7 @@ def guided(guidance: str, sampler: str = "ddim", steps: int = 10, evaluations: f
     nfe = evaluations * plain["nfe"]
     return plain | {
         "id": hashlib.sha256(f"{plain['id']} {guidance}".encode()).hexdigest()[:16],
-        "guidance": guidance, "guidance_parameters": {"low": None, "high": None} | given, "guidance_model": weaker,
+        "guidance": guidance, "guidance_parameters": {"low": 0.0, "high": "inf"} | given, "guidance_model": weaker,
         "guidance_model_sha256": weaker and hashlib.sha256(str(weaker).encode()).hexdigest(), "guidance_batches": 1,
         "calls": plain["nfe"], "calls_declared": plain["nfe_declared"], "nfe": nfe, "nfe_declared": round(nfe),
         "network_s": [evaluations * each for each in plain["network_s"] or ()], "gflop_per_evaluation": 0.4,

@@ -116,6 +116,10 @@ def test_pinned_weights_are_used_but_their_distance_is_no_fid(stand_in: tuple[Pa
     assert extractor.column(50_000) == "fd_inception"
     assert extractor.columns["extractor_weights_sha256"] == digest
     assert extractor.columns["extractor_official"] is False
+    with pytest.raises(
+        UsageError, match=r"the 10 classes of model 'mine', but .*inception.* has 1,008 classes; name one"
+    ):
+        extractor.check_classes("mine", 10)
     generator = torch.Generator().manual_seed(0)
     grey = torch.randint(0, 256, (2, 1, 16, 16), generator=generator, dtype=torch.uint8)
     outputs = extractor(grey)

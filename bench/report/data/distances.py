@@ -67,6 +67,7 @@ _OTHERS = (
     Quality("inception_score", "IS ↑", "max", decimals=2),
     Quality("precision", "Precision ↑", "max", decimals=3, counts="images"),
     Quality("recall", "Recall ↑", "max", decimals=3, counts="reference_features"),
+    Quality("class_accuracy", "Class accuracy ↑", "max", decimals=3, jackknife=True, counts="images"),
     _own("law_fd", "Law FD ↓", "law_fd_floor"),
     _own("law_nearest_rmse", "Nearest RMSE ↓", None),
     _own("law_occupancy", "Occupancy ↓", "law_occupancy_floor_std", floors=2.0),  # standard deviations about 0

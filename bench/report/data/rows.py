@@ -23,7 +23,7 @@ PAIRS = "pairs"
 _CARRIED = (
     *("dtype", "channels_last", "compile", "graph"),
     *("family", "stochastic", "device", "extractor", "reference", "reference_count", "kid_subset_size", "nfe_declared"),
-    "reference_features",
+    *("reference_features", "class_accuracy_real"),
     *("sigma_start", "sigma_end", "final_denoising", "model_source", "extractor_official", "solver_images"),
     *("guidance_parameters", "guidance_model", "calls_declared"),
 )

@@ -124,7 +124,8 @@ def _panel(
     """Draw a panel; its lines, each with the arrows that it needs."""
     style.plain_axes(axes)
     found = [row for row in rows_of(rows) if known(row[measure.column]) and known(row["nfe"]) and row["nfe"] > 0]
-    axes.set_title(figure_text(str(rows["model"].iloc[0])), loc="left", fontsize=TEXT, fontweight="bold", color=INK)
+    heading: dict[str, Any] = {"fontsize": TEXT, "fontweight": "bold", "color": INK}
+    axes.set_title(figure_text(str(rows["model"].iloc[0])), loc="left", y=style.ABOVE, **heading)
     if not found:
         axes.axis("off")
         axes.text(0.5, 0.5, f"no {measure.name} was measured", ha="center", color=GREY, fontsize=TEXT)
@@ -192,7 +193,7 @@ def _floor(axes: Axes, floors: Sequence[float], measure: Measure) -> None:
     if inside:
         axes.axhline(level, color=INK, linewidth=0.9, linestyle=":", zorder=1.4)
     text = f"{'dotted: ' if inside else ''}{measure.floor_name} {f'{level:.2g}' if level else 'under 1e-07'}"
-    axes.set_title(text, loc="right", fontsize=TINY, color=GREY)
+    axes.set_title(text, loc="right", y=style.ABOVE, fontsize=TINY, color=GREY)
 
 
 def _draw(axes: Axes, rows: Sequence[Row], measure: Measure, look: Look) -> set[str]:

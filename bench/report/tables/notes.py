@@ -100,7 +100,9 @@ def interval_note(frame: pd.DataFrame, rows: list[Row], quality: list[Quality], 
     single = frame[frame["seeds"] == 1]
     if any(has(single, each.ci) for each in shown):
         errors = f"{t_quantile(JACKKNIFE_BLOCKS - 1):.2f} jackknife standard errors of its images"
-        parts.append(f"{'in rows of' if parts else 'of'} one seed, of FD only, {errors}")
+        own = [each for each in shown if each.jackknife and has(single, each.ci)]
+        which = dict.fromkeys("FD" if each.counts is None else each.name.lower() for each in own)
+        parts.append(f"{'in rows of' if parts else 'of'} one seed, of {' and '.join(which)} only, {errors}")
     line = f"±: half the 95 % interval {'; '.join(parts)}."
     unsure = {"kid_std", "inception_score_std"} & {each.std for each in quality}
     if any(has(single, name) for name in unsure):
@@ -192,6 +194,7 @@ def _floors_notes(section: Section) -> list[str]:
 
 
 _MEANT = {
+    "class_accuracy": "Class accuracy: the share of images that the extractor takes for the class asked for{real}.",
     "solver_rmse": "Solver RMSE: to a tight solution of the probability flow{over}{floor}.",
     "solver_rmse_median": "Median RMSE: that of the median image, whatever few images do that end in another mode.",
     "law_fd": "Law FD: in pixels, to the exact mean and covariance{floor}.",
@@ -219,8 +222,14 @@ def _quality_notes(frame: pd.DataFrame, quality: list[Quality]) -> list[str]:
             lines.append(f"{each.name}: ranked among rows of the same {words} only.")
     counts = [f"{int(each):,}" for each in _distinct(frame, "solver_images")]
     over = f", over {' or '.join(counts)} images" if counts else ""
+    accuracies = " or ".join(f"{each:.3f}" for each in _distinct(frame, "class_accuracy_real"))
+    real = f", {accuracies} of real images that it was not trained on" if accuracies else ""
     found = {each.key: each for each in quality}
-    lines += [text.format(over=over, floor=_floor(frame, found[key])) for key, text in _MEANT.items() if key in found]
+    lines += [
+        text.format(over=over, real=real, floor=_floor(frame, found[key]))
+        for key, text in _MEANT.items()
+        if key in found
+    ]
     return lines
 
 
