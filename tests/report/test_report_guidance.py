@@ -241,6 +241,13 @@ def test_quality_is_drawn_against_the_scale_with_a_row_a_budget(
     assert {rows["ddim", UNGUIDED]["precision"], rows["dpm++2m", AUTO]["precision"]} <= levels
 
 
+def test_class_accuracy_stands_beside_that_of_real_images(tmp_path: Path) -> None:
+    figure = FIGURES["guidance"](summary_of(tmp_path, swept(class_accuracy=0.9, class_accuracy_real=0.98)))
+    assert [each.get_ylabel() for each in figure.axes][3:] == ["Class accuracy ↑"]
+    assert 0.98 in {float(np.asarray(each.get_ydata())[0]) for each in figure.axes[3].lines}
+    assert "real images" in plain_text(figure)
+
+
 def test_without_a_row_without_guidance_scale_1_is_what_others_are_seen_beside(tmp_path: Path) -> None:
     cells = [each for each in swept() if each["guidance"] not in (UNGUIDED, INTERVAL, AUTO)]
     summary = summary_of(tmp_path, cells)
