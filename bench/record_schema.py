@@ -9,6 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 
 SCHEMA = 1
 
+DERIVED = ("_std", "_ci", "_left_out", "_inf")
+"""How columns end that are derived from a distance: no distance is called so."""
+
 _LONGEST = 300  # characters of a reason
 
 Count = Annotated[int, Field(ge=0, lt=2**53)]
@@ -179,8 +182,8 @@ _ANY: TypeAdapter[Any] = TypeAdapter(Finite | None, config=ConfigDict(allow_inf_
 def _check_distance(name: str, value: object) -> None:
     """ValueError unless a Frechet distance, or what is known of one, by its name, is a number that it can be."""
     # extrapolated, it may be negative near zero
-    ends = {"_std": _ERROR, "_ci": _ERROR, "_left_out": _LEFT_OUT, "_inf": _ANY}
-    kind = next((kind for end, kind in ends.items() if name.endswith(end)), _DISTANCE)
+    kinds = zip(DERIVED, (_ERROR, _ERROR, _LEFT_OUT, _ANY), strict=True)
+    kind = next((kind for end, kind in kinds if name.endswith(end)), _DISTANCE)
     try:
         kind.validate_python(value, strict=True)
     except ValidationError as error:

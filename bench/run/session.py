@@ -103,7 +103,7 @@ class Session:
             if "class_accuracy" in study.metrics:
                 for (name, _), model in models.items():
                     extractor.check_classes(name, model.card.classes)
-            reference = load_reference(study.reference, extractor, study.metrics).beside(subject.card.shape[1:])
+            reference = load_reference(study.reference, extractor, study.metrics).beside(subject.card.shape)
         given = study.batch if isinstance(study.batch, int) else batch
         session = cls(study, subject, models, extractor, reference, device, min(given or 1, study.most_images))
         if given is not None:

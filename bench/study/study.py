@@ -13,6 +13,7 @@ from pydantic import (
     model_validator,
 )
 
+from bench.record_schema import DERIVED
 from bench.study.fields import (
     LONGEST,
     MOST_BATCH,
@@ -104,7 +105,7 @@ def metric_of(column: str) -> Metric:
     """The metric that a column of quality comes from; UsageError if there is no such column."""
     if column in COLUMNS:
         return COLUMNS[column]
-    if _DISTANCE.fullmatch(column) and not column.endswith(("_std", "_ci")):
+    if _DISTANCE.fullmatch(column) and not column.removesuffix("_inf").endswith(DERIVED):
         return "fd_infinity" if column.endswith("_inf") else "fd"
     raise unknown("column", column, [*COLUMNS, "fd_<extractor>", "fd_<extractor>_inf"])
 

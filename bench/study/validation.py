@@ -6,8 +6,8 @@ What is wrong with a key by itself says `bench.study.study`; here are the keys t
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import product
-from typing import Any
 
+from bench.study.content import Content, Item
 from bench.study.placement import bad_start, levels_on, misfit, no_classes, no_label, no_law, other_shape, unguidable
 from bench.study.plan import UNGUIDED, BudgetTooSmall, built, most_steps
 from bench.study.study import DEFAULT_METRICS, FEATURE_METRICS, ExtractorChoice, metric_of
@@ -21,43 +21,6 @@ from models.loading.sources import describe_model
 from models.networks.modes import parse_mode
 from models.plugins.registry import unknown
 from samplers import SAMPLERS, Sampler
-
-Item = tuple[Place, Any]
-"""What stands in a study, and where."""
-
-
-@dataclass(frozen=True)
-class Content:
-    """A study as it was read, without what is wrong in it.
-
-    Attributes:
-        tables: all of it.
-        wrong: the places whose values are wrong.
-    """
-
-    tables: dict[str, Any]
-    wrong: frozenset[Place]
-
-    def value(self, *place: str | int) -> Any:
-        """What stands at a place; None: nothing, or something wrong."""
-        here: Any = self.tables
-        for n, step in enumerate(place):
-            there = step in here if isinstance(here, dict) else isinstance(here, list) and isinstance(step, int)
-            if not there or place[: n + 1] in self.wrong:
-                return None
-            here = here[step]
-        return here
-
-    def items(self, *place: str | int) -> list[Item]:
-        """Those of a list that are right."""
-        found = self.value(*place)
-        items = [((*place, n), each) for n, each in enumerate(found)] if isinstance(found, list) else []
-        return [(at, each) for at, each in items if at not in self.wrong]
-
-    def item(self, *place: str | int) -> list[Item]:
-        """What stands at a place, if it is right."""
-        found = self.value(*place)
-        return [] if found is None else [(place, found)]
 
 
 @dataclass(frozen=True)

@@ -185,7 +185,7 @@ def test_a_plugin_brings_a_guidance_whose_code_is_in_the_identity(tmp_path: Path
     given = ["run", tmp_path / "study.toml", "--out", tmp_path / "run", "--guidance", "halfway,cfg[scale=0.5]"]
     assert "unknown guidance 'halfway'" in cli(*given, status=2).err
     cli(*given, "--plugin", tmp_path / "mine.py")
-    frame = RunFolder(tmp_path / "run").load().set_index("guidance")
+    frame: Any = RunFolder(tmp_path / "run").load().set_index("guidance")
     assert len(frame.loc["halfway", "guidance_code_sha256"]) == 64
     assert pd.isna(frame.loc["cfg[scale=0.5]", "guidance_code_sha256"])
     assert frame.loc["halfway", "solver_rmse"] == pytest.approx(frame.loc["cfg[scale=0.5]", "solver_rmse"], rel=1e-5)

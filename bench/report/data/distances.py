@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from bench.record_schema import DERIVED
+
 
 @dataclass(frozen=True)
 class Quality:
@@ -79,7 +81,6 @@ OWN_TRUTH = ("law_fd", "solver_rmse")
 """What rows of one model are ranked by where no Frechet distance to a reference was measured, the first there is."""
 
 _LABELS = {"law_fd": "Law FD", "solver_rmse": "Solver RMSE"}
-_DERIVED = ("_std", "_ci", "_inf", "_left_out")
 
 
 def fd_columns(columns: Iterable[object]) -> list[str]:
@@ -88,7 +89,7 @@ def fd_columns(columns: Iterable[object]) -> list[str]:
     What was derived from them (errors, intervals, extrapolations to infinitely many images) is none.
     """
     names = [str(column) for column in columns]
-    return [n for n in names if n == "fid" or (n.startswith("fd_") and not n.endswith(_DERIVED))]
+    return [n for n in names if n == "fid" or (n.startswith("fd_") and not n.endswith(DERIVED))]
 
 
 def rank_columns(columns: Iterable[object]) -> list[str]:
