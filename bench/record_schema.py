@@ -60,6 +60,15 @@ class CellRecord(Schema):
     device_name: Name
     nfe: Measure | None = None
     nfe_declared: Count | None = None
+    calls: Measure | None = None
+    calls_declared: Count | None = None
+    guidance: Name | None = None
+    guidance_parameters: _Table | None = None
+    guidance_model: Name | None = None
+    guidance_model_sha256: Name | None = None
+    guidance_code_sha256: Name | None = None
+    guidance_batches: Annotated[int, Field(ge=1, le=2)] | None = None
+    guidance_gflop_per_evaluation: Measure | None = None
 
     error: str | None = None
     note: str | None = None
@@ -187,6 +196,7 @@ class Baseline(Schema):
     sampler: Name
     grid: Name
     steps: Number
+    guidance: Name | None = None
 
 
 class Block(Schema):
@@ -218,6 +228,7 @@ class PublishedRecord(Schema):
     steps: Number | None = None
     model: Name | None = None
     mode: Name | None = None
+    guidance: Name | None = None
     clip: Clip | None = None
     open_points: list[Name] = []
 

@@ -8,7 +8,7 @@ from unittest.mock import Mock
 import pandas as pd
 import pytest
 from labelled import labelled
-from report_records import QUICK, write_run
+from report_records import QUICK, guided, in_mode, write_run
 
 from bench.cli.listing import rows
 from bench.column_meanings import CELLS, MODES, PUBLISHED, TABLE, columns, meaning_of
@@ -52,7 +52,10 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> set[tuple[str, str]]:
             assert run_study(study, Session.load(study), RunFolder(at), False, Mock()).failed == 0
     found = {(CELLS, name) for name in CellRecord.model_fields}
     found |= {(PUBLISHED, each.name) for each in fields(Comparison)} | {(PUBLISHED, "difference")}
-    for each in (folder, other / "run", write_run(old / "quick", QUICK)):
+    auto = guided("auto[scale=2,model=weak]")
+    both = [auto, auto | in_mode("bf16") | {"id": "b" * 16}]
+    guidance = write_run(old / "guidance", both, modes=["fp32", "bf16"])
+    for each in (folder, other / "run", write_run(old / "quick", QUICK), guidance):
         summary = summarise([each])
         found |= {(CELLS, str(name)) for name in summary.cells}
         found |= {(TABLE, str(name)) for name in summary.table if name != PAIRS}

@@ -19,7 +19,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogFormatterMathtext
 
 from bench.escape import figure_text
-from bench.report.data.columns import Line, Row, clippings, line, rows_of, with_columns
+from bench.report.data.columns import Line, Row, clippings, guided, line, rows_of, with_columns
 from bench.report.data.series import Look, all_looks, by_family, costs_on_axis, family_order, one_mode_each
 from bench.report.data.summary import Summary
 from bench.report.data.text import known
@@ -238,7 +238,8 @@ def _legend(
         handle = Line2D([], [], linewidth=1.0, markersize=0.75 * look.size, **_line_style(look))
         row = of_line[each]
         # the same on another model looks the same
-        parts = (each[0], "" if each[1] == usual else each[1], str(row["clipping"]))
+        guidance = str(row["guidance"]) if guided(row) else ""
+        parts = (each[0], "" if each[1] == usual else each[1], guidance, str(row["clipping"]))
         label = figure_text(", ".join(filter(None, parts)))
         families.setdefault(figure_text(str(row["family"])), {}).setdefault(label, handle)
     entries: list[list[Entry]] = laid_out({name: list(members.items()) for name, members in families.items()})

@@ -60,7 +60,7 @@ def warning(summary: Summary) -> str | None:
 
 def wrapped(label: str, width: int = 26) -> str:
     """A label for a figure, on lines of so many characters: it may break at spaces and beside some signs too."""
-    marked = re.sub(r"(?<=[:,])(?=[^\W\d])|(?=\[)|(?<=\w\+)(?=\w)|(?<=[a-z])(?=[A-Z])", _BREAK, label)
+    marked = re.sub(r"(?<=[:,])(?=[^\W\d])|(?<=\bmodel=)|(?=\[)|(?<=\w\+)(?=\w)|(?<=[a-z])(?=[A-Z])", _BREAK, label)
     lines = fill(marked, width, break_on_hyphens=False, break_long_words=False)
     return figure_text(lines.replace(_BREAK, "").replace(_BREAK.strip(), ""))
 
