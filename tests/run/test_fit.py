@@ -225,6 +225,22 @@ def test_a_resumed_run_reads_a_fit(tmp_path: Path, fits: list[Problem]) -> None:
     assert again["fit_s"].tolist() == first["fit_s"].tolist()
 
 
+@pytest.mark.parametrize(
+    ("guidance", "evaluated"), [("none", 1), ("cfg[scale=3]", 2), ("auto[scale=2,model=digits-mixture]", 2)]
+)
+def test_a_fit_is_of_the_guided_network_whose_evaluations_all_count(
+    tmp_path: Path, fits: list[Problem], guidance: str, evaluated: int
+) -> None:
+    """A mixture with classes; guided apart from its weaker self, which is itself, it is not guided at all."""
+    more = {"metrics": ["solver_error"], "timing": {"repeats": 0}}
+    if not guidance.startswith("auto"):
+        more["checkpoint"] = {"classes": 10, "null_label": "none"}
+    frame = ran(tmp_path, ANALYTIC, baseline=ANALYTIC, guidance=["none", guidance], **more)
+    asked = frame[frame["guidance"] == guidance]
+    assert set(asked["fit_nfe"]) == {evaluated * IMAGES * evaluations(DiscreteVP.linear())}
+    assert len(fits) == (1 if guidance == "none" else 2)
+
+
 @pytest.mark.parametrize("damage", ["cut", "none"])
 def test_a_fit_that_was_cut_short_is_made_again(tmp_path: Path, fits: list[Problem], damage: str) -> None:
     session = session_of(ANALYTIC)
