@@ -135,13 +135,14 @@ def denoiser(
         sampler, network, schedule: that are run.
         x0_variance: what it is told if it takes that.
     """
+    told = x0_variance if sampler.takes_x0_variance else None
     if not sampler.takes_variance:
-        return Denoiser(network, "sample", schedule, x0_variance=x0_variance if sampler.takes_x0_variance else None)
+        return Denoiser(network, "sample", schedule, x0_variance=told)
 
     def with_variance(x: Tensor, at: Level) -> Tensor:
         return torch.cat([network(x, at), torch.full_like(x, -1.0)], dim=1)
 
-    return Denoiser(with_variance, "sample", schedule, learns_variance=True)
+    return Denoiser(with_variance, "sample", schedule, learns_variance=True, x0_variance=told)
 
 
 def sample(

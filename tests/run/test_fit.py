@@ -52,8 +52,7 @@ def problem(network: Callable[..., Tensor], schedule: Schedule, most: float = 4.
         evaluate, count = counted(network)
         return Denoiser(evaluate, "sample", schedule), count
 
-    identity = {"model_sha256": "a1"}
-    return Problem(identity, denoiser, schedule, SHAPE, most, batch, CPU)
+    return Problem({"model_sha256": "a1"}, denoiser, schedule, SHAPE, most, batch, CPU)
 
 
 def optimal(t: Level, s: Level, left: float) -> float:
@@ -102,9 +101,7 @@ def test_of_unit_gaussian_data_it_is_beta_and_of_data_at_a_point_the_posterior_s
             assert added(ANALYTIC, model, t, s) == pytest.approx(expected, rel=0.03 if fixed == "fixed_large" else 1e-4)
 
 
-def test_on_a_law_with_modes_it_is_the_mean_squared_error_of_what_is_predicted(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_with_modes_it_is_the_mean_squared_error_of_what_is_predicted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fit, "IMAGES", 8192)  # all elements of one move together: 8,192 values in all
     """Of two points, by an independent sum over states: an exact E[x_0 | x_t] errs by what is left, and by no more."""
     schedule, draws = DiscreteVP.linear(), torch.Generator().manual_seed(5)
@@ -128,9 +125,8 @@ def test_the_variance_is_within_what_the_range_of_values_allows() -> None:
 
 
 def test_where_there_is_no_signal_and_beyond_the_ends_it_goes_on() -> None:
-    found = X0Variance([-2.0, 0.0], [0.3, 1.0])
+    found, low = X0Variance([-2.0, 0.0], [0.3, 1.0]), Flow().level(1e-4)
     assert found(Flow().level(1.0)) == pytest.approx(0.3)
-    low = Flow().level(1e-4)
     assert found(low) == pytest.approx(low.ratio**2, rel=1e-3)
 
 
@@ -225,13 +221,21 @@ def test_a_resumed_run_reads_a_fit(tmp_path: Path, fits: list[Problem]) -> None:
     assert again["fit_s"].tolist() == first["fit_s"].tolist()
 
 
+def test_modes_share_a_fit(tmp_path: Path, fits: list[Problem]) -> None:
+    more = {"metrics": ["solver_error"], "timing": {"repeats": 1, "seconds": 0.0}}
+    frame = ran(tmp_path, ANALYTIC, baseline=ANALYTIC, model="digits", modes=["bf16", "fp32"], batch=128, **more)
+    assert len(fits) == 1
+    assert set(frame["mode"]) == {"fp32", "bf16"}
+    assert frame["fit_s"].nunique() == 1
+
+
 @pytest.mark.parametrize(
     ("guidance", "evaluated"), [("none", 1), ("cfg[scale=3]", 2), ("auto[scale=2,model=digits-mixture]", 2)]
 )
 def test_a_fit_is_of_the_guided_network_whose_evaluations_all_count(
     tmp_path: Path, fits: list[Problem], guidance: str, evaluated: int
 ) -> None:
-    """A mixture with classes; guided apart from its weaker self, which is itself, it is not guided at all."""
+    """A mixture with its classes, and one whose weaker model is itself: it is evaluated all the same."""
     more = {"metrics": ["solver_error"], "timing": {"repeats": 0}}
     if not guidance.startswith("auto"):
         more["checkpoint"] = {"classes": 10, "null_label": "none"}
@@ -265,8 +269,7 @@ def test_a_fit_that_is_killed_costs_an_attempt_and_begins_anew(tmp_path: Path, m
     with pytest.raises(KeyboardInterrupt):
         ran(tmp_path, ANALYTIC)
     monkeypatch.undo()
-    with torch.inference_mode():
-        assert ran(tmp_path, ANALYTIC)["status"].eq("ok").all()
+    assert ran(tmp_path, ANALYTIC)["status"].eq("ok").all()
 
 
 def test_the_estimate_has_a_fit_once(tmp_path: Path) -> None:
@@ -284,8 +287,7 @@ def test_a_step_from_the_law_keeps_its_variance_which_is_between_those_that_are_
     chance, normal = torch.rand(count, generator=draws, dtype=torch.float64), torch.randn(3, count, 64, generator=draws)
     x0, eps, fresh = law.network.draw(chance, normal[0]), *normal.double()[1:].view(2, count, *SHAPE)
     model = Denoiser(law.network, "sample", schedule, x0_variance=law.x0_variance)
-    for t, s in ((0.5, 0.4), (0.3, 0.2), (0.2, 0.1)):
-        at, to = schedule.level(t), schedule.level(s)
+    for at, to in pairwise(schedule.level(t) for t in (0.5, 0.4, 0.3, 0.2, 0.1)):
         exact = to.alpha**2 * float(law.network.covariance.trace()) / 64 + to.sigma**2
         small, best, large = (
             SAMPLERS.make(f"ddpm[variance={each}]")
