@@ -76,8 +76,8 @@ class GaussianMixture:
         variances, self._axes = torch.linalg.eigh(covariances)
         self._variances = variances.clamp(min=0.0)
 
-    def __call__(self, x: Tensor, at: Level) -> Tensor:
-        """E[x_0 | x_t = x], for x of shape (N, *shape)."""
+    def __call__(self, x: Tensor, at: Level, labels: Tensor | None = None) -> Tensor:
+        """E[x_0 | x_t = x], for x of shape (N, *shape); with labels (N,) of the component that each image is of."""
         flat = x.flatten(1).to(self.means)
         marginal = at.alpha**2 * self._variances + at.sigma**2  # (K, D), along the components' axes
         # offsets of x from the components' means, along the axes of each: (K, N, D)
@@ -86,7 +86,10 @@ class GaussianMixture:
         responsibility = (log_density + self.weights.log()[:, None]).softmax(dim=0)
         gain = at.alpha * self._variances / marginal
         posterior = self.means[:, None, :] + (along * gain[:, None, :]) @ self._axes.mT
-        expected: Tensor = (responsibility[:, :, None] * posterior).sum(0)
+        if labels is not None:
+            expected: Tensor = posterior[labels, torch.arange(len(labels), device=labels.device)]
+        else:
+            expected = (responsibility[:, :, None] * posterior).sum(0)
         return expected.reshape(x.shape).to(x)
 
     @property

@@ -92,8 +92,11 @@ class Prediction:
     consistent (diffusers calls this `use_clipped_model_output`).
     """
 
-    def __init__(self, x: Tensor, at: Level, output: Tensor, affine: _Affine, clip: Clip | None) -> None:
+    def __init__(
+        self, x: Tensor, at: Level, output: Tensor, affine: _Affine, clip: Clip | None, variance: Tensor | None = None
+    ) -> None:
         self._x, self._at, self._output, self._affine, self._clip = x, at, output, affine, clip
+        self._variance = variance
         # kept by hand: before Python 3.12 a cached_property takes a lock, which is half the time of a small kernel
         self._x0: Tensor | None = None
         self._eps: Tensor | None = None
@@ -122,6 +125,17 @@ class Prediction:
         source, (x0_x, x0_out, eps_x, eps_out) = self._source()
         x_factor, factor = x + x0 * x0_x + eps * eps_x, x0 * x0_out + eps * eps_out
         return source * factor if x_factor == 0.0 else (self._x * x_factor).add_(source, alpha=factor)
+
+    @property
+    def variance(self) -> Tensor:
+        """What a network that learned it says of the variance of a reverse step, (N, C, H, W).
+
+        As "learned_range" has it (arXiv 2102.09672, eq. 15): from -1 for the smaller bound to 1 for the larger one.
+        ValueError for a network that says nothing of it.
+        """
+        if self._variance is None:
+            raise ValueError("the network says nothing of the variance of a step; its card has no learned variance")
+        return self._variance
 
     def _source(self) -> tuple[Tensor, _Affine]:
         """What all forms are worked out from: the network's output, or x_0 as it is clipped."""
@@ -155,6 +169,7 @@ class Denoiser:
         clip: what predictions of x_0 are clamped to, or None.
         labels: (N,) int64, the class of each image of the batch, for a class-conditional network; it may only be asked
             about as many images then, in that order. See `rows`.
+        learns_variance: whether outputs have 2 C channels, of which the second C say the variance of a step.
 
     Attributes:
         schedule: as given, for samplers that evaluate the network between the levels of their grid.
@@ -167,6 +182,8 @@ class Denoiser:
         schedule: Schedule,
         clip: Clip | None = None,
         labels: Tensor | None = None,
+        *,
+        learns_variance: bool = False,
     ) -> None:
         if labels is not None:
             _check_labels(labels)
@@ -176,6 +193,7 @@ class Denoiser:
         self._affine = PARAMETRISATIONS[parametrisation]
         self._clip = clip
         self._labels = labels
+        self._learns_variance = learns_variance
 
     def rows(self, images: slice) -> Denoiser:
         """A denoiser of those images of the batch, with their labels.
@@ -183,7 +201,14 @@ class Denoiser:
         For samplers that split their batch: `model.rows(slice(2, 3))(x[2:3], at)`.
         """
         labels = None if self._labels is None else self._labels[images]
-        return Denoiser(self._network, self._parametrisation, self.schedule, self._clip, labels)
+        return Denoiser(
+            self._network,
+            self._parametrisation,
+            self.schedule,
+            self._clip,
+            labels,
+            learns_variance=self._learns_variance,
+        )
 
     def __call__(self, x: Tensor, at: Level) -> Prediction:
         """Evaluate the network once on x (N, C, H, W) at a noisy level.
@@ -195,7 +220,11 @@ class Denoiser:
             raise ValueError(
                 "the network was asked about the clean level (sigma = 0), where there is no noise to predict"
             )
-        return Prediction(x, at, self._evaluated(x, at), self._affine(at), self._clip)
+        output = self._evaluated(x, at)
+        if not self._learns_variance:
+            return Prediction(x, at, output, self._affine(at), self._clip)
+        mean, variance = output.chunk(2, dim=1)
+        return Prediction(x, at, mean, self._affine(at), self._clip, variance)
 
     def _evaluated(self, x: Tensor, at: Level) -> Tensor:
         if self._labels is not None and len(self._labels) != x.shape[0]:

@@ -25,6 +25,7 @@ class About(BaseModel):
     places_steps: bool
     takes_betas: bool
     starts_at_noise: bool
+    takes_variance: bool
     caveat: str | None
     paper: str | None
 

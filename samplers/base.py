@@ -41,6 +41,7 @@ class Sampler(ABC):
         starts_at_noise: whether it can start where alpha is 0 and log(alpha / sigma) -inf, as at a flow's t = 1;
             if not, grids that start there are refused.
         takes_betas: whether it only runs on discrete variance-preserving schedules, which have betas.
+        takes_variance: whether it needs a network that says the variance of a step, as "learned_range" ones do.
         caveat: what whoever reads its rows must know, such as a known defect of a library; None if nothing.
     """
 
@@ -50,6 +51,7 @@ class Sampler(ABC):
     places_steps: ClassVar[bool] = False
     takes_betas: ClassVar[bool] = False
     starts_at_noise: bool = False
+    takes_variance: bool = False
     caveat: str | None = None
 
     @property

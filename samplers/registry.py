@@ -2,15 +2,13 @@
 schedulers of diffusers, which is imported only when one of them is asked for.
 """
 
-import re
 import warnings
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from importlib.metadata import entry_points
+from functools import partial
 from pathlib import Path
 
 from models.common.errors import UsageError
-from models.plugins.foreign import foreign, packages
+from models.plugins.foreign import foreign
+from models.plugins.installed import load_installed
 from models.plugins.modules import execute
 from models.plugins.registry import Family, Registry
 from samplers.about import about
@@ -18,28 +16,6 @@ from samplers.base import Sampler
 from samplers.diffusers_schedulers import SCHEDULERS
 
 ENTRY_POINTS = "sampler_bench.samplers"
-
-around: Callable[[str], AbstractContextManager[object]] = nullcontext
-"""What the import of an installed plugin, and the question how many evaluations a sampler makes, stand in, by a name.
-
-`bench.purity.unchanged` puts there what puts back what they change; here nothing needs torch, and nothing is run.
-"""
-
-
-def load_installed() -> dict[str, str]:
-    """Import the plugins of installed packages; the reasons of those that cannot be, by entry-point name.
-
-    A broken plugin stops nobody else: it is reported and left out.
-    """
-    failed: dict[str, str] = {}
-    for point in entry_points(group=ENTRY_POINTS):
-        packages.add(re.split("[.:]", point.value)[0])
-        try:
-            with around(f"the plugin {point.value!r}"), foreign(point.value):
-                point.load()
-        except UsageError as error:
-            failed[point.name] = str(error)
-    return failed
 
 
 def load_file(path: Path) -> None:
@@ -59,6 +35,8 @@ def _diffusers_class(name: str) -> type[Sampler]:
         return sampler_class(name)
 
 
-SAMPLERS: Registry[Sampler] = Registry("sampler", Sampler, discover=load_installed, examine=about)
+SAMPLERS: Registry[Sampler] = Registry(
+    "sampler", Sampler, discover=partial(load_installed, ENTRY_POINTS), examine=about
+)
 SAMPLERS.add_family("diffusers", Family(_diffusers_class, SCHEDULERS.keys))
 register = SAMPLERS.register

@@ -89,7 +89,7 @@ def run(
 
 @app.command(name="list")
 def list_(
-    what: Literal["samplers", "grids", "models", "extractors", "metrics", "columns", "studies", "runs"],
+    what: Literal["samplers", "grids", "guidances", "models", "extractors", "metrics", "columns", "studies", "runs"],
     /,
     *,
     steps: int | None = None,

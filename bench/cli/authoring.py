@@ -18,9 +18,10 @@ from bench.purity.unchanged import put_back
 from models.common.errors import PluginError, UsageError
 from models.common.program import called
 from models.common.writing import naming
+from models.plugins.installed import load_installed
 from models.plugins.names import check_name
 from samplers import SAMPLERS, Sampler
-from samplers.registry import load_installed
+from samplers.registry import ENTRY_POINTS
 
 _TEMPLATE = Path(__file__).parent / "templates" / "sampler.py"
 _NAME, _CLASS = "my-sampler", "MySampler"  # as the template has them
@@ -103,7 +104,7 @@ def _plot(name: str, sampler: Sampler, path: Path) -> dict[str, Any]:
 
 def _owner(name: str) -> str | None:
     """Who has a name: the source of a sampler, or the reason of a package that cannot be imported."""
-    broken = load_installed()
+    broken = load_installed(ENTRY_POINTS)
     if name in broken:
         return f"an installed package that cannot be imported ({broken[name]})"
     try:

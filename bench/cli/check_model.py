@@ -23,8 +23,9 @@ from bench.run.first_look import refuse_newer_check, remember
 from bench.study.file import load_study
 from models.analytic import Law
 from models.common.errors import UsageError
+from models.loading.model import Model
 from models.loading.sources import CARD, measuring_folder
-from models.loading.zoo import Model, load_model
+from models.loading.zoo import load_model
 from models.networks.execution import arithmetic
 from models.networks.modes import Mode
 

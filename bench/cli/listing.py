@@ -17,12 +17,14 @@ from bench.outputs import RESULTS
 from bench.progress import output, say
 from models.common.errors import UsageError
 from models.grids import GRIDS
+from models.guidance import registry as guidances
 from models.plugins.foreign import foreign
+from models.plugins.installed import load_installed
 from models.plugins.registry import Registry, origin
 from models.schedule import DiscreteVP, Level
 from samplers import SAMPLERS
 from samplers.about import about, declared_evaluations
-from samplers.registry import ENTRY_POINTS, load_installed
+from samplers.registry import ENTRY_POINTS
 
 Row = dict[str, Any]
 
@@ -60,7 +62,7 @@ def sampler_rows(steps: int) -> list[Row]:
     What a stranger's sampler raises when asked about itself becomes its reason, and the others are listed.
     """
     levels = GRIDS.make("trailing")(DiscreteVP.linear(), steps)
-    failed = load_installed()
+    failed = load_installed(ENTRY_POINTS)
     found = [_row(name, levels) for name in SAMPLERS.names()]
     packages = {point.name: _package(point) for point in entry_points(group=ENTRY_POINTS)}
     broken = [
@@ -77,12 +79,13 @@ def sampler_rows(steps: int) -> list[Row]:
 
 
 def source(cls: type) -> str:
-    """Where a sampler's class comes from: "tree", a package with its version, or a plugin file."""
+    """Where the class of a sampler or a guidance comes from: "tree", a package with its version, or a plugin file."""
     module = cls.__module__
     root = module.partition(".")[0]
-    if root == "samplers":
+    if root in ("samplers", "models"):
         return _TREE
-    points = [point for point in entry_points(group=ENTRY_POINTS) if point.module.partition(".")[0] == root]
+    named = [*entry_points(group=ENTRY_POINTS), *entry_points(group=guidances.ENTRY_POINTS)]
+    points = [point for point in named if point.module.partition(".")[0] == root]
     for point in sorted(points, key=lambda point: point.module != module):
         return _package(point)
     file = getattr(sys.modules.get(module), "__file__", None)
@@ -168,7 +171,19 @@ def _package(point: EntryPoint) -> str:
 
 
 def _grids() -> list[Row]:
-    registry: Registry[Any] = GRIDS
+    return _registered(GRIDS)
+
+
+def _guidances() -> list[Row]:
+    for name, reason in load_installed(guidances.ENTRY_POINTS).items():
+        say(f"unavailable: {name}: {' '.join(reason.split())}")
+    registry: Registry[Any] = guidances.GUIDANCES
+    more = ({"paper": registry.get(name).paper, "source": source(registry.get(name))} for name in registry.names())
+    return [row | each for row, each in zip(_registered(registry), more, strict=True)]
+
+
+def _registered(registry: Registry[Any]) -> list[Row]:
+    """What each registered class takes and is."""
     classes = {name: registry.get(name) for name in registry.names()}
     return [
         {"name": name, "parameters": parameters(cls), "description": (cls.__doc__ or "").strip().splitlines()[0]}
@@ -261,6 +276,7 @@ def _runs() -> list[Row]:
 
 _KINDS: dict[str, Callable[[], list[Row]]] = {
     "grids": _grids,
+    "guidances": _guidances,
     "models": _models,
     "extractors": _extractors,
     "metrics": _metrics,

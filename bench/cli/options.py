@@ -41,7 +41,8 @@ Batch = int | Literal["auto"]
 Device = Annotated[str, Parameter(help="auto, cpu, cuda, cuda:1, ...")]
 AsJson = Annotated[bool, Parameter(name="--json", help="As JSON on stdout, with all that is known.")]
 Plugin = Annotated[
-    list[Path] | None, Parameter(help="Python file that registers samplers or networks; may be given several times.")
+    list[Path] | None,
+    Parameter(help="Python file that registers samplers, guidances or networks; may be given several times."),
 ]
 
 
@@ -56,6 +57,7 @@ class StudyOptions:
     Attributes:
         samplers: Instead of the study's, such as "ddim[eta=0.5],heun".
         grids: Instead of the study's, such as "trailing,karras[rho=5]".
+        guidance: Instead of the study's, such as "none,cfg[scale=2]".
         steps: Instead of the study's, such as "5,10".
         evaluations: Budgets instead of steps, such as "10,20": each sampler takes the most steps that stay within.
         model: Embedded model, model folder, or hf:owner/name.
@@ -71,6 +73,7 @@ class StudyOptions:
 
     samplers: str | None = None
     grids: str | None = None
+    guidance: str | None = None
     steps: _Numbers = None
     evaluations: _Numbers = None
     model: str | None = None

@@ -121,6 +121,17 @@ def call(
     return result, changed
 
 
+def denoiser(sampler: Sampler, network: Network, schedule: Schedule) -> Denoiser:
+    """A network in closed form as a sampler asks it: if it takes a variance, with the smaller bound of every step."""
+    if not sampler.takes_variance:
+        return Denoiser(network, "sample", schedule)
+
+    def with_variance(x: Tensor, at: Level) -> Tensor:
+        return torch.cat([network(x, at), torch.full_like(x, -1.0)], dim=1)
+
+    return Denoiser(with_variance, "sample", schedule, learns_variance=True)
+
+
 def sample(
     sampler: Sampler,
     network: Network,
@@ -137,5 +148,5 @@ def sample(
     noise.draws = 0
     evaluate, evaluated = counted(steady(network, "it"), SHAPE)
     start = x.clone()
-    result, changed = call(sampler, Denoiser(evaluate, "sample", schedule), x, levels, noise, {"the law": network})
+    result, changed = call(sampler, denoiser(sampler, evaluate, schedule), x, levels, noise, {"the law": network})
     return _Run(x, start, result, evaluated() / len(x), changed, noise)

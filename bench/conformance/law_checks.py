@@ -5,9 +5,8 @@ import torch
 from torch import Tensor
 
 from bench.conformance import laws
-from bench.conformance.check import SHAPE, Nonconforming, NotApplicable, call, declared, require, sample
+from bench.conformance.check import SHAPE, Nonconforming, NotApplicable, call, declared, denoiser, require, sample
 from bench.noise.stream import ImageNoise
-from models.denoiser import Denoiser
 from models.grids import GRIDS
 from models.networks.network import Network
 from models.schedule import ContinuousVP, DiscreteVP, Schedule
@@ -53,7 +52,7 @@ def keeps_precision(sampler: Sampler) -> str:
     noise = ImageNoise(0, numbers)
     point = law.points[0].expand(len(numbers), *SHAPE)
     x = levels[0].alpha * point + levels[0].sigma * noise(point)
-    found, _ = call(sampler, Denoiser(law, "sample", schedule), x, levels, noise)
+    found, _ = call(sampler, denoiser(sampler, law, schedule), x, levels, noise)
     spread = float(((found - levels[-1].alpha * point) / levels[-1].sigma).square().mean().sqrt())
     require(
         0.7 < spread < 1.4,
@@ -91,12 +90,17 @@ def _compared(law: laws.Law, found: Tensor) -> tuple[bool, str]:
     return good, summary
 
 
-def converges(sampler: Sampler) -> str:
+def converges(sampler: Sampler, guidance: str = "none") -> str:
     if sampler.order is None:
         raise NotApplicable("it declares no order, as it does not solve the probability-flow ODE")
-    orders = laws.convergence(sampler).orders
+    orders = laws.convergence(sampler, guidance=guidance).orders
     require(
         abs(orders[-1] - sampler.order) <= ORDER_TOLERANCE,
         f"declares order {sampler.order}, but halving the step gives {', '.join(f'{o:.2f}' for o in orders)}",
     )
     return f"order {sampler.order}: halving the step gives {', '.join(f'{o:.2f}' for o in orders)}"
+
+
+def converges_guided(sampler: Sampler) -> str:
+    """At a scale of 3, to a tight solution of the guided flow."""
+    return f"cfg[scale=3]: {converges(sampler, 'cfg[scale=3]')}"

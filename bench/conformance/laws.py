@@ -17,6 +17,9 @@ from bench.noise.stream import ImageNoise
 from models.analytic import FiniteData, Gaussian, GaussianMixture
 from models.denoiser import Denoiser
 from models.grids import GRIDS
+from models.guidance import GUIDANCES
+from models.guidance.base import CONDITIONAL
+from models.guidance.guided import Guided
 from models.networks.network import Network
 from models.schedule import ContinuousVP
 from samplers import Sampler
@@ -138,12 +141,15 @@ _STEPS = (32, 62, 128, 254)
 """About double each time, and all 2 modulo 6: methods that take two or three intervals at once end alike every time."""
 
 
-def convergence(sampler: Sampler, steps: Sequence[int] = _STEPS) -> Convergence:
-    """Errors on a mixture as steps double, in float64, on a grid even in log-SNR that ends at a noisy level."""
-    x, solution = _solution()
+def convergence(sampler: Sampler, steps: Sequence[int] = _STEPS, guidance: str = "none") -> Convergence:
+    """Errors on a mixture as steps double, in float64, on a grid even in log-SNR that ends at a noisy level.
+
+    Under a guidance the classes of its states are the components of the mixture.
+    """
+    x, solution = _solution(guidance)
     errors = []
     for count in steps:
-        model, source = Denoiser(_smooth_mixture(), "sample", _SMOOTH), ImageNoise(0, torch.arange(_STARTS))
+        model, source = _smooth_model(guidance), ImageNoise(0, torch.arange(_STARTS))
         result, _ = call(sampler, model, x, GRIDS.make(_GRID)(_SMOOTH, count), source)
         errors.append(float((result - solution).square().mean().sqrt()))
     return Convergence(steps, errors)
@@ -157,14 +163,23 @@ def _smooth_mixture() -> GaussianMixture:
     return GaussianMixture(torch.tensor([0.2, 0.3, 0.5], dtype=torch.float64), means, covariances, _SHAPE)
 
 
+def _smooth_model(guidance: str) -> Denoiser:
+    """The mixture as samplers see it, of one component after the other under a guidance."""
+    made, law = GUIDANCES.make(guidance), _smooth_mixture()
+    if made.evaluated == CONDITIONAL:
+        return Denoiser(law, "sample", _SMOOTH)
+    guided = Guided(law, made, "sample", "none")
+    return Denoiser(guided, guided.parametrisation, _SMOOTH, labels=torch.arange(_STARTS) % len(law.weights))
+
+
 @cache
-def _solution() -> tuple[Tensor, Tensor]:
+def _solution(guidance: str) -> tuple[Tensor, Tensor]:
     """Initial states at t = 1 and the probability flow's solution at t_min, by an eighth-order Runge-Kutta in t.
 
     dx/dt = f x - g^2 score / 2 (arXiv 2011.13456, eq. 13): another form, another variable and another solver than any
     sampler here uses.
     """
-    model = Denoiser(_smooth_mixture(), "sample", _SMOOTH)
+    model = _smooth_model(guidance)
     x = ImageNoise(0, torch.arange(_STARTS))(torch.empty(_STARTS, *_SHAPE, dtype=torch.float64))
 
     def slope(t: float, flat: np.ndarray) -> np.ndarray:

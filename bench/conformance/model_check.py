@@ -23,9 +23,8 @@ from bench.conformance.model_verdicts import (
 )
 from bench.noise.class_labels import draw_labels
 from bench.noise.stream import ImageNoise
-from models.denoiser import Denoiser
 from models.grids import GRIDS
-from models.loading.zoo import Model
+from models.loading.model import Model
 from models.networks.network import counted
 from models.schedule import Level, Schedule
 from samplers import SAMPLERS
@@ -168,7 +167,7 @@ def _samples(model: Model, depth: Depth, device: torch.device) -> tuple[Tensor, 
     classes = model.card.classes
     labels = None if classes is None else draw_labels(SEED, numbers, classes)
     network, evaluated = counted(model.network)
-    denoiser = Denoiser(network, model.card.parametrisation, model.schedule, model.card.clip, labels)
+    denoiser = model.denoiser(model.card.clip, labels, network=network)
     source = ImageNoise(SEED, numbers)
     x = source(torch.empty((len(numbers), *model.card.state_shape), device=device))
     x = x * model.schedule.prior_std(levels[0])

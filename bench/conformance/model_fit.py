@@ -25,8 +25,8 @@ from bench.conformance.model_guesses import (
 from bench.noise.stream import ImageNoise
 from models.cards.card import Card
 from models.denoiser import PARAMETRISATIONS, ClipRange
-from models.loading.zoo import Model
-from models.networks.network import Network
+from models.loading.model import Model
+from models.networks.network import Network, mean_alone
 from models.schedule import Level, Schedule
 
 MEANINGS = {
@@ -130,7 +130,8 @@ class Fit:
         self._card, self._images, self._labels = model.card, images, labels
         self._logsnrs, self.evaluations = logsnrs, 0
         self._schedules, self._times = other_schedules(model.card), other_times(model.card)
-        self._networks, self._sigmas = {AS_SAID: model.network, **other_signs(model)}, other_sigmas(model)
+        network = mean_alone(model.network) if model.card.learns_variance else model.network
+        self._networks, self._sigmas = {AS_SAID: network, **other_signs(model)}, other_sigmas(model)
         self._lengths = other_lengths(model.card)
         self._model, self._screened = model, dict[tuple[Reading, ...], str]()
         self._few: Fit | None = None

@@ -8,7 +8,8 @@ from functools import partial
 
 from models.cards.card import DIFFUSERS, Card
 from models.cards.schedule_cards import DISCRETE, ExplicitBetas
-from models.loading.zoo import TIME_SCALES, Model
+from models.loading.model import Model
+from models.loading.zoo import TIME_SCALES
 from models.networks.network import ConsistencyPreconditioned, EDMPreconditioned, Network
 from models.schedule import ContinuousVP, DiscreteVP, Level, Schedule
 

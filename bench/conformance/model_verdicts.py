@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from bench.conformance.model_fit import MEANINGS, Curve, Fit, Reading, outputs
-from models.loading.zoo import Model
+from models.loading.model import Model
 
 _NEAR, _FAR = 0.25, 0.75
 """Widths of the value range that 1 in 1,000 sampled values may lie outside, and beyond which something is wrong."""

@@ -18,10 +18,9 @@ from pydantic import TypeAdapter
 from torch import Tensor
 
 from bench.conformance import laws
-from bench.conformance.check import SHAPE, Nonconforming, call, require
+from bench.conformance.check import SHAPE, Nonconforming, call, denoiser, require
 from bench.noise.stream import ImageNoise
 from models.common.errors import UsageError
-from models.denoiser import Denoiser
 from models.grids import GRIDS
 from models.networks.network import Network
 from models.schedule import DiscreteVP, Level, Schedule
@@ -109,7 +108,7 @@ def _repeats(sampler: Sampler, change: str) -> None:
 def _call(sampler: Sampler, schedule: Schedule, levels: Sequence[Level], images: int) -> Tensor:
     noise = ImageNoise(0, torch.arange(images))
     x = noise(torch.empty(images, *SHAPE, dtype=torch.float64)) * schedule.prior_std(levels[0])
-    return call(sampler, Denoiser(_network(), "sample", schedule), x, levels, noise)[0]
+    return call(sampler, denoiser(sampler, _network(), schedule), x, levels, noise)[0]
 
 
 @contextmanager

@@ -19,17 +19,17 @@ from bench.conformance.check import (
     Result,
     call,
     declared,
+    denoiser,
     require,
     run_check,
     sample,
 )
-from bench.conformance.law_checks import converges, keeps_precision, reaches_law, reaches_point
+from bench.conformance.law_checks import converges, converges_guided, keeps_precision, reaches_law, reaches_point
 from bench.conformance.purity_checks import PURITY_CHECKS
 from bench.conformance.repeat_checks import repeats_at_ends
 from bench.noise.stream import ImageNoise
 from bench.record import SCHEMA, Record, fault_once_written
 from models.common.words import counted
-from models.denoiser import Denoiser
 from models.grids import GRIDS
 from models.plugins.plain import NotPlain, parameters_of
 from models.schedule import DiscreteVP
@@ -45,7 +45,7 @@ def _keeps_shape(sampler: Sampler) -> str:
         levels = GRIDS.make("trailing")(schedule, 5)
         law = laws.gaussian(dtype)
         x = torch.randn(3, *SHAPE, dtype=dtype, generator=torch.Generator().manual_seed(0))
-        result, _ = call(sampler, Denoiser(law, "sample", schedule), x, levels, ImageNoise(0, torch.arange(3)))
+        result, _ = call(sampler, denoiser(sampler, law, schedule), x, levels, ImageNoise(0, torch.arange(3)))
         given = (x.shape, x.dtype, x.device)
         got = (result.shape, result.dtype, result.device)
         require(given == got, f"given {given}, returned {got}")
@@ -149,4 +149,5 @@ CHECKS: tuple[Check, ...] = (
     Check("keeps its precision near the data", keeps_precision),
     Check("reaches the law of the data", reaches_law),
     Check("converges with its declared order", converges),
+    Check("converges so under guidance", converges_guided),
 )

@@ -1,6 +1,6 @@
 """Looks at what samplers share before they run, puts it back after, and names the one that changed it.
 
-Once this is imported, that holds for the import of installed plugins too (`samplers.registry.around`).
+Once this is imported, that holds for the import of installed plugins too (`models.plugins.installed.around`).
 """
 
 import sys
@@ -17,9 +17,9 @@ from bench.purity.aspect import Aspect, Change
 from bench.purity.functions import KeptFunctions
 from bench.purity.process import PROCESS, RANDOM, reseed
 from bench.purity.torch_settings import AUTOGRAD, TORCH
+from models.plugins import installed
 from models.plugins.foreign import add_note
 from models.schedule import Level
-from samplers import registry
 
 __all__ = ["TORCH", "Impure", "Kept", "KeptFunctions", "ProcessState", "other_random_states", "put_back", "unchanged"]
 
@@ -104,7 +104,7 @@ def put_back(who: str) -> Iterator[None]:
             _tell(f"note: {who} changed {change.words}{'; it was put back' if change.undone else ''}")
 
 
-registry.around = put_back
+installed.around = put_back
 
 
 @cache

@@ -29,6 +29,7 @@ from models.cards.card import Card, ExtractorFolder
 from models.common.errors import UsageError
 from models.common.files import sha256_of
 from models.common.program import called
+from models.loading.model import Model
 from models.loading.sources import (
     extractor_names,
     load_card,
@@ -39,7 +40,6 @@ from models.loading.sources import (
     zoo_names,
 )
 from models.loading.weights import shortened
-from models.loading.zoo import Model
 from models.plugins.registry import unknown
 
 LIBRARY = {name: name.partition("-")[0] for name in FEATURE_EXTRACTORS_REGISTRY}

@@ -12,7 +12,7 @@ from bench.purity.unchanged import KeptFunctions, ProcessState, unchanged
 from bench.quality.images import preview_kind, preview_size, shown, to_uint8
 from bench.run.generation import Generation
 from bench.run.growth import Growth, Part
-from bench.run.resolve import Resolved
+from bench.run.resolve import Declared, Resolved
 from bench.run.same_images import Scored
 from bench.run.score import Score
 from bench.run.session import PLAIN, Session
@@ -21,9 +21,12 @@ from bench.run.trajectory import Trajectory, WrongCount
 from bench.timing.capture import Graph
 from models.common.words import counted
 from models.networks.execution import arithmetic
-from samplers.about import About, about, declared_evaluations
+from samplers.about import About, about
 
-_FLOW_DEPENDS_ON = ("model_sha256", "architecture_sha256", "clip", "labels", "device_name", "code_sha256")
+_FLOW_DEPENDS_ON = (
+    *("model_sha256", "architecture_sha256", "clip", "labels", "device_name", "code_sha256"),
+    *("guidance_parameters", "guidance", "guidance_model_sha256", "guidance_code_sha256"),
+)
 """And the versions of all packages: a network may be made by any of them."""
 
 
@@ -64,12 +67,12 @@ def measure(
     """
     model, sampler, name = resolved.model, resolved.sampler, resolved.cell.sampler
     with unchanged(name, ProcessState()):  # asked before its images are made, which takes long
-        said, declared = about(name, sampler), declared_evaluations(name, sampler, resolved.levels)
+        said, declared = about(name, sampler), resolved.declared()
     part = Part() if growth is None else growth.read(resolved)
     score = Score(session, resolved, part.score)
     if part.images < resolved.images:
         part = _generated(part, score, resolved, session, graphs, advanced, declared)
-    nfe = part.evaluations / part.drawn
+    asked = {"calls": part.calls / part.drawn, "nfe": part.evaluations / part.drawn}
     if growth is not None:
         part = replace(part, score=score.state())
         growth.write(resolved, part)
@@ -77,14 +80,15 @@ def measure(
     quality |= _solver_error(resolved, session, solutions, score, part.columns["generation_batch"])
     assert part.preview is not None, "every part has images"
     counts = part.columns | {
-        "nfe": nfe,
-        "nfe_declared": declared,
+        **asked,
+        "calls_declared": declared.calls,
+        "nfe_declared": declared.nfe,
         "stochastic": said.stochastic,
-        "nfe_first_batch": part.columns["nfe_first_batch"] if declared is None else None,
+        "nfe_first_batch": part.columns["nfe_first_batch"] if declared.nfe is None else None,
         "preview_count": len(part.preview),
         "preview_kind": preview_kind(model.card.shape),
     }
-    note = "; ".join([*_remarks(resolved, said, declared, nfe), *part.remarks, *remarks]) or None
+    note = "; ".join([*_remarks(resolved, said, declared.calls, asked["calls"]), *part.remarks, *remarks]) or None
     return Measurement(quality | counts | {"note": note}, part.preview)
 
 
@@ -95,7 +99,7 @@ def _generated(
     session: Session,
     graphs: Callable[[], Graph],
     advanced: Callable[[int], None],
-    declared: int | None,
+    declared: Declared,
 ) -> Part:
     """All images of a cell, of which there is a part already; the score takes those that are made.
 
@@ -117,14 +121,16 @@ def _generated(
                 wanted -= len(kept[-1])
             score.add(samples, pixels)
             advanced(len(samples))
-    evaluations, drawn = part.evaluations + trajectory.evaluations, part.drawn + generation.drawn
-    _require_evaluations(name, evaluations / drawn, declared)
+    drawn = part.drawn + generation.drawn
+    calls, evaluations = part.calls + trajectory.calls, part.evaluations + trajectory.evaluations
+    _require_calls(name, calls / drawn, declared.calls)
     preview = torch.cat(kept)
     with arithmetic(resolved.mode.precision), unchanged(name, *watched):
         Scored(resolved, shown(preview)).require_again(generation)
         trajectory.release()
     columns = {
         "nfe_first_batch": first,
+        "guidance_batches": None if len(resolved.guidance.evaluated) == 1 else 2 - trajectory.together,
         "captured": trajectory.captured,
         "generation_batch": generation.fitting.size,
         "batch_halvings": generation.fitting.halvings,
@@ -133,18 +139,18 @@ def _generated(
     remarks = [*refusals, *generation.fitting.remarks("images were made")]
     if trajectory.differentiated:
         remarks.append("the network's derivatives are taken, by passes that are no evaluations: nfe leaves them out")
-    return Part(resolved.images, evaluations, drawn, columns, remarks, preview=preview)
+    return Part(resolved.images, calls, evaluations, drawn, columns, remarks, preview=preview)
 
 
-def _require_evaluations(name: str, nfe: float, declared: int | None) -> None:
-    """WrongCount for fewer evaluations than declared, or for none: some images then come from those of another call.
+def _require_calls(name: str, calls: float, declared: int | None) -> None:
+    """WrongCount for fewer calls of the model than declared, or for none: some images then come from those of another.
 
     More are no fault: the cell is charged with what it made.
     """
     least = max(1, declared or 0)
-    if nfe < least:
+    if calls < least:
         raise WrongCount(
-            f"{name} made {counted(nfe, 'evaluation')} an image, of which there have to be {least} or more: it keeps "
+            f"{name} made {counted(calls, 'evaluation')} an image, of which there have to be {least} or more: it keeps "
             "what the network has said of other images, or declares what it does not make"
         )
 
@@ -160,9 +166,11 @@ def _solver_error(
     if not score.first or not has_solver_error(resolved.sampler, model.card.is_generator):
         return {}
     plain, clip = session.models[resolved.cell.model, PLAIN], identity["clip"]
+    weaker = session.weaker_of(resolved.cell, PLAIN)
+    guided = plain.guided(resolved.guidance, None if weaker is None else weaker.network)
     problem = Problem(
         identity={key: each for key, each in identity.items() if key in _FLOW_DEPENDS_ON or key.startswith("version_")},
-        denoiser=lambda numbers: session.denoiser(plain, resolved.seed, numbers, clip),
+        denoiser=lambda numbers: session.denoiser(plain, resolved.seed, numbers, clip, guided),
         shape=model.card.state_shape,
         first=resolved.levels[0],
         last=resolved.levels[-1],
@@ -175,11 +183,11 @@ def _solver_error(
         return dict(solutions.columns(problem, torch.cat(score.first)))
 
 
-def _remarks(resolved: Resolved, said: About, declared: int | None, nfe: float) -> list[str]:
+def _remarks(resolved: Resolved, said: About, declared: int | None, calls: float) -> list[str]:
     """What whoever reads a cell's row must know."""
     remarks = list[str]()
-    if declared is not None and nfe != declared:
-        remarks.append(f"the sampler declares {counted(declared, 'evaluation')} an image, but made {nfe:g}")
+    if declared is not None and calls != declared:
+        remarks.append(f"the sampler declares {counted(declared, 'evaluation')} an image, but made {calls:g}")
     if said.needs == "generator" and not resolved.model.card.is_generator:
         remarks.append("a denoiser's x_0 is a posterior mean, not a sample")
     if resolved.model.card.round_time:

@@ -7,14 +7,13 @@ import torch
 
 from bench.purity.unchanged import put_back
 from bench.quality.extractor import Extractor
+from bench.run.resolve import resolve
 from bench.run.session import PLAIN, Rate, Session
 from bench.run.solution import evaluations, has_solver_error
-from bench.study.placement import place
 from bench.study.plan import Cell, plan
 from bench.timing.clock import Stopwatch
 from bench.timing.memory import Halving
 from models.networks.modes import Mode, parse_mode
-from samplers.about import declared_evaluations
 
 _CALIBRATION_S = 1.0
 """Of network evaluations, a model."""
@@ -47,13 +46,14 @@ def estimate(session: Session) -> Estimate:
     """
     study, cells, solutions = session.study, list[tuple[Cell, int | None]](), dict[tuple[object, ...], int]()
     for cell in plan(study):
-        card = session.model_of(cell).card
         with put_back(cell.sampler):
-            sampler, levels = place(cell, card, session.subject.card)
-            cells.append((cell, declared_evaluations(cell.sampler, sampler, levels)))
-        if "solver_error" in study.metrics and has_solver_error(sampler, card.is_generator):
-            problem = (cell.model, cell.clip, cell.seed, levels[0], levels[-1])  # solved once for all its cells
-            solutions[problem] = min(study.solver_images, study.most_images) * evaluations(levels[-1])
+            resolved = resolve(cell, session)
+            cells.append((cell, resolved.declared().nfe))
+        if "solver_error" in study.metrics and has_solver_error(resolved.sampler, resolved.model.card.is_generator):
+            ends = resolved.levels[0], resolved.levels[-1]
+            problem = (cell.model, cell.clip, cell.guidance, cell.seed, *ends)  # solved once for all its cells
+            each = len(resolved.guidance.evaluated) * evaluations(ends[1])
+            solutions[problem] = min(study.solver_images, study.most_images) * each
     rates = {key: session.rate(model, _CALIBRATION_S) for key, model in session.models.items()}
     known = [(cell, nfe) for cell, nfe in cells if nfe is not None]
     timed = study.timing.repeats * sum({session.batch, *study.timing.batches})

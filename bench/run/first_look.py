@@ -15,7 +15,8 @@ from bench.record import NewerRun
 from bench.run.code_hash import architecture_sha256, look_sha256
 from bench.run.session import PLAIN, Session
 from models.common.writing import remove_leftovers
-from models.loading.zoo import Model, load_model
+from models.loading.model import Model
+from models.loading.zoo import load_model
 from models.networks.execution import arithmetic
 from models.plugins.foreign import INTERRUPTIONS, told
 

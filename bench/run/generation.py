@@ -34,7 +34,7 @@ class Generation:
     def __init__(self, trajectory: Trajectory, images: int, batch: int, *, fixed: bool, first: int = 0) -> None:
         self._trajectory, self._images, self._fixed, self._captured = trajectory, images, fixed, 0
         self._first = first
-        self.fitting, self.drawn = Halving(min(batch, images), trajectory.release), 0
+        self.fitting, self.drawn = Halving(min(batch, images), trajectory.release, trajectory.split), 0
         self._check = SampleCheck(trajectory.device)
 
     def __iter__(self) -> Iterator[Tensor]:

@@ -21,6 +21,8 @@ from models.common.errors import UsageError
 from models.common.sealed import load_sealed, save_sealed
 from models.common.writing import naming
 
+_NUMBERS = ("images", "calls", "evaluations", "drawn", "columns", "remarks")
+
 
 @dataclass(frozen=True)
 class Part:
@@ -28,7 +30,8 @@ class Part:
 
     Attributes:
         images: how many.
-        evaluations: of images, that they took.
+        calls: about images, that samplers made of the model.
+        evaluations: of images, that these took.
         drawn: images that were drawn for that, those that only filled a batch up too.
         columns: of the record, of how they were made.
         remarks: for its note, on how they were made.
@@ -37,6 +40,7 @@ class Part:
     """
 
     images: int = 0
+    calls: int = 0
     evaluations: int = 0
     drawn: int = 0
     columns: dict[str, Any] = field(default_factory=dict)
@@ -78,7 +82,7 @@ class Growth:
     def write(self, resolved: Resolved, part: Part) -> None:
         """Keep the part of a cell in the place of the one before."""
         path = self._path(resolved)
-        said = {name: getattr(part, name) for name in ("images", "evaluations", "drawn", "columns", "remarks")}
+        said = {name: getattr(part, name) for name in _NUMBERS}
         preview = {} if part.preview is None else {"preview": part.preview}
         with naming(path):
             path.parent.mkdir(parents=True, exist_ok=True)

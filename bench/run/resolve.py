@@ -4,26 +4,41 @@ import hashlib
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from bench.environment import device_name, versions
 from bench.quality.images import QUANTISER
-from bench.run.code_hash import architecture_sha256, code_sha256, extractor_code_sha256, sampler_sha256
+from bench.run.code_hash import architecture_sha256, code_sha256, plugin_code_sha256, sampler_sha256
 from bench.run.named_files import texts_in
 from bench.run.session import Session
-from bench.study.placement import place
+from bench.study.evaluations import declared_nfe
+from bench.study.placement import place, unguidable
 from bench.study.plan import Cell
+from models.common.errors import UsageError
 from models.denoiser import Clip
 from models.grids import GRIDS
-from models.loading.zoo import Model
+from models.guidance import GUIDANCES, Guidance
+from models.loading.model import Model
 from models.networks.modes import Mode
 from models.plugins.plain import parameters_of
 from models.schedule import Level
 from samplers import Sampler
-from samplers.about import about
+from samplers.about import about, declared_evaluations
 
 DYNAMIC_QUANTILE = 0.995
 """Of an image's pixels, that dynamic thresholding keeps: the value of DPM-Solver's code and of diffusers."""
+
+
+class Declared(NamedTuple):
+    """What is known before a cell is run, an image.
+
+    Attributes:
+        calls: of the model by the sampler; None: it cannot say.
+        nfe: network evaluations that these take.
+    """
+
+    calls: int | None
+    nfe: int | None
 
 
 @dataclass(frozen=True)
@@ -34,6 +49,8 @@ class Resolved:
         cell: what was asked for.
         model: with its network in the cell's mode.
         sampler, levels: what is run.
+        guidance: how outputs of the network are joined.
+        weaker: the guidance's weaker model, in the cell's mode; None: it has none.
         identity: record columns; all that determines the result.
     """
 
@@ -41,6 +58,8 @@ class Resolved:
     model: Model
     sampler: Sampler
     levels: Sequence[Level]
+    guidance: Guidance
+    weaker: Model | None
     identity: dict[str, Any]
 
     @property
@@ -64,6 +83,14 @@ class Resolved:
         changed = {"images": images, "solver_images": None if most is None else min(most, solved)}
         return replace(self, identity=self.identity | changed)
 
+    def declared(self) -> Declared:
+        """What the sampler declares, and what that is under the guidance; it may raise whatever it likes."""
+        name = self.cell.sampler
+        return Declared(
+            declared_evaluations(name, self.sampler, self.levels),
+            declared_nfe(name, self.sampler, self.guidance, self.levels, self.model.schedule),
+        )
+
     @property
     def clip(self) -> Clip | None:
         """What predictions of x_0 are clamped to."""
@@ -73,8 +100,11 @@ class Resolved:
 def resolve(cell: Cell, session: Session) -> Resolved:
     """Make a cell's sampler and levels; UsageError if sampler, grid and model do not fit together."""
     model = session.model_of(cell)
-    mode = model.mode
+    mode, weaker = model.mode, session.weaker_of(cell)
     sampler, levels = place(cell, model.card, session.subject.card)
+    guidance = GUIDANCES.make(cell.guidance)
+    if (why := unguidable(cell.guidance, guidance, model.card, None if weaker is None else weaker.card)) is not None:
+        raise UsageError(f"{cell}: {why}")
     parameters = parameters_of(sampler)
     identity = _shared(session) | {
         "model": model.card.name,
@@ -83,6 +113,11 @@ def resolve(cell: Cell, session: Session) -> Resolved:
         "value_range": list(model.card.value_range),
         "labels": _label_rule(session, model),
         "clip": _clip(cell, model),
+        "guidance": cell.guidance,
+        "guidance_parameters": parameters_of(guidance),
+        "guidance_model": None if weaker is None else weaker.card.name,
+        "guidance_model_sha256": None if weaker is None else weaker.sha256,
+        "guidance_code_sha256": plugin_code_sha256(type(guidance)),
         "mode": str(mode),
         "dtype": mode.precision,
         "channels_last": mode.channels_last,
@@ -98,7 +133,7 @@ def resolve(cell: Cell, session: Session) -> Resolved:
         "levels_sha256": _levels_sha256(levels),
         "seed": cell.seed,
     }
-    return Resolved(cell, model, sampler, levels, identity)
+    return Resolved(cell, model, sampler, levels, guidance, weaker, identity)
 
 
 def _clip(cell: Cell, model: Model) -> Clip | None:
@@ -110,7 +145,7 @@ def _clip(cell: Cell, model: Model) -> Clip | None:
 
 def _shared(session: Session) -> dict[str, Any]:
     """What determines the results of all cells of a study alike."""
-    study = session.study
+    study, extractor = session.study, session.extractor
     return {
         "subject_sha256": session.subject.sha256,
         "images": study.most_images,
@@ -122,7 +157,7 @@ def _shared(session: Session) -> dict[str, Any]:
         **session.protocol,
         "quantiser": QUANTISER,
         "code_sha256": code_sha256(),
-        "extractor_code_sha256": None if session.extractor is None else extractor_code_sha256(session.extractor.module),
+        "extractor_code_sha256": None if extractor is None else plugin_code_sha256(type(extractor.module)),
     }
 
 

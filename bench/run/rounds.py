@@ -25,7 +25,7 @@ from bench.run.session import Session
 from bench.run.trajectory import Trajectory, WrongCount
 from bench.timing.capture import Graph
 from bench.timing.clock import Stopwatch, Timed
-from bench.timing.cost import Columns, Times
+from bench.timing.cost import Columns, Times, Work
 from bench.timing.memory import Halving, release_cache
 from bench.timing.monitor import Monitor, Watch
 from models.common.words import counted
@@ -87,7 +87,7 @@ class Rounds:
         graphs: makes empty graphs, for modes that capture.
         monitor: watches the machine meanwhile.
         stopwatch: of the device.
-        work: a setting's GFLOP an evaluation of one image, and the device's peak in TFLOP/s, each None if not known.
+        work: of a setting's evaluations.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class Rounds:
         graphs: Callable[[], Graph],
         monitor: Monitor,
         stopwatch: Stopwatch,
-        work: Callable[[Resolved], tuple[float | None, float | None]],
+        work: Callable[[Resolved], Work],
     ) -> None:
         self._session, self._graphs, self._work = session, graphs, work
         self._monitor, self._stopwatch = monitor, stopwatch
@@ -145,7 +145,7 @@ class Rounds:
             setting.fail(told(error))
             return 0
         times.rounds += 1
-        setting.columns |= times.columns(setting.columns["nfe"], *self._work(setting.resolved))
+        setting.columns |= times.columns(setting.columns["nfe"], self._work(setting.resolved))
         return images
 
     def _main(self, setting: Setting) -> int:
@@ -175,7 +175,8 @@ class Rounds:
 
     def _timed(self, setting: Setting, batch: int) -> "_Round":
         graphs = self._graphs if setting.resolved.mode.graph else None
-        trajectory = Trajectory(self._session, setting.resolved, graphs, clocked=True)
+        together = setting.columns.get("guidance_batches") != 2  # as the images were made
+        trajectory = Trajectory(self._session, setting.resolved, graphs, clocked=True, together=together)
         trajectory.compile(batch)
         scored = self._scored(setting)
         with unchanged(trajectory.sampler, ProcessState(), self._session.weights):
@@ -193,11 +194,11 @@ class Rounds:
 
     def _round(self, setting: Setting, trajectory: Trajectory, batch: int, scored: Scored | None) -> "_Round":
         numbers = torch.arange(batch)
-        ready = self._stopwatch.time(lambda: trajectory.prepare(numbers), None)
+        ready = self._stopwatch.time(lambda: trajectory.prepare(numbers))
         if trajectory.captured != setting.columns.get("captured"):  # else replays and eager calls would be mixed
             raise RuntimeError(trajectory.refusal or "captured in a graph, as the images were not")
         start, calls, made = trajectory.start(numbers), list[Timed](), list[Tensor]()
-        network = None if trajectory.captured else trajectory.network
+        clocks = [] if trajectory.captured else trajectory.clocks
         share = self._rule.seconds / self._rule.repeats
 
         def call() -> Tensor:
@@ -207,7 +208,7 @@ class Rounds:
         self._monitor.start()
         while not calls or (sum(call.seconds for call in calls) < share and len(calls) < _MOST):
             before = trajectory.evaluations
-            calls.append(self._stopwatch.time(call, network))
+            calls.append(self._stopwatch.time(call, clocks))
             require_count(setting, batch, (trajectory.evaluations - before) / batch)
             samples = made.pop()
             if scored is not None:

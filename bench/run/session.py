@@ -25,7 +25,10 @@ from bench.timing.clock import Stopwatch
 from bench.timing.memory import Halving, fastest_batch
 from models.common.errors import UsageError
 from models.denoiser import Clip, Denoiser
-from models.loading.zoo import Model, load_model
+from models.guidance import GUIDANCES
+from models.guidance.guided import Guided
+from models.loading.model import Model
+from models.loading.zoo import load_model
 from models.networks.execution import arithmetic
 from models.networks.modes import Mode, parse_mode
 
@@ -85,6 +88,9 @@ class Session:
         if study.threads is not None:
             torch.set_num_threads(study.threads)
         wanted = dict.fromkeys((cell.model, parse_mode(cell.mode)) for cell in plan(study))
+        wanted |= dict.fromkeys(
+            (weaker, parse_mode(cell.mode)) for cell in plan(study) if (weaker := weaker_of(cell)) is not None
+        )
         if "solver_error" in study.metrics:
             wanted |= dict.fromkeys((name, PLAIN) for name, _ in wanted)
         models = {(name, mode): load_model(name, device, study.changes_of(name), mode) for name, mode in wanted}
@@ -149,10 +155,16 @@ class Session:
             )
         return {**self.extractor.columns, **self.reference.columns, **PARAMETERS}
 
-    def denoiser(self, model: Model, seed: int, numbers: Tensor, clip: Clip | None) -> Denoiser:
-        """A model as samplers see it, for images (N,) of a seed."""
-        labels = self.labels(model, seed, numbers)
-        return Denoiser(model.network, model.card.parametrisation, model.schedule, clip, labels)
+    def weaker_of(self, cell: Cell, mode: Mode | None = None) -> Model | None:
+        """The weaker model of a cell's guidance, if it has one, in the cell's mode or another."""
+        weaker = weaker_of(cell)
+        return None if weaker is None else self.models[weaker, mode or parse_mode(cell.mode)]
+
+    def denoiser(
+        self, model: Model, seed: int, numbers: Tensor, clip: Clip | None, guided: Guided | None = None
+    ) -> Denoiser:
+        """A model as samplers see it, for images (N,) of a seed; under guidance, if there is one."""
+        return model.denoiser(clip, self.labels(model, seed, numbers), guided)
 
     def labels(self, model: Model, seed: int, numbers: Tensor) -> Tensor | None:
         """The classes of images of a seed, (N,) int64; None for a model without classes."""
@@ -202,6 +214,11 @@ class Session:
         state = torch.zeros((batch, *model.card.state_shape), device=self.device)
         level = model.schedule.level(t)
         return lambda: denoiser(state, level).x0
+
+
+def weaker_of(cell: Cell) -> str | None:
+    """The weaker model of a cell's guidance, as the study names it; None: it has none."""
+    return GUIDANCES.make(cell.guidance).weaker
 
 
 def _check_fit(study: Study, models: Mapping[str, Model]) -> None:

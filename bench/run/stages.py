@@ -12,7 +12,6 @@ from bench.run.session import Session
 from bench.study.plan import Cell, Expectation, expectations, looks, plan
 from models.common.errors import UsageError
 from models.plugins.foreign import foreign
-from samplers.about import declared_evaluations
 
 Stage = dict[str, Resolved]
 """Cells by their names."""
@@ -81,7 +80,7 @@ def in_turn(stage: Stage) -> Stage:
 def _published(cell: str, expected: Expectation) -> dict[str, Any]:
     """A manifest's entry: what was published, and which cell is to reproduce it, in words too."""
     content = {field.name: getattr(expected, field.name) for field in fields(expected) if field.name != "cell"}
-    words = {name: getattr(expected.cell, name) for name in ("sampler", "grid", "steps", "model")}
+    words = {name: getattr(expected.cell, name) for name in ("sampler", "grid", "steps", "guidance", "model")}
     return {"cell": cell} | words | content
 
 
@@ -104,7 +103,7 @@ def _name(resolved: Resolved) -> str:
 def expected_evaluations(resolved: Resolved) -> int:
     """Evaluations an image, for the time estimate; a sampler that cannot say counts as one a step."""
     try:
-        declared = declared_evaluations(resolved.cell.sampler, resolved.sampler, resolved.levels)
+        declared = resolved.declared().nfe
     except UsageError:  # its cell fails when it is measured
         declared = None
-    return declared or len(resolved.levels) - 1
+    return declared or len(resolved.guidance.evaluated) * (len(resolved.levels) - 1)

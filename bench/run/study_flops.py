@@ -5,7 +5,9 @@ import torch
 from bench.environment import processor_name
 from bench.run.resolve import Resolved
 from bench.run.session import Session
+from bench.timing.cost import Work
 from bench.timing.flops import gflop_per_evaluation, vendor_peak_tflops
+from models.loading.model import Model
 from models.loading.zoo import load_model
 from models.plugins.foreign import INTERRUPTIONS
 
@@ -21,12 +23,21 @@ class StudyFlops:
         self._session = session
         self._counted: dict[str, float | None] = {}
 
-    def of(self, resolved: Resolved) -> tuple[float | None, float | None]:
-        """GFLOP of an evaluation of one image, and the device's peak in TFLOP/s; each None if it is not known."""
-        name = resolved.cell.model
+    def of(self, resolved: Resolved) -> Work:
+        """The work of a cell's evaluations."""
+        own, weaker = self._of(resolved.cell.model, resolved.model), None
+        if resolved.weaker is not None and resolved.guidance.weaker is not None:
+            weaker = self._of(resolved.guidance.weaker, resolved.weaker)
+        each = [weaker if branch == "weaker" else own for branch in resolved.guidance.evaluated]
+        known = [gflop for gflop in each if gflop is not None]
+        mean = sum(known) / len(each) if len(known) == len(each) else None
+        peak = vendor_peak_tflops(processor_name(self._session.device), resolved.mode.precision)
+        return Work(own, weaker, mean, peak)
+
+    def _of(self, name: str, model: Model) -> float | None:
         if name not in self._counted:
-            self._counted[name] = None if resolved.model.card.is_exact else self._count(name)
-        return self._counted[name], vendor_peak_tflops(processor_name(self._session.device), resolved.mode.precision)
+            self._counted[name] = None if model.card.is_exact else self._count(name)
+        return self._counted[name]
 
     def _count(self, name: str) -> float | None:
         """On a plain copy on the CPU, None if that cannot run there: in a compiled network nothing can be counted."""

@@ -10,10 +10,11 @@ from bench.noise.stream import ImageNoise
 from bench.purity.unchanged import steady
 from bench.run.resolve import Resolved
 from bench.run.session import Session
+from bench.study.plan import UNGUIDED
 from bench.timing.capture import Captured, Graph, NotCapturable, no_synchronisation
 from bench.timing.clock import TimedNetwork
 from models.denoiser import Denoiser
-from models.networks.network import counted
+from models.networks.network import Evaluations, counted
 from models.schedule import Level
 from samplers import Noise
 
@@ -49,6 +50,18 @@ class Start(NamedTuple):
         return (self.numbers, self.x) if self.labels is None else (self.numbers, self.x, self.labels)
 
 
+class Asked(NamedTuple):
+    """How often networks were asked.
+
+    Attributes:
+        calls: images that a sampler asked about.
+        evaluations: images that networks evaluated for that.
+    """
+
+    calls: int
+    evaluations: int
+
+
 class Trajectory:
     """The `sample` call of a cell.
 
@@ -57,23 +70,35 @@ class Trajectory:
         resolved: the cell.
         graph: makes an empty graph, for a mode that captures; None: every call is eager.
         clocked: whether the time inside the network is taken.
+        together: whether a guidance's halves go through the network as one batch.
 
     Attributes:
-        network: takes the time inside the network, of eager calls; None if that is not wanted.
-        evaluations: images evaluated so far by calls, replayed ones included.
+        clocks: take the time inside the network and inside a guidance's weaker one, of eager calls; none if that is not
+            wanted.
+        together: as given, until `split`.
+        calls: images that the sampler has asked about so far, replayed calls included.
+        evaluations: images evaluated for these by the networks.
         differentiated: how many of these with derivatives; of replayed calls that is not known.
         captured: whether calls are replays; None: no capture was asked for.
         refusal: why there is none although it was asked for.
     """
 
     def __init__(
-        self, session: Session, resolved: Resolved, graph: Callable[[], Graph] | None, *, clocked: bool = False
+        self,
+        session: Session,
+        resolved: Resolved,
+        graph: Callable[[], Graph] | None,
+        *,
+        clocked: bool = False,
+        together: bool = True,
     ) -> None:
         self._session, self._resolved, self._graph = session, resolved, graph
         self._replayed: Captured | None = None
-        self._in_last_sample = self._in_capture = 0
-        self.network = TimedNetwork(resolved.model.network, session.device) if clocked else None
-        self.evaluations = self.differentiated = 0
+        self._in_last_sample = self._in_capture = Asked(0, 0)
+        networks = [each.network for each in (resolved.model, resolved.weaker) if each is not None]
+        self.clocks = [TimedNetwork(each, session.device) for each in networks] if clocked else []
+        self.together = together
+        self.calls = self.evaluations = self.differentiated = 0
         self.captured: bool | None = None
         self.refusal: str | None = None
 
@@ -103,19 +128,33 @@ class Trajectory:
     def __call__(self, start: Start) -> Tensor:
         """The images, (N, C, H, W) in the network's value range, as the sampler returned them."""
         if self._replayed is not None:
-            self.evaluations += self._in_capture
+            self._count(self._in_capture)
             return self._replayed(*start.tensors)
         result = self._sample(start)
-        self.evaluations += self._in_last_sample
+        self._count(self._in_last_sample)
         return result
+
+    def _count(self, asked: "Asked") -> None:
+        self.calls += asked.calls
+        self.evaluations += asked.evaluations
+
+    def split(self) -> bool:
+        """Have a guidance's halves go through the network one after the other from now on; whether they did not yet."""
+        was, self.together = self.together and len(self._resolved.guidance.evaluated) > 1, False
+        return was
 
     def compile(self, batch: int) -> None:
         """Have the network compiled for batches of this size, if it is compiled at all.
 
         Outside of any sampler's call: what compiling changes in the process is no sampler's doing.
         """
-        if self._resolved.mode.compile:
-            self._session.first_evaluation_s(self._resolved.model, batch)
+        if not self._resolved.mode.compile:
+            return
+        both = self.together and {"conditional", "unconditional"} <= {*self._resolved.guidance.evaluated}
+        for model in (self._resolved.model, self._resolved.weaker):
+            for size in (batch, 2 * batch) if both else (batch,):
+                if model is not None:
+                    self._session.first_evaluation_s(model, size)
 
     def prepare(self, numbers: Tensor) -> None:
         """Make ready to time batches of this size: allocations, choices of kernels, and the capture if there is one."""
@@ -167,7 +206,8 @@ class Trajectory:
             )
         if self._in_capture != self._in_last_sample:
             raise NotCapturable(
-                f"{self._in_capture} images were evaluated in the capture, {self._in_last_sample} in a plain call"
+                f"{self._in_capture.evaluations} images were evaluated in the capture, "
+                f"{self._in_last_sample.evaluations} in a plain call"
             )
         return captured
 
@@ -177,18 +217,29 @@ class Trajectory:
 
     def _sample(self, start: Start, levels: Sequence[Level] | None = None, *, clocked: bool = True) -> Tensor:
         cell = self._resolved
-        card, clip = cell.model.card, cell.clip
-        plain = steady(cell.model.network, self.sampler)  # which costs time, as a clock does
-        evaluate = self.network if clocked and self.network is not None else plain
-        network, evaluated = counted(evaluate, card.state_shape)
-        model = Denoiser(network, card.parametrisation, cell.model.schedule, clip, start.labels)
+        model, counts = self._denoiser(start, self.clocks if clocked else [])
         noise: Noise = self._no_noise
         if cell.sampler.stochastic:
             noise = ImageNoise(cell.seed, start.numbers, first=1)  # draw 0 is the state that it starts from
         result = cell.sampler.sample(model, start.x, list(levels or cell.levels), noise)  # a list of its own
-        self._in_last_sample = evaluated.images
-        self.differentiated += evaluated.differentiated
+        self._in_last_sample = Asked(counts[0].images, sum(each.images for each in counts[1:]))
+        self.differentiated += sum(each.differentiated for each in counts[1:])
         return result
+
+    def _denoiser(self, start: Start, clocks: Sequence[TimedNetwork]) -> tuple[Denoiser, list[Evaluations]]:
+        """What the sampler asks, and the counts of what it asks, of the network's evaluations and of a weaker one's."""
+        cell, shape = self._resolved, self._resolved.model.card.state_shape
+        models = [cell.model] if cell.weaker is None else [cell.model, cell.weaker]
+        # to look whether it is steady costs time, as a clock does
+        plain = [steady(each.network, self.sampler) for each in models]
+        evaluated: Sequence[Callable[..., Tensor]] = clocks or plain
+        (network, own), *weaker = (counted(each, shape) for each in evaluated)
+        if cell.cell.guidance == UNGUIDED:
+            return cell.model.denoiser(cell.clip, start.labels, network=network), [own, own]
+        guided = cell.model.guided(cell.guidance, weaker[0][0] if weaker else None, network, together=self.together)
+        asked, calls = counted(guided, shape)
+        model = cell.model.denoiser(cell.clip, start.labels, guided, asked)
+        return model, [calls, own, *(count for _, count in weaker)]
 
     def _no_noise(self, like: Tensor) -> Tensor:
         """What a deterministic sampler is given: the error from the exact flow means something of those alone."""

@@ -6,6 +6,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Discriminator,
 
 from models.cards.schedule_cards import Strict
 from models.grids import GRIDS
+from models.guidance import GUIDANCES
 from models.networks.modes import parse_mode
 from models.plugins.names import check_text
 from models.plugins.registry import Registry
@@ -63,6 +64,7 @@ def _batch(value: object) -> object:
 
 
 SamplerSpec = Annotated[str, Field(max_length=LONGEST), _specifies(SAMPLERS)]
+GuidanceSpec = Annotated[str, Field(max_length=LONGEST), _specifies(GUIDANCES)]
 GridSpec = Annotated[str, Field(max_length=LONGEST), _specifies(GRIDS)]
 Steps = Annotated[int, within(1, MOST_STEPS)]
 Seed = Annotated[int, within(0, 2**64 - 1)]
@@ -74,6 +76,7 @@ Words = Annotated[str, Field(max_length=LONGEST), AfterValidator(check_text)]
 
 ModeSpec = Annotated[str, AfterValidator(_mode)]
 Modes = Annotated[list[ModeSpec], Field(min_length=1), AfterValidator(lambda modes: list(dict.fromkeys(modes)))]
+Guidances = Annotated[list[GuidanceSpec], Field(min_length=1)]
 
 
 class Growing(Strict):

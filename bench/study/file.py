@@ -6,7 +6,19 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
-from bench.study.fields import Batch, GridSpec, Growing, Images, Modes, SamplerSpec, Seed, Steps, Threads, Words
+from bench.study.fields import (
+    Batch,
+    GridSpec,
+    Growing,
+    Guidances,
+    Images,
+    Modes,
+    SamplerSpec,
+    Seed,
+    Steps,
+    Threads,
+    Words,
+)
 from bench.study.study import Baseline, Block, ExtractorChoice, Published, Study, Timing
 from bench.study.validation import Content, misfits
 from models.cards.card import Changes, table_of
@@ -26,6 +38,7 @@ class Overrides(BaseModel):
 
     samplers: str | list[str] | None = None
     grids: str | list[str] | None = None
+    guidance: str | list[str] | None = None
     steps: list[int] | None = None
     evaluations: list[int] | None = None
     images: int | None = None
@@ -52,6 +65,7 @@ class _Options(Strict):
 
     samplers: Annotated[list[SamplerSpec], Field(min_length=1), _Listed] | None = None
     grids: Annotated[list[GridSpec], Field(min_length=1), _Listed] | None = None
+    guidance: Annotated[Guidances, _Listed] | None = None
     steps: Annotated[list[Steps], Field(min_length=1)] | None = None
     evaluations: Annotated[list[Steps], Field(min_length=1)] | None = None
     images: Images | None = None
@@ -72,8 +86,9 @@ class _Options(Strict):
 
     @property
     def other_cells(self) -> bool:
-        """Whether samplers, grids or numbers of steps are not the file's."""
-        return any(value is not None for value in (self.samplers, self.grids, self.steps, self.evaluations))
+        """Whether samplers, grids, guidances or numbers of steps are not the file's."""
+        given = (self.samplers, self.grids, self.guidance, self.steps, self.evaluations)
+        return any(value is not None for value in given)
 
 
 def study_names() -> list[str]:
@@ -211,7 +226,7 @@ def _error(named: str, in_file: list[Fault], by_option: list[Fault]) -> UsageErr
 def _overridden(study: Study, options: _Options) -> tuple[dict[str, Any], list[int]]:
     """The content of a study with what the command line says, and the numbers of the blocks that its blocks were."""
     content = study.model_dump(exclude_none=True)
-    for key in ("images", "batch", "device", "threads", "model", "modes", "until"):
+    for key in ("images", "batch", "device", "threads", "model", "guidance", "modes", "until"):
         value = getattr(options, key)
         if value is not None:
             content[key] = value
@@ -238,8 +253,9 @@ def _overridden_block(block: dict[str, Any], options: _Options) -> dict[str, Any
         block["grids"] = options.grids
     if options.seed is not None:
         block.pop("seeds", None)
-    if options.modes is not None:
-        block.pop("modes", None)
+    for key in ("modes", "guidance"):
+        if getattr(options, key) is not None:
+            block.pop(key, None)
     if options.precision is not None and "modes" in block:
         block["modes"] = [_with_precision(mode, options.precision) for mode in block["modes"]]
     if options.other_cells:

@@ -8,6 +8,8 @@ from models.cards.card import Card
 from models.cards.schedule_cards import DISCRETE, ScheduleCard
 from models.common.errors import UsageError
 from models.grids import GRIDS
+from models.guidance import Guidance
+from models.guidance.base import CONDITIONAL
 from models.plugins.foreign import foreign
 from models.schedule import Level
 from samplers import SAMPLERS, Sampler
@@ -60,7 +62,48 @@ def misfit(spec: str, sampler: Sampler, card: Card) -> str | None:
             f"{spec} needs betas, so a discrete variance-preserving schedule; that of model {card.name!r} is of kind "
             f"{card.schedule.kind!r}, which has none. Leave this sampler out"
         )
+    if sampler.takes_variance and card.variance != "learned_range":
+        has = "says nothing of it" if card.variance is None else f"has variance {card.variance!r}"
+        return (
+            f"{spec} needs a network that says the variance of a step, variance = 'learned_range' on its card; model "
+            f"{card.name!r} {has}. Take fixed_small or fixed_large"
+        )
     return None
+
+
+def unguidable(spec: str, guidance: Guidance, card: Card, weaker: Card | None) -> str | None:
+    """Why a model cannot be sampled under a guidance, named by a specification; None if it can.
+
+    Args:
+        spec, guidance: the guidance.
+        card: of the model.
+        weaker: of the guidance's weaker model, where it names one.
+    """
+    if guidance.evaluated == CONDITIONAL:
+        return None
+    if card.is_generator:
+        return f"{spec} joins predictions of a denoiser, but model {card.name!r} is a generator, which makes none"
+    if "unconditional" in guidance.evaluated and card.null_label is None:
+        if card.classes is None:
+            return f"{spec} needs a model with classes that knows images without one, too; model {card.name!r} has none"
+        return (
+            f"{spec} needs what stands for no class, but model {card.name!r} has the classes 0 ... {card.classes - 1} "
+            "alone: say the null_label that it was trained with on its card or in the study's [checkpoint] table, or "
+            "take auto[...], which needs none"
+        )
+    if weaker is None:
+        return None
+    apart = [name for name in _ALIKE if getattr(card, name) != getattr(weaker, name)]
+    if not apart:
+        return None
+    told = ", ".join(f"{name} {_shown(card, name)} and {_shown(weaker, name)}" for name in apart)
+    return f"{spec} needs a weaker model of the same kind; models {card.name!r} and {weaker.name!r} differ in {told}"
+
+
+def _shown(card: Card, name: str) -> object:
+    """What a card says, in a few words."""
+    value = getattr(card, name)
+    return value.kind if isinstance(value, ScheduleCard) else repr(value)
 
 
 def bad_start(spec: str, sampler: Sampler, levels: Sequence[Level]) -> str | None:
@@ -75,8 +118,12 @@ def bad_start(spec: str, sampler: Sampler, levels: Sequence[Level]) -> str | Non
 
 def no_law(name: str, card: Card) -> str | None:
     """Why distances to the law of a model cannot be measured; None if they can."""
-    if card.is_exact:
+    if card.is_exact and card.classes is None:
         return None
+    if card.is_exact:
+        return (
+            f"metric 'law' is the distance to all of a law, but model {name!r} is asked for its classes; leave it out"
+        )
     return (
         f"metric 'law' is the distance to a law that is known exactly, but model {name!r} is a trained network; leave "
         "'law' out of the study's metrics, or use an exact model such as digits-oracle"
@@ -89,6 +136,10 @@ def no_label(label: int, name: str, card: Card) -> str | None:
         return None
     what = "has no classes" if card.classes is None else f"has the classes 0 ... {card.classes - 1}"
     return f"model {name!r} {what}"
+
+
+_ALIKE = ("shape", "parametrisation", "schedule", "classes", "value_range", "learns_variance")
+"""What a weaker model of a guidance has in common with the one it guides."""
 
 
 @lru_cache(maxsize=4096)

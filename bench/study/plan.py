@@ -6,17 +6,20 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
 
+from bench.study.evaluations import declared_nfe
 from bench.study.study import Block, Clipping, Study
 from models.cards.schedule_cards import ScheduleCard
 from models.common.errors import UsageError
 from models.common.words import counted
 from models.grids import GRIDS, Grid, TooManySteps
+from models.guidance import GUIDANCES, Guidance
 from models.loading.sources import describe_model
 from models.networks.modes import Mode
+from models.plugins import installed
 from models.schedule import Level, Schedule
-from samplers import SAMPLERS, Sampler, registry
-from samplers.about import declared_evaluations
+from samplers import SAMPLERS, Sampler
 
+UNGUIDED = "none"
 _USUAL = str(Mode())
 
 
@@ -28,6 +31,7 @@ class Cell:
         model: as the study spells it.
         main: whether that is the study's main model.
         clip: whether predictions of x_0 are clamped, as `bench.study.study` has it.
+        guidance: how outputs are joined, as `models.guidance` spells it.
         mode: how the network is executed, as `models.networks.modes` spells it.
     """
 
@@ -38,6 +42,7 @@ class Cell:
     model: str
     main: bool = True
     clip: Clipping = True
+    guidance: str = UNGUIDED
     mode: str = _USUAL
 
     def __str__(self) -> str:
@@ -47,8 +52,9 @@ class Cell:
     def words(self) -> str:
         """What is timed: all but the seed."""
         model = "" if self.main else f"{self.model}: "
+        guidance = "" if self.guidance == UNGUIDED else f", {self.guidance}"
         mode = "" if self.mode == _USUAL else f", {self.mode}"
-        return f"{model}{self.sampler} on {self.grid}, {self.steps} step{'s' * (self.steps != 1)}{mode}"
+        return f"{model}{self.sampler} on {self.grid}, {self.steps} step{'s' * (self.steps != 1)}{guidance}{mode}"
 
     @property
     def setting(self) -> "Cell":
@@ -80,8 +86,10 @@ def plan(study: Study) -> list[Cell]:
         UsageError: a block with budgets whose samplers, grids and model do not fit together.
     """
     base = study.baseline
-    first = study.modes[0]
-    cells = [_cell(base.sampler, base.grid, base.steps, seed, study, study.model, first) for seed in study.seeds]
+    first, guidance = study.modes[0], base.guidance or study.guidance[0]
+    cells = [
+        _cell(base.sampler, base.grid, base.steps, guidance, seed, study, study.model, first) for seed in study.seeds
+    ]
     cells += [cell for block in study.block for cell, _ in _product(study, block)]
     return list(dict.fromkeys(cells))
 
@@ -113,11 +121,13 @@ def _product(study: Study, block: Block) -> Iterator[tuple[Cell, int]]:
     """A block's cells, each with the position of its steps or evaluations in the block."""
     seeds = study.seeds if block.seeds is None else block.seeds
     modes = study.modes if block.modes is None else block.modes
+    guidances = study.guidance if block.guidance is None else block.guidance
     model = study.model if block.model is None else block.model
     schedule = _schedule(study, model) if block.steps is None else None
-    for sampler, grid in product(block.samplers, block.grids):
-        for (n, steps), mode, seed in product(enumerate(_steps(block, sampler, grid, schedule)), modes, seeds):
-            yield _cell(sampler, grid, steps, seed, study, model, mode, block.clip), n
+    for sampler, grid, guidance in product(block.samplers, block.grids, guidances):
+        steps = _steps(block, sampler, grid, guidance, schedule)
+        for (n, count), mode, seed in product(enumerate(steps), modes, seeds):
+            yield _cell(sampler, grid, count, guidance, seed, study, model, mode, block.clip), n
 
 
 def _schedule(study: Study, model: str) -> Schedule:
@@ -134,15 +144,21 @@ def built(schedule: ScheduleCard) -> Schedule:
     return schedule.build()
 
 
-def _steps(block: Block, sampler: str, grid: str, schedule: Schedule | None) -> list[int]:
+def _steps(block: Block, sampler: str, grid: str, guidance: str, schedule: Schedule | None) -> list[int]:
     """A block's numbers of steps, or those that its budgets allow on a schedule."""
     if schedule is None:
         return block.steps or []
-    made, placed = SAMPLERS.make(sampler), GRIDS.make(grid)
-    return [most_steps(made, placed, schedule, budget) for budget in block.evaluations or ()]
+    made, placed, guided = SAMPLERS.make(sampler), GRIDS.make(grid), GUIDANCES.make(guidance)
+    return [most_steps(made, placed, schedule, budget, guided) for budget in block.evaluations or ()]
 
 
-def most_steps(sampler: Sampler, grid: Grid, schedule: Schedule, budget: int) -> int:
+def most_steps(
+    sampler: Sampler,
+    grid: Grid,
+    schedule: Schedule,
+    budget: int,
+    guidance: Guidance = GUIDANCES.make(UNGUIDED),  # noqa: B008  (frozen)
+) -> int:
     """The most steps on a grid whose declared evaluations an image stay within a budget.
 
     Raises:
@@ -150,13 +166,16 @@ def most_steps(sampler: Sampler, grid: Grid, schedule: Schedule, budget: int) ->
         UsageError: the sampler does not declare its evaluations, or the grid cannot be placed on the schedule at all.
     """
     spec, on = SAMPLERS.spec_of(sampler), GRIDS.spec_of(grid)
-    return _most_steps(type(sampler), spec, type(grid), on, schedule, budget)
+    guided = GUIDANCES.spec_of(guidance)
+    return _most_steps(type(sampler), spec, type(grid), on, type(guidance), guided, schedule, budget)
 
 
 @lru_cache(maxsize=4096)
-def _most_steps(sampler: type, spec: str, grid: type, on: str, schedule: Schedule, budget: int) -> int:
+def _most_steps(
+    sampler: type, spec: str, grid: type, on: str, guidance: type, under: str, schedule: Schedule, budget: int
+) -> int:
     """Of classes by their specifications: a study is checked before it is planned, and each asks for the same."""
-    made = SAMPLERS.make(spec)
+    made, guided = SAMPLERS.make(spec), GUIDANCES.make(under)
 
     def evaluations(steps: int) -> int:
         try:
@@ -165,15 +184,16 @@ def _most_steps(sampler: type, spec: str, grid: type, on: str, schedule: Schedul
             if steps == 1:
                 raise
             return budget + 1
-        declared = declared_evaluations(spec, made, levels)
+        declared = declared_nfe(spec, made, guided, levels, schedule)
         if declared is None:
             raise UsageError(f"{spec} cannot say its evaluations before; give its block steps")
         return declared
 
-    with registry.around(spec):
+    with installed.around(spec):
         found = bisect_right(range(1, budget + 1), budget, key=evaluations)
     if found == 0:
-        raise BudgetTooSmall(f"{spec} takes more than {counted(budget, 'evaluation')} in a single step")
+        who = spec if under == UNGUIDED else f"{spec} under {under}"
+        raise BudgetTooSmall(f"{who} takes more than {counted(budget, 'evaluation')} in a single step")
     return found
 
 
@@ -184,7 +204,15 @@ def _levels(grid: type, spec: str, schedule: Schedule, steps: int) -> tuple[Leve
 
 
 def _cell(
-    sampler: str, grid: str, steps: int, seed: int, study: Study, model: str, mode: str, clip: Clipping | None = None
+    sampler: str,
+    grid: str,
+    steps: int,
+    guidance: str,
+    seed: int,
+    study: Study,
+    model: str,
+    mode: str,
+    clip: Clipping | None = None,
 ) -> Cell:
     made, placed = SAMPLERS.make(sampler), GRIDS.spec_of(GRIDS.make(grid))
     return Cell(
@@ -195,5 +223,6 @@ def _cell(
         model,
         main=model == study.model,
         clip=study.clip if clip is None else clip,
+        guidance=GUIDANCES.spec_of(GUIDANCES.make(guidance)),
         mode=mode,
     )

@@ -23,6 +23,8 @@ from bench.study.fields import (
     Batch,
     GridSpec,
     Growing,
+    Guidances,
+    GuidanceSpec,
     ImagesOrGrowing,
     Modes,
     SamplerSpec,
@@ -46,11 +48,12 @@ DEFAULT_METRICS: tuple[Metric, ...] = ("fd", "kid", "inception_score", "precisio
 
 
 class Baseline(Strict):
-    """The setting that the others are compared with."""
+    """The setting that the others are compared with; its guidance is the study's first unless it has one."""
 
     sampler: SamplerSpec
     grid: GridSpec
     steps: Steps
+    guidance: GuidanceSpec | None = None
 
 
 class ExtractorChoice(Strict):
@@ -151,8 +154,10 @@ class Block(Strict):
         samplers, grids: specifications.
         steps: numbers of steps.
         evaluations: budgets of network evaluations an image instead: each sampler takes the most steps that it declares
-            to stay within. A sampler of two evaluations a step is so compared with one of one.
+            to stay within. A sampler of two evaluations a step is so compared with one of one, and a guided one, whose
+            every call takes two, with one that is not.
         seeds: None for the study's.
+        guidance: None for the study's.
         modes: None for the study's.
         clip: None for the study's.
         published: what is known of a single sampler on a single grid.
@@ -164,6 +169,7 @@ class Block(Strict):
     steps: list[Steps] | None = Field(default=None, min_length=1)
     evaluations: list[Steps] | None = Field(default=None, min_length=1)
     seeds: list[Seed] | None = Field(default=None, min_length=1)
+    guidance: Guidances | None = None
     modes: Modes | None = None
     clip: Clipping | None = None
     published: Published | None = None
@@ -206,6 +212,8 @@ class Study(Strict):
         label: the class of all images, for class-conditional models; None: drawn evenly, by seed and image.
         device: "auto", "cpu", "cuda", "cuda:1", ...
         threads: of the CPU; None: as many as torch takes.
+        guidance: how outputs of the network are joined, such as "cfg[scale=2]" (`models.guidance`), the first that of
+            the baseline; a block may have its own.
         modes: how the network is executed, such as "bf16+compile" (`models.networks.modes`), the first that of the
             baseline; a block may have its own.
         clip: whether predictions of x_0 are clamped to the range on the model's card; "dynamic": by dynamic
@@ -232,6 +240,7 @@ class Study(Strict):
     label: Annotated[int, within(0, 2**31 - 1)] | None = None
     device: Words = "auto"
     threads: Threads | None = None
+    guidance: Guidances = Field(default=["none"])
     modes: Modes = Field(default=["fp32"])
     clip: Clipping = True
     metrics: list[Metric] = Field(default=list(DEFAULT_METRICS), min_length=1)

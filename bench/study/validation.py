@@ -8,14 +8,15 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
-from bench.study.placement import bad_start, levels_on, misfit, no_label, no_law, other_shape
-from bench.study.plan import BudgetTooSmall, built, most_steps
+from bench.study.placement import bad_start, levels_on, misfit, no_label, no_law, other_shape, unguidable
+from bench.study.plan import UNGUIDED, BudgetTooSmall, built, most_steps
 from bench.study.study import DEFAULT_METRICS, FEATURE_METRICS, ExtractorChoice, metric_of
 from models.cards.card import Card, Changes
 from models.cards.schedule_cards import ScheduleCard
 from models.common.errors import UsageError
 from models.common.explain import Fault, Place
 from models.grids import GRIDS, TooManySteps
+from models.guidance import GUIDANCES, Guidance
 from models.loading.sources import describe_model
 from models.networks.modes import parse_mode
 from models.plugins.registry import unknown
@@ -69,6 +70,7 @@ class _Product:
     grids: list[Item]
     steps: list[Item]
     evaluations: list[Item]
+    guidances: list[Item]
     modes: list[Item]
 
 
@@ -124,16 +126,19 @@ class _Check:
 
     def _products(self) -> Iterator[_Product]:
         get, modes = self.content, self.content.items("modes")
-        sampler, grid, steps = (get.item("baseline", key) for key in ("sampler", "grid", "steps"))
-        yield _Product(("baseline",), self._main, sampler, grid, steps, [], modes[:1])
+        sampler, grid, steps, own = (get.item("baseline", key) for key in ("sampler", "grid", "steps", "guidance"))
+        unguided: list[Item] = [(("guidance",), UNGUIDED)]
+        guidances = get.items("guidance") if "guidance" in get.tables else unguided
+        yield _Product(("baseline",), self._main, sampler, grid, steps, [], own or guidances[:1], modes[:1])
         for place, block in get.items("block"):
-            own = get.value(*place, "model")
-            model = own if own is not None or "model" in block else self._main
+            named = get.value(*place, "model")
+            model = named if named is not None or "model" in block else self._main
             samplers, grids, steps, budgets = (
                 get.items(*place, key) for key in ("samplers", "grids", "steps", "evaluations")
             )
+            guided = get.items(*place, "guidance") if "guidance" in block else guidances
             own_modes = get.items(*place, "modes") if "modes" in block else modes
-            yield _Product(place, model, samplers, grids, steps, budgets, own_modes)
+            yield _Product(place, model, samplers, grids, steps, budgets, guided, own_modes)
 
     def _describe(self, products: list[_Product]) -> None:
         """The cards of the models, each described once, and their schedules."""
@@ -170,8 +175,23 @@ class _Check:
                 continue
             for there, steps in each.steps if self.complete else []:
                 self._walk((at, spec), sampler, (on, grid), (there, steps), schedule)
-            for there, budget in each.evaluations:
-                self._budget((at, sampler), (on, grid), (there, budget), schedule)
+            for (there, budget), (_, guidance) in product(each.evaluations, each.guidances):
+                self._budget((at, sampler), (on, grid), (there, budget), GUIDANCES.make(guidance), schedule)
+        if self.complete and card is not None:
+            for at, guidance in each.guidances:
+                self._guide(at, guidance, card)
+
+    def _guide(self, at: Place, spec: str, card: Card) -> None:
+        """A guidance on a model."""
+        guidance, weaker = GUIDANCES.make(spec), None
+        if guidance.weaker is not None:
+            try:
+                weaker = describe_model(guidance.weaker, None)
+            except UsageError as error:
+                self._add(at, error)
+                return
+        if (why := unguidable(spec, guidance, card, weaker)) is not None:
+            self._add(at, why)
 
     def _walk(self, named: Item, sampler: Sampler, on: Item, steps: Item, schedule: ScheduleCard) -> None:
         grid = "native" if sampler.places_steps else GRIDS.spec_of(GRIDS.make(on[1]))
@@ -185,7 +205,7 @@ class _Check:
             if (why := bad_start(named[1], sampler, levels)) is not None:
                 self._add(on[0], why)
 
-    def _budget(self, named: Item, on: Item, budget: Item, schedule: ScheduleCard) -> None:
+    def _budget(self, named: Item, on: Item, budget: Item, guidance: Guidance, schedule: ScheduleCard) -> None:
         grid = GRIDS.make(on[1])
         try:
             levels_on(schedule, GRIDS.spec_of(grid), 1)  # whether it can be placed at all
@@ -193,7 +213,7 @@ class _Check:
             self._add(on[0], error)
             return
         try:
-            most_steps(named[1], grid, built(schedule), budget[1])
+            most_steps(named[1], grid, built(schedule), budget[1], guidance)
         except BudgetTooSmall as error:
             self._add(budget[0], error)
         except UsageError as error:
@@ -213,6 +233,8 @@ class _Check:
         for block, _ in self.content.items("block"):
             if self.content.value(*block, "published") is None:
                 continue
+            if len(self.content.items(*block, "guidance") or self.content.items("guidance")) > 1:
+                self._add((*block, "published"), "published values are of one guidance; give the block its own")
             at: Place = (*block, "published", "column")
             if at in self.content.wrong:
                 continue

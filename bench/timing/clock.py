@@ -5,7 +5,7 @@ in between: on a CPU by reading the clock around every evaluation, on CUDA by ev
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -88,9 +88,9 @@ class Stopwatch:
         self.synchronise()
         return self._clock() - began
 
-    def time(self, call: Callable[[], object], network: TimedNetwork | None) -> Timed:
-        """Run the call once, timed; `network` is the one that it evaluates, None where that cannot be told apart."""
-        if network is not None:
+    def time(self, call: Callable[[], object], networks: Sequence[TimedNetwork] = ()) -> Timed:
+        """Run the call once, timed; `networks` are those that it evaluates, none where that cannot be told apart."""
+        for network in networks:
             network.reset()
         if self._on_cuda:
             torch.cuda.reset_peak_memory_stats(self._device)  # to what is allocated now
@@ -102,7 +102,7 @@ class Stopwatch:
         last = self._mark()
         self.synchronise()
         seconds = self._clock() - began
-        inside = None if network is None else network.seconds()
+        inside = sum(network.seconds() for network in networks) if networks else None
         on_device = None if first is None or last is None else first.elapsed_time(last) / 1000.0
         peak = None if held is None else torch.cuda.max_memory_allocated(self._device) / 2**20 - held
         return Timed(seconds, inside, on_device, peak, held)

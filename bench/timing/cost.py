@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
@@ -15,6 +15,22 @@ Columns = dict[str, Any]
 
 _WATCHES = TypeAdapter(list[Watch])
 _SWEEP = ("sweep_batches", "sweep_latency_s", "best_batch", "best_throughput_img_per_s")
+
+
+class Work(NamedTuple):
+    """Operations of a setting's network evaluations, each None if it is not known.
+
+    Attributes:
+        gflop: of one image's evaluation.
+        weaker_gflop: of one by a guidance's weaker network; None without such a one, too.
+        mean_gflop: of one on average.
+        peak_tflops: the most that the device can do in a second in this precision.
+    """
+
+    gflop: float | None = None
+    weaker_gflop: float | None = None
+    mean_gflop: float | None = None
+    peak_tflops: float | None = None
 
 
 @dataclass
@@ -90,18 +106,19 @@ class Times:
         self.watches.append(watch)
         self.calls.append(len(calls))
 
-    def columns(self, nfe: float, gflop: float | None, peak_tflops: float | None) -> Columns:
+    def columns(self, nfe: float, work: Work) -> Columns:
         """Record columns.
 
         Args:
             nfe: network evaluations an image.
-            gflop: of one image's evaluation; None: not known.
-            peak_tflops: the most that the device can do in this precision; None: not known.
+            work: of these.
         """
         low, high = median_interval(round_medians(self.latency_s, self.calls))
         q1, median, q3 = np.quantile(self.latency_s, (0.25, 0.5, 0.75)).tolist()
         evaluations = self.batch * nfe / median
-        used = None if gflop is None or peak_tflops is None else evaluations * gflop / (1000.0 * peak_tflops)
+        used = None
+        if work.mean_gflop is not None and work.peak_tflops is not None:
+            used = evaluations * work.mean_gflop / (1000.0 * work.peak_tflops)
         energy = summed(self.watches).energy_j
         note = verdict(self.latency_s, self.watches, self.device_s or None)
         return {
@@ -119,7 +136,8 @@ class Times:
             "latency_s_ci_high": high,
             "throughput_img_per_s": self.batch / median,
             "evaluations_per_s": evaluations,
-            "gflop_per_evaluation": gflop,
+            "gflop_per_evaluation": work.gflop,
+            "guidance_gflop_per_evaluation": work.weaker_gflop,
             "arithmetic_fraction": used,
             "peak_mem_mib": self.peak_mem_mib,
             "held_mem_mib": self.held_mem_mib,

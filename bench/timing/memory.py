@@ -69,11 +69,14 @@ def release_cache() -> None:
 class Halving:
     """How many images are worked on at a time: `size`, halved for good where they do not fit, so many `halvings`.
 
-    `release` gives back what is kept for batches of a size that does not fit.
+    `release` gives back what is kept for batches of a size that does not fit; `lighten`, asked before, may have batches
+    of the same size take less memory from now on, and says whether it has.
     """
 
-    def __init__(self, size: int, release: Callable[[], None] = lambda: None) -> None:
-        self._first, self._release = size, release
+    def __init__(
+        self, size: int, release: Callable[[], None] = lambda: None, lighten: Callable[[], bool] = lambda: False
+    ) -> None:
+        self._first, self._release, self._lighten = size, release, lighten
         self.size, self.halvings = size, 0
 
     def __call__(self, attempt: Callable[[int], Result]) -> Result:
@@ -82,16 +85,17 @@ class Halving:
             try:
                 return attempt(self.size)
             except Exception as error:
-                if self.size == 1 or not is_out_of_memory(error):
+                if not is_out_of_memory(error):
+                    raise
+                lightened = self._lighten()
+                if self.size == 1 and not lightened:
                     raise
                 lost = _NO_CODE in words(error)
-            self._halve()  # out here, where nothing holds what filled the memory any more
+            self._release()  # out here, where nothing holds what filled the memory any more
+            release_cache()
+            if not lightened:
+                self.size, self.halvings = (self.size + 1) // 2, self.halvings + 1
             attempt = _in_another_thread(attempt) if lost else attempt
-
-    def _halve(self) -> None:
-        self._release()
-        release_cache()
-        self.size, self.halvings = (self.size + 1) // 2, self.halvings + 1
 
     def remarks(self, done: str) -> list[str]:
         """What whoever reads the row must know of what was done ("images were made"); nothing if all fitted."""

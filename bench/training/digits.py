@@ -27,9 +27,9 @@ from bench.training.samples import draw
 from models.cards.card import Card
 from models.common.program import called
 from models.common.sealed import save_tensors
-from models.denoiser import Denoiser
 from models.loading.diffusers_folder import CONFIG, WEIGHTS
-from models.loading.zoo import Model, load_model
+from models.loading.model import Model
+from models.loading.zoo import load_model
 from models.networks.classifier import Classifier
 from models.networks.network import make_unet
 from models.networks.vae import SIGMA, Vae
@@ -221,7 +221,7 @@ def quality_of(
     (images, classes), card = load_digits(), model.card
     count = len(images) // 2
     labels = None if card.classes is None else torch.arange(count) % card.classes
-    denoiser = Denoiser(model.network, card.parametrisation, model.schedule, card.clip, labels)
+    denoiser = model.denoiser(card.clip, labels)
     with reporter("quality", -(-count // 250)) as report:
         drawn = draw(denoiser, sampler, card.state_shape, steps, count, seed=seed, report=report)
     made, real = extract(extractor, drawn), extract(extractor, to_uint8(images))

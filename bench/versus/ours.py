@@ -20,7 +20,6 @@ from bench.timing.capture import graphs_on
 from bench.versus.peers import Peer, Setting
 from models.common.errors import UsageError
 from models.common.explain import explain
-from models.denoiser import Denoiser
 from models.networks.modes import Mode
 from samplers import SAMPLERS
 
@@ -86,8 +85,8 @@ class Ours:
 
     def from_noise(self, x: Tensor) -> Tensor:
         """Images in 0 ... 1 of a deterministic sampler from standard normal noise (N, C, H, W)."""
-        card, schedule, levels = self.cell.model.card, self.cell.model.schedule, self.cell.levels
-        model = Denoiser(self.cell.model.network, card.parametrisation, schedule, self.cell.clip)
+        schedule, levels = self.cell.model.schedule, self.cell.levels
+        model = self.cell.model.denoiser(self.cell.clip)
         images = self.cell.sampler.sample(model, x * schedule.prior_std(levels[0]), levels, _no_noise)
         return (images / 2 + 0.5).clamp(0, 1)
 

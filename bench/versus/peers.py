@@ -21,7 +21,7 @@ from models.common.errors import UsageError
 from models.common.words import counted
 from models.denoiser import ClipRange
 from models.grids import Explicit, Trailing
-from models.loading.zoo import Model
+from models.loading.model import Model
 from models.networks.network import IndexedUNet
 from models.schedule import DiscreteVP, Level
 from samplers.diffusers_adapter import betas_of

@@ -21,7 +21,7 @@ DIFFUSERS = "UNet2DModel"
 """The architecture of networks that diffusers builds."""
 
 _MEANS_X0: tuple[NetworkKind, ...] = ("edm", "consistency", "decoder", *EXACT)
-_UNLABELLED: tuple[NetworkKind, ...] = ("decoder", *EXACT)
+_UNLABELLED: tuple[NetworkKind, ...] = ("decoder", "finite-data")
 _SCHEDULES: dict[NetworkKind, tuple[str, ...]] = {
     "unet": DISCRETE,
     "flow": ("flow",),
@@ -120,12 +120,12 @@ class Card(FolderCard):
             that their error is measured against, then see a staircase in time: another model, as records say.
         raw_prediction: what an "edm" network's own output is called in diffusers: "v_prediction" has the other sign.
         value_range: (low, high) of the network's images, which black and white are mapped to.
-        classes: labels are 0 ... classes - 1; None: the network takes none.
+        classes: labels are 0 ... classes - 1, of a mixture its components; None: the network takes none.
         null_label: what a network that was also trained without classes is given for no class, which guidance needs: a
             number, `classes` or above; "zeros": labels are given as rows of one-hot (N, classes), then all zero;
             "none": no labels at all. None: it was trained with classes only.
         variance: the variance of a reverse step that the checkpoint was trained with, in diffusers' words, where it
-            says so; the output of a "learned" one has 2 C channels, of which the first C are used.
+            says so; the output of a "learned" one has 2 C channels, the second C for that variance.
         weights: the file of weights; None: as diffusers calls it, in one file or in several with an index.
         state_key: what of the weights is the state dict, such as "ema", "ema.model" or "models.0": names in containers
             and numbers in lists, with dots between them, or what the names of tensors begin with; None: all of it.
@@ -212,6 +212,12 @@ class Card(FolderCard):
     def state_shape(self) -> tuple[int, int, int]:
         """(C, H, W) of what sampling starts from."""
         return self.shape if self.noise_shape is None else self.noise_shape
+
+    @property
+    def output_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of what the network gives."""
+        channels, height, width = self.shape
+        return (2 * channels if self.learns_variance else channels, height, width)
 
     def digest_content(self) -> dict[str, Any]:
         """What any result depends on; fields newer than the first cards only where they say something, so that the

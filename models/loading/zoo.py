@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -23,6 +23,7 @@ from models.common.errors import PluginError, UsageError
 from models.common.files import INDEX, joint_sha256, read_json, sha256_of, shards_of
 from models.loading.diffusers_folder import CONFIG, WEIGHTS, check_config, find_layout, weight_files
 from models.loading.hub import fetch_weights, verify_cached
+from models.loading.model import Model
 from models.loading.sources import CARD, Source, describe_source, find_source, verify_files
 from models.loading.weights import load_tensors, load_unet, load_weights
 from models.networks.execution import check_mode, in_mode, prepared
@@ -33,11 +34,11 @@ from models.networks.network import (
     ConditionedNetwork,
     ConsistencyPreconditioned,
     EDMPreconditioned,
-    FirstHalf,
     IndexedUNet,
     LevelBlind,
     Network,
     index_of,
+    one_hot,
 )
 from models.networks.vae import Decoder
 from models.plugins.foreign import foreign
@@ -46,32 +47,6 @@ from models.schedule import DiscreteVP, Schedule
 POINTS = "points.safetensors"
 MIXTURE = "mixture.safetensors"
 TIME_SCALES = {"flow": 1000.0, "vp-continuous": 999.0}
-
-
-@dataclass(frozen=True)
-class Model:
-    """A network ready to be sampled, with all that its results depend on.
-
-    Attributes:
-        card: its description.
-        folder: where its files are.
-        network: maps a state in the scale of the card's value range (a decoder: standard normal noise) and its level,
-            with a third argument of labels if the card has classes, to the output that its parametrisation names.
-        schedule: the noise schedule.
-        sha256: hash of the card's content that matters and of all weights; changes when any result could.
-        weights_sha256: hash of the weights alone, as a study may pin it (`Changes.weights_sha256`); None: not known.
-        source: the name of an embedded model, the folder as it was given, or hf:owner/name@commit.
-        mode: how the network is executed.
-    """
-
-    card: Card
-    folder: Path
-    network: Network
-    schedule: Schedule
-    sha256: str
-    source: str
-    weights_sha256: str | None = None
-    mode: Mode = field(default_factory=Mode)
 
 
 def load_model(
@@ -195,12 +170,13 @@ def _wrap(module: nn.Module, card: Card, mode: Mode) -> Network:
     ready = prepared(module, mode)
     if card.network == "decoder":
         return LevelBlind(in_mode(ready, mode))
-    schedule, call = card.schedule.build(), in_mode(as_called(card.architecture, ready), mode)
+    called = as_called(card.architecture, ready)
+    if card.null_label == "zeros" and card.classes is not None:
+        called = one_hot(called, card.classes)
+    schedule, call = card.schedule.build(), in_mode(called, mode)
     if card.network == "unet" and card.architecture == DIFFUSERS and isinstance(schedule, DiscreteVP):
-        network: ConditionalNetwork = IndexedUNet(module, schedule, call, rounded=card.round_time)
-    else:
-        network = _conditioned(call, card, schedule)
-    return FirstHalf(network, card.shape[0]) if card.learns_variance else network
+        return IndexedUNet(module, schedule, call, rounded=card.round_time)
+    return _conditioned(call, card, schedule)
 
 
 def _conditioned(module: Conditioned, card: Card, schedule: Schedule) -> ConditionalNetwork:
@@ -220,7 +196,7 @@ def _conditioned(module: Conditioned, card: Card, schedule: Schedule) -> Conditi
 
 def _try(network: Callable[..., Tensor], card: Card, device: torch.device, origin: str) -> None:
     """One evaluation of one image, since only the module itself knows what it takes and gives."""
-    x, expected = torch.zeros((1, *card.state_shape), device=device), (1, *card.shape)
+    x, expected = torch.zeros((1, *card.state_shape), device=device), (1, *card.output_shape)
     labels = [] if card.classes is None else [torch.full((1,), card.classes - 1, device=device)]  # the highest
     given = "a state, a condition and labels" if labels else "a state and a condition"
     failed = f"{origin}: architecture {card.architecture!r} failed on {given} of one image"
@@ -288,9 +264,15 @@ def _mixture(path: Path, card: Card, device: torch.device) -> GaussianMixture:
         if float(torch.linalg.eigvalsh(covariances).min()) < -1e-9 * scale:
             raise UsageError(f"{path}: a covariance has a negative eigenvalue; no law has such a one")
     try:
-        return GaussianMixture(weights.to(device), found["means"].to(device), covariances.to(device), card.shape)
+        law = GaussianMixture(weights.to(device), found["means"].to(device), covariances.to(device), card.shape)
     except ValueError as error:
         raise UsageError(f"{path}: {error}") from None
+    if card.classes not in (None, len(weights)) or card.null_label not in (None, "none"):
+        raise UsageError(
+            f"{path} has {len(weights)} components, which are the classes, and is asked without labels for no class: "
+            f"expected classes = {len(weights)} and null_label = 'none', got {card.classes} and {card.null_label!r}"
+        )
+    return law
 
 
 def _named(path: Path, names: tuple[str, ...]) -> dict[str, Tensor]:

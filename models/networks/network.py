@@ -42,6 +42,16 @@ def call_unet(unet: nn.Module) -> Conditioned:
     return call
 
 
+def one_hot(module: Conditioned, classes: int) -> Conditioned:
+    """A module that takes classes as rows (N, classes), given labels (N,): all zero for those that are none."""
+
+    def call(x: Tensor, condition: Tensor, labels: Tensor) -> Tensor:
+        rows = labels[:, None] == torch.arange(classes, device=labels.device)
+        return module(x, condition, rows.to(x.dtype))
+
+    return call
+
+
 def _run(module: Conditioned, x: Tensor, condition: float, labels: Tensor | None) -> Tensor:
     # a fill on the device: no copy to wait for, and diffusers would cut a Python float to an integer index
     dtype = torch.float32 if x.dtype.itemsize < 4 else x.dtype
@@ -152,14 +162,9 @@ def _has_derivatives(x: Tensor) -> bool:
     return (x.requires_grad and torch.is_grad_enabled()) or forward_ad.unpack_dual(x).tangent is not None
 
 
-class FirstHalf:
-    """A network of 2 C channels that predicts a mean and a variance (arXiv 2102.09672), of which the mean is used."""
-
-    def __init__(self, network: ConditionalNetwork, channels: int) -> None:
-        self.network, self.channels = network, channels
-
-    def __call__(self, x: Tensor, at: Level, labels: Tensor | None = None) -> Tensor:
-        return self.network(x, at, labels)[:, : self.channels]
+def mean_alone(network: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Of a network of 2 C channels, a mean and a variance (arXiv 2102.09672), the mean."""
+    return lambda x, at, *labels: network(x, at, *labels).chunk(2, dim=1)[0]
 
 
 class LevelBlind:

@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel, PydanticUndefinedAnnotation, PydanticUserError, TypeAdapter, ValidationError
 
 from models.common.errors import PluginError, UsageError
-from models.common.explain import Fault, explain
+from models.common.explain import Fault, faults
 from models.plugins.foreign import defined_at, foreign, place_of, words
 from models.plugins.names import check_name
 from models.plugins.plain import NotPlain, plain, refuse_unstorable, unreadable
@@ -227,8 +227,8 @@ class Registry(Generic[T]):
             refuse_unstorable(made)
             self._examine(name, made)
         except ValidationError as error:
-            fields = ", ".join(f"{f.name}={f.default!r}" for f in dataclasses.fields(cls)) or "no parameters"
-            raise UsageError(f"{called}: {explain(error)}{_raised_at(error)}. It takes: {fields}.") from None
+            wrong = "; ".join(str(in_our_words(fault, None)) for fault in faults(error))
+            raise UsageError(f"{called}: {wrong}{_raised_at(error)}. It takes: {_taken(cls)}.") from None
         except (PydanticUserError, PydanticUndefinedAnnotation) as error:
             reason = unreadable(cls) or words(error)
             raise PluginError(f"{called}: {reason} ({defined_at(cls)})") from None
@@ -249,9 +249,18 @@ class Registry(Generic[T]):
         for field in dataclasses.fields(instance):  # type: ignore[arg-type]
             value = getattr(instance, field.name)
             if value != field.default:
+                if isinstance(value, float) and value.is_integer():
+                    value = int(value)
                 text = value if isinstance(value, str) else json.dumps(plain(value), separators=(",", ":"))
                 inside.append(f"{field.name}={text}")
         return self.name_of(instance) + (f"[{','.join(inside)}]" if inside else "")
+
+
+def _taken(cls: Any) -> str:
+    """The parameters of a class, those that may be left out with their defaults."""
+    fields = [(each.name, each.default) for each in dataclasses.fields(cls)]
+    told = [name if default is dataclasses.MISSING else f"{name}={default!r}" for name, default in fields]
+    return ", ".join(told) or "no parameters"
 
 
 @lru_cache(maxsize=1024)

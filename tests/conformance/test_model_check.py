@@ -20,7 +20,7 @@ from bench.conformance.model_fit import MEANINGS
 from models.analytic import FiniteData
 from models.cards.card import Card
 from models.common.errors import UsageError
-from models.loading.zoo import Model
+from models.loading.model import Model
 from models.networks.network import Network
 from models.schedule import Level
 

@@ -15,7 +15,7 @@ from bench.quality.datasets import open_data
 from models.analytic import FiniteData
 from models.cards.card import Card
 from models.denoiser import PARAMETRISATIONS
-from models.loading.zoo import Model
+from models.loading.model import Model
 from models.networks.network import ConsistencyPreconditioned, EDMPreconditioned, Network
 from models.schedule import ContinuousVP, Level
 

@@ -10,7 +10,7 @@ import torch
 from bench.run.session import Session
 from bench.run.trajectory import Trajectory
 from bench.timing.clock import Stopwatch, Timed
-from bench.timing.cost import Times
+from bench.timing.cost import Times, Work
 from bench.timing.gpu_state import GpuState, gpu_state
 from bench.timing.monitor import monitor_of
 
@@ -21,7 +21,7 @@ def _timed(device: torch.device, sampler: str) -> Timed:
     with torch.inference_mode():
         trajectory.prepare(torch.arange(32))
         start = trajectory.start(torch.arange(32))
-        return Stopwatch(device).time(lambda: trajectory(start), trajectory.network)
+        return Stopwatch(device).time(lambda: trajectory(start), trajectory.clocks)
 
 
 @pytest.mark.parametrize("sampler", ["ddim", "ddpm", "heun"])
@@ -47,7 +47,7 @@ def test_events_measure_a_wait_of_the_device_that_the_host_does_not_see(cuda: to
         started.append(time.perf_counter() - began)
 
     call()
-    timed = Stopwatch(cuda).time(call, None)
+    timed = Stopwatch(cuda).time(call)
     assert timed.device_seconds is not None
     assert 2e-3 < timed.device_seconds <= timed.seconds * (1 + 1e-3)
     assert started[1] < timed.device_seconds / 2
@@ -55,8 +55,8 @@ def test_events_measure_a_wait_of_the_device_that_the_host_does_not_see(cuda: to
 
 def test_peak_memory_is_what_a_call_allocates_at_once(cuda: torch.device) -> None:
     stopwatch = Stopwatch(cuda)
-    nothing = stopwatch.time(lambda: None, None).peak_mem_mib
-    some = stopwatch.time(lambda: torch.empty(64 * 2**20, dtype=torch.uint8, device=cuda), None).peak_mem_mib
+    nothing = stopwatch.time(lambda: None).peak_mem_mib
+    some = stopwatch.time(lambda: torch.empty(64 * 2**20, dtype=torch.uint8, device=cuda)).peak_mem_mib
     assert nothing is not None
     assert some == pytest.approx(nothing + 64.0)
 
@@ -94,10 +94,10 @@ def test_work_of_a_second_takes_between_a_joule_and_what_any_device_draws(cuda: 
     calls = list[Timed]()
     monitor.start()
     while sum(call.seconds for call in calls) < 1.0:
-        calls.append(stopwatch.time(lambda: [x @ x for _ in range(20)], None))
+        calls.append(stopwatch.time(lambda: [x @ x for _ in range(20)]))
     watch = monitor.stop()
     times.add(calls, watch, calls[0])
     assert watch.energy_j is not None
     assert 1.0 < watch.energy_j / watch.seconds < 2000.0
-    per_image = times.columns(1.0, None, None)["energy_j_per_image"]
+    per_image = times.columns(1.0, Work())["energy_j_per_image"]
     assert per_image == pytest.approx(watch.energy_j / (8 * len(calls)))

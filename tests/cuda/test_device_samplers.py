@@ -20,7 +20,8 @@ from bench.training.losses import denoising_loss
 from bench.training.recipe import Recipe
 from models.denoiser import Denoiser
 from models.grids import GRIDS
-from models.loading.zoo import Model, load_model
+from models.loading.model import Model
+from models.loading.zoo import load_model
 from models.networks.execution import arithmetic
 from models.networks.network import IndexedUNet
 from models.schedule import DiscreteVP

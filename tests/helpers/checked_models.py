@@ -11,8 +11,9 @@ from torch import Tensor
 from bench.conformance.model_check import FULL, Check, check_model
 from bench.quality.datasets import open_data
 from models.cards.card import Changes
+from models.loading.model import Model
 from models.loading.sources import CARD, ZOO
-from models.loading.zoo import Model, load_model
+from models.loading.zoo import load_model
 
 FEW = replace(FULL, logsnrs=FULL.logsnrs[::2], images=12, steps=4)
 COSINE = {"kind": "cosine", "train_steps": 1000}

@@ -17,8 +17,9 @@ from torch import Tensor
 from models.cards.card import Changes
 from models.denoiser import Denoiser
 from models.grids import GRIDS
+from models.loading.model import Model
 from models.loading.sources import describe_model
-from models.loading.zoo import Model, load_model
+from models.loading.zoo import load_model
 from samplers import SAMPLERS, Noise
 
 diffusers: Any = untyped_diffusers  # no types

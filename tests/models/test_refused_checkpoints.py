@@ -13,8 +13,9 @@ from safetensors.torch import load_file, save_file
 from models.cards.card import Changes
 from models.common.errors import UsageError
 from models.loading.diffusers_folder import WEIGHTS
+from models.loading.model import Model
 from models.loading.sources import describe_model
-from models.loading.zoo import Model, load_model
+from models.loading.zoo import load_model
 
 _UNET = f"unet/{WEIGHTS}"
 _CONFIG, _SCHEDULER, _INDEX = "unet/config.json", "scheduler/scheduler_config.json", "model_index.json"

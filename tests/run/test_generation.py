@@ -17,7 +17,8 @@ from bench.study.plan import plan
 from bench.timing.memory import fastest_batch
 from models.denoiser import Denoiser
 from models.grids import GRIDS
-from models.loading.zoo import Model, load_model
+from models.loading.model import Model
+from models.loading.zoo import load_model
 from models.networks.network import IndexedUNet
 from models.schedule import Level
 from samplers import SAMPLERS, Noise, Sampler

@@ -1,7 +1,7 @@
 """Settings are timed in interleaved rounds, until each has its repeats and its seconds; what was timed is kept."""
 
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from bench.study.file import Overrides, parse_study
 from bench.study.plan import plan
 from bench.study.study import Study
 from bench.timing.clock import Stopwatch, Timed, TimedNetwork
-from bench.timing.cost import Columns, Times
+from bench.timing.cost import Columns, Times, Work
 from bench.timing.monitor import Watch
 
 _CPU = torch.device("cpu")
@@ -73,7 +73,7 @@ class _Watch(Stopwatch):
 
     def synchronise(self) -> None: ...
 
-    def time(self, call: Callable[[], object], network: TimedNetwork | None) -> Timed:
+    def time(self, call: Callable[[], object], networks: Sequence[TimedNetwork] = ()) -> Timed:
         images = call()
         if images is None:  # making ready
             return Timed(7.0, None, None, None)
@@ -91,7 +91,7 @@ def _timed(
     cells = {cell.setting: resolve(cell, session) for cell in reversed(plan(study))}
     settings = [Setting(each, {"nfe": float(each.cell.steps)}, Times(session.batch)) for each in cells.values()]
     done = list[tuple[int, int]]()
-    rounds = Rounds(session, _none, monitor or _Monitor(_CALM), stopwatch, lambda each: (2.0, 0.5))  # type: ignore[arg-type]
+    rounds = Rounds(session, _none, monitor or _Monitor(_CALM), stopwatch, lambda each: Work(2.0, None, 2.0, 0.5))  # type: ignore[arg-type]
     rounds.run(settings, lambda setting, images: done.append((setting.resolved.cell.steps, images)))
     return settings, done
 

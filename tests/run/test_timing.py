@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from bench.timing.clock import Stopwatch, Timed, TimedNetwork
-from bench.timing.cost import Times
+from bench.timing.cost import Times, Work
 from bench.timing.monitor import Watch
 from models.denoiser import Denoiser
 from models.networks.network import counted
@@ -47,7 +47,7 @@ def test_network_and_sampler_time_are_told_apart() -> None:
             x = model(x, _LEVEL).eps
         return x
 
-    timed = Stopwatch(_CPU, clock).time(call, network)
+    timed = Stopwatch(_CPU, clock).time(call, [network])
     assert timed.seconds == 3 * 2.5
     assert timed.network_seconds == 3 * 2.0
     assert evaluated() == 3 * 4
@@ -58,7 +58,7 @@ def test_every_call_is_timed_on_its_own() -> None:
     network = _timed_network(clock, 1.0)
     stopwatch = Stopwatch(_CPU, clock)
     for _ in range(2):
-        timed = stopwatch.time(lambda: network(torch.zeros(1), _LEVEL), network)
+        timed = stopwatch.time(lambda: network(torch.zeros(1), _LEVEL), [network])
         assert (timed.seconds, timed.network_seconds) == (1.0, 1.0)
 
 
@@ -77,12 +77,12 @@ def test_the_device_is_synchronised_before_the_clock_starts_and_before_it_stops(
         events.append("call")
         return torch.zeros(1)
 
-    Traced(_CPU, clock).time(call, TimedNetwork(lambda x, at: x, _CPU))
+    Traced(_CPU, clock).time(call, [TimedNetwork(lambda x, at: x, _CPU)])
     assert events == ["synchronise", "clock", "call", "synchronise", "clock"]
 
 
 def test_peak_memory_is_not_invented_on_a_cpu() -> None:
-    assert Stopwatch(_CPU).time(lambda: torch.zeros(1), TimedNetwork(lambda x, at: x, _CPU)).peak_mem_mib is None
+    assert Stopwatch(_CPU).time(lambda: torch.zeros(1), [TimedNetwork(lambda x, at: x, _CPU)]).peak_mem_mib is None
 
 
 class _Event:
@@ -130,17 +130,17 @@ def test_what_an_earlier_sampler_keeps_on_a_gpu_is_in_no_other_s_peak_memory(mon
     memory.take(100)  # the network
     for hoarded in (0, 500):
         memory.take(hoarded)
-        kept.append(stopwatch.time(call, None))
+        kept.append(stopwatch.time(call))
     assert [each.peak_mem_mib for each in kept] == [40.0, 40.0]
     assert [each.held_mem_mib for each in kept] == [100.0, 600.0]
 
     def capture() -> None:
         memory.take(60)
 
-    ready = stopwatch.time(capture, None)  # a graph has its memory from its capture, and replays take less
+    ready = stopwatch.time(capture)  # a graph has its memory from its capture, and replays take less
     times = Times(4)
-    times.add([stopwatch.time(lambda: None, None)], Watch(0.0, (), None, None, 1.0), ready)
+    times.add([stopwatch.time(lambda: None)], Watch(0.0, (), None, None, 1.0), ready)
     assert (times.peak_mem_mib, times.held_mem_mib) == (60.0, 600.0)
     times.rounds = 1
-    again = Times.of_record(times.columns(3.0, None, None), 4)
+    again = Times.of_record(times.columns(3.0, Work()), 4)
     assert (again.peak_mem_mib, again.held_mem_mib) == (60.0, 600.0)

@@ -26,7 +26,8 @@ from bench.study.file import Overrides, parse_study
 from models.common.errors import UsageError
 from models.denoiser import Denoiser
 from models.grids import GRIDS
-from models.loading.zoo import Model, load_model
+from models.loading.model import Model
+from models.loading.zoo import load_model
 from models.networks.network import IndexedUNet, counted
 from models.schedule import VE, DiscreteVP, Level
 from samplers import SAMPLERS, Noise, Sampler

@@ -25,7 +25,7 @@ from samplers.registry import load_file
         ("ddim[eta=NaN]", "NaN is no value for a parameter"),
         ('ddim[eta="a"]', "valid number, got 'a'"),
         ("ddim[eto=1]", "eto: Unexpected keyword argument. It takes: eta=0.0"),
-        ("ddpm[variance=large]", "'fixed_small' or 'fixed_large', got 'large'"),
+        ("ddpm[variance=large]", "'fixed_large' or 'learned_range', got 'large'"),
         ("langevin[corrections=2.5]", "valid integer, got 2.5"),
         ("langevin[corrections=0]", "greater than or equal to 1, got 0"),
         ("langevin[corrections=true]", "valid integer, got True"),

@@ -23,8 +23,9 @@ from bench.training.extractor import train_extractor
 from bench.training.options import CifarOptions, ExtractorOptions
 from models.common.errors import UsageError
 from models.loading.diffusers_folder import WEIGHTS
+from models.loading.model import Model
 from models.loading.sources import CARD
-from models.loading.zoo import Model, load_model
+from models.loading.zoo import load_model
 from models.networks.network import IndexedUNet
 
 _CPU = torch.device("cpu")
