@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from bench.cli import train
 from bench.quality.datasets import load_digits
 from bench.quality.extractors import load_extractor
+from bench.quality.features import extract
 from bench.run.session import Session
 from bench.study.file import Overrides, load_study
 from bench.training import conditional
@@ -22,10 +23,13 @@ from bench.training.conditional import (
 from bench.training.digits import Budget
 from bench.training.losses import Labels, denoising_loss
 from bench.training.recipe import Recipe, step_generator
+from bench.training.samples import draw
 from models.common.errors import UsageError
+from models.loading.diffusers_folder import WEIGHTS
 from models.loading.sources import ZOO, load_card
 from models.loading.zoo import load_model
 from models.schedule import DiscreteVP
+from samplers import SAMPLERS
 
 _CPU = torch.device("cpu")
 _RECIPE = Recipe(steps=4, batch=64, seed=3)
@@ -142,3 +146,34 @@ def test_the_command_s_short_training_has_the_steps_asked_for_and_goes_on_only_w
     monkeypatch.setattr(conditional, "LABEL_DROPOUT", 0.2)
     with pytest.raises(UsageError, match=r"made with label dropout 0\.1, but this training has label dropout 0\.2"):
         train.train_embedded("digits-conditional-weak", out=tmp_path, steps=2)
+
+
+def _classes_of(name: str, labels: Tensor) -> Tensor:
+    """What the extractor's classifier takes images of these labels for."""
+    model = load_model(name, _CPU)
+    denoiser = model.denoiser(model.card.clip, labels)
+    drawn = draw(denoiser, SAMPLERS.make("ddim"), model.card.state_shape, 20, len(labels))
+    logits = extract(load_extractor(None, model, _CPU), drawn).logits
+    assert logits is not None
+    return logits.argmax(1)
+
+
+def test_images_of_a_class_look_like_it_and_those_of_no_class_like_any() -> None:
+    labels = torch.arange(100) % 10
+    assert float((_classes_of("digits-conditional", labels) == labels).double().mean()) > 0.95
+    assert len(_classes_of("digits-conditional", torch.full((100,), NULL_LABEL)).unique()) == 10
+
+
+def test_the_weak_model_is_a_smaller_and_worse_one_of_the_same_kind() -> None:
+    card, weak = load_card(ZOO / "digits-conditional"), load_card(ZOO / "digits-conditional-weak")
+    same = {"shape", "schedule", "parametrisation", "clip", "classes", "null_label", "value_range", "network"}
+    assert card.model_dump(include=same) == weak.model_dump(include=same)
+    sizes = [(ZOO / each.name / WEIGHTS).stat().st_size for each in (card, weak)]
+    assert sizes[1] < sizes[0] / 3
+    digits = load_card(ZOO / "digits")
+    for each in (card, weak):
+        assert each.quality["extractor_sha256"] == digits.files["extractor/model.safetensors"]
+        assert each.quality["images"] == digits.quality["images"]
+        assert each.quality["fd_digits_floor"] == pytest.approx(float(digits.quality["fd_digits_floor"]))
+    assert float(card.quality["fd_digits"]) < float(weak.quality["fd_digits"]) / 2
+    assert float(weak.quality["class_accuracy"]) < float(card.quality["class_accuracy"])
