@@ -23,6 +23,7 @@ class Column(NamedTuple):
 
 _SETTING = {
     "model": "Name on the model's card.",
+    "guidance": "How outputs with and without a class, or of two networks, were joined; none of older records.",
     "sampler": "Sampler with the parameters that are not at their default.",
     "grid": "How the steps are placed, with its parameters.",
     "steps": "Steps asked for.",
@@ -30,14 +31,16 @@ _SETTING = {
     "batch": "Images at a time, as the study asked for, or auto.",
     "mode": "How the network was executed: a precision, and any of channels_last, compile and graph.",
     "clip": "What predictions of x_0 are clamped to: low, high and, of dynamic thresholding, the quantile.",
-    "labels": "How classes were chosen: drawn, by seed and image, or the class of all images.",
+    "labels": "How classes were chosen: drawn or balanced, by seed and image, or the class of all images.",
     "value_range": "What black and white are in the network's images.",
     "quantiser": "How values become uint8.",
     "device_name": "Processor that sampled, with the number of threads of a CPU.",
     "version_torch": "Installed version of PyTorch.",
     "sampler_sha256": "Hash of the sampler's code and of all that it imports.",
+    "guidance_code_sha256": "Hash of a plugin's code of the guidance.",
     "code_sha256": "Hash of the code that all cells share.",
     "model_sha256": "Hash of the model's weights and of what its card says of results.",
+    "guidance_model_sha256": "The same of the weaker network of a guidance; empty if it has none.",
     "subject_sha256": "The same of the study's main model; rows of others are never ranked with it.",
     "extractor_sha256": "Hash of the feature extractor's weights.",
     "extractor_layer": "Layer whose features are compared.",
@@ -61,6 +64,12 @@ _BOTH = {
     "reference_features": "Of how many of them the features are kept, for KID, precision and recall.",
     "nfe": "Network evaluations an image, counted at the network.",
     "nfe_declared": "The same as the sampler declares it; empty if it cannot know.",
+    "calls": "How often the sampler asked the model about an image: with guidance a call takes one evaluation or two.",
+    "calls_declared": "The same as the sampler declares it; empty if it cannot know.",
+    "guidance_parameters": "All parameters of the guidance.",
+    "guidance_model": "Name of its weaker network; empty if it has none.",
+    "guidance_batches": "Whether what it joins went through the network as one batch, 1, or one after another, 2.",
+    "guidance_gflop_per_evaluation": "Billions of operations of an image's evaluation by the weaker network.",
     "sigma_start": "sigma / alpha of the first level; empty where it is infinite, or the sampler places its steps.",
     "sigma_end": "sigma / alpha of the last noisy level.",
     "final_denoising": "Whether a step from there to clean data follows.",
@@ -98,6 +107,8 @@ _BOTH = {
     "inception_score": "exp of the mean KL divergence of class predictions; higher is better.",
     "precision": "Share of the images in the real ones' 3-nearest-neighbour manifold; higher is better.",
     "recall": "Share of the real images in theirs; higher is better.",
+    "class_accuracy": "Share of the images that the extractor takes for the class asked for; higher is better.",
+    "class_accuracy_real": "The same of real images that it was not trained on, as its card says.",
     "law_fd": "Of exact models: Frechet distance of the pixels from the law's mean and covariance.",
     "law_fd_floor": "The same of as many exact samples, the mean over 8 sets.",
     "law_nearest_rmse": "Of finite data: RMS distance a pixel from the nearest point; 0 for exact samples.",
@@ -209,7 +220,7 @@ _DERIVED = {
 }
 _INTERVAL = {"<quality>_ci": "Half the 95 % interval of the mean."}
 _OF_A_SETTING = ("s_per_image_median", "run", "seeds")
-_OF_A_VALUE = ("run", "sampler", "grid", "steps", "model", "clip", "mode", "nfe", "seeds", "images")
+_OF_A_VALUE = ("run", "sampler", "grid", "steps", "model", "clip", "mode", "guidance", "nfe", "seeds", "images")
 
 
 @cache

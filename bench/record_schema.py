@@ -9,6 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 
 SCHEMA = 1
 
+DERIVED = ("_std", "_ci", "_left_out", "_inf")
+"""How columns end that are derived from a distance: no distance is called so."""
+
 _LONGEST = 300  # characters of a reason
 
 Count = Annotated[int, Field(ge=0, lt=2**53)]
@@ -57,6 +60,15 @@ class CellRecord(Schema):
     device_name: Name
     nfe: Measure | None = None
     nfe_declared: Count | None = None
+    calls: Measure | None = None
+    calls_declared: Count | None = None
+    guidance: Name | None = None
+    guidance_parameters: _Table | None = None
+    guidance_model: Name | None = None
+    guidance_model_sha256: Name | None = None
+    guidance_code_sha256: Name | None = None
+    guidance_batches: Annotated[int, Field(ge=1, le=2)] | None = None
+    guidance_gflop_per_evaluation: Measure | None = None
 
     error: str | None = None
     note: str | None = None
@@ -122,6 +134,10 @@ class CellRecord(Schema):
     inception_score_left_out: LeftOut | None = None
     precision: Share | None = None
     recall: Share | None = None
+    class_accuracy: Share | None = None
+    class_accuracy_std: Measure | None = None
+    class_accuracy_left_out: LeftOut | None = None
+    class_accuracy_real: Share | None = None
     law_fd: Distance | None = None
     law_fd_left_out: LeftOut | None = None
     law_fd_floor: Measure | None = None
@@ -166,8 +182,8 @@ _ANY: TypeAdapter[Any] = TypeAdapter(Finite | None, config=ConfigDict(allow_inf_
 def _check_distance(name: str, value: object) -> None:
     """ValueError unless a Frechet distance, or what is known of one, by its name, is a number that it can be."""
     # extrapolated, it may be negative near zero
-    ends = {"_std": _ERROR, "_ci": _ERROR, "_left_out": _LEFT_OUT, "_inf": _ANY}
-    kind = next((kind for end, kind in ends.items() if name.endswith(end)), _DISTANCE)
+    kinds = zip(DERIVED, (_ERROR, _ERROR, _LEFT_OUT, _ANY), strict=True)
+    kind = next((kind for end, kind in kinds if name.endswith(end)), _DISTANCE)
     try:
         kind.validate_python(value, strict=True)
     except ValidationError as error:
@@ -180,6 +196,7 @@ class Baseline(Schema):
     sampler: Name
     grid: Name
     steps: Number
+    guidance: Name | None = None
 
 
 class Block(Schema):
@@ -211,6 +228,7 @@ class PublishedRecord(Schema):
     steps: Number | None = None
     model: Name | None = None
     mode: Name | None = None
+    guidance: Name | None = None
     clip: Clip | None = None
     open_points: list[Name] = []
 

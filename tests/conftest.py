@@ -1,5 +1,6 @@
 """What several test files share: a schedule of every kind, noise that can be drawn twice, the digits' extractor."""
 
+import itertools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from torch import Tensor
 from bench.quality.datasets import ROOT_VARIABLE, open_data
 from bench.quality.extractor import Extractor
 from bench.quality.extractors import load_extractor
+from models.guidance import GUIDANCES
 from models.loading.zoo import load_model
 from models.schedule import VE, ContinuousVP, DiscreteVP, Flow, GeometricVE, Schedule
 from samplers import SAMPLERS, Noise
@@ -69,8 +71,8 @@ def cold(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def registered(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a test registers, itself or through a plugin, is gone after it."""
-    for names in ("_classes", "_aliases"):
-        monkeypatch.setattr(SAMPLERS, names, dict(getattr(SAMPLERS, names)))
+    for registry, names in itertools.product((SAMPLERS, GUIDANCES), ("_classes", "_aliases")):
+        monkeypatch.setattr(registry, names, dict(getattr(registry, names)))
 
 
 @pytest.fixture

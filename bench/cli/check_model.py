@@ -30,7 +30,7 @@ from models.networks.execution import arithmetic
 from models.networks.modes import Mode
 
 _OUTPUTS = {"epsilon": "eps", "sample": "x_0", "v_prediction": "v", "score": "score", "flow": "flow"}
-_OUTPUTS |= {"-v_prediction": "-v", "-flow": "-flow"}
+_OUTPUTS |= {"-epsilon": "-eps", "-v_prediction": "-v", "-flow": "-flow"}
 _Images = tuple[str | None, Tensor | None, Tensor | None]
 """Where images come from, (N, C, H, W) uint8, and their classes."""
 _NONE: _Images = (None, None, None)

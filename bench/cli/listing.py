@@ -228,6 +228,8 @@ def _metrics() -> list[Row]:
         "kid": "kid_mean, kid_std: kernel distance, unbiased by the number of images; lower is better",
         "inception_score": "inception_score, inception_score_std: exp of the KL of class predictions; higher is better",
         "precision_recall": "precision, recall: of 3-nearest-neighbour manifolds; higher is better",
+        "class_accuracy": "class_accuracy: of class-conditional models, share of the images that the extractor takes "
+        "for the class asked for, beside that of real images (class_accuracy_real); higher is better",
         "solver_error": "solver_rmse: of deterministic samplers, distance from the exact solution of the probability "
         "flow from the same noise; needs no reference",
         "law": "law_fd, law_nearest_rmse, law_occupancy: distance from the law of an exact model (digits-oracle, "

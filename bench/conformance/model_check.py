@@ -16,6 +16,7 @@ from bench.conformance.model_fit import Curve, Fit, Reading, evaluate, outputs
 from bench.conformance.model_verdicts import (
     Verdict,
     clip_verdicts,
+    filling_verdicts,
     range_verdict,
     reading_verdicts,
     sigma_verdicts,
@@ -114,6 +115,7 @@ def check_model(
     shares = _shares(model, drawn) if images is None else images.to(device).float() / 255.0
     if images is None:
         labels = classes
+        verdicts += filling_verdicts(model, drawn)
     elif not model.card.is_generator:
         verdicts += spread_verdicts(model, drawn, images)
         if labels is None and classes is not None:

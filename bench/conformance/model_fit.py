@@ -35,6 +35,7 @@ MEANINGS = {
     "v_prediction": "v",
     "score": "the score",
     "flow": "a flow's velocity eps - x_0",
+    "-epsilon": "-eps",
     "-v_prediction": "-v",
     "-flow": "x_0 - eps, a flow's velocity the other way round",
 }

@@ -11,6 +11,8 @@ from models.loading.model import Model
 
 _NEAR, _FAR = 0.25, 0.75
 """Widths of the value range that 1 in 1,000 sampled values may lie outside, and beyond which something is wrong."""
+_FILLED = 0.6
+"""Of the value range, what 998 of 1,000 sampled values of pictures fill at least: [0, 1] is half of [-1, 1]."""
 _MIDDLE = 0.0
 """log(alpha / sigma) down to which a network that was trained at all is better than the best linear guess."""
 
@@ -38,6 +40,20 @@ def range_verdict(model: Model, drawn: Tensor) -> Verdict:
     text = f"its samples reach {reached}, the range of its images is {said}"
     text = f"{text}{_no_clip(model)} Data that reach so far need value_range = {_holding(drawn)}"
     return Verdict(usual <= _FAR, text, doubt=usual <= _FAR)
+
+
+def filling_verdicts(model: Model, drawn: Tensor) -> list[Verdict]:
+    """That samples fill so little of the card's range that it is another one's, where there are no images to ask."""
+    low, high = model.card.value_range
+    values, outside = drawn.flatten(), math.ceil(0.001 * drawn.numel())
+    if not bool(drawn.isfinite().all()):
+        return []
+    least, most = (float(values.kthvalue(at).values) for at in (outside, len(values) + 1 - outside))
+    filled = (most - least) / (high - low)
+    if filled >= _FILLED:
+        return []
+    text = f"its samples fill {100 * filled:.0f} % of the range of its images, [{low:g}, {high:g}]: nearly all are in "
+    return [Verdict(False, f"{text}{least:.3g} ... {most:.3g}. Has the network this value_range?")]
 
 
 def _no_clip(model: Model) -> str:

@@ -9,6 +9,7 @@ from torch_fidelity import register_feature_extractor
 from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
 
+from bench.record_schema import DERIVED
 from models.common.errors import UsageError
 from models.common.files import read_json
 from models.loading.weights import load_weights
@@ -62,7 +63,7 @@ def check(name: str, reserved: Container[str], where: str) -> None:
         check_name(name, "extractor")
     except UsageError as error:
         raise UsageError(f"{where}: {error}") from None
-    if name in reserved or name.endswith(("_std", "_inf", "_left_out")):
+    if name in reserved or name.endswith(DERIVED):
         raise UsageError(
             f"{where} calls its extractor {name!r}, which means something else in a table; call it after its data, "
             "such as 'digits'"

@@ -38,6 +38,8 @@ class Extractor:
         dtype: of the features.
         batch: images it sees at a time.
         folder: of the model that it belongs to, whose reference is its own.
+        classes: how many it has logits of; None: it has no classes.
+        test_accuracy: as its card says it; None: it has none.
     """
 
     name: str
@@ -52,6 +54,8 @@ class Extractor:
     dtype: torch.dtype
     batch: int
     folder: Path | None = None
+    classes: int | None = None
+    test_accuracy: float | None = None
 
     @property
     def columns(self) -> dict[str, str | int | bool]:
@@ -97,6 +101,21 @@ class Extractor:
         if self.image_shape is None and shape[0] not in (1, 3):
             raise UsageError(
                 f"extractor {self.name!r} takes images of 1 or 3 channels, but these have {shape[0]}; {WITHOUT}"
+            )
+
+    def check_classes(self, model: str, classes: int | None) -> None:
+        """UsageError for a model whose images it cannot tell the classes of: it has to have as many.
+
+        Args:
+            model: its name.
+            classes: how many it has; None: its images have none to tell.
+        """
+        if classes not in (None, self.classes):
+            known = "no classes" if self.classes is None else f"{self.classes:,} classes"
+            raise UsageError(
+                f"metric 'class_accuracy' needs an extractor that tells the {classes:,} classes of model {model!r}, "
+                f"but extractor {self.name!r} has {known}; name one in the study that was trained on those classes, or "
+                "leave 'class_accuracy' out of its metrics"
             )
 
     def __call__(self, images: Tensor) -> dict[str, Tensor]:

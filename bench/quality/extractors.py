@@ -179,7 +179,7 @@ def _compact(folder: Path, card: Card | ExtractorFolder, device: torch.device) -
     verify_files(folder, card.model_copy(update={"files": needed_files}))
     name = card.extractor.name
     module = make_compact(name, folder, _RESERVED)
-    found = _probed(module.to(device), module.image_shape, "features")
+    found = _probed(module.to(device), module.image_shape, "features", "logits")
     digest = sha256_of(folder / EXTRACTOR_WEIGHTS)
     return Extractor(
         name,
@@ -192,6 +192,7 @@ def _compact(folder: Path, card: Card | ExtractorFolder, device: torch.device) -
         image_shape=module.image_shape,
         batch=_COMPACT_BATCH,
         folder=folder,
+        test_accuracy=card.extractor.test_accuracy,
         **found,
     )
 
@@ -207,7 +208,7 @@ def _from_library(choice: Choice, device: torch.device) -> Extractor:
     else:
         path, digest, official = checked_weights(name, choice.weights, choice.sha256)
         module = _built(name, layers, path)
-    found = _probed(module.to(device), (3, 32, 32), layer)
+    found = _probed(module.to(device), (3, 32, 32), layer, logits)
     return Extractor(
         name,
         module,
@@ -273,8 +274,10 @@ def _hash_of(module: FeatureExtractorBase) -> str:
     return digest.hexdigest()
 
 
-def _probed(module: FeatureExtractorBase, shape: Sequence[int], layer: str) -> dict[str, Any]:
-    """Number and dtype of the features, seen on a black image; UsageError for NaN, which weights with NaN give."""
+def _probed(module: FeatureExtractorBase, shape: Sequence[int], layer: str, logits: str | None) -> dict[str, Any]:
+    """Number and dtype of the features, and the number of classes, seen on a black image; UsageError for NaN, which
+    weights with NaN give.
+    """
     device = next(module.parameters()).device
     with torch.inference_mode(), exact_arithmetic(device):
         outputs = module.convert_features_tuple_to_dict(
@@ -282,4 +285,5 @@ def _probed(module: FeatureExtractorBase, shape: Sequence[int], layer: str) -> d
         )
     if not all(bool(output.isfinite().all()) for output in outputs.values()):
         raise UsageError(f"extractor {module.get_name()!r} gives NaN or Inf on a black image: its weights are damaged")
-    return {"features": outputs[layer].shape[1], "dtype": outputs[layer].dtype}
+    classes = None if logits is None else outputs[logits].shape[1]
+    return {"features": outputs[layer].shape[1], "dtype": outputs[layer].dtype, "classes": classes}

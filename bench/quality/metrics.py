@@ -1,7 +1,8 @@
 """Quality of generated images, on features that stream by: Frechet distances, and torch-fidelity's other metrics.
 
 Only what the chosen metrics need is kept: moments in float64 for the Frechet distances, every image's features for KID,
-precision and recall, its logits for the Inception score, both in the extractor's own dtype.
+precision and recall, its logits for the Inception score, both in the extractor's own dtype; of its logits the largest
+for class accuracy.
 """
 
 import math
@@ -70,11 +71,12 @@ class QualityStream:
     ) -> None:
         self._extractor, self._reference, self._metrics = extractor, reference, metrics
         before = {name: tensor.to(extractor.device) for name, tensor in (state or {}).items()}
-        moments = {name: before[name] for name in before if name not in ("features", "logits")}
+        moments = {name: before[name] for name in before if name not in ("features", "logits", "taken")}
         self._blocks = BlockMoments(moments) if {"fd", "fd_infinity"} & set(metrics) else None
         wanted = {"kid", "precision_recall"} & set(metrics)
         self._features = Rows(images, before.get("features")) if wanted else None
         self._logits = Rows(images, before.get("logits")) if "inception_score" in metrics else None
+        self._taken = Rows(images, before.get("taken")) if "class_accuracy" in metrics else None
         self._extraction = Extraction(extractor, self._take)
         self.remarks = [] if reference.note is None else [reference.note]
 
@@ -85,12 +87,15 @@ class QualityStream:
     def state(self) -> Tensors:
         """All that was added, for a stream that goes on from it; to be asked for before `values`."""
         self._extraction.finish()
-        rows = {"features": self._features, "logits": self._logits}
+        rows = {"features": self._features, "logits": self._logits, "taken": self._taken}
         kept = {name: each.all() for name, each in rows.items() if each is not None}
         return kept if self._blocks is None else kept | self._blocks.state()
 
-    def values(self) -> Values:
+    def values(self, labels: Tensor | None = None) -> Values:
         """The quality columns of all that was added.
+
+        Args:
+            labels: (N,) int64, the classes that the images were asked for; None: there are none, so no class accuracy.
 
         Raises:
             ArithmeticError: features that are NaN or Inf, which the metrics would turn into plausible numbers, or a
@@ -102,6 +107,9 @@ class QualityStream:
         if self._logits is not None:
             values |= _inception_score(self._logits.all().cpu())
             self._logits = None  # the memory serves the next
+        if self._taken is not None and labels is not None:
+            values |= _class_accuracy(self._taken.all(), labels)
+            values["class_accuracy_real"] = self._extractor.test_accuracy
         if self._features is not None:
             features = self._features.all()
             if "kid" in self._metrics:
@@ -122,8 +130,11 @@ class QualityStream:
             self._blocks.add(features)
         if self._features is not None:
             self._features.add(features)
-        if self._logits is not None and self._extractor.logits is not None:
-            self._logits.add(outputs[self._extractor.logits])
+        logits = None if self._extractor.logits is None else outputs[self._extractor.logits]
+        if self._logits is not None and logits is not None:
+            self._logits.add(logits)
+        if self._taken is not None and logits is not None:
+            self._taken.add(logits.argmax(dim=1))
 
     def _distances(self, blocks: Sequence[Moments]) -> Values:
         images, target = sum(block.count for block in blocks), self._reference.target.on(blocks[0].mean.device)
@@ -189,6 +200,17 @@ def _split_scores(logits: Tensor) -> list[float]:
         isc_features_to_metric(logits[order[start:end]], splits=1, shuffle=False)[KEY_METRIC_ISC_MEAN]
         for start, end in pairwise(bounds)
     ]
+
+
+def _class_accuracy(taken: Tensor, labels: Tensor) -> Values:
+    """Of images taken for some classes (N,), the share of those that the labels (N,) say, and without a block each."""
+    right, block = (taken == labels.to(taken.device)).cpu().double(), blocks_of(len(taken))
+    without = [float(right[block != number].mean()) for number in range(BLOCKS)]
+    return {
+        "class_accuracy": float(right.mean()),
+        "class_accuracy_std": frechet.jackknife(without),
+        "class_accuracy_left_out": without,
+    }
 
 
 def _precision_recall(features: Tensor, reference: Reference, device: torch.device) -> Values:

@@ -34,8 +34,7 @@ from models.plugins.registry import unknown
 
 REFERENCE = "reference.safetensors"
 LEAST_FEATURES = {"kid": 2, "precision_recall": 4}
-"""Images whose features the metrics need that compare them one by one: a subset of two, and an image with three others.
-"""
+"""Images whose features metrics need that compare them one by one: a subset of two, and an image with three others."""
 _AGAIN = "damage to it cannot be told; make it again"
 _UNREADABLE = (
     *(OSError, ValueError, EOFError, AttributeError, NotImplementedError, zipfile.BadZipFile, zlib.error),
@@ -56,7 +55,7 @@ class Reference:
         features: (N, F) of the extractor's dtype, of all images or of some; None: only the statistics are there.
         sha256: of the file.
         note: what whoever reads a distance to it must know.
-        image_size: of its images, as `size_of` has it; None: not said.
+        image_size, image_channels: of its images, as `size_of` has it, and 1 of grey ones; None: not said.
     """
 
     name: str
@@ -67,6 +66,7 @@ class Reference:
     sha256: str
     note: str | None = None
     image_size: str | None = None
+    image_channels: str | None = None
 
     @property
     def columns(self) -> dict[str, str | int | None]:
@@ -94,15 +94,18 @@ class Reference:
             )
         return Target(self.mean, factor)
 
-    def beside(self, size: Sequence[int]) -> "Reference":
-        """The same with a note where its images have another size than those (H, W) that are measured by it.
+    def beside(self, shape: Sequence[int]) -> "Reference":
+        """The same with a note where its images have another size than those (C, H, W) that it measures, or no colours.
 
-        Extractors that scale their images take both, and what scaling does is in the distance then.
+        Extractors that scale their images take any size, and those of colours grey images, as three equal channels.
         """
-        if self.image_size in (None, size_of(size)):
-            return self
-        said = f"reference {self.name!r} is of images of {self.image_size}; those measured by it are {size_of(size)}"
-        return replace(self, note="; ".join(filter(None, [self.note, said])))
+        (channels, *size), its, notes = shape, self.image_channels, [self.note]
+        said = f"reference {self.name!r} is of images of"
+        if self.image_size not in (None, size_of(size)):
+            notes.append(f"{said} {self.image_size}; those measured by it are {size_of(size)}")
+        if its not in (None, str(channels)):
+            notes.append(f"{said} {its} channel{'s' * (its != '1')}; those measured by it have {channels}")
+        return replace(self, note="; ".join(filter(None, notes)) or None)
 
 
 def load_reference(source: str | None, extractor: Extractor, metrics: Sequence[str] = ()) -> Reference:
@@ -259,7 +262,8 @@ def _from_safetensors(
     mean, covariance = tensors["mean"].double(), tensors["covariance"].double()
     name = name or metadata.get("data", otherwise or path.stem)
     note = None if sealed or vouched else f"reference {path.name} has no digest, as older versions wrote it: {_AGAIN}"
-    return Reference(name, mean, covariance, int(count), kept, sha256_of(path), note, metadata.get("image_size"))
+    of = map(metadata.get, ("image_size", "image_channels"))
+    return Reference(name, mean, covariance, int(count), kept, sha256_of(path), note, *of)
 
 
 def _from_npz(path: Path) -> Reference:

@@ -137,7 +137,8 @@ def write_statistics(
     tensors = {"mean": moments.mean.cpu(), "covariance": moments.covariance.cpu()}
     tensors |= {"features": rows.all()} if kept.any() else {}
     metadata = {key: str(value) for key, value in extractor.columns.items()} | {"quantiser": QUANTISER}
-    metadata |= {"extractor_batch": str(extraction.fitting.size), "image_size": size_of(images.shape[2:])}
+    metadata |= {"extractor_batch": str(extraction.fitting.size)}
+    metadata |= {"image_size": size_of(images.shape[2:]), "image_channels": str(images.shape[1])}
     try:
         save_sealed(path, tensors, metadata | dict(about) | {"count": str(moments.count)})
     except OSError as error:

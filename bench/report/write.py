@@ -27,6 +27,8 @@ CAPTIONS = {
     "quality_vs_seconds": "Frechet distance against time an image.",
     "error_vs_nfe": "Error against network evaluations where the truth is known: of the solver, and of the law "
     "of its samples.",
+    "guidance": "Quality against the guidance scale, for as many network evaluations.",
+    "precision_recall": "Precision against recall: what guidance trades, its scale along each line.",
     "modes": "What the modes cost and save: quality against speed-up, each beside the study's first mode.",
     "time_split": "Time inside the network, and in the sampler around it.",
     "images": "The first images of each setting shown, from the same noise.",
@@ -65,35 +67,41 @@ def write_report(
 
 def _files(summary: Summary, formats: Sequence[str]) -> Iterator[tuple[str, bytes]]:
     """Names and contents, each made when it is its turn: of very many cells, one is held at a time."""
+    figures = _figures(summary, formats)
     if "md" in formats:
         yield "table.md", markdown(summary).encode()
     if "latex" in formats:
         yield "table.tex", latex(summary).encode()
     for name, encode in (("csv", as_csv), ("parquet", _parquet)):
         if name in formats:
-            yield f"table.{name}", encode(summary.table.drop(columns=PAIRS, errors="ignore"))
-            yield f"cells.{name}", encode(summary.cells)
+            yield f"table.{name}", encode(_said(summary, summary.table.drop(columns=PAIRS, errors="ignore")))
+            yield f"cells.{name}", encode(_said(summary, summary.cells))
     costs = [each for section in summary.sections for each in section.modes]
     if costs and "csv" in formats:
-        yield "modes.csv", as_csv(modes.frame(costs))
+        yield "modes.csv", as_csv(_said(summary, modes.frame(costs)))
     if summary.published and "csv" in formats:
-        yield "published.csv", as_csv(published.frame(summary.published))
-    drawn = _figures(summary, formats)
+        yield "published.csv", as_csv(_said(summary, published.frame(summary.published)))
+    drawn = figures()
     yield from ((f"{name}.{kind}", content) for (name, kind), content in drawn.items() if kind in formats)
     if "html" in formats:
         pictures = {name: content for (name, kind), content in drawn.items() if kind == "png"}
         yield "index.html", page(summary, pictures, CAPTIONS).encode()
 
 
-def _figures(summary: Summary, formats: Sequence[str]) -> dict[tuple[str, str], bytes]:
+def _said(summary: Summary, frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame without the columns of guidance where all records are from before there was any."""
+    names = ["guidance", "guidance_model_sha256", "guidance_code_sha256", "calls"]
+    return frame.drop(columns=names, errors="ignore") if all(run.older for run in summary.runs) else frame
+
+
+def _figures(summary: Summary, formats: Sequence[str]) -> Callable[[], dict[tuple[str, str], bytes]]:
     kinds = [kind for kind, needed_by in (("png", {"png", "html"}), ("pdf", {"pdf"})) if needed_by & set(formats)]
     if not kinds:
-        return {}
+        return dict
     # matplotlib takes half a second, for a table nobody should wait
-    from bench.report.figures.plots import FIGURES, render, worth_drawing
+    from bench.report.figures.plots import drawing
 
-    figures = {name: FIGURES[name](summary) for name in worth_drawing(summary)}
-    return {(name, kind): render(figure, kind) for kind in kinds for name, figure in figures.items()}
+    return drawing(summary, kinds)
 
 
 def as_csv(frame: pd.DataFrame) -> bytes:

@@ -93,5 +93,5 @@ class Growth:
         self._path(resolved).unlink(missing_ok=True)
 
     def _path(self, resolved: Resolved) -> Path:
-        """Of a cell, however many images it has."""
-        return self._folder / f"{cell_id(resolved.at(0, 0).identity)}.safetensors"
+        """Of a cell, however many images it has; those that are compared with the flow's solution are kept in it."""
+        return self._folder / f"{cell_id(resolved.identity | {'images': 0})}.safetensors"

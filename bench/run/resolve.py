@@ -170,4 +170,4 @@ def _label_rule(session: Session, model: Model) -> str | None:
     """How the classes of images were chosen."""
     if model.card.classes is None:
         return None
-    return "drawn" if session.study.label is None else str(session.study.label)
+    return session.study.labels if session.study.label is None else str(session.study.label)

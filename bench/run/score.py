@@ -33,7 +33,7 @@ class Score:
         metrics, images = session.study.metrics, resolved.images
         before = dict(state or {})
         first, samples = before.pop("first", None), before.pop("samples", None)
-        self._model, self._side = resolved.model, SideStream(session.device)
+        self._session, self._resolved, self._side = session, resolved, SideStream(session.device)
         self._stream = None
         if session.extractor is not None and session.reference is not None:
             self._stream = QualityStream(session.extractor, session.reference, metrics, images, before)
@@ -70,9 +70,10 @@ class Score:
         values, remarks = Values(), list[str]()
         if self._stream is not None:
             with self._side.behind():
-                values |= self._stream.values()
+                numbers = torch.arange(self._resolved.images, device=self._session.device)
+                values |= self._stream.values(self._session.labels(self._resolved.model, seed, numbers))
             remarks += self._stream.remarks
         if self._samples is not None:
-            law = cast(Law, self._model.network)  # the session has refused every other
+            law = cast(Law, self._resolved.model.network)  # the session has refused every other
             values |= law_columns(law, self._samples.all(), seed)
         return values, remarks

@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 from bench.environment import pick_device
-from bench.noise.class_labels import draw_labels
+from bench.noise.class_labels import balanced_labels, draw_labels
 from bench.noise.stream import ImageNoise
 from bench.purity.weights import KeptWeights
 from bench.quality.extractor import Extractor
 from bench.quality.extractors import load_extractor
 from bench.quality.metrics import PARAMETERS
 from bench.quality.reference import Reference, load_reference
-from bench.study.placement import no_label, no_law
+from bench.study.placement import no_classes, no_label, no_law
 from bench.study.plan import Cell, plan
 from bench.study.study import Study
 from bench.timing.clock import Stopwatch
@@ -100,7 +100,10 @@ class Session:
         if study.needs_features:
             extractor = load_extractor(study.extractor, subject, device)
             extractor.check(study.metrics, subject.card.shape)
-            reference = load_reference(study.reference, extractor, study.metrics).beside(subject.card.shape[1:])
+            if "class_accuracy" in study.metrics:
+                for (name, _), model in models.items():
+                    extractor.check_classes(name, model.card.classes)
+            reference = load_reference(study.reference, extractor, study.metrics).beside(subject.card.shape)
         given = study.batch if isinstance(study.batch, int) else batch
         session = cls(study, subject, models, extractor, reference, device, min(given or 1, study.most_images))
         if given is not None:
@@ -170,9 +173,10 @@ class Session:
         """The classes of images of a seed, (N,) int64; None for a model without classes."""
         if model.card.classes is None:
             return None
-        if self.study.label is None:
-            return draw_labels(seed, numbers, model.card.classes)
-        return torch.full_like(numbers, self.study.label)
+        if self.study.label is not None:
+            return torch.full_like(numbers, self.study.label)
+        rule = balanced_labels if self.study.labels == "balanced" else draw_labels
+        return rule(seed, numbers, model.card.classes)
 
     def warm_up(self, seconds: float = 3.0) -> None:
         """Bring the process to the state that it stays in, so that the first cell is measured like all others.
@@ -223,8 +227,13 @@ def weaker_of(cell: Cell) -> str | None:
 
 def _check_fit(study: Study, models: Mapping[str, Model]) -> None:
     """UsageError for metrics or labels that do not go with the models."""
+    cards = {name: model.card for name, model in models.items()}
+    if "class_accuracy" in study.metrics and (why := no_classes(cards)) is not None:
+        raise UsageError(why)
     for name, model in models.items():
         if "law" in study.metrics and (why := no_law(name, model.card)) is not None:
             raise UsageError(why)
         if study.label is not None and (why := no_label(study.label, name, model.card)) is not None:
             raise UsageError(f"label = {study.label}: {why}")
+        if study.labels == "balanced" and (why := no_label(0, name, model.card)) is not None:
+            raise UsageError(f'labels = "balanced": {why}')

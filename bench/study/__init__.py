@@ -1,6 +1,7 @@
-"""What is asked: `study` is the schema, of `fields`; `file` reads TOML and the command line, `validation` finds all
-errors at once.
+"""What is asked: `study` is the schema, of `fields`; `file` reads TOML and the command line to a `content`, in which
+`validation` finds all errors at once.
 
-`plan` takes the product of a study, here and nowhere else; `placement` tells whether a cell's sampler, grid and model
-fit together. Imports no torch, so that whoever plans does not wait for it.
+`plan` takes the product of a study, here and nowhere else; `evaluations` tells what a sampler takes under a guidance,
+`placement` whether a cell's sampler, grid, guidance and model fit together. Imports no torch, so that whoever plans
+does not wait for it, but to rehearse a sampler under a guidance that depends on the level.
 """

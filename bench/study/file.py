@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
+from bench.study.content import Content
 from bench.study.fields import (
     Batch,
     GridSpec,
@@ -20,7 +21,7 @@ from bench.study.fields import (
     Words,
 )
 from bench.study.study import Baseline, Block, ExtractorChoice, Published, Study, Timing
-from bench.study.validation import Content, misfits
+from bench.study.validation import misfits
 from models.cards.card import Changes, table_of
 from models.cards.schedule_cards import Strict
 from models.common.errors import UsageError

@@ -1,6 +1,6 @@
 """Whether a cell's sampler, grid and model fit together, told from the model's card alone, and where its grid ends."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 from bench.study.plan import Cell, built
@@ -96,14 +96,8 @@ def unguidable(spec: str, guidance: Guidance, card: Card, weaker: Card | None) -
     apart = [name for name in _ALIKE if getattr(card, name) != getattr(weaker, name)]
     if not apart:
         return None
-    told = ", ".join(f"{name} {_shown(card, name)} and {_shown(weaker, name)}" for name in apart)
+    told = "; ".join(f"{name}: {getattr(card, name)} and {getattr(weaker, name)}" for name in apart)
     return f"{spec} needs a weaker model of the same kind; models {card.name!r} and {weaker.name!r} differ in {told}"
-
-
-def _shown(card: Card, name: str) -> object:
-    """What a card says, in a few words."""
-    value = getattr(card, name)
-    return value.kind if isinstance(value, ScheduleCard) else repr(value)
 
 
 def bad_start(spec: str, sampler: Sampler, levels: Sequence[Level]) -> str | None:
@@ -127,6 +121,17 @@ def no_law(name: str, card: Card) -> str | None:
     return (
         f"metric 'law' is the distance to a law that is known exactly, but model {name!r} is a trained network; leave "
         "'law' out of the study's metrics, or use an exact model such as digits-oracle"
+    )
+
+
+def no_classes(cards: Mapping[str, Card]) -> str | None:
+    """Why class accuracy cannot be measured of any of a study's models, by their names; None if of one it can."""
+    if any(card.classes is not None for card in cards.values()):
+        return None
+    models = f"model{'s' * (len(cards) > 1)} {', '.join(map(repr, cards))} {'have' if len(cards) > 1 else 'has'}"
+    return (
+        f"metric 'class_accuracy' is the share of images that are of the class asked for, but {models} no classes; "
+        "leave 'class_accuracy' out of the study's metrics, or use a class-conditional model"
     )
 
 

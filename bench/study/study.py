@@ -8,10 +8,12 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     AfterValidator,
     Field,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
 
+from bench.record_schema import DERIVED
 from bench.study.fields import (
     LONGEST,
     MOST_BATCH,
@@ -39,10 +41,16 @@ from models.cards.schedule_cards import Strict
 from models.plugins.names import names_a
 from models.plugins.registry import unknown
 
-Metric = Literal["fd", "fd_infinity", "kid", "inception_score", "precision_recall", "solver_error", "law"]
-METRICS: tuple[Metric, ...] = ("fd", "fd_infinity", "kid", "inception_score", "precision_recall", "solver_error", "law")
-FEATURE_METRICS: tuple[Metric, ...] = ("fd", "fd_infinity", "kid", "inception_score", "precision_recall")
+Metric = Literal[
+    "fd", "fd_infinity", "kid", "inception_score", "precision_recall", "class_accuracy", "solver_error", "law"
+]
+FEATURE_METRICS: tuple[Metric, ...] = (
+    *("fd", "fd_infinity", "kid", "inception_score", "precision_recall"),
+    "class_accuracy",
+)
 """Those that need a feature extractor and a reference."""
+
+METRICS: tuple[Metric, ...] = (*FEATURE_METRICS, "solver_error", "law")
 
 DEFAULT_METRICS: tuple[Metric, ...] = ("fd", "kid", "inception_score", "precision_recall")
 
@@ -81,6 +89,7 @@ COLUMNS: dict[str, Metric] = {
     "inception_score": "inception_score",
     "precision": "precision_recall",
     "recall": "precision_recall",
+    "class_accuracy": "class_accuracy",
     "solver_rmse": "solver_error",
     "solver_rmse_median": "solver_error",
     "law_fd": "law",
@@ -96,7 +105,7 @@ def metric_of(column: str) -> Metric:
     """The metric that a column of quality comes from; UsageError if there is no such column."""
     if column in COLUMNS:
         return COLUMNS[column]
-    if _DISTANCE.fullmatch(column) and not column.endswith(("_std", "_ci")):
+    if _DISTANCE.fullmatch(column) and not column.removesuffix("_inf").endswith(DERIVED):
         return "fd_infinity" if column.endswith("_inf") else "fd"
     raise unknown("column", column, [*COLUMNS, "fd_<extractor>", "fd_<extractor>_inf"])
 
@@ -209,7 +218,8 @@ class Study(Strict):
         batch: images generated and timed at a time; "auto": as many as the device evaluates fastest.
         timing: how every setting is timed.
         seeds: seed blocks; a block of the product may have its own.
-        label: the class of all images, for class-conditional models; None: drawn evenly, by seed and image.
+        label: the class of all images, for class-conditional models; None: as `labels` says.
+        labels: "drawn": a class by seed and image, all equally likely; "balanced": each class equally often.
         device: "auto", "cpu", "cuda", "cuda:1", ...
         threads: of the CPU; None: as many as torch takes.
         guidance: how outputs of the network are joined, such as "cfg[scale=2]" (`models.guidance`), the first that of
@@ -238,6 +248,7 @@ class Study(Strict):
     timing: Timing = Timing()
     seeds: list[Seed] = Field(default=[0], min_length=1)
     label: Annotated[int, within(0, 2**31 - 1)] | None = None
+    labels: Literal["drawn", "balanced"] = "drawn"
     device: Words = "auto"
     threads: Threads | None = None
     guidance: Guidances = Field(default=["none"])
@@ -254,6 +265,14 @@ class Study(Strict):
     @classmethod
     def _named(cls, extractor: Any) -> Any:
         return {"name": extractor} if isinstance(extractor, str) else extractor
+
+    @field_validator("labels")
+    @classmethod
+    def _of_no_single_class(cls, labels: str, info: ValidationInfo) -> str:
+        if labels == "balanced" and info.data.get("label") is not None:
+            said = f"label = {info.data['label']}"
+            raise ValueError(f"expected 'drawn' beside {said}, the class of all images; leave one of the two out")
+        return labels
 
     @property
     def most_images(self) -> int:

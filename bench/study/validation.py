@@ -6,9 +6,9 @@ What is wrong with a key by itself says `bench.study.study`; here are the keys t
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import product
-from typing import Any
 
-from bench.study.placement import bad_start, levels_on, misfit, no_label, no_law, other_shape, unguidable
+from bench.study.content import Content, Item
+from bench.study.placement import bad_start, levels_on, misfit, no_classes, no_label, no_law, other_shape, unguidable
 from bench.study.plan import UNGUIDED, BudgetTooSmall, built, most_steps
 from bench.study.study import DEFAULT_METRICS, FEATURE_METRICS, ExtractorChoice, metric_of
 from models.cards.card import Card, Changes
@@ -21,43 +21,6 @@ from models.loading.sources import describe_model
 from models.networks.modes import parse_mode
 from models.plugins.registry import unknown
 from samplers import SAMPLERS, Sampler
-
-Item = tuple[Place, Any]
-"""What stands in a study, and where."""
-
-
-@dataclass(frozen=True)
-class Content:
-    """A study as it was read, without what is wrong in it.
-
-    Attributes:
-        tables: all of it.
-        wrong: the places whose values are wrong.
-    """
-
-    tables: dict[str, Any]
-    wrong: frozenset[Place]
-
-    def value(self, *place: str | int) -> Any:
-        """What stands at a place; None: nothing, or something wrong."""
-        here: Any = self.tables
-        for n, step in enumerate(place):
-            there = step in here if isinstance(here, dict) else isinstance(here, list) and isinstance(step, int)
-            if not there or place[: n + 1] in self.wrong:
-                return None
-            here = here[step]
-        return here
-
-    def items(self, *place: str | int) -> list[Item]:
-        """Those of a list that are right."""
-        found = self.value(*place)
-        items = [((*place, n), each) for n, each in enumerate(found)] if isinstance(found, list) else []
-        return [(at, each) for at, each in items if at not in self.wrong]
-
-    def item(self, *place: str | int) -> list[Item]:
-        """What stands at a place, if it is right."""
-        found = self.value(*place)
-        return [] if found is None else [(place, found)]
 
 
 @dataclass(frozen=True)
@@ -101,7 +64,7 @@ class _Check:
         self._published()
         self._until()
         if self.complete:
-            self._models()
+            self._models(products)
             self._modes(products)
             self._extractor()
         return list(self.found.values())
@@ -255,15 +218,21 @@ class _Check:
         if column.removesuffix("_inf") not in known:
             self._add(at, unknown("column", column, known))
 
-    def _models(self) -> None:
+    def _models(self, products: list[_Product]) -> None:
         """Metrics and a label that not every model has."""
-        label = self.content.value("label")
+        label, balanced = self.content.value("label"), self.content.value("labels") == "balanced"
         for name, card in self.cards.items():
             for at, metric in self._metrics:
                 if metric == "law" and (why := no_law(name, card)) is not None:
                     self._add(at, why)
             if label is not None and (why := no_label(label, name, card)) is not None:
                 self._add(("label",), f"{why}, got {label}")
+            if balanced and (why := no_label(0, name, card)) is not None:
+                self._add(("labels",), f"{why}, got 'balanced'")
+        why = no_classes(self.cards) if all(each.model in self.cards for each in products) else None
+        for at, metric in self._metrics if why is not None else []:
+            if metric == "class_accuracy":
+                self._add(at, why)
 
     def _modes(self, products: list[_Product]) -> None:
         """The device, and modes that it or a model does not have."""

@@ -45,7 +45,8 @@ def load_state(path: Path, key: str | None = None) -> dict[str, Tensor]:
         key: a card's `state_key`; None: all of it.
 
     Raises:
-        UsageError: it cannot be read, would have to be executed, or holds something else than named, finite tensors.
+        UsageError: it cannot be read, would have to be executed, or holds something else than named tensors, dense and
+            finite ones.
     """
     refuse_programs(path)
     if path.name.endswith(INDEX):
@@ -57,6 +58,7 @@ def load_state(path: Path, key: str | None = None) -> dict[str, Tensor]:
     else:
         content = _load_plain(path)
     state = _state_dict(content, key, str(path))
+    _refuse_layouts(state, str(path))
     check_finite(state, str(path))
     return state
 
@@ -143,6 +145,14 @@ def _inside(content: object) -> str:
     kind = "" if isinstance(content, dict) else f"a {type(content).__name__} of {len(content)}: "
     said = ", ".join(f"{name} ({type(value).__name__})" for name, value in parts)
     return f"it holds {kind}{shortened(said) or 'nothing'}"
+
+
+def _refuse_layouts(state: Mapping[str, Tensor], origin: str) -> None:
+    """UsageError for tensors that are sparse, or of the meta device, which has shapes and no numbers."""
+    for name, tensor in state.items():
+        if tensor.is_meta or tensor.layout is not torch.strided:
+            what = "has a shape and no numbers (meta device)" if tensor.is_meta else "is sparse, and no layer is"
+            raise UsageError(f"{origin}: {name} {what}; save the weights as dense tensors of the CPU")
 
 
 def check_finite(state: dict[str, Tensor], origin: str) -> None:

@@ -7,7 +7,8 @@ from unittest.mock import Mock
 
 import pandas as pd
 import pytest
-from report_records import QUICK, write_run
+from labelled import labelled
+from report_records import QUICK, guided, in_mode, write_run
 
 from bench.cli.listing import rows
 from bench.column_meanings import CELLS, MODES, PUBLISHED, TABLE, columns, meaning_of
@@ -40,16 +41,21 @@ def _header(path: Path) -> set[str]:
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> set[tuple[str, str]]:
     """All columns there are, with their files: of a run made now, of those published, of records that tests make."""
-    folder, old = tmp_path_factory.mktemp("run"), tmp_path_factory.mktemp("old")
+    folder, old, other = (tmp_path_factory.mktemp(name) for name in ("run", "old", "other"))
+    with_classes = _STUDY | {"metrics": ["class_accuracy"]} | labelled(other)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("bench.run.solution.STEPS", 4)
         patch.setattr("bench.run.session.Session.warm_up", lambda session: None)
         patch.setattr("bench.run.runner.first_look", lambda session, folder, warn: None)
-        study = Study.model_validate(_STUDY)
-        assert run_study(study, Session.load(study), RunFolder(folder), False, Mock()).failed == 0
+        for content, at in ((_STUDY, folder), (with_classes, other / "run")):
+            study = Study.model_validate(content)
+            assert run_study(study, Session.load(study), RunFolder(at), False, Mock()).failed == 0
     found = {(CELLS, name) for name in CellRecord.model_fields}
     found |= {(PUBLISHED, each.name) for each in fields(Comparison)} | {(PUBLISHED, "difference")}
-    for each in (folder, write_run(old / "quick", QUICK)):
+    auto = guided("auto[scale=2,model=weak]")
+    both = [auto, auto | in_mode("bf16") | {"id": "b" * 16}]
+    guidance = write_run(old / "guidance", both, modes=["fp32", "bf16"])
+    for each in (folder, other / "run", write_run(old / "quick", QUICK), guidance):
         summary = summarise([each])
         found |= {(CELLS, str(name)) for name in summary.cells}
         found |= {(TABLE, str(name)) for name in summary.table if name != PAIRS}

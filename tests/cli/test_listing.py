@@ -81,7 +81,7 @@ def test_a_stranger_that_raises_is_listed_with_its_reason_and_where() -> None:
     reason = found["test-raisesatnfe"]["unavailable"]
     assert re.fullmatch(rf"sampler 'test-raisesatnfe': nfe\(\): ZeroDivisionError: of two lines {place}", reason)
     assert found["test-raisesatnfe"]["order"] == 1
-    assert "strength: Field required" in found["test-needsaparameter"]["unavailable"]
+    assert "strength: is missing" in found["test-needsaparameter"]["unavailable"]
     assert found["test-needsaparameter"]["parameters"] == "strength (required)"
 
 

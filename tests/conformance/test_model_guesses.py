@@ -1,6 +1,7 @@
 """What a network is instead of what its card says: another time, sign, preconditioning or schedule, each named."""
 
 import math
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +11,7 @@ from checked_models import FEW, checked, digits, images_of_digits
 from checkpoints import CPU
 from torch import Tensor
 
-from bench.conformance.model_check import check_model
+from bench.conformance.model_check import BRIEF, check_model
 from bench.quality.datasets import open_data
 from models.analytic import FiniteData
 from models.cards.card import Card
@@ -95,6 +96,24 @@ def test_every_parametrisation_of_an_exact_network_is_recognised() -> None:
 
         card = plain.card.model_copy(update={"parametrisation": name})
         assert checked(replace(plain, card=card, network=output)).bad == []
+
+
+def test_the_other_sign_of_eps_is_called_so() -> None:
+    """As networks have it that predict the score times sigma."""
+    law = FiniteData(images_of_digits().double() / 127.5 - 1.0)
+    model = replace(digits(), network=lambda x, at: (at.alpha * law(x, at) - x) / at.sigma)
+    assert "this network predicts -eps, the card says eps" in checked(model).bad
+
+
+def test_a_brief_look_at_samples_that_fill_half_of_the_card_s_range_asks_for_its_range() -> None:
+    """A network of [0, 1] under a card of [-1, 1], as cards have it unless they say another."""
+    law = FiniteData(images_of_digits().double() / 255.0)
+    eps = replace(digits(), network=lambda x, at: (x - at.alpha * law(x, at)) / at.sigma)
+    (text,) = check_model(eps, CPU, depth=BRIEF).bad
+    assert re.match(r"its samples fill 5\d % of the range of its images, \[-1, 1\]: nearly all are in ", text)
+    bright = (128 + images_of_digits() // 2).to(torch.uint8)  # real images that are all bright accuse nobody
+    law = FiniteData(bright.double() / 127.5 - 1.0)
+    assert check_model(eps, CPU, "digits", bright, depth=FEW).bad == []
 
 
 def test_a_flow_that_runs_the_other_way_with_the_other_sign_is_told_both() -> None:

@@ -112,7 +112,7 @@ def test_projected_guidance_is_that_of_diffusers() -> None:
     conditional, unconditional = torch.randn(2, 6, 3, 8, 8, generator=draws, dtype=torch.float64)
     for eta, norm in ((0.0, 5.0), (1.0, 5.0), (0.3, 12.0), (0.0, "inf")):
         ours = GUIDANCES.make(f"apg[scale=7,eta={eta},norm={norm}]").join(conditional, unconditional)
-        most = 0.0 if norm == "inf" else norm
+        most = 0.0 if isinstance(norm, str) else norm
         theirs = normalized_guidance(conditional, unconditional, 7.0 - 1.0, None, eta, most, True)
         torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
     plain = GUIDANCES.make("cfg[scale=7]").join(conditional, unconditional)
@@ -125,7 +125,7 @@ def test_rescaled_guidance_is_that_of_diffusers_on_a_network_that_gives_v() -> N
     x = states(at)
     conditional, unconditional = law(x, at, LABELS), law(x, at)
     plain = unconditional + 4.0 * (conditional - unconditional)
-    theirs = rescale_noise_cfg(plain, conditional, 0.7)
+    theirs = rescale_noise_cfg(plain, conditional, 0.7)  # type: ignore[no-untyped-call]
     expected = Prediction(x, at, theirs, PARAMETRISATIONS["v_prediction"](at), None).x0
     torch.testing.assert_close(model("cfg-rescale[scale=4]", schedule)(x, at).x0, expected, rtol=1e-10, atol=1e-10)
 

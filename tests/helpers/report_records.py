@@ -232,3 +232,21 @@ def cell(sampler: str, nfe: float, fd: float, steps: int | None = None, **change
 
 BASE = cell("ddpm", 200, 2.0, family="SDE")
 """The baseline."""
+
+
+def guided(guidance: str, sampler: str = "ddim", steps: int = 10, evaluations: float = 2, **changes: Any) -> Record:
+    """A record with guidance, of so many network evaluations a call; the weaker network of `auto` costs a quarter."""
+    plain = record(sampler, steps=steps, **changes)
+    inside = [each.split("=") for each in guidance.partition("[")[2].removesuffix("]").split(",") if each]
+    given = {name: value if name == "model" else float(value) for name, value in inside}
+    weaker = given.get("model")
+    nfe = evaluations * plain["nfe"]
+    return plain | {
+        "id": hashlib.sha256(f"{plain['id']} {guidance}".encode()).hexdigest()[:16],
+        "guidance": guidance, "guidance_parameters": {"low": 0.0, "high": "inf"} | given, "guidance_model": weaker,
+        "guidance_model_sha256": weaker and hashlib.sha256(str(weaker).encode()).hexdigest(), "guidance_batches": 1,
+        "calls": plain["nfe"], "calls_declared": plain["nfe_declared"], "nfe": nfe, "nfe_declared": round(nfe),
+        "network_s": [evaluations * each for each in plain["network_s"] or ()], "gflop_per_evaluation": 0.4,
+        "guidance_gflop_per_evaluation": 0.1 if weaker else None,
+        "latency_s": [evaluations * each for each in plain["latency_s"] or ()],
+    }  # fmt: skip

@@ -207,6 +207,24 @@ def test_weights_of_another_network_are_refused(
         load_weights(nn.Linear(3, 2), tmp_path / "weights.pt")
 
 
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        (lambda weight: weight.to_sparse(), "weight is sparse, and no layer is"),
+        (lambda weight: weight.to_sparse_csr(), "weight is sparse, and no layer is"),
+        (lambda weight: weight.to("meta"), r"weight has a shape and no numbers \(meta device\)"),
+        (lambda weight: torch.quantize_per_tensor(weight, 0.1, 0, torch.qint8), r"no real numbers \(weight\)"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Sparse CSR", "ignore:torch.quantize_per_tensor")
+def test_tensors_that_no_layer_has_as_they_are_are_refused_by_name(
+    tmp_path: Path, other: Callable[[Tensor], Tensor], said: str
+) -> None:
+    torch.save(_state() | {"weight": other(_state()["weight"])}, tmp_path / "weights.pt")
+    with pytest.raises(UsageError, match=said):
+        load_weights(nn.Linear(3, 2), tmp_path / "weights.pt")
+
+
 def test_one_hash_stands_for_several_files_in_their_order() -> None:
     assert joint_sha256(["ab"]) == "ab"
     # printf 'abcd' | sha256sum

@@ -19,6 +19,7 @@ from bench.quality.extractor import Extractor
 from bench.quality.extractor_weights import official_file, plain_tensors_only
 from bench.quality.extractors import load_extractor
 from bench.quality.reference import REFERENCE, load_reference
+from bench.record_schema import DERIVED
 from bench.study.study import ExtractorChoice
 from models.common.errors import UsageError
 from models.common.files import sha256_of
@@ -118,6 +119,10 @@ def test_pinned_weights_are_used_but_their_distance_is_no_fid(stand_in: tuple[Pa
     assert extractor.column(50_000) == "fd_inception"
     assert extractor.columns["extractor_weights_sha256"] == digest
     assert extractor.columns["extractor_official"] is False
+    with pytest.raises(
+        UsageError, match=r"the 10 classes of model 'mine', but .*inception.* has 1,008 classes; name one"
+    ):
+        extractor.check_classes("mine", 10)
     generator = torch.Generator().manual_seed(0)
     grey = torch.randint(0, 256, (2, 1, 16, 16), generator=generator, dtype=torch.uint8)
     outputs = extractor(grey)
@@ -259,7 +264,7 @@ def test_a_model_is_measured_with_the_extractor_and_reference_of_the_embedded_mo
         load()
 
 
-@pytest.mark.parametrize("name", [_INCEPTION, "inception", "vgg16", "cats_std", "cats_inf"])
+@pytest.mark.parametrize("name", [_INCEPTION, "inception", "vgg16", *(f"cats{end}" for end in DERIVED)])
 def test_a_folder_cannot_call_its_extractor_what_would_be_taken_for_another(name: str) -> None:
     with pytest.raises(UsageError, match="means something else in a table"):
         make_compact(name, ZOO / "digits", {_INCEPTION, "inception", "vgg16"})

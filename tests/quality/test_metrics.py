@@ -123,6 +123,25 @@ def test_precision_and_recall_in_small_blocks_are_those_of_torch_fidelitys_large
     assert 0.1 < expected["recall"] < 1.0
 
 
+def test_real_digits_are_taken_for_what_they_are_unless_other_classes_were_asked_for(
+    extractor: Extractor, reference: Reference
+) -> None:
+    data = open_data("digits")
+    assert data.labels is not None
+    logits = extract(extractor, data.images).logits
+    assert logits is not None
+    taken = [max(range(10), key=row.__getitem__) for row in logits.tolist()]
+    for labels in (data.labels, data.labels.roll(1)):
+        stream = QualityStream(extractor, reference, ["class_accuracy"], len(labels))
+        for part in data.images.split(300):
+            stream.add(part)
+        values = stream.values(labels)
+        right = sum(n == asked for n, asked in zip(taken, labels.tolist(), strict=True))
+        assert values["class_accuracy"] == right / 1797
+        assert values["class_accuracy_real"] == extractor.test_accuracy == 0.9972144846796658
+        assert (right > 1790) == (labels is data.labels)
+
+
 def test_too_few_images_for_an_extrapolation_give_no_number_but_a_remark(
     extractor: Extractor, reference: Reference, fake: Tensor
 ) -> None:

@@ -277,16 +277,19 @@ def test_a_reference_says_all_that_it_depends_on(extractor: Extractor, tmp_path:
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_a_reference_of_images_of_another_size_is_used_and_every_row_says_so(
+def test_a_reference_of_images_of_another_size_or_without_colours_is_used_and_every_row_says_so(
     extractor: Extractor, tmp_path: Path
 ) -> None:
     """An extractor that scales its images takes any."""
     images = torch.randint(0, 256, (6, 1, 8, 8), dtype=torch.uint8)
     write_statistics(tmp_path / "reference.safetensors", extractor, images, about={})
     found = load_reference(str(tmp_path / "reference.safetensors"), extractor)
-    assert found.beside((8, 8)).note is None
-    larger = found.beside((16, 16))
+    assert found.beside((1, 8, 8)).note is None
+    larger = found.beside((1, 16, 16))
     assert larger.note == "reference 'reference' is of images of 8 x 8; those measured by it are 16 x 16"
     assert QualityStream(extractor, larger, ("fd",), 6).remarks == [larger.note]
+    note = "reference 'reference' is of images of 1 channel; those measured by it have 3"
+    assert found.beside((3, 8, 8)).note == note
+    assert found.beside((3, 16, 16)).note == f"{larger.note}; {note}"
     own = load_reference(None, extractor)  # older files do not say
-    assert own.beside((16, 16)).note is None
+    assert own.beside((1, 16, 16)).note is None

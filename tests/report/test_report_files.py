@@ -1,9 +1,12 @@
 """The files of a report hold what they should, and are always written whole."""
 
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,7 @@ from report_records import BASELINE, QUICK, failed, study, texts, write_run
 
 from bench.record import RunFolder
 from bench.report import FORMATS, summarise, write_report
-from bench.report.figures.plots import FIGURES, render, worth_drawing
+from bench.report.figures.plots import FIGURES, Drawn, beside, render, worth_drawing
 from models.common.errors import UsageError
 
 
@@ -142,3 +145,64 @@ def test_a_font_is_embedded_with_what_a_pdf_reads_and_others_keep_theirs(
     asked = {"glyf", "head", "hhea", "hmtx", "loca", "maxp"}  # ISO 32000-1, 9.9
     assert all(asked <= tables <= asked | {"cvt ", "fpgm", "prep", "GlyphOrder"} for tables in embedded)
     assert subset.load_font is usual
+
+
+@pytest.fixture
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the command that makes a report again is: without torch, and here with two processors."""
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1})
+
+
+def maker() -> Drawn:
+    return {("process", "number"): str(os.getpid()).encode()}
+
+
+def test_figures_that_are_drawn_by_two_processes_are_those_of_one(quick: Path, request: pytest.FixtureRequest) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "sched_getaffinity", lambda process: {0})
+        before = {path: path.read_bytes() for path in write_report([quick])}
+    request.getfixturevalue("alone")
+    assert maker() != beside(maker)()
+    again = write_report([quick])
+    assert again == list(before)
+    assert {path: path.read_bytes() for path in again} == before
+
+
+def test_beside_torch_and_on_one_processor_all_is_drawn_in_one_process(
+    alone: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "torch", None)
+        assert beside(maker)() == maker()
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0})
+    assert beside(maker)() == maker()
+
+
+@pytest.mark.parametrize("end", [lambda: os.kill(os.getpid(), signal.SIGKILL), lambda: 1 / 0])
+def test_what_a_process_that_ended_did_not_draw_is_drawn_here(alone: None, end: Callable[[], object]) -> None:
+    here = os.getpid()
+
+    def make() -> Drawn:
+        if os.getpid() != here:
+            end()
+        return maker()
+
+    assert beside(make)() == maker()
+
+
+def test_where_no_process_can_begin_all_is_drawn_here(alone: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fork() -> int:
+        raise BlockingIOError("no more processes")
+
+    monkeypatch.setattr(os, "fork", fork)
+    assert beside(maker)() == maker()
+
+
+def test_what_cannot_be_drawn_is_said_where_it_is_asked_for(alone: None) -> None:
+    def make() -> Drawn:
+        raise UsageError("no such figure")
+
+    asked = beside(make)
+    with pytest.raises(UsageError, match="no such figure"):
+        asked()

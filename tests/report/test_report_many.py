@@ -119,7 +119,9 @@ def test_a_sampler_looks_the_same_in_every_mode_and_with_every_model(tmp_path: P
     summary = summarise([write_zoo(tmp_path / "run", [*many(), *guests])])
     looks = all_looks(summary)
     assert all(
-        looks[name, grid, "e5" * 32, clip] == look for (name, grid, _, clip), look in looks.items() if name != "ddpm"
+        looks[name, grid, "e5" * 32, clip, guidance] == look
+        for (name, grid, _, clip, guidance), look in looks.items()
+        if name != "ddpm"
     )
 
 

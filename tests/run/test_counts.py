@@ -27,7 +27,7 @@ from bench.run.trajectory import WrongCount
 from bench.study.file import Overrides, parse_study
 from bench.study.plan import plan
 from bench.timing.clock import Stopwatch
-from bench.timing.cost import Times
+from bench.timing.cost import Times, Work
 from bench.timing.monitor import monitor_of
 from models.denoiser import Denoiser
 from models.networks.modes import Mode
@@ -166,7 +166,7 @@ def test_evaluations_of_a_replay_are_those_that_were_captured(spec: str, failed:
     cell = resolve(replace(plan(session.study)[0], sampler=spec), session)
     cell = replace(cell, model=replace(cell.model, mode=Mode(graph=True)))
     setting = Setting(cell, {"nfe": 3.0, "captured": True}, Times(8))
-    work: Any = lambda resolved: (None, None)  # noqa: E731
+    work: Any = lambda resolved: Work()  # noqa: E731
     Rounds(session, Tape, monitor_of(_CPU), Stopwatch(_CPU), work).run([setting], lambda *_: None)
     assert setting.failed == failed
     if failed:

@@ -92,6 +92,26 @@ def test_the_keys_of_growing_images_are_named_as_a_study_spells_them(key: str, m
         parse_study(STUDY.replace("to = 160", f"to = 160, {key} = 2"), "test")
 
 
+def test_a_run_that_ended_after_a_look_compares_as_many_images_with_the_solution_as_its_study_says_now(
+    grown: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was kept of the look before holds fewer, and the next ones are others than those that the solution is of."""
+    monkeypatch.setattr("bench.run.runner.first_look", lambda session, folder, warn: None)
+    monkeypatch.setattr("bench.run.solution.STEPS", 2)
+    with monkeypatch.context() as ended:
+        ended.setattr("bench.run.runner._Run._left", lambda run, number: {})
+        run(study().model_copy(update={"solver_images": 20}), tmp_path)
+    run(study(), tmp_path)
+    expected, found = quality(grown), dict[tuple[str, int, int], object]()
+    for path in (tmp_path / "cells").glob("*.json"):
+        record = json.loads(path.read_text())
+        if record.get("solver_rmse") and record["solver_images"] == 40:
+            found[record["sampler"], record["steps"], record["images"]] = record["solver_rmse"]
+    errors = {key: values["solver_rmse"] for key, values in expected.items() if values.get("solver_rmse")}
+    assert errors
+    assert found == pytest.approx(errors, rel=1e-9)
+
+
 @pytest.mark.parametrize("images", [40, 80, 160])
 def test_what_has_grown_is_what_is_made_at_once(
     images: int, grown: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -6,5 +6,5 @@
 - how sure it is: `significance` (of a row), `gaps` (of a difference), `pairs` (all differences of a run)
 - what follows: `answer`; `looks` (what a run whose images grow decides) and `decided` (its answer, who was left out);
   `budgets` (samplers by budget, as papers print them); `compare` (two runs); `modes` and `published` (papers' values),
-  each with its table; `series` (lines of figures)
+  each with its table; `series` (lines of figures) and `sweeps` (those along the scale of a guidance)
 """

@@ -120,7 +120,7 @@ def _crowded(rows: Sequence[Row], columns: Sequence[float]) -> list[float]:
 
 
 def _key(row: Row) -> tuple[str, ...]:
-    return tuple(str(row.get(name)) for name in ("sampler", "grid", "model_sha256", "mode", "clip", "run"))
+    return tuple(str(row.get(name)) for name in ("sampler", "grid", "guidance", "model_sha256", "mode", "clip", "run"))
 
 
 def _merged(rows: Sequence[Row]) -> list[float]:

@@ -19,11 +19,12 @@ from bench.report.data.text import (
     significant,
     spread,
     steps_words,
+    words,
 )
 from bench.timing.bootstrap import ENOUGH
 
 Row = dict[str, Any]
-Line = tuple[str, str, str, str]
+Line = tuple[str, str, str, str, str]
 
 PROTOCOL = (
     *("subject_sha256", "reference_sha256", "extractor_sha256", "extractor_layer", "extractor_batch"),
@@ -37,14 +38,14 @@ The subject is the main model of the study: a row may run on another, as that of
 CLOCK = ("device_name", "timed_batch")
 """Rows of a protocol alike in these have comparable times, in whatever mode."""
 
-SETTING = ("model", "sampler", "grid", "steps", "images", "batch", "mode", "clip")
+SETTING = ("model", "guidance", "sampler", "grid", "steps", "images", "batch", "mode", "clip")
 """What a user chooses."""
 
-CODE = ("sampler_sha256", "code_sha256", "version_torch")
+CODE = ("sampler_sha256", "guidance_code_sha256", "code_sha256", "version_torch")
 """What computed a row."""
 
 KEYS = (
-    *(*SETTING, *CODE, "model_sha256", "value_range", "device_name"),
+    *(*SETTING, *CODE, "model_sha256", "guidance_model_sha256", "value_range", "device_name"),
     *(name for name in PROTOCOL if name not in SETTING),
 )
 """Cells alike in these differ in the seed only, and form one row of the table."""
@@ -54,6 +55,9 @@ COMPACT_LAYER, COMPACT_BATCH = "features", 250
 
 USUAL_MODE = "fp32"
 """The mode that goes without saying."""
+
+UNGUIDED = "none"
+"""The guidance that goes without saying, and that of records which say nothing of it."""
 
 SMALL_N = 10_000
 """Below this many images a Frechet distance is biased so much that only rows of one table can be compared."""
@@ -101,6 +105,11 @@ def reasons(rows: Iterable[Row]) -> str:
     return "; ".join(found) if len(found) <= 3 else "timing_note in table.csv"
 
 
+def guidance_column(rows: Sequence[Row]) -> list[Column]:
+    """The guidance of each row; no column where none has any."""
+    return [words("Guidance", [row["guidance"] for row in rows])] if any(map(guided, rows)) else []
+
+
 def milliseconds(rows: Sequence[Row]) -> Column:
     """Milliseconds an image, with half the interval of the median where there are rounds enough for one."""
     times = [1000 * row["s_per_image_median"] for row in rows]
@@ -122,18 +131,54 @@ def guest(row: Row) -> bool:
     return bool(row["model_sha256"] != row["subject_sha256"])
 
 
+def guided(row: Row) -> bool:
+    """Whether the network's outputs were joined by some guidance."""
+    return known_text(row.get("guidance")) and row["guidance"] != UNGUIDED
+
+
+def without_scale(guidance: str) -> str:
+    """What guidances that differ in the scale alone are called."""
+    name, _, inside = guidance.removesuffix("]").partition("[")
+    others = [each for each in inside.split(",") if each and not each.startswith("scale=")]
+    return f"{name}[{','.join(others)}]" if others else name
+
+
+def network(row: Row) -> tuple[Any, ...]:
+    """What rows are alike in whose network evaluations are of one kind and so take as long, on one machine."""
+    alike = row["model_sha256"], row["mode"]
+    if not guided(row):
+        return alike
+    a_call = round(row["nfe"] / row["calls"], 1) if row["calls"] else 0.0
+    weaker = str(row.get("guidance_model_sha256")), str(row.get("guidance_batches"))
+    return *alike, *weaker, str(row["guidance"]).partition("[")[0], a_call
+
+
 def line(row: Row) -> Line:
-    """What a line of a figure connects the settings of: a sampler on a grid, with a model, clipped in one way."""
-    return str(row["sampler"]), str(row["grid"]), str(row["model_sha256"]), clip_word(row)
+    """What a line of a figure connects the settings of: a sampler on a grid, with a model, clipped in one way, with one
+    guidance.
+    """
+    guidance = str(row["guidance"]) if guided(row) else UNGUIDED
+    return str(row["sampler"]), str(row["grid"]), str(row["model_sha256"]), clip_word(row), guidance
 
 
 def setting(row: Row) -> str:
-    """What a row is, in words. Its model is named unless it is the study's own, its mode unless it is the usual, and
-    its clip where rows of its model differ in that.
+    """What a row is, in words. Its model is named unless it is the study's own, its guidance if it has any, its mode
+    unless it is the usual, and its clip where rows of its model differ in that.
     """
-    model = f" with {row['model']}" if guest(row) else ""
-    where = f"{row['grid']} at {steps_words(row['steps'])}{model}{mode_words(str(row['mode']))}"
+    where = f"{row['grid']} at {steps_words(row['steps'])}{with_words(row)}{mode_words(str(row['mode']))}"
     return f"{row['sampler']} on {where}{clip_suffix(row)}"
+
+
+def with_words(row: Row, model: bool = True) -> str:
+    """The model of a row, unless it is the study's own, and its guidance, if it has any, as words that follow others.
+
+    Args:
+        row: of the table, or a record.
+        model: whether the model is named at all.
+    """
+    named = model and guest(row)
+    parts = [*([str(row["model"])] if named else []), *([str(row["guidance"])] if guided(row) else [])]
+    return f" with {' and '.join(parts)}" if parts else ""
 
 
 def mode_words(mode: str) -> str:
@@ -155,9 +200,9 @@ def clip_word(row: Row) -> str:
 
 def clippings(rows: pd.DataFrame) -> list[str]:
     """That of each row, where rows of its model differ in it; else nothing."""
-    words = pd.Series([clip_word(row) for row in rows_of(rows[["clip"]])], rows.index, dtype=object)
-    several = words.groupby(rows["model_sha256"]).transform("nunique") > 1
-    return [word if told else "" for word, told in zip(words, several, strict=True)]
+    clips = pd.Series([clip_word(row) for row in rows_of(rows[["clip"]])], rows.index, dtype=object)
+    several = clips.groupby(rows["model_sha256"]).transform("nunique") > 1
+    return [word if told else "" for word, told in zip(clips, several, strict=True)]
 
 
 def distinct_models(rows: pd.DataFrame) -> list[str]:

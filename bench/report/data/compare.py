@@ -11,7 +11,7 @@ from bench.report.data.significance import LEVEL, both_at_floor, p_text
 from bench.report.data.summary import Summary, summarise
 from bench.report.data.text import known, known_text, named, short
 
-_QUALITY = (*PROTOCOL, "model_sha256")
+_QUALITY = (*PROTOCOL, "model_sha256", "guidance_model_sha256")
 """Of the same name, but other weights, a model is another one."""
 
 
@@ -56,7 +56,8 @@ def compare(run_a: Path, run_b: Path) -> pd.DataFrame:
 
 _TOLD = {
     **{"model": "model", "images": "images", "reference": "reference", "extractor": "extractor", "seed": "seeds"},
-    **{"sampler": "samplers", "grid": "grids", "steps": "steps", "mode": "modes", "device_name": "device"},
+    **{"guidance": "guidance", "sampler": "samplers", "grid": "grids", "steps": "steps", "mode": "modes"},
+    **{"device_name": "device"},
 }
 """What the cells of two runs may differ in, and what it is called."""
 

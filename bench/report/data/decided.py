@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from bench.model_record import Floors
 from bench.report.data.answer import Answer, Comparison, near_noise, rounded_up
-from bench.report.data.columns import Row, setting
+from bench.report.data.columns import Row, guidance_column, setting
 from bench.report.data.distances import of_key
 from bench.report.data.gaps import good_enough
 from bench.report.data.looks import LESS, Decisions, LeftOut
@@ -98,9 +98,11 @@ def _open(decisions: Decisions, beside: Comparison, winner: Row | None) -> str:
 
 def left_out_columns(found: Sequence[LeftOut]) -> list[Column]:
     """The table of settings that are compared no more, each beside the baseline of as many images."""
+    rows = [each.row for each in found]
     return [
         words("Sampler", [each.row["sampler"] for each in found]),
         words("Grid", [each.row["grid"] for each in found]),
+        *guidance_column(rows),
         numbers("Steps", [f"{each.row['steps']:,}" for each in found]),
         numbers("NFE", [f"{each.row['nfe']:,.6g}" if known(each.row.get("nfe")) else NOTHING for each in found]),
         numbers("Images", [f"{each.row['images']:,}" for each in found]),

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from bench.record_schema import DERIVED
+
 
 @dataclass(frozen=True)
 class Quality:
@@ -67,6 +69,7 @@ _OTHERS = (
     Quality("inception_score", "IS ↑", "max", decimals=2),
     Quality("precision", "Precision ↑", "max", decimals=3, counts="images"),
     Quality("recall", "Recall ↑", "max", decimals=3, counts="reference_features"),
+    Quality("class_accuracy", "Class accuracy ↑", "max", decimals=3, jackknife=True, counts="images"),
     _own("law_fd", "Law FD ↓", "law_fd_floor"),
     _own("law_nearest_rmse", "Nearest RMSE ↓", None),
     _own("law_occupancy", "Occupancy ↓", "law_occupancy_floor_std", floors=2.0),  # standard deviations about 0
@@ -78,7 +81,6 @@ OWN_TRUTH = ("law_fd", "solver_rmse")
 """What rows of one model are ranked by where no Frechet distance to a reference was measured, the first there is."""
 
 _LABELS = {"law_fd": "Law FD", "solver_rmse": "Solver RMSE"}
-_DERIVED = ("_std", "_ci", "_inf", "_left_out")
 
 
 def fd_columns(columns: Iterable[object]) -> list[str]:
@@ -87,7 +89,7 @@ def fd_columns(columns: Iterable[object]) -> list[str]:
     What was derived from them (errors, intervals, extrapolations to infinitely many images) is none.
     """
     names = [str(column) for column in columns]
-    return [n for n in names if n == "fid" or (n.startswith("fd_") and not n.endswith(_DERIVED))]
+    return [n for n in names if n == "fid" or (n.startswith("fd_") and not n.endswith(DERIVED))]
 
 
 def rank_columns(columns: Iterable[object]) -> list[str]:

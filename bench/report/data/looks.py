@@ -32,7 +32,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from bench.report.data.answer import Cost, cost_of
-from bench.report.data.columns import KEYS, Row, key_of, rows_of, with_columns
+from bench.report.data.columns import KEYS, Row, key_of, network, rows_of, with_columns
 from bench.report.data.distances import Quality, of_key
 from bench.report.data.gaps import at_images, gap, holm
 from bench.report.data.rows import aggregate, protocols
@@ -184,7 +184,7 @@ def steady_times(rows: Mapping[Setting, Row]) -> dict[Setting, float]:
 
 def _network(row: Row) -> tuple[Any, ...]:
     """What evaluations alike in take as long."""
-    return tuple(row[name] for name in ("model_sha256", "mode", "timed_batch", "device_name"))
+    return *network(row), row["timed_batch"], row["device_name"]
 
 
 def _ranked(table: pd.DataFrame | None) -> tuple[dict[Setting, Row], str | None]:

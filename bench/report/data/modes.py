@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from bench.report.data.columns import KEYS, Row, invalid, milliseconds
+from bench.report.data.columns import KEYS, Row, guidance_column, invalid, milliseconds
 from bench.report.data.distances import Quality, of_key
 from bench.report.data.gaps import holm, paired_gap
 from bench.report.data.rows import Group, PooledTimes, columns_of, pairs_of, times
@@ -143,8 +143,7 @@ class _Cells:
     def __init__(self, cells: pd.DataFrame, qualities: Sequence[str]) -> None:
         names = ("run", "id", "seed", "timed_batch", "latency_s", "network_s", "timing_calls", *qualities)
         self._columns = columns_of(cells[[name for name in names if name in cells.columns]])
-        pairs = zip(self._columns["run"], self._columns["id"], strict=True)
-        self._places = {pair: n for n, pair in enumerate(pairs)}
+        self._places = {pair: n for n, pair in enumerate(zip(self._columns["run"], self._columns["id"], strict=True))}
 
     def of(self, row: Row) -> Group:
         runs = str(row["run"]).split(" + ")
@@ -189,6 +188,7 @@ def mode_columns(found: Sequence[ModeCost]) -> list[Column]:
     names = ("sampler", "grid", *(["model"] if len({row["model"] for row in rows}) > 1 else []), "mode")
     return [
         *(words(name.capitalize(), [row[name] for row in rows]) for name in names),
+        *guidance_column(rows),
         numbers("Steps", [f"{row['steps']:,}" for row in rows]),
         milliseconds(rows),
         numbers("Speed-up", [_speedup_text(each) for each in found], [_speedup_text(each, True) for each in found]),

@@ -13,7 +13,10 @@ from bench.report.data.significance import LEVEL, both_at_floor, half_width
 from bench.report.data.summary import summarise
 from bench.report.data.text import ALIKE, NOTHING, decimals_for, known, scientific, spread
 
-_TELL_APART = ("run", "device_name", "batch", "version_torch", "sampler_sha256", "code_sha256")
+_TELL_APART = (
+    *("run", "device_name", "batch", "version_torch", "sampler_sha256", "code_sha256"),
+    *("guidance_model_sha256", "guidance_code_sha256"),
+)
 """What rows of one setting may differ in."""
 
 COLUMNS = ("protocol", "quality", "a", "b", "difference", "ci", "p", "p_holm", "test", "differ")

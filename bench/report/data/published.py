@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from bench.report.data.columns import Row, rows_of
+from bench.report.data.columns import Row, guidance_column, rows_of
 from bench.report.data.distances import fd_columns, of_key
 from bench.report.data.runs import Run
 from bench.report.data.text import NOTHING, Column, flat, known, known_text, numbers, percent, words
@@ -37,7 +37,7 @@ class Comparison:
     Attributes:
         run: whose study states the value.
         source: where it stands.
-        sampler, grid, steps, model, clip, mode, nfe, seeds: of the row; None as far as no record says it.
+        sampler, grid, steps, model, clip, mode, guidance, nfe, seeds: of the row; None as far as no record says it.
         column: the column that is to equal the value.
         published: the value.
         published_images: that it was computed from.
@@ -58,6 +58,7 @@ class Comparison:
     model: str | None
     clip: str | None
     mode: str | None
+    guidance: str | None
     nfe: float | None
     seeds: int | None
     column: str
@@ -89,8 +90,8 @@ class Comparison:
 def compare_published(run: Run, cells: pd.DataFrame, table: pd.DataFrame) -> list[Comparison]:
     """The published values of a run's manifest with the rows that hold its cells, each value once.
 
-    The cells of several seeds are one row, and have one published value; another model or mode, or x_0 clamped or
-    not, is another row.
+    The cells of several seeds are one row, and have one published value; another model, mode or guidance, or x_0
+    clamped or not, is another row.
 
     Args:
         run: with the entries of its manifest: cell, column, value, tolerance, images, source, open points if there are
@@ -110,7 +111,7 @@ def compare_published(run: Run, cells: pd.DataFrame, table: pd.DataFrame) -> lis
         words = (made.sampler, made.grid, made.steps) if made.sampler else entry["cell"]
         recorded = row or record
         # by the model's hash, as two may have one name
-        where = None if recorded is None else (recorded["model_sha256"], made.clip, made.mode)
+        where = None if recorded is None else (recorded["model_sha256"], made.clip, made.mode, made.guidance)
         key = (words, made.column, made.published, made.source, where)
         # a seed that failed does not hide the row of the others
         if key not in found or found[key].nfe is None:
@@ -133,6 +134,7 @@ def _comparison(run: Run, entry: dict[str, Any], record: Row | None, row: Row | 
         model=known_by.get("model"),
         clip=str(known_by["clip"]) if known_text(known_by.get("clip")) else None,
         mode=known_by.get("mode"),
+        guidance=known_by.get("guidance"),
         nfe=_number(measured, "nfe"),
         seeds=measured.get("seeds"),
         column=entry["column"],
@@ -184,6 +186,7 @@ def published_columns(found: Sequence[Comparison]) -> list[Column]:
         words("Source", [each.source for each in found]),
         words("Sampler", [each.sampler for each in found]),
         words("Grid", [each.grid for each in found]),
+        *guidance_column([vars(each) for each in found]),
         *([modes] if len(set(modes.cells)) > 1 else []),
         numbers("Steps", [NOTHING if each.steps is None else f"{each.steps:,}" for each in found]),
         numbers("NFE", [NOTHING if each.nfe is None else f"{each.nfe:,.6g}" for each in found]),

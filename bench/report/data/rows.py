@@ -23,12 +23,13 @@ PAIRS = "pairs"
 _CARRIED = (
     *("dtype", "channels_last", "compile", "graph"),
     *("family", "stochastic", "device", "extractor", "reference", "reference_count", "kid_subset_size", "nfe_declared"),
-    "reference_features",
+    *("reference_features", "class_accuracy_real"),
     *("sigma_start", "sigma_end", "final_denoising", "model_source", "extractor_official", "solver_images"),
+    *("guidance_parameters", "guidance_model", "calls_declared"),
 )
 _MEASURED_ONCE = (
     *("latency_1_s_median", "best_batch", "best_throughput_img_per_s", "energy_j_per_image"),
-    *("gflop_per_evaluation", "arithmetic_fraction", "threads"),
+    *("gflop_per_evaluation", "guidance_gflop_per_evaluation", "arithmetic_fraction", "threads"),
 )
 """What stands in the record of a setting's first seed, as it is."""
 
@@ -116,6 +117,10 @@ def _row(cells: Group, quality: Sequence[Quality]) -> Row:
     row["seeds"] = len(set(cells.values("seed")))
     row["cells"] = cells.values("id")
     row["nfe"] = _mean(cells.numbers("nfe"))
+    # older records do not say how often the model was asked, which was as often as the network was evaluated
+    row["calls"] = _mean(calls) if len(calls := cells.numbers("calls")) else row["nfe"]
+    if "guidance_batches" in cells:
+        row["guidance_batches"] = max(cells.numbers("guidance_batches"), default=np.nan)
     row |= _cost(cells, row["nfe"])
     row["std_over"] = "seeds" if row["seeds"] > 1 else "subsets, splits or jackknife of the cell"
     for each in quality:

@@ -9,13 +9,14 @@ import pandas as pd
 
 from bench.model_record import Floors, read_look
 from bench.record import RunFolder
-from bench.report.data.columns import KEYS, Row, guest, key_of, rows_of, with_columns
+from bench.report.data.columns import KEYS, UNGUIDED, Row, guest, key_of, rows_of, with_columns
 from bench.report.data.text import known, known_text
 from models.common.files import sha256_of
 
 _READ = (
     *("id", "sampler", "grid", "steps", "model_sha256", "extractor_sha256", "dtype", "clip", "labels"),
     *("subject_sha256", "mode", "timed_batch", "extractor_layer", "extractor_batch", "family", "value_range"),
+    *("guidance", "guidance_model_sha256", "guidance_code_sha256"),
 )
 """Columns that are there whatever the records measured."""
 
@@ -33,7 +34,7 @@ TIMES = (
 )
 """What a record has of the times of its setting, as `bench.timing.cost` gives them, which imports torch."""
 
-_NAMED = ("sampler", "grid", "steps", "mode", "clip", "model_sha256", "subject_sha256")
+_NAMED = ("sampler", "grid", "steps", "guidance", "mode", "clip", "model_sha256", "subject_sha256")
 """What tells whether a record is the baseline's."""
 
 
@@ -48,7 +49,7 @@ class Run:
         planned: how many cells are to have records: those of the first look where images grow, and none whose file is
             broken.
         looks: the numbers of images at which settings are compared, where they grow.
-        baseline: sampler, grid and steps of the baseline, in the records' spelling; it runs on the main model.
+        baseline: sampler, grid, steps and guidance of the baseline, in the records' spelling; it is of the main model.
         mode: the study's first, which is the baseline's and which others are compared with.
         clip: the baseline's; None: it clips nothing. Blocks may clip otherwise.
         published: what has been published about its cells, as the manifest has it.
@@ -57,13 +58,14 @@ class Run:
         warnings: what was found wrong with its models before the first cell.
         pictures: the files of its cells' first images that are not what was written; they are not shown.
         damage: of the file that holds floors and warnings, in words; None: it has none.
+        older: whether no record says anything of guidance, as before there was any.
     """
 
     name: str
     folder: RunFolder
     study: dict[str, Any]
     planned: int
-    baseline: tuple[str, str, int]
+    baseline: tuple[str, str, int, str]
     mode: str
     clip: str | None
     published: list[dict[str, Any]]
@@ -73,6 +75,7 @@ class Run:
     pictures: frozenset[Path] = frozenset()
     damage: str | None = None
     looks: list[int] = field(default_factory=list)
+    older: bool = False
 
     @property
     def tolerance(self) -> float:
@@ -85,7 +88,7 @@ class Run:
 
     def is_baseline(self, row: Row) -> bool:
         """Whether a record of this run is the baseline's."""
-        setting = (row["sampler"], row["grid"], row["steps"])
+        setting = (row["sampler"], row["grid"], row["steps"], row["guidance"])
         same = row["mode"] == self.mode and (row["clip"] if known_text(row["clip"]) else None) == self.clip
         return setting == self.baseline and same and not guest(row)
 
@@ -96,7 +99,8 @@ def load(path: Path, name: str) -> tuple[Run, pd.DataFrame]:
     manifest = folder.manifest()
     study, cells = manifest["study"], manifest["cells"]
     looks = manifest.get("looks", [])
-    records = _with_times(_tidy(folder.load())) if looks else _tidy(folder.load())
+    recorded = folder.load()
+    records = _with_times(_tidy(recorded)) if looks else _tidy(recorded)
     first = rows_of(records[records["id"].isin(cells[: len(study["seeds"])])])
     look, damage = read_look(path)
     clip = first[0]["clip"] if first else _NOT_THERE
@@ -115,6 +119,7 @@ def load(path: Path, name: str) -> tuple[Run, pd.DataFrame]:
         pictures=frozenset(_damaged(folder, records)),
         damage=damage,
         looks=looks,
+        older="guidance" not in recorded,
     )
     flags = [run.is_baseline(row) for row in rows_of(records[list(_NAMED)])]
     return run, records.assign(run=name, baseline=pd.Series(flags, dtype=bool))
@@ -152,7 +157,8 @@ def _tidy(records: pd.DataFrame) -> pd.DataFrame:
     plain = {name: list(map(_text, found[name])) for name in names}
     counts = ("extractor_batch", "timed_batch")
     whole = {name: [int(each) if known(each) else None for each in found[name]] for name in counts}
-    columns = {name: pd.Series(values, found.index, dtype=object) for name, values in (plain | whole).items()}
+    told = {"guidance": [each if known_text(each) else UNGUIDED for each in found["guidance"]]}
+    columns = {name: pd.Series(values, found.index, dtype=object) for name, values in (plain | whole | told).items()}
     return found.assign(**columns)
 
 
@@ -164,7 +170,7 @@ def _text(value: Any) -> Any:
     return None if value is False or not known_text(value) else value
 
 
-def _baseline(words: dict[str, Any], first: list[Row]) -> tuple[str, str, int]:
+def _baseline(words: dict[str, Any], first: list[Row]) -> tuple[str, str, int, str]:
     """The baseline in the records' spelling. The study may spell it otherwise, but its first cells are the baseline's.
 
     Args:
@@ -173,5 +179,5 @@ def _baseline(words: dict[str, Any], first: list[Row]) -> tuple[str, str, int]:
     """
     for row in first:
         if row["steps"] == words["steps"]:
-            return str(row["sampler"]), str(row["grid"]), int(row["steps"])
-    return words["sampler"], words["grid"], words["steps"]
+            return str(row["sampler"]), str(row["grid"]), int(row["steps"]), str(row["guidance"])
+    return words["sampler"], words["grid"], words["steps"], words.get("guidance") or UNGUIDED

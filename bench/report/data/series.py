@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from bench.report.data.answer import Answer
-from bench.report.data.columns import Line, Row, clippings, guest, line, rows_of
+from bench.report.data.columns import UNGUIDED, Line, Row, clippings, guest, guided, line, rows_of
 from bench.report.data.rows import with_fronts
 from bench.report.data.section import Section
 from bench.report.data.summary import Summary
@@ -92,7 +92,7 @@ def in_one_mode(rows: pd.DataFrame, mode: str) -> pd.DataFrame:
 def one_mode_each(rows: pd.DataFrame, mode: str) -> pd.DataFrame:
     """Of rows or cells that differ in the mode only, the one in this mode or else the first."""
     preferred = rows.loc[rows["mode"].ne(mode).sort_values(kind="stable").index]
-    names = ["run", "sampler", "grid", "steps", "model_sha256", "clip", "batch", "device_name"]
+    names = ["run", "sampler", "grid", "steps", "guidance", "model_sha256", "clip", "batch", "device_name"]
     kept = preferred.drop_duplicates(names)
     return rows.loc[rows.index.isin(kept.index)]
 
@@ -129,7 +129,7 @@ def outstanding(section: Section) -> set[Line]:
 
 def several(rows: pd.DataFrame) -> list[str]:
     """What a label must say besides sampler and steps to tell rows apart: the grid if there are several, and so on."""
-    names = [name for name in ("grid", "model", "mode", "clipping") if rows[name].nunique() > 1]
+    names = [name for name in ("grid", "guidance", "model", "mode", "clipping") if rows[name].nunique() > 1]
     for name in ("run", "device_name", "batch"):
         if len(rows[["sampler", *names, name]].drop_duplicates()) > len(rows[["sampler", *names]].drop_duplicates()):
             names.append(name)
@@ -179,13 +179,15 @@ def named_lines(rows: pd.DataFrame) -> list[tuple[str, list[Row]]]:
 
 
 def _label(row: Row, names: Sequence[str], silent: dict[str, str]) -> str:
-    """A line's name; the subject's own model goes without saying, and so does what is usual."""
-    told = [name for name in names if row[name] != silent.get(name) and (name != "model" or guest(row))]
+    """A line's name; the subject's own model and no guidance go without saying, and so does what is usual."""
+    said = {"model": guest(row), "guidance": guided(row)}
+    told = [name for name in names if row[name] != silent.get(name) and said.get(name, True)]
     return ", ".join([str(row["sampler"]), *(str(row[name]) for name in told if row[name] != "")])
 
 
 def all_looks(summary: Summary) -> dict[Line, Look]:
-    """How each line is drawn, in all figures alike: colour and marker are the sampler's, and lines tell grids apart.
+    """How each line is drawn, in all figures alike: colour and marker are the sampler's, and lines tell grids and
+    guidances apart.
 
     Where lines are many and of several families, colour is the family's, and marker and line are those of the line.
     """
@@ -194,7 +196,9 @@ def all_looks(summary: Summary) -> dict[Line, Look]:
     samplers = list(dict.fromkeys(summary.table["sampler"].tolist()))
     looks: dict[Line, Look] = {}
     before = Counter[str]()
-    for each in _families(summary):
+    # no guidance has the line of another that stands out
+    shown = {each for section in summary.sections for each in outstanding(section)}
+    for each in sorted(_families(summary), key=lambda each: each[-1] != UNGUIDED and each not in shown):
         n, alike = samplers.index(each[0]), before[each[0]]
         before[each[0]] += 1
         looks[each] = Look(COLOURS[n % len(COLOURS)], *MARKERS[n % len(MARKERS)], LINES[alike % len(LINES)])
@@ -204,7 +208,8 @@ def all_looks(summary: Summary) -> dict[Line, Look]:
 def by_family(summary: Summary) -> bool:
     """Whether families have the colours."""
     families = _families(summary)
-    return len(families) > FEW and len(set(families.values())) >= _COLOURED
+    # a sampler has one colour with whatever guidance
+    return len({each[:-1] for each in families}) > FEW and len(set(families.values())) >= _COLOURED
 
 
 def _families(summary: Summary) -> dict[Line, str]:
@@ -227,7 +232,7 @@ def _family_looks(summary: Summary) -> dict[Line, Look]:
     looks = {}
     for family in dict.fromkeys(families.values()):
         members = sorted((each for each in families if families[each] == family), key=lambda each: each not in shown)
-        names = [(sampler, grid, clip) for sampler, grid, _, clip in members]
+        names = [(sampler, grid, *others) for sampler, grid, _, *others in members]
         places = {name: n for n, name in enumerate(dict.fromkeys(names))}
         for each, name in zip(members, names, strict=True):
             n, colour = places[name], FAMILIES.get(family, FAMILIES["other"])

@@ -10,6 +10,7 @@ import pandas as pd
 from bench.model_record import Floors
 from bench.report.data.answer import Answer, answer
 from bench.report.data.columns import (
+    UNGUIDED,
     Row,
     clippings,
     distinct_models,
@@ -230,8 +231,9 @@ def _gap(run: Run, failed: list[Row], section: Section, rows: list[Row]) -> str:
     if section.rank in OWN_TRUTH and all(map(guest, rows)):
         distance = fd_label(str(section.rank))
         return f"the baseline is of another model, and {distance} is a distance to each model's own truth"
-    sampler, grid, steps = run.baseline
-    words = f"the baseline ({sampler} on {grid} at {steps_words(steps)}{mode_words(run.mode)})"
+    sampler, grid, steps, guidance = run.baseline
+    guided = "" if guidance == UNGUIDED else f" with {guidance}"
+    words = f"the baseline ({sampler} on {grid} at {steps_words(steps)}{guided}{mode_words(run.mode)})"
     for row in failed:
         if row["run"] == run.name and run.is_baseline(row):
             return f"{words} failed ({flat(row['error'])})"

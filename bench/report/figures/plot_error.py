@@ -19,7 +19,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogFormatterMathtext
 
 from bench.escape import figure_text
-from bench.report.data.columns import Line, Row, clippings, line, rows_of, with_columns
+from bench.report.data.columns import Line, Row, clippings, guided, line, rows_of, with_columns
 from bench.report.data.series import Look, all_looks, by_family, costs_on_axis, family_order, one_mode_each
 from bench.report.data.summary import Summary
 from bench.report.data.text import known
@@ -124,7 +124,8 @@ def _panel(
     """Draw a panel; its lines, each with the arrows that it needs."""
     style.plain_axes(axes)
     found = [row for row in rows_of(rows) if known(row[measure.column]) and known(row["nfe"]) and row["nfe"] > 0]
-    axes.set_title(figure_text(str(rows["model"].iloc[0])), loc="left", fontsize=TEXT, fontweight="bold", color=INK)
+    heading: dict[str, Any] = {"fontsize": TEXT, "fontweight": "bold", "color": INK}
+    axes.set_title(figure_text(str(rows["model"].iloc[0])), loc="left", y=style.ABOVE, **heading)
     if not found:
         axes.axis("off")
         axes.text(0.5, 0.5, f"no {measure.name} was measured", ha="center", color=GREY, fontsize=TEXT)
@@ -192,7 +193,7 @@ def _floor(axes: Axes, floors: Sequence[float], measure: Measure) -> None:
     if inside:
         axes.axhline(level, color=INK, linewidth=0.9, linestyle=":", zorder=1.4)
     text = f"{'dotted: ' if inside else ''}{measure.floor_name} {f'{level:.2g}' if level else 'under 1e-07'}"
-    axes.set_title(text, loc="right", fontsize=TINY, color=GREY)
+    axes.set_title(text, loc="right", y=style.ABOVE, fontsize=TINY, color=GREY)
 
 
 def _draw(axes: Axes, rows: Sequence[Row], measure: Measure, look: Look) -> set[str]:
@@ -237,7 +238,8 @@ def _legend(
         handle = Line2D([], [], linewidth=1.0, markersize=0.75 * look.size, **_line_style(look))
         row = of_line[each]
         # the same on another model looks the same
-        parts = (each[0], "" if each[1] == usual else each[1], str(row["clipping"]))
+        guidance = str(row["guidance"]) if guided(row) else ""
+        parts = (each[0], "" if each[1] == usual else each[1], guidance, str(row["clipping"]))
         label = figure_text(", ".join(filter(None, parts)))
         families.setdefault(figure_text(str(row["family"])), {}).setdefault(label, handle)
     entries: list[list[Entry]] = laid_out({name: list(members.items()) for name, members in families.items()})

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from bench.escape import figure_text
-from bench.report.data.columns import BUDGETS, Line, Row, guest, line
+from bench.report.data.columns import BUDGETS, Line, Row, line, with_words
 from bench.report.data.distances import OWN_TRUTH, fd_label, rank_columns
 from bench.report.data.summary import Summary
 from bench.report.data.text import NOTHING, known, percent, scientific, steps_words
@@ -106,7 +106,8 @@ class _Part:
         self.said = _SAID * len(lines) + _GAP if self.above and lines else 0.0
         self.first, self.beside, self.baseline = 0.0, self.width + 2 * _GAP, _named("baseline")
         if row is not None:
-            self.baseline = _named("baseline", f"{row['sampler']} on {row['grid']}", steps_words(row["steps"]))
+            where = f"{row['sampler']} on {row['grid']}"
+            self.baseline = _named("baseline", where, steps_words(row["steps"]), with_words(row, model=False).lstrip())
             legend = 0.0 if self.above else _SAID * len(lines)
             self.first = max(self.height + _LINE, self.baseline.height, legend) + _GAP
             self.beside = max(self.width, text_width(_caption(row), _CAPTION)) + 2 * _GAP
@@ -186,7 +187,7 @@ def _line_name(table: Table, each: Line) -> _Name:
         name,
         parameters.rstrip("]"),
         f"on {grid}" if len({grid for _, grid, *_ in table.lines}) > 1 else "",
-        f"with {row['model']}" if guest(row) else "",
+        with_words(row).lstrip(),
         row["clipping"],
         f"in {row['mode']}" if table.mode not in (None, row["mode"]) else "",
     )

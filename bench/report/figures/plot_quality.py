@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bench.report.data.answer import Answer
-from bench.report.data.columns import Row, mode_words, rows_of, setting
+from bench.report.data.columns import Row, guided, mode_words, rows_of, setting, with_words
 from bench.report.data.distances import fd_label, of_key
 from bench.report.data.section import Section, was_timed
 from bench.report.data.series import (
@@ -229,6 +229,8 @@ class _Panel:
 
     def _last_words(self, curves: Sequence[Curve], few: bool) -> list[str]:
         words = [f"{name.capitalize()}: {value} unless named." for name, value in usual(self.rows).items()]
+        if self.rows["guidance"].nunique() == 1 and guided(self.drawn[0]):
+            words.append(f"Guidance: {self.drawn[0]['guidance']}.")
         if self.section.rows["mode"].nunique() > 1:
             if self.rows["mode"].nunique() == 1:
                 words.append(f"Mode: {self.rows['mode'].iloc[0]}.")
@@ -241,7 +243,8 @@ class _Panel:
     def _short(self, row: Row) -> str:
         if self.rows["grid"].nunique() > 1:
             return setting(row)
-        return f"{row['sampler']} at {steps_words(row['steps'])}{mode_words(row['mode'])}"
+        words = f"{with_words(row, model=False)}{mode_words(row['mode'])}"
+        return f"{row['sampler']} at {steps_words(row['steps'])}{words}"
 
 
 def _line(axes: Axes, curve: Curve) -> None:

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bench.escape import figure_text
-from bench.report.data.columns import Row, clip_suffix, guest
+from bench.report.data.columns import Row, clip_suffix, guided, with_words, without_scale
 from bench.report.data.section import Section, was_timed
 from bench.report.data.series import Series, all_series, answer_mode, family_order, in_one_mode, usual
 from bench.report.data.summary import Summary
@@ -21,11 +21,13 @@ from bench.report.figures.style import (
     INK,
     SMALL,
     TINY,
+    WIDTH,
     axis_titles,
     empty,
     new_figure,
     panel_title,
     plain_axes,
+    text_width,
 )
 from bench.report.tables.table import overhead
 
@@ -40,6 +42,8 @@ _BEYOND = 3.0
 """How many times the median a bar is long at most; what is much longer is cut off, and an arrow says so."""
 _ROOM = 1.32
 """How many times the longest bar the axis is long: what stands at a bar's end has room."""
+_CHARACTER = 0.054
+"""Inches of a character of the title."""
 _USUAL = 20
 """Evaluations of the one setting, about."""
 
@@ -68,7 +72,8 @@ def time_split(summary: Summary) -> Figure:
     if not panels:
         empty(grid[0, 0], f"nothing to draw: {'nothing was timed' if summary.sections else 'no cell succeeded'}")
     for axes, (section, groups, subtitle) in zip(grid[:, 0], panels, strict=False):
-        panel_title(axes, section, f"{subtitle}\nat the end of a bar: overhead, time of a whole image", width=86)
+        words = f"{subtitle}\nat the end of a bar: overhead, time of a whole image"
+        panel_title(axes, section, words, width=_characters(groups))
         if groups:
             _draw(axes, groups)
         else:
@@ -86,6 +91,12 @@ def _clocks(section: Section, summary: Summary) -> Iterator[tuple[pd.DataFrame, 
         yield rows, f"{clock}, {mode} unless named" if mode else clock
 
 
+def _characters(groups: list[_Group]) -> int:
+    """Of a line of the title, which begins right of the names of bars."""
+    names = [text_width(figure_text(text), TINY) for group in groups for text, _ in group.bars]
+    return min(86, int((WIDTH - 0.1 - max(names, default=0.0)) / _CHARACTER))
+
+
 def _length(groups: list[_Group]) -> float:
     return sum(_HEADING + len(group.bars) for group in groups)
 
@@ -100,7 +111,10 @@ def _groups(found: list[Series], clock: str) -> tuple[list[_Group], str]:
     groups = [_Group(each.label, list(map(_with_steps, _ends(rows)))) for each, rows in timed]
     if _length(groups) <= _MOST:
         return groups, f"{clock}; of each sampler only the fewest and the most steps"
-    return _one_each(timed), f"{clock}; of each sampler the setting nearest {_USUAL} evaluations, on its first grid"
+    scale = " and at its first scale" if any(guided(row) for _, rows in timed for row in rows) else ""
+    return _one_each(
+        timed
+    ), f"{clock}; of each sampler the setting nearest {_USUAL} evaluations, on its first grid{scale}"
 
 
 def _with_steps(row: Row) -> tuple[str, Row]:
@@ -112,18 +126,21 @@ def _ends(rows: list[Row]) -> list[Row]:
 
 
 def _one_each(timed: list[tuple[Series, list[Row]]]) -> list[_Group]:
-    """One setting of each sampler, model and mode, under its family; the most overhead first, and as many as fit."""
+    """One setting of each sampler, model, mode and guidance of whatever scale, under its family; the most overhead
+    first, and as many as fit.
+    """
     settings: dict[tuple[str, ...], Row] = {}
     # the first grid's, but the baseline's own line only where there is no other
     for _, rows in sorted(timed, key=lambda each: all(row["baseline"] for row in each[1])):
         nearest = min(rows, key=lambda row: abs(math.log(row["nfe"] / _USUAL)))
-        settings.setdefault((nearest["sampler"], nearest["clipping"], nearest["model_sha256"]), nearest)
+        nearest = nearest | {"guidance": without_scale(str(nearest["guidance"]))}
+        names = ("sampler", "clipping", "guidance", "model_sha256")
+        settings.setdefault(tuple(nearest[name] for name in names), nearest)
     chosen = sorted(settings.values(), key=lambda row: -float(row["overhead_fraction"]))[:_MOST]
-    several = len({model for *_, model in settings}) > 1
+    several = len({row["model_sha256"] for row in settings.values()}) > 1
     groups = {name: _Group(name, []) for name in family_order(row["family"] for row in chosen)}
     for row in chosen:
-        model = f" with {row['model']}" if several and guest(row) else ""
-        text = f"{row['sampler']}{model}{clip_suffix(row)}, {steps_words(row['steps'])}"
+        text = f"{row['sampler']}{with_words(row, model=several)}{clip_suffix(row)}, {steps_words(row['steps'])}"
         groups[row["family"]].bars.append((text, row))
     return list(groups.values())
 

@@ -1,11 +1,19 @@
 """The figures by name. Importing this imports matplotlib, so nothing does before a figure is asked for."""
 
-from collections.abc import Callable
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
 
 from matplotlib.figure import Figure
 
 from bench.report.data.summary import Summary
+from bench.report.data.sweeps import sweeps
 from bench.report.figures.plot_error import error_vs_nfe, shown_measures
+from bench.report.figures.plot_guidance import guidance, precision_recall, with_both
 from bench.report.figures.plot_images import images
 from bench.report.figures.plot_modes import comparable, modes
 from bench.report.figures.plot_quality import measured, quality_vs_nfe, quality_vs_seconds
@@ -16,6 +24,8 @@ FIGURES: dict[str, Callable[[Summary], Figure]] = {
     "quality_vs_nfe": quality_vs_nfe,
     "quality_vs_seconds": quality_vs_seconds,
     "error_vs_nfe": error_vs_nfe,
+    "guidance": guidance,
+    "precision_recall": precision_recall,
     "modes": modes,
     "time_split": time_split,
     "images": images,
@@ -26,6 +36,8 @@ _NEEDS: dict[str, Callable[[Summary], object]] = {
     "quality_vs_nfe": lambda summary: measured(summary) or not summary.sections,
     "quality_vs_seconds": lambda summary: any(section.timed for section in measured(summary)) or not summary.sections,
     "error_vs_nfe": shown_measures,
+    "guidance": sweeps,
+    "precision_recall": lambda summary: with_both(sweeps(summary)),
     "modes": lambda summary: any(map(comparable, summary.sections)),
     "time_split": lambda summary: any(section.timed for section in summary.sections) or not summary.sections,
 }
@@ -36,4 +48,68 @@ def worth_drawing(summary: Summary) -> list[str]:
     return [name for name in FIGURES if name not in _NEEDS or _NEEDS[name](summary)]
 
 
-__all__ = ["FIGURES", "render", "worth_drawing"]
+Drawn = dict[tuple[str, str], bytes]
+"""Files of figures, by name and kind."""
+
+
+def drawing(summary: Summary, kinds: Sequence[str]) -> Callable[[], Drawn]:
+    """Begin to draw the figures worth it as files of some kinds, every second one in a process beside this one.
+
+    Returns:
+        What draws the others, and gives all of them.
+    """
+    if "pdf" in kinds:
+        import matplotlib.backends.backend_pdf  # noqa: F401  # which else both processes would import
+
+    names = worth_drawing(summary)
+    others = beside(lambda: _draw(summary, names[::2], kinds))
+
+    def finish() -> Drawn:
+        drawn = _draw(summary, names[1::2], kinds) | others()
+        return {(name, kind): drawn[name, kind] for kind in kinds for name in names}
+
+    return finish
+
+
+def _draw(summary: Summary, names: Sequence[str], kinds: Sequence[str]) -> Drawn:
+    figures = {name: FIGURES[name](summary) for name in names}
+    return {(name, kind): render(figure, kind) for name, figure in figures.items() for kind in kinds}
+
+
+def beside(make: Callable[[], Drawn]) -> Callable[[], Drawn]:
+    """Begin to make files in a process beside this one, which knows what this one does; what gives them.
+
+    They are made here, and when they are asked for, where that process cannot begin or ends before it is done, where
+    there is one processor, and where a fork is not safe: on other systems than Linux, and beside torch, whose threads
+    and devices do not survive it.
+    """
+    if sys.platform != "linux" or "torch" in sys.modules or len(os.sched_getaffinity(0)) < 2:
+        return make
+    context = get_context("fork")
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_send, args=(theirs, make), daemon=True)
+    try:
+        process.start()
+    except OSError:  # too many processes, or too little memory
+        return make
+    theirs.close()  # so that its end is seen
+
+    def take() -> Drawn:
+        try:
+            found: Drawn = ours.recv()
+        except (EOFError, OSError):
+            return make()
+        process.join()
+        return found
+
+    return take
+
+
+def _send(pipe: "Connection[Drawn, None]", make: Callable[[], Drawn]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever waits for this ends it
+    sys.stderr = sys.__stderr__  # and not what shows progress, which another thread may be writing to
+    with suppress(Exception):  # it comes again where it can be told
+        pipe.send(make())
+
+
+__all__ = ["FIGURES", "beside", "drawing", "render", "worth_drawing"]

@@ -33,6 +33,8 @@ TEXT, SMALL, TINY = 9.0, 8.0, 7.0
 DPI = 160
 WIDTH = 7.2
 """Inches: the width of a page's text."""
+ABOVE = 1.0
+"""Where the title of axes stands, in their heights: no ticks are above, and to look for some takes matplotlib long."""
 
 
 def new_figure(summary: Summary, height: float, warned: bool = True) -> Figure:
@@ -58,7 +60,7 @@ def warning(summary: Summary) -> str | None:
 
 def wrapped(label: str, width: int = 26) -> str:
     """A label for a figure, on lines of so many characters: it may break at spaces and beside some signs too."""
-    marked = re.sub(r"(?<=[:,])(?=[^\W\d])|(?=\[)|(?<=\w\+)(?=\w)|(?<=[a-z])(?=[A-Z])", _BREAK, label)
+    marked = re.sub(r"(?<=[:,])(?=[^\W\d])|(?<=\bmodel=)|(?=\[)|(?<=\w\+)(?=\w)|(?<=[a-z])(?=[A-Z])", _BREAK, label)
     lines = fill(marked, width, break_on_hyphens=False, break_long_words=False)
     return figure_text(lines.replace(_BREAK, "").replace(_BREAK.strip(), ""))
 
@@ -88,7 +90,7 @@ def panel_title(axes: Axes, section: Section, clock: str | None, width: int = 11
     text = section.label if clock is None else f"{section.label}\n{clock}"
     lines = "\n".join(fill(line, width) for line in text.splitlines())
     pad = 19.0 if raised else 6.0  # above marks on the axes
-    axes.set_title(figure_text(lines), loc="left", fontsize=TINY, color=GREY, pad=pad)
+    axes.set_title(figure_text(lines), loc="left", fontsize=TINY, color=GREY, pad=pad, y=ABOVE)
 
 
 def log_axis(axes: Axes, which: Literal["x", "y"], values: Sequence[float]) -> None:

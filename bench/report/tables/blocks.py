@@ -52,7 +52,7 @@ class Block:
     short: list[Column] | None = None
     whole: str = ""
     files: str = ""
-    spared: tuple[str, ...] = ("Grid",)
+    spared: tuple[str, ...] = ("Grid", "Guidance")
     highlighted: tuple[bool, ...] = ()
     groups: tuple[int, ...] = ()
     spare: tuple[str, ...] = ()
@@ -160,5 +160,5 @@ def _left_out(decisions: Decisions) -> Block:
 
 
 def _published(found: list[Comparison]) -> Block:
-    spared = ("Source", "Sampler", "Grid", "Metric")
+    spared = ("Source", "Sampler", "Grid", "Guidance", "Metric")
     return Block("published", PUBLISHED, published_columns(found), published_notes(found), spared=spared)

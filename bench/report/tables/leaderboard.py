@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pandas as pd
 
-from bench.report.data.columns import BUDGETS, Row, clip_suffix, guest, line
+from bench.report.data.columns import BUDGETS, Row, clip_suffix, line, with_words
 from bench.report.data.distances import of_key
 from bench.report.data.gaps import TESTED, told_apart
 from bench.report.data.section import Section
@@ -22,7 +22,7 @@ NOTE = (
     f"told from it ({TESTED}); what has no interval is not tested."
 )
 
-_KEPT = ("Sampler", "Grid", "Model", "Mode", "Steps", "NFE", "ms/image")
+_KEPT = ("Sampler", "Grid", "Guidance", "Model", "Mode", "Steps", "NFE", "ms/image")
 _NAMED, _NAMED_BRIEFLY = 4, 2
 """Samplers that are named of those that cannot be told apart."""
 
@@ -34,8 +34,8 @@ class Leader:
     Attributes:
         budget: most evaluations an image; infinite for no limit.
         row: the best.
-        alike: the best rows of other samplers (on other grids, or with other models; not in other modes only) that do
-            not differ from it, in order; None where that cannot be tested.
+        alike: the best rows of other samplers (on other grids, with other models or guidances; not in other modes only)
+            that do not differ from it, in order; None where that cannot be tested.
     """
 
     budget: float
@@ -102,6 +102,6 @@ def _names(rows: Sequence[Row] | None, several: bool, most: int) -> str:
         return "not tested"
     names = []
     for row in rows:
-        grid, model = f" on {row['grid']}" if several else "", f" with {row['model']}" if guest(row) else ""
-        names.append(f"{row['sampler']}{grid}{model}{clip_suffix(row)}")
+        grid = f" on {row['grid']}" if several else ""
+        names.append(f"{row['sampler']}{grid}{with_words(row)}{clip_suffix(row)}")
     return named(names, most) or NOTHING

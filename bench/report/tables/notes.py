@@ -4,12 +4,24 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from bench.report.data.columns import COMPACT_LAYER, SMALL_N, Row, has, invalid, mode_words, reasons
+from bench.report.data.columns import COMPACT_LAYER, SMALL_N, Row, guided, has, invalid, mode_words, reasons
 from bench.report.data.distances import Quality
 from bench.report.data.gaps import TESTED
 from bench.report.data.section import Section
 from bench.report.data.significance import JACKKNIFE_BLOCKS, resolution, t_quantile, unresolved
-from bench.report.data.text import ALIKE, DOUBTFUL, NOTHING, Column, known, known_text, named, scientific, short
+from bench.report.data.text import (
+    ALIKE,
+    DOUBTFUL,
+    NOTHING,
+    Column,
+    known,
+    known_text,
+    named,
+    percent,
+    scientific,
+    short,
+    significant,
+)
 from bench.report.tables.table import columns, measured
 from bench.timing.bootstrap import ENOUGH
 
@@ -33,6 +45,7 @@ def notes(section: Section, table: Sequence[Column] | None = None) -> list[str]:
         *_timing_notes(rows),
         interval_note(section.rows, rows, quality, any(any(column.tested) for column in shown)),
         _alike_note(section.rows, quality, {column.heading: column for column in shown}),
+        *guidance_notes(rows),
         *_floors_notes(section),
         *_quality_notes(section.rows, quality),
         *_provenance(rows),
@@ -87,7 +100,9 @@ def interval_note(frame: pd.DataFrame, rows: list[Row], quality: list[Quality], 
     single = frame[frame["seeds"] == 1]
     if any(has(single, each.ci) for each in shown):
         errors = f"{t_quantile(JACKKNIFE_BLOCKS - 1):.2f} jackknife standard errors of its images"
-        parts.append(f"{'in rows of' if parts else 'of'} one seed, of FD only, {errors}")
+        own = [each for each in shown if each.jackknife and has(single, each.ci)]
+        which = dict.fromkeys("FD" if each.counts is None else each.name.lower() for each in own)
+        parts.append(f"{'in rows of' if parts else 'of'} one seed, of {' and '.join(which)} only, {errors}")
     line = f"±: half the 95 % interval {'; '.join(parts)}."
     unsure = {"kid_std", "inception_score_std"} & {each.std for each in quality}
     if any(has(single, name) for name in unsure):
@@ -133,6 +148,35 @@ def _alike_note(frame: pd.DataFrame, quality: list[Quality], shown: dict[str, Co
     return " ".join(parts)
 
 
+def guidance_notes(rows: Sequence[Row]) -> list[str]:
+    """How evaluations are counted under guidance, and what one of a weaker network costs; nothing without guidance."""
+    found = [row for row in rows if guided(row)]
+    if not found:
+        return []
+    lines = [
+        "NFE counts every network evaluation: a guided step counts two for each call of the model (one outside the "
+        "interval of its guidance)."
+    ]
+    if split := list(dict.fromkeys(str(row["guidance"]) for row in found if row.get("guidance_batches") == 2)):
+        lines.append(f"Guided in two calls of the network, one after the other, for want of memory: {named(split, 5)}.")
+    weaker = dict.fromkeys((str(row["guidance_model"]), *_gflop(row)) for row in found if known_text(row.get(_WEAKER)))
+    for name, own, main in weaker:
+        cost = "" if own is None or not main else f", at {percent(own / main)} of its operations"
+        told = cost and f" ({significant(own or 0.0)} against {significant(main or 0.0)} GFLOP an image)"
+        lines.append(f"An evaluation of the weaker network {name} counts as one of the main network{cost}{told}.")
+    return lines
+
+
+_WEAKER = "guidance_model"
+
+
+def _gflop(row: Row) -> tuple[float | None, float | None]:
+    """Billions of operations of an image's evaluation, of the weaker network and of the main one, as far as known."""
+    found = [row.get(name) for name in ("guidance_gflop_per_evaluation", "gflop_per_evaluation")]
+    own, main = (value if known(value) else None for value in found)
+    return own, main
+
+
 def what_it_means(section: Section, frame: pd.DataFrame, quality: Quality) -> list[str]:
     """What a quality of some rows of a section needs to be read, and what it is to be seen beside."""
     return [*(_floors_notes(section) if quality.key == section.rank else []), *_quality_notes(frame, [quality])]
@@ -150,6 +194,7 @@ def _floors_notes(section: Section) -> list[str]:
 
 
 _MEANT = {
+    "class_accuracy": "Class accuracy: the share of images that the extractor takes for the class asked for{real}.",
     "solver_rmse": "Solver RMSE: to a tight solution of the probability flow{over}{floor}.",
     "solver_rmse_median": "Median RMSE: that of the median image, whatever few images do that end in another mode.",
     "law_fd": "Law FD: in pixels, to the exact mean and covariance{floor}.",
@@ -177,8 +222,14 @@ def _quality_notes(frame: pd.DataFrame, quality: list[Quality]) -> list[str]:
             lines.append(f"{each.name}: ranked among rows of the same {words} only.")
     counts = [f"{int(each):,}" for each in _distinct(frame, "solver_images")]
     over = f", over {' or '.join(counts)} images" if counts else ""
+    accuracies = " or ".join(f"{each:.3f}" for each in _distinct(frame, "class_accuracy_real"))
+    real = f", {accuracies} of real images that it was not trained on" if accuracies else ""
     found = {each.key: each for each in quality}
-    lines += [text.format(over=over, floor=_floor(frame, found[key])) for key, text in _MEANT.items() if key in found]
+    lines += [
+        text.format(over=over, real=real, floor=_floor(frame, found[key]))
+        for key, text in _MEANT.items()
+        if key in found
+    ]
     return lines
 
 

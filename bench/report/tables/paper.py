@@ -6,14 +6,14 @@ from dataclasses import dataclass
 import pandas as pd
 
 from bench.report.data.budgets import Budgets, TableLine, budgets, room_order
-from bench.report.data.columns import CLOCK, USUAL_MODE, Row, invalid
+from bench.report.data.columns import CLOCK, UNGUIDED, USUAL_MODE, Row, invalid
 from bench.report.data.distances import Quality, of_key
 from bench.report.data.gaps import TESTED
 from bench.report.data.section import Section
 from bench.report.data.series import usual
 from bench.report.data.summary import Summary
 from bench.report.data.text import ALIKE, DOUBTFUL, NOTHING, Column, known, marked, words
-from bench.report.tables.notes import interval_note, small_n, what_it_means
+from bench.report.tables.notes import guidance_notes, interval_note, small_n, what_it_means
 from bench.report.tables.table import ranks, value_texts
 
 MOST_COLUMNS = 8
@@ -164,6 +164,7 @@ def _notes(section: Section, found: Budgets, quality: Quality, shown: Sequence[C
         _usual(frame),
         found.left_out
         and f"{found.left_out:,} more rows of the same samplers and budgets stand in the table of all rows alone.",
+        *guidance_notes(rows),
         *what_it_means(section, frame, quality),
     ]
     return [line for line in lines if line]
@@ -209,7 +210,7 @@ def _untested(found: Budgets, quality: Quality, shown: Sequence[Column]) -> str 
 def _usual(frame: pd.DataFrame) -> str | None:
     """What the names leave out."""
     silent, parts = usual(frame), []
-    for name, goes_without in (("grid", ""), ("mode", USUAL_MODE)):
+    for name, goes_without in (("grid", ""), ("guidance", UNGUIDED), ("mode", USUAL_MODE)):
         found = list(dict.fromkeys(map(str, frame[name])))
         if name in silent:
             parts.append(f"{name.capitalize()}: {silent[name]}, unless another is named.")

@@ -7,6 +7,7 @@ evaluating a batch until its last image is done, which takes longer than the mea
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -18,9 +19,11 @@ from bench.report.data.columns import (
     invalid,
     line,
     mode_words,
+    network,
     reasons,
     rows_of,
     setting,
+    with_words,
 )
 from bench.report.data.section import Section
 from bench.report.data.summary import Summary
@@ -60,7 +63,8 @@ def _cells(rows: list[Row], named: bool) -> str:
     """Cells of one method: of which run, if that is to be named, and where there is one, of which steps and seed."""
     row = rows[0]
     run, model = f"{row['run']}: " if named else "", f"{row['model']}: " if guest(row) else ""
-    method = f"{run}{model}{row['sampler']} on {row['grid']}{mode_words(row['mode'])}{clip_suffix(row)}"
+    where = f"{row['grid']}{with_words(row, model=False)}{mode_words(row['mode'])}"
+    method = f"{run}{model}{row['sampler']} on {where}{clip_suffix(row)}"
     if len(rows) > 1:
         return f"{method}, {len(rows)} cells"
     return f"{method}, {steps_words(row['steps'])}, seed {row['seed']}"
@@ -90,9 +94,9 @@ def timing_warnings(section: Section) -> list[str]:
 
 def _drifts(rows: Sequence[Row]) -> list[tuple[Row, float | None]]:
     """Rows with how far their time an evaluation is from their network's median, where that is too far."""
-    networks: dict[tuple[str, str], list[Row]] = {}
+    networks: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
-        networks.setdefault((row["model_sha256"], row["mode"]), []).append(row)
+        networks.setdefault(network(row), []).append(row)
     found: list[tuple[Row, float | None]] = []
     for members in networks.values():
         times = [row["eval_ms_median"] if known(row.get("nfe_declared")) else np.nan for row in members]

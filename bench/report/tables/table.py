@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench.report.data.columns import Row, has, milliseconds
+from bench.report.data.columns import Row, guidance_column, has, milliseconds
 from bench.report.data.distances import Quality, quality_columns
 from bench.report.data.gaps import told_apart
 from bench.report.data.section import Section
@@ -41,10 +41,13 @@ def columns(section: Section) -> list[Column]:
     shown = [
         words("Sampler", [f"{row['sampler']}{' (baseline)' if row['baseline'] else ''}" for row in rows]),
         words("Grid", [row["grid"] for row in rows]),
+        *guidance_column(rows),
         *(words(heading, [_word(row[name]) for row in rows]) for name, heading in _several(frame).items()),
         numbers("Steps", [f"{row['steps']:,}" for row in rows]),
         numbers("NFE", [f"{row['nfe']:,.6g}" if known(row["nfe"]) else NOTHING for row in rows]),
     ]
+    if any(row["calls"] != row["nfe"] for row in rows if known(row["nfe"])):
+        shown.append(numbers("Calls", [f"{row['calls']:,.6g}" if known(row["calls"]) else NOTHING for row in rows]))
     if frame["seeds"].max() > 1:
         shown.append(numbers("Seeds", [str(row["seeds"]) for row in rows]))
     if section.timed:

@@ -65,18 +65,23 @@ def _table(block: Block) -> Table:
     if block.short:
         whole = f"{block.whole}: {block.files} of the report."
         median = ["The median over settings, and the range."] if block.kind == "modes" else []
-        return _drawn(block.short, [*median, whole, *block.notes], block.highlighted)
-    lines, shown = list(block.notes), []
-    for column in block.table:
-        if column.heading in block.spared and len(set(column.cells)) == 1:
-            lines.append(f"{column.heading}: {column.cells[0]}.")
-        else:
-            shown.append(column)
-    more = sum(each.heading != each.name for each in shown) - _ROOM + _wide_modes(shown)
+        # beside the names of guidances there is little room
+        narrow = any(each.heading == "Guidance" for each in block.short)
+        shown, said = _spared(block.short, ("Grid", "Guidance") if narrow else ())
+        return _drawn(shown, [*median, whole, *block.notes, *said], block.highlighted)
+    shown, said = _spared(block.table, block.spared)
+    lines = [*block.notes, *said]
+    more = sum(each.heading != each.name for each in shown) - _ROOM + _wide_words(shown)
     spare = {*SPEED_HEADINGS, *(name for least, names in _SPARE.items() if more >= least for name in names)}
     if spared := [each.name for each in shown if each.heading in spare]:
         lines.append(f"{', '.join(spared)}: in table.md.")
     return _drawn([each for each in shown if each.heading not in spare], lines, block.highlighted)
+
+
+def _spared(columns: Sequence[Column], names: Sequence[str]) -> tuple[list[Column], list[str]]:
+    """The columns without those of these names whose cells are all alike, which are said below."""
+    gone = [each for each in columns if each.heading in names and len(set(each.cells)) == 1]
+    return [each for each in columns if each not in gone], [f"{each.heading}: {each.cells[0]}." for each in gone]
 
 
 def _paper(block: Block) -> Table:
@@ -112,10 +117,10 @@ def _least(names: Column) -> int:
     return min(_NAME, max(map(len, names.brief)))
 
 
-def _wide_modes(shown: list[Column]) -> int:
-    """How many columns of numbers the names of modes take the room of."""
-    longest = max((len(cell) for column in shown if column.heading == "Mode" for cell in column.cells), default=0)
-    return -(-longest // 8)
+def _wide_words(shown: list[Column]) -> int:
+    """How many columns of numbers the names of modes and guidances take the room of."""
+    wide = [column.cells for column in shown if column.heading in ("Mode", "Guidance")]
+    return sum(-(-max(map(len, cells)) // 8) for cells in wide)
 
 
 def _drawn(shown: list[Column], lines: list[str], highlighted: tuple[bool, ...]) -> Table:
