@@ -22,19 +22,21 @@ train = App(name="train", help="Train a model or a feature extractor; a killed t
 
 @train.default
 def train_embedded(model: str, /, *, out: Path | None = None, seed: int = 0, steps: int | None = None) -> int:
-    """Make an embedded model again from scratch: digits, digits-vae, digits-oracle, digits-mixture.
+    """Make an embedded model again from scratch.
 
     Args:
-        model: Its name.
+        model: Its name: digits, digits-conditional, digits-conditional-weak, digits-vae, digits-oracle or
+            digits-mixture.
         out: Folder for checkpoints and the model (default: results/train-NAME).
         seed: Of initialisation, batches, times and noise.
         steps: Steps of the denoiser's training, to try the command out; all other stages shrink alike.
     """
+    from bench.training.conditional import TRAININGS as CONDITIONAL
     from bench.training.digits import TRAININGS, Budget
     from bench.training.oracle import MAKERS
     from models.plugins.registry import unknown
 
-    trainings = TRAININGS | MAKERS
+    trainings = TRAININGS | CONDITIONAL | MAKERS
     if model not in trainings:
         raise unknown("trainable model", model, [*trainings, "cifar10", "extractor"])
     if not 0 <= seed < 2**32:

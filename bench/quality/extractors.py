@@ -113,7 +113,7 @@ def refuse_choice(choice: Choice | None, card: Card | None) -> None:
                 "the model of a block in a study of a model that has one, or leave out the metrics that need one: "
                 f"{WITHOUT}"
             )
-        if by not in extractor_names():
+        if by not in compact_names():
             raise UsageError(
                 f"the model is measured with the embedded extractor {by!r}, and there is none of that name; name one "
                 f"in the study: {', '.join(compact_names())}"

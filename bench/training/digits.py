@@ -11,7 +11,7 @@ from bench.quality.compact import EXTRACTOR_CONFIG, EXTRACTOR_WEIGHTS
 from bench.quality.datasets import load_digits
 from bench.quality.extractor import Extractor
 from bench.quality.extractors import load_extractor
-from bench.quality.features import extract
+from bench.quality.features import Features, extract
 from bench.quality.floors import between, halves
 from bench.quality.images import to_uint8
 from bench.quality.reference import REFERENCE
@@ -21,7 +21,7 @@ from bench.training.cifar10 import SCHEDULE
 from bench.training.extractor import accuracy_of
 from bench.training.folder import check_writing, training_of, write_card, write_folder, write_json
 from bench.training.loop import Keeping, Reporter, Trained, train
-from bench.training.losses import denoising_loss, shifting_loss, vae_loss
+from bench.training.losses import Labels, denoising_loss, shifting_loss, vae_loss
 from bench.training.recipe import Recipe
 from bench.training.samples import draw
 from models.cards.card import Card
@@ -45,12 +45,17 @@ class Budget:
     classifier_steps: int = 1_500
     quality_steps: int = 1_000
     vae_steps: int = 12_000
+    conditional_steps: int = 5_000
+    weak_steps: int = 1_500
+    conditional_quality_steps: int = 250
 
     @classmethod
     def of(cls, steps: int) -> "Budget":
         """So many steps of a denoiser or an autoencoder, and as small a part of the others."""
         part = min(1.0, steps / cls.denoiser_steps)
-        return cls(steps, max(1, round(cls.classifier_steps * part)), max(2, round(cls.quality_steps * part)), steps)
+        classifier = max(1, round(cls.classifier_steps * part))
+        quality, conditional = (max(2, round(n * part)) for n in (cls.quality_steps, cls.conditional_quality_steps))
+        return cls(steps, classifier, quality, steps, steps, steps, conditional)
 
 
 UNET: dict[str, Any] = {
@@ -72,6 +77,7 @@ _DATA: dict[str, Any] = {
     "data_licence": "CC BY 4.0",
     "shape": [1, 8, 8],
 }
+DENOISER: dict[str, Any] = {"parametrisation": "epsilon", "clip": [-1.0, 1.0]}
 _CPU = torch.device("cpu")
 
 
@@ -91,27 +97,19 @@ def train_digits(folder: Path, budget: Budget, seed: int, reporter: Reporter) ->
     images, labels = load_digits()
     pixels = to_uint8(images)
     recipe = Recipe(steps=budget.denoiser_steps, seed=seed)
-    torch.manual_seed(seed)  # the initial weights
-    unet = make_unet(UNET)
-    with reporter("denoiser", recipe.steps) as report:
-        loss_of = denoising_loss(unet, images, DiscreteVP.linear(), recipe)
-        trained = train(unet, loss_of, recipe, Keeping(folder / "denoiser", report))
+    trained = fit_denoiser(folder, UNET, images, recipe, reporter)
     short = replace(recipe, steps=budget.classifier_steps, batch=64, warmup=100)
     classifier, accuracy = _fit_classifier(folder, pixels, labels, short, reporter)
     about = "DDPM U-Net (diffusers UNet2DModel, 0.9 million parameters) of 8 x 8 handwritten digits."
-    card = _card("digits", about, recipe, trained) | {
-        "parametrisation": "epsilon",
-        "clip": [-1.0, 1.0],
-        "extractor": {
-            "name": "digits",
-            "description": "Convolutional classifier of the same digits; 64 penultimate features, 10 logits.",
-            "test_accuracy": accuracy,
-        },
+    card = digits_card("digits", about, recipe, trained) | DENOISER
+    card["extractor"] = {
+        "name": "digits",
+        "description": "Convolutional classifier of the same digits; 64 penultimate features, 10 logits.",
+        "test_accuracy": accuracy,
     }
 
     def write(out: Path) -> None:
-        save_tensors(out / WEIGHTS, trained.state)
-        write_json(out / CONFIG, {"_class_name": "UNet2DModel"} | UNET)
+        write_denoiser(out, UNET, trained)
         write_json(out / EXTRACTOR_CONFIG, CLASSIFIER)
         save_tensors(out / EXTRACTOR_WEIGHTS, classifier)
         write_card(out, card)
@@ -119,7 +117,7 @@ def train_digits(folder: Path, budget: Budget, seed: int, reporter: Reporter) ->
         write_statistics(out / REFERENCE, extractor, pixels, about={"data": "digits"})
         write_card(out, card)
         model, ddpm, steps = load_model(str(out), _CPU), SAMPLERS.make("ddpm"), budget.quality_steps
-        found = _quality(model, ddpm, steps, seed, extractor, pixels, reporter)
+        found = quality_of(model, ddpm, steps, seed, extractor, reporter)
         write_card(out, card | {"quality": {"ddpm_steps": steps} | found})
 
     return write_folder(folder, write)
@@ -142,7 +140,7 @@ def train_digits_vae(folder: Path, budget: Budget, seed: int, reporter: Reporter
         "Decoder of a convolutional variational autoencoder (0.2 million parameters) of 8 x 8 handwritten digits, for "
         "the sampler one-step; measured with the extractor and reference of digits."
     )
-    card = _card("digits-vae", about, recipe, trained) | {
+    card = digits_card("digits-vae", about, recipe, trained) | {
         "network": "decoder",
         "noise_shape": [VAE["latent"], 1, 1],
         "parametrisation": "sample",
@@ -155,10 +153,32 @@ def train_digits_vae(folder: Path, budget: Budget, seed: int, reporter: Reporter
         write_card(out, card)
         extractor = load_extractor(None, load_model("digits", _CPU), _CPU)
         model, one_step = load_model(str(out), _CPU), SAMPLERS.make("one-step")
-        found = _quality(model, one_step, 1, seed, extractor, to_uint8(images), reporter)
+        found = quality_of(model, one_step, 1, seed, extractor, reporter)
         write_card(out, card | {"quality": {"sampler": "one-step", "extractor_sha256": extractor.sha256} | found})
 
     return write_folder(folder, write)
+
+
+def fit_denoiser(
+    folder: Path,
+    config: dict[str, Any],
+    images: Tensor,
+    recipe: Recipe,
+    reporter: Reporter,
+    labels: Labels | None = None,
+) -> Trained:
+    """Train a U-Net of a configuration, with classes if there are labels; its checkpoints go into a folder."""
+    torch.manual_seed(recipe.seed)  # the initial weights
+    unet, identity = make_unet(config), {} if labels is None else {"label dropout": labels.dropout}
+    with reporter("denoiser", recipe.steps) as report:
+        loss_of = denoising_loss(unet, images, DiscreteVP.linear(), recipe, labels=labels)
+        return train(unet, loss_of, recipe, Keeping(folder / "denoiser", report, identity))
+
+
+def write_denoiser(out: Path, config: dict[str, Any], trained: Trained) -> None:
+    """The weights of such a U-Net and its configuration."""
+    save_tensors(out / WEIGHTS, trained.state)
+    write_json(out / CONFIG, {"_class_name": "UNet2DModel"} | config)
 
 
 def _fit_classifier(
@@ -176,8 +196,8 @@ def _fit_classifier(
     return trained.state, accuracy_of(network.eval(), images[held_out], labels[held_out])
 
 
-def _card(name: str, description: str, recipe: Recipe, trained: Trained) -> dict[str, Any]:
-    """What the cards of both models say."""
+def digits_card(name: str, description: str, recipe: Recipe, trained: Trained) -> dict[str, Any]:
+    """What the cards of all these models say."""
     return {
         "schema_version": 1,
         "name": name,
@@ -190,22 +210,33 @@ def _card(name: str, description: str, recipe: Recipe, trained: Trained) -> dict
     }
 
 
-def _quality(
-    model: Model, sampler: Sampler, steps: int, seed: int, extractor: Extractor, images: Tensor, reporter: Reporter
+def quality_of(
+    model: Model, sampler: Sampler, steps: int, seed: int, extractor: Extractor, reporter: Reporter
 ) -> dict[str, float | int]:
-    """Frechet distance of generated images to one half of the real ones (N, C, H, W), and the other half's: the floor.
+    """Frechet distance of generated images to one half of the real ones, and the other half's: the floor.
 
-    All are of the same count, and means over ten ways to halve.
+    All are of the same count, and means over ten ways to halve. A conditional model draws each class equally often: the
+    share of its images, and of the real ones, that the extractor's classifier takes for their class.
     """
-    count, card = len(images) // 2, model.card
-    denoiser = model.denoiser(card.clip)
+    (images, classes), card = load_digits(), model.card
+    count = len(images) // 2
+    labels = None if card.classes is None else torch.arange(count) % card.classes
+    denoiser = model.denoiser(card.clip, labels)
     with reporter("quality", -(-count // 250)) as report:
         drawn = draw(denoiser, sampler, card.state_shape, steps, count, seed=seed, report=report)
-    moments = Moments.of(extract(extractor, drawn).features)
-    splits = halves(extract(extractor, images).features)
-    pairs = [(between(moments, half), between(other, half)) for half, other in splits]
+    made, real = extract(extractor, drawn), extract(extractor, to_uint8(images))
+    moments = Moments.of(made.features)
+    pairs = [(between(moments, half), between(other, half)) for half, other in halves(real.features)]
     distance, floor = (sum(each) / len(pairs) for each in zip(*pairs, strict=True))
-    return {"images": count, extractor.column(count): distance, f"{extractor.column(count)}_floor": floor}
+    found = {"images": count, extractor.column(count): distance, f"{extractor.column(count)}_floor": floor}
+    if labels is None:
+        return found
+    return found | {"class_accuracy": _accuracy(made, labels), "class_accuracy_real": _accuracy(real, classes)}
+
+
+def _accuracy(found: Features, labels: Tensor) -> float:
+    assert found.logits is not None, "compact extractors have classes"
+    return float((found.logits.argmax(1) == labels).double().mean())
 
 
 TRAININGS = {"digits": train_digits, "digits-vae": train_digits_vae}

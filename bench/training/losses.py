@@ -1,6 +1,7 @@
 """Losses of what is trained here: denoising networks, autoencoders, and the classifiers that serve as extractors."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,12 +16,35 @@ Predict = Callable[..., Any]
 """A network, or what torch.compile made of it."""
 
 
+@dataclass(frozen=True)
+class Labels:
+    """Classes of the images that a conditional network is trained on, and what it is given in place of some.
+
+    A network that was also trained without classes can be guided without a second one (arXiv 2207.12598, algorithm 1).
+
+    Attributes:
+        classes: (N,) int64, that of each image.
+        null: stands for no class.
+        dropout: the probability that an image is given it instead of its class.
+    """
+
+    classes: Tensor
+    null: int
+    dropout: float
+
+    def given(self, chosen: Tensor, draws: torch.Generator) -> Tensor:
+        """The labels (B,) that the network is given with the images of these numbers (B,)."""
+        dropped = torch.rand(len(chosen), generator=draws, device=chosen.device) < self.dropout
+        return self.classes.to(chosen.device)[chosen].masked_fill(dropped, self.null)
+
+
 def denoising_loss(
     unet: nn.Module,
     images: Tensor,
     schedule: DiscreteVP,
     recipe: Recipe,
     *,
+    labels: Labels | None = None,
     bf16: bool = False,
     predict: Predict | None = None,
 ) -> Callable[[int], Tensor]:
@@ -32,6 +56,7 @@ def denoising_loss(
             to the network's device whole.
         schedule: the discrete schedule that the indices belong to.
         recipe: gives batch, seed and flips.
+        labels: of a class-conditional network.
         bf16: whether the network runs in bfloat16 where torch's autocast does that; weights stay float32.
         predict: called instead of the network, whose compiled form it is; None: the network itself.
     """
@@ -51,8 +76,9 @@ def denoising_loss(
         if recipe.flips:
             x_0 = _mirror(x_0, torch.rand(recipe.batch, generator=draws, device=device) < 0.5)
         x_t = alpha[index] * x_0 + sigma[index] * eps
+        given = {} if labels is None else {"class_labels": labels.given(chosen, draws)}
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            predicted = evaluate(x_t, index, return_dict=False)[0]
+            predicted = evaluate(x_t, index, **given, return_dict=False)[0]
         return functional.mse_loss(predicted.float(), eps)
 
     return loss_of

@@ -43,7 +43,7 @@ def draw(
     """Samples on the trailing grid: (count, C, H, W) uint8, on the CPU.
 
     Args:
-        model: what is sampled.
+        model: what is sampled; if it has labels, of all images that are drawn.
         sampler: with what.
         shape: (C, H, W) of a state.
         steps: of the grid.
@@ -53,10 +53,11 @@ def draw(
         report: told the number of batches that are done.
     """
     levels, drawn = GRIDS.make("trailing")(model.schedule, steps), list[Tensor]()
-    for numbers in torch.arange(count, device=device).split(_BATCH):
-        source = ImageNoise(seed, numbers)
+    for first in range(0, count, _BATCH):
+        numbers = torch.arange(first, min(first + _BATCH, count), device=device)
+        source, part = ImageNoise(seed, numbers), model.rows(slice(first, first + len(numbers)))
         x = source(torch.empty(len(numbers), *shape, device=device)) * model.schedule.prior_std(levels[0])
-        drawn.append(to_uint8(sampler.sample(model, x, levels, source)).cpu())
+        drawn.append(to_uint8(sampler.sample(part, x, levels, source)).cpu())
         report(len(drawn), 0.0)
     return torch.cat(drawn)
 

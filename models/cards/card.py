@@ -132,8 +132,8 @@ class Card(FolderCard):
         ignore: glob patterns of tensors in it that the network does not have and that have no part in what it computes,
             such as "n_averaged" or "loss.*"; each has to match one.
         extractor: the compact extractor in the same folder.
-        measured_by: instead of one of its own, the embedded extractor (`models/extractors`) that is meant where a study
-            names none.
+        measured_by: instead of one of its own, the extractor that is meant where a study names none: an embedded one
+            (`models/extractors`), or the one of an embedded model that has its own, such as "digits".
     """
 
     shape: tuple[_Side, _Side, _Side] = Field(strict=False)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.error import URLError
@@ -13,10 +14,11 @@ from torch import Tensor, nn
 from torch_fidelity import feature_extractor_clip, feature_extractor_inceptionv3
 from torch_fidelity.feature_extractor_clip import VisionTransformer
 
-from bench.quality.compact import CompactExtractor, make_compact
+from bench.quality.compact import EXTRACTOR_WEIGHTS, CompactExtractor, make_compact
 from bench.quality.extractor import Extractor
 from bench.quality.extractor_weights import official_file, plain_tensors_only
 from bench.quality.extractors import load_extractor
+from bench.quality.reference import REFERENCE, load_reference
 from bench.record_schema import DERIVED
 from bench.study.study import ExtractorChoice
 from models.common.errors import UsageError
@@ -235,6 +237,31 @@ def test_what_is_no_extractor_is_answered_with_those_that_there_are() -> None:
         _load("inception-v3")
     with pytest.raises(UsageError, match=r"model 'digits-vae' has no feature extractor of its own.*name one"):
         load_extractor(None, load_model("digits-vae", _CPU), _CPU)
+
+
+def test_a_model_is_measured_with_the_extractor_and_reference_of_the_embedded_model_that_its_card_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, own = load_model("digits-conditional", _CPU), _load("digits")
+    extractor = load_extractor(None, model, _CPU)
+    assert dataclasses.replace(extractor, module=own.module) == own
+    assert load_reference(None, extractor).columns == load_reference("digits", own).columns
+    for named in ("digits-vae", "digits-conditional", "digit", str(ZOO / "digits")):
+        other = dataclasses.replace(model, card=model.card.model_copy(update={"measured_by": named}))
+        with pytest.raises(UsageError, match=rf"measured with the embedded extractor '{named}', and there is none"):
+            load_extractor(None, other, _CPU)
+    monkeypatch.setattr("models.loading.sources.ZOO", Path(shutil.copytree(ZOO, tmp_path / "zoo")))
+    for name, load in (
+        (EXTRACTOR_WEIGHTS, lambda: load_extractor(None, model, _CPU)),
+        (REFERENCE, lambda: load_reference(None, load_extractor(None, model, _CPU))),
+    ):
+        path = tmp_path / "zoo" / "digits" / name
+        kept = path.read_bytes()
+        path.write_bytes(kept[:-1] + bytes([kept[-1] ^ 1]))
+        with pytest.raises(UsageError, match="but the card of 'digits' says"):
+            load()
+        path.write_bytes(kept)
+        load()
 
 
 @pytest.mark.parametrize("name", [_INCEPTION, "inception", "vgg16", *(f"cats{end}" for end in DERIVED)])

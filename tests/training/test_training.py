@@ -14,7 +14,7 @@ from bench.run.session import Session
 from bench.study.file import Overrides, load_study
 from bench.training.digits import Budget, train_digits, train_digits_vae
 from bench.training.loop import Keeping, train
-from bench.training.losses import denoising_loss, shifting_loss, vae_loss
+from bench.training.losses import Labels, denoising_loss, shifting_loss, vae_loss
 from bench.training.recipe import Recipe
 from models.common.errors import UsageError
 from models.loading.sources import load_card
@@ -44,6 +44,11 @@ def _denoiser(recipe: Recipe) -> _Made:
     return unet, denoising_loss(unet, load_digits()[0], DiscreteVP.linear(), recipe)
 
 
+def _conditional(recipe: Recipe) -> _Made:
+    unet, (images, classes) = make_unet(_UNET | {"num_class_embeds": 11}), load_digits()
+    return unet, denoising_loss(unet, images, DiscreteVP.linear(), recipe, labels=Labels(classes, 10, 0.1))
+
+
 def _autoencoder(recipe: Recipe) -> _Made:
     vae = Vae({"size": 8, "channels": 1, "width": 4, "latent": 6})
     return vae, vae_loss(vae, load_digits()[0], recipe)
@@ -54,7 +59,7 @@ def _classifier(recipe: Recipe) -> _Made:
     return network, shifting_loss(network, to_uint8(images), labels, recipe)
 
 
-_ALL = pytest.mark.parametrize("make", [_denoiser, _autoencoder, _classifier])
+_ALL = pytest.mark.parametrize("make", [_denoiser, _conditional, _autoencoder, _classifier])
 
 
 def _train(
@@ -87,7 +92,7 @@ def test_a_training_that_was_killed_and_resumed_walks_the_same_path(
 
 @_ALL
 def test_the_seed_decides_and_training_lowers_the_loss(tmp_path: Path, make: Callable[[Recipe], _Made]) -> None:
-    recipe = Recipe(steps=100 if make is _denoiser else 400, batch=32, warmup=10)
+    recipe = Recipe(steps=100 if make in (_denoiser, _conditional) else 400, batch=32, warmup=10)
     first, _ = _train(tmp_path / "a", make, recipe)
     assert first[-1] < 0.8 * first[0]
     short = Recipe(steps=12, batch=32, warmup=10)
