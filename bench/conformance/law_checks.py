@@ -91,17 +91,14 @@ def _compared(law: laws.Law, found: Tensor) -> tuple[bool, str]:
     return good, summary
 
 
-def converges(sampler: Sampler, guidance: str = "none") -> str:
+def converges(sampler: Sampler) -> str:
+    """To tight solutions of the probability flow, as it is and guided at a scale of 3."""
     if sampler.order is None:
         raise NotApplicable("it declares no order, as it does not solve the probability-flow ODE")
-    orders = laws.convergence(sampler, guidance=guidance).orders
-    require(
-        abs(orders[-1] - sampler.order) <= ORDER_TOLERANCE,
-        f"declares order {sampler.order}, but halving the step gives {', '.join(f'{o:.2f}' for o in orders)}",
-    )
-    return f"order {sampler.order}: halving the step gives {', '.join(f'{o:.2f}' for o in orders)}"
-
-
-def converges_guided(sampler: Sampler) -> str:
-    """At a scale of 3, to a tight solution of the guided flow."""
-    return f"cfg[scale=3]: {converges(sampler, 'cfg[scale=3]')}"
+    told = []
+    for guidance, words in (("none", ""), ("cfg[scale=3]", ", under guidance at a scale of 3")):
+        orders = laws.convergence(sampler, guidance=guidance).orders
+        found = f"halving the step gives {', '.join(f'{order:.2f}' for order in orders)}{words}"
+        require(abs(orders[-1] - sampler.order) <= ORDER_TOLERANCE, f"declares order {sampler.order}, but {found}")
+        told.append(found)
+    return f"order {sampler.order}: {', and '.join(told)}"

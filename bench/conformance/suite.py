@@ -24,7 +24,7 @@ from bench.conformance.check import (
     run_check,
     sample,
 )
-from bench.conformance.law_checks import converges, converges_guided, keeps_precision, reaches_law, reaches_point
+from bench.conformance.law_checks import converges, keeps_precision, reaches_law, reaches_point
 from bench.conformance.purity_checks import PURITY_CHECKS
 from bench.conformance.repeat_checks import repeats_at_ends
 from bench.noise.stream import ImageNoise
@@ -149,5 +149,4 @@ CHECKS: tuple[Check, ...] = (
     Check("keeps its precision near the data", keeps_precision),
     Check("reaches the law of the data", reaches_law),
     Check("converges with its declared order", converges),
-    Check("converges so under guidance", converges_guided),
 )

@@ -70,7 +70,7 @@ def test_the_folder_of_every_kind_of_network_can_be_sampled_as_it_is(cli: Cli, n
 def test_every_key_that_a_card_hints_at_is_one() -> None:
     texts = [(_TEMPLATE.parent / "card.toml").read_text(), *(kind.more for kind in _KINDS.values())]
     hinted = {key for text in texts for key in re.findall(r"^# (\w+) = ", text, re.MULTILINE)}
-    assert {"clip", "variance", "ignore", "round_time"} == hinted
+    assert {"clip", "null_label", "variance", "ignore", "round_time"} == hinted
     assert hinted <= set(Card.model_fields)
 
 
