@@ -194,7 +194,7 @@ def test_all_that_a_plugin_changes_when_it_is_imported_or_asked_for_its_evaluati
     study.write_text(text.replace("steps = [3]\n", "evaluations = [3]\n"))
     before = ProcessState()
     if installed:
-        monkeypatch.setattr(installed, "entry_points", lambda group: [_Point(name, str(path))])
+        monkeypatch.setattr("models.plugins.installed.entry_points", lambda group: [_Point(name, str(path))])
     else:
         load_plugins([path])
     status = run_and_report(str(study), Overrides(), tmp_path / "run", force=False, dry_run=False)
