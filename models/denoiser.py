@@ -214,8 +214,8 @@ class Denoiser:
         )
 
     def x0_variance(self, at: Level) -> float:
-        """The variance that x_0 has left once x_t at a noisy level is known: E tr Cov[x_0 | x_t] / D, the mean over
-        states and elements, of the network with its clipping.
+        """The mean squared error of the predicted x_0 at a noisy level, over states and elements, guided and clipped as
+        predictions are: of an exact network the variance that x_0 has left once x_t is known, E tr Cov[x_0 | x_t] / D.
 
         For samplers that declare `takes_x0_variance`: it was found out once, before any sampler is called, and costs
         no evaluation.

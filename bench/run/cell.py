@@ -87,7 +87,7 @@ def measure(
         "preview_count": len(part.preview),
         "preview_kind": preview_kind(model.card.shape),
     }
-    note = "; ".join([*_remarks(resolved, said, declared.calls, asked["calls"]), *part.remarks, *remarks]) or None
+    note = "; ".join([*_remarks(resolved, said, declared, **asked), *part.remarks, *remarks]) or None
     return Measurement(quality | counts | {"note": note}, part.preview)
 
 
@@ -129,7 +129,7 @@ def _generated(
         trajectory.release()
     columns = {
         "nfe_first_batch": first,
-        "guidance_batches": None if len(resolved.guidance.evaluated) == 1 else 2 - trajectory.together,
+        "guidance_batches": 2 - trajectory.together if resolved.has_halves else None,
         "captured": trajectory.captured,
         "generation_batch": generation.fitting.size,
         "batch_halvings": generation.fitting.halvings,
@@ -177,16 +177,20 @@ def _solver_error(
         count=identity["solver_images"],
         batch=batch,
         device=session.device,
+        jumps=resolved.guidance.interval if resolved.guidance.varies else (),
     )
     with arithmetic(PLAIN.precision):
         return dict(solutions.columns(problem, torch.cat(score.first)))
 
 
-def _remarks(resolved: Resolved, said: About, declared: int | None, calls: float) -> list[str]:
+def _remarks(resolved: Resolved, said: About, declared: Declared, calls: float, nfe: float) -> list[str]:
     """What whoever reads a cell's row must know."""
     remarks = list[str]()
-    if declared is not None and calls != declared:
-        remarks.append(f"the sampler declares {counted(declared, 'evaluation')} an image, but made {calls:g}")
+    if declared.calls is not None and calls != declared.calls:
+        remarks.append(f"the sampler declares {counted(declared.calls, 'evaluation')} an image, but made {calls:g}")
+    elif declared.nfe is not None and nfe != declared.nfe:
+        expected = counted(declared.nfe, "network evaluation")
+        remarks.append(f"the guidance was to take {expected} an image, but took {nfe:g}")
     if said.needs == "generator" and not resolved.model.card.is_generator:
         remarks.append("a denoiser's x_0 is a posterior mean, not a sample")
     if resolved.model.card.round_time:

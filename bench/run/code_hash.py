@@ -17,6 +17,7 @@ from models.architectures import maker_of
 from models.cards.card import DIFFUSERS
 from models.common.errors import UsageError
 from models.common.files import read_json
+from models.guidance import Guidance
 from models.loading.diffusers_folder import CONFIG
 from models.loading.model import Model
 from models.plugins.foreign import is_installed, is_standard
@@ -82,11 +83,16 @@ def architecture_sha256(model: Model) -> str | None:
     return _code_sha256((inspect.unwrap(maker).__module__,), given=tuple(given))
 
 
-def plugin_code_sha256(cls: type) -> str | None:
-    """Of the code of an extractor or a guidance that a plugin brings, by its class; None for one of ours or of a
-    library, whose version is recorded.
+def guidance_code_sha256(cls: type[Guidance]) -> str | None:
+    """Of the code of a guidance that a plugin or an installed package brings; None for one of ours."""
+    return None if in_tree(cls.__module__) else _code_sha256((cls.__module__,))
+
+
+def extractor_code_sha256(module: object) -> str | None:
+    """Of the code of an extractor that a plugin brings; None for one of ours or of the library, whose version is
+    recorded.
     """
-    name = cls.__module__
+    name = type(module).__module__
     path = module_file(name)
     return None if in_tree(name) or path is None or is_installed(path) else _code_sha256((name,))
 

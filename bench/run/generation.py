@@ -34,7 +34,7 @@ class Generation:
     def __init__(self, trajectory: Trajectory, images: int, batch: int, *, fixed: bool, first: int = 0) -> None:
         self._trajectory, self._images, self._fixed, self._captured = trajectory, images, fixed, 0
         self._first = first
-        self.fitting, self.drawn = Halving(min(batch, images), trajectory.release, trajectory.split), 0
+        self.fitting, self.drawn = Halving(min(batch, images), self._release, trajectory.split), 0
         self._check = SampleCheck(trajectory.device)
 
     def __iter__(self) -> Iterator[Tensor]:
@@ -61,6 +61,11 @@ class Generation:
         samples = self._call(numbers.flip(0) if back else numbers, len(numbers))
         self._check.finish()
         return samples.flip(0) if back else samples
+
+    def _release(self) -> None:
+        """Give back what was made for batches that did not fit, and have it made anew."""
+        self._trajectory.release()
+        self._captured = 0
 
     def _draw(self, done: int, batch: int) -> Tensor:
         left = self._images - done

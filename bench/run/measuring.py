@@ -50,7 +50,7 @@ class Measuring:
         self._session, self._folder, self._attempts = session, folder, attempts
         self._graphs, self._growth, self._fits = graphs, growth, Fits(folder.fits, session)
         self._environment = describe(session.device)
-        self._compile_s: dict[int, float] = {}
+        self._compile_s: dict[tuple[int, str], float] = {}
 
     def record(self, name: str, resolved: Resolved, advanced: Callable[[int], None]) -> Record:
         """The record of a cell, measured now; its preview is written before it.
@@ -104,11 +104,18 @@ class Measuring:
         searched = self._session.study.batch == "auto" and resolved.model is self._session.plainest
         if not resolved.mode.compile or searched:
             return None
-        key = id(resolved.model)
+        key = id(resolved.model), resolved.cell.guidance
         if key not in self._compile_s:
-            first = partial(self._session.first_evaluation_s, resolved.model)
-            self._compile_s[key] = Halving(self._session.batch)(first)
+            self._compile_s[key] = Halving(self._session.batch)(partial(self._first_s, resolved))
         return self._compile_s[key]
+
+    def _first_s(self, resolved: Resolved, batch: int) -> float:
+        """Of all kinds of evaluations that a cell makes."""
+        each = (
+            self._session.first_evaluation_s(m, n, labelled=labels)
+            for m, n, labels in resolved.first_evaluations(batch)
+        )
+        return sum(each)
 
 
 def _sound(columns: Record, known: Record) -> Record:

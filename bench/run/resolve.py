@@ -8,7 +8,13 @@ from typing import Any, NamedTuple
 
 from bench.environment import device_name, versions
 from bench.quality.images import QUANTISER
-from bench.run.code_hash import architecture_sha256, code_sha256, plugin_code_sha256, sampler_sha256
+from bench.run.code_hash import (
+    architecture_sha256,
+    code_sha256,
+    extractor_code_sha256,
+    guidance_code_sha256,
+    sampler_sha256,
+)
 from bench.run.named_files import texts_in
 from bench.run.session import Session
 from bench.study.evaluations import declared_nfe
@@ -18,6 +24,7 @@ from models.common.errors import UsageError
 from models.denoiser import Clip
 from models.grids import GRIDS
 from models.guidance import GUIDANCES, Guidance
+from models.guidance.guided import has_halves
 from models.loading.model import Model
 from models.networks.modes import Mode
 from models.plugins.plain import parameters_of
@@ -32,6 +39,7 @@ DYNAMIC_QUANTILE = 0.995
 _PREDICTED = (
     *("model_sha256", "architecture_sha256", "clip", "labels", "device_name", "code_sha256"),
     *("guidance_parameters", "guidance", "guidance_model_sha256", "guidance_code_sha256"),
+    "guidance_architecture_sha256",
 )
 """And the versions of all packages: a network may be made by any of them."""
 
@@ -92,6 +100,20 @@ class Resolved:
         changed = {"images": images, "solver_images": None if most is None else min(most, solved)}
         return replace(self, identity=self.identity | changed)
 
+    @property
+    def has_halves(self) -> bool:
+        """Whether its guidance evaluates the network in two halves that can be one batch."""
+        return has_halves(self.guidance, self.model.card.null_label)
+
+    def first_evaluations(self, batch: int, *, together: bool = True) -> list[tuple[Model, int, bool]]:
+        """What a compiled network is compiled for: the model, images at a time, and whether with labels."""
+        model, both = self.model, self.has_halves and together
+        sizes = [2 * batch] if both and not self.guidance.varies else [batch, 2 * batch] if both else [batch]
+        found = [(model, size, True) for size in sizes]
+        if "unconditional" in self.guidance.evaluated and model.card.null_label == "none":
+            found.append((model, batch, False))
+        return found if self.weaker is None else [*found, (self.weaker, batch, True)]
+
     def declared(self) -> Declared:
         """What the sampler declares, and what that is under the guidance; it may raise whatever it likes."""
         name = self.cell.sampler
@@ -131,7 +153,8 @@ def resolve(cell: Cell, session: Session) -> Resolved:
         "guidance_parameters": parameters_of(guidance),
         "guidance_model": None if weaker is None else weaker.card.name,
         "guidance_model_sha256": None if weaker is None else weaker.sha256,
-        "guidance_code_sha256": plugin_code_sha256(type(guidance)),
+        "guidance_architecture_sha256": None if weaker is None else architecture_sha256(weaker),
+        "guidance_code_sha256": guidance_code_sha256(type(guidance)),
         "mode": str(mode),
         "dtype": mode.precision,
         "channels_last": mode.channels_last,
@@ -171,7 +194,7 @@ def _shared(session: Session) -> dict[str, Any]:
         **session.protocol,
         "quantiser": QUANTISER,
         "code_sha256": code_sha256(),
-        "extractor_code_sha256": None if extractor is None else plugin_code_sha256(type(extractor.module)),
+        "extractor_code_sha256": None if extractor is None else extractor_code_sha256(extractor.module),
     }
 
 

@@ -211,14 +211,18 @@ class Session:
                 times.append(stopwatch.seconds(evaluate))
         return statistics.median(times[1:]) / batch  # the first makes its choice of kernels
 
-    def first_evaluation_s(self, model: Model, batch: int) -> float:
-        """Time of the next network evaluation of a batch: the first one of a compiled network compiles it."""
-        with torch.inference_mode(), arithmetic(model.mode.precision):
-            return Stopwatch(self.device).seconds(self._evaluation(model, batch))
+    def first_evaluation_s(self, model: Model, batch: int, *, labelled: bool = True) -> float:
+        """Time of the next network evaluation of a batch: the first one of a compiled network compiles it.
 
-    def _evaluation(self, model: Model, batch: int, t: float = 0.5) -> Callable[[], Tensor]:
+        `labelled` is whether a model with classes is given labels.
+        """
+        with torch.inference_mode(), arithmetic(model.mode.precision):
+            return Stopwatch(self.device).seconds(self._evaluation(model, batch, labelled=labelled))
+
+    def _evaluation(self, model: Model, batch: int, t: float = 0.5, *, labelled: bool = True) -> Callable[[], Tensor]:
         """One evaluation of a batch at a time."""
-        denoiser = self.denoiser(model, 0, torch.arange(batch, device=self.device), None)
+        numbers = torch.arange(batch, device=self.device)
+        denoiser = self.denoiser(model, 0, numbers, None) if labelled else model.denoiser()
         state = torch.zeros((batch, *model.card.state_shape), device=self.device)
         level = model.schedule.level(t)
         return lambda: denoiser(state, level).x0

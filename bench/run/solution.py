@@ -14,7 +14,7 @@ level than that is part of its error.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -42,6 +42,8 @@ _IN_RATIO = 1 / 3
 0.3 was mostly better than 0.5, 0.7 and 1; each record has the error that came of it."""
 _FARTHEST = 1e3
 """sigma / alpha from which on steps are even in time alone: where alpha is 0 it is infinite."""
+_BEYOND = 1.0 + 1e-7
+"""How close to a jump, as a factor of sigma / alpha."""
 _TABLE = 1024
 """Times between which the placement is interpolated."""
 
@@ -61,6 +63,7 @@ class Problem:
         seed, count: of the images.
         batch: images solved at a time, if they fit into the memory; else fewer.
         device: that samples.
+        jumps: as `solve` has them.
     """
 
     identity: Mapping[str, Any]
@@ -72,6 +75,7 @@ class Problem:
     count: int
     batch: int
     device: torch.device
+    jumps: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -97,7 +101,9 @@ def has_solver_error(sampler: Sampler, is_generator: bool) -> bool:
     return not (sampler.stochastic or sampler.places_steps or is_generator)
 
 
-def solve(model: Denoiser, x: Tensor, first: Level, last: Level, steps: int = STEPS) -> Tensor:
+def solve(
+    model: Denoiser, x: Tensor, first: Level, last: Level, steps: int = STEPS, jumps: Sequence[float] = ()
+) -> Tensor:
     """The probability flow's end at `last` (by the convention above, if that is clean), for x at `first`.
 
     Args:
@@ -105,11 +111,13 @@ def solve(model: Denoiser, x: Tensor, first: Level, last: Level, steps: int = ST
         x: (N, C, H, W), the state at `first`, in the model's precision; not changed.
         first, last: levels, `last` below `first`.
         steps: of Runge-Kutta.
+        jumps: values of sigma / alpha where predictions jump, as at the ends of a guidance's interval: no step goes
+            across one, but for a tiny one.
 
     Returns:
         (N, C, H, W) float64.
     """
-    levels = _nodes(model.schedule, first, last, steps)
+    levels = _with_jumps(_nodes(model.schedule, first, last, steps), model.schedule, jumps)
     z = x.double() / math.hypot(first.alpha, first.sigma)
     for t, s in pairwise(levels):
         z = _step(model, z, t, s, x.dtype)
@@ -128,6 +136,13 @@ def _nodes(schedule: Schedule, first: Level, last: Level, steps: int) -> list[Le
     progress = _IN_RATIO * _fraction(logs) + (1.0 - _IN_RATIO) * _fraction(times)
     placed = np.interp(np.linspace(1.0, 0.0, steps + 1)[1:-1], progress, times)
     return [first, *(schedule.level(float(t)) for t in placed), lowest]
+
+
+def _with_jumps(levels: list[Level], schedule: Schedule, jumps: Sequence[float]) -> list[Level]:
+    """The levels, with two more close to each jump between the first and the last, one on either side."""
+    inside = [jump for jump in jumps if levels[-1].ratio * _BEYOND < jump < levels[0].ratio / _BEYOND]
+    beside = [schedule.at_ratio(each) for jump in inside for each in (jump * _BEYOND, jump / _BEYOND)]
+    return sorted([*levels, *beside], key=lambda level: -level.t) if beside else levels
 
 
 def _fraction(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -233,4 +248,4 @@ def _ends(problem: Problem, first: int, batch: int) -> list[Tensor]:
     model = problem.denoiser(numbers)
     state = torch.empty((len(numbers), *problem.shape), device=problem.device)
     x = ImageNoise(problem.seed, numbers)(state) * model.schedule.prior_std(problem.first)
-    return [solve(model, x, problem.first, problem.last, steps) for steps in (STEPS, STEPS // 2)]
+    return [solve(model, x, problem.first, problem.last, steps, problem.jumps) for steps in (STEPS, STEPS // 2)]

@@ -134,13 +134,13 @@ class Trajectory:
         self._count(self._in_last_sample)
         return result
 
-    def _count(self, asked: "Asked") -> None:
+    def _count(self, asked: Asked) -> None:
         self.calls += asked.calls
         self.evaluations += asked.evaluations
 
     def split(self) -> bool:
         """Have a guidance's halves go through the network one after the other from now on; whether they did not yet."""
-        was, self.together = self.together and len(self._resolved.guidance.evaluated) > 1, False
+        was, self.together = self.together and self._resolved.has_halves, False
         return was
 
     def compile(self, batch: int) -> None:
@@ -150,11 +150,8 @@ class Trajectory:
         """
         if not self._resolved.mode.compile:
             return
-        both = self.together and {"conditional", "unconditional"} <= {*self._resolved.guidance.evaluated}
-        for model in (self._resolved.model, self._resolved.weaker):
-            for size in (batch, 2 * batch) if both else (batch,):
-                if model is not None:
-                    self._session.first_evaluation_s(model, size)
+        for model, size, labelled in self._resolved.first_evaluations(batch, together=self.together):
+            self._session.first_evaluation_s(model, size, labelled=labelled)
 
     def prepare(self, numbers: Tensor) -> None:
         """Make ready to time batches of this size: allocations, choices of kernels, and the capture if there is one."""

@@ -254,9 +254,10 @@ def _overridden_block(block: dict[str, Any], options: _Options) -> dict[str, Any
         block["grids"] = options.grids
     if options.seed is not None:
         block.pop("seeds", None)
-    for key in ("modes", "guidance"):
-        if getattr(options, key) is not None:
-            block.pop(key, None)
+    if options.modes is not None:
+        block.pop("modes", None)
+    if options.guidance is not None and "model" not in block:  # another model may have no classes
+        block.pop("guidance", None)
     if options.precision is not None and "modes" in block:
         block["modes"] = [_with_precision(mode, options.precision) for mode in block["modes"]]
     if options.other_cells:

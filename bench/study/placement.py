@@ -79,7 +79,7 @@ def unguidable(spec: str, guidance: Guidance, card: Card, weaker: Card | None) -
         card: of the model.
         weaker: of the guidance's weaker model, where it names one.
     """
-    if guidance.evaluated == CONDITIONAL:
+    if guidance.evaluated == CONDITIONAL and weaker is None:
         return None
     if card.is_generator:
         return f"{spec} joins predictions of a denoiser, but model {card.name!r} is a generator, which makes none"

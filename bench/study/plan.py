@@ -21,6 +21,8 @@ from samplers import SAMPLERS, Sampler
 
 UNGUIDED = "none"
 _USUAL = str(Mode())
+_FURTHER = 8
+"""Steps that are tried beyond those that a budget seems to allow, and as many as these, where evaluations may fall."""
 
 
 @dataclass(frozen=True)
@@ -191,6 +193,9 @@ def _most_steps(
 
     with installed.around(spec):
         found = bisect_right(range(1, budget + 1), budget, key=evaluations)
+        if guided.varies:  # more steps may have fewer in the interval
+            more = range(found + 1, min(2 * found + _FURTHER, budget) + 1)
+            found = max((steps for steps in more if evaluations(steps) <= budget), default=found)
     if found == 0:
         who = spec if under == UNGUIDED else f"{spec} under {under}"
         raise BudgetTooSmall(f"{who} takes more than {counted(budget, 'evaluation')} in a single step")

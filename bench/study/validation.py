@@ -149,7 +149,7 @@ class _Check:
         guidance, weaker = GUIDANCES.make(spec), None
         if guidance.weaker is not None:
             try:
-                weaker = describe_model(guidance.weaker, None)
+                weaker = self.cards.get(guidance.weaker) or describe_model(guidance.weaker, None)
             except UsageError as error:
                 self._add(at, error)
                 return

@@ -181,7 +181,10 @@ class Card(FolderCard):
         if self.null_label is not None and self.classes is None:
             raise ValueError("null_label stands beside the classes; say classes = N, too, or leave it out")
         if isinstance(self.null_label, int) and self.null_label < (self.classes or 0):
-            raise ValueError(f"null_label = {self.null_label} is one of the classes 0 ... {(self.classes or 0) - 1}")
+            raise ValueError(
+                f"null_label = {self.null_label} is one of the classes 0 ... {(self.classes or 0) - 1}; say how many "
+                "classes there are"
+            )
         allowed = _SCHEDULES.get(self.network)
         if allowed is not None and self.schedule.kind not in allowed:
             raise ValueError(

@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from annotated_types import Ge, Gt
 
-from models.guidance.base import Branch, Guidance
-from models.guidance.cfg import branches_of
+from models.guidance.base import BOTH, CONDITIONAL, Branch, Guidance
 from models.guidance.registry import register
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+_LEAST = 1e-30
+"""Of a squared length that is divided by: of a prediction that is zero there is no part along it."""
 
 
 @register("apg")
@@ -46,14 +49,15 @@ class AdaptiveProjected(Guidance):
 
     @property
     def evaluated(self) -> tuple[Branch, ...]:
-        return branches_of(self.scale)
+        return CONDITIONAL if self.scale == 1.0 else BOTH
 
     def join(self, *outputs: Tensor) -> Tensor:
         conditional, unconditional = outputs
         difference = conditional - unconditional
         if self.norm != "inf":
             difference *= (float(self.norm) / _dot(difference, difference).sqrt()).clamp(max=1.0)
-        along = conditional * (_dot(difference, conditional) / _dot(conditional, conditional))
+        length2 = _dot(conditional, conditional).clamp(min=_LEAST)
+        along = conditional * (_dot(difference, conditional) / length2)
         return conditional + (self.scale - 1.0) * (difference - (1.0 - self.eta) * along)
 
 

@@ -16,6 +16,7 @@ Branch = Literal["conditional", "unconditional", "weaker"]
 """An evaluation: of the network with the image's class, of the same with none, of a weaker network with the class."""
 
 CONDITIONAL: tuple[Branch, ...] = ("conditional",)
+BOTH: tuple[Branch, ...] = ("conditional", "unconditional")
 EVERYWHERE = (0.0, math.inf)
 _ROUNDED = 1.0 + 1e-9
 """A level at an end of an interval is that end, whatever round-off a schedule leaves."""

@@ -13,18 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from annotated_types import Ge, Gt
 
-from models.guidance.base import CONDITIONAL, Branch, Guidance
+from models.guidance.base import BOTH, CONDITIONAL, Branch, Guidance
 from models.guidance.registry import register
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-
-def branches_of(scale: float) -> tuple[Branch, ...]:
-    """What a scale needs: at 1 and 0 a single evaluation."""
-    if scale == 1.0:
-        return CONDITIONAL
-    return ("unconditional",) if scale == 0.0 else ("conditional", "unconditional")
 
 
 def extrapolated(towards: Tensor, away: Tensor, scale: float) -> Tensor:
@@ -35,7 +28,7 @@ def extrapolated(towards: Tensor, away: Tensor, scale: float) -> Tensor:
 @register("cfg")
 @dataclass(frozen=True)
 class ClassifierFree(Guidance):
-    """Classifier-free guidance; two evaluations a call inside the interval, one outside.
+    """Classifier-free guidance; two evaluations a call inside the interval, one outside and at a scale of 1 or 0.
 
     Attributes:
         scale: 1 for the conditional model, more for guidance.
@@ -53,7 +46,7 @@ class ClassifierFree(Guidance):
         if self.high == float("inf"):
             object.__setattr__(self, "high", "inf")
         if self.low >= float(self.high):
-            raise ValueError(f"expected low < high, got {self.low:g} and {self.high}")
+            raise ValueError("expected low < high")
 
     @property
     def interval(self) -> tuple[float, float]:  # type: ignore[override]
@@ -61,7 +54,9 @@ class ClassifierFree(Guidance):
 
     @property
     def evaluated(self) -> tuple[Branch, ...]:
-        return branches_of(self.scale)
+        if self.scale == 1.0:
+            return CONDITIONAL
+        return ("unconditional",) if self.scale == 0.0 else BOTH
 
     def join(self, *outputs: Tensor) -> Tensor:
         conditional, unconditional = outputs

@@ -8,11 +8,23 @@ import torch
 from torch import Tensor
 
 from models.denoiser import PARAMETRISATIONS, Parametrisation, Prediction
-from models.guidance.base import Branch, Guidance
+from models.guidance.base import BOTH, Branch, Guidance
 from models.schedule import Level
 
-NO_CLASS = -1
-"""The label that a network of one-hot rows turns into zeros."""
+_NO_ROW = -1
+"""The label that a network of one-hot rows is given as zeros."""
+
+
+def label_of_none(null_label: int | str) -> int | None:
+    """The label that stands for no class; None: a network is called without labels."""
+    if isinstance(null_label, int):
+        return null_label
+    return _NO_ROW if null_label == "zeros" else None
+
+
+def has_halves(guidance: Guidance, null_label: int | str | None) -> bool:
+    """Whether a guidance evaluates a network twice in ways that can be one batch: with labels of both kinds."""
+    return guidance.evaluated == BOTH and null_label != "none"
 
 
 class Guided:
@@ -43,8 +55,10 @@ class Guided:
         together: bool = True,
     ) -> None:
         self._network, self._weaker, self._guidance = network, weaker, guidance
-        self._given, self._null = parametrisation, null_label
-        self._learns_variance, self._together = learns_variance, together and null_label != "none"
+        self._given = parametrisation
+        self._null = None if null_label is None else label_of_none(null_label)
+        self._learns_variance = learns_variance
+        self._together = together and has_halves(guidance, null_label)
         self.parametrisation: Parametrisation = guidance.form or parametrisation
 
     def __call__(self, x: Tensor, at: Level, *labels: Tensor) -> Tensor:
@@ -59,10 +73,16 @@ class Guided:
         form = self._guidance.form
         if form is not None and form != self._given:
             outputs = [_converted(output, x, at, self._given, form) for output in outputs]
-        return outputs[0] if len(outputs) == 1 else self._guidance.join(*outputs)
+        if len(outputs) == 1:
+            return outputs[0]
+        joined = self._guidance.join(*outputs)
+        if joined.shape != outputs[0].shape:
+            shapes = tuple(joined.shape), tuple(outputs[0].shape)
+            raise ValueError(f"{type(self._guidance).__name__}.join gave shape {shapes[0]}; expected {shapes[1]}")
+        return joined
 
     def _outputs(self, branches: tuple[Branch, ...], x: Tensor, at: Level, labels: tuple[Tensor, ...]) -> list[Tensor]:
-        if self._together and branches == ("conditional", "unconditional"):
+        if self._together and branches == BOTH:
             both = torch.cat([labels[0], self._no_class(labels[0])])
             return list(self._network(torch.cat([x, x]), at, both).chunk(2))
         return [self._output(branch, x, at, labels) for branch in branches]
@@ -71,12 +91,13 @@ class Guided:
         if branch == "weaker":
             assert self._weaker is not None, "a guidance that has a weaker branch names its model"
             return self._weaker(x, at, *labels)
-        if branch == "unconditional" and self._null != "none":
-            return self._network(x, at, self._no_class(labels[0]))
-        return self._network(x, at, *(labels if branch == "conditional" else ()))
+        if branch == "conditional":
+            return self._network(x, at, *labels)
+        return self._network(x, at) if self._null is None else self._network(x, at, self._no_class(labels[0]))
 
     def _no_class(self, labels: Tensor) -> Tensor:
-        return torch.full_like(labels, self._null if isinstance(self._null, int) else NO_CLASS)
+        assert self._null is not None, "see has_halves"
+        return torch.full_like(labels, self._null)
 
 
 def _converted(output: Tensor, x: Tensor, at: Level, given: Parametrisation, form: Parametrisation) -> Tensor:

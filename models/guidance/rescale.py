@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from annotated_types import Ge, Le
 
-from models.guidance.base import Branch, Guidance
-from models.guidance.cfg import branches_of, extrapolated
+from models.guidance.base import BOTH, CONDITIONAL, Branch, Guidance
+from models.guidance.cfg import extrapolated
 from models.guidance.registry import register
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Rescaled(Guidance):
 
     @property
     def evaluated(self) -> tuple[Branch, ...]:
-        return branches_of(self.scale)
+        return CONDITIONAL if self.scale == 1.0 else BOTH
 
     def join(self, *outputs: Tensor) -> Tensor:
         conditional, unconditional = outputs

@@ -21,6 +21,7 @@ from models.architectures import as_called, make_network, misfit
 from models.cards.card import DIFFUSERS, Card, Changes
 from models.common.errors import PluginError, UsageError
 from models.common.files import INDEX, joint_sha256, read_json, sha256_of, shards_of
+from models.guidance.guided import label_of_none
 from models.loading.diffusers_folder import CONFIG, WEIGHTS, check_config, find_layout, weight_files
 from models.loading.hub import fetch_weights, verify_cached
 from models.loading.model import Model
@@ -195,9 +196,18 @@ def _conditioned(module: Conditioned, card: Card, schedule: Schedule) -> Conditi
 
 
 def _try(network: Callable[..., Tensor], card: Card, device: torch.device, origin: str) -> None:
-    """One evaluation of one image, since only the module itself knows what it takes and gives."""
+    """Evaluations of one image, of the highest class and of none: only the module knows what it takes and gives."""
+    _try_label(network, card, None if card.classes is None else card.classes - 1, device, origin)
+    if card.null_label is not None:
+        where = f"{origin}: of no class, null_label = {card.null_label!r}"
+        _try_label(network, card, label_of_none(card.null_label), device, where)
+
+
+def _try_label(
+    network: Callable[..., Tensor], card: Card, label: int | None, device: torch.device, origin: str
+) -> None:
     x, expected = torch.zeros((1, *card.state_shape), device=device), (1, *card.output_shape)
-    labels = [] if card.classes is None else [torch.full((1,), card.classes - 1, device=device)]  # the highest
+    labels = [] if label is None else [torch.full((1,), label, device=device)]
     given = "a state, a condition and labels" if labels else "a state and a condition"
     failed = f"{origin}: architecture {card.architecture!r} failed on {given} of one image"
     try:

@@ -14,6 +14,7 @@ from checkpoints import CARDED, CIFAR10, CPU, folder_of, images, network, write,
 from safetensors.torch import save_file
 
 from bench.run.cell import _remarks
+from bench.run.resolve import Declared
 from models.cards.card import Card, Changes, make_card
 from models.common.errors import UsageError
 from models.loading.diffusers_folder import CONFIG, WEIGHTS
@@ -194,7 +195,7 @@ def test_a_card_that_contradicts_its_network_is_refused(
 def test_a_row_says_that_its_network_is_told_whole_times() -> None:
     for rounded in (True, False):
         resolved: Any = SimpleNamespace(model=SimpleNamespace(card=card(round_time=rounded)))
-        said = _remarks(resolved, about("ddim", SAMPLERS.make("ddim")), 10, 10.0)
+        said = _remarks(resolved, about("ddim", SAMPLERS.make("ddim")), Declared(10, 10), 10.0, 10.0)
         assert said == (["the network is told the nearest whole index of every level (round_time)"] if rounded else [])
 
 

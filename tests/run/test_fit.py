@@ -19,7 +19,7 @@ from bench.conformance import laws
 from bench.record import RunFolder
 from bench.run import fit
 from bench.run.estimate import estimate
-from bench.run.fit import IMAGES, Fits, Problem, X0Variance, evaluations, fitted, nodes
+from bench.run.fit import Fits, Problem, X0Variance, evaluations, fitted, nodes
 from bench.run.runner import run_study
 from bench.run.session import Session
 from bench.study.file import Overrides, parse_study
@@ -76,7 +76,7 @@ def added(sampler: str, model: Denoiser, t: Level, s: Level) -> float:
 
 @pytest.mark.parametrize("variance", [0.04, 0.25, 1.0])
 def test_on_a_gaussian_a_step_adds_the_optimal_variance(schedule: Schedule, variance: float) -> None:
-    """It has a closed form, that of the exact reverse step: Var[x_s | x_t]; 3 % are 4 standard errors of 128 images."""
+    """It has a closed form, that of the exact reverse step: Var[x_s | x_t]; 3 % are 4 standard errors of 512 images."""
     law = gaussian(variance)
     found = fitted(problem(law, schedule)).variance
     model = Denoiser(law, "sample", schedule, x0_variance=found)
@@ -144,7 +144,7 @@ def test_a_fit_counts_its_evaluations_and_is_the_same_in_every_batch() -> None:
     schedule, law = DiscreteVP.linear(), gaussian(0.25)
     found = [fitted(problem(law, schedule, batch=batch)) for batch in (128, 128, 50)]
     assert found[0].variance == found[1].variance
-    assert {each.nfe for each in found} == {IMAGES * evaluations(schedule)}
+    assert {each.nfe for each in found} == {fit.IMAGES * evaluations(schedule)}
     np.testing.assert_allclose(found[2].variance.scaled, found[0].variance.scaled, rtol=1e-4)
     assert found[0].seconds > 0.0
 
@@ -156,7 +156,7 @@ def test_a_batch_that_does_not_fit_into_the_memory_is_halved() -> None:
         return 0.0 * x
 
     found = fitted(problem(network, DiscreteVP.linear(), batch=128))
-    assert found.nfe == IMAGES * evaluations(DiscreteVP.linear())
+    assert found.nfe == fit.IMAGES * evaluations(DiscreteVP.linear())
 
 
 def test_predictions_that_are_no_numbers_are_no_fit() -> None:
@@ -174,7 +174,7 @@ def test_a_sampler_that_asks_without_declaring_it_is_told() -> None:
 
 @pytest.fixture
 def fits(monkeypatch: pytest.MonkeyPatch) -> list[Problem]:
-    """The fits that are made, in order."""
+    """The fits that are made, in order, of few images."""
     made, actual = list[Problem](), fit.fitted
 
     def spy(given: Problem) -> fit.Fit:
@@ -182,6 +182,7 @@ def fits(monkeypatch: pytest.MonkeyPatch) -> list[Problem]:
         return actual(given)
 
     monkeypatch.setattr(fit, "fitted", spy)
+    monkeypatch.setattr(fit, "IMAGES", 32)
     return made
 
 
@@ -203,8 +204,8 @@ def test_cells_share_a_fit_and_their_records_have_its_cost(tmp_path: Path, fits:
     assert len(fits) == 1
     mine, others = (frame[(frame["sampler"] == ANALYTIC) == each] for each in (True, False))
     assert len(mine) == 4
-    assert set(mine["fit_nfe"]) == {IMAGES * evaluations(DiscreteVP.linear())}
-    assert set(mine["fit_images"]) == {IMAGES}
+    assert set(mine["fit_nfe"]) == {fit.IMAGES * evaluations(DiscreteVP.linear())}
+    assert set(mine["fit_images"]) == {fit.IMAGES}
     assert mine["fit_s"].nunique() == 1
     assert (mine["nfe"] == mine["steps"]).all()
     assert others["fit_nfe"].isna().all()
@@ -241,7 +242,7 @@ def test_a_fit_is_of_the_guided_network_whose_evaluations_all_count(
         more["checkpoint"] = {"classes": 10, "null_label": "none"}
     frame = ran(tmp_path, ANALYTIC, baseline=ANALYTIC, guidance=["none", guidance], **more)
     asked = frame[frame["guidance"] == guidance]
-    assert set(asked["fit_nfe"]) == {evaluated * IMAGES * evaluations(DiscreteVP.linear())}
+    assert set(asked["fit_nfe"]) == {evaluated * fit.IMAGES * evaluations(DiscreteVP.linear())}
     assert len(fits) == (1 if guidance == "none" else 2)
 
 
@@ -277,7 +278,7 @@ def test_the_estimate_has_a_fit_once(tmp_path: Path) -> None:
     cells = sum(nfe or 0 for _, nfe in with_fit.cells) - sum(nfe or 0 for _, nfe in plain.cells)
     more = with_fit.evaluations - plain.evaluations
     timed = session_of(ANALYTIC).study.timing.repeats * 16 * cells
-    assert more - 16 * cells - timed == IMAGES * evaluations(DiscreteVP.linear())
+    assert more - 16 * cells - timed == fit.IMAGES * evaluations(DiscreteVP.linear())
 
 
 def test_a_step_from_the_law_keeps_its_variance_which_is_between_those_that_are_fixed() -> None:

@@ -11,7 +11,7 @@ from torch import nn
 
 from bench.record import cell_id
 from bench.run import closure
-from bench.run.code_hash import architecture_sha256, code_sha256, plugin_code_sha256, sampler_sha256
+from bench.run.code_hash import architecture_sha256, code_sha256, extractor_code_sha256, sampler_sha256
 from bench.run.resolve import resolve
 from bench.run.session import Session
 from bench.study import placement
@@ -258,12 +258,12 @@ def test_an_extractor_that_a_plugin_brings_is_hashed(monkeypatch: pytest.MonkeyP
     class Mine:
         """Of this file."""
 
-    first = plugin_code_sha256(Mine)
+    first = extractor_code_sha256(Mine())
     assert first is not None
-    assert plugin_code_sha256(nn.Identity) is None
+    assert extractor_code_sha256(nn.Identity()) is None
     _with(monkeypatch, "tests/run/test_sources.py")
     forget()
-    assert plugin_code_sha256(Mine) != first
+    assert extractor_code_sha256(Mine()) != first
 
 
 def test_a_cell_is_another_one_when_its_levels_move_in_the_last_bit(monkeypatch: pytest.MonkeyPatch) -> None:
