@@ -136,6 +136,7 @@ _RECORD = {
     "levels_sha256": "Hash of the levels that were sampled at, to the last bit.",
     "intervals": "Steps that were made.",
     "architecture_sha256": "Hash of a plugin's code of the network.",
+    "guidance_architecture_sha256": "The same of the weaker network of a guidance.",
     "extractor_code_sha256": "Hash of a plugin's code of the extractor.",
     "extractor_weights_sha256": "Hash of the feature extractor's weights.",
     "model_variance": "Variance of a reverse step that the checkpoint says it was trained with.",

@@ -66,6 +66,7 @@ class CellRecord(Schema):
     guidance_parameters: _Table | None = None
     guidance_model: Name | None = None
     guidance_model_sha256: Name | None = None
+    guidance_architecture_sha256: Name | None = None
     guidance_code_sha256: Name | None = None
     guidance_batches: Annotated[int, Field(ge=1, le=2)] | None = None
     guidance_gflop_per_evaluation: Measure | None = None

@@ -182,7 +182,7 @@ def _smooth_model(guidance: str) -> Denoiser:
 
 
 @cache
-def _solution(guidance: str) -> tuple[Tensor, Tensor]:
+def _solution(guidance: str = "none") -> tuple[Tensor, Tensor]:
     """Initial states at t = 1 and the probability flow's solution at t_min, by an eighth-order Runge-Kutta in t.
 
     dx/dt = f x - g^2 score / 2 (arXiv 2011.13456, eq. 13): another form, another variable and another solver than any

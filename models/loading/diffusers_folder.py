@@ -177,8 +177,8 @@ def _about_variance(card: Card, channels: int) -> str:
     where = "on the card, or in the study's [checkpoint] table"
     if channels == 2 * card.shape[0]:
         return (
-            ". Twice as many out belong to a network that predicts its variance too. Its mean alone is used here: say "
-            f"variance = 'learned_range' {where}"
+            ". Twice as many out belong to a network that predicts its variance too: say variance = 'learned_range' "
+            f"{where}"
         )
     if channels == card.shape[0]:
         return f". A network of as many out predicts no variance: say variance = 'fixed_large' {where}"

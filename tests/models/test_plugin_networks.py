@@ -86,7 +86,7 @@ def test_a_plugin_s_network_that_fails_or_gives_another_shape_is_refused_before_
     with pytest.raises(UsageError, match="failed on a state, a condition and labels of one image: IndexError"):
         load_model(str(plugged(tmp_path / "d", {"gain": 1.0, "most": 4}, classes=5)), CPU)
     learned = plugged(tmp_path / "c", {"gain": 1.0, "wide": True}, variance="learned_range")
-    assert load_model(str(learned), CPU).network(images(), DiscreteVP.linear().level(0.5)).shape == (3, 3, 8, 8)
+    assert load_model(str(learned), CPU).network(images(), DiscreteVP.linear().level(0.5)).shape == (3, 6, 8, 8)
 
 
 @pytest.mark.usefixtures("plugin")

@@ -26,7 +26,7 @@ def test_compiling_the_network_is_no_sampler_s_doing(tmp_path: Path, monkeypatch
     """What stands for a compiled network changes the process at the first evaluation of every size of batch."""
     seen = set[int]()
 
-    def compiles(self: Session, model: object, batch: int | None = None) -> float:
+    def compiles(self: Session, model: object, batch: int | None = None, *, labelled: bool = True) -> float:
         seen.add(batch or self.batch)
         return 0.0
 

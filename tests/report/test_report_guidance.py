@@ -116,12 +116,12 @@ def test_notes_say_how_evaluations_are_counted_and_what_the_weaker_network_costs
     cells = [plain(), guided(AUTO), guided(CFG) | {"guidance_batches": 2}]
     for shown in blocks(summary_of(tmp_path / "run", cells)):
         notes = " ".join(shown.notes)
-        assert "a guided step counts two for each call of the model (one outside the interval" in notes
+        assert "a guided call takes two, or one outside its interval" in notes
         assert "weaker network digits-weak counts as one of the main network, at 25 % of its operations" in notes
         assert f"two calls of the network, one after the other, for want of memory: {CFG}." in notes
     silent = guided(AUTO) | {"guidance_gflop_per_evaluation": None}
     assert "counts as one of the main network.\n" in markdown(summary_of(tmp_path / "silent", [silent]))
-    assert "guided step" not in markdown(summary_of(tmp_path / "old", QUICK))
+    assert "guided call" not in markdown(summary_of(tmp_path / "old", QUICK))
 
 
 def test_the_table_of_papers_has_a_line_a_guidance_by_evaluations(tmp_path: Path) -> None:

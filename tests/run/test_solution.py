@@ -1,7 +1,7 @@
 """Reference solutions against a closed form and scipy's eighth-order method, and what is kept of them."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -165,9 +165,9 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     batches = list[int]()
     plain = solution.solve
 
-    def spy(model: Denoiser, x: Tensor, first: Level, last: Level, steps: int) -> Tensor:
+    def spy(model: Denoiser, x: Tensor, first: Level, last: Level, steps: int, jumps: Sequence[float]) -> Tensor:
         batches.append(len(x))
-        return plain(model, x, first, last, steps)
+        return plain(model, x, first, last, steps, jumps)
 
     monkeypatch.setattr(solution, "solve", spy)
     return batches

@@ -153,10 +153,9 @@ def guidance_notes(rows: Sequence[Row]) -> list[str]:
     found = [row for row in rows if guided(row)]
     if not found:
         return []
-    lines = [
-        "NFE counts every network evaluation: a guided step counts two for each call of the model (one outside the "
-        "interval of its guidance)."
-    ]
+    lines = []
+    if any(row["nfe"] != row["calls"] for row in found):
+        lines.append("NFE counts every network evaluation: a guided call takes two, or one outside its interval.")
     if split := list(dict.fromkeys(str(row["guidance"]) for row in found if row.get("guidance_batches") == 2)):
         lines.append(f"Guided in two calls of the network, one after the other, for want of memory: {named(split, 5)}.")
     weaker = dict.fromkeys((str(row["guidance_model"]), *_gflop(row)) for row in found if known_text(row.get(_WEAKER)))
