@@ -58,8 +58,8 @@ def guided_study(model: str | Path, guidance: Sequence[str], **more: Any) -> str
 
 def test_every_evaluation_of_a_guidance_is_counted_and_declared(tmp_path: Path) -> None:
     guidance = ["none", "cfg[scale=1]", "cfg[scale=3]", "cfg[scale=3,low=0.3,high=3]"]
-    text = guided_study("digits-mixture", guidance, checkpoint=EXACT, metrics=["solver_error"], timing={"repeats": 2})
-    frame = run(tmp_path, text)
+    more = {"checkpoint": EXACT, "metrics": ["solver_error"], "solver_images": 1, "timing": {"repeats": 2}}
+    frame = run(tmp_path, guided_study("digits-mixture", guidance, **more))
     assert (frame["status"] == "ok").all()
     assert (frame["nfe"] == frame["nfe_declared"]).all()
     assert (frame["calls"] == frame["calls_declared"]).all()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from bench.conformance.suite import CHECKS
 
@@ -139,9 +140,23 @@ def installed(wheel: zipfile.ZipFile, tmp_path_factory: pytest.TempPathFactory) 
 
 
 @pytest.fixture(scope="module")
-def session(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
-    """Exit status and stdout of commands with both packages installed, and whether the example was imported by then."""
-    runs = tmp_path_factory.mktemp("runs")
+def session(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> dict[str, Any]:
+    """Exit status and stdout of commands with both packages installed, and whether the example was imported by then.
+
+    Worked out once for all workers.
+    """
+    base = tmp_path_factory.getbasetemp()
+    kept = (base if worker_id == "master" else base.parent) / "installed.json"
+    with FileLock(f"{kept}.lock"):
+        if not kept.exists():
+            installed = request.getfixturevalue("installed")
+            kept.write_text(json.dumps(_commands(installed, tmp_path_factory.mktemp("runs"))))
+    found: dict[str, Any] = json.loads(kept.read_text())
+    return found
+
+
+def _commands(installed: Path, runs: Path) -> dict[str, Any]:
+    """What the commands gave."""
     (runs / "tiny.toml").write_text(_STUDY)
     study = ["run", str(runs / "tiny.toml"), "--device", "cpu", "--samplers"]
     commands = {
@@ -165,9 +180,8 @@ def session(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    found: dict[str, list[Any]] = json.loads(done.stdout.splitlines()[-1])
-    found["messages"] = [done.stderr]
-    return found
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found | {"messages": [done.stderr], "installed": str(installed)}
 
 
 class TestInstalledPackage:
@@ -227,8 +241,8 @@ class TestInstalledPackage:
         said = "'gradient-estimation' exists already, from sampler-bench-gradient-estimation 0.1.0"
         assert said in session["messages"][0]
 
-    def test_a_plugin_may_have_a_package_called_as_one_of_ours(self, session: dict[str, Any], installed: Path) -> None:
+    def test_a_plugin_may_have_a_package_called_as_one_of_ours(self, session: dict[str, Any]) -> None:
         rows = {row["name"]: row for row in json.loads(session["own packages"][1])}
         row = rows["test-own-packages"]
         assert (row["unavailable"], row["nfe_at_10_steps"]) == (None, 7)
-        assert Path(session["from"]).is_relative_to(installed)
+        assert Path(session["from"]).is_relative_to(session["installed"])
