@@ -30,8 +30,7 @@ from models.networks.network import counted
 from models.schedule import DiscreteVP, Flow, Level, Schedule
 from samplers import SAMPLERS
 
-CPU = torch.device("cpu")
-SHAPE = (1, 8, 8)
+CPU, SHAPE = torch.device("cpu"), (1, 8, 8)
 ANALYTIC = "ddpm[variance=analytic]"
 
 
@@ -102,8 +101,8 @@ def test_of_unit_gaussian_data_it_is_beta_and_of_data_at_a_point_the_posterior_s
 
 
 def test_with_modes_it_is_the_mean_squared_error_of_what_is_predicted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fit, "IMAGES", 8192)  # all elements of one move together: 8,192 values in all
     """Of two points, by an independent sum over states: an exact E[x_0 | x_t] errs by what is left, and by no more."""
+    monkeypatch.setattr(fit, "IMAGES", 8192)  # all elements of one move together: 8,192 values in all
     schedule, draws = DiscreteVP.linear(), torch.Generator().manual_seed(5)
     points = torch.stack([torch.full(SHAPE, each, dtype=torch.float64) for each in (-0.1, 0.1)])
     law = FiniteData(points)
@@ -204,8 +203,8 @@ def test_cells_share_a_fit_and_their_records_have_its_cost(tmp_path: Path, fits:
     assert len(fits) == 1
     mine, others = (frame[(frame["sampler"] == ANALYTIC) == each] for each in (True, False))
     assert len(mine) == 4
-    assert set(mine["fit_nfe"]) == {fit.IMAGES * evaluations(DiscreteVP.linear())}
-    assert set(mine["fit_images"]) == {fit.IMAGES}
+    assert {*mine["fit_nfe"]} == {fit.IMAGES * evaluations(DiscreteVP.linear())}
+    assert {*mine["fit_images"]} == {fit.IMAGES}
     assert mine["fit_s"].nunique() == 1
     assert (mine["nfe"] == mine["steps"]).all()
     assert others["fit_nfe"].isna().all()

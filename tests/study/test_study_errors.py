@@ -209,9 +209,7 @@ def test_a_model_without_an_extractor_is_told_which_metrics_need_none(tmp_path: 
 _COLUMN = '[[block]]\nsamplers = ["ddim"]\ngrids = ["quad"]\nsteps = [4]\npublished = { source = "p", values = [1.0], '
 
 
-@pytest.mark.parametrize(
-    "column", ["fdi", "nfe", "", "fd_", "FID", "fd_digits_std", "fd_digits_left_out", "fd_digits_ci_inf"]
-)
+@pytest.mark.parametrize("column", ["fdi", "nfe", "", "fd_", "FID", "fd_x_std", "fd_x_left_out", "fd_x_ci_inf"])
 def test_a_published_column_that_there_is_not_is_refused(column: str) -> None:
     (line,) = _said(f'{_GOOD}{_COLUMN}column = "{column}" }}\n')
     assert f"block.1.published.column: unknown column {column!r}" in line
