@@ -76,10 +76,13 @@ def resolved(model: str | Path, guidance: str, **more: Any) -> tuple[Session, Re
 
 
 def test_the_weaker_network_s_code_is_in_the_identity(tmp_path: Path) -> None:
-    model, weaker = plugged(tmp_path / "a", "test-main", 1.0), plugged(tmp_path / "b", "test-weak", 1.0)
-    _, cell = resolved(model, f"auto[scale=2,model={weaker}]")
-    assert cell.identity["guidance_architecture_sha256"] not in (None, cell.identity["architecture_sha256"])
-    assert {"guidance_architecture_sha256", "guidance_model_sha256"} <= set(cell.predictions)
+    model, found = plugged(tmp_path / "a", "test-main", 1.0), list[dict[str, Any]]()
+    for gain in (1.0, 5.0):
+        architectures._makers.pop("test-weak", None)
+        weaker = plugged(tmp_path / f"weak-{gain}", "test-weak", gain)
+        found.append(resolved(model, f"auto[scale=2,model={weaker}]")[1].predictions)
+    assert found[0]["guidance_model_sha256"] == found[1]["guidance_model_sha256"]  # the same weights and card
+    assert found[0]["guidance_architecture_sha256"] != found[1]["guidance_architecture_sha256"]
 
 
 def test_the_code_of_a_guidance_that_is_not_ours_is_hashed_wherever_it_is_installed(
