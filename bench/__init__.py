@@ -2,7 +2,7 @@
 
 - `cli`: the commands; arguments in, calls, messages out
 - `training`: what trains the embedded models; `versus`: this harness beside what people use
-- `run`: how a study is carried out, cell by cell, and what it costs in rounds
+- `running`: how a study is carried out, cell by cell, and what it costs in rounds
 - `conformance`: what must be true of every sampler, and of a model and its card
 - `report`: from records to tables, figures and a page; never imports torch
 - `study`: what is asked: the schema, TOML, the plan; `studies`: those that come with it
@@ -10,7 +10,7 @@
 - `timing`: clock, capture, monitor: measuring, without knowing what a study is
 - `purity`: what samplers share and must leave as they found it
 - `noise`: counter-based noise
-- `record`, `record_schema`, `column_meanings`, `model_record`: the files that pass from `run` to `report`
+- `record`, `record_schema`, `column_meanings`, `model_record`: the files that pass from `running` to `report`
 - `environment`, `escape`, `outputs`, `progress`: machine, foreign text, files to write, progress
 
 `lint-imports` holds this order; it stands in `pyproject.toml`.

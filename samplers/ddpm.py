@@ -14,9 +14,9 @@ network that was trained to says, between these two (arXiv 2102.09672, eq. 15).
     Var[x_0 | x_t] = (sigma_t / alpha_t)^2 (1 - bar_beta_n Gamma_n),
 
 where Gamma_n = E |score|^2 / D, so that bar_beta_n Gamma_n is the mean squared eps. That variance is fitted to the
-model once (`bench.run.fit`), as the mean squared error of the predicted x_0, which is the same for an exact network,
-within what x_0 can have in the model's range of values. What the authors' code does besides is not done: in the step to
-index 0, where their grids end, it keeps the noise below 2 / 255.
+model once (`bench.running.fit`), as the mean squared error of the predicted x_0, which is the same for an exact
+network, within what x_0 can have in the model's range of values. What the authors' code does besides is not done: in
+the step to index 0, where their grids end, it keeps the noise below 2 / 255.
 """
 
 from __future__ import annotations

@@ -64,8 +64,8 @@ def cold(monkeypatch: pytest.MonkeyPatch) -> None:
     """No warm-up of the machine before a run, as no test looks at how long anything takes; and no first look, which has
     tests of its own.
     """
-    monkeypatch.setattr("bench.run.session.Session.warm_up", lambda session: None)
-    monkeypatch.setattr("bench.run.runner.first_look", lambda session, folder, warn: None)
+    monkeypatch.setattr("bench.running.session.Session.warm_up", lambda session: None)
+    monkeypatch.setattr("bench.running.runner.first_look", lambda session, folder, warn: None)
 
 
 @pytest.fixture(autouse=True)

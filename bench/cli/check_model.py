@@ -19,7 +19,7 @@ from bench.quality.datasets import DATA_SETS, open_data
 from bench.quality.images import to_uint8
 from bench.quality.reference import data_of
 from bench.report.data.text import significant
-from bench.run.first_look import refuse_newer_check, remember
+from bench.running.first_look import refuse_newer_check, remember
 from bench.study.file import load_study
 from models.analytic import Law
 from models.common.errors import UsageError

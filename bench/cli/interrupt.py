@@ -80,8 +80,8 @@ def _take(number: int, frame: FrameType | None) -> None:
     with suppress(Exception):  # what was printed so far; the signal may have come in the midst of that
         sys.stdout.flush()
     with suppress(Exception):
-        if "bench.run.attempts" in sys.modules:
-            sys.modules["bench.run.attempts"].take_back()
+        if "bench.running.attempts" in sys.modules:
+            sys.modules["bench.running.attempts"].take_back()
     with suppress(OSError):
         os.write(2, f"{_CURSOR * os.isatty(2)}\n{_words()}\n".encode(errors="backslashreplace"))
     os._exit(_status())

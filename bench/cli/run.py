@@ -23,7 +23,7 @@ from models.plugins.names import check_name
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bench.run.session import Session
+    from bench.running.session import Session
     from bench.study.file import Overrides
     from bench.study.plan import Cell
 
@@ -49,9 +49,9 @@ def run_and_report(
         study = load_study(name, overrides, complete=True)
     folder = RunFolder(_named(RESULTS / study.name if out is None else out))
     with errors.status(Text(terminal_text(f"loading model {study.model!r} ..."))):
-        from bench.run.deadline import Deadline
-        from bench.run.runner import run_study
-        from bench.run.session import Session
+        from bench.running.deadline import Deadline
+        from bench.running.runner import run_study
+        from bench.running.session import Session
         from bench.timing.monitor import at_start
 
         session = replace(Session.load(study, folder.batch(study.most_images, study.device)), given=name)
@@ -92,7 +92,7 @@ def _named(path: Path) -> Path:
 def _dry_run(session: "Session") -> int:
     """Print a study's cells and what they will take; the exit status."""
     from bench.environment import device_name
-    from bench.run.estimate import estimate
+    from bench.running.estimate import estimate
 
     with errors.status("calibrating ..."):
         found = estimate(session)

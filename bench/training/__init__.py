@@ -4,5 +4,5 @@
 - how: `options` (what commands are told), `data`, `recipe`, `losses`, `loop`, `checkpoint`
 - what is seen of it: `loss_curve`, `samples`; what comes out: `folder`, weights with their card
 
-Imports `run` and what is below it.
+Imports `running` and what is below it.
 """

@@ -9,12 +9,12 @@ from torch import Tensor
 
 from bench.quality.images import save_preview
 from bench.record import SCHEMA, Record, RunFolder, cell_id
-from bench.run.cell import measure
-from bench.run.fit import Fits
-from bench.run.resolve import Resolved, resolve
-from bench.run.session import Session
-from bench.run.solution import Solutions
-from bench.run.trajectory import Trajectory
+from bench.running.cell import measure
+from bench.running.fit import Fits
+from bench.running.resolve import Resolved, resolve
+from bench.running.session import Session
+from bench.running.solution import Solutions
+from bench.running.trajectory import Trajectory
 from bench.study.plan import plan
 from bench.study.study import Baseline, Block, Metric, Study, Timing
 from bench.timing.capture import graphs_on
@@ -105,7 +105,7 @@ class Ours:
         return evaluate
 
     def measured(self, folder: RunFolder) -> Record:
-        """All of a quality cell as `run` does it: images, features, metrics, preview, record."""
+        """All of a quality cell as `bench.running` does it: images, features, metrics, preview, record."""
         name = cell_id(self.cell.identity)
         kept = Solutions(folder.solutions), Fits(folder.fits, self.session)
         found = measure(self.cell, self.session, graphs_on(self.session.device), *kept, lambda images: None)

@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from bench.run.trajectory import WrongCount
+from bench.running.trajectory import WrongCount
 from bench.timing.clock import Stopwatch
 from bench.versus.ours import Ours
 from bench.versus.pairs import Pair

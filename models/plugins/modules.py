@@ -11,8 +11,9 @@ So the modules of a plugin belong to a package that is made for it: `models.dit`
 
 Nothing is exchanged while a plugin runs, so this holds whenever a function imports something, its own or ours, and two
 plugins may each have a package `models`. Every module is in `sys.modules` under the name that it has, where pickle,
-dataclasses and torch.compile look it up; the last would not ask a hook on `__import__`. `bench.run.closure` follows the
-imports that are run, by the same `as_read`. What is only text stays as it is: `import_module("models.dit")` is of ours.
+dataclasses and torch.compile look it up; the last would not ask a hook on `__import__`. `bench.running.closure` follows
+the imports that are run, by the same `as_read`. What is only text stays as it is: `import_module("models.dit")` is of
+ours.
 """
 
 import ast

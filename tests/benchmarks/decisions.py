@@ -29,10 +29,10 @@ from bench.report.data.columns import KEYS
 from bench.report.data.looks import Decisions, follow
 from bench.report.data.rows import aggregate
 from bench.report.data.runs import NEEDED
-from bench.run.generation import Generation
-from bench.run.resolve import Resolved, resolve
-from bench.run.session import Session
-from bench.run.trajectory import Trajectory
+from bench.running.generation import Generation
+from bench.running.resolve import Resolved, resolve
+from bench.running.session import Session
+from bench.running.trajectory import Trajectory
 from bench.study.file import Overrides, load_study
 from bench.study.plan import looks, plan
 from bench.study.study import Study

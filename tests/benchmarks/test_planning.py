@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from bench.record import _DIGEST, SCHEMA, Record, RunFolder, cell_id
-from bench.run.code_hash import code_sha256, sampler_sha256
+from bench.running.code_hash import code_sha256, sampler_sha256
 from bench.study.placement import place
 from bench.study.plan import plan
 from bench.study.study import Study

@@ -141,7 +141,7 @@ def test_an_interrupted_run_ends_with_status_130(cli: Cli, monkeypatch: pytest.M
 def test_a_dry_run_lists_the_cells_and_writes_nothing(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bench.run.estimate._CALIBRATION_S", 0.01)
+    monkeypatch.setattr("bench.running.estimate._CALIBRATION_S", 0.01)
     arguments = ("--samplers", "heun,rk45", "--steps", "5", "--dry-run", "--out", tmp_path / "run")
     monkeypatch.setattr("bench.timing.monitor.at_start", lambda *_: ["the machine is busy"])
     shown = cli("run", "quick", *arguments)

@@ -18,8 +18,8 @@ from bench.report import summarise, write_report
 from bench.report.data.modes import frame as modes_frame
 from bench.report.data.published import Comparison
 from bench.report.data.rows import PAIRS
-from bench.run.runner import run_study
-from bench.run.session import Session
+from bench.running.runner import run_study
+from bench.running.session import Session
 from bench.study.study import Study
 
 _ROOT = Path(__file__).parents[2]
@@ -45,10 +45,10 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> set[tuple[str, str]]:
     folder, old, other = (tmp_path_factory.mktemp(name) for name in ("run", "old", "other"))
     with_classes = _STUDY | {"metrics": ["class_accuracy"]} | labelled(other)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("bench.run.solution.STEPS", 4)
-        patch.setattr("bench.run.fit.IMAGES", 16)
-        patch.setattr("bench.run.session.Session.warm_up", lambda session: None)
-        patch.setattr("bench.run.runner.first_look", lambda session, folder, warn: None)
+        patch.setattr("bench.running.solution.STEPS", 4)
+        patch.setattr("bench.running.fit.IMAGES", 16)
+        patch.setattr("bench.running.session.Session.warm_up", lambda session: None)
+        patch.setattr("bench.running.runner.first_look", lambda session, folder, warn: None)
         for content, at in ((_STUDY, folder), (with_classes, other / "run")):
             study = Study.model_validate(content)
             assert run_study(study, Session.load(study), RunFolder(at), False, Mock()).failed == 0

@@ -17,7 +17,7 @@ from studies import study_toml
 
 from bench.cli import entry, interrupt
 from bench.record import RunFolder
-from bench.run.attempts import Attempts
+from bench.running.attempts import Attempts
 from models.common import program
 
 _ROOT = Path(__file__).parents[2]
@@ -223,10 +223,10 @@ def test_the_cursor_is_back_after_a_second_ctrl_c() -> None:
 
 _AT_ONCE = """
 import sys
-import bench.run.session, bench.run.runner
+import bench.running.session, bench.running.runner
 from bench.cli.entry import main
-bench.run.session.Session.warm_up = lambda session: None  # as conftest.py has it
-bench.run.runner.first_look = lambda session, folder, warn: None
+bench.running.session.Session.warm_up = lambda session: None  # as conftest.py has it
+bench.running.runner.first_look = lambda session, folder, warn: None
 sys.argv[0] = "run_bench.py"
 main()
 """

@@ -166,7 +166,7 @@ def test_the_example_of_the_readme_goes_from_a_file_of_weights_to_the_error_of_s
         Path(name).parent.mkdir(exist_ok=True)
         Path(name).write_text(files[name])
     assert "this network predicts" in cli(*check).out
-    monkeypatch.setattr("bench.run.solution.STEPS", 20)
+    monkeypatch.setattr("bench.running.solution.STEPS", 20)
     monkeypatch.setattr("bench.report.FORMATS", ("md",))
     few = ("--samplers", "ddim,heun", "--grids", "trailing", "--evaluations", "20", "--images", "16", "--batch", "16")
     cli(*run, *few, "--device", "cpu")

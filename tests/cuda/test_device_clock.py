@@ -7,8 +7,8 @@ import device_cells
 import pytest
 import torch
 
-from bench.run.session import Session
-from bench.run.trajectory import Trajectory
+from bench.running.session import Session
+from bench.running.trajectory import Trajectory
 from bench.timing.clock import Stopwatch, Timed
 from bench.timing.cost import Times, Work
 from bench.timing.gpu_state import GpuState, gpu_state

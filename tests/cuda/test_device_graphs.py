@@ -11,8 +11,8 @@ from device_cells import FIXED, apart, cell_of, drawn
 from tape import Tape, noise_of_tensors
 from torch import Tensor
 
-from bench.run.session import Session
-from bench.run.trajectory import Trajectory
+from bench.running.session import Session
+from bench.running.trajectory import Trajectory
 from bench.timing.capture import CudaGraph, Graph
 from bench.timing.memory import release_cache
 from models.networks.execution import arithmetic

@@ -8,9 +8,9 @@ import pytest
 import torch
 from device_cells import apart, cell_of, drawn
 
-from bench.run.generation import Generation
-from bench.run.session import Session
-from bench.run.trajectory import Trajectory
+from bench.running.generation import Generation
+from bench.running.session import Session
+from bench.running.trajectory import Trajectory
 from bench.timing.capture import CudaGraph
 from models.networks.execution import arithmetic
 

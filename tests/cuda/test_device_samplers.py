@@ -13,8 +13,8 @@ from device_cells import FIXED, apart, cell_of, drawn
 from torch import Tensor
 
 from bench.noise.stream import ImageNoise
-from bench.run.session import Session
-from bench.run.trajectory import Trajectory
+from bench.running.session import Session
+from bench.running.trajectory import Trajectory
 from bench.training.loop import Keeping, _Training
 from bench.training.losses import denoising_loss
 from bench.training.recipe import Recipe

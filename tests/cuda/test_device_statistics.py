@@ -11,8 +11,8 @@ from bench.quality.metrics import QualityStream, Values
 from bench.quality.prefetch import SideStream
 from bench.quality.reference import load_reference
 from bench.quality.statistics import BlockMoments, Moments, merged
-from bench.run.score import Score
-from bench.run.session import Session
+from bench.running.score import Score
+from bench.running.session import Session
 from models.loading.zoo import load_model
 
 _METRICS = ("fd", "inception_score", "precision_recall")  # not KID, which numpy takes, on the CPU, for seconds

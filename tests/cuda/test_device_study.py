@@ -9,8 +9,8 @@ from quiet import Quiet
 
 from bench.cli.app import app
 from bench.record import Record, RunFolder
-from bench.run.runner import Outcome, run_study
-from bench.run.session import Session
+from bench.running.runner import Outcome, run_study
+from bench.running.session import Session
 from bench.study.study import Study
 
 _ON_CUDA = ("fp32", "tf32", "bf16+channels_last+compile", "fp32+graph")

@@ -9,8 +9,8 @@ import torch
 from device_cells import drawn
 from photographs import Killed, killing, silent, write_photographs
 
-from bench.run.session import Session
-from bench.run.trajectory import Trajectory
+from bench.running.session import Session
+from bench.running.trajectory import Trajectory
 from bench.training.cifar10 import train_cifar10
 from bench.training.extractor import train_extractor
 from bench.training.options import CifarOptions, ExtractorOptions

@@ -13,12 +13,12 @@ from guided import LABELS, mixture
 from studies import study_toml
 from torch import Tensor
 
-from bench.run.code_hash import guidance_code_sha256
-from bench.run.generation import Generation
-from bench.run.resolve import Resolved, resolve
-from bench.run.session import Session
-from bench.run.solution import solve
-from bench.run.trajectory import Trajectory
+from bench.running.code_hash import guidance_code_sha256
+from bench.running.generation import Generation
+from bench.running.resolve import Resolved, resolve
+from bench.running.session import Session
+from bench.running.solution import solve
+from bench.running.trajectory import Trajectory
 from bench.study.file import Overrides, parse_study
 from bench.study.plan import most_steps, plan
 from models import architectures

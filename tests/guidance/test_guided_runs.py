@@ -16,10 +16,10 @@ from studies import study_toml
 from torch import Tensor
 
 from bench.record import RunFolder
-from bench.run.resolve import resolve
-from bench.run.runner import run_study
-from bench.run.session import Session
-from bench.run.trajectory import Start, Trajectory
+from bench.running.resolve import resolve
+from bench.running.runner import run_study
+from bench.running.session import Session
+from bench.running.trajectory import Start, Trajectory
 from bench.study.file import Overrides, parse_study
 from bench.study.plan import plan
 from models import architectures

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from bench.run import closure, code_hash
-from bench.run.code_hash import code_sha256, sampler_sha256
+from bench.running import closure, code_hash
+from bench.running.code_hash import code_sha256, sampler_sha256
 from samplers import Sampler
 
 

@@ -8,8 +8,8 @@ from quiet import Quiet
 from studies import study_toml
 
 from bench.record import RunFolder
-from bench.run.runner import Outcome, run_study
-from bench.run.session import Session
+from bench.running.runner import Outcome, run_study
+from bench.running.session import Session
 from bench.study.file import Overrides, parse_study
 from bench.study.study import Study
 

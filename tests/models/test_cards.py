@@ -13,8 +13,8 @@ import torch
 from checkpoints import CARDED, CIFAR10, CPU, folder_of, images, network, write, x0_of
 from safetensors.torch import save_file
 
-from bench.run.cell import _remarks
-from bench.run.resolve import Declared
+from bench.running.cell import _remarks
+from bench.running.resolve import Declared
 from models.cards.card import Card, Changes, make_card
 from models.common.errors import UsageError
 from models.loading.diffusers_folder import CONFIG, WEIGHTS

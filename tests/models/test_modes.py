@@ -11,8 +11,8 @@ from torch import nn
 
 from bench.environment import versions
 from bench.record import RunFolder
-from bench.run.runner import run_study
-from bench.run.session import Session
+from bench.running.runner import run_study
+from bench.running.session import Session
 from bench.study.file import Overrides, parse_study
 from bench.study.plan import plan
 from bench.study.study import Study
@@ -174,7 +174,7 @@ def test_every_row_says_in_which_mode_it_was_measured(tmp_path: Path) -> None:
 def test_solver_errors_of_every_mode_are_distances_from_one_solution_that_of_float32(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bench.run.solution.STEPS", 40)  # coarse: what is looked at is whose solution it is
+    monkeypatch.setattr("bench.running.solution.STEPS", 40)  # coarse: what is looked at is whose solution it is
     text = _STUDY.replace('metrics = ["fd"]', 'metrics = ["solver_error"]\nsolver_images = 1')
     study = parse_study(text, "test", Overrides(modes=["fp32", "bf16"], samplers=["heun"], steps=[5], images=16))
     plain, coarse = (row for row in _run(study, tmp_path).to_dict("records") if row["sampler"] == "heun")
@@ -189,11 +189,11 @@ def test_solver_errors_of_every_mode_are_distances_from_one_solution_that_of_flo
 def test_a_solution_is_solved_again_when_a_package_changes_that_its_network_is_made_with(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bench.run.solution.STEPS", 4)
+    monkeypatch.setattr("bench.running.solution.STEPS", 4)
     text = _STUDY.replace('metrics = ["fd"]', 'metrics = ["solver_error"]\nsolver_images = 1')
     study = parse_study(text, "test", Overrides(modes=["fp32"], samplers=["heun"], steps=[2], images=16))
     _run(study, tmp_path)
-    monkeypatch.setattr("bench.run.resolve.versions", lambda: {**versions(), "version_diffusers": "another"})
+    monkeypatch.setattr("bench.running.resolve.versions", lambda: {**versions(), "version_diffusers": "another"})
     _run(study, tmp_path)
     assert len(list((tmp_path / "solutions").iterdir())) == 2
 

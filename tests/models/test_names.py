@@ -115,7 +115,7 @@ def test_a_run_of_another_name_that_is_there_goes_on(tmp_path: Path, monkeypatch
     def stop(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("bench.run.session.Session.load", stop)
+    monkeypatch.setattr("bench.running.session.Session.load", stop)
     (tmp_path / "My Run").mkdir()
     (tmp_path / "My Run" / "study.json").write_text("{}")
     with pytest.raises(KeyboardInterrupt):

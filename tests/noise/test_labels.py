@@ -14,8 +14,8 @@ from bench.noise.class_labels import balanced_labels, draw_labels
 from bench.noise.philox import philox
 from bench.noise.stream import ImageNoise
 from bench.quality.statistics import BLOCKS
-from bench.run.resolve import resolve
-from bench.run.session import Session
+from bench.running.resolve import resolve
+from bench.running.session import Session
 from bench.study.file import Overrides, parse_study
 from bench.study.plan import plan
 from models.common.errors import UsageError

@@ -13,8 +13,8 @@ from torch import Tensor
 from bench.conformance.suite import CHECKS, run_check
 from bench.purity.unchanged import ProcessState
 from bench.record import RunFolder
-from bench.run.runner import Outcome, run_study
-from bench.run.session import Session
+from bench.running.runner import Outcome, run_study
+from bench.running.session import Session
 from models.denoiser import Denoiser
 from models.networks.modes import Mode
 from models.schedule import Level

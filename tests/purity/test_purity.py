@@ -17,8 +17,8 @@ from bench.cli.run import run_and_report
 from bench.conformance.suite import CHECKS, run_check
 from bench.purity.unchanged import ProcessState, other_random_states
 from bench.record import RunFolder
-from bench.run.estimate import estimate
-from bench.run.session import Session
+from bench.running.estimate import estimate
+from bench.running.session import Session
 from bench.study.file import Overrides
 from samplers import SAMPLERS, register
 from samplers.registry import load_file

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from bench.purity.aspect import Aspect
 from bench.purity.unchanged import TORCH, Impure, KeptFunctions, ProcessState, unchanged
 from bench.purity.weights import KeptWeights
-from bench.run.session import Session
+from bench.running.session import Session
 from bench.study.file import Overrides, parse_study
 from bench.timing.host_load import HostLoad
 from bench.timing.monitor import LEFT, Monitor, Watch

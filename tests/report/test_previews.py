@@ -16,8 +16,8 @@ from bench.record import RunFolder
 from bench.report import summarise
 from bench.report.figures.image_table import scatter, tables
 from bench.report.figures.plot_images import images
-from bench.run.runner import run_study
-from bench.run.session import Session
+from bench.running.runner import run_study
+from bench.running.session import Session
 from bench.study.file import Overrides, parse_study
 
 _STUDY = """

@@ -20,8 +20,8 @@ from bench.conformance import laws
 from bench.conformance.repeat_checks import repeats_at_ends
 from bench.noise.stream import ImageNoise
 from bench.record import RunFolder
-from bench.run.runner import run_study
-from bench.run.session import Session
+from bench.running.runner import run_study
+from bench.running.session import Session
 from bench.study.file import Overrides, parse_study
 from models.common.errors import UsageError
 from models.denoiser import Denoiser

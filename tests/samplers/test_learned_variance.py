@@ -19,8 +19,8 @@ from studies import study_toml
 from torch import Tensor, nn
 
 from bench.record import RunFolder
-from bench.run.runner import run_study
-from bench.run.session import Session
+from bench.running.runner import run_study
+from bench.running.session import Session
 from bench.study.file import Overrides, load_study, parse_study
 from models.cards.card import Changes
 from models.common.errors import UsageError

@@ -39,7 +39,7 @@ slow = [name for name in ("diffusers", "matplotlib", "pandas", "torchvision") if
 import pytest
 from bench import report
 from bench.cli import app
-from bench.run.session import Session
+from bench.running.session import Session
 Session.warm_up = lambda session: None  # as conftest.py has it
 report.FORMATS = ("md",)  # figures take seconds
 found, tests = {"slow imports": slow, "from": bench.cli.listing.__file__}, sys.argv[2:]

@@ -157,8 +157,8 @@ def test_a_reproduction_can_be_planned_on_a_stand_in_of_its_checkpoint(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With the embedded extractor in the place of Inception, and without asking how long all takes."""
-    monkeypatch.setattr("bench.run.estimate._CALIBRATION_S", 0.0)
-    monkeypatch.setattr("bench.run.estimate._seconds_an_extraction", lambda session: 0.0)
+    monkeypatch.setattr("bench.running.estimate._CALIBRATION_S", 0.0)
+    monkeypatch.setattr("bench.running.estimate._seconds_an_extraction", lambda session: 0.0)
     model = tmp_path / "model"
     if isinstance(SCHEDULES[name], DiscreteVP):
         make(model, flat=True, sample_size=32)

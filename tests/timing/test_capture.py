@@ -11,9 +11,9 @@ from tape import Tape, noise_of_tensors
 from torch import Tensor
 
 from bench.noise.stream import ImageNoise
-from bench.run.resolve import Resolved, resolve
-from bench.run.session import Session
-from bench.run.trajectory import Trajectory
+from bench.running.resolve import Resolved, resolve
+from bench.running.session import Session
+from bench.running.trajectory import Trajectory
 from bench.study.file import Overrides, parse_study
 from bench.study.plan import plan
 from bench.timing.capture import Captured, NotCapturable

@@ -11,7 +11,7 @@ from bench.cli import train
 from bench.quality.datasets import load_digits
 from bench.quality.extractors import load_extractor
 from bench.quality.features import extract
-from bench.run.session import Session
+from bench.running.session import Session
 from bench.study.file import Overrides, load_study
 from bench.training import conditional
 from bench.training.conditional import (

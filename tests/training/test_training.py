@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from bench.quality.datasets import load_digits
 from bench.quality.images import to_uint8
-from bench.run.session import Session
+from bench.running.session import Session
 from bench.study.file import Overrides, load_study
 from bench.training.digits import Budget, train_digits, train_digits_vae
 from bench.training.loop import Keeping, train

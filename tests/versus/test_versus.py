@@ -17,7 +17,7 @@ from scipy import stats
 from bench.cli.app import app
 from bench.quality.images import to_uint8
 from bench.quality.metrics import QualityStream
-from bench.run.trajectory import WrongCount
+from bench.running.trajectory import WrongCount
 from bench.study.study import Metric
 from bench.timing.clock import Stopwatch
 from bench.versus import baseline_pipeline, end_to_end, sampling

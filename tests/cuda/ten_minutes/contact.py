@@ -17,9 +17,9 @@ from torch import Tensor
 
 from bench.environment import device_name
 from bench.noise.stream import normal
-from bench.run.generation import Generation
-from bench.run.session import Session
-from bench.run.trajectory import Trajectory
+from bench.running.generation import Generation
+from bench.running.session import Session
+from bench.running.trajectory import Trajectory
 from bench.timing.capture import CudaGraph, Graph
 from bench.timing.clock import Stopwatch
 from models.networks.execution import arithmetic

@@ -9,8 +9,8 @@ import torch
 
 from bench.environment import device_name
 from bench.record import RunFolder
-from bench.run.resolve import resolve
-from bench.run.session import Session
+from bench.running.resolve import resolve
+from bench.running.session import Session
 from bench.study.plan import plan
 from bench.study.study import Baseline, Block, Study, Timing
 from bench.timing.clock import Stopwatch

@@ -4,9 +4,9 @@ import time
 from dataclasses import replace
 
 from bench.record import Record, RunFolder
-from bench.run.estimate import estimate
-from bench.run.runner import run_study
-from bench.run.session import Session
+from bench.running.estimate import estimate
+from bench.running.runner import run_study
+from bench.running.session import Session
 from bench.study.file import Overrides, load_study
 from bench.study.plan import Cell
 from bench.study.study import Baseline, Block, Study, Timing
@@ -106,7 +106,7 @@ def _largest(job: Job, session: Session, seconds: float) -> Session:
 
 
 class _UntilDeadline:
-    """A `bench.run.runner.Progress` that keeps what is done, and ends a run when its time is up."""
+    """A `bench.running.runner.Progress` that keeps what is done, and ends a run when its time is up."""
 
     def __init__(self, job: Job, name: str, deadline: float) -> None:
         self._job, self._name, self._deadline, self.measured = job, name, deadline, 0

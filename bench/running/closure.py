@@ -1,0 +1,215 @@
+"""The files that code consists of: modules, whatever they import, and the data files that they name.
+
+They are found in the text, not by running it, so that what a sampler imports or opens only when it is called is known
+before:
+
+- every `import`, wherever it stands, of a module that the caller follows, as a plugin's is read
+  (`models.plugins.modules`);
+- in code that is not the tree's, every string that is the name of such a module (`import_module("helper")`) or of a
+  file, beside the module, in the working directory, or above the module if its text goes there (`parents`, ".."). What
+  f-strings, sums, "%" and `format` put in stands for anything, a suffix alone for a file called like the module. A
+  folder that is named is looked into for the other names, or all of it counts if the text lists folders;
+- the environment variables whose names such code holds, and the files and folders that these, the sampler's
+  parameters, and the network's config.json name.
+
+Not found are names that are put together otherwise or come from elsewhere (a list in another file), and what a module
+does to others when it is imported. Of installed packages the versions count.
+"""
+
+import ast
+import hashlib
+import os
+import sys
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib.machinery import ModuleSpec, PathFinder
+from importlib.metadata import packages_distributions, version
+from pathlib import Path
+
+from bench.running.named_files import climbs, files_named, patterns_of, patterns_of_value
+from models.common.files import sha256_of
+from models.plugins.modules import OURS, as_read
+
+_LOOKS_UP = {"environ", "getenv"}
+_LISTS = {"iterdir", "listdir", "rglob", "scandir", "walk"}
+
+
+@dataclass(frozen=True)
+class Module:
+    """A module's file, and what its text says.
+
+    Attributes:
+        name: as it is imported.
+        path: of its file.
+        imports: names that may be modules.
+        strings: its strings as patterns of file names; see `bench.running.named_files`.
+        symbols: names and attributes that it uses.
+        climbs: whether it goes to folders above its own.
+    """
+
+    name: str
+    path: Path
+    imports: frozenset[str]
+    strings: frozenset[str]
+    symbols: frozenset[str]
+    climbs: bool
+
+    @property
+    def in_tree(self) -> bool:
+        """Whether it is one of this benchmark's own."""
+        return in_tree(self.name)
+
+
+def in_tree(name: str) -> bool:
+    """Whether a module's name is that of one of this benchmark's own."""
+    return name.partition(".")[0] in OURS
+
+
+def module_file(name: str) -> Path | None:
+    """The file that a module is loaded from, or would be; None if there is no such module, or it has no file."""
+    spec = _spec(name)
+    if spec is None:  # that of a script has none
+        file = getattr(sys.modules.get(name), "__file__", None)
+        return None if file is None else Path(file)
+    return _file(spec)
+
+
+def modules_of(roots: Iterable[str], follows: Callable[[str, Path], bool]) -> list[Module]:
+    """Modules and all that they import, directly or not, each once.
+
+    Args:
+        roots: names of modules; those without a file are left out.
+        follows: whether a module belongs to them, asked by name and file for all that is imported.
+    """
+    waiting = [(name, path) for name in roots if (path := module_file(name)) is not None]
+    found = dict[str, Module]()
+    while waiting:
+        name, path = waiting.pop()
+        if name in found:
+            continue
+        found[name] = module = _read(name, path)
+        named = [] if module.in_tree else filter(_is_name, module.strings)
+        for each in {*module.imports, *named} - set(found):
+            file = module_file(each) or _beside(each, path)
+            if file is not None and follows(each, file):
+                waiting.append((each, file))
+    return list(found.values())
+
+
+def data_of(modules: Collection[Module], given: Collection[str] = ()) -> set[Path]:
+    """The files that are there and that modules name, other than the tree's.
+
+    Args:
+        modules: that may open files.
+        given: what they are given that may name files, such as parameters; so may the variables that they look up.
+    """
+    named = set[Path]()
+    for module in modules:
+        if not module.in_tree:
+            texts = [*given, *(os.environ[name] for name in _looked_up([module]))]
+            names = module.strings.union(*map(patterns_of_value, texts))
+            whole = bool(_LISTS & module.symbols)
+            named.update(*(files_named(folder, names, whole=whole) for folder in _folders(module)))
+    return named - {module.path for module in modules}
+
+
+def _folders(module: Module) -> set[Path]:
+    """Where a module may look for files: beside it, or beside what it is a link to, above that, and where it runs."""
+    places = {module.path.absolute(), module.path.resolve()}
+    above = {folder for place in places for folder in place.parents[1:4] if module.climbs}
+    return {place.parent for place in places} | {Path.cwd()} | {each for each in above if each != each.parent}
+
+
+def environment_of(modules: Collection[Module]) -> set[str]:
+    """The environment variables that modules other than the tree's look up, with the hash of what each holds."""
+    named = _looked_up(modules)
+    return {f"{name} {hashlib.sha256(os.fsencode(os.environ[name])).hexdigest()}" for name in named}
+
+
+def _looked_up(modules: Collection[Module]) -> set[str]:
+    asking = [module for module in modules if not module.in_tree and _LOOKS_UP & module.symbols]
+    return {name for module in asking for name in module.strings if name in os.environ}
+
+
+def versions_of(modules: Collection[Module]) -> set[str]:
+    """The installed packages that modules import, other than the tree's, with their versions."""
+    imports = {each.partition(".")[0] for module in modules if not module.in_tree for each in module.imports}
+    tops = imports - sys.stdlib_module_names
+    packages = _packages() if tops else {}
+    return {f"{package} {version(package)}" for top in tops for package in packages.get(top, ())}
+
+
+_packages = cache(packages_distributions)
+
+
+def digest_of(files: Iterable[Path], folder: Path, words: Iterable[str] = ()) -> str:
+    """A hash of words, and of what files hold and where they lie, seen from a folder."""
+    said = {f"{os.path.relpath(path, folder)} {sha256_of(path)}" for path in files} | set(words)
+    return hashlib.sha256("\n".join(sorted(said)).encode()).hexdigest()
+
+
+@cache
+def _read(name: str, path: Path) -> Module:
+    """A module's text says nothing if it is no Python, or damaged."""
+    try:
+        nodes = list(ast.walk(as_read(ast.parse(path.read_bytes()), name))) if path.suffix == ".py" else []
+    except (SyntaxError, ValueError):
+        nodes = []
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    return Module(
+        name,
+        path,
+        imports=frozenset(each for node in nodes for each in _imported(node, package)),
+        strings=frozenset(patterns_of(nodes, path.stem)),
+        symbols=frozenset(
+            node.id if isinstance(node, ast.Name) else node.attr
+            for node in nodes
+            if isinstance(node, (ast.Name, ast.Attribute))
+        ),
+        climbs=climbs(nodes),
+    )
+
+
+def _imported(node: ast.AST, package: str) -> Iterator[str]:
+    """Every module that a statement may import, and the packages around it."""
+    names = list[str]()
+    if isinstance(node, ast.Import):
+        names = [each.name for each in node.names]
+    elif isinstance(node, ast.ImportFrom):
+        parts = package.split(".")
+        around = parts[: len(parts) - node.level + 1] if node.level else []
+        origin = ".".join([*around, *filter(None, [node.module])])
+        names = [origin, *(f"{origin}.{each.name}" for each in node.names)]
+    for name in names:
+        parts = name.split(".")
+        yield from (".".join(parts[:end]) for end in range(1, len(parts) + 1))
+
+
+def _is_name(text: str) -> bool:
+    return all(part.isidentifier() for part in text.split("."))
+
+
+def _spec(name: str) -> ModuleSpec | None:
+    """Where a module comes from; neither it nor the packages around it are imported."""
+    loaded: ModuleSpec | None = getattr(sys.modules.get(name), "__spec__", None)
+    if loaded is not None:
+        return loaded
+    parent, path = name.rpartition(".")[0], None
+    if parent:
+        around = _spec(parent)
+        if around is None or around.submodule_search_locations is None:
+            return None
+        path = list(around.submodule_search_locations)
+    finders = (finder.find_spec for finder in sys.meta_path if finder.find_spec is not None)
+    return next((spec for find in finders if (spec := find(name, path)) is not None), None)
+
+
+def _beside(name: str, path: Path) -> Path | None:
+    """A module in the folder of another, which may put that on the path when it runs."""
+    spec = None if "." in name else PathFinder.find_spec(name, [str(path.parent)])
+    return None if spec is None else _file(spec)
+
+
+def _file(spec: ModuleSpec) -> Path | None:
+    return Path(spec.origin) if spec.origin is not None and spec.has_location else None

@@ -1,0 +1,145 @@
+"""The code that a cell's result comes from, as hashes: when it changes, the cell is measured again.
+
+Files are read once a process: what runs is what was imported, whatever happens to the files afterwards.
+"""
+
+import inspect
+import sys
+from collections.abc import Callable
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+from bench.environment import versions
+from bench.running.closure import (
+    Module,
+    data_of,
+    digest_of,
+    environment_of,
+    in_tree,
+    module_file,
+    modules_of,
+    versions_of,
+)
+from bench.running.named_files import texts_in
+from models.architectures import maker_of
+from models.cards.card import DIFFUSERS
+from models.common.errors import UsageError
+from models.common.files import read_json
+from models.guidance import Guidance
+from models.loading.diffusers_folder import CONFIG
+from models.loading.model import Model
+from models.plugins.foreign import is_installed, is_standard
+from samplers import Sampler, base, registry
+
+_MEASURES = ("bench.running.cell", "bench.running.rounds", "bench.running.study_flops", base.__name__)
+"""What makes, scores and times images: its code, and all that it imports but for the samplers, all cells share."""
+
+_LOOKS = ("bench.conformance.model_check", "bench.quality.floors", base.__name__, "samplers.ddim", "samplers.one_step")
+"""What looks at models before a run."""
+
+_ROOT = Path(__file__).parents[2]
+_APART = (registry.__name__, registry.__name__.partition(".")[0])
+_LOOKED_UP = {"SAMPLERS", "samplers"}
+"""Words of a plugin that takes samplers of the tree by name: it may use any of them."""
+
+
+@cache
+def code_sha256() -> str:
+    """Of the code that all cells share."""
+    return digest_of(_shared(), _ROOT)
+
+
+@cache
+def look_sha256() -> str:
+    """Of what checks models and measures floors, its samplers too, with the versions of the packages."""
+    found = modules_of(_LOOKS, lambda name, path: in_tree(name) and name.partition(".")[0] != "samplers")
+    installed = (f"{name} {each}" for name, each in versions().items() if name != "version_sampler-bench")
+    return digest_of({module.path for module in found}, _ROOT, installed)
+
+
+@cache
+def _shared() -> frozenset[Path]:
+    found = modules_of(_MEASURES, lambda name, path: in_tree(name) and name.partition(".")[0] != "samplers")
+    return frozenset(module.path for module in found)
+
+
+@cache
+def sampler_sha256(cls: type[Sampler], given: tuple[str, ...] = ()) -> str:
+    """Of the modules that a sampler's class and its base classes stand in, and of all that `_code_sha256` adds.
+
+    Args:
+        cls: the class.
+        given: the texts among its parameters, which may name files.
+    """
+    own = [each for each in cls.__mro__ if issubclass(each, Sampler) and each.__module__ != base.__name__]
+    unread = [_text_of(each) for each in own if module_file(each.__module__) is None]
+    return _code_sha256(tuple(dict.fromkeys(each.__module__ for each in own)), tuple(unread), given)
+
+
+def architecture_sha256(model: Model) -> str | None:
+    """Of the code of a network that a plugin brings, and of the files that its config.json names; None for one of
+    diffusers', whose version is recorded.
+    """
+    name = model.card.architecture
+    if name == DIFFUSERS:
+        return None
+    maker: Callable[..., Any] = maker_of(name)
+    while isinstance(maker, partial):
+        maker = maker.func
+    config = model.folder / CONFIG
+    given = texts_in(read_json(config)) if config.is_file() else ()
+    return _code_sha256((inspect.unwrap(maker).__module__,), given=tuple(given))
+
+
+def guidance_code_sha256(cls: type[Guidance]) -> str | None:
+    """Of the code of a guidance that a plugin or an installed package brings; None for one of ours."""
+    return None if in_tree(cls.__module__) else _code_sha256((cls.__module__,))
+
+
+def extractor_code_sha256(module: object) -> str | None:
+    """Of the code of an extractor that a plugin brings; None for one of ours or of the library, whose version is
+    recorded.
+    """
+    name = type(module).__module__
+    path = module_file(name)
+    return None if in_tree(name) or path is None or is_installed(path) else _code_sha256((name,))
+
+
+@cache
+def _code_sha256(roots: tuple[str, ...], words: tuple[str, ...] = (), given: tuple[str, ...] = ()) -> str:
+    """Of modules, of those that they import and that are no one else's, of the data files that they name or are given,
+    of the versions of the packages that they import, and of the environment variables that they look up; see
+    `bench.running.closure`.
+    """
+    modules = _modules(roots)
+    if any(not module.in_tree and _LOOKED_UP & module.symbols for module in modules):
+        tree = (name for name in sys.modules if name.startswith("samplers.") and name not in _APART)
+        modules = _modules((*roots, *sorted(tree)))
+    files = {module.path for module in modules} - _shared()
+    first = module_file(roots[0])
+    folder = _ROOT if first is None or in_tree(roots[0]) else first.parent
+    return digest_of(files | data_of(modules, given), folder, [*words, *versions_of(modules), *environment_of(modules)])
+
+
+def _modules(roots: tuple[str, ...]) -> list[Module]:
+    packages = {root.partition(".")[0] for root in roots}
+
+    def follows(name: str, path: Path) -> bool:
+        if in_tree(name):
+            return name not in _APART and path not in _shared()
+        return name.partition(".")[0] in packages or not is_installed(path)
+
+    read = [root for root in roots if (path := module_file(root)) is None or not is_standard(path)]
+    return modules_of(read, follows)
+
+
+def _text_of(cls: type[Sampler]) -> str:
+    """The text of a class that no file has, as of a notebook's; UsageError if nothing has it."""
+    try:
+        return inspect.getsource(cls)
+    except (OSError, TypeError):
+        raise UsageError(
+            f"the code of sampler {cls.__qualname__} is in no file, so that nobody can tell when it changes; write it "
+            "into one, and give that with --plugin"
+        ) from None

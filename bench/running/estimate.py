@@ -1,0 +1,90 @@
+"""What a study will take, before it takes it: its evaluations, and the time that a short calibration gives them."""
+
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+
+from bench.purity.unchanged import put_back
+from bench.quality.extractor import Extractor
+from bench.running.fit import IMAGES
+from bench.running.fit import evaluations as fit_evaluations
+from bench.running.resolve import resolve
+from bench.running.session import PLAIN, Rate, Session, takes_fit
+from bench.running.solution import evaluations, has_solver_error
+from bench.study.plan import Cell, plan
+from bench.timing.clock import Stopwatch
+from bench.timing.memory import Halving
+from models.networks.modes import Mode, parse_mode
+
+_CALIBRATION_S = 1.0
+"""Of network evaluations, a model."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a study will take.
+
+    Attributes:
+        cells: with the network evaluations an image that each sampler declares; None where it cannot say.
+        evaluations: of all images of all cells whose samplers can say, of the rounds of timing, and of the reference
+            solutions that solver errors are measured from, and of fits.
+        seconds: for those, and for the features of all images; metrics, compilation and loading not included, nor calls
+            so short that a round of timing repeats them.
+        rates: measured, by model and mode.
+    """
+
+    cells: list[tuple[Cell, int | None]]
+    evaluations: int
+    seconds: float
+    rates: dict[str, Rate]
+
+
+def estimate(session: Session) -> Estimate:
+    """Count the evaluations of a study's cells and measure what one takes.
+
+    Raises:
+        UsageError: a cell whose sampler, grid and model do not fit together.
+    """
+    study, cells, before = session.study, list[tuple[Cell, int | None]](), dict[tuple[object, ...], tuple[str, int]]()
+    for cell in plan(study):
+        with put_back(cell.sampler):
+            resolved = resolve(cell, session)
+            cells.append((cell, resolved.declared().nfe))
+        if takes_fit(cell):
+            each = len(resolved.guidance.evaluated) * fit_evaluations(resolved.model.schedule)
+            before[("fit", cell.model, cell.clip, cell.guidance)] = cell.model, IMAGES * each
+        if "solver_error" in study.metrics and has_solver_error(resolved.sampler, resolved.model.card.is_generator):
+            ends = resolved.levels[0], resolved.levels[-1]
+            problem = ("flow", cell.model, cell.clip, cell.guidance, cell.seed, *ends)  # solved once for all its cells
+            each = len(resolved.guidance.evaluated) * evaluations(ends[1])
+            before[problem] = cell.model, min(study.solver_images, study.most_images) * each
+    rates = {key: session.rate(model, _CALIBRATION_S) for key, model in session.models.items()}
+    known = [(cell, nfe) for cell, nfe in cells if nfe is not None]
+    timed = study.timing.repeats * sum({session.batch, *study.timing.batches})
+    work = [(_key(cell), study.most_images * nfe) for cell, nfe in known]
+    work += [(_key(cell), timed * nfe) for cell, nfe in {cell.setting: nfe for cell, nfe in known}.items()]
+    work += [((name, PLAIN), count) for name, count in before.values()]
+    sampling = sum(count * rates[key].seconds for key, count in work)
+    features = len(cells) * study.most_images * _seconds_an_extraction(session)
+    named = {f"{name}, {mode}" if mode != PLAIN else name: rate for (name, mode), rate in rates.items()}
+    return Estimate(cells, sum(count for _, count in work), sampling + features, named)
+
+
+def _key(cell: Cell) -> tuple[str, Mode]:
+    """Of the model that a cell is run on."""
+    return cell.model, parse_mode(cell.mode)
+
+
+def _seconds_an_extraction(session: Session) -> float:
+    """Time of the features of one image, in one batch of the extractor's size, or the part of it that fits."""
+    if session.extractor is None:
+        return 0.0
+    return Halving(session.extractor.batch)(partial(_extraction_s, session, session.extractor))
+
+
+def _extraction_s(session: Session, extractor: Extractor, batch: int) -> float:
+    pixels = torch.zeros((batch, *session.subject.card.shape), dtype=torch.uint8, device=session.device)
+    stopwatch = Stopwatch(session.device)
+    _, second = (stopwatch.seconds(partial(extractor, pixels)) for _ in range(2))  # the first picks kernels
+    return second / batch

@@ -1,0 +1,300 @@
+"""Runs a study: each cell's images are made, scored and recorded; then all settings are timed in rounds. Where images
+grow, those of the settings that may be the answer then do, look by look.
+
+Whatever is recorded already is skipped, in every part.
+"""
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+from bench.model_record import read_look
+from bench.purity.unchanged import ProcessState
+from bench.record import Record, RunFolder
+from bench.report.data.looks import decided
+from bench.report.data.text import duration
+from bench.running.attempts import Attempts
+from bench.running.deadline import Deadline
+from bench.running.first_look import first_look
+from bench.running.fit import Fits
+from bench.running.growth import Growth
+from bench.running.lock import holding
+from bench.running.measuring import Measuring
+from bench.running.resolve import Resolved
+from bench.running.rounds import Rounds, Setting
+from bench.running.session import Session
+from bench.running.stages import Stage, Stages, expected_evaluations, in_turn
+from bench.running.study_flops import StudyFlops
+from bench.study.plan import Cell
+from bench.study.study import Study
+from bench.timing.capture import graphs_on
+from bench.timing.clock import Stopwatch
+from bench.timing.cost import Times
+from bench.timing.monitor import monitor_of
+from models.common.errors import UsageError
+from models.common.writing import naming
+
+
+@dataclass
+class Outcome:
+    """How many cells of a run were measured, were there already, failed, and were left for want of time; of how many
+    settings the timing failed, and how many lack rounds of it for want of time.
+    """
+
+    measured: int = 0
+    kept: int = 0
+    failed: int = 0
+    untimed: int = 0
+    left: int = 0
+    unfinished: int = 0
+
+
+class Progress(Protocol):
+    """What a run tells while it works."""
+
+    def planned(self, cells: int, evaluations: int) -> None:
+        """Before each look: the cells to measure, and the image evaluations that they will take."""
+
+    def advanced(self, evaluations: int) -> None:
+        """Image evaluations done; between timed regions only."""
+
+    def finished(self, cell: Cell, record: Record, kept: bool) -> None:
+        """Every cell's record, and whether it was there already; without times, unless it was."""
+
+    def timed(self, cell: Cell, record: Record) -> None:
+        """The record of a setting that has been timed in all its rounds."""
+
+
+def run_study(
+    study: Study,
+    session: Session,
+    folder: RunFolder,
+    force: bool,
+    progress: Progress,
+    warn: Callable[[str], None] = lambda _: None,
+    deadline: Deadline | None = None,
+) -> Outcome:
+    """Measure every cell of a study that has no good record yet, and time every setting that is not timed yet.
+
+    A cell that fails is recorded with its error, never counts as a result, is tried again by the next run, and does not
+    stop the others. Whatever kills the run, finished cells and finished rounds of timing stay; with `force` a good
+    record is replaced by a good one only.
+
+    Args:
+        study: what to run.
+        session: everything it runs on.
+        folder: where records go; created.
+        force: measure again what is recorded.
+        progress: told how far the run is.
+        warn: told, before the first cell, what is wrong with the models.
+        deadline: by when it has to end; None: when all is done.
+
+    Raises:
+        UsageError: a cell whose sampler, grid and model do not fit together, or a run that a newer version wrote,
+            before anything is written; or another run holds the folder.
+    """
+    folder.refuse_newer()
+    read_look(folder.path)  # and so is the look of a newer version
+    stages = Stages.of(session, grow=study.until is not None or bool(deadline))
+    folder.create()
+    with holding(folder.path, warn):
+        folder.tidy()
+        cells = stages.all
+        read = {name: folder.read(name, each.identity) for name, each in cells.items()}
+        folder.set_aside()
+        grown = stages.images if len(stages.images) > 1 else ()
+        folder.write_manifest(study.model_dump(mode="json"), list(cells), stages.published, session.batch, grown)
+        first_look(session, folder.path, warn)
+        found = {name: record for name, record in read.items() if record is not None and record["status"] == "ok"}
+        return _Run(session, folder, force, progress, stages.cells, found, deadline or Deadline()).all()
+
+
+class _Run:
+    """A run of a study's cells.
+
+    Args:
+        session: what they run on.
+        folder: of their records.
+        force: whether those that were found are measured again.
+        progress: told how far the run is.
+        stages: of each look the cells by their names, in the same order.
+        found: the good records that there are.
+        deadline: by when to end.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        folder: RunFolder,
+        force: bool,
+        progress: Progress,
+        stages: list[Stage],
+        found: dict[str, Record],
+        deadline: Deadline,
+    ) -> None:
+        self._session, self._folder, self._progress, self._stages = session, folder, progress, stages
+        self._found, self._kept, self._deadline = found, {} if force else found, deadline
+        self._attempts, self._outcome, self._warm, self._done = Attempts(folder.cells), Outcome(), False, set[str]()
+        before = ProcessState()
+        expected = [self._asked(name, each) for name, each in stages[0].items()]
+        before.put_back()  # whoever changes it here does so again when its cell is measured, and is named there
+        self._expected = {name: n for stage in stages for name, n in zip(stage, expected, strict=True)}
+        self._graphs = graphs_on(session.device)
+        self._growth = Growth(folder.growing) if len(stages) > 1 else None
+        if force and self._growth is not None:
+            for each in stages[0].values():
+                self._growth.forget(each)
+        self._measuring = Measuring(session, folder, self._attempts, self._graphs, self._growth)
+
+    def all(self) -> Outcome:
+        """Each look: images and quality. After the first all settings are timed, by which the answer is chosen."""
+        first, *others = self._stages
+        good = self._measure(in_turn(first) if self._deadline else first, self._evaluations_timed(first))
+        self._outcome.untimed = self._time(good)
+        for number in range(1, len(self._stages)):
+            if self._time_is_up or not (left := self._left(number)):
+                break
+            self._measure(left)
+        for each in others if self._session.study.until is None else ():
+            if not self._time_is_up:
+                self._measure(each)
+        return self._outcome
+
+    def _measure(self, stage: Stage, timed: int = 0) -> dict[str, Record]:
+        """The good records of some cells, measured or kept; cells that no time is left for are passed over.
+
+        Args:
+            stage: the cells by their names.
+            timed: image evaluations that timing them will take.
+        """
+        lacking = {name: each for name, each in stage.items() if name not in self._kept and name not in self._done}
+        waiting = {name: self._making(each) * self._expected[name] for name, each in lacking.items()}
+        self._progress.planned(len(waiting), sum(waiting.values()) + timed)
+        if waiting:
+            self._warm_up()
+        good, outcome = {name: self._kept[name] for name in stage if name in self._kept}, self._outcome
+        for name, each in stage.items():
+            if name in self._kept and name not in self._done:
+                outcome.kept += 1
+                self._progress.finished(each.cell, self._kept[name], True)
+            elif name in waiting:
+                part = timed * (len(good) + 1) // len(stage)
+                if not self._deadline.affords(waiting[name], part):
+                    self._refuse_nothing(each.cell, waiting[name] + part)
+                    outcome.left += 1
+                    continue
+                with self._deadline.spending(waiting[name]):
+                    record = self._measuring.record(name, each, partial(self._advanced, name))
+                self._commit(name, each, record)
+                if record["status"] == "ok":
+                    good[name] = record
+            self._done.add(name)
+        return {name: good[name] for name in stage if name in good}
+
+    @property
+    def _time_is_up(self) -> bool:
+        """Whether something was left for want of time."""
+        return bool(self._outcome.left or self._outcome.unfinished)
+
+    def _refuse_nothing(self, cell: Cell, evaluations: int) -> None:
+        """UsageError if not even the first cell fits into the time."""
+        if self._outcome == Outcome():
+            takes = duration(self._deadline.seconds(evaluations))
+            raise UsageError(
+                f"there is no time for the first cell: {cell} takes about {takes}; give more --minutes, or have fewer "
+                "images at the first look: images = { from = 200, to = 5000 }"
+            )
+
+    def _commit(self, name: str, resolved: Resolved, record: Record) -> None:
+        """Write what was measured, unless it failed where a good record is."""
+        good = record["status"] == "ok"
+        if good or name not in self._found:
+            self._folder.write(record)
+        self._outcome.measured += good
+        self._outcome.failed += not good
+        if good:
+            self._kept[name] = record
+            self._attempts.forget(name)
+        self._progress.finished(resolved.cell, record, False)
+
+    def _making(self, resolved: Resolved) -> int:
+        """How many images of a cell are still to be made."""
+        return max(0, resolved.images - (0 if self._growth is None else self._growth.images(resolved)))
+
+    def _left(self, number: int) -> Stage:
+        """The cells of a look that what was seen in those before it leaves in question; what others have is removed."""
+        decisions = decided(self._folder.path, number)
+        if decisions.done < number or decisions.decided:
+            return {}
+        places = {name: n for n, name in enumerate(self._stages[number - 1])}
+        going = {places[cell] for key in decisions.left for cell in decisions.rows[key]["cells"]}
+        for n, each in enumerate(self._stages[number].values()):
+            if n not in going and self._growth is not None and self._session.study.until is not None:
+                self._growth.forget(each)
+        return {name: each for n, (name, each) in enumerate(self._stages[number].items()) if n in going}
+
+    def _warm_up(self) -> None:
+        """Once, before the first image is made or timed."""
+        if not self._warm:
+            self._session.warm_up()
+            self._deadline.calibrate(self._session)
+        self._warm = True
+
+    def _advanced(self, name: str, images: int) -> None:
+        with naming(Path("the progress")):  # as on a terminal that is gone
+            self._progress.advanced(images * self._expected[name])
+
+    def _evaluations_timed(self, stage: Stage) -> int:
+        """Image evaluations of the rounds that settings lack, of one call each."""
+        rule, first = self._session.study.timing, dict[Cell, int]()
+        for name, each in stage.items():
+            there = self._kept.get(name, {}).get("timing_rounds") or 0
+            first.setdefault(each.cell.setting, max(0, rule.repeats - there) * self._expected[name])
+        return sum({self._session.batch, *rule.batches}) * sum(first.values())
+
+    def _asked(self, name: str, resolved: Resolved) -> int:
+        """Evaluations an image, as `expected_evaluations` has them; none of a cell that is passed over."""
+        if self._attempts.refusal(name) is not None:
+            return 0
+        with nullcontext() if name in self._kept else self._attempts.attempt(name, "its evaluations"):
+            return expected_evaluations(resolved)
+
+    def _time(self, good: dict[str, Record]) -> int:
+        """The second part: all settings that lack rounds, in the records of their first seeds; how many failed."""
+        session, rule = self._session, self._session.study.timing
+        cells = self._stages[0]
+        first, settings = {cells[name].cell.setting: name for name in reversed(good)}, list[Setting]()
+        for name in reversed(first.values()):
+            times = Times.of_record(good[name], _batch(good[name], session.batch), rule.batches)
+            settings.append(Setting(cells[name], good[name], times, preview=self._folder.preview(name)))
+        if any(setting.times.rounds < rule.repeats for setting in settings):
+            self._warm_up()
+
+        def done(setting: Setting, images: int) -> None:
+            self._folder.write(setting.columns)
+            self._advanced(setting.columns["id"], images)
+            if not setting.failed:
+                self._attempts.forget(setting.columns["id"])
+            if setting.failed or setting.times.rounds >= rule.repeats:
+                self._progress.timed(setting.resolved.cell, setting.columns)
+
+        for setting in settings:
+            refusal = self._attempts.refusal(setting.columns["id"])
+            if refusal is not None and setting.times.rounds < rule.repeats:
+                setting.fail(refusal)
+                done(setting, 0)
+        watches = monitor_of(session.device), Stopwatch(session.device)
+        rounds = Rounds(session, self._graphs, *watches, StudyFlops(session).of, Fits(self._folder.fits, session))
+        attempt = partial(self._attempts.attempt, purpose="its timing")
+        rounds.run(settings, done, lambda setting: attempt(setting.columns["id"]), lambda: self._deadline.is_over)
+        self._outcome.unfinished = sum(each.times.rounds < rule.repeats and not each.failed for each in settings)
+        return sum(setting.failed for setting in settings)
+
+
+def _batch(record: Record, otherwise: int) -> int:
+    """Images that a setting is timed with: as many as were made at a time, or fewer where those did not fit later."""
+    made = int(record.get("generation_batch") or otherwise)
+    return min(made, record.get("timed_batch") or made)
