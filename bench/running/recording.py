@@ -21,11 +21,10 @@ class Recording:
     Args:
         folder: of the run.
         environment: columns of what measures its cells.
-        device: type of the device that does.
     """
 
-    def __init__(self, folder: RunFolder, environment: Mapping[str, Any], device: str) -> None:
-        self._folder, self._environment, self._device = folder, dict(environment), device
+    def __init__(self, folder: RunFolder, environment: Mapping[str, Any]) -> None:
+        self._folder, self._environment = folder, dict(environment)
 
     def record(self, name: str, resolved: Resolved, outcome: Found | Failure, more: Record) -> Record:
         """The record of a cell; its preview, or the traceback of its failure, is written now.
@@ -38,7 +37,7 @@ class Recording:
         """
         model = resolved.model
         record: Record = {"schema": SCHEMA, "id": name, "status": "ok", "error": None, "note": None}
-        record |= {**resolved.identity, "device": self._device, "intervals": len(resolved.levels) - 1}
+        record |= resolved.identity | {"intervals": len(resolved.levels) - 1}
         record |= {"load_average_1min": os.getloadavg()[0]}
         record |= {"model_source": model.source, "model_variance": model.card.variance}
         record |= {"model_weights_sha256": model.weights_sha256}  # what a study may pin

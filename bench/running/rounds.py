@@ -223,6 +223,12 @@ def in_rounds(
             done(each, visit(each))
 
 
+def timed_batch(record: Columns, otherwise: int) -> int:
+    """Images that a setting is timed with: as many as were made at a time, or fewer where those did not fit later."""
+    made = int(record.get("generation_batch") or otherwise)
+    return min(made, record.get("timed_batch") or made)
+
+
 def require_count(setting: Setting, batch: int, made: float) -> None:
     """WrongCount unless a timed call makes as many evaluations an image as its record has.
 

@@ -22,7 +22,7 @@ from bench.running.growth import Growth
 from bench.running.lock import holding
 from bench.running.recording import Recording
 from bench.running.resolve import Resolved
-from bench.running.rounds import Setting, in_rounds
+from bench.running.rounds import Setting, in_rounds, timed_batch
 from bench.running.session import Session
 from bench.running.stages import Stage, Stages, in_turn
 from bench.study.plan import Cell
@@ -143,7 +143,7 @@ class _Run:
         self._executor, self._progress, self._stages = executor, progress, stages
         self._found, self._kept, self._deadline = found, {} if force else found, deadline
         self._outcome, self._ready, self._done = Outcome(), False, set[str]()
-        self._recording = Recording(desk.folder, executor.environment, desk.session.device.type)
+        self._recording = Recording(desk.folder, executor.environment)
         first = [Wanted(name, each) for name, each in stages[0].items()]
         expected = executor.evaluations(first, self._kept.__contains__)
         each = [expected[name] for name in stages[0]]
@@ -187,7 +187,8 @@ class _Run:
             return evaluations + sum(begun.values()) + workers * part
 
         self._deadline.start()
-        for measured in self._executor.measure(self._turns(stage, waiting, begun, needs), self._advanced):
+        turns = self._turns(stage, waiting, begun, needs)
+        for measured in self._executor.measure(turns, len(waiting), self._advanced):
             name, resolved = measured.wanted
             record = self._recording.record(name, resolved, measured.outcome, measured.columns)
             self._commit(name, resolved, record)
@@ -287,7 +288,7 @@ class _Run:
         cells = self._stages[0]
         first, settings = {cells[name].cell.setting: name for name in reversed(good)}, list[Setting]()
         for name in reversed(first.values()):
-            times = Times.of_record(good[name], _batch(good[name], session.batch), rule.batches)
+            times = Times.of_record(good[name], timed_batch(good[name], session.batch), rule.batches)
             settings.append(Setting(cells[name], good[name], times, preview=self._folder.preview(name)))
         if any(setting.times.rounds < rule.repeats for setting in settings):
             self._get_ready()
@@ -303,9 +304,3 @@ class _Run:
         in_rounds(settings, rule.repeats, self._executor.visit, done, lambda: self._deadline.is_over)
         self._outcome.unfinished = sum(each.times.rounds < rule.repeats and not each.failed for each in settings)
         return sum(setting.failed for setting in settings)
-
-
-def _batch(record: Record, otherwise: int) -> int:
-    """Images that a setting is timed with: as many as were made at a time, or fewer where those did not fit later."""
-    made = int(record.get("generation_batch") or otherwise)
-    return min(made, record.get("timed_batch") or made)

@@ -89,11 +89,12 @@ class Executor(Protocol):
     def rate(self) -> float:
         """Seconds of an evaluation of one image."""
 
-    def measure(self, cells: Iterable[Wanted], advanced: Advanced) -> Iterator[Measured]:
+    def measure(self, cells: Iterable[Wanted], count: int, advanced: Advanced) -> Iterator[Measured]:
         """Measure cells, each as soon as it is its turn, and give each as soon as it is measured.
 
         Args:
             cells: taken one by one, when there is somebody to begin it.
+            count: how many there are at the most.
             advanced: told when images are done.
         """
 

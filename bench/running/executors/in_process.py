@@ -37,7 +37,7 @@ class InProcess:
 
     @cached_property
     def environment(self) -> Mapping[str, Any]:
-        return describe(self._session.device)
+        return describe(self._session.device) | {"device": self._session.device.type}
 
     def look(self, before: Look, warn: Callable[[str], None]) -> Look:
         return looked(self._session, before, warn)
@@ -59,7 +59,7 @@ class InProcess:
     def rate(self) -> float:
         return self._session.rate(self._session.plainest, 0.5).seconds
 
-    def measure(self, cells: Iterable[Wanted], advanced: Advanced) -> Iterator[Measured]:
+    def measure(self, cells: Iterable[Wanted], count: int, advanced: Advanced) -> Iterator[Measured]:
         for wanted in cells:
             if (refusal := self._attempts.refusal(wanted.name)) is not None:
                 yield Measured(wanted, Failure(refusal))
