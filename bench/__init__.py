@@ -20,14 +20,15 @@
 TYPE_CHECKING = False  # as type checkers read it; to import typing takes time before the first signal is heard
 if TYPE_CHECKING:
     from bench.interface import Run, load, run
+else:
+
+    def __getattr__(name: str) -> object:
+        """The interface, once it is asked for: what imports a part of this package takes that alone."""
+        if name in __all__:
+            from bench import interface
+
+            return getattr(interface, name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = ["Run", "load", "run"]
-
-
-def __getattr__(name: str) -> object:
-    """The interface, once it is asked for: what imports a part of this package takes that alone."""
-    if name in __all__:
-        from bench import interface
-
-        return getattr(interface, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
