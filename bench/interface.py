@@ -7,9 +7,9 @@ import json
 import operator
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsIndex
@@ -20,6 +20,7 @@ from bench.escape import terminal_text
 from bench.outputs import RESULTS
 from bench.progress import bar, errors, silent, warn
 from bench.purity.plugins import load_plugins
+from bench.running.executors.choice import Workers
 from models.common.errors import Notice, UsageError
 from models.common.explain import shown
 from models.common.files import expanded
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from bench.record import RunFolder
     from bench.report import Answer, Summary
+    from bench.running.executors.base import Desk, Executor
     from bench.running.runner import Outcome
     from bench.running.session import Session
     from bench.study.file import Overrides
@@ -148,6 +150,7 @@ def run(
     plugins: Sequence[str | Path] = (),
     force: bool = False,
     minutes: float | None = None,
+    workers: Workers = Workers(),  # noqa: B008  (frozen)
     quiet: bool = False,
 ) -> Run:
     """Run a study: measure every cell that is not recorded yet. Nothing is reported: `Run.report` does that.
@@ -164,6 +167,7 @@ def run(
         plugins: Python files that register samplers, guidances or networks; one that is loaded already stays so.
         force: Measure again what is already recorded.
         minutes: Measure no longer: few images of everything first, then more. The same call goes on.
+        workers: Where cells are measured; what they give does not depend on it.
         quiet: Print no progress on stderr.
 
     Returns:
@@ -173,7 +177,7 @@ def run(
         UsageError: something given that cannot be used, or a missing prerequisite; nothing has been measured then.
     """
     load_plugins(plugins)
-    with silent(quiet), prepared(study, overrides, out, minutes) as (session, folder):
+    with silent(quiet), prepared(study, overrides, out, minutes, workers, plugins) as (session, folder, executor):
         from bench.running.deadline import Deadline
         from bench.running.runner import run_study
         from bench.running.telling import CellProgress, tell
@@ -181,7 +185,7 @@ def run(
         with bar() as shown:
             progress = CellProgress(shown, grow=session.study.until is not None or minutes is not None)
             deadline = None if minutes is None else Deadline(60.0 * minutes)
-            outcome = run_study(session.study, session, folder, force, progress, progress.warn, deadline)
+            outcome = run_study(session.study, session, folder, force, progress, progress.warn, deadline, executor)
         tell(outcome, folder)
     return Run(folder.path, outcome)
 
@@ -192,10 +196,12 @@ def prepared(
     overrides: "Overrides | Mapping[str, Any] | None",
     out: str | Path | None,
     minutes: float | None,
-) -> "Iterator[tuple[Session, RunFolder]]":
-    """What a run needs, loaded and checked, and its folder; what it sets of torch and the process is put back after.
+    workers: Workers = Workers(),  # noqa: B008  (frozen)
+    plugins: Sequence[str | Path] = (),
+) -> "Iterator[tuple[Session, RunFolder, Callable[[Desk], Executor]]]":
+    """What a run needs, loaded and checked: a session, its folder, and what makes its executor.
 
-    The arguments are those of `run`.
+    What it sets of torch and the process is put back after. The arguments are those of `run`.
     """
     if minutes is not None and not 0 < minutes <= MOST_MINUTES:
         raise UsageError(f"--minutes {minutes:g}; expected more than 0, and at most {MOST_MINUTES:,}")
@@ -209,14 +215,16 @@ def prepared(
     try:
         read, given = _read(study, overrides)
         folder = _folder(RESULTS / read.name if out is None else expanded(out))
-        with errors.status(Text(terminal_text(f"loading model {read.model!r} ..."))):
-            from bench.running.session import Session
-            from bench.timing.monitor import at_start
+        with ExitStack() as stack:
+            with errors.status(Text(terminal_text(f"loading model {read.model!r} ..."))):
+                from bench.running.executors.choice import carried_out
+                from bench.timing.monitor import at_start
 
-            session = replace(Session.load(read, folder.batch(read.most_images, read.device)), given=given)
-        for line in at_start(host, arrived, session.device):
-            warn(line)
-        yield session, folder
+                batch, files = folder.batch(read.most_images, read.device), [expanded(file) for file in plugins]
+                session, executor = stack.enter_context(carried_out(read, workers, batch, given, files))
+            for line in at_start(host, arrived, session.device):
+                warn(line)
+            yield session, folder, executor
     finally:
         before.put_back()
 

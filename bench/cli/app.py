@@ -18,6 +18,7 @@ from bench.cli.versus import versus
 from bench.escape import terminal_text
 from bench.progress import notices, output, silence
 from bench.purity.plugins import load_plugins
+from bench.running.executors.choice import Workers
 from models.common.errors import UsageError
 from models.common.program import called
 from models.plugins.foreign import told
@@ -66,6 +67,7 @@ def run(
     force: bool = False,
     minutes: float | None = None,
     dry_run: bool = False,
+    workers: Annotated[Workers, Parameter(name="*")] = Workers(),  # noqa: B008  (frozen)
     plugin: Plugin = None,
 ) -> int:
     """Run a study: measure every cell that is not recorded yet, then report.
@@ -85,7 +87,10 @@ def run(
     from bench.study.file import Overrides
 
     load_plugins(plugin)
-    return run_and_report(study, Overrides(**vars(options)), out, minutes=minutes, force=force, dry_run=dry_run)
+    said, files = Overrides(**vars(options)), plugin or []
+    return run_and_report(
+        study, said, out, minutes=minutes, force=force, dry_run=dry_run, workers=workers, plugins=files
+    )
 
 
 @app.command(name="list")

@@ -66,6 +66,7 @@ class StudyOptions:
         seed: One seed block instead of the study's.
         device: auto, cpu, cuda, cuda:1, ...
         threads: Of the CPU (default: as many as torch takes).
+        timeout: Seconds that a cell may take, in a process of its own, and each round of its timing.
         modes: How the network is executed, instead of the study's, such as "fp32,bf16+channels_last+compile".
         precision: fp32, tf32, bf16 or fp16 in every mode.
         until: decided: images grow, and what can no longer be the answer is left out.
@@ -82,6 +83,7 @@ class StudyOptions:
     seed: int | None = None
     device: str | None = None
     threads: int | None = None
+    timeout: float | None = None
     modes: str | None = None
     precision: str | None = None
     until: str | None = None

@@ -9,6 +9,7 @@ from bench.escape import markdown_text, terminal_text
 from bench.outputs import make_room
 from bench.progress import errors, output, say, warn
 from bench.report.data.text import duration, significant
+from bench.running.executors.choice import Workers
 from models.common.errors import UsageError
 from models.common.words import counted
 from models.common.writing import write_bytes
@@ -21,13 +22,21 @@ if TYPE_CHECKING:
 
 
 def run_and_report(
-    name: str, overrides: "Overrides", out: Path | None, *, force: bool, dry_run: bool, minutes: float | None = None
+    name: str,
+    overrides: "Overrides",
+    out: Path | None,
+    *,
+    force: bool,
+    dry_run: bool,
+    minutes: float | None = None,
+    workers: Workers = Workers(),  # noqa: B008  (frozen)
+    plugins: Sequence[Path] = (),
 ) -> int:
     """Run a study, in so many minutes if they are given, and write its report; the exit status."""
     if dry_run:
-        with interface.prepared(name, overrides, out, minutes) as (session, _):
+        with interface.prepared(name, overrides, out, minutes) as (session, *_):
             return _dry_run(session)
-    done = interface.run(name, overrides, out=out, force=force, minutes=minutes)
+    done = interface.run(name, overrides, out=out, plugins=plugins, force=force, minutes=minutes, workers=workers)
     report_runs([done.path], None, None)
     return 1 if done.outcome is None or done.outcome.failed or done.outcome.untimed else 0
 

@@ -23,6 +23,7 @@ MOST_BATCH = 1_000_000
 MOST_STEPS = 100_000
 """Also of the evaluations of a budget, for which grids of so many steps are tried."""
 MOST_REPEATS = 10_000
+MOST_TIMEOUT = 1e7
 MOST_THREADS = 1_024
 """A process cannot start very many, and dies of it."""
 MOST_TOLERANCE = 1e6

@@ -8,6 +8,7 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_v
 
 from bench.study.content import Content
 from bench.study.fields import (
+    MOST_TIMEOUT,
     Batch,
     GridSpec,
     Growing,
@@ -47,6 +48,7 @@ class Overrides(BaseModel, extra="forbid"):
     seed: int | None = None
     device: str | None = None
     threads: int | None = None
+    timeout: float | None = None
     modes: str | list[str] | None = None
     precision: str | None = None
     model: str | None = None
@@ -83,6 +85,7 @@ class _Options(Strict):
     seed: Seed | None = None
     device: Words | None = None
     threads: Threads | None = None
+    timeout: Annotated[float, Field(gt=0, le=MOST_TIMEOUT)] | None = None
     modes: Annotated[Modes, _Listed] | None = None
     precision: Precision | None = None
     model: Words | None = None
@@ -243,7 +246,7 @@ def _error(named: str, in_file: list[Fault], by_option: list[Fault]) -> UsageErr
 def _overridden(study: Study, options: _Options) -> tuple[dict[str, Any], list[int]]:
     """The content of a study with what the command line says, and the numbers of the blocks that its blocks were."""
     content = study.model_dump(exclude_none=True)
-    for key in ("images", "batch", "device", "threads", "model", "guidance", "modes", "until"):
+    for key in ("images", "batch", "device", "threads", "timeout", "model", "guidance", "modes", "until"):
         value = getattr(options, key)
         if value is not None:
             content[key] = value

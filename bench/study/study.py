@@ -20,6 +20,7 @@ from bench.study.fields import (
     MOST_GROWTH,
     MOST_IMAGES,
     MOST_REPEATS,
+    MOST_TIMEOUT,
     MOST_TOLERANCE,
     USUAL_START,
     Batch,
@@ -222,6 +223,8 @@ class Study(Strict):
         labels: "drawn": a class by seed and image, all equally likely; "balanced": each class equally often.
         device: "auto", "cpu", "cuda", "cuda:1", ...
         threads: of the CPU; None: as many as torch takes.
+        timeout: seconds that a cell's images and their quality may take, and each round of its timing; then it is ended
+            and recorded as failed, for which cells are measured in a process of their own. None: as long as they take.
         guidance: how outputs of the network are joined, such as "cfg[scale=2]" (`models.guidance`), the first that of
             the baseline; a block may have its own.
         modes: how the network is executed, such as "bf16+compile" (`models.networks.modes`), the first that of the
@@ -251,6 +254,7 @@ class Study(Strict):
     labels: Literal["drawn", "balanced"] = "drawn"
     device: Words = "auto"
     threads: Threads | None = None
+    timeout: float | None = Field(default=None, gt=0, le=MOST_TIMEOUT)
     guidance: Guidances = Field(default=["none"])
     modes: Modes = Field(default=["fp32"])
     clip: Clipping = True

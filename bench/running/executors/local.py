@@ -34,6 +34,8 @@ _WATCH_S = 1.0
 _DUMP_S = 1.0
 """Seconds that one that hangs is given to say where."""
 _STATUS = re.compile(r"\{([A-Z0-9]+)\((-?\d+)\)")
+_UNTOLD = {"PYTHONWARNINGS": ",".join(filter(None, [os.environ.get("PYTHONWARNINGS"), "ignore:resource_tracker"]))}
+"""What a process is started with: that a killed one leaves semaphores, which are freed then, is no news."""
 _SACRIFICE = "500"
 """How much rather than others the system is to end a worker where memory runs out, of 1000."""
 
@@ -59,7 +61,7 @@ class LocalSlot:
         if self._pool is not None:
             return
         arguments = str(self._log), os.getpid()
-        self._pool = ProcessPoolExecutor(1, initializer=_begin, initargs=arguments)
+        self._pool = ProcessPoolExecutor(1, initializer=_begin, initargs=arguments, env=_UNTOLD)
         self._process = self.call(_loaded, order._replace(device=self._device))
 
     def call(self, function: Callable[..., Result], /, *arguments: Any, timeout: float | None = None) -> Result:

@@ -1,0 +1,106 @@
+"""Which executor a run has, and the session that it is planned with."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from models.common.errors import UsageError
+
+if TYPE_CHECKING:
+    from bench.running.executors.base import Desk, Executor
+    from bench.running.executors.crew import Crew
+    from bench.running.session import Session
+    from bench.study.study import Study
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workers:
+    """Where the cells of a run are measured. By default in this process; what they give does not depend on it.
+
+    Attributes:
+        isolate: In a process of its own, which may crash or hang (implied by a timeout).
+        devices: Devices that share the work, such as "cuda:0,cuda:1" or "cpu,cpu", each with a process of its own;
+            auto: every GPU of this machine.
+        ray: Workers of a Ray cluster: its address, or auto for the one that runs here.
+    """
+
+    isolate: bool = False
+    devices: str | None = None
+    ray: str | None = None
+
+
+@contextmanager
+def carried_out(
+    study: "Study", workers: Workers, batch: int | None, given: str | None, plugins: Sequence[Path]
+) -> "Iterator[tuple[Session, Callable[[Desk], Executor]]]":
+    """A session to plan a study with, and what makes the executor of a run of it; its workers are ended after that.
+
+    Args:
+        study: what is to be run.
+        workers: where.
+        batch: what "auto" stands for, where that was found out before.
+        given: what the study was called; None: it was given itself.
+        plugins: Python files that were loaded.
+
+    Raises:
+        UsageError: something that is missing or damaged, here or where workers are; or workers that cannot be had.
+    """
+    from bench.running.session import Session
+
+    if workers == Workers() and study.timeout is None:
+        from bench.running.executors.in_process import InProcess
+
+        yield replace(Session.load(study, batch), given=given), InProcess
+        return
+    from bench.running.executors.remote import Remote
+
+    crew = _crew(study, workers, batch, given, plugins)
+    try:
+        crew.start()
+        processor = str(crew.about.environment["device_name"])
+        session = replace(Session.load(study, crew.about.batch, processor), given=given)
+        yield session, lambda desk: Remote(crew, desk)
+    finally:
+        crew.close()
+
+
+def _crew(study: "Study", workers: Workers, batch: int | None, given: str | None, plugins: Sequence[Path]) -> "Crew":
+    """The workers, not started yet."""
+    from bench.running.executors.crew import Crew
+    from bench.running.executors.worker import Order
+
+    images = study.batch if isinstance(study.batch, int) else batch
+    files = tuple(str(file.resolve()) for file in plugins)
+    order = Order(study.model_dump_json(), study.device, images, given, files)
+    if workers.ray is not None:
+        if workers.isolate or workers.devices is not None:
+            raise UsageError(
+                "--ray has workers of its own, in processes of their own; leave out --isolate and --devices"
+            )
+        raise UsageError("--ray is not there yet")
+    from bench.running.executors.local import LocalSlot
+
+    return Crew([LocalSlot(device) for device in _devices(study, workers)], order, timeout=study.timeout)
+
+
+def _devices(study: "Study", workers: Workers) -> list[str]:
+    """The devices of workers on this machine; UsageError for one that is not there, or too few processors for them."""
+    import torch
+
+    from bench.environment import pick_device
+
+    named = [each.strip() for each in (workers.devices or study.device).split(",")]
+    if workers.devices == "auto":
+        named = [f"cuda:{n}" for n in range(torch.cuda.device_count())] or ["cpu"]
+    found = [str(pick_device(name)) for name in named]
+    on_cpu, threads = found.count("cpu"), study.threads or torch.get_num_threads()
+    here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if on_cpu > 1 and on_cpu * threads > here:
+        raise UsageError(
+            f"{on_cpu} workers of {threads} threads each on {here} processors, which would slow each other down many "
+            f"times over: give --threads {max(1, here // on_cpu)}, or fewer workers"
+        )
+    return found
