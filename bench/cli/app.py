@@ -87,6 +87,22 @@ def run(
     return run_and_report(study, Overrides(**vars(options)), out, minutes=minutes, force=force, dry_run=dry_run)
 
 
+@app.command
+def merge(*runs: Path, out: Annotated[Path, Parameter(name=("--out", "-o"))]) -> int:
+    """Join runs of one study, such as its parts or other seeds of it, into a new one, then report.
+
+    Their studies may differ in seeds, device and threads, and in nothing else. Results that several have of a cell have
+    to agree; a result wins over a failure, more rounds of timing over fewer. Exit status 1 if some cells failed.
+
+    Args:
+        runs: Run folders.
+        out: Run folder to write, which is not there yet.
+    """
+    from bench.cli.run import merge_runs
+
+    return merge_runs(list(runs), out)
+
+
 @app.command(name="list")
 def list_(
     what: Literal["samplers", "grids", "guidances", "models", "extractors", "metrics", "columns", "studies", "runs"],

@@ -79,6 +79,18 @@ def run_and_report(
     return 1 if outcome.failed or outcome.untimed else 0
 
 
+def merge_runs(runs: Sequence[Path], out: Path) -> int:
+    """Join runs into a new one and write its report; the exit status."""
+    from bench.running.merge import merge
+
+    with errors.status("joining records ..."):
+        joined = merge(runs, _named(out), warn)
+    told = f"{counted(joined.cells, 'cell')} of {counted(len(runs), 'run')} joined"
+    warn(f"{told}, {joined.failed} failed, {joined.missing} not measured yet", style=None)
+    report_runs([out], None, None)
+    return 1 if joined.failed else 0
+
+
 def _named(path: Path) -> Path:
     """A run folder; UsageError if it is yet to be made and no run can be called so."""
     if not os.path.exists(path / MANIFEST):

@@ -66,7 +66,7 @@ class Measuring:
         record |= {"load_average_1min": os.getloadavg()[0]}  # above this process's own threads: others disturbed it
         record |= {"model_source": model.source, "model_variance": model.card.variance}
         record |= {"model_weights_sha256": model.weights_sha256}  # what a study may pin
-        log = self._folder.cells / f"{name}.traceback.txt"
+        log = self._folder.traceback(name)
         if (refusal := self._attempts.refusal(name)) is not None:
             record |= {"status": "failed", "error": refusal}
             log.unlink(missing_ok=True)
