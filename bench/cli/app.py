@@ -64,6 +64,7 @@ def run(
     out: Path | None = None,
     force: bool = False,
     minutes: float | None = None,
+    part: str | None = None,
     dry_run: bool = False,
     plugin: Plugin = None,
 ) -> int:
@@ -75,16 +76,18 @@ def run(
 
     Args:
         study: Name of a shipped study, or a TOML file.
-        out: Run folder (default: results/NAME).
+        out: Run folder (default: results/NAME, or results/NAME-part-K-of-N).
         force: Measure again what is already recorded.
         minutes: Measure no longer: few images of everything first, then more. The same command goes on.
+        part: Only the K-th of N parts of the settings, as K/N, such as 2/8: one a machine, which merge joins.
         dry_run: Only list the cells.
     """
     from bench.cli.run import run_and_report
     from bench.study.file import Overrides
 
     load_plugins(plugin)
-    return run_and_report(study, Overrides(**vars(options)), out, minutes=minutes, force=force, dry_run=dry_run)
+    asked = Overrides(**vars(options))
+    return run_and_report(study, asked, out, minutes=minutes, part=part, force=force, dry_run=dry_run)
 
 
 @app.command

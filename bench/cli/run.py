@@ -33,9 +33,16 @@ MOST_MINUTES = 1_000_000
 
 
 def run_and_report(
-    name: str, overrides: "Overrides", out: Path | None, *, force: bool, dry_run: bool, minutes: float | None = None
+    name: str,
+    overrides: "Overrides",
+    out: Path | None,
+    *,
+    force: bool,
+    dry_run: bool,
+    minutes: float | None = None,
+    part: str | None = None,
 ) -> int:
-    """Run a study, in so many minutes if they are given, and write its report; the exit status."""
+    """Run a study or a part of it, in so many minutes if they are given, and write its report; the exit status."""
     if minutes is not None and not 0 < minutes <= MOST_MINUTES:
         raise UsageError(f"--minutes {minutes:g}; expected more than 0, and at most {MOST_MINUTES:,}")
     from bench.timing.host_load import HostLoad
@@ -44,23 +51,30 @@ def run_and_report(
     arrived = host.read()  # before torch is imported, which takes long enough to see what others use
     from bench.purity.unchanged import put_back
     from bench.study.file import load_study
+    from bench.study.plan import StudyPart
 
+    own = None if part is None else StudyPart.parse(part)
     with put_back(f"planning the study {name!r}"):
         study = load_study(name, overrides, complete=True)
-    folder = RunFolder(_named(RESULTS / study.name if out is None else out))
+    grow = study.until is not None or minutes is not None
+    if own is not None and grow:
+        own.refuse_growing()
+    usual = RESULTS / (study.name if own is None else f"{study.name}-{own}")
+    folder = RunFolder(_named(usual if out is None else out))
     with errors.status(Text(terminal_text(f"loading model {study.model!r} ..."))):
         from bench.running.deadline import Deadline
         from bench.running.runner import run_study
         from bench.running.session import Session
         from bench.timing.monitor import at_start
 
-        session = replace(Session.load(study, folder.batch(study.most_images, study.device)), given=name)
+        session = Session.load(study, folder.batch(study.most_images, study.device))
+        session = replace(session, given=name, part=own)
     for line in at_start(host, arrived, session.device):
         warn(line)
     if dry_run:
         return _dry_run(session)
     with bar() as shown:
-        progress = _CellProgress(shown, grow=study.until is not None or minutes is not None)
+        progress = _CellProgress(shown, grow=grow)
         deadline = None if minutes is None else Deadline(60.0 * minutes)
         outcome = run_study(study, session, folder, force, progress, progress.warn, deadline)
     for cell, reason in folder.broken.items():

@@ -106,7 +106,7 @@ def run_study(
         read = {name: folder.read(name, each.identity) for name, each in cells.items()}
         folder.set_aside()
         grown = stages.images if len(stages.images) > 1 else ()
-        folder.write_manifest(study.model_dump(mode="json"), list(cells), stages.published, session.batch, grown)
+        folder.write_manifest(study.model_dump(mode="json"), stages.listed, stages.published, session.batch, grown)
         first_look(session, folder.path, warn)
         found = {name: record for name, record in read.items() if record is not None and record["status"] == "ok"}
         return _Run(session, folder, force, progress, stages.cells, found, deadline or Deadline()).all()

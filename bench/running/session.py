@@ -19,7 +19,7 @@ from bench.quality.extractors import load_extractor
 from bench.quality.metrics import PARAMETERS
 from bench.quality.reference import Reference, load_reference
 from bench.study.placement import no_classes, no_label, no_law
-from bench.study.plan import Cell, plan
+from bench.study.plan import Cell, StudyPart, plan
 from bench.study.study import Study
 from bench.timing.clock import Stopwatch
 from bench.timing.memory import Halving, fastest_batch
@@ -65,6 +65,7 @@ class Session:
         device: what samples.
         batch: images generated and timed at a time.
         given: the name or file that the study was read from, as it was typed; None: not known.
+        part: of the study's settings that is run; None: all are.
     """
 
     study: Study
@@ -75,6 +76,7 @@ class Session:
     device: torch.device
     batch: int
     given: str | None = None
+    part: StudyPart | None = None
 
     @classmethod
     def load(cls, study: Study, batch: int | None = None) -> "Session":
