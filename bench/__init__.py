@@ -1,6 +1,7 @@
 """The benchmark: a folder is a stage that a study passes through, and imports only from those below it.
 
 - `cli`: the commands; arguments in, calls, messages out
+- `interface`: what they do, for notebooks: `bench.run`, `bench.load`, `bench.Run`
 - `training`: what trains the embedded models; `versus`: this harness beside what people use
 - `running`: how a study is carried out, cell by cell, and what it costs in rounds
 - `conformance`: what must be true of every sampler, and of a model and its card
@@ -15,3 +16,19 @@
 
 `lint-imports` holds this order; it stands in `pyproject.toml`.
 """
+
+TYPE_CHECKING = False  # as type checkers read it; to import typing takes time before the first signal is heard
+if TYPE_CHECKING:
+    from bench.interface import Run, load, run
+else:
+
+    def __getattr__(name: str) -> object:
+        """The interface, once it is asked for: what imports a part of this package takes that alone."""
+        if name in __all__:
+            from bench import interface
+
+            return getattr(interface, name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+__all__ = ["Run", "load", "run"]

@@ -68,10 +68,15 @@ def describe(device: torch.device) -> dict[str, str | int | bool | None]:
         "python": platform.python_version(),
         "cpus": os.cpu_count(),
         "threads": torch.get_num_threads(),
-        "command": typed(shlex.join(sys.argv)),
+        "command": command(),
         **versions(),
         **_git(),
     }
+
+
+def command() -> str:
+    """The command that this process was started by."""
+    return typed(shlex.join(sys.argv))
 
 
 def versions() -> dict[str, str | None]:

@@ -62,7 +62,18 @@ def notices() -> Iterator[None]:
         warnings.showwarning = before
 
 
-errors = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
+errors = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False, force_jupyter=False)
+"""Standard error; in a notebook too a stream, where rich would ask for a package to draw anything."""
+
+
+@contextmanager
+def silent(wanted: bool = True) -> Iterator[None]:
+    """Nothing is told on `errors`, if that is wanted."""
+    before, errors.quiet = errors.quiet, errors.quiet or wanted
+    try:
+        yield
+    finally:
+        errors.quiet = before
 
 
 def output(*, quiet: bool = False, soft_wrap: bool = False) -> Console:
@@ -85,8 +96,9 @@ def warn(text: str, style: str | None = "red") -> None:
 
 def bar() -> Progress:
     """A bar without a thread that redraws it: it is drawn when told to, and takes no time from what is measured."""
-    columns = (_Description(Column(no_wrap=True)), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
-    return Progress(*columns, TextColumn("left"), TimeRemainingColumn(), console=errors, auto_refresh=False)
+    done = (_Description(Column(no_wrap=True)), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    left = (TextColumn("left"), TimeRemainingColumn())
+    return Progress(*done, *left, console=errors, auto_refresh=False, disable=errors.quiet)
 
 
 class _Description(ProgressColumn):

@@ -11,12 +11,13 @@ from cyclopts import App, CycloptsError, Parameter
 
 from bench.cli.interrupt import interruptible, tell
 from bench.cli.new_model import new_model
-from bench.cli.options import AsJson, Batch, Device, Plugin, StudyOptions, exact, load_plugins
+from bench.cli.options import AsJson, Batch, Device, Plugin, StudyOptions, exact
 from bench.cli.reference import reference
 from bench.cli.train import train
 from bench.cli.versus import versus
 from bench.escape import terminal_text
 from bench.progress import notices, output, silence
+from bench.purity.plugins import load_plugins
 from models.common.errors import UsageError
 from models.common.program import called
 from models.plugins.foreign import told

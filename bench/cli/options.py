@@ -1,6 +1,6 @@
 """Options that several commands have, with their help, and the values of all options as they are typed."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -85,14 +85,3 @@ class StudyOptions:
     modes: str | None = None
     precision: str | None = None
     until: str | None = None
-
-
-def load_plugins(files: Iterable[Path] | None) -> None:
-    """Import plugin files, whose samplers and networks register themselves; UsageError for one that cannot be."""
-    if files:
-        from bench.purity.unchanged import put_back
-        from samplers.registry import load_file
-
-        for file in files:
-            with put_back(f"plugin {str(file)!r}"):  # or all samplers would be run by what it changes
-                load_file(file)

@@ -1,35 +1,23 @@
 """What the commands do once their arguments are read: progress on stderr, the answer and the paths on stdout."""
 
-import os
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.progress import Progress
-from rich.text import Text
-
-from bench import report
+from bench import interface, report
 from bench.escape import markdown_text, terminal_text
-from bench.outputs import RESULTS, make_room
-from bench.progress import bar, errors, output, say, warn
-from bench.record import MANIFEST, Record, RunFolder
+from bench.outputs import make_room
+from bench.progress import errors, output, say, warn
 from bench.report.data.text import duration, significant
 from models.common.errors import UsageError
 from models.common.words import counted
 from models.common.writing import write_bytes
-from models.plugins.names import check_name
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from bench.running.session import Session
     from bench.study.file import Overrides
-    from bench.study.plan import Cell
-
-
-MOST_MINUTES = 1_000_000
-"""Two years."""
 
 
 def run_and_report(
@@ -43,54 +31,12 @@ def run_and_report(
     part: str | None = None,
 ) -> int:
     """Run a study or a part of it, in so many minutes if they are given, and write its report; the exit status."""
-    if minutes is not None and not 0 < minutes <= MOST_MINUTES:
-        raise UsageError(f"--minutes {minutes:g}; expected more than 0, and at most {MOST_MINUTES:,}")
-    from bench.timing.host_load import HostLoad
-
-    host = HostLoad()
-    arrived = host.read()  # before torch is imported, which takes long enough to see what others use
-    from bench.purity.unchanged import put_back
-    from bench.study.file import load_study
-    from bench.study.plan import StudyPart
-
-    own = None if part is None else StudyPart.parse(part)
-    with put_back(f"planning the study {name!r}"):
-        study = load_study(name, overrides, complete=True)
-    grow = study.until is not None or minutes is not None
-    if own is not None and grow:
-        own.refuse_growing()
-    usual = RESULTS / (study.name if own is None else f"{study.name}-{own}")
-    folder = RunFolder(_named(usual if out is None else out))
-    with errors.status(Text(terminal_text(f"loading model {study.model!r} ..."))):
-        from bench.running.deadline import Deadline
-        from bench.running.runner import run_study
-        from bench.running.session import Session
-        from bench.timing.monitor import at_start
-
-        session = Session.load(study, folder.batch(study.most_images, study.device))
-        session = replace(session, given=name, part=own)
-    for line in at_start(host, arrived, session.device):
-        warn(line)
     if dry_run:
-        return _dry_run(session)
-    with bar() as shown:
-        progress = _CellProgress(shown, grow=grow)
-        deadline = None if minutes is None else Deadline(60.0 * minutes)
-        outcome = run_study(study, session, folder, force, progress, progress.warn, deadline)
-    for cell, reason in folder.broken.items():
-        warn(f"{cell}.json was no record ({reason}); it was measured again", style=None)
-    measured = counted(outcome.measured, "cell")
-    warn(f"{measured} measured, {outcome.kept} kept from before, {outcome.failed} failed", style=None)
-    if outcome.left:
-        left, again = counted(outcome.left, "cell"), "run the study again to go on"
-        warn(f"no time was left for {left} of the look that was begun last; {again}", style=None)
-    if outcome.unfinished:
-        lacking = counted(outcome.unfinished, "setting")
-        warn(f"no time was left for all rounds of timing of {lacking}; run the study again to go on", style=None)
-    if outcome.untimed:
-        warn(f"the timing of {counted(outcome.untimed, 'setting')} failed; run the study again to go on", style=None)
-    report_runs([folder.path], None, None)
-    return 1 if outcome.failed or outcome.untimed else 0
+        with interface.prepared(name, overrides, out, minutes, part) as (session, _):
+            return _dry_run(session)
+    done = interface.run(name, overrides, out=out, force=force, minutes=minutes, part=part)
+    report_runs([done.path], None, None)
+    return 1 if done.outcome is None or done.outcome.failed or done.outcome.untimed else 0
 
 
 def merge_runs(runs: Sequence[Path], out: Path) -> int:
@@ -98,21 +44,11 @@ def merge_runs(runs: Sequence[Path], out: Path) -> int:
     from bench.running.merge import merge
 
     with errors.status("joining records ..."):
-        joined = merge(runs, _named(out), warn)
+        joined = merge(runs, interface.run_folder(out).path, warn)
     told = f"{counted(joined.cells, 'cell')} of {counted(len(runs), 'run')} joined"
     warn(f"{told}, {joined.failed} failed, {joined.missing} not measured yet", style=None)
     report_runs([out], None, None)
     return 1 if joined.failed else 0
-
-
-def _named(path: Path) -> Path:
-    """A run folder; UsageError if it is yet to be made and no run can be called so."""
-    if not os.path.exists(path / MANIFEST):
-        try:
-            check_name(path.resolve().name, "run")
-        except UsageError as error:
-            raise UsageError(f"--out {str(path)!r}: {error}; for instance {str(path / 'my-run')!r}") from None
-    return path
 
 
 def _dry_run(session: "Session") -> int:
@@ -198,54 +134,3 @@ def _markdown(frame: "pd.DataFrame") -> str:
 
 def _cell(value: object) -> object:
     return markdown_text(value) if isinstance(value, str) else value
-
-
-_TOLD = ("fid", "law_fd", "solver_rmse")
-"""What is told of a cell's quality: the first of these that it has, else its Frechet distance."""
-
-
-class _CellProgress:
-    """Progress of a run in image evaluations, whose rate is steady, drawn between timed calls only."""
-
-    def __init__(self, bar: Progress, *, grow: bool) -> None:
-        self._bar, self._grow = bar, grow
-        self._cells = self._done = self._evaluations = 0
-        self._task = bar.add_task("planning", total=None)
-
-    def planned(self, cells: int, evaluations: int) -> None:
-        self._cells += cells
-        self._evaluations += evaluations
-        words = f"cell {self._done} of {self._cells}" if self._cells else "timing"
-        self._bar.update(self._task, total=self._evaluations, description=words, refresh=True)
-
-    def advanced(self, evaluations: int) -> None:
-        timing = "timing" if self._done == self._cells else None  # None leaves the description as it is
-        self._bar.update(self._task, advance=evaluations, description=timing, refresh=True)
-
-    def finished(self, cell: "Cell", record: Record, kept: bool) -> None:
-        if kept:
-            return
-        self._done += 1
-        self._bar.update(self._task, description=f"cell {self._done} of {self._cells}", refresh=True)
-        if record["status"] == "failed":
-            warn(f"{cell}: failed, {record['error']}")
-            return
-        measured = [name for name in _TOLD if isinstance(record.get(name), float)]
-        measured += [name for name in record if name.startswith("fd_")]
-        shown = f"{measured[0]} {significant(record[measured[0]])}, " if measured else ""
-        warn(f"{cell}: {shown}{counted(record['nfe'], 'evaluation')}{self._images(record)}", style=None)
-
-    def _images(self, record: Record) -> str:
-        """How many images a cell has, where they grow."""
-        return f", {record['images']:,} images" if self._grow else ""
-
-    def warn(self, text: str) -> None:
-        warn(text)
-
-    def timed(self, cell: "Cell", record: Record) -> None:
-        if record.get("latency_s_median") is None:
-            warn(f"{cell.words}: {record['timing_note']}")
-            return
-        note = "" if record["timing_valid"] else f" ({record['timing_note']})"
-        per_image = 1000.0 * record["latency_s_median"] / record["timed_batch"]
-        warn(f"{cell.words}: {per_image:.3f} ms an image{note}", style=None)

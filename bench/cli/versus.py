@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from bench.cli.options import load_plugins
+from bench.purity.plugins import load_plugins
 from bench.versus.options import VersusOptions
 
 

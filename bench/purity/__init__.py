@@ -4,4 +4,5 @@
 network is evaluated. What is looked at: `process` (the working directory, the environment, random generators, ...),
 `torch_settings` (dtype, threads, backends, autograd's modes, ...), `functions`, which somebody may have replaced, and
 what a sampler keeps in itself, and, which takes longer, `weights`, the networks themselves. What these are: `aspect`.
+`plugins` loads plugin files, whose import is looked at so too.
 """

@@ -94,10 +94,10 @@ def _cuda_place() -> tuple[Any, ...] | None:
 
 
 def _set_cuda_place(state: tuple[Any, ...] | None) -> None:
-    if state is not None:
-        torch.cuda.set_device(state[0])
-        torch.cuda.set_stream(state[1])
-        torch.cuda.set_sync_debug_mode(state[2])
+    device, stream, debug = state or (0, None, 0)  # as it is where it starts
+    torch.cuda.set_device(device)
+    torch.cuda.set_stream(stream or torch.cuda.default_stream(device))
+    torch.cuda.set_sync_debug_mode(debug)
 
 
 def _set_profiler(state: bool) -> None:

@@ -66,14 +66,11 @@ class Rows:
 
     Args:
         count: their number, if that is known.
-        first: those that there are already.
     """
 
-    def __init__(self, count: int | None = None, first: Tensor | None = None) -> None:
+    def __init__(self, count: int | None = None) -> None:
         self._count, self._parts, self._filled = count, list[Tensor](), 0
         self._whole: Tensor | None = None
-        if first is not None:
-            self.add(first)
 
     def add(self, rows: Tensor) -> None:
         """Take the next rows; IndexError for more than were announced."""

@@ -7,6 +7,7 @@ for class accuracy.
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -22,7 +23,16 @@ from bench.quality.exact_arithmetic import exact_arithmetic
 from bench.quality.extractor import Extractor
 from bench.quality.features import Extraction, Outputs, Rows
 from bench.quality.reference import Reference
-from bench.quality.statistics import BLOCKS, BlockMoments, Moments, Tensors, blocks_of, merged
+from bench.quality.statistics import (
+    BLOCKS,
+    BlockMoments,
+    Moments,
+    Tensors,
+    as_tensors,
+    blocks_of,
+    from_tensors,
+    merged,
+)
 
 Values = dict[str, Any]
 
@@ -48,80 +58,50 @@ PARAMETERS: dict[str, int] = {
 
 
 class QualityStream:
-    """Scores images that come in batches; `values` ends it.
+    """Takes images that come in batches, and keeps of them what the metrics need.
+
+    Features are kept where a metric needs them, or where they are fewer numbers than their moments are.
 
     Args:
         extractor: gives the features.
         reference: of the real images, by the same extractor.
         metrics: which to compute; others than those on features are left to others.
         images: how many there will be, where that is known: their features are then put into place.
-        state: of a stream that this one goes on from.
 
     Attributes:
         remarks: what whoever reads the values must know, complete once they are there.
     """
 
     def __init__(
-        self,
-        extractor: Extractor,
-        reference: Reference,
-        metrics: Sequence[str],
-        images: int | None = None,
-        state: Tensors | None = None,
+        self, extractor: Extractor, reference: Reference, metrics: Sequence[str], images: int | None = None
     ) -> None:
-        self._extractor, self._reference, self._metrics = extractor, reference, metrics
-        before = {name: tensor.to(extractor.device) for name, tensor in (state or {}).items()}
-        moments = {name: before[name] for name in before if name not in ("features", "logits", "taken")}
-        self._blocks = BlockMoments(moments) if {"fd", "fd_infinity"} & set(metrics) else None
-        wanted = {"kid", "precision_recall"} & set(metrics)
-        self._features = Rows(images, before.get("features")) if wanted else None
-        self._logits = Rows(images, before.get("logits")) if "inception_score" in metrics else None
-        self._taken = Rows(images, before.get("taken")) if "class_accuracy" in metrics else None
-        self._extraction = Extraction(extractor, self._take)
+        self._extractor, self._quality = extractor, Quality(extractor, reference, metrics)
         self.remarks = [] if reference.note is None else [reference.note]
+        moments, few = {"fd", "fd_infinity"} & set(metrics), images is not None and images <= most_rows(extractor)
+        wanted = {"kid", "precision_recall"} & set(metrics) or (moments and few)
+        self._features = Rows(images) if wanted else None
+        self._blocks = BlockMoments() if moments and not wanted else None
+        self._logits = Rows(images) if "inception_score" in metrics else None
+        self._taken = Rows(images) if "class_accuracy" in metrics else None
+        self._extraction = Extraction(extractor, self._take)
 
     def add(self, images: Tensor) -> None:
         """Take uint8 images (N, C, H, W), in the order of their numbers; the host does not wait for the device."""
         self._extraction.add(images)
 
-    def state(self) -> Tensors:
-        """All that was added, for a stream that goes on from it; to be asked for before `values`."""
+    def finish(self) -> tuple[Tensors, list[str]]:
+        """All that is kept, and what whoever reads the values must know; ArithmeticError for NaN or Inf in features."""
         self._extraction.finish()
         rows = {"features": self._features, "logits": self._logits, "taken": self._taken}
         kept = {name: each.all() for name, each in rows.items() if each is not None}
-        return kept if self._blocks is None else kept | self._blocks.state()
+        blocks = {} if self._blocks is None else as_tensors(self._blocks.finish())
+        return kept | blocks, self._extraction.fitting.remarks("the extractor saw images")
 
     def values(self, labels: Tensor | None = None) -> Values:
-        """The quality columns of all that was added.
-
-        Args:
-            labels: (N,) int64, the classes that the images were asked for; None: there are none, so no class accuracy.
-
-        Raises:
-            ArithmeticError: features that are NaN or Inf, which the metrics would turn into plausible numbers, or a
-                metric that is not a finite number.
-        """
-        self._extraction.finish()
-        self.remarks += self._extraction.fitting.remarks("the extractor saw images")
-        values: Values = {}
-        if self._logits is not None:
-            values |= _inception_score(self._logits.all().cpu())
-            self._logits = None  # the memory serves the next
-        if self._taken is not None and labels is not None:
-            values |= _class_accuracy(self._taken.all(), labels)
-            values["class_accuracy_real"] = self._extractor.test_accuracy
-        if self._features is not None:
-            features = self._features.all()
-            if "kid" in self._metrics:
-                values |= _kid(features, self._reference)
-            if "precision_recall" in self._metrics:
-                values |= _precision_recall(features, self._reference, self._extractor.device)
-            self._features = None
-        if self._blocks is not None:
-            values |= self._distances(self._blocks.finish())
-        unusable = [name for name, value in values.items() if not _finite(value)]
-        if unusable:
-            raise ArithmeticError(f"{', '.join(unusable)} came out as NaN or Inf")
+        """The quality columns of all that was added; `Quality` says of what labels, and what it raises."""
+        kept, remarks = self.finish()
+        values, others = self._quality(kept, labels)
+        self.remarks = list(dict.fromkeys([*self.remarks, *remarks, *others]))
         return values
 
     def _take(self, outputs: Outputs) -> None:
@@ -136,24 +116,93 @@ class QualityStream:
         if self._taken is not None and logits is not None:
             self._taken.add(logits.argmax(dim=1))
 
-    def _distances(self, blocks: Sequence[Moments]) -> Values:
-        images, target = sum(block.count for block in blocks), self._reference.target.on(blocks[0].mean.device)
-        column = self._extractor.column(images)
+
+def most_rows(extractor: Extractor) -> int:
+    """Images whose features take no more memory than the moments of their blocks."""
+    return BLOCKS * extractor.features * torch.float64.itemsize // extractor.dtype.itemsize
+
+
+def joined(parts: Sequence[Tensors]) -> Tensors:
+    """What is kept of images in several parts, each but the last of whole tens, in the order of their numbers.
+
+    Of rows those that each part has, or, as of features where some parts have moments, the moments of all.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    moments = any("counts" in part for part in parts)
+    rows = {name for part in parts for name in part} - {*_BLOCKS, *(["features"] if moments else [])}
+    found = {name: torch.cat([part[name] for part in parts if name in part]) for name in rows}
+    if moments:
+        each = [from_tensors(part) if "counts" in part else BlockMoments.of(part["features"]) for part in parts]
+        found |= as_tensors([merged(same) for same in zip(*each, strict=True)])
+    return found
+
+
+_BLOCKS = ("counts", "means", "scatters")
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Gives the values of metrics.
+
+    Args:
+        extractor: what the features are of.
+        reference: of the real images, by the same extractor.
+        metrics: which; others than those on features are left to others.
+    """
+
+    extractor: Extractor
+    reference: Reference
+    metrics: Sequence[str]
+
+    def __call__(self, kept: Tensors, labels: Tensor | None = None) -> tuple[Values, list[str]]:
+        """The quality columns of images, and what whoever reads them must know.
+
+        Args:
+            kept: what a stream has kept of all of them; taken out of it as it is used, for the memory.
+            labels: (N,) int64, the classes that the images were asked for; None: there are none, so no class accuracy.
+
+        Raises:
+            ArithmeticError: a metric that is not a finite number.
+        """
+        values, remarks = Values(), [] if self.reference.note is None else [self.reference.note]
+        if "inception_score" in self.metrics:
+            values |= _inception_score(kept.pop("logits").cpu())
+        if "class_accuracy" in self.metrics and labels is not None:
+            values |= _class_accuracy(kept.pop("taken"), labels)
+            values["class_accuracy_real"] = self.extractor.test_accuracy
+        features = kept.pop("features", None)
+        if features is not None and "kid" in self.metrics:
+            values |= _kid(features, self.reference)
+        if features is not None and "precision_recall" in self.metrics:
+            values |= _precision_recall(features, self.reference, self.extractor.device)
+        if {"fd", "fd_infinity"} & set(self.metrics):
+            blocks = from_tensors(kept) if features is None else BlockMoments.of(features)
+            del features
+            distances, told = self._distances(blocks)
+            values, remarks = values | distances, remarks + told
+        unusable = [name for name, value in values.items() if not _finite(value)]
+        if unusable:
+            raise ArithmeticError(f"{', '.join(unusable)} came out as NaN or Inf")
+        return values, remarks
+
+    def _distances(self, blocks: Sequence[Moments]) -> tuple[Values, list[str]]:
+        images, target = sum(block.count for block in blocks), self.reference.target.on(blocks[0].mean.device)
+        column = self.extractor.column(images)
         values: Values = {}
         without = frechet.left_out(blocks, target)
-        if "fd" in self._metrics:
+        if "fd" in self.metrics:
             values[column] = target.distance(merged(blocks))
             values |= {f"{column}_std": frechet.jackknife(without), f"{column}_left_out": without}
-        if "fd_infinity" not in self._metrics:
-            return values
-        if not frechet.can_extrapolate(images, self._extractor.features):
-            needed = frechet.IMAGES_PER_FEATURE * self._extractor.features
+        if "fd_infinity" not in self.metrics:
+            return values, []
+        if not frechet.can_extrapolate(images, self.extractor.features):
+            needed = frechet.IMAGES_PER_FEATURE * self.extractor.features
             values |= {f"{column}_inf": None, f"{column}_inf_std": None}
             rule = f"{needed:,} images, {frechet.IMAGES_PER_FEATURE} a feature"
-            self.remarks.append(f"{column}_inf needs {rule}, and there are {images:,}")
-            return values
+            return values, [f"{column}_inf needs {rule}, and there are {images:,}"]
         extrapolated = frechet.extrapolate(blocks, target, without)
-        return values | {f"{column}_inf": extrapolated.value, f"{column}_inf_std": extrapolated.std}
+        return values | {f"{column}_inf": extrapolated.value, f"{column}_inf_std": extrapolated.std}, []
 
 
 def _finite(value: float | list[float] | None) -> bool:

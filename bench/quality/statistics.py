@@ -4,7 +4,7 @@ Sums of deviations are merged by T. F. Chan, G. H. Golub and R. J. LeVeque, "Alg
 variance" (The American Statistician 37, 1983): nothing is lost to cancellation, and shards can be merged in any order.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -15,8 +15,9 @@ BLOCKS = 10
 Tensors = dict[str, Tensor]
 """By name."""
 
-_ROWS = 256
-"""Rows that a block waits for before it is updated: an update passes over F x F numbers, however few rows it adds."""
+_ROWS = BLOCKS * 256
+"""Rows that an update takes: it passes over F x F numbers, however few they are. Always as many, so that the moments do
+not depend on the batches that rows come in."""
 
 
 def blocks_of(images: int) -> Tensor:
@@ -81,27 +82,26 @@ class Moments:
 
 
 class BlockMoments:
-    """Moments of `BLOCKS` interleaved blocks of a stream of rows, on their device.
+    """Moments of `BLOCKS` interleaved blocks of a stream of rows, on their device."""
 
-    Args:
-        state: of a stream that this one goes on from, on the device of its rows; its rows were whole tens.
-    """
-
-    def __init__(self, state: Tensors | None = None) -> None:
+    def __init__(self) -> None:
         self._blocks: list[Moments] = []
-        if state:
-            parts = zip(state["counts"].tolist(), state["means"], state["scatters"], strict=True)
-            self._blocks = [Moments.from_state(*part) for part in parts]
         self._waiting: list[Tensor] = []
         self._waits = 0
+
+    @classmethod
+    def of(cls, rows: Tensor) -> list[Moments]:
+        """The blocks of rows (N, F), to the last bit as in a stream of them."""
+        stream = cls()
+        stream.add(rows)
+        return stream.finish()
 
     def add(self, rows: Tensor) -> None:
         """Take the next rows (N, F) of the stream."""
         self._waiting.append(rows)
         self._waits += len(rows)
-        whole = self._waits - self._waits % BLOCKS
-        if whole >= BLOCKS * _ROWS:
-            self._update(whole)
+        if self._waits >= _ROWS:
+            self._update(self._waits - self._waits % _ROWS)
 
     def finish(self) -> list[Moments]:
         """The blocks, with all that was added; their counts differ by one at most."""
@@ -109,22 +109,29 @@ class BlockMoments:
             self._update(self._waits)
         return self._blocks
 
-    def state(self) -> Tensors:
-        """All that was added, for a stream that goes on from it."""
-        blocks = self.finish()
-        return {
-            "counts": torch.tensor([block.count for block in blocks]),
-            "means": torch.stack([block.mean for block in blocks]),
-            "scatters": torch.stack([block.scatter for block in blocks]),
-        }
-
     def _update(self, count: int) -> None:
         """Spread the first rows that wait; all but the last time as many as keep row i in block i mod `BLOCKS`."""
         rows = torch.cat(self._waiting)
         self._blocks = self._blocks or [Moments(rows.shape[1], rows.device) for _ in range(BLOCKS)]
-        for number, block in enumerate(self._blocks):
-            block.add(rows[number:count:BLOCKS])
+        for part in rows[:count].split(_ROWS):
+            for number, block in enumerate(self._blocks):
+                block.add(part[number::BLOCKS])
         self._waiting, self._waits = [rows[count:]], len(rows) - count
+
+
+def as_tensors(blocks: Sequence[Moments]) -> Tensors:
+    """Blocks as tensors, from which `from_tensors` makes them again."""
+    return {
+        "counts": torch.tensor([block.count for block in blocks]),
+        "means": torch.stack([block.mean for block in blocks]),
+        "scatters": torch.stack([block.scatter for block in blocks]),
+    }
+
+
+def from_tensors(tensors: Tensors) -> list[Moments]:
+    """Blocks that `as_tensors` has given, copied."""
+    parts = zip(tensors["counts"].tolist(), tensors["means"], tensors["scatters"], strict=True)
+    return [Moments.from_state(*part) for part in parts]
 
 
 def merged(parts: Iterable[Moments]) -> Moments:

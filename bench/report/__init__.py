@@ -9,7 +9,7 @@ from bench.report.data.compare import as_tables_show, compare
 from bench.report.data.pairs import matrices, pairs
 from bench.report.data.summary import Summary, View, summarise
 from bench.report.tables.terminal import terminal_table
-from bench.report.write import FORMATS, as_csv, write_report
+from bench.report.write import FORMATS, as_csv, cells_of, table_of, write_report
 
 __all__ = [
     "FORMATS",
@@ -18,10 +18,12 @@ __all__ = [
     "View",
     "as_csv",
     "as_tables_show",
+    "cells_of",
     "compare",
     "matrices",
     "pairs",
     "summarise",
+    "table_of",
     "terminal_table",
     "write_report",
 ]

@@ -74,8 +74,8 @@ def _files(summary: Summary, formats: Sequence[str]) -> Iterator[tuple[str, byte
         yield "table.tex", latex(summary).encode()
     for name, encode in (("csv", as_csv), ("parquet", _parquet)):
         if name in formats:
-            yield f"table.{name}", encode(_said(summary, summary.table.drop(columns=PAIRS, errors="ignore")))
-            yield f"cells.{name}", encode(_said(summary, summary.cells))
+            yield f"table.{name}", encode(table_of(summary))
+            yield f"cells.{name}", encode(cells_of(summary))
     costs = [each for section in summary.sections for each in section.modes]
     if costs and "csv" in formats:
         yield "modes.csv", as_csv(_said(summary, modes.frame(costs)))
@@ -86,6 +86,16 @@ def _files(summary: Summary, formats: Sequence[str]) -> Iterator[tuple[str, byte
     if "html" in formats:
         pictures = {name: content for (name, kind), content in drawn.items() if kind == "png"}
         yield "index.html", page(summary, pictures, CAPTIONS).encode()
+
+
+def table_of(summary: Summary) -> pd.DataFrame:
+    """The rows, as files have them: a frame of its own."""
+    return _said(summary, summary.table.drop(columns=PAIRS, errors="ignore"))
+
+
+def cells_of(summary: Summary) -> pd.DataFrame:
+    """The records, as files have them: a frame of its own."""
+    return _said(summary, summary.cells.copy())
 
 
 def _said(summary: Summary, frame: pd.DataFrame) -> pd.DataFrame:

@@ -35,8 +35,8 @@ class Attempts:
         if _lines(note) < MOST:
             return None
         return (
-            "ended the process twice; its traceback cannot be had: run it alone with check. The next run tries it "
-            f"again if {note.parent.name}/{note.name} is deleted from the run folder"
+            "killed the process twice: run it with --isolate, in a process of its own, which leaves a traceback; or "
+            f"this run tries it again if {note.parent.name}/{note.name} is deleted from the run folder"
         )
 
     @contextmanager
@@ -52,13 +52,17 @@ class Attempts:
         """
         note = self._note(cell)
         before = note.stat().st_size if note.exists() else 0
-        append_line(note, f"{datetime.now(UTC).isoformat(timespec='seconds')} {purpose}, in process {os.getpid()}")
+        append_line(note, f"{_now()} {purpose}, in process {os.getpid()}")
         _begun[note] = before
         try:
             yield
         finally:
             _restore(note, before)
             del _begun[note]
+
+    def died(self, cell: str, purpose: str) -> None:
+        """An attempt has ended another process than this one. NotWritten if the note cannot be written."""
+        append_line(self._note(cell), f"{_now()} {purpose}, in a process of its own")
 
     def forget(self, cell: str) -> None:
         """A cell has succeeded: what ended the process before is not held against it."""
@@ -72,6 +76,10 @@ def take_back() -> None:
     """What this process is in the midst of does not count: it ends because it was told to."""
     for note, before in _begun.items():
         _restore(note, before)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _lines(note: Path) -> int:

@@ -1,7 +1,7 @@
 """The images of one cell and what they are worth; what they cost is measured apart, in `bench.running.rounds`."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,10 +12,10 @@ from bench.purity.unchanged import KeptFunctions, ProcessState, unchanged
 from bench.quality.images import preview_kind, preview_size, shown, to_uint8
 from bench.running.fit import Fits
 from bench.running.generation import Generation
-from bench.running.growth import Growth, Part
+from bench.running.part import Part, joined
 from bench.running.resolve import Declared, Resolved
-from bench.running.same_images import Scored
-from bench.running.score import Score
+from bench.running.same_images import FEWEST, Scored
+from bench.running.score import Score, quality_columns
 from bench.running.session import PLAIN, Session
 from bench.running.solution import Problem, Solutions, has_solver_error
 from bench.running.trajectory import Trajectory, WrongCount
@@ -23,6 +23,8 @@ from bench.timing.capture import Graph
 from models.common.words import counted
 from models.networks.execution import arithmetic
 from samplers.about import About, about
+
+_DERIVATIVES = "the network's derivatives are taken, by passes that are no evaluations: nfe leaves them out"
 
 
 @dataclass(frozen=True)
@@ -38,107 +40,150 @@ class Measurement:
     preview: Tensor
 
 
-def measure(
-    resolved: Resolved,
-    session: Session,
-    graphs: Callable[[], Graph],
-    solutions: Solutions,
-    fits: Fits,
-    advanced: Callable[[int], None],
-    growth: Growth | None = None,
-) -> Measurement:
-    """Generate and score the images of a cell.
-
-    BadSamples, Impure, OtherImages, WrongCount and what the sampler raises go through.
-
-    What the sampler changed of what cells share is put back before anything is worked out of its images.
+class Cells:
+    """Makes the images of cells, and scores them.
 
     Args:
-        resolved: the cell.
-        session: what it runs on.
+        session: what they run on.
         graphs: makes empty graphs, for modes that capture.
-        solutions: where reference solutions of the probability flow are kept.
+        solutions: reference solutions of the probability flow.
         fits: what is fitted to models.
-        advanced: told how many images are done.
-        growth: keeps them for when there will be more, and has those of before; None: nothing is kept.
     """
-    model, sampler, name = resolved.model, resolved.sampler, resolved.cell.sampler
-    with unchanged(name, ProcessState()):  # asked before its images are made, which takes long
-        said, declared = about(name, sampler), resolved.declared()
-    resolved, fitted = fits(resolved)
-    part = Part() if growth is None else growth.read(resolved)
-    score = Score(session, resolved, part.score)
-    if part.images < resolved.images:
-        part = _generated(part, score, resolved, session, graphs, advanced, declared)
-    asked = {"calls": part.calls / part.drawn, "nfe": part.evaluations / part.drawn}
-    if growth is not None:
-        part = replace(part, score=score.state())
-        growth.write(resolved, part)
-    quality, remarks = score.columns(resolved.seed)
-    quality |= _solver_error(resolved, session, solutions, score, part.columns["generation_batch"])
-    assert part.preview is not None, "every part has images"
-    counts = part.columns | {
-        **asked,
-        **fitted,
-        "calls_declared": declared.calls,
-        "nfe_declared": declared.nfe,
-        "stochastic": said.stochastic,
-        "nfe_first_batch": part.columns["nfe_first_batch"] if declared.nfe is None else None,
-        "preview_count": len(part.preview),
-        "preview_kind": preview_kind(model.card.shape),
-    }
-    note = "; ".join([*_remarks(resolved, said, declared, **asked), *part.remarks, *remarks]) or None
-    return Measurement(quality | counts | {"note": note}, part.preview)
+
+    def __init__(self, session: Session, graphs: Callable[[], Graph], solutions: Solutions, fits: Fits) -> None:
+        self._session, self._graphs, self._solutions, self._fits = session, graphs, solutions, fits
+
+    def generate(self, resolved: Resolved, images: range, advanced: Callable[[int], None]) -> Part:
+        """The images of these numbers, made now; `advanced` is told how many are done.
+
+        BadSamples, Impure, OtherImages, WrongCount and what the sampler raises go through.
+        """
+        declared = _asked(resolved)[1]
+        resolved, _ = self._fits(resolved)
+        session, model, name = self._session, resolved.model, resolved.cell.sampler
+        score, watched = Score(session, resolved, images), self._watched(resolved)
+        head, first, wanted = list[Tensor](), 0.0, max(FEWEST, preview_size(model.card.shape) - images.start)
+        with arithmetic(resolved.mode.precision), unchanged(name, *watched):
+            trajectory = Trajectory(session, resolved, self._graphs if resolved.mode.graph else None)
+            generation = Generation(trajectory, images, session.batch, fixed=resolved.mode.fixed_batch)
+            for samples in generation:
+                first = first or trajectory.evaluations / generation.drawn
+                pixels = to_uint8(samples, model.card.value_range)
+                if wanted > 0:
+                    head.append(pixels[:wanted].clone())
+                    wanted -= len(head[-1])
+                score.add(samples, pixels)
+                advanced(len(samples))
+        calls, evaluations = trajectory.calls, trajectory.evaluations
+        _require_calls(name, calls / generation.drawn, declared.calls)
+        made = torch.cat(head)
+        with arithmetic(resolved.mode.precision), unchanged(name, *watched):
+            Scored(resolved, shown(made)).require_again(generation)
+            trajectory.release()
+        columns = {
+            "nfe_first_batch": first,
+            "guidance_batches": 2 - trajectory.together if resolved.has_halves else None,
+            "captured": trajectory.captured,
+            "generation_batch": generation.fitting.size,
+            "batch_halvings": generation.fitting.halvings,
+        }
+        refusals = [] if trajectory.refusal is None else [trajectory.refusal]
+        remarks = [*refusals, *generation.fitting.remarks("images were made")]
+        if trajectory.differentiated:
+            remarks.append(
+                "the network's derivatives are taken, by passes that are no evaluations: nfe leaves them out"
+            )
+        kept, told = score.finish()
+        counts = (calls, evaluations, generation.drawn)
+        preview = made[: max(0, preview_size(model.card.shape) - images.start)]
+        return Part(
+            images.start, len(images), *counts, columns, [*remarks, *told], kept, preview if len(preview) else None
+        )
+
+    def measure(self, resolved: Resolved, parts: Sequence[Part]) -> Measurement:
+        """What all images of a cell are worth, which parts of it hold; of several, the first are made again.
+
+        Scores are taken out of the parts, for the memory. What the sampler changed of what cells share is put back
+        before anything is worked out of its images.
+        OtherImages, Impure and what the sampler raises go through.
+        """
+        said, declared = _asked(resolved)
+        resolved, fitted = self._fits(resolved)
+        part = joined([part.on(self._session.device) for part in parts])
+        assert part.preview is not None, "the first part has images"
+        if len(parts) > 1:
+            self._require_same(resolved, part.preview)
+        asked = {"calls": part.calls / part.drawn, "nfe": part.evaluations / part.drawn}
+        first = part.score.pop("first", None)
+        quality, remarks = quality_columns(self._session, resolved, part.score)
+        quality |= self._solver_error(resolved, first, part.columns["generation_batch"])
+        counts = part.columns | {
+            **asked,
+            **fitted,
+            "calls_declared": declared.calls,
+            "nfe_declared": declared.nfe,
+            "stochastic": said.stochastic,
+            "nfe_first_batch": part.columns["nfe_first_batch"] if declared.nfe is None else None,
+            "preview_count": len(part.preview),
+            "preview_kind": preview_kind(resolved.model.card.shape),
+        }
+        note = "; ".join([*_remarks(resolved, said, declared, **asked), *part.remarks, *remarks]) or None
+        return Measurement(quality | counts | {"note": note}, part.preview)
+
+    def _watched(self, resolved: Resolved) -> tuple[Any, ...]:
+        return self._session.weights, KeptFunctions(), KeptSampler(resolved.sampler)
+
+    def _require_same(self, resolved: Resolved, preview: Tensor) -> None:
+        """OtherImages if this process makes other images than those that other processes have made."""
+        session = self._session
+        with arithmetic(resolved.mode.precision), unchanged(resolved.cell.sampler, *self._watched(resolved)):
+            trajectory = Trajectory(session, resolved, self._graphs if resolved.mode.graph else None)
+            fixed, images = resolved.mode.fixed_batch, range(resolved.images)
+            Scored(resolved, shown(preview)).require_again(Generation(trajectory, images, session.batch, fixed=fixed))
+            trajectory.release()
+
+    def problem(self, resolved: Resolved, batch: int | None = None) -> Problem | None:
+        """What a cell's solver error is measured from; None if it has none.
+
+        The solution is that of the network in plain float32, so that what a mode adds is in the distance.
+
+        Args:
+            resolved: the cell.
+            batch: images solved at a time, if they fit into the memory (default: the session's).
+        """
+        session, model, identity = self._session, resolved.model, resolved.identity
+        if not identity["solver_images"] or not has_solver_error(resolved.sampler, model.card.is_generator):
+            return None
+        plain, clip = session.models[resolved.cell.model, PLAIN], identity["clip"]
+        weaker = session.weaker_of(resolved.cell, PLAIN)
+        guided = plain.guided(resolved.guidance, None if weaker is None else weaker.network)
+        return Problem(
+            identity=resolved.predictions,
+            denoiser=lambda numbers: session.denoiser(plain, resolved.seed, numbers, clip, guided),
+            shape=model.card.state_shape,
+            first=resolved.levels[0],
+            last=resolved.levels[-1],
+            seed=resolved.seed,
+            count=identity["solver_images"],
+            batch=batch or session.batch,
+            device=session.device,
+            jumps=resolved.guidance.interval if resolved.guidance.varies else (),
+        )
+
+    def _solver_error(self, resolved: Resolved, first: Tensor | None, batch: int) -> dict[str, Any]:
+        """The distance to the tight solution from the same noise, of a sampler for which that means anything."""
+        problem = self.problem(resolved, batch)
+        if first is None or problem is None:
+            return {}
+        with arithmetic(PLAIN.precision):
+            return dict(self._solutions.columns(problem, first))
 
 
-def _generated(
-    part: Part,
-    score: Score,
-    resolved: Resolved,
-    session: Session,
-    graphs: Callable[[], Graph],
-    advanced: Callable[[int], None],
-    declared: Declared,
-) -> Part:
-    """All images of a cell, of which there is a part already; the score takes those that are made.
-
-    WrongCount for too few evaluations, and OtherImages if the first of all are others when they are made again.
-    """
-    model, name = resolved.model, resolved.cell.sampler
-    watched = (session.weights, KeptFunctions(), KeptSampler(resolved.sampler))
-    kept = [] if part.preview is None else [part.preview.to(session.device)]
-    wanted, first = preview_size(model.card.shape) - sum(map(len, kept)), part.columns.get("nfe_first_batch")
-    with arithmetic(resolved.mode.precision), unchanged(name, *watched):
-        trajectory = Trajectory(session, resolved, graphs if resolved.mode.graph else None)
-        fixed = resolved.mode.fixed_batch
-        generation = Generation(trajectory, resolved.images, session.batch, fixed=fixed, first=part.images)
-        for samples in generation:
-            first = first or trajectory.evaluations / generation.drawn
-            pixels = to_uint8(samples, model.card.value_range)
-            if wanted > 0:
-                kept.append(pixels[:wanted].clone())
-                wanted -= len(kept[-1])
-            score.add(samples, pixels)
-            advanced(len(samples))
-    drawn = part.drawn + generation.drawn
-    calls, evaluations = part.calls + trajectory.calls, part.evaluations + trajectory.evaluations
-    _require_calls(name, calls / drawn, declared.calls)
-    preview = torch.cat(kept)
-    with arithmetic(resolved.mode.precision), unchanged(name, *watched):
-        Scored(resolved, shown(preview)).require_again(generation)
-        trajectory.release()
-    columns = {
-        "nfe_first_batch": first,
-        "guidance_batches": 2 - trajectory.together if resolved.has_halves else None,
-        "captured": trajectory.captured,
-        "generation_batch": generation.fitting.size,
-        "batch_halvings": generation.fitting.halvings,
-    }
-    refusals = [] if trajectory.refusal is None else [trajectory.refusal]
-    remarks = [*refusals, *generation.fitting.remarks("images were made")]
-    if trajectory.differentiated:
-        remarks.append("the network's derivatives are taken, by passes that are no evaluations: nfe leaves them out")
-    return Part(resolved.images, calls, evaluations, drawn, columns, remarks, preview=preview)
+def _asked(resolved: Resolved) -> tuple[About, Declared]:
+    """What a sampler says of itself, asked before its images are made, which takes long."""
+    name, sampler = resolved.cell.sampler, resolved.sampler
+    with unchanged(name, ProcessState()):
+        return about(name, sampler), resolved.declared()
 
 
 def _require_calls(name: str, calls: float, declared: int | None) -> None:
@@ -152,35 +197,6 @@ def _require_calls(name: str, calls: float, declared: int | None) -> None:
             f"{name} made {counted(calls, 'evaluation')} an image, of which there have to be {least} or more: it keeps "
             "what the network has said of other images, or declares what it does not make"
         )
-
-
-def _solver_error(
-    resolved: Resolved, session: Session, solutions: Solutions, score: Score, batch: int
-) -> dict[str, Any]:
-    """The distance to the tight solution from the same noise, of a sampler for which that means anything.
-
-    The solution is that of the network in plain float32, so that what a mode adds is in the distance.
-    """
-    model, identity = resolved.model, resolved.identity
-    if not score.first or not has_solver_error(resolved.sampler, model.card.is_generator):
-        return {}
-    plain, clip = session.models[resolved.cell.model, PLAIN], identity["clip"]
-    weaker = session.weaker_of(resolved.cell, PLAIN)
-    guided = plain.guided(resolved.guidance, None if weaker is None else weaker.network)
-    problem = Problem(
-        identity=resolved.predictions,
-        denoiser=lambda numbers: session.denoiser(plain, resolved.seed, numbers, clip, guided),
-        shape=model.card.state_shape,
-        first=resolved.levels[0],
-        last=resolved.levels[-1],
-        seed=resolved.seed,
-        count=identity["solver_images"],
-        batch=batch,
-        device=session.device,
-        jumps=resolved.guidance.interval if resolved.guidance.varies else (),
-    )
-    with arithmetic(PLAIN.precision):
-        return dict(solutions.columns(problem, torch.cat(score.first)))
 
 
 def _remarks(resolved: Resolved, said: About, declared: Declared, calls: float, nfe: float) -> list[str]:

@@ -40,6 +40,8 @@ _LOOKS = ("bench.conformance.model_check", "bench.quality.floors", base.__name__
 
 _ROOT = Path(__file__).parents[2]
 _APART = (registry.__name__, registry.__name__.partition(".")[0])
+_ABOVE = "bench.interface"
+"""What `import bench` gives to notebooks: it uses all of the harness, and nothing uses it."""
 _LOOKED_UP = {"SAMPLERS", "samplers"}
 """Words of a plugin that takes samplers of the tree by name: it may use any of them."""
 
@@ -53,14 +55,14 @@ def code_sha256() -> str:
 @cache
 def look_sha256() -> str:
     """Of what checks models and measures floors, its samplers too, with the versions of the packages."""
-    found = modules_of(_LOOKS, lambda name, path: in_tree(name) and name.partition(".")[0] != "samplers")
+    found = modules_of(_LOOKS, _is_shared)
     installed = (f"{name} {each}" for name, each in versions().items() if name != "version_sampler-bench")
     return digest_of({module.path for module in found}, _ROOT, installed)
 
 
 @cache
 def _shared() -> frozenset[Path]:
-    found = modules_of(_MEASURES, lambda name, path: in_tree(name) and name.partition(".")[0] != "samplers")
+    found = modules_of(_MEASURES, _is_shared)
     return frozenset(module.path for module in found)
 
 
@@ -122,12 +124,17 @@ def _code_sha256(roots: tuple[str, ...], words: tuple[str, ...] = (), given: tup
     return digest_of(files | data_of(modules, given), folder, [*words, *versions_of(modules), *environment_of(modules)])
 
 
+def _is_shared(name: str, path: Path) -> bool:
+    """Whether a module that something imports is the tree's, and no sampler."""
+    return in_tree(name) and name.partition(".")[0] != "samplers" and name != _ABOVE
+
+
 def _modules(roots: tuple[str, ...]) -> list[Module]:
     packages = {root.partition(".")[0] for root in roots}
 
     def follows(name: str, path: Path) -> bool:
         if in_tree(name):
-            return name not in _APART and path not in _shared()
+            return name not in (*_APART, _ABOVE) and path not in _shared()
         return name.partition(".")[0] in packages or not is_installed(path)
 
     read = [root for root in roots if (path := module_file(root)) is None or not is_standard(path)]

@@ -2,10 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-
-from bench.running.session import Session
+from collections.abc import Callable
 
 
 class Deadline:
@@ -20,25 +17,28 @@ class Deadline:
 
     def __init__(self, seconds: float = math.inf, now: Callable[[], float] = time.monotonic) -> None:
         self._now, self._end = now, now() + seconds
+        self._since = now()
         self._spent, self._evaluations = 0.0, 0
 
     def __bool__(self) -> bool:
         """Whether there is an end."""
         return self._end < math.inf
 
-    def calibrate(self, session: Session) -> None:
-        """Measure what an evaluation of one image takes, where that matters."""
+    def calibrate(self, seconds: Callable[[], float], workers: int = 1) -> None:
+        """Measure what an evaluation of one image takes, where that matters, of as many workers at a time."""
         if self:
-            self._spent, self._evaluations = session.rate(session.plainest, 0.5).seconds, 1
+            self._spent, self._evaluations = seconds() / workers, 1
 
-    @contextmanager
-    def spending(self, evaluations: int) -> Iterator[None]:
-        """Around what takes so many image evaluations."""
-        start = self._now()
-        yield
+    def start(self) -> None:
+        """From now on time is spent on images."""
+        self._since = self._now()
+
+    def spent(self, evaluations: int) -> None:
+        """So many image evaluations were done since this was called last, or since the start."""
         # the calibration is one evaluation, which the first cell outweighs
-        self._spent += self._now() - start
+        self._spent += self._now() - self._since
         self._evaluations += evaluations
+        self._since = self._now()
 
     def affords(self, evaluations: float, reserved: float = 0.0) -> bool:
         """Whether so many image evaluations, and then as many as are reserved, still fit."""

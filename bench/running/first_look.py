@@ -25,17 +25,20 @@ Tell = Callable[[str], None]
 _INSTEAD = f"choose another folder for data with {ROOT_VARIABLE}"
 
 
-def first_look(session: Session, folder: Path, warn: Tell) -> None:
+def first_look(folder: Path, look: Callable[[Look, Tell], Look], warn: Tell) -> None:
     """Look at what has not been looked at yet, keep it in the folder, and tell what is wrong with the models.
 
     Nothing that is found, or goes wrong, stops a run; but NewerRun if a newer version has written the folder's look.
+
+    Args:
+        folder: of the run.
+        look: what there is to be known, given what was known before; see `looked`.
+        warn: told.
     """
     before, damage = read_look(folder)
     if damage is not None:
         warn(f"{damage}; it is written again")
-    # models that this run does not have, such as one whose card was wrong, are none of its report's business
-    models = _models(session, before.models, warn)
-    found = Look(models=models, floors=_floors(session, before.floors))
+    found = look(before, warn)
     for text in found.warnings:
         warn(text)
     if found == before and damage is None:
@@ -44,6 +47,12 @@ def first_look(session: Session, folder: Path, warn: Tell) -> None:
         write_kept(folder / FIRST_LOOK, found)
     except (OSError, ValueError) as error:
         warn(f"{folder / FIRST_LOOK} could not be written: {error}")
+
+
+def looked(session: Session, before: Look, warn: Tell) -> Look:
+    """What is to be known of a session's models, given what was known before, which is not asked for again."""
+    # models that this run does not have, such as one whose card was wrong, are none of its report's business
+    return Look(models=_models(session, before.models, warn), floors=_floors(session, before.floors))
 
 
 def remember(model: Model, check: Check) -> None:

@@ -198,8 +198,7 @@ class Fits:
 
     def of(self, problem: Problem) -> Fit:
         """What is kept, or fitted now and kept."""
-        method = ["x0_variance", IMAGES, NODES, SOLVER_STEPS, str(SEED), _FARTHEST]
-        content = {"identity": dict(problem.identity), "fit": method}
+        content = _content(problem)
         if (kept := self._kept.get(content)) is not None:
             variance = X0Variance(kept.tensors["logsnrs"].tolist(), kept.tensors["scaled"].tolist())
             return Fit(variance, int(kept.said["nfe"]), float.fromhex(kept.said["seconds"]))
@@ -209,6 +208,10 @@ class Fits:
         }
         self._kept.put(content, Found(each, {"nfe": str(found.nfe), "seconds": found.seconds.hex()}))
         return found
+
+    def place(self, resolved: Resolved) -> Path | None:
+        """The file of what a cell takes, which need not be there; None: it takes nothing."""
+        return self._kept.place(_content(self._problem(resolved)))[0] if takes_fit(resolved.cell) else None
 
     def _problem(self, resolved: Resolved) -> Problem:
         session, cell = self._session, resolved.cell
@@ -225,3 +228,9 @@ class Fits:
         return Problem(
             resolved.predictions, denoiser, plain.schedule, shape, most, min(session.batch, IMAGES), session.device
         )
+
+
+def _content(problem: Problem) -> dict[str, Any]:
+    """All that a fit depends on."""
+    method = ["x0_variance", IMAGES, NODES, SOLVER_STEPS, str(SEED), _FARTHEST]
+    return {"identity": dict(problem.identity), "fit": method}

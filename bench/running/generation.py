@@ -13,28 +13,26 @@ from bench.timing.memory import Halving
 
 
 class Generation:
-    """The images `first` ... `images` - 1 of a trajectory.
+    """Images of a trajectory.
 
     Where a batch does not fit into the memory it is halved, and the images go on from where they were: an image is the
     same in every batch.
 
     Args:
         trajectory: what makes them.
-        images: the number after the last.
+        images: their numbers.
         batch: images at a time, at first.
         fixed: whether every batch has to have the same size: the last one is then filled up with images that nobody
             asked for, and those are left out again.
-        first: the number of the first.
 
     Attributes:
         fitting: images at a time, and how often they were halved.
         drawn: images drawn so far, those left out again too.
     """
 
-    def __init__(self, trajectory: Trajectory, images: int, batch: int, *, fixed: bool, first: int = 0) -> None:
+    def __init__(self, trajectory: Trajectory, images: range, batch: int, *, fixed: bool) -> None:
         self._trajectory, self._images, self._fixed, self._captured = trajectory, images, fixed, 0
-        self._first = first
-        self.fitting, self.drawn = Halving(min(batch, images), self._release, trajectory.split), 0
+        self.fitting, self.drawn = Halving(min(batch, len(images)), self._release, trajectory.split), 0
         self._check = SampleCheck(trajectory.device)
 
     def __iter__(self) -> Iterator[Tensor]:
@@ -46,8 +44,8 @@ class Generation:
                 waits for the device before.
             Impure: a call changed the state of the process.
         """
-        done = self._first
-        while done < self._images:
+        done = self._images.start
+        while done < self._images.stop:
             samples = self.fitting(partial(self._draw, done))
             done += len(samples)
             yield samples
@@ -57,7 +55,8 @@ class Generation:
         """The first images once more, made in the reverse order if `back`; where every batch has to have the same size,
         as many as those have.
         """
-        numbers = torch.arange(self.fitting.size if self._fixed else images, device=self._trajectory.device)
+        count, first = self.fitting.size if self._fixed else images, self._images.start
+        numbers = torch.arange(first, first + count, device=self._trajectory.device)
         samples = self._call(numbers.flip(0) if back else numbers, len(numbers))
         self._check.finish()
         return samples.flip(0) if back else samples
@@ -68,7 +67,7 @@ class Generation:
         self._captured = 0
 
     def _draw(self, done: int, batch: int) -> Tensor:
-        left = self._images - done
+        left = self._images.stop - done
         end = done + (batch if self._fixed else min(batch, left))
         # a copy to a GPU would wait for it
         samples = self._call(torch.arange(done, end, device=self._trajectory.device), batch)

@@ -1,52 +1,22 @@
 """What the images of a cell have come to, kept while they grow in number, so that more of them go on from there.
 
-One file a setting and seed, `growing/<id>.safetensors` in the run folder, is all that its first images are scored by:
-moments of their features (10 F (F + 1) numbers in float64, which are 336 MB for the 2,048 of Inception), the features
-themselves where a metric needs them, counts, and the preview. It is written before the record of as many images, whole
-or not at all, so that whatever kills the run leaves one to go on from, with the same numbers.
+One file a setting and seed, `growing/<id>.safetensors` in the run folder, is its part of so far. It is written before
+the record of as many images, whole or not at all, so that whatever kills the run leaves one to go on from, with the
+same numbers.
 """
 
 import json
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
 
-from bench.quality.statistics import BLOCKS, Tensors
+from bench.quality.statistics import BLOCKS
 from bench.record import cell_id
+from bench.running.part import Part
 from bench.running.resolve import Resolved
 from models.common.errors import UsageError
 from models.common.sealed import load_sealed, save_sealed
 from models.common.writing import naming
-
-_NUMBERS = ("images", "calls", "evaluations", "drawn", "columns", "remarks")
-
-
-@dataclass(frozen=True)
-class Part:
-    """The first images of a cell.
-
-    Attributes:
-        images: how many.
-        calls: about images, that samplers made of the model.
-        evaluations: of images, that these took.
-        drawn: images that were drawn for that, those that only filled a batch up too.
-        columns: of the record, of how they were made.
-        remarks: for its note, on how they were made.
-        score: as `bench.running.score` gives it.
-        preview: uint8 (N, C, H, W); None: there is none yet.
-    """
-
-    images: int = 0
-    calls: int = 0
-    evaluations: int = 0
-    drawn: int = 0
-    columns: dict[str, Any] = field(default_factory=dict)
-    remarks: list[str] = field(default_factory=list)
-    score: Tensors = field(default_factory=dict)
-    preview: Tensor | None = None
 
 
 class Growth:
@@ -59,17 +29,15 @@ class Growth:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def read(self, resolved: Resolved) -> Part:
-        """The part of a cell that there is: none of its images where nothing usable was kept."""
+    def read(self, resolved: Resolved) -> Part | None:
+        """The part of a cell that there is; None where nothing usable was kept."""
         try:
             tensors, said, sealed = load_sealed(self._path(resolved))
-            found = json.loads(said["part"])
-            goes_on = found["images"] % BLOCKS == 0 and found["images"] < resolved.images
-            if not sealed or not (goes_on or found["images"] == resolved.images):
-                return Part()
-        except (UsageError, KeyError, ValueError):
-            return Part()
-        return Part(**found, preview=tensors.pop("preview"), score=tensors)
+            part = Part.of(said["part"], tensors)
+        except (UsageError, KeyError, ValueError, TypeError):
+            return None
+        goes_on = part.images % BLOCKS == 0 and part.images < resolved.images
+        return part if sealed and part.first == 0 and (goes_on or part.images == resolved.images) else None
 
     def images(self, resolved: Resolved) -> int:
         """How many of a cell's images are kept, as its file says, of which nothing else is read."""
@@ -82,11 +50,9 @@ class Growth:
     def write(self, resolved: Resolved, part: Part) -> None:
         """Keep the part of a cell in the place of the one before."""
         path = self._path(resolved)
-        said = {name: getattr(part, name) for name in _NUMBERS}
-        preview = {} if part.preview is None else {"preview": part.preview}
         with naming(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            save_sealed(path, part.score | preview, {"part": json.dumps(said)})
+            save_sealed(path, part.tensors, {"part": part.said})
 
     def forget(self, resolved: Resolved) -> None:
         """Remove what was kept of a cell that will not grow."""

@@ -34,7 +34,7 @@ class Kept:
 
     def get(self, content: Mapping[str, Any]) -> Found | None:
         """What was kept of what depends on this content of JSON; None if there is nothing."""
-        path, key = self._place(content)
+        path, key = self.place(content)
         try:
             tensors, said, sealed = load_sealed(path)
         except UsageError:
@@ -43,11 +43,12 @@ class Kept:
 
     def put(self, content: Mapping[str, Any], found: Found) -> None:
         """Keep it, whole or not at all."""
-        path, key = self._place(content)
+        path, key = self.place(content)
         with naming(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             save_sealed(path, found.tensors, {**found.said, _KEY: key})
 
-    def _place(self, content: Mapping[str, Any]) -> tuple[Path, str]:
+    def place(self, content: Mapping[str, Any]) -> tuple[Path, str]:
+        """The file, which need not be there, and all that it depends on as text."""
         key = json.dumps(content, sort_keys=True)
         return self._folder / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.safetensors", key

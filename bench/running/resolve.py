@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from bench.environment import device_name, versions
+from bench.environment import versions
 from bench.quality.images import QUANTISER
 from bench.running.code_hash import (
     architecture_sha256,
@@ -189,7 +189,7 @@ def _shared(session: Session) -> dict[str, Any]:
         "batch": study.batch,
         "metrics": list(study.metrics),
         "solver_images": min(study.solver_images, study.most_images) if "solver_error" in study.metrics else None,
-        "device_name": device_name(session.device),
+        "device_name": session.processor,
         **{name: version for name, version in versions().items() if name != "version_sampler-bench"},
         **session.protocol,
         "quantiser": QUANTISER,

@@ -7,7 +7,6 @@ another. A round of a setting is one call or, of short ones, as many as fill its
 
 import random
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
@@ -105,35 +104,7 @@ class Rounds:
         self._monitor, self._stopwatch = monitor, stopwatch
         self._rule = session.study.timing
 
-    def run(
-        self,
-        settings: Sequence[Setting],
-        done: Callable[[Setting, int], None],
-        around: Callable[[Setting], AbstractContextManager[object]] = lambda _: nullcontext(),
-        over: Callable[[], bool] = lambda: False,
-    ) -> None:
-        """Time each setting in as many rounds as it lacks.
-
-        Args:
-            settings: what is timed.
-            done: told after each round of a setting, with the images it took.
-            around: what each round of a setting stands in.
-            over: whether the time for it is up; then it ends.
-        """
-        for number in count():
-            lacking = [each for each in settings if each.times.rounds < self._rule.repeats and not each.failed]
-            if not lacking:
-                return
-            waiting = [each for each in lacking if each.times.rounds <= number]
-            random.Random(number).shuffle(waiting)
-            for each in waiting:
-                if over():
-                    return
-                with around(each):
-                    images = self._visit(each)
-                done(each, images)
-
-    def _visit(self, setting: Setting) -> int:
+    def visit(self, setting: Setting) -> int:
         """A round of one setting; the images drawn. A failure ends its timing in this run and stands in its record."""
         try:
             with torch.inference_mode(), arithmetic(setting.resolved.mode.precision):
@@ -222,6 +193,40 @@ class Rounds:
             scored.finish(f"in a timed call of {batch} images")
         trajectory.release()
         return _Round(ready, calls, watch)
+
+
+def in_rounds(
+    settings: Sequence[Setting],
+    rounds: int,
+    visit: Callable[[Setting], int],
+    done: Callable[[Setting, int], None],
+    over: Callable[[], bool] = lambda: False,
+) -> None:
+    """Time each setting in as many rounds as it lacks.
+
+    Args:
+        settings: what is timed.
+        rounds: that each is to have.
+        visit: times one of them once, and gives the images drawn.
+        done: told after each round of a setting, with the images it took.
+        over: whether the time for it is up; then it ends.
+    """
+    for number in count():
+        lacking = [each for each in settings if each.times.rounds < rounds and not each.failed]
+        if not lacking:
+            return
+        waiting = [each for each in lacking if each.times.rounds <= number]
+        random.Random(number).shuffle(waiting)
+        for each in waiting:
+            if over():
+                return
+            done(each, visit(each))
+
+
+def timed_batch(record: Columns, otherwise: int) -> int:
+    """Images that a setting is timed with: as many as were made at a time, or fewer where those did not fit later."""
+    made = int(record.get("generation_batch") or otherwise)
+    return min(made, record.get("timed_batch") or made)
 
 
 def require_count(setting: Setting, batch: int, made: float) -> None:

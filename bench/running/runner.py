@@ -4,36 +4,30 @@ grow, those of the settings that may be the answer then do, look by look.
 Whatever is recorded already is skipped, in every part.
 """
 
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from bench.model_record import read_look
-from bench.purity.unchanged import ProcessState
 from bench.record import Record, RunFolder
 from bench.report.data.looks import decided
 from bench.report.data.text import duration
 from bench.running.attempts import Attempts
 from bench.running.deadline import Deadline
+from bench.running.executors.base import Desk, Executor, Wanted
+from bench.running.executors.in_process import InProcess
 from bench.running.first_look import first_look
-from bench.running.fit import Fits
 from bench.running.growth import Growth
 from bench.running.lock import holding
-from bench.running.measuring import Measuring
+from bench.running.recording import Recording
 from bench.running.resolve import Resolved
-from bench.running.rounds import Rounds, Setting
+from bench.running.rounds import Setting, in_rounds, timed_batch
 from bench.running.session import Session
-from bench.running.stages import Stage, Stages, expected_evaluations, in_turn
-from bench.running.study_flops import StudyFlops
+from bench.running.stages import Stage, Stages, in_turn
 from bench.study.plan import Cell
 from bench.study.study import Study
-from bench.timing.capture import graphs_on
-from bench.timing.clock import Stopwatch
 from bench.timing.cost import Times
-from bench.timing.monitor import monitor_of
 from models.common.errors import UsageError
 from models.common.writing import naming
 
@@ -76,6 +70,7 @@ def run_study(
     progress: Progress,
     warn: Callable[[str], None] = lambda _: None,
     deadline: Deadline | None = None,
+    executor: Callable[[Desk], Executor] = InProcess,
 ) -> Outcome:
     """Measure every cell of a study that has no good record yet, and time every setting that is not timed yet.
 
@@ -91,6 +86,7 @@ def run_study(
         progress: told how far the run is.
         warn: told, before the first cell, what is wrong with the models.
         deadline: by when it has to end; None: when all is done.
+        executor: makes what measures the cells.
 
     Raises:
         UsageError: a cell whose sampler, grid and model do not fit together, or a run that a newer version wrote,
@@ -107,17 +103,20 @@ def run_study(
         folder.set_aside()
         grown = stages.images if len(stages.images) > 1 else ()
         folder.write_manifest(study.model_dump(mode="json"), stages.listed, stages.published, session.batch, grown)
-        first_look(session, folder.path, warn)
+        growth = Growth(folder.growing) if len(stages.cells) > 1 else None
+        desk = Desk(session, folder, Attempts(folder.cells), growth, warn)
+        measures = executor(desk)
+        first_look(folder.path, measures.look, warn)
         found = {name: record for name, record in read.items() if record is not None and record["status"] == "ok"}
-        return _Run(session, folder, force, progress, stages.cells, found, deadline or Deadline()).all()
+        return _Run(desk, measures, force, progress, stages.cells, found, deadline or Deadline()).all()
 
 
 class _Run:
     """A run of a study's cells.
 
     Args:
-        session: what they run on.
-        folder: of their records.
+        desk: what belongs to it.
+        executor: measures its cells.
         force: whether those that were found are measured again.
         progress: told how far the run is.
         stages: of each look the cells by their names, in the same order.
@@ -127,27 +126,31 @@ class _Run:
 
     def __init__(
         self,
-        session: Session,
-        folder: RunFolder,
+        desk: Desk,
+        executor: Executor,
         force: bool,
         progress: Progress,
         stages: list[Stage],
         found: dict[str, Record],
         deadline: Deadline,
     ) -> None:
-        self._session, self._folder, self._progress, self._stages = session, folder, progress, stages
+        self._session, self._folder, self._attempts, self._growth = (
+            desk.session,
+            desk.folder,
+            desk.attempts,
+            desk.growth,
+        )
+        self._executor, self._progress, self._stages = executor, progress, stages
         self._found, self._kept, self._deadline = found, {} if force else found, deadline
-        self._attempts, self._outcome, self._warm, self._done = Attempts(folder.cells), Outcome(), False, set[str]()
-        before = ProcessState()
-        expected = [self._asked(name, each) for name, each in stages[0].items()]
-        before.put_back()  # whoever changes it here does so again when its cell is measured, and is named there
-        self._expected = {name: n for stage in stages for name, n in zip(stage, expected, strict=True)}
-        self._graphs = graphs_on(session.device)
-        self._growth = Growth(folder.growing) if len(stages) > 1 else None
+        self._outcome, self._ready, self._done = Outcome(), False, set[str]()
+        self._recording = Recording(desk.folder, executor.environment)
+        first = [Wanted(name, each) for name, each in stages[0].items()]
+        expected = executor.evaluations(first, self._kept.__contains__)
+        each = [expected[name] for name in stages[0]]
+        self._expected = {name: n for stage in stages for name, n in zip(stage, each, strict=True)}
         if force and self._growth is not None:
-            for each in stages[0].values():
-                self._growth.forget(each)
-        self._measuring = Measuring(session, folder, self._attempts, self._graphs, self._growth)
+            for resolved in stages[0].values():
+                self._growth.forget(resolved)
 
     def all(self) -> Outcome:
         """Each look: images and quality. After the first all settings are timed, by which the answer is chosen."""
@@ -174,25 +177,49 @@ class _Run:
         waiting = {name: self._making(each) * self._expected[name] for name, each in lacking.items()}
         self._progress.planned(len(waiting), sum(waiting.values()) + timed)
         if waiting:
-            self._warm_up()
-        good, outcome = {name: self._kept[name] for name in stage if name in self._kept}, self._outcome
-        for name, each in stage.items():
-            if name in self._kept and name not in self._done:
-                outcome.kept += 1
-                self._progress.finished(each.cell, self._kept[name], True)
-            elif name in waiting:
-                part = timed * (len(good) + 1) // len(stage)
-                if not self._deadline.affords(waiting[name], part):
-                    self._refuse_nothing(each.cell, waiting[name] + part)
-                    outcome.left += 1
-                    continue
-                with self._deadline.spending(waiting[name]):
-                    record = self._measuring.record(name, each, partial(self._advanced, name))
-                self._commit(name, each, record)
-                if record["status"] == "ok":
-                    good[name] = record
-            self._done.add(name)
+            self._get_ready()
+        good = {name: self._kept[name] for name in stage if name in self._kept}
+        begun, workers = dict[str, int](), self._executor.workers
+
+        def needs(evaluations: int) -> int:
+            """Of a cell of so many, of those begun, and of timing all of these, which one worker does alone."""
+            part = timed * (len(good) + len(begun) + 1) // len(stage)
+            return evaluations + sum(begun.values()) + workers * part
+
+        self._deadline.start()
+        turns = self._turns(stage, waiting, begun, needs)
+        for measured in self._executor.measure(turns, len(waiting), self._advanced):
+            name, resolved = measured.wanted
+            record = self._recording.record(name, resolved, measured.outcome, measured.columns)
+            self._commit(name, resolved, record)
+            self._deadline.spent(begun.pop(name))
+            if record["status"] == "ok":
+                good[name] = record
+        self._done |= {*stage}
         return {name: good[name] for name in stage if name in good}
+
+    def _turns(
+        self, stage: Stage, waiting: dict[str, int], begun: dict[str, int], needs: Callable[[int], int]
+    ) -> Iterator[Wanted]:
+        """The cells that are to be measured, each when it is its turn; the others are told of on the way.
+
+        Args:
+            stage: all cells by their names.
+            waiting: image evaluations of those to be measured.
+            begun: of those that are being measured.
+            needs: evaluations that there has to be time for before one of so many is begun.
+        """
+        for name, each in stage.items():
+            if name in waiting:
+                if self._deadline.affords(needs(waiting[name])):
+                    begun[name] = waiting[name]
+                    yield Wanted(name, each)
+                    continue
+                self._refuse_nothing(each.cell, needs(waiting[name]))
+                self._outcome.left += 1
+            elif name in self._kept and name not in self._done:
+                self._outcome.kept += 1
+                self._progress.finished(each.cell, self._kept[name], True)
 
     @property
     def _time_is_up(self) -> bool:
@@ -236,12 +263,12 @@ class _Run:
                 self._growth.forget(each)
         return {name: each for n, (name, each) in enumerate(self._stages[number].items()) if n in going}
 
-    def _warm_up(self) -> None:
+    def _get_ready(self) -> None:
         """Once, before the first image is made or timed."""
-        if not self._warm:
-            self._session.warm_up()
-            self._deadline.calibrate(self._session)
-        self._warm = True
+        if not self._ready:
+            self._executor.get_ready()
+            self._deadline.calibrate(self._executor.rate, self._executor.workers)
+        self._ready = True
 
     def _advanced(self, name: str, images: int) -> None:
         with naming(Path("the progress")):  # as on a terminal that is gone
@@ -255,23 +282,16 @@ class _Run:
             first.setdefault(each.cell.setting, max(0, rule.repeats - there) * self._expected[name])
         return sum({self._session.batch, *rule.batches}) * sum(first.values())
 
-    def _asked(self, name: str, resolved: Resolved) -> int:
-        """Evaluations an image, as `expected_evaluations` has them; none of a cell that is passed over."""
-        if self._attempts.refusal(name) is not None:
-            return 0
-        with nullcontext() if name in self._kept else self._attempts.attempt(name, "its evaluations"):
-            return expected_evaluations(resolved)
-
     def _time(self, good: dict[str, Record]) -> int:
         """The second part: all settings that lack rounds, in the records of their first seeds; how many failed."""
         session, rule = self._session, self._session.study.timing
         cells = self._stages[0]
         first, settings = {cells[name].cell.setting: name for name in reversed(good)}, list[Setting]()
         for name in reversed(first.values()):
-            times = Times.of_record(good[name], _batch(good[name], session.batch), rule.batches)
+            times = Times.of_record(good[name], timed_batch(good[name], session.batch), rule.batches)
             settings.append(Setting(cells[name], good[name], times, preview=self._folder.preview(name)))
         if any(setting.times.rounds < rule.repeats for setting in settings):
-            self._warm_up()
+            self._get_ready()
 
         def done(setting: Setting, images: int) -> None:
             self._folder.write(setting.columns)
@@ -281,20 +301,6 @@ class _Run:
             if setting.failed or setting.times.rounds >= rule.repeats:
                 self._progress.timed(setting.resolved.cell, setting.columns)
 
-        for setting in settings:
-            refusal = self._attempts.refusal(setting.columns["id"])
-            if refusal is not None and setting.times.rounds < rule.repeats:
-                setting.fail(refusal)
-                done(setting, 0)
-        watches = monitor_of(session.device), Stopwatch(session.device)
-        rounds = Rounds(session, self._graphs, *watches, StudyFlops(session).of, Fits(self._folder.fits, session))
-        attempt = partial(self._attempts.attempt, purpose="its timing")
-        rounds.run(settings, done, lambda setting: attempt(setting.columns["id"]), lambda: self._deadline.is_over)
+        in_rounds(settings, rule.repeats, self._executor.visit, done, lambda: self._deadline.is_over)
         self._outcome.unfinished = sum(each.times.rounds < rule.repeats and not each.failed for each in settings)
         return sum(setting.failed for setting in settings)
-
-
-def _batch(record: Record, otherwise: int) -> int:
-    """Images that a setting is timed with: as many as were made at a time, or fewer where those did not fit later."""
-    made = int(record.get("generation_batch") or otherwise)
-    return min(made, record.get("timed_batch") or made)

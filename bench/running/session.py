@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from bench.environment import pick_device
+from bench.environment import device_name, pick_device
 from bench.noise.class_labels import balanced_labels, draw_labels
 from bench.noise.stream import ImageNoise
 from bench.purity.weights import KeptWeights
@@ -64,6 +64,7 @@ class Session:
         extractor, reference: what all cells are measured with, whatever their model; None where no metric needs them.
         device: what samples.
         batch: images generated and timed at a time.
+        processor: the model of the processor that cells are measured on, as records have it (`device_name`).
         given: the name or file that the study was read from, as it was typed; None: not known.
         part: of the study's settings that is run; None: all are.
     """
@@ -75,18 +76,21 @@ class Session:
     reference: Reference | None
     device: torch.device
     batch: int
+    processor: str
     given: str | None = None
     part: StudyPart | None = None
 
     @classmethod
-    def load(cls, study: Study, batch: int | None = None) -> "Session":
+    def load(cls, study: Study, batch: int | None = None, processor: str | None = None) -> "Session":
         """Load and check all that a study needs; UsageError names what is missing or damaged.
 
         Args:
             study: what is to be run.
             batch: what "auto" stands for, where that was found out before.
+            processor: that others measure the cells on; then this is a session to plan with, on the CPU, whose
+                networks are in no mode and are not evaluated. None: they are measured with this session.
         """
-        device = pick_device(study.device)
+        device = pick_device(study.device if processor is None else "cpu")
         if device.type == "cuda":
             torch.cuda.set_device(device)  # events are recorded on the current device
         if study.threads is not None:
@@ -99,7 +103,10 @@ class Session:
             wanted |= dict.fromkeys((name, PLAIN) for name, _ in wanted)
         fitted = [cell for cell in plan(study) if takes_fit(cell)]
         wanted |= dict.fromkeys((name, PLAIN) for cell in fitted for name in (cell.model, weaker_of(cell)) if name)
-        models = {(name, mode): load_model(name, device, study.changes_of(name), mode) for name, mode in wanted}
+        models = dict[tuple[str, Mode], Model]()
+        for name, mode in wanted:
+            loaded = load_model(name, device, study.changes_of(name), mode if processor is None else PLAIN)
+            models[name, mode] = replace(loaded, mode=mode)
         subject = models[study.model, parse_mode(study.modes[0])]
         _check_fit(study, {name: model for (name, _), model in models.items()})
         extractor, reference = None, None
@@ -111,7 +118,8 @@ class Session:
                     extractor.check_classes(name, model.card.classes)
             reference = load_reference(study.reference, extractor, study.metrics).beside(subject.card.shape)
         given = study.batch if isinstance(study.batch, int) else batch
-        session = cls(study, subject, models, extractor, reference, device, min(given or 1, study.most_images))
+        known = processor or device_name(device)
+        session = cls(study, subject, models, extractor, reference, device, min(given or 1, study.most_images), known)
         if given is not None:
             return session
         return replace(

@@ -218,17 +218,26 @@ class Solutions:
 
     def of(self, problem: Problem) -> Solution:
         """The solution of a problem: the stored one, or solved now and stored."""
-        content = {
-            "identity": dict(problem.identity),
-            "levels": [list(problem.first), list(problem.last)],
-            "images": [problem.seed, problem.count, *problem.shape],
-            "method": ["rk4 in the angle", STEPS, _IN_RATIO, _FARTHEST],
-        }
+        content = _content(problem)
         if (kept := self._kept.get(content)) is not None:
             return Solution(kept.tensors["images"], float.fromhex(kept.said["error"]))
         found = _solved(problem)
         self._kept.put(content, Found({"images": found.images}, {"error": found.error.hex()}))
         return found
+
+    def place(self, problem: Problem) -> Path:
+        """The file of a solution, which need not be there."""
+        return self._kept.place(_content(problem))[0]
+
+
+def _content(problem: Problem) -> dict[str, Any]:
+    """All that a solution depends on."""
+    return {
+        "identity": dict(problem.identity),
+        "levels": [list(problem.first), list(problem.last)],
+        "images": [problem.seed, problem.count, *problem.shape],
+        "method": ["rk4 in the angle", STEPS, _IN_RATIO, _FARTHEST],
+    }
 
 
 def _solved(problem: Problem) -> Solution:

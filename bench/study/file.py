@@ -34,7 +34,7 @@ from samplers import SAMPLERS
 STUDIES = Path(__file__).parents[1] / "studies"
 
 
-class Overrides(BaseModel):
+class Overrides(BaseModel, extra="forbid"):
     """What the command line says, which wins over the file; checked with it. None leaves the study's value."""
 
     samplers: str | list[str] | None = None
@@ -51,6 +51,15 @@ class Overrides(BaseModel):
     precision: str | None = None
     model: str | None = None
     until: str | None = None
+
+
+def overrides_of(given: dict[str, Any]) -> Overrides:
+    """Overrides by their names; UsageError for what is none, or has the wrong type."""
+    try:
+        return Overrides.model_validate(given, strict=True)
+    except ValidationError as error:
+        wrong = (str(in_our_words(fault, Overrides)) for fault in faults(error))
+        raise UsageError(f"overrides: {'; '.join(wrong)}") from None
 
 
 def _listed(given: object) -> object:
@@ -130,6 +139,13 @@ def parse_study(text: str | bytes, origin: str, overrides: Overrides | None = No
     """A study from TOML; `origin` names it in errors. See `load_study`."""
     named = f"study {shown(origin)}"
     content = parse_toml(text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text, named)
+    return study_of(content, named, overrides, complete=complete)
+
+
+def study_of(
+    content: dict[str, Any], named: str, overrides: Overrides | None = None, *, complete: bool = False
+) -> Study:
+    """A study from what TOML says; `named` is what it is called in errors. See `load_study`."""
     wrong, options = _faults(content), _Options()
     said = {} if overrides is None else overrides.model_dump(exclude_none=True)
     try:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from bench.quality.images import save_preview
 from bench.record import SCHEMA, Record, RunFolder, cell_id
-from bench.running.cell import measure
+from bench.running.cell import Cells
 from bench.running.fit import Fits
 from bench.running.resolve import Resolved, resolve
 from bench.running.session import Session
@@ -108,7 +108,9 @@ class Ours:
         """All of a quality cell as `bench.running` does it: images, features, metrics, preview, record."""
         name = cell_id(self.cell.identity)
         kept = Solutions(folder.solutions), Fits(folder.fits, self.session)
-        found = measure(self.cell, self.session, graphs_on(self.session.device), *kept, lambda images: None)
+        cells = Cells(self.session, graphs_on(self.session.device), *kept)
+        images = cells.generate(self.cell, range(self.cell.images), lambda images: None)
+        found = cells.measure(self.cell, [images])
         record: Record = {"schema": SCHEMA, "id": name, "status": "ok", **self.cell.identity, **found.columns}
         save_preview(found.preview, folder.preview(name))
         folder.write(record)

@@ -78,7 +78,7 @@ def pool(session: Session, resolved: Resolved, images: int, folder: Path) -> Set
 
 def _drawn(session: Session, resolved: Resolved, images: int) -> tuple[Tensor, float]:
     trajectory = Trajectory(session, resolved, None)
-    generation = Generation(trajectory, images, session.batch, fixed=False)
+    generation = Generation(trajectory, range(images), session.batch, fixed=False)
     by_law = session.extractor is None or session.reference is None
     found = Rows(images)
     stream = None
@@ -90,7 +90,7 @@ def _drawn(session: Session, resolved: Resolved, images: int) -> tuple[Tensor, f
                 stream.add(to_uint8(samples, resolved.model.card.value_range))
             else:
                 found.add(samples.flatten(1))
-        rows = found.all() if by_law or stream is None else stream.state()["features"]
+        rows = found.all() if by_law or stream is None else stream.finish()[0]["features"]
     return rows.clone(), trajectory.evaluations / generation.drawn
 
 

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from bench.cli import app, check_model
 from bench.cli.listing import rows, show
-from bench.cli.run import _CellProgress, compare_runs, report_runs
+from bench.cli.run import compare_runs, report_runs
 from bench.conformance.model_check import Check
 from bench.conformance.model_fit import Curve
 from bench.conformance.model_verdicts import Verdict
@@ -25,6 +25,7 @@ from bench.escape import csv_text, plain_line, terminal_text
 from bench.progress import bar
 from bench.report import summarise, terminal_table, write_report
 from bench.report.figures.plots import FIGURES, worth_drawing
+from bench.running.telling import CellProgress
 from models.common.errors import UsageError
 from models.schedule import DiscreteVP
 from samplers import SAMPLERS
@@ -138,7 +139,7 @@ def test_the_check_of_a_model_prints_its_name_as_text(
 
 def test_a_run_that_only_times_counts_no_cells(capsys: pytest.CaptureFixture[str]) -> None:
     with bar() as shown:
-        progress = _CellProgress(shown, grow=False)
+        progress = CellProgress(shown, grow=False)
         progress.planned(0, 10)
     said = capsys.readouterr().err
     assert "timing" in said

@@ -37,7 +37,7 @@ def test_a_batch_that_does_not_fit_is_halved_and_makes_the_same_images(
     session = Session.load(device_cells.study_of(cuda, (mode, "fp32"), folder, images=700, batch=700))
     cell = cell_of(session, "ddpm", mode)
     trajectory = Trajectory(session, cell, CudaGraph if cell.mode.graph else None)
-    generation = Generation(trajectory, 700, 700, fixed=cell.mode.fixed_batch)
+    generation = Generation(trajectory, range(700), 700, fixed=cell.mode.fixed_batch)
     with torch.inference_mode(), arithmetic("fp32"):
         images = torch.cat([batch.cpu() for batch in generation])
         assert generation.fitting.halvings > 0

@@ -11,7 +11,7 @@ from bench.quality.metrics import QualityStream, Values
 from bench.quality.prefetch import SideStream
 from bench.quality.reference import load_reference
 from bench.quality.statistics import BlockMoments, Moments, merged
-from bench.running.score import Score
+from bench.running.score import Score, quality_columns
 from bench.running.session import Session
 from models.loading.zoo import load_model
 
@@ -95,11 +95,12 @@ def test_scoring_batches_does_not_wait_for_the_device(cuda: torch.device) -> Non
     batches = [_digit_like(128, seed).to(cuda) for seed in range(4)]
     with torch.inference_mode():
         for round_ in range(2):
-            score = Score(session, device_cells.cell_of(session, "ddim"))
+            cell = device_cells.cell_of(session, "ddim")
+            score = Score(session, cell, range(512))
             torch.cuda.set_sync_debug_mode("error" if round_ else "default")
             try:
                 for pixels in batches:
                     score.add(pixels.float(), pixels)
             finally:
                 torch.cuda.set_sync_debug_mode("default")
-            assert score.columns(0)[0]["fd_digits"]
+            assert quality_columns(session, cell, score.finish()[0])[0]["fd_digits"]

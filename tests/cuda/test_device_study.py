@@ -1,11 +1,14 @@
 """A whole study in the modes of the device: every cell is measured and timed, and nothing is measured twice."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import device_cells
 import torch
 from quiet import Quiet
+from studies import study_toml
 
 from bench.cli.app import app
 from bench.record import Record, RunFolder
@@ -70,3 +73,20 @@ def test_images_beside_diffusers_are_the_same_pictures(device: torch.device, tmp
     found = json.loads((tmp_path / "versus.json").read_text())["sampling"]
     assert [each["mode"] for each in found if each["peer"] == "DDIMPipeline"] == modes.split(",")
     assert all(each["apart"] < 1.0 for each in found)  # grey levels of 255
+
+
+_FROM_PYTHON = """
+import sys, tomllib, torch, bench
+run = bench.run(tomllib.loads(sys.argv[1]), {"device": sys.argv[2]}, out=sys.argv[3], quiet=True)
+assert run.failed.empty and len(run.cells) == 1, run.failed
+print(torch.cuda.is_initialized(), torch.cuda.is_initialized() and torch.cuda.current_device())
+"""
+
+
+def test_a_run_from_python_leaves_the_device_current_that_is_so_when_cuda_starts(
+    device: torch.device, tmp_path: Path
+) -> None:
+    arguments = [study_toml(timing={"repeats": 0}), str(device), str(tmp_path / "run")]
+    done = subprocess.run([sys.executable, "-c", _FROM_PYTHON, *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == (["True", "0"] if device.type == "cuda" else ["False", "False"])

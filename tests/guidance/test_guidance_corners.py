@@ -157,7 +157,7 @@ def test_a_graph_is_captured_anew_where_halves_take_less_memory_at_the_same_size
             done.append("made")
             return torch.zeros(len(start), 1, 2, 2)
 
-    assert sum(len(each) for each in Generation(Memory(), 8, 4, fixed=True)) == 8
+    assert sum(len(each) for each in Generation(Memory(), range(8), 4, fixed=True)) == 8
     assert done == ["compile 4", "capture 4", "release", "compile 4", "capture 4", "made", "made"]
 
 

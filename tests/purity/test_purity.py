@@ -12,9 +12,9 @@ from poison import CALLS, PROCESS, WEIGHTS, Poison
 from poisoned_runs import run_of, study_of
 from studies import study_toml
 
-from bench.cli.options import load_plugins
 from bench.cli.run import run_and_report
 from bench.conformance.suite import CHECKS, run_check
+from bench.purity.plugins import load_plugins
 from bench.purity.unchanged import ProcessState, other_random_states
 from bench.record import RunFolder
 from bench.running.estimate import estimate

@@ -1,11 +1,13 @@
 """The files of a report hold what they should, and are always written whole."""
 
+import io
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from matplotlib.backends import _backend_pdf_ps
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from report_records import BASELINE, QUICK, failed, study, texts, write_run
+from rich.console import Console
 
 from bench.record import RunFolder
 from bench.report import FORMATS, summarise, write_report
@@ -149,8 +152,9 @@ def test_a_font_is_embedded_with_what_a_pdf_reads_and_others_keep_theirs(
 
 @pytest.fixture
 def alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As the command that makes a report again is: without torch, and here with two processors."""
+    """As the command that makes a report again is: without torch or other threads, and here with two processors."""
     monkeypatch.delitem(sys.modules, "torch", raising=False)
+    monkeypatch.setattr(threading, "enumerate", lambda: [threading.current_thread()])
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1})
 
 
@@ -177,6 +181,17 @@ def test_beside_torch_and_on_one_processor_all_is_drawn_in_one_process(
         assert beside(maker)() == maker()
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0})
     assert beside(maker)() == maker()
+
+
+def test_beside_threads_of_the_caller_all_is_drawn_in_one_process(alone: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a notebook: what they hold when a process is forked, nobody would give back there."""
+    own = threading.Thread()
+    monkeypatch.setattr(threading, "enumerate", lambda: [threading.current_thread(), own])
+    assert beside(maker)() == maker()
+    with Console(file=io.StringIO()).status("drawing") as drawing:
+        shown = drawing._live._refresh_thread
+        monkeypatch.setattr(threading, "enumerate", lambda: [threading.current_thread(), shown])
+        assert beside(maker)() != maker()
 
 
 @pytest.mark.parametrize("end", [lambda: os.kill(os.getpid(), signal.SIGKILL), lambda: 1 / 0])

@@ -35,7 +35,7 @@ samplers = ["ends", "ddim"]
 grids = ["trailing"]
 steps = [1]
 """
-_SAID = "ended the process twice; its traceback cannot be had: run it alone with check"
+_SAID = "killed the process twice: run it with --isolate"
 
 _steps: list[Callable[[], object]] = []
 _questions: list[Callable[[], object]] = []

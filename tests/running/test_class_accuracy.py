@@ -16,9 +16,10 @@ from torch import Tensor
 
 from bench.noise.class_labels import balanced_labels, draw_labels
 from bench.record import RunFolder
-from bench.running.cell import Measurement, measure
+from bench.running.cell import Cells, Measurement
 from bench.running.fit import Fits
 from bench.running.growth import Growth
+from bench.running.part import joined
 from bench.running.resolve import resolve
 from bench.running.runner import run_study
 from bench.running.session import Session
@@ -63,7 +64,14 @@ def measured(text: str, folder: Path, growing: tuple[int, ...] = ()) -> tuple[Me
         evaluated = 0
         part = resolved.at(images, 0)
         kept = Solutions(folder), Fits(folder, session)
-        found = measure(part, session, graphs_on(session.device), *kept, advanced, growth)
+        cells = Cells(session, graphs_on(session.device), *kept)
+        before = None if growth is None else growth.read(part)
+        parts = [] if before is None else [before]
+        with torch.inference_mode():
+            parts.append(cells.generate(part, range(before.end if before else 0, images), advanced))
+            if growth is not None:
+                growth.write(part, joined(parts))
+            found = cells.measure(part, parts)
     return found, evaluated
 
 

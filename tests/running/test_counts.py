@@ -21,7 +21,7 @@ from bench.quality.images import BadSamples, check_samples
 from bench.record import RunFolder
 from bench.running.fit import Fits
 from bench.running.resolve import resolve
-from bench.running.rounds import Rounds, Setting, require_count
+from bench.running.rounds import Rounds, Setting, in_rounds, require_count
 from bench.running.runner import Outcome, run_study
 from bench.running.session import Session
 from bench.running.trajectory import WrongCount
@@ -169,7 +169,7 @@ def test_evaluations_of_a_replay_are_those_that_were_captured(tmp_path: Path, sp
     setting = Setting(cell, {"nfe": 3.0, "captured": True}, Times(8))
     work: Any = lambda resolved: Work()  # noqa: E731
     rounds = Rounds(session, Tape, monitor_of(_CPU), Stopwatch(_CPU), work, Fits(tmp_path, session))
-    rounds.run([setting], lambda *_: None)
+    in_rounds([setting], session.study.timing.repeats, rounds.visit, lambda *_: None)
     assert setting.failed == failed
     if failed:
         assert "made 0 evaluations an image in a timed call of 8 images" in setting.columns["timing_note"]

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from bench.conformance.model_verdicts import Verdict
 from bench.model_record import FIRST_LOOK, Look, read_look
 from bench.record import NewerRun, RunFolder
 from bench.report import summarise, write_report
-from bench.running.first_look import first_look, remember
+from bench.running.first_look import first_look, looked, remember
 from bench.running.runner import run_study
 from bench.running.session import Session
 from bench.study.file import Overrides, parse_study
@@ -106,7 +107,8 @@ def test_a_run_looks_once_whatever_its_cells_and_again_only_at_another_model(tmp
 
 def test_floors_are_of_as_many_images_as_the_run_s_last_ones(tmp_path: Path, looks: list[Any]) -> None:
     for images in (40, 60, 60):
-        first_look(Session.load(_study().model_copy(update={"images": images})), _made(tmp_path / "run"), print)
+        session = Session.load(_study().model_copy(update={"images": images}))
+        first_look(_made(tmp_path / "run"), partial(looked, session), print)
         (floors,) = read_look(tmp_path / "run")[0].floors
         assert floors.noise_images == images
 
@@ -115,14 +117,14 @@ def test_what_other_code_looked_at_is_looked_at_again(
     tmp_path: Path, looks: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session, run, said = Session.load(_study()), _made(tmp_path / "run"), list[str]()
-    first_look(session, run, said.append)
+    first_look(run, partial(looked, session), said.append)
     before = read_look(run)[0].floors
     remember(session.subject, replace(looks[0], data="real images"))
-    first_look(session, run, said.append)
+    first_look(run, partial(looked, session), said.append)
     assert (len(looks), [each.data for each in read_look(run)[0].models]) == (1, ["real images"])
     assert said == []
     monkeypatch.setattr("bench.running.first_look.look_sha256", lambda: "d4" * 32)
-    first_look(session, run, said.append)
+    first_look(run, partial(looked, session), said.append)
     assert (len(looks), [each.data for each in read_look(run)[0].models]) == (2, ["its own samples"])
     assert said == ["what check-model found of digits is of another version, and not taken over; check it again"]
     assert [each.code_sha256 for each in read_look(run)[0].floors] == ["d4" * 32]
@@ -192,7 +194,8 @@ def test_what_a_study_changes_is_checked_by_the_command_and_taken_over_by_its_ru
     assert f"{_WORDS}; see check-model --study look (its name or file)" in _run(_study(_WRONG), tmp_path / "run")
     assert looks == []
     said = list[str]()
-    first_look(replace(Session.load(_study(_WRONG)), given=str(file)), tmp_path / "run", said.append)
+    session = replace(Session.load(_study(_WRONG)), given=str(file))
+    first_look(tmp_path / "run", partial(looked, session), said.append)
     assert said == [f"{_WORDS}; see check-model --study {file}"]
     for given in ({}, {"study": str(file), "model": "digits"}):
         with pytest.raises(UsageError, match="expected either a model or --study"):
@@ -212,20 +215,20 @@ def test_a_look_that_fails_is_told_stops_nothing_and_is_tried_again(
     with monkeypatch.context() as patch:
         patch.setattr("bench.running.first_look.check_model", broken)
         patch.setattr("bench.running.first_look.measure_floors", broken)
-        first_look(session, run, said.append)
+        first_look(run, partial(looked, session), said.append)
     (text,) = said
     assert text.startswith(f"Model digits: it could not be looked at ({kind.__name__}: ")
     assert "no room" in text
     assert read_look(run) == (Look(models=read_look(run)[0].models), None)
     assert read_look(run)[0].warnings == said
-    first_look(session, run, said.append)
+    first_look(run, partial(looked, session), said.append)
     assert len(said) == 1
     assert (len(looks), read_look(run)[0].warnings, len(read_look(run)[0].floors)) == (1, [], 1)
 
 
 def test_a_folder_that_a_look_cannot_be_written_to_stops_nothing(tmp_path: Path, looks: list[Any]) -> None:
     said: list[str] = []
-    first_look(Session.load(_study()), tmp_path / "away", said.append)
+    first_look(tmp_path / "away", partial(looked, Session.load(_study())), said.append)
     assert len(said) == 1
     assert "first-look.json could not be written" in said[0]
 
@@ -270,7 +273,7 @@ def test_a_damaged_or_newer_check_is_told_and_the_run_looks_itself(
     session, run = Session.load(_study()), tmp_path / "run"
     run.mkdir()
     said: list[str] = []
-    first_look(session, run, said.append)
+    first_look(run, partial(looked, session), said.append)
     (text,) = said
     assert text.startswith(str(path))
     assert text.endswith("; what check-model found of digits is not taken over")
@@ -290,6 +293,6 @@ def test_the_check_of_another_model_under_a_model_s_name_is_not_believed(
     path.rename(path.with_name(path.name.replace(load_model("digits", cpu).sha256, wrong.sha256)))
     (tmp_path / "run").mkdir()
     said: list[str] = []
-    first_look(Session.load(_study(_WRONG)), tmp_path / "run", said.append)
+    first_look(tmp_path / "run", partial(looked, Session.load(_study(_WRONG))), said.append)
     assert "is damaged: it is the check of another model" in said[0]
     assert any(_WORDS in text for text in said)

@@ -73,7 +73,7 @@ def _generation(
     session: Session, cell: Resolved, batch: int = 16, *, fixed: bool = False
 ) -> tuple[Generation, Trajectory]:
     trajectory = Trajectory(session, cell, None)
-    return Generation(trajectory, session.study.most_images, batch, fixed=fixed), trajectory
+    return Generation(trajectory, range(session.study.most_images), batch, fixed=fixed), trajectory
 
 
 def _images(generation: Generation) -> Tensor:

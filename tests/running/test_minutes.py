@@ -7,11 +7,12 @@ import pytest
 from quiet import Quiet
 from studies import study_toml
 
-from bench.record import Record, RunFolder
+from bench.record import RunFolder
 from bench.report import summarise
 from bench.report.tables.markup import markdown
 from bench.running.deadline import Deadline
-from bench.running.measuring import Measuring
+from bench.running.measuring import Failure, Measuring
+from bench.running.part import Part
 from bench.running.runner import Outcome, run_study
 from bench.running.session import Session
 from bench.study.file import parse_study
@@ -52,15 +53,15 @@ def run(
     given: Study, folder: Path, seconds: float, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[Outcome, Heard]:
     """A run each cell of which takes ten seconds."""
-    record = Measuring.record
+    part = Measuring.part
 
-    def slow(self: Measuring, name: str, *more: object) -> Record:
+    def slow(self: Measuring, *more: Any) -> Part | Failure:
         clock.time += 10.0
-        return record(self, name, *more)  # type: ignore[arg-type]
+        return part(self, *more)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Measuring, "record", slow)
-        patch.setattr(Deadline, "calibrate", lambda self, session: None)
+        patch.setattr(Measuring, "part", slow)
+        patch.setattr(Deadline, "calibrate", lambda *_: None)
         heard = Heard()
         outcome = run_study(
             given, Session.load(given), RunFolder(folder), False, heard, deadline=Deadline(seconds, clock)
@@ -72,8 +73,9 @@ def test_what_does_not_fit_into_what_is_left_is_not_begun() -> None:
     clock = Clock()
     deadline = Deadline(100.0, clock)
     assert deadline.affords(10**9), "nothing is known yet"
-    with deadline.spending(1000):
-        clock.time += 10.0
+    deadline.start()
+    clock.time += 10.0
+    deadline.spent(1000)
     assert deadline.affords(9000)
     assert not deadline.affords(9001)
     assert not deadline.affords(5000, 4001)
@@ -151,7 +153,7 @@ def test_what_is_left_is_counted_where_time_is_up_between_two_looks(
 def test_where_there_is_no_time_for_a_single_cell_it_says_how_long_that_takes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def calibrate(self: Deadline, session: Session) -> None:
+    def calibrate(self: Deadline, *_: object) -> None:
         self._spent, self._evaluations = 1.0, 1
 
     monkeypatch.setattr(Deadline, "calibrate", calibrate)

@@ -15,7 +15,7 @@ from torch import Tensor
 from bench.record import RunFolder
 from bench.running.fit import Fits
 from bench.running.resolve import resolve
-from bench.running.rounds import Rounds, Setting
+from bench.running.rounds import Rounds, Setting, in_rounds
 from bench.running.runner import Outcome, run_study
 from bench.running.session import Session
 from bench.running.trajectory import Start, Trajectory
@@ -95,7 +95,11 @@ def _timed(
     work = Work(2.0, None, 2.0, 0.5)
     fits = Fits(Path("nowhere"), session)  # nothing here is fitted
     rounds = Rounds(session, _none, monitor or _Monitor(_CALM), stopwatch, lambda _: work, fits)  # type: ignore[arg-type]
-    rounds.run(settings, lambda setting, images: done.append((setting.resolved.cell.steps, images)))
+
+    def tell(setting: Setting, images: int) -> None:
+        done.append((setting.resolved.cell.steps, images))
+
+    in_rounds(settings, study.timing.repeats, rounds.visit, tell)
     return settings, done
 
 

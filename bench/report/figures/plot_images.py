@@ -13,7 +13,7 @@ from bench.report.data.distances import OWN_TRUTH, fd_label, rank_columns
 from bench.report.data.summary import Summary
 from bench.report.data.text import NOTHING, known, percent, scientific, steps_words
 from bench.report.figures.image_table import ACROSS, Pixels, Table, block, tables
-from bench.report.figures.style import DPI, FAINT, GREY, INK, SMALL, TINY, text_width, title, warning, wrapped
+from bench.report.figures.style import DPI, FAINT, GREY, INK, SMALL, TINY, Shown, text_width, title, warning, wrapped
 
 _EDGE, _LABEL, _GAP, _LINE, _HEAD, _NARROWEST = 0.12, 1.35, 0.14, 0.22, 0.28, 5.6
 """Inches: the margin, the column of names, between blocks, a line of text, a heading, a figure."""
@@ -36,7 +36,7 @@ class _Sheet:
     """A figure on which things are placed in inches from the top left corner."""
 
     def __init__(self, width: float, height: float) -> None:
-        self.figure = Figure(figsize=(width, height), dpi=DPI)
+        self.figure = Shown(figsize=(width, height), dpi=DPI)
         self._width, self._height = width, height
         # one for all blocks: axes of their own would take longer than all that is drawn
         self.axes = self.figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))

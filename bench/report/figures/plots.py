@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from multiprocessing import get_context
@@ -19,6 +20,8 @@ from bench.report.figures.plot_modes import comparable, modes
 from bench.report.figures.plot_quality import measured, quality_vs_nfe, quality_vs_seconds
 from bench.report.figures.plot_time import time_split
 from bench.report.figures.style import render
+from models.common.errors import UsageError
+from models.plugins.registry import unknown
 
 FIGURES: dict[str, Callable[[Summary], Figure]] = {
     "quality_vs_nfe": quality_vs_nfe,
@@ -31,21 +34,47 @@ FIGURES: dict[str, Callable[[Summary], Figure]] = {
     "images": images,
 }
 
-_NEEDS: dict[str, Callable[[Summary], object]] = {
+_NEEDS: dict[str, tuple[Callable[[Summary], object], str]] = {
     # where no cell has a result, they say so
-    "quality_vs_nfe": lambda summary: measured(summary) or not summary.sections,
-    "quality_vs_seconds": lambda summary: any(section.timed for section in measured(summary)) or not summary.sections,
-    "error_vs_nfe": shown_measures,
-    "guidance": sweeps,
-    "precision_recall": lambda summary: with_both(sweeps(summary)),
-    "modes": lambda summary: any(map(comparable, summary.sections)),
-    "time_split": lambda summary: any(section.timed for section in summary.sections) or not summary.sections,
+    "quality_vs_nfe": (
+        lambda summary: measured(summary) or not summary.sections,
+        "no Frechet distance to a reference was measured",
+    ),
+    "quality_vs_seconds": (
+        lambda summary: any(section.timed for section in measured(summary)) or not summary.sections,
+        "no row has both a Frechet distance to a reference and a time",
+    ),
+    "error_vs_nfe": (shown_measures, "no error was measured where the truth is known"),
+    "guidance": (sweeps, "no guidance has several scales for as many evaluations"),
+    "precision_recall": (
+        lambda summary: with_both(sweeps(summary)),
+        "no guidance has several scales for as many evaluations, with precision and recall",
+    ),
+    "modes": (
+        lambda summary: any(map(comparable, summary.sections)),
+        "no timed rows differ in the mode only",
+    ),
+    "time_split": (
+        lambda summary: any(section.timed for section in summary.sections) or not summary.sections,
+        "nothing was timed",
+    ),
 }
+"""What figures are drawn of, and what is to be said without it."""
 
 
 def worth_drawing(summary: Summary) -> list[str]:
     """The names of the figures that have something to say of what was measured."""
-    return [name for name in FIGURES if name not in _NEEDS or _NEEDS[name](summary)]
+    return [name for name in FIGURES if name not in _NEEDS or _NEEDS[name][0](summary)]
+
+
+def draw(summary: Summary, name: str) -> Figure:
+    """The figure of a name; UsageError if there is none, or if it has nothing to say of what was measured."""
+    if name not in FIGURES:
+        raise unknown("figure", name, FIGURES)
+    worth = worth_drawing(summary)
+    if name not in worth:
+        raise UsageError(f"nothing to draw in the figure {name!r}: {_NEEDS[name][1]}. There is: {', '.join(worth)}.")
+    return FIGURES[name](summary)
 
 
 Drawn = dict[tuple[str, str], bytes]
@@ -80,10 +109,10 @@ def beside(make: Callable[[], Drawn]) -> Callable[[], Drawn]:
     """Begin to make files in a process beside this one, which knows what this one does; what gives them.
 
     They are made here, and when they are asked for, where that process cannot begin or ends before it is done, where
-    there is one processor, and where a fork is not safe: on other systems than Linux, and beside torch, whose threads
-    and devices do not survive it.
+    there is one processor, and where a fork is not safe: on other systems than Linux, beside torch, whose threads and
+    devices do not survive it, and beside threads of whoever asks, as a notebook has, which may hold what it needs.
     """
-    if sys.platform != "linux" or "torch" in sys.modules or len(os.sched_getaffinity(0)) < 2:
+    if sys.platform != "linux" or "torch" in sys.modules or len(os.sched_getaffinity(0)) < 2 or _beside_threads():
         return make
     context = get_context("fork")
     ours, theirs = context.Pipe(duplex=False)
@@ -105,6 +134,12 @@ def beside(make: Callable[[], Drawn]) -> Callable[[], Drawn]:
     return take
 
 
+def _beside_threads() -> bool:
+    """Whether other threads run than that which draws progress."""
+    others = set(threading.enumerate()) - {threading.current_thread()}
+    return any(type(each).__module__ != "rich.live" for each in others)
+
+
 def _send(pipe: "Connection[Drawn, None]", make: Callable[[], Drawn]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever waits for this ends it
     sys.stderr = sys.__stderr__  # and not what shows progress, which another thread may be writing to
@@ -112,4 +147,4 @@ def _send(pipe: "Connection[Drawn, None]", make: Callable[[], Drawn]) -> None:
         pipe.send(make())
 
 
-__all__ = ["FIGURES", "beside", "drawing", "render", "worth_drawing"]
+__all__ = ["FIGURES", "beside", "draw", "drawing", "render", "worth_drawing"]

@@ -37,9 +37,16 @@ ABOVE = 1.0
 """Where the title of axes stands, in their heights: no ticks are above, and to look for some takes matplotlib long."""
 
 
+class Shown(Figure):
+    """A figure that notebooks show as its PNG file, without pyplot."""
+
+    def _repr_png_(self) -> bytes:
+        return render(self, "png")
+
+
 def new_figure(summary: Summary, height: float, warned: bool = True) -> Figure:
     """A figure of a page's width with the title of the study and, if it is to be warned of few images, the warning."""
-    figure = Figure(figsize=(WIDTH, height), dpi=DPI, layout="constrained")
+    figure = Shown(figsize=(WIDTH, height), dpi=DPI, layout="constrained")
     figure.suptitle(title(summary, WIDTH), x=0.01, ha="left", fontsize=11, fontweight="bold", color=INK)
     if warned and (note := warning(summary)):
         figure.supxlabel(note, x=0.01, ha="left", fontsize=TINY, color=GREY)

@@ -138,7 +138,7 @@ def _memory(session: Session) -> Iterator[Line]:
     allowed = torch.cuda.memory_reserved(device) + 128 * 2**20
     torch.cuda.set_per_process_memory_fraction(allowed / total, device)
     try:
-        generation = Generation(Trajectory(session, cell_of(session, "ddim"), None), images, images, fixed=False)
+        generation = Generation(Trajectory(session, cell_of(session, "ddim"), None), range(images), images, fixed=False)
         whole = torch.cat([batch.cpu() for batch in generation])
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0, device)

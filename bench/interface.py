@@ -1,0 +1,281 @@
+"""What the commands do, for notebooks and programs: `bench.run`, `bench.load` and `bench.Run`.
+
+Importing this takes no time; torch is imported where something is run, pandas and matplotlib where they are asked for.
+"""
+
+import json
+import operator
+import os
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, SupportsIndex
+
+from rich.text import Text
+
+from bench.escape import terminal_text
+from bench.outputs import RESULTS
+from bench.progress import bar, errors, silent, warn
+from bench.purity.plugins import load_plugins
+from models.common.errors import Notice, UsageError
+from models.common.explain import shown
+from models.common.files import expanded
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from bench.record import RunFolder
+    from bench.report import Answer, Summary
+    from bench.running.runner import Outcome
+    from bench.running.session import Session
+    from bench.study.file import Overrides
+    from bench.study.study import Study
+
+MOST_MINUTES = 1_000_000
+"""Two years."""
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A run folder, with what its records say: they are read when something is first asked for, and once.
+
+    A cell that failed raises nothing: it is in `cells` and `failed`, with its error. What is broken of the folder
+    counts for nothing and is told by a warning (`models.common.errors.Notice`).
+
+    Attributes:
+        path: of the folder.
+        outcome: what `run` measured, kept and left; None of a run that was loaded.
+    """
+
+    path: Path
+    outcome: "Outcome | None" = None
+
+    @cached_property
+    def _summary(self) -> "Summary":
+        from bench.report import summarise
+
+        summary = summarise([self.path])
+        for line in summary.broken():
+            warnings.warn(line, Notice, stacklevel=4)
+        return summary
+
+    @property
+    def cells(self) -> "pd.DataFrame":
+        """The records, a row each, as in `cells.parquet`; `list columns` explains the columns."""
+        from bench.report import cells_of
+
+        return cells_of(self._summary)
+
+    @property
+    def failed(self) -> "pd.DataFrame":
+        """The records of the cells that failed; `error` says why."""
+        cells = self.cells
+        return cells[cells["status"] == "failed"]
+
+    @property
+    def table(self) -> "pd.DataFrame":
+        """The rows of the report, all seeds of a setting in one, as in `table.parquet`."""
+        from bench.report import table_of
+
+        return table_of(self._summary)
+
+    @property
+    def answer(self) -> str:
+        """What the run found out, as the report says it: a sentence, or a line for each device and protocol."""
+        return "\n".join(each.sentence for each in self._summary.answers)
+
+    @property
+    def answers(self) -> "list[Answer]":
+        """The same with the rows that it is about: `winner`, `baseline` and `speedup`."""
+        return self._summary.answers
+
+    def figure(self, name: str) -> "Figure":
+        """A figure of the report, such as "quality_vs_nfe"; UsageError if there is none, or none of this run."""
+        from bench.report.figures.plots import draw
+
+        return draw(self._summary, name)
+
+    def report(self, folder: str | Path | None = None, formats: str | Sequence[str] | None = None) -> list[Path]:
+        """Write the report.
+
+        Args:
+            folder: for the files; None: the run's.
+            formats: of `bench.report.FORMATS`, also as "md,csv"; None: all.
+
+        Returns:
+            The files written.
+
+        Raises:
+            UsageError: an unknown format, or a folder that cannot be written to.
+        """
+        from bench.report import FORMATS, write_report
+
+        wanted = formats.split(",") if isinstance(formats, str) else FORMATS if formats is None else formats
+        return write_report([self.path], wanted, None if folder is None else expanded(folder), self._summary)
+
+    def _repr_markdown_(self) -> str:
+        """As notebooks show it: the answer and the tables."""
+        from bench.report.tables.markup import markdown
+
+        return markdown(self._summary)
+
+
+def load(path: str | Path) -> Run:
+    """A run that is there, finished or not; torch is not needed for it.
+
+    Args:
+        path: its folder, such as "results/quick".
+
+    Raises:
+        UsageError: it is no run folder, or a newer version has written it.
+    """
+    from bench.record import RunFolder
+
+    folder = RunFolder(expanded(path))
+    folder.manifest()
+    return Run(folder.path)
+
+
+def run(
+    study: str | Path | Mapping[str, Any],
+    overrides: "Overrides | Mapping[str, Any] | None" = None,
+    *,
+    out: str | Path | None = None,
+    plugins: Sequence[str | Path] = (),
+    force: bool = False,
+    minutes: float | None = None,
+    part: str | None = None,
+    quiet: bool = False,
+) -> Run:
+    """Run a study: measure every cell that is not recorded yet. Nothing is reported: `Run.report` does that.
+
+    What is finished is kept, whatever interrupts it, and the same call goes on. Settings of torch and of the process
+    are afterwards what they were before. An error names what is wrong as the command line does: `--steps` is the
+    override `steps`.
+
+    Args:
+        study: Name of a shipped study, a TOML file, or what stands in one.
+        overrides: What is to hold instead of what the study says, by the names of the options of `run_bench.py run`,
+            such as {"samplers": "ddim,heun", "steps": [5, 10]}.
+        out: Run folder (default: results/NAME, or results/NAME-part-K-of-N).
+        plugins: Python files that register samplers, guidances or networks; one that is loaded already stays so.
+        force: Measure again what is already recorded.
+        minutes: Measure no longer: few images of everything first, then more. The same call goes on.
+        part: Only the K-th of N parts of the settings, as "K/N"; `run_bench.py merge` joins them.
+        quiet: Print no progress on stderr.
+
+    Returns:
+        The run. Cells that failed are in it, with their errors.
+
+    Raises:
+        UsageError: something given that cannot be used, or a missing prerequisite; nothing has been measured then.
+    """
+    load_plugins(plugins)
+    with silent(quiet), prepared(study, overrides, out, minutes, part) as (session, folder):
+        from bench.running.deadline import Deadline
+        from bench.running.runner import run_study
+        from bench.running.telling import CellProgress, tell
+
+        with bar() as shown:
+            progress = CellProgress(shown, grow=session.study.until is not None or minutes is not None)
+            deadline = None if minutes is None else Deadline(60.0 * minutes)
+            outcome = run_study(session.study, session, folder, force, progress, progress.warn, deadline)
+        tell(outcome, folder)
+    return Run(folder.path, outcome)
+
+
+@contextmanager
+def prepared(
+    study: str | Path | Mapping[str, Any],
+    overrides: "Overrides | Mapping[str, Any] | None",
+    out: str | Path | None,
+    minutes: float | None,
+    part: str | None,
+) -> "Iterator[tuple[Session, RunFolder]]":
+    """What a run needs, loaded and checked, and its folder; what it sets of torch and the process is put back after.
+
+    The arguments are those of `run`.
+    """
+    if minutes is not None and not 0 < minutes <= MOST_MINUTES:
+        raise UsageError(f"--minutes {minutes:g}; expected more than 0, and at most {MOST_MINUTES:,}")
+    from bench.timing.host_load import HostLoad
+
+    host = HostLoad()
+    arrived = host.read()  # before torch is imported, which takes long enough to see what others use
+    from bench.purity.unchanged import ProcessState
+    from bench.study.plan import StudyPart
+
+    own = None if part is None else StudyPart.parse(part)
+    before = ProcessState()
+    try:
+        read, given = _read(study, overrides)
+        if own is not None and (read.until is not None or minutes is not None):
+            own.refuse_growing()
+        usual = read.name if own is None else f"{read.name}-{own}"
+        folder = run_folder(RESULTS / usual if out is None else expanded(out))
+        with errors.status(Text(terminal_text(f"loading model {read.model!r} ..."))):
+            from bench.running.session import Session
+            from bench.timing.monitor import at_start
+
+            loaded = Session.load(read, folder.batch(read.most_images, read.device))
+            session = replace(loaded, given=given, part=own)
+        for line in at_start(host, arrived, session.device):
+            warn(line)
+        yield session, folder
+    finally:
+        before.put_back()
+
+
+def _read(
+    study: str | Path | Mapping[str, Any], overrides: "Overrides | Mapping[str, Any] | None"
+) -> "tuple[Study, str | None]":
+    """A study, and what it was called by; None: it was given itself."""
+    from bench.purity.unchanged import put_back
+    from bench.study.file import Overrides, load_study, overrides_of, study_of
+
+    said = overrides_of(_plain(overrides, "overrides")) if isinstance(overrides, Mapping) else overrides or Overrides()
+    if isinstance(study, Mapping):
+        content = _plain(study, "study")
+        named = f"study {shown(content['name'])}" if "name" in content else "study"
+        with put_back(f"planning the {named}"):
+            return study_of(content, named, said, complete=True), None
+    with put_back(f"planning the study {str(study)!r}"):
+        return load_study(str(study), said, complete=True), str(study)
+
+
+def _plain(given: Mapping[str, Any], what: str) -> dict[str, Any]:
+    """A mapping as TOML would have it: its paths as text, its ranges and tuples as lists."""
+
+    def plain(value: object) -> object:
+        if isinstance(value, Mapping):
+            return dict(value)
+        if isinstance(value, os.PathLike):
+            return os.fspath(value)
+        if isinstance(value, Sequence):
+            return list(value)
+        if isinstance(value, SupportsIndex):
+            return operator.index(value)
+        raise TypeError(f"{value!r} is a {type(value).__name__}, which TOML does not have")
+
+    try:
+        found: dict[str, Any] = json.loads(json.dumps(given, default=plain))
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{what}: {error}; expected text, numbers, true, false, lists and tables of these") from None
+    return found
+
+
+def run_folder(path: Path) -> "RunFolder":
+    """A run folder; UsageError if it is yet to be made and no run can be called so."""
+    from bench.record import MANIFEST, RunFolder
+    from models.plugins.names import check_name
+
+    if not os.path.exists(path / MANIFEST):
+        try:
+            check_name(path.resolve().name, "run")
+        except UsageError as error:
+            raise UsageError(f"--out {str(path)!r}: {error}; for instance {str(path / 'my-run')!r}") from None
+    return RunFolder(path)

@@ -1,0 +1,281 @@
+"""Measures the cells of a run with workers, each of which has a device of its own and gets one piece of work at a time.
+
+What a worker makes of some images of a cell comes back as a part; when all parts are there one worker scores them.
+Only this process writes: records, previews, and what was worked out once. A piece of work is given out when there is a
+worker for it, so that never more of them wait than there are workers.
+"""
+
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass, field
+from math import ceil, lcm
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from bench.environment import command
+from bench.model_record import Look
+from bench.quality.statistics import BLOCKS
+from bench.running.executors.base import Advanced, Desk, Measured, Wanted
+from bench.running.executors.crew import MOST_LOSSES, Crew, Died, Lost, Slot, TookTooLong
+from bench.running.executors.worker import Job, Reply, Worker, files_of
+from bench.running.measuring import Failure, Found, Measuring
+from bench.running.part import Packed, joined, packed, unpacked
+from bench.running.rounds import Setting, timed_batch
+from bench.timing.cost import Times
+from models.common.errors import UsageError
+from models.common.writing import naming, write_bytes
+
+Result = TypeVar("Result")
+
+_PIECES = 4
+"""Pieces of work a worker that a study's cells are divided into at least, where their images allow."""
+_LEAST_S = 0.1
+"""Seconds of a piece of work whose cell has none left."""
+
+
+@dataclass(eq=False)
+class _Open:
+    """A cell that is being measured.
+
+    Attributes:
+        wanted: the cell.
+        ranges: of images that nobody makes yet.
+        fit, solution: files of what is worked out once, the one before images are made, the other before they are
+            scored; None: it needs no such thing.
+        before: the part of earlier runs; None: there is none.
+        parts: that were made.
+        under_way: pieces of work that are.
+        deaths, losses: of workers and machines that it was worked on.
+        seconds: that it was worked on.
+        made_on: images by the devices that made them.
+        over: whether it was given back.
+    """
+
+    wanted: Wanted
+    ranges: deque[range]
+    fit: Path | None
+    solution: Path | None
+    before: Packed | None
+    parts: list[Packed] = field(default_factory=list)
+    under_way: int = 0
+    deaths: int = 0
+    losses: int = 0
+    seconds: float = 0.0
+    made_on: Counter[str] = field(default_factory=Counter)
+    over: bool = False
+
+    @property
+    def all_parts(self) -> list[Packed]:
+        """With that of earlier runs."""
+        return self.parts if self.before is None else [self.before, *self.parts]
+
+
+class _Piece(NamedTuple):
+    """A piece of work on a cell: images that are made, whether all are scored then, or files that are worked out."""
+
+    cell: _Open
+    images: range | None = None
+    score: bool = False
+    files: tuple[Path, ...] = ()
+
+
+class Remote:
+    """An executor.
+
+    Args:
+        crew: the workers, which were started.
+        desk: of the run.
+    """
+
+    def __init__(self, crew: Crew, desk: Desk) -> None:
+        self._crew, self._desk, session = crew, desk, desk.session
+        self._planned = Measuring(session, desk.folder.solutions, desk.folder.fits)
+        self._free, self._settled = list(crew.slots), dict[Path, bool]()
+        batches = [session.batch, BLOCKS, *([] if session.extractor is None else [session.extractor.batch])]
+        self._unit = lcm(*batches)
+
+    @property
+    def workers(self) -> int:
+        return len(self._crew.slots)
+
+    @property
+    def environment(self) -> Mapping[str, Any]:
+        return self._crew.about.environment | {"command": command()}
+
+    def look(self, before: Look, warn: Callable[[str], None]) -> Look:
+        try:
+            found, said = self._ask(Worker.look, before.model_dump_json())
+        except Died as death:
+            warn(f"the models could not be looked at: a worker {death.how}")
+            return before
+        for text in said:
+            warn(text)
+        return Look.model_validate_json(found)
+
+    def evaluations(self, cells: Iterable[Wanted], kept: Callable[[str], bool]) -> dict[str, int]:
+        wanted = list(cells)
+        jobs = [Job.of(each.resolved) for each in wanted]
+        try:
+            found = self._ask(Worker.evaluations, jobs)
+        except Died:  # one of them does that; it will do so again when it is measured, and is named there
+            found = [self._evaluations(job, each) for job, each in zip(jobs, wanted, strict=True)]
+        return {each.name: count for each, count in zip(wanted, found, strict=True)}
+
+    def _evaluations(self, job: Job, wanted: Wanted) -> int:
+        try:
+            return self._ask(Worker.evaluations, [job])[0]
+        except Died:
+            return len(wanted.resolved.levels) - 1
+
+    def get_ready(self) -> None:
+        """Workers are, as soon as they are started."""
+
+    def rate(self) -> float:
+        return self._ask(Worker.rate)
+
+    def visit(self, setting: Setting) -> int:
+        resolved, rule, session = setting.resolved, self._desk.session.study.timing, self._desk.session
+        preview = setting.preview.read_bytes() if setting.preview is not None and setting.preview.is_file() else None
+        files = files_of(self._desk.folder.path, [self._planned.fits.place(resolved)])
+        try:
+            timed = self._ask(Worker.visit, Job.of(resolved), setting.columns, preview, files)
+        except Died as death:
+            self._desk.attempts.died(setting.columns["id"], "its timing")
+            setting.fail(f"it {death.how}")
+            return 0
+        setting.columns |= timed.columns
+        setting.failed = timed.failed
+        setting.times = Times.of_record(setting.columns, timed_batch(setting.columns, session.batch), rule.batches)
+        return timed.images
+
+    def _ask(self, function: Callable[..., Result], *arguments: Any) -> Result:
+        """What the first worker says, while the others have nothing to do; another one's if its machine is lost."""
+        for slot in self._crew.slots * MOST_LOSSES:
+            try:
+                return self._crew.do(slot, function, *arguments).result()
+            except Lost:
+                continue
+        raise UsageError("every worker was lost, again and again; see that its machines are up")
+
+    def measure(self, cells: Iterable[Wanted], count: int, advanced: Advanced) -> Iterator[Measured]:
+        waiting, opened, running = iter(cells), list[_Open](), dict[Future[Reply], tuple[Slot, _Piece]]()
+        pieces = max(1, ceil(_PIECES * self.workers / max(1, count)))
+        while True:
+            while self._free and (piece := self._next(opened, waiting, pieces)) is not None:
+                slot = self._free.pop(0)
+                piece.cell.under_way += 1
+                running[self._given(slot, piece)] = slot, piece
+            if not running:
+                return
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                slot, piece = running.pop(future)
+                self._free.append(slot)
+                piece.cell.under_way -= 1
+                outcome = self._outcome(future, slot, piece, advanced)
+                if outcome is not None and not piece.cell.over:
+                    piece.cell.over = True
+                    opened.remove(piece.cell)
+                    yield Measured(piece.cell.wanted, outcome, {"made_on": dict(piece.cell.made_on)})
+
+    def _next(self, opened: list[_Open], waiting: Iterator[Wanted], pieces: int) -> _Piece | None:
+        """What can be done next; None: nothing before something else is done."""
+        for cell in opened:
+            if (piece := self._piece(cell)) is not None:
+                return piece
+        while len(opened) < 2 * self.workers and (wanted := next(waiting, None)) is not None:
+            opened.append(self._opened(wanted, pieces))
+            if (piece := self._piece(opened[-1])) is not None:
+                return piece
+        return None
+
+    def _opened(self, wanted: Wanted, pieces: int) -> _Open:
+        """A cell whose images are divided into about so many pieces, of whole batches and extractor batches."""
+        resolved, growth, planned = wanted.resolved, self._desk.growth, self._planned
+        before = None if growth is None else growth.read(resolved)
+        start, end, most = 0 if before is None else before.end, resolved.images, self._crew.most
+        units = ceil((end - start) / self._unit)
+        each = ceil(units / min(pieces, units)) if units else 1
+        size = self._unit * (each if most is None else max(1, min(each, most // self._unit)))
+        ranges = deque(range(first, min(first + size, end)) for first in range(start, end, size))
+        problem = planned.cells.problem(resolved)
+        solution = None if problem is None else planned.solutions.place(problem)
+        return _Open(wanted, ranges, planned.fits.place(resolved), solution, None if before is None else packed(before))
+
+    def _piece(self, cell: _Open) -> _Piece | None:
+        """What can be done of a cell next."""
+        files = [file for file in (cell.fit, cell.solution) if file is not None and not file.is_file()]
+        if new := tuple(file for file in files if file not in self._settled):
+            self._settled |= dict.fromkeys(new, False)
+            return _Piece(cell, files=new)
+        missing = {file for file in files if not self._settled[file]}
+        if cell.over or cell.fit in missing:
+            return None
+        if cell.ranges:
+            alone = len(cell.ranges) == 1 and not cell.parts and not cell.under_way
+            return _Piece(cell, cell.ranges.popleft(), score=alone and cell.solution not in missing)
+        return None if cell.under_way or cell.solution in missing else _Piece(cell, score=True)
+
+    def _given(self, slot: Slot, piece: _Piece) -> "Future[Reply]":
+        """A piece of work is given to a worker; what will come of it."""
+        cell, crew = piece.cell, self._crew
+        job, images = Job.of(cell.wanted.resolved), None if piece.images is None else piece.images
+        files = files_of(self._desk.folder.path, [cell.fit, cell.solution])
+        parts, keep = cell.all_parts if piece.score else [], self._desk.growth is not None
+
+        def done() -> Reply:
+            slot.start(crew.order)
+            start = time.monotonic()
+            left = None if crew.timeout is None else max(_LEAST_S, crew.timeout - cell.seconds)
+            try:
+                if piece.files:
+                    return slot.call(Worker.work_out, job, files, timeout=left)
+                return slot.call(Worker.measure, job, images, parts, files, piece.score, keep, timeout=left)
+            finally:
+                cell.seconds += time.monotonic() - start
+
+        return crew.threads.submit(done)
+
+    def _outcome(
+        self, future: "Future[Reply]", slot: Slot, piece: _Piece, advanced: Advanced
+    ) -> Found | Failure | None:
+        """What a piece of work makes of its cell, if that is over now."""
+        cell, name = piece.cell, piece.cell.wanted.name
+        try:
+            reply = future.result()
+        except Lost:
+            cell.losses += 1
+            return self._again(piece) if cell.losses < MOST_LOSSES else Failure("every machine that it ran on was lost")
+        except Died as death:
+            cell.deaths += 1
+            self._desk.attempts.died(name, "its images")
+            if cell.deaths < self._crew.attempts and not isinstance(death, TookTooLong):
+                return self._again(piece)
+            return Failure(f"it {death.how}", death.trace)
+        if reply.spoilt:
+            slot.end()
+        self._settled |= dict.fromkeys(piece.files, True)
+        for file, content in reply.files.items():
+            path = self._desk.folder.path / file
+            with naming(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_bytes(path, content)
+        if reply.failure is not None:
+            return reply.failure
+        if piece.images is not None:
+            cell.made_on[slot.name] += len(piece.images)
+            advanced(name, len(piece.images))
+        if reply.part is not None:
+            cell.parts.append(reply.part)
+            if self._desk.growth is not None and not cell.ranges and not cell.under_way:
+                self._desk.growth.write(cell.wanted.resolved, joined([unpacked(part) for part in cell.all_parts]))
+        return None if reply.found is None else reply.found.unpacked()
+
+    def _again(self, piece: _Piece) -> Failure | None:
+        """Let a piece of work be done by another worker, so that its cell is not over."""
+        for file in piece.files:
+            del self._settled[file]
+        if piece.images is not None:
+            piece.cell.ranges.appendleft(piece.images)
+        return None

@@ -1,0 +1,263 @@
+"""What a worker does: pieces of a study, in a process of its own, with models that it has loaded itself.
+
+It is told of a cell what it is and what determines it, and refuses where it would measure something else: with another
+file, package, device or line of code. What comes and goes is plain words and tensors as bytes, and nothing is written
+but into a folder of its own.
+"""
+
+import json
+import socket
+import tempfile
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors.torch import load, save
+
+from bench.environment import describe
+from bench.model_record import Look
+from bench.purity.process import left_running
+from bench.purity.unchanged import put_back
+from bench.record import Record, cell_id
+from bench.running.first_look import looked
+from bench.running.measuring import Failure, Found, Measuring
+from bench.running.part import Packed, Part, packed, unpacked
+from bench.running.resolve import Resolved, resolve
+from bench.running.rounds import Rounds, Setting, timed_batch
+from bench.running.session import PLAIN, Session
+from bench.running.stages import expected_evaluations
+from bench.running.study_flops import StudyFlops
+from bench.study.plan import Cell
+from bench.study.study import Study
+from bench.timing.capture import graphs_on
+from bench.timing.clock import Stopwatch
+from bench.timing.cost import Times
+from bench.timing.monitor import monitor_of
+from models.common.errors import UsageError
+from models.networks.execution import arithmetic
+from models.plugins.foreign import INTERRUPTIONS
+from samplers.registry import load_file
+
+_PREVIEW = "preview.png"
+
+Files = dict[str, bytes]
+"""What is worked out once, by the folder and name that it has in a run."""
+
+
+class Order(NamedTuple):
+    """What a worker works on.
+
+    Attributes:
+        study: as JSON.
+        device: its own.
+        batch: images at a time; None: it finds out.
+        given: what the study was called.
+        plugins: Python files that register samplers.
+    """
+
+    study: str
+    device: str
+    batch: int | None
+    given: str | None
+    plugins: tuple[str, ...]
+
+
+class About(NamedTuple):
+    """What a worker says of itself: its machine, columns of records, and images at a time."""
+
+    host: str
+    environment: dict[str, Any]
+    batch: int
+
+
+class Job(NamedTuple):
+    """A cell, and record columns of all that determines it."""
+
+    cell: Cell
+    identity: dict[str, Any]
+
+    @classmethod
+    def of(cls, resolved: Resolved) -> "Job":
+        """What a worker is told of a cell."""
+        return cls(resolved.cell, resolved.identity)
+
+
+class PackedFound(NamedTuple):
+    """A cell's columns, as JSON, and its first images."""
+
+    columns: str
+    preview: bytes
+
+    @classmethod
+    def of(cls, found: Found) -> "PackedFound":
+        """As it passes between processes."""
+        return cls(json.dumps(found.columns), save({"preview": found.preview.detach().cpu().contiguous()}))
+
+    def unpacked(self) -> Found:
+        """As it was."""
+        return Found(json.loads(self.columns), load(self.preview)["preview"])
+
+
+class Reply(NamedTuple):
+    """What came of a piece of work.
+
+    Attributes:
+        part: images that were made.
+        found: what all images of the cell are worth, if it was asked for.
+        failure: why there is neither.
+        files: what was worked out on the way.
+        spoilt: whether something that a sampler has left runs on in the process, which is to be ended.
+    """
+
+    part: Packed | None
+    found: PackedFound | None
+    failure: Failure | None
+    files: Files
+    spoilt: bool
+
+
+class Timed(NamedTuple):
+    """What came of a round of timing: a record's columns, whether it failed, and the images drawn."""
+
+    columns: Record
+    failed: bool
+    images: int
+
+
+class Worker:
+    """A session, and what is measured with it.
+
+    Args:
+        order: what it works on.
+
+    Raises:
+        UsageError: something is missing here, or damaged.
+    """
+
+    def __init__(self, order: Order) -> None:
+        for file in order.plugins:
+            with put_back(f"plugin {file!r}"):
+                load_file(Path(file))
+        study = Study.model_validate_json(order.study).model_copy(update={"device": order.device})
+        self._resolved, self._known = dict[str, Resolved](), set[str]()
+        self._session = Session.load(study, order.batch)
+        self._session.warm_up()
+        self._folder = tempfile.TemporaryDirectory(prefix="sampler-bench-")
+        self._path = Path(self._folder.name)
+        self._measuring = Measuring(self._session, self._path / "solutions", self._path / "fits")
+
+    def about(self) -> About:
+        """What it is."""
+        device = self._session.device
+        return About(socket.gethostname(), describe(device) | {"device": device.type}, self._session.batch)
+
+    def evaluations(self, jobs: Sequence[Job]) -> list[int]:
+        """Evaluations an image that some cells will take."""
+        with put_back("a sampler that was asked for its evaluations"):
+            return [expected_evaluations(self._cell(job)) for job in jobs]
+
+    def look(self, before: str) -> tuple[str, list[str]]:
+        """What is to be known of the models, as JSON, given what was known before, and what to tell."""
+        said = list[str]()
+        return looked(self._session, Look.model_validate_json(before), said.append).model_dump_json(), said
+
+    def rate(self) -> float:
+        """Seconds of an evaluation of one image."""
+        return self._session.rate(self._session.plainest, 0.5).seconds
+
+    def work_out(self, job: Job, files: Files) -> Reply:
+        """What a cell needs that many share: what is fitted to its model, and the exact flow; nothing if that fails."""
+        self._take(files)
+        resolved = self._cell(job)
+        try:
+            with torch.inference_mode():
+                self._measuring.fits(resolved)
+                if (problem := self._measuring.cells.problem(resolved)) is not None:
+                    with arithmetic(PLAIN.precision):
+                        self._measuring.solutions.of(problem)
+        except INTERRUPTIONS:
+            raise
+        except BaseException:  # its cells will say why
+            pass
+        return Reply(None, None, None, self._made(), left_running())
+
+    def measure(
+        self, job: Job, images: range | None, parts: Sequence[Packed], files: Files, score: bool, keep: bool
+    ) -> Reply:
+        """Make images of a cell, or score all of them, or both.
+
+        Args:
+            job: the cell.
+            images: numbers of those that are to be made; None: all are there.
+            parts: those that are there, where they are to be scored.
+            files: what it needs.
+            score: whether they are.
+            keep: whether the images that are made are to be given back even so.
+        """
+        self._take(files)
+        resolved, made = self._cell(job), None
+        outcome: Part | Found | Failure | None = None
+        known: list[Part] = [unpacked(part) for part in parts]
+        if images is not None:
+            outcome = self._measuring.part(resolved, images, lambda _: None)
+            if isinstance(outcome, Part):
+                known.append(outcome)
+                made = packed(outcome) if keep or not score else None
+        if score and not isinstance(outcome, Failure):
+            outcome = self._measuring.quality(resolved, known)
+        found = PackedFound.of(outcome) if isinstance(outcome, Found) else None
+        failure = outcome if isinstance(outcome, Failure) else None
+        return Reply(made, found, failure, self._made(), left_running())
+
+    def visit(self, job: Job, columns: Record, preview: bytes | None, files: Files) -> Timed:
+        """A round of timing of a cell whose record has these columns, and whose preview is this PNG."""
+        self._take(files | ({} if preview is None else {_PREVIEW: preview}))
+        batch, batches = timed_batch(columns, self._session.batch), self._session.study.timing.batches
+        file, times = None if preview is None else self._path / _PREVIEW, Times.of_record(columns, batch, batches)
+        setting = Setting(self._cell(job), dict(columns), times, preview=file)
+        images = self._rounds.visit(setting)
+        return Timed(setting.columns, setting.failed, images)
+
+    @cached_property
+    def _rounds(self) -> Rounds:
+        session = self._session
+        watches = monitor_of(session.device), Stopwatch(session.device)
+        return Rounds(session, graphs_on(session.device), *watches, StudyFlops(session).of, self._measuring.fits)
+
+    def _cell(self, job: Job) -> Resolved:
+        """The cell of a job; UsageError if it would be another one here."""
+        name = cell_id(job.identity)
+        if name not in self._resolved:
+            here = resolve(job.cell, self._session).at(job.identity["images"], job.identity["solver_images"] or 0)
+            mine = json.loads(json.dumps(here.identity))
+            theirs = json.loads(json.dumps(job.identity))
+            if apart := [key for key in {**mine, **theirs} if mine.get(key) != theirs.get(key)]:
+                told = "; ".join(f"{key}: {mine.get(key)!r} here, {theirs.get(key)!r} there" for key in apart[:5])
+                raise UsageError(
+                    f"the worker on {socket.gethostname()} would measure another cell than {job.cell}: {told}. All "
+                    "machines need the same files, packages and processors"
+                )
+            self._resolved = {name: here}
+        return self._resolved[name]
+
+    def _take(self, files: Files) -> None:
+        for name, content in files.items():
+            path = self._path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        self._known |= {*files}
+
+    def _made(self) -> Files:
+        """What was worked out here since this was asked last."""
+        paths = [path for folder in ("solutions", "fits") for path in (self._path / folder).glob("*.safetensors")]
+        made = {f"{path.parent.name}/{path.name}": path for path in paths}
+        new = {name: path.read_bytes() for name, path in made.items() if name not in self._known}
+        self._known |= {*new}
+        return new
+
+
+def files_of(folder: Path, paths: Sequence[Path | None]) -> Files:
+    """The files of a run that are there, of these."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths if path is not None and path.is_file()}
