@@ -9,7 +9,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsIndex
@@ -150,6 +150,7 @@ def run(
     plugins: Sequence[str | Path] = (),
     force: bool = False,
     minutes: float | None = None,
+    part: str | None = None,
     workers: Workers = Workers(),  # noqa: B008  (frozen)
     quiet: bool = False,
 ) -> Run:
@@ -163,10 +164,11 @@ def run(
         study: Name of a shipped study, a TOML file, or what stands in one.
         overrides: What is to hold instead of what the study says, by the names of the options of `run_bench.py run`,
             such as {"samplers": "ddim,heun", "steps": [5, 10]}.
-        out: Run folder (default: results/NAME).
+        out: Run folder (default: results/NAME, or results/NAME-part-K-of-N).
         plugins: Python files that register samplers, guidances or networks; one that is loaded already stays so.
         force: Measure again what is already recorded.
         minutes: Measure no longer: few images of everything first, then more. The same call goes on.
+        part: Only the K-th of N parts of the settings, as "K/N"; `run_bench.py merge` joins them.
         workers: Where cells are measured; what they give does not depend on it.
         quiet: Print no progress on stderr.
 
@@ -177,7 +179,8 @@ def run(
         UsageError: something given that cannot be used, or a missing prerequisite; nothing has been measured then.
     """
     load_plugins(plugins)
-    with silent(quiet), prepared(study, overrides, out, minutes, workers, plugins) as (session, folder, executor):
+    asked = (study, overrides, out, minutes, part, workers, plugins)
+    with silent(quiet), prepared(*asked) as (session, folder, executor):
         from bench.running.deadline import Deadline
         from bench.running.runner import run_study
         from bench.running.telling import CellProgress, tell
@@ -196,6 +199,7 @@ def prepared(
     overrides: "Overrides | Mapping[str, Any] | None",
     out: str | Path | None,
     minutes: float | None,
+    part: str | None,
     workers: Workers = Workers(),  # noqa: B008  (frozen)
     plugins: Sequence[str | Path] = (),
 ) -> "Iterator[tuple[Session, RunFolder, Callable[[Desk], Executor]]]":
@@ -210,21 +214,26 @@ def prepared(
     host = HostLoad()
     arrived = host.read()  # before torch is imported, which takes long enough to see what others use
     from bench.purity.unchanged import ProcessState
+    from bench.study.plan import StudyPart
 
+    own = None if part is None else StudyPart.parse(part)
     before = ProcessState()
     try:
         read, given = _read(study, overrides)
-        folder = _folder(RESULTS / read.name if out is None else expanded(out))
+        if own is not None and (read.until is not None or minutes is not None):
+            own.refuse_growing()
+        usual = read.name if own is None else f"{read.name}-{own}"
+        folder = run_folder(RESULTS / usual if out is None else expanded(out))
         with ExitStack() as stack:
             with errors.status(Text(terminal_text(f"loading model {read.model!r} ..."))):
                 from bench.running.executors.choice import carried_out
                 from bench.timing.monitor import at_start
 
                 batch, files = folder.batch(read.most_images, read.device), [expanded(file) for file in plugins]
-                session, executor = stack.enter_context(carried_out(read, workers, batch, given, files))
-            for line in at_start(host, arrived, session.device):
+                loaded, executor = stack.enter_context(carried_out(read, workers, batch, files))
+            for line in at_start(host, arrived, loaded.device):
                 warn(line)
-            yield session, folder, executor
+            yield replace(loaded, given=given, part=own), folder, executor
     finally:
         before.put_back()
 
@@ -267,7 +276,7 @@ def _plain(given: Mapping[str, Any], what: str) -> dict[str, Any]:
     return found
 
 
-def _folder(path: Path) -> "RunFolder":
+def run_folder(path: Path) -> "RunFolder":
     """A run folder; UsageError if it is yet to be made and no run can be called so."""
     from bench.record import MANIFEST, RunFolder
     from models.plugins.names import check_name

@@ -190,6 +190,10 @@ class RunFolder:
         """Where the first images of a cell are."""
         return self.cells / f"{cell}.png"
 
+    def traceback(self, cell: str) -> Path:
+        """Where it is written how a cell failed."""
+        return self.cells / f"{cell}.traceback.txt"
+
     def read(self, cell: str, identity: Mapping[str, Any] | None = None, *, sealed: bool = False) -> Record | None:
         """The record of a cell, or None if there is none or it is broken, which `broken` then says.
 
@@ -227,13 +231,16 @@ class RunFolder:
             raise ValueError(f"not the record of a cell: {reason}")
         write_sealed(self.cells / f"{record['id']}.json", record)
 
+    def records(self) -> list[Record]:
+        """The records of the manifest's cells that are there, in the order of the study."""
+        cells, sealed = self.manifest()["cells"], self._is_sealed()
+        return [record for cell in cells if (record := self.read(cell, sealed=sealed)) is not None]
+
     def load(self) -> pd.DataFrame:
-        """The records of the manifest's cells that are there, a row each, in the order of the study."""
+        """The same as a table, a row each."""
         import pandas as pd  # a second of import: only where records become a table
 
-        cells, sealed = self.manifest()["cells"], self._is_sealed()
-        records = [record for cell in cells if (record := self.read(cell, sealed=sealed)) is not None]
-        return pd.DataFrame.from_records(records)
+        return pd.DataFrame.from_records(self.records())
 
 
 def fault_of(record: object, cell: str, identity: Mapping[str, Any] | None = None) -> str | None:

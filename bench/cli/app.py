@@ -66,6 +66,7 @@ def run(
     out: Path | None = None,
     force: bool = False,
     minutes: float | None = None,
+    part: str | None = None,
     dry_run: bool = False,
     workers: Annotated[Workers, Parameter(name="*")] = Workers(),  # noqa: B008  (frozen)
     plugin: Plugin = None,
@@ -78,19 +79,42 @@ def run(
 
     Args:
         study: Name of a shipped study, or a TOML file.
-        out: Run folder (default: results/NAME).
+        out: Run folder (default: results/NAME, or results/NAME-part-K-of-N).
         force: Measure again what is already recorded.
         minutes: Measure no longer: few images of everything first, then more. The same command goes on.
+        part: Only the K-th of N parts of the settings, as K/N, such as 2/8: one a machine, which merge joins.
         dry_run: Only list the cells.
     """
     from bench.cli.run import run_and_report
     from bench.study.file import Overrides
 
     load_plugins(plugin)
-    said, files = Overrides(**vars(options)), plugin or []
+    said = Overrides(**vars(options))
     return run_and_report(
-        study, said, out, minutes=minutes, force=force, dry_run=dry_run, workers=workers, plugins=files
+        *(study, said, out),
+        force=force,
+        dry_run=dry_run,
+        minutes=minutes,
+        part=part,
+        workers=workers,
+        plugins=plugin or [],
     )
+
+
+@app.command
+def merge(*runs: Path, out: Annotated[Path, Parameter(name=("--out", "-o"))]) -> int:
+    """Join runs of one study, such as its parts or other seeds of it, into a new one, then report.
+
+    Their studies may differ in seeds, device and threads, and in nothing else. Results that several have of a cell have
+    to agree; a result wins over a failure, more rounds of timing over fewer. Exit status 1 if some cells failed.
+
+    Args:
+        runs: Run folders.
+        out: Run folder to write, which is not there yet.
+    """
+    from bench.cli.run import merge_runs
+
+    return merge_runs(list(runs), out)
 
 
 @app.command(name="list")

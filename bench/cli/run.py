@@ -29,16 +29,37 @@ def run_and_report(
     force: bool,
     dry_run: bool,
     minutes: float | None = None,
+    part: str | None = None,
     workers: Workers = Workers(),  # noqa: B008  (frozen)
     plugins: Sequence[Path] = (),
 ) -> int:
-    """Run a study, in so many minutes if they are given, and write its report; the exit status."""
+    """Run a study or a part of it, in so many minutes if they are given, and write its report; the exit status."""
     if dry_run:
-        with interface.prepared(name, overrides, out, minutes) as (session, *_):
+        with interface.prepared(name, overrides, out, minutes, part) as (session, *_):
             return _dry_run(session)
-    done = interface.run(name, overrides, out=out, plugins=plugins, force=force, minutes=minutes, workers=workers)
+    done = interface.run(
+        *(name, overrides),
+        out=out,
+        plugins=plugins,
+        force=force,
+        minutes=minutes,
+        part=part,
+        workers=workers,
+    )
     report_runs([done.path], None, None)
     return 1 if done.outcome is None or done.outcome.failed or done.outcome.untimed else 0
+
+
+def merge_runs(runs: Sequence[Path], out: Path) -> int:
+    """Join runs into a new one and write its report; the exit status."""
+    from bench.running.merge import merge
+
+    with errors.status("joining records ..."):
+        joined = merge(runs, interface.run_folder(out).path, warn)
+    told = f"{counted(joined.cells, 'cell')} of {counted(len(runs), 'run')} joined"
+    warn(f"{told}, {joined.failed} failed, {joined.missing} not measured yet", style=None)
+    report_runs([out], None, None)
+    return 1 if joined.failed else 0
 
 
 def _dry_run(session: "Session") -> int:

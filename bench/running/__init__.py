@@ -8,6 +8,7 @@
   measured from), `kept` (where both are)
 - times: `rounds`, with `same_images` and `study_flops`; before all of it `first_look`, `estimate`
 - `telling`: what is said of it meanwhile
+- `merge`: one run of the records of several, such as the parts of a study
 - `code_hash`, `closure`, `named_files`: which code a result comes from; `attempts`, `lock`: crashes, two runs on a
   folder
 

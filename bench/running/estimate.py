@@ -9,10 +9,10 @@ from bench.purity.unchanged import put_back
 from bench.quality.extractor import Extractor
 from bench.running.fit import IMAGES
 from bench.running.fit import evaluations as fit_evaluations
-from bench.running.resolve import resolve
 from bench.running.session import PLAIN, Rate, Session, takes_fit
 from bench.running.solution import evaluations, has_solver_error
-from bench.study.plan import Cell, plan
+from bench.running.stages import Stages
+from bench.study.plan import Cell
 from bench.timing.clock import Stopwatch
 from bench.timing.memory import Halving
 from models.networks.modes import Mode, parse_mode
@@ -41,15 +41,15 @@ class Estimate:
 
 
 def estimate(session: Session) -> Estimate:
-    """Count the evaluations of a study's cells and measure what one takes.
+    """Count the evaluations of a study's cells, or of those of a part of it, and measure what one takes.
 
     Raises:
         UsageError: a cell whose sampler, grid and model do not fit together.
     """
     study, cells, before = session.study, list[tuple[Cell, int | None]](), dict[tuple[object, ...], tuple[str, int]]()
-    for cell in plan(study):
+    for resolved in Stages.of(session, grow=False).cells[0].values():
+        cell = resolved.cell
         with put_back(cell.sampler):
-            resolved = resolve(cell, session)
             cells.append((cell, resolved.declared().nfe))
         if takes_fit(cell):
             each = len(resolved.guidance.evaluated) * fit_evaluations(resolved.model.schedule)

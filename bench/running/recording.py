@@ -45,7 +45,7 @@ class Recording:
         if isinstance(outcome, Found) and (wrong := fault_once_written(record | outcome.columns)) is not None:
             error = f"ValueError: what was measured makes no sense: {wrong}"
             outcome = Failure(error, f"{error}\n")
-        log, preview = self._folder.cells / f"{name}.traceback.txt", self._folder.preview(name)
+        log, preview = self._folder.traceback(name), self._folder.preview(name)
         if isinstance(outcome, Failure):
             record |= {"status": "failed", "error": outcome.error}
             if outcome.trace is None:

@@ -102,7 +102,7 @@ def run_study(
         read = {name: folder.read(name, each.identity) for name, each in cells.items()}
         folder.set_aside()
         grown = stages.images if len(stages.images) > 1 else ()
-        folder.write_manifest(study.model_dump(mode="json"), list(cells), stages.published, session.batch, grown)
+        folder.write_manifest(study.model_dump(mode="json"), stages.listed, stages.published, session.batch, grown)
         growth = Growth(folder.growing) if len(stages.cells) > 1 else None
         desk = Desk(session, folder, Attempts(folder.cells), growth, warn)
         measures = executor(desk)

@@ -19,7 +19,7 @@ from bench.quality.extractors import load_extractor
 from bench.quality.metrics import PARAMETERS
 from bench.quality.reference import Reference, load_reference
 from bench.study.placement import no_classes, no_label, no_law
-from bench.study.plan import Cell, plan
+from bench.study.plan import Cell, StudyPart, plan
 from bench.study.study import Study
 from bench.timing.clock import Stopwatch
 from bench.timing.memory import Halving, fastest_batch
@@ -66,6 +66,7 @@ class Session:
         batch: images generated and timed at a time.
         processor: the model of the processor that cells are measured on, as records have it (`device_name`).
         given: the name or file that the study was read from, as it was typed; None: not known.
+        part: of the study's settings that is run; None: all are.
     """
 
     study: Study
@@ -77,6 +78,7 @@ class Session:
     batch: int
     processor: str
     given: str | None = None
+    part: StudyPart | None = None
 
     @classmethod
     def load(cls, study: Study, batch: int | None = None, processor: str | None = None) -> "Session":

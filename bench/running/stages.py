@@ -9,7 +9,7 @@ from bench.purity.unchanged import put_back
 from bench.record import cell_id, fault_of_identity
 from bench.running.resolve import Resolved, resolve
 from bench.running.session import Session
-from bench.study.plan import Cell, Expectation, expectations, looks, plan
+from bench.study.plan import Cell, Expectation, StudyPart, expectations, looks, plan
 from models.common.errors import UsageError
 from models.plugins.foreign import foreign
 
@@ -23,12 +23,14 @@ class Stages:
 
     Attributes:
         images: of each look; one number where images do not grow.
-        cells: of each look, the same cell in the same place.
+        cells: of each look, the same cell in the same place; of a part of the study its own.
+        listed: the names of the cells of the whole study, for the manifest.
         published: entries of the manifest, of the cells of the last look.
     """
 
     images: list[int]
     cells: list[Stage]
+    listed: list[str]
     published: list[dict[str, Any]]
 
     @classmethod
@@ -36,16 +38,21 @@ class Stages:
         """Those of a session's study, whose images grow or not.
 
         Raises:
-            UsageError: a cell whose sampler, grid and model do not fit together, or that no record could hold.
+            UsageError: a cell whose sampler, grid and model do not fit together, or that no record could hold; or a
+                part of a study whose images grow, or of one that has fewer settings than parts.
         """
-        study = session.study
+        study, part = session.study, session.part
+        if part is not None and grow:
+            part.refuse_growing()
         images = looks(study) if grow else [study.most_images]
         with put_back(f"planning the study {study.name!r}"):
             resolved = [(cell, _resolved(cell, session)) for cell in plan(study)]
             known = expectations(study)
         cells = [_named(resolved, each, images[0]) for each in images]
         names = {cell: _name(each.at(images[-1], images[0])) for cell, each in resolved} if known else {}
-        return cls(images, cells, [_published(names[each.cell], each) for each in known])
+        published = [_published(names[each.cell], each) for each in known]
+        listed = list(dict.fromkeys(name for stage in cells for name in stage))
+        return cls(images, cells if part is None else [_own(part, each) for each in cells], listed, published)
 
     @property
     def all(self) -> Stage:
@@ -60,6 +67,12 @@ def _named(resolved: Sequence[tuple[Cell, Resolved]], images: int, first: int) -
     """
     sized = [each.at(images, first) for _, each in resolved]
     return {_name(each): each for each in sized}
+
+
+def _own(part: StudyPart, stage: Stage) -> Stage:
+    """The cells that are in a part, named as they are: what no record tells apart is one setting."""
+    settings = part.settings(each.cell for each in stage.values())
+    return {name: each for name, each in stage.items() if each.cell.setting in settings}
 
 
 def in_turn(stage: Stage) -> Stage:

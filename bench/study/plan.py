@@ -1,7 +1,8 @@
 """From a study to its cells: here, and only here, the product is taken."""
 
+import re
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
@@ -66,6 +67,52 @@ class Cell:
 
 class BudgetTooSmall(UsageError):
     """A sampler takes more evaluations in a single step than it may."""
+
+
+@dataclass(frozen=True)
+class StudyPart:
+    """A part of a study's settings: of all in the order of the plan, each `of`-th, so that the first has the baseline.
+
+    All seeds of a setting are in one part, since its times are.
+
+    Attributes:
+        number: from 1.
+        of: how many parts there are.
+    """
+
+    number: int
+    of: int
+
+    @classmethod
+    def parse(cls, text: str) -> "StudyPart":
+        """From words such as "2/8"; UsageError for others."""
+        found = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", text)
+        part = cls(0, 0) if found is None else cls(int(found[1]), int(found[2]))
+        if not 1 <= part.number <= part.of:
+            raise UsageError(f"--part {text!r}; expected K/N, part K from 1 to N of N parts, such as 2/8")
+        return part
+
+    def __str__(self) -> str:
+        return f"part-{self.number}-of-{self.of}"
+
+    def settings(self, cells: Iterable[Cell]) -> set[Cell]:
+        """Those of a study's cells, in the order of its plan, that are in this part; UsageError for more parts."""
+        found = list(dict.fromkeys(cell.setting for cell in cells))
+        if len(found) < self.of:
+            count = counted(len(found), "setting")
+            raise UsageError(
+                f"--part {self.number}/{self.of}: the study has {count}, so that some parts would have none; take "
+                f"{len(found)} parts at most"
+            )
+        return set(found[self.number - 1 :: self.of])
+
+    def refuse_growing(self) -> None:
+        """UsageError: who has more images is decided among all settings, of which a part has some."""
+        raise UsageError(
+            f"--part {self.number}/{self.of} of a study whose images grow (--minutes, or until): which settings have "
+            "more images is decided among all of them. Leave out --minutes, or until in the study; --images says how "
+            "many a cell has"
+        )
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,7 +34,7 @@ class Workers:
 
 @contextmanager
 def carried_out(
-    study: "Study", workers: Workers, batch: int | None, given: str | None, plugins: Sequence[Path]
+    study: "Study", workers: Workers, batch: int | None, plugins: Sequence[Path]
 ) -> "Iterator[tuple[Session, Callable[[Desk], Executor]]]":
     """A session to plan a study with, and what makes the executor of a run of it; its workers are ended after that.
 
@@ -42,7 +42,6 @@ def carried_out(
         study: what is to be run.
         workers: where.
         batch: what "auto" stands for, where that was found out before.
-        given: what the study was called; None: it was given itself.
         plugins: Python files that were loaded.
 
     Raises:
@@ -53,28 +52,27 @@ def carried_out(
     if workers == Workers() and study.timeout is None:
         from bench.running.executors.in_process import InProcess
 
-        yield replace(Session.load(study, batch), given=given), InProcess
+        yield Session.load(study, batch), InProcess
         return
     from bench.running.executors.remote import Remote
 
-    crew = _crew(study, workers, batch, given, plugins)
+    crew = _crew(study, workers, batch, plugins)
     try:
         crew.start()
         processor = str(crew.about.environment["device_name"])
-        session = replace(Session.load(study, crew.about.batch, processor), given=given)
-        yield session, lambda desk: Remote(crew, desk)
+        yield Session.load(study, crew.about.batch, processor), lambda desk: Remote(crew, desk)
     finally:
         crew.close()
 
 
-def _crew(study: "Study", workers: Workers, batch: int | None, given: str | None, plugins: Sequence[Path]) -> "Crew":
+def _crew(study: "Study", workers: Workers, batch: int | None, plugins: Sequence[Path]) -> "Crew":
     """The workers, not started yet."""
     from bench.running.executors.crew import Crew
     from bench.running.executors.worker import Order
 
     images = study.batch if isinstance(study.batch, int) else batch
     files = tuple(str(file.resolve()) for file in plugins)
-    order = Order(study.model_dump_json(), study.device, images, given, files)
+    order = Order(study.model_dump_json(), study.device, images, files)
     if workers.ray is not None:
         if workers.isolate or workers.devices is not None:
             raise UsageError(

@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 
 from loky import ProcessPoolExecutor
 from loky.process_executor import TerminatedWorkerError
+from tqdm import tqdm
 
 from bench.running.executors.crew import Died, TookTooLong
 from bench.running.executors.worker import Order, Worker
@@ -33,9 +34,8 @@ _WATCH_S = 1.0
 """Seconds from one look of a worker for its parent to the next."""
 _DUMP_S = 1.0
 """Seconds that one that hangs is given to say where."""
+_LOG = "traceback.txt"
 _STATUS = re.compile(r"\{([A-Z0-9]+)\((-?\d+)\)")
-_UNTOLD = {"PYTHONWARNINGS": ",".join(filter(None, [os.environ.get("PYTHONWARNINGS"), "ignore:resource_tracker"]))}
-"""What a process is started with: that a killed one leaves semaphores, which are freed then, is no news."""
 _SACRIFICE = "500"
 """How much rather than others the system is to end a worker where memory runs out, of 1000."""
 
@@ -49,9 +49,8 @@ class LocalSlot:
 
     def __init__(self, device: str) -> None:
         self._device, self._process = device, 0
-        self._folder = tempfile.TemporaryDirectory(prefix="sampler-bench-")
-        self._log = Path(self._folder.name) / "traceback.txt"
         self._pool: ProcessPoolExecutor | None = None
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
 
     @property
     def name(self) -> str:
@@ -60,8 +59,8 @@ class LocalSlot:
     def start(self, order: Order) -> None:
         if self._pool is not None:
             return
-        arguments = str(self._log), os.getpid()
-        self._pool = ProcessPoolExecutor(1, initializer=_begin, initargs=arguments, env=_UNTOLD)
+        self._folder = tempfile.TemporaryDirectory(prefix="sampler-bench-")
+        self._pool = ProcessPoolExecutor(1, initializer=_begin, initargs=(self._folder.name, os.getpid()))
         self._process = self.call(_loaded, order._replace(device=self._device))
 
     def call(self, function: Callable[..., Result], /, *arguments: Any, timeout: float | None = None) -> Result:
@@ -72,43 +71,53 @@ class LocalSlot:
         try:
             result: Result = future.result(timeout)
         except TerminatedWorkerError as error:
+            said = self._said()
             self.end()
-            raise Died(_words(str(error)), self._said()) from None
+            raise Died(_words(str(error)), said) from None
         except FutureTimeout:
             if future.done():  # the worker's own
                 raise
-            self._ask_where()
+            said = self._where()
             self.end()
-            raise TookTooLong(f"took longer than {timeout:g} s (timeout)", self._said()) from None
+            raise TookTooLong(f"took longer than {timeout:g} s (timeout)", said) from None
         return result
 
     def end(self) -> None:
-        pool, self._pool = self._pool, None
+        pool, folder, self._pool, self._folder = self._pool, self._folder, None, None
         if pool is not None:
             pool.shutdown(wait=True, kill_workers=True)
+        if folder is not None:
+            folder.cleanup()
 
-    def _ask_where(self) -> None:
-        """Have a worker that hangs write where it is."""
+    def _where(self) -> str | None:
+        """Where a worker is that hangs, as it writes it itself."""
         with suppress(OSError):
             os.kill(self._process, signal.SIGUSR1)
         until = time.monotonic() + _DUMP_S
         while not self._said() and time.monotonic() < until:
             time.sleep(0.01)
+        return self._said()
 
     def _said(self) -> str | None:
         """What the worker has written of where it was."""
+        if self._folder is None:
+            return None
         with suppress(OSError):
-            return self._log.read_text(errors="backslashreplace") or None
+            return Path(self._folder.name, _LOG).read_text(errors="backslashreplace") or None
         return None
 
 
 _worker: list[Worker] = []
 
 
-def _begin(log: str, parent: int) -> None:
-    """In a new process: Ctrl-C is the parent's, a crash says where it was, and nobody is left without a parent."""
+def _begin(folder: str, parent: int) -> None:
+    """In a new process: Ctrl-C is the parent's, a crash says where it was, and nobody is left without a parent.
+
+    Whatever it writes for a while is in the folder, which the parent removes.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    file = open(log, "w")  # noqa: SIM115  (as long as the process lives)
+    tempfile.tempdir = folder
+    file = open(Path(folder, _LOG), "w")  # noqa: SIM115  (as long as the process lives)
     faulthandler.enable(file)
     faulthandler.register(signal.SIGUSR1, file)
     with suppress(OSError):
@@ -124,6 +133,7 @@ def _begin(log: str, parent: int) -> None:
 
 def _loaded(order: Order) -> int:
     """Load what is worked on; the number of the process."""
+    tqdm.set_lock(threading.RLock())  # not one for several processes, which nobody would free if this one is killed
     _worker[:] = [Worker(order)]
     return os.getpid()
 

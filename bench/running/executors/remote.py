@@ -106,7 +106,7 @@ class Remote:
 
     def look(self, before: Look, warn: Callable[[str], None]) -> Look:
         try:
-            found, said = self._ask(Worker.look, before.model_dump_json())
+            found, said = self._ask(Worker.look, self._desk.session.given, before.model_dump_json())
         except Died as death:
             warn(f"the models could not be looked at: a worker {death.how}")
             return before

@@ -9,6 +9,7 @@ import json
 import socket
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -53,14 +54,12 @@ class Order(NamedTuple):
         study: as JSON.
         device: its own.
         batch: images at a time; None: it finds out.
-        given: what the study was called.
         plugins: Python files that register samplers.
     """
 
     study: str
     device: str
     batch: int | None
-    given: str | None
     plugins: tuple[str, ...]
 
 
@@ -158,10 +157,10 @@ class Worker:
         with put_back("a sampler that was asked for its evaluations"):
             return [expected_evaluations(self._cell(job)) for job in jobs]
 
-    def look(self, before: str) -> tuple[str, list[str]]:
-        """What is to be known of the models, as JSON, given what was known before, and what to tell."""
-        said = list[str]()
-        return looked(self._session, Look.model_validate_json(before), said.append).model_dump_json(), said
+    def look(self, given: str | None, before: str) -> tuple[str, list[str]]:
+        """What is to be known of the models, given what was, as JSON; and what to tell. The study was called so."""
+        said, session = list[str](), replace(self._session, given=given)
+        return looked(session, Look.model_validate_json(before), said.append).model_dump_json(), said
 
     def rate(self) -> float:
         """Seconds of an evaluation of one image."""
