@@ -24,12 +24,15 @@ class Workers:
         isolate: In a process of its own, which may crash or hang (implied by a timeout).
         devices: Devices that share the work, such as "cuda:0,cuda:1" or "cpu,cpu", each with a process of its own;
             auto: every GPU of this machine.
-        ray: Workers of a Ray cluster: its address, or auto for the one that runs here.
+        ray: Workers of a Ray cluster, one for each GPU, or CPUs of each machine: its address, or auto for the one that
+            this machine belongs to.
+        accelerator: Only GPUs of this kind, as Ray calls it, such as H100.
     """
 
     isolate: bool = False
     devices: str | None = None
     ray: str | None = None
+    accelerator: str | None = None
 
 
 @contextmanager
@@ -78,7 +81,11 @@ def _crew(study: "Study", workers: Workers, batch: int | None, plugins: Sequence
             raise UsageError(
                 "--ray has workers of its own, in processes of their own; leave out --isolate and --devices"
             )
-        raise UsageError("--ray is not there yet")
+        from bench.running.executors.cluster import crew_of
+
+        return crew_of(order, workers.ray, workers.accelerator, study.threads, study.timeout)
+    if workers.accelerator is not None:
+        raise UsageError("--accelerator is a kind of GPUs of a Ray cluster; name one with --ray")
     from bench.running.executors.local import LocalSlot
 
     return Crew([LocalSlot(device) for device in _devices(study, workers)], order, timeout=study.timeout)

@@ -70,6 +70,7 @@ class Crew:
         attempts: at a cell that ends their process.
         timeout: seconds that a cell may take, and a round of timing; None: any.
         most: images of a piece of work at the most; None: as many as a cell has.
+        closing: what is to be done when all workers have ended.
     """
 
     def __init__(
@@ -79,10 +80,11 @@ class Crew:
         attempts: int = 1,
         timeout: float | None = None,
         most: int | None = None,
+        closing: Callable[[], None] = lambda: None,
     ) -> None:
         self.slots, self.order, self.attempts, self.timeout, self.most = list(slots), order, attempts, timeout, most
         self.threads = ThreadPoolExecutor(len(slots), "worker")
-        self.about = About("", {}, 1)
+        self.about, self._closing = About("", {}, 1), closing
 
     def start(self) -> None:
         """Start them all; the first alone where it has to find out the batch, which the others are told.
@@ -101,7 +103,8 @@ class Crew:
             told = ", ".join(f"{count} x {kind}" for kind, count in kinds.items())
             raise UsageError(
                 f"workers on several kinds of devices: {told}. Times and the last digits of images depend on the kind: "
-                "name devices of one kind, and run a part of the study on the other, with --part"
+                "name devices of one kind (of a Ray cluster with --accelerator), and run a part of the study on the "
+                "others, with --part"
             )
         self.about = abouts[0]
 
@@ -118,4 +121,5 @@ class Crew:
         """End all workers."""
         for slot in self.slots:
             slot.end()
+        self._closing()
         self.threads.shutdown(cancel_futures=True)

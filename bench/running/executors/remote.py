@@ -73,12 +73,12 @@ class _Open:
 
 
 class _Piece(NamedTuple):
-    """A piece of work on a cell: images that are made, whether all are scored then, or files that are worked out."""
+    """A piece of work on a cell: images that are made, whether all are scored then, or a file that is worked out."""
 
     cell: _Open
     images: range | None = None
     score: bool = False
-    files: tuple[Path, ...] = ()
+    file: Path | None = None
 
 
 class Remote:
@@ -168,6 +168,7 @@ class Remote:
                 piece.cell.under_way += 1
                 running[self._given(slot, piece)] = slot, piece
             if not running:
+                assert not opened, "a cell waits for what nobody does"
                 return
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 slot, piece = running.pop(future)
@@ -205,17 +206,27 @@ class Remote:
 
     def _piece(self, cell: _Open) -> _Piece | None:
         """What can be done of a cell next."""
-        files = [file for file in (cell.fit, cell.solution) if file is not None and not file.is_file()]
-        if new := tuple(file for file in files if file not in self._settled):
-            self._settled |= dict.fromkeys(new, False)
-            return _Piece(cell, files=new)
-        missing = {file for file in files if not self._settled[file]}
-        if cell.over or cell.fit in missing:
-            return None
+        if not self._is_settled(cell.fit):
+            return self._worked_out(cell, cell.fit)
         if cell.ranges:
             alone = len(cell.ranges) == 1 and not cell.parts and not cell.under_way
-            return _Piece(cell, cell.ranges.popleft(), score=alone and cell.solution not in missing)
-        return None if cell.under_way or cell.solution in missing else _Piece(cell, score=True)
+            return _Piece(cell, cell.ranges.popleft(), score=alone and self._is_settled(cell.solution))
+        if cell.under_way:
+            return None
+        if not self._is_settled(cell.solution):  # after some images: a network that hangs does so there, in time
+            return self._worked_out(cell, cell.solution)
+        return _Piece(cell, score=True)
+
+    def _is_settled(self, file: Path | None) -> bool:
+        """Whether what is worked out once is there, or cannot be had, as a cell that needs it will say."""
+        return file is None or file.is_file() or self._settled.get(file, False)
+
+    def _worked_out(self, cell: _Open, file: Path | None) -> _Piece | None:
+        """The work of that, unless it is under way."""
+        if file is None or file in self._settled:
+            return None
+        self._settled[file] = False
+        return _Piece(cell, file=file)
 
     def _given(self, slot: Slot, piece: _Piece) -> "Future[Reply]":
         """A piece of work is given to a worker; what will come of it."""
@@ -226,11 +237,11 @@ class Remote:
 
         def done() -> Reply:
             slot.start(crew.order)
+            if piece.file is not None:
+                return slot.call(Worker.work_out, job, files, piece.file == cell.fit)
             start = time.monotonic()
             left = None if crew.timeout is None else max(_LEAST_S, crew.timeout - cell.seconds)
             try:
-                if piece.files:
-                    return slot.call(Worker.work_out, job, files, timeout=left)
                 return slot.call(Worker.measure, job, images, parts, files, piece.score, keep, timeout=left)
             finally:
                 cell.seconds += time.monotonic() - start
@@ -247,15 +258,20 @@ class Remote:
         except Lost:
             cell.losses += 1
             return self._again(piece) if cell.losses < MOST_LOSSES else Failure("every machine that it ran on was lost")
+        except TookTooLong as death:
+            return Failure(f"it took longer than {self._crew.timeout:g} s (timeout)", death.trace)
         except Died as death:
             cell.deaths += 1
             self._desk.attempts.died(name, "its images")
-            if cell.deaths < self._crew.attempts and not isinstance(death, TookTooLong):
+            if piece.file is not None:
+                del self._settled[piece.file]
+            if cell.deaths < self._crew.attempts:
                 return self._again(piece)
             return Failure(f"it {death.how}", death.trace)
         if reply.spoilt:
             slot.end()
-        self._settled |= dict.fromkeys(piece.files, True)
+        if piece.file is not None:
+            self._settled[piece.file] = True
         for file, content in reply.files.items():
             path = self._desk.folder.path / file
             with naming(path):
@@ -274,8 +290,8 @@ class Remote:
 
     def _again(self, piece: _Piece) -> Failure | None:
         """Let a piece of work be done by another worker, so that its cell is not over."""
-        for file in piece.files:
-            del self._settled[file]
+        if piece.file is not None:
+            self._settled.pop(piece.file, None)
         if piece.images is not None:
             piece.cell.ranges.appendleft(piece.images)
         return None

@@ -6,6 +6,7 @@ but into a folder of its own.
 """
 
 import json
+import os
 import socket
 import tempfile
 from collections.abc import Sequence
@@ -143,9 +144,13 @@ class Worker:
         self._resolved, self._known = dict[str, Resolved](), set[str]()
         self._session = Session.load(study, order.batch)
         self._session.warm_up()
-        self._folder = tempfile.TemporaryDirectory(prefix="sampler-bench-")
+        self._folder = tempfile.TemporaryDirectory(prefix=f"sampler-bench-{os.getpid()}-")
         self._path = Path(self._folder.name)
         self._measuring = Measuring(self._session, self._path / "solutions", self._path / "fits")
+
+    def leave(self) -> None:
+        """Before the process is ended: what it has written goes with it."""
+        self._folder.cleanup()
 
     def about(self) -> About:
         """What it is."""
@@ -166,14 +171,15 @@ class Worker:
         """Seconds of an evaluation of one image."""
         return self._session.rate(self._session.plainest, 0.5).seconds
 
-    def work_out(self, job: Job, files: Files) -> Reply:
-        """What a cell needs that many share: what is fitted to its model, and the exact flow; nothing if that fails."""
+    def work_out(self, job: Job, files: Files, fit: bool) -> Reply:
+        """What a cell needs and others share: what is fitted to its model, or the exact flow; nothing if that fails."""
         self._take(files)
         resolved = self._cell(job)
         try:
             with torch.inference_mode():
-                self._measuring.fits(resolved)
-                if (problem := self._measuring.cells.problem(resolved)) is not None:
+                if fit:
+                    self._measuring.fits(resolved)
+                elif (problem := self._measuring.cells.problem(resolved)) is not None:
                     with arithmetic(PLAIN.precision):
                         self._measuring.solutions.of(problem)
         except INTERRUPTIONS:

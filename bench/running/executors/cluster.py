@@ -1,0 +1,189 @@
+"""Workers of a Ray cluster: an actor for each device, which keeps its models while it lives.
+
+What dies with its machine is done again elsewhere, and so is, once, what ends its process; what raises is not. Ray
+places actors where their device is, starts another one where one has died, and knows which machines there are.
+"""
+
+import logging
+import re
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psutil
+
+from bench.running.executors.crew import Crew, Died, Lost, TookTooLong
+from bench.running.executors.worker import Order, Worker
+from models.common.errors import UsageError
+
+try:
+    import ray
+    from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError
+except ImportError:
+    raise UsageError("--ray needs Ray: pip install 'sampler-bench[ray]', on every machine of the cluster") from None
+
+Result = TypeVar("Result")
+
+_ATTEMPTS = 2
+"""At a cell that ends its worker's process."""
+_NOTICED_S, _LEAVES_S = 3.0, 2.0
+"""Seconds in which Ray notices that a machine is gone whose worker is, and that a worker is given to clear up."""
+_LEFT = re.compile(r"sampler-bench-(\d+)-.*")
+
+
+class Host:
+    """An actor: the process of a worker."""
+
+    def __init__(self) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        self._worker: Worker | None = None
+        for folder in Path(tempfile.gettempdir()).glob("sampler-bench-*"):  # of actors that were killed
+            found = _LEFT.fullmatch(folder.name)
+            if found is not None and not psutil.pid_exists(int(found.group(1))):
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def load(self, order: Order) -> str:
+        """Load what is worked on; the machine's name in the cluster."""
+        if self._worker is None:
+            self._worker = Worker(order)
+        return str(ray.get_runtime_context().get_node_id())
+
+    def do(self, function: Callable[..., Result], *arguments: Any) -> Result:
+        """What a method of the worker gives."""
+        return function(self._worker, *arguments)
+
+
+class RaySlot:
+    """A device of a cluster.
+
+    Args:
+        options: of the actor: what it takes of a machine.
+    """
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        self._options, self._node, self._name = options, "", ""
+        self._actor: Any = None
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    def start(self, order: Order) -> None:
+        if self._actor is not None:
+            return
+        self._actor = ray.remote(Host).options(**self._options).remote()
+        self._node = self._got(self._actor.load.remote(order), None)
+        about = self.call(Worker.about)
+        self._name = f"{about.host} {about.environment['device']}"
+
+    def call(self, function: Callable[..., Result], /, *arguments: Any, timeout: float | None = None) -> Result:
+        assert self._actor is not None, "it is started first"
+        result: Result = self._got(self._actor.do.remote(function, *arguments), timeout)
+        return result
+
+    def end(self) -> None:
+        actor, self._actor = self._actor, None
+        if actor is not None and ray.is_initialized():
+            with suppress(RayError):
+                ray.get(actor.do.remote(Worker.leave), timeout=_LEAVES_S)
+            ray.kill(actor)
+
+    def _got(self, reference: Any, timeout: float | None) -> Any:
+        """What comes of it."""
+        try:
+            return ray.get(reference, timeout=timeout)
+        except RayTaskError as error:
+            raise error.cause from None  # what it raised there
+        except GetTimeoutError:
+            self._kill()
+            raise TookTooLong(f"took longer than {timeout:g} s (timeout)") from None
+        except RayActorError as error:
+            self._actor = None
+            if self._is_lost():
+                raise Lost(str(error)) from None
+            raise Died("ended its process", f"{error}\n") from None
+        except RayError as error:  # what was on its way from a machine that is gone
+            self._kill()
+            raise Lost(str(error)) from None
+
+    def _kill(self) -> None:
+        actor, self._actor = self._actor, None
+        ray.kill(actor)
+
+    def _is_lost(self) -> bool:
+        """Whether the machine is gone, which is noticed a little later."""
+        until = time.monotonic() + _NOTICED_S
+        while time.monotonic() < until:
+            if self._node not in {node["NodeID"] for node in ray.nodes() if node["Alive"]}:
+                return True
+            time.sleep(0.1)
+        return False
+
+
+def crew_of(order: Order, address: str, accelerator: str | None, threads: int | None, timeout: float | None) -> Crew:
+    """The workers of a cluster, not started yet: as many as it has devices.
+
+    Args:
+        order: what they work on; where its device is auto, that is GPUs if the cluster has any.
+        address: of the cluster; auto: that of this machine.
+        accelerator: kind of GPUs, as Ray calls it; None: any.
+        threads: of a worker on CPUs; None: all that the smallest machine has.
+        timeout: seconds that a cell may take.
+
+    Raises:
+        UsageError: there is no such cluster, or it has no such devices.
+    """
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        told = str(error).strip().partition("\n")[0]
+        raise UsageError(
+            f"no Ray cluster at {address!r} ({told}); start one with `ray start --head`, and `ray start "
+            "--address=...` on the other machines, or name its address. On one machine --devices needs no cluster"
+        ) from None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    try:
+        slots = _slots(order.device, accelerator, threads)
+    except UsageError:
+        ray.shutdown()
+        raise
+    device = "cuda" if "num_gpus" in slots[0] else "cpu"
+    return Crew(
+        [RaySlot(options) for options in slots],
+        order._replace(device=device),
+        attempts=_ATTEMPTS,
+        timeout=timeout,
+        closing=ray.shutdown,
+    )
+
+
+def _slots(device: str, accelerator: str | None, threads: int | None) -> list[dict[str, Any]]:
+    """What the actor of each device takes."""
+    machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    named = (name.partition(":") for each in machines for name in each)
+    kinds = sorted({kind for name, _, kind in named if name == "accelerator_type"})
+    if accelerator is not None:
+        machines = [each for each in machines if f"accelerator_type:{accelerator}" in each]
+    gpus = sum(int(each.get("GPU", 0)) for each in machines)
+    if device not in ("auto", "cpu", "cuda"):
+        raise UsageError(f"device {device!r} on a Ray cluster, which places workers itself; expected auto, cpu or cuda")
+    if (device == "cuda" or accelerator is not None) and not gpus:
+        of_kind = "" if accelerator is None else f" of the kind {accelerator!r}"
+        raise UsageError(f"the Ray cluster has no GPU{of_kind}; it has kinds: {', '.join(kinds) or 'none'}")
+    if gpus and device != "cpu":
+        kind = {} if accelerator is None else {"accelerator_type": accelerator}
+        return [{"num_gpus": 1, "num_cpus": 1, **kind}] * gpus
+    cpus = [int(each["CPU"]) for each in machines if each.get("CPU", 0) >= 1]
+    each = threads or min(cpus, default=1)
+    count = sum(cpu // each for cpu in cpus)
+    if not count:
+        raise UsageError(f"no machine of the Ray cluster has the {each} CPUs of a worker; give fewer --threads")
+    return [{"num_cpus": each}] * count
