@@ -116,16 +116,18 @@ class Remote:
 
     def evaluations(self, cells: Iterable[Wanted], kept: Callable[[str], bool]) -> dict[str, int]:
         wanted = list(cells)
-        jobs = [Job.of(each.resolved) for each in wanted]
+        alone = self._crew.timeout is not None
         try:
-            found = self._ask(Worker.evaluations, jobs)
-        except Died:  # one of them does that; it will do so again when it is measured, and is named there
-            found = [self._evaluations(job, each) for job, each in zip(jobs, wanted, strict=True)]
-        return {each.name: count for each, count in zip(wanted, found, strict=True)}
+            found = None if alone else self._ask(Worker.evaluations, [Job.of(each.resolved) for each in wanted])
+        except Died:  # one of them does that, which is asked again when it is measured, and named there
+            found = None
+        counts = [self._evaluations(each) for each in wanted] if found is None else found
+        return {each.name: count for each, count in zip(wanted, counts, strict=True)}
 
-    def _evaluations(self, job: Job, wanted: Wanted) -> int:
+    def _evaluations(self, wanted: Wanted) -> int:
+        """Of one cell, which may crash or hang."""
         try:
-            return self._ask(Worker.evaluations, [job])[0]
+            return self._ask(Worker.evaluations, [Job.of(wanted.resolved)], timeout=self._crew.timeout)[0]
         except Died:
             return len(wanted.resolved.levels) - 1
 
@@ -140,7 +142,8 @@ class Remote:
         preview = setting.preview.read_bytes() if setting.preview is not None and setting.preview.is_file() else None
         files = files_of(self._desk.folder.path, [self._planned.fits.place(resolved)])
         try:
-            timed = self._ask(Worker.visit, Job.of(resolved), setting.columns, preview, files)
+            job, most = Job.of(resolved), self._crew.timeout
+            timed = self._ask(Worker.visit, job, setting.columns, preview, files, timeout=most)
         except Died as death:
             self._desk.attempts.died(setting.columns["id"], "its timing")
             setting.fail(f"it {death.how}")
@@ -150,11 +153,11 @@ class Remote:
         setting.times = Times.of_record(setting.columns, timed_batch(setting.columns, session.batch), rule.batches)
         return timed.images
 
-    def _ask(self, function: Callable[..., Result], *arguments: Any) -> Result:
+    def _ask(self, function: Callable[..., Result], *arguments: Any, timeout: float | None = None) -> Result:
         """What the first worker says, while the others have nothing to do; another one's if its machine is lost."""
         for slot in self._crew.slots * MOST_LOSSES:
             try:
-                return self._crew.do(slot, function, *arguments).result()
+                return self._crew.do(slot, function, *arguments, timeout=timeout).result()
             except Lost:
                 continue
         raise UsageError("every worker was lost, again and again; see that its machines are up")
