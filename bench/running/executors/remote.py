@@ -235,7 +235,7 @@ class Remote:
         """A piece of work is given to a worker; what will come of it."""
         cell, crew = piece.cell, self._crew
         job, images = Job.of(cell.wanted.resolved), None if piece.images is None else piece.images
-        files = files_of(self._desk.folder.path, [cell.fit, cell.solution])
+        files = files_of(self._desk.folder.path, [cell.fit, cell.solution if piece.score else None])
         parts, keep = cell.all_parts if piece.score else [], self._desk.growth is not None
 
         def done() -> Reply:
@@ -258,19 +258,9 @@ class Remote:
         cell, name = piece.cell, piece.cell.wanted.name
         try:
             reply = future.result()
-        except Lost:
-            cell.losses += 1
-            return self._again(piece) if cell.losses < MOST_LOSSES else Failure("every machine that it ran on was lost")
-        except TookTooLong as death:
-            return Failure(f"it took longer than {self._crew.timeout:g} s (timeout)", death.trace)
-        except Died as death:
-            cell.deaths += 1
-            self._desk.attempts.died(name, "its images")
-            if piece.file is not None:
-                del self._settled[piece.file]
-            if cell.deaths < self._crew.attempts:
-                return self._again(piece)
-            return Failure(f"it {death.how}", death.trace)
+        except (Died, Lost) as end:
+            self._take_back(piece)
+            return self._ended(cell, end)
         if reply.spoilt:
             slot.end()
         if piece.file is not None:
@@ -280,7 +270,7 @@ class Remote:
             with naming(path):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_bytes(path, content)
-        if reply.failure is not None:
+        if reply.failure is not None or cell.over:
             return reply.failure
         if piece.images is not None:
             cell.made_on[slot.name] += len(piece.images)
@@ -291,10 +281,20 @@ class Remote:
                 self._desk.growth.write(cell.wanted.resolved, joined([unpacked(part) for part in cell.all_parts]))
         return None if reply.found is None else reply.found.unpacked()
 
-    def _again(self, piece: _Piece) -> Failure | None:
-        """Let a piece of work be done by another worker, so that its cell is not over."""
+    def _take_back(self, piece: _Piece) -> None:
+        """Let a piece of work be done by another worker."""
         if piece.file is not None:
-            self._settled.pop(piece.file, None)
+            del self._settled[piece.file]
         if piece.images is not None:
             piece.cell.ranges.appendleft(piece.images)
-        return None
+
+    def _ended(self, cell: _Open, end: Died | Lost) -> Failure | None:
+        """What it means to a cell that a worker has ended; None: it is tried again."""
+        if isinstance(end, Lost):
+            cell.losses += 1
+            return Failure("every machine that it ran on was lost") if cell.losses >= MOST_LOSSES else None
+        if isinstance(end, TookTooLong):
+            return Failure(f"it took longer than {self._crew.timeout:g} s (timeout)", end.trace)
+        cell.deaths += 1
+        self._desk.attempts.died(cell.wanted.name, "its images")
+        return Failure(f"it {end.how}", end.trace) if cell.deaths >= self._crew.attempts else None
