@@ -5,7 +5,7 @@ Whatever is recorded already is skipped, in every part.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.model_record import read_look
@@ -79,6 +79,10 @@ def run_study(
     folder.refuse_newer()
     read_look(folder.path)  # and so is the look of a newer version
     stages = Stages.of(session, grow=study.until is not None or bool(deadline))
+    growth = Growth(folder.growing) if len(stages.cells) > 1 else None
+    desk = Desk(session, folder, Attempts(folder.cells), growth, warn)
+    measures = executor(desk)
+    measures.require_same(_one_of_a_kind(stages.cells[0]))
     folder.create()
     with holding(folder.path, warn):
         folder.tidy()
@@ -87,12 +91,17 @@ def run_study(
         folder.set_aside()
         grown = stages.images if len(stages.images) > 1 else ()
         folder.write_manifest(study.model_dump(mode="json"), stages.listed, stages.published, session.batch, grown)
-        growth = Growth(folder.growing) if len(stages.cells) > 1 else None
-        desk = Desk(session, folder, Attempts(folder.cells), growth, warn)
-        measures = executor(desk)
         first_look(folder.path, measures.look, warn)
         found = {name: record for name, record in read.items() if record is not None and record["status"] == "ok"}
         return _Run(desk, measures, force, progress, stages.cells, found, deadline or Deadline()).all()
+
+
+def _one_of_a_kind(stage: Stage) -> list[Wanted]:
+    """The first cell of each kind: whatever a machine has another version of differs in one of them."""
+    found = dict[object, Wanted]()
+    for name, each in stage.items():
+        found.setdefault(replace(each.cell, steps=0, seed=0), Wanted(name, each))
+    return [*found.values()]
 
 
 class _Run:

@@ -75,6 +75,9 @@ class Executor(Protocol):
     def look(self, before: Look, warn: Callable[[str], None]) -> Look:
         """What is to be known of the models before the first cell, given what was known before."""
 
+    def require_same(self, cells: Iterable[Wanted]) -> None:
+        """UsageError if cells would not be the same ones where they are measured."""
+
     def evaluations(self, cells: Iterable[Wanted], kept: Callable[[str], bool]) -> dict[str, int]:
         """Evaluations an image that cells will take, by their names.
 

@@ -8,7 +8,9 @@ import logging
 import re
 import shutil
 import signal
+import socket
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -23,7 +25,15 @@ from models.common.errors import UsageError
 
 try:
     import ray
-    from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError
+    from ray._private.services import canonicalize_bootstrap_address
+    from ray.exceptions import (
+        ActorUnavailableError,
+        GetTimeoutError,
+        OutOfMemoryError,
+        RayActorError,
+        RayError,
+        RayTaskError,
+    )
 except ImportError:
     raise UsageError("--ray needs Ray: pip install 'sampler-bench[ray]', on every machine of the cluster") from None
 
@@ -31,8 +41,9 @@ Result = TypeVar("Result")
 
 _ATTEMPTS = 2
 """At a cell that ends its worker's process."""
-_NOTICED_S, _LEAVES_S = 3.0, 2.0
-"""Seconds in which Ray notices that a machine is gone whose worker is, and that a worker is given to clear up."""
+_NOTICED_S, _LEAVES_S, _REACHED_S = 3.0, 2.0, 5.0
+"""Seconds in which Ray notices that a machine is gone whose worker is, that a worker is given to clear up, and in which
+a cluster is to be reached."""
 _LEFT = re.compile(r"sampler-bench-(\d+)-.*")
 
 
@@ -73,6 +84,10 @@ class RaySlot:
     def name(self) -> str:
         return self._name
 
+    @property
+    def is_up(self) -> bool:
+        return self._actor is not None
+
     def start(self, order: Order) -> None:
         if self._actor is not None:
             return
@@ -82,7 +97,8 @@ class RaySlot:
         self._name = f"{about.host} {about.environment['device']}"
 
     def call(self, function: Callable[..., Result], /, *arguments: Any, timeout: float | None = None) -> Result:
-        assert self._actor is not None, "it is started first"
+        if self._actor is None:
+            raise Lost("it was ended")
         result: Result = self._got(self._actor.do.remote(function, *arguments), timeout)
         return result
 
@@ -102,18 +118,25 @@ class RaySlot:
         except GetTimeoutError:
             self._kill()
             raise TookTooLong(f"took longer than {timeout:g} s (timeout)") from None
+        except ActorUnavailableError as error:  # its machine does not answer, which Ray takes longer to call dead
+            self._kill()
+            raise Lost(str(error)) from None
         except RayActorError as error:
-            self._actor = None
-            if self._is_lost():
+            ended, self._actor = self._actor is None, None
+            if ended or self._is_lost():
                 raise Lost(str(error)) from None
             raise Died("ended its process", f"{error}\n") from None
+        except OutOfMemoryError as error:
+            self._kill()
+            raise Died("was ended by Ray, as it does where memory runs out", f"{error}\n") from None
         except RayError as error:  # what was on its way from a machine that is gone
             self._kill()
             raise Lost(str(error)) from None
 
     def _kill(self) -> None:
         actor, self._actor = self._actor, None
-        ray.kill(actor)
+        if actor is not None:
+            ray.kill(actor)
 
     def _is_lost(self) -> bool:
         """Whether the machine is gone, which is noticed a little later."""
@@ -138,22 +161,11 @@ def crew_of(order: Order, address: str, accelerator: str | None, threads: int | 
     Raises:
         UsageError: there is no such cluster, or it has no such devices.
     """
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        told = str(error).strip().partition("\n")[0]
-        raise UsageError(
-            f"no Ray cluster at {address!r} ({told}); start one with `ray start --head`, and `ray start "
-            "--address=...` on the other machines, or name its address. On one machine --devices needs no cluster"
-        ) from None
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    closing = _connected(address)
     try:
         slots = _slots(order.device, accelerator, threads)
     except UsageError:
-        ray.shutdown()
+        closing()
         raise
     device = "cuda" if "num_gpus" in slots[0] else "cpu"
     return Crew(
@@ -161,8 +173,43 @@ def crew_of(order: Order, address: str, accelerator: str | None, threads: int | 
         order._replace(device=device),
         attempts=_ATTEMPTS,
         timeout=timeout,
-        closing=ray.shutdown,
+        closing=closing,
     )
+
+
+def _connected(address: str) -> Callable[[], None]:
+    """Connect to a cluster; what ends that again: nothing, where this process was connected before."""
+    if ray.is_initialized():
+        there = ray.get_runtime_context().gcs_address
+        if address not in ("auto", there):
+            raise UsageError(
+                f"this process is connected to the Ray cluster at {there!r}, not to {address!r}: give 'auto', or call "
+                "ray.shutdown() before"
+            )
+        return lambda: None
+    alone = threading.current_thread() is threading.main_thread()
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)} if alone else {}
+    try:
+        _reach(address)
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UsageError(
+            f"no Ray cluster at {address!r} ({' '.join(str(error).split())}); start one with `ray start --head`, and "
+            "`ray start --address=...` on the other machines, or name its address, as host:port. On one machine "
+            "--devices needs no cluster"
+        ) from None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return ray.shutdown
+
+
+def _reach(address: str) -> None:
+    """OSError or ValueError if nobody listens there: Ray would try for minutes, and tell of it in lines of its own."""
+    if address != "auto" and re.fullmatch(r"[^/]+:\d+", address) is None:
+        raise ValueError("expected host:port, or auto")
+    host, _, port = str(canonicalize_bootstrap_address(address)).rpartition(":")
+    socket.create_connection((host, int(port)), _REACHED_S).close()
 
 
 def _slots(device: str, accelerator: str | None, threads: int | None) -> list[dict[str, Any]]:

@@ -42,6 +42,9 @@ class InProcess:
     def look(self, before: Look, warn: Callable[[str], None]) -> Look:
         return looked(self._session, before, warn)
 
+    def require_same(self, cells: Iterable[Wanted]) -> None:
+        """They are."""
+
     def evaluations(self, cells: Iterable[Wanted], kept: Callable[[str], bool]) -> dict[str, int]:
         before, found = ProcessState(), dict[str, int]()
         for name, resolved in cells:

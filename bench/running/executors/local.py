@@ -56,6 +56,10 @@ class LocalSlot:
     def name(self) -> str:
         return self._device
 
+    @property
+    def is_up(self) -> bool:
+        return self._pool is not None
+
     def start(self, order: Order) -> None:
         if self._pool is not None:
             return

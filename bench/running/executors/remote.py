@@ -7,9 +7,11 @@ worker for it, so that never more of them wait than there are workers.
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from math import ceil, lcm
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -19,7 +21,7 @@ from bench.model_record import Look
 from bench.quality.statistics import BLOCKS
 from bench.running.executors.base import Advanced, Desk, Measured, Wanted
 from bench.running.executors.crew import MOST_LOSSES, Crew, Died, Lost, Slot, TookTooLong
-from bench.running.executors.worker import Job, Reply, Worker, files_of
+from bench.running.executors.worker import Files, Job, Reply, Worker, files_of
 from bench.running.measuring import Failure, Found, Measuring
 from bench.running.part import Packed, joined, packed, unpacked
 from bench.running.rounds import Setting, timed_batch
@@ -92,7 +94,7 @@ class Remote:
     def __init__(self, crew: Crew, desk: Desk) -> None:
         self._crew, self._desk, session = crew, desk, desk.session
         self._planned = Measuring(session, desk.folder.solutions, desk.folder.fits)
-        self._free, self._settled = list(crew.slots), dict[Path, bool]()
+        self._settled, self._sent = dict[Path, bool](), {slot: set[Path]() for slot in crew.slots}
         batches = [session.batch, BLOCKS, *([] if session.extractor is None else [session.extractor.batch])]
         self._unit = lcm(*batches)
 
@@ -113,6 +115,13 @@ class Remote:
         for text in said:
             warn(text)
         return Look.model_validate_json(found)
+
+    def require_same(self, cells: Iterable[Wanted]) -> None:
+        jobs, crew = [Job.of(each.resolved) for each in cells], self._crew
+        slots = [slot for slot in crew.slots if slot.is_up]
+        for asked in [crew.submit(partial(slot.call, Worker.require_same, jobs)) for slot in slots]:
+            with suppress(Died, Lost):
+                asked.result()
 
     def evaluations(self, cells: Iterable[Wanted], kept: Callable[[str], bool]) -> dict[str, int]:
         wanted = list(cells)
@@ -155,42 +164,62 @@ class Remote:
 
     def _ask(self, function: Callable[..., Result], *arguments: Any, timeout: float | None = None) -> Result:
         """What the first worker says, while the others have nothing to do; another one's if its machine is lost."""
-        for slot in self._crew.slots * MOST_LOSSES:
+        for _ in range(MOST_LOSSES):
+            slot = self._crew.take()
             try:
                 return self._crew.do(slot, function, *arguments, timeout=timeout).result()
             except Lost:
                 continue
+            finally:
+                self._leave(slot)
         raise UsageError("every worker was lost, again and again; see that its machines are up")
 
     def measure(self, cells: Iterable[Wanted], count: int, advanced: Advanced) -> Iterator[Measured]:
         waiting, opened, running = iter(cells), list[_Open](), dict[Future[Reply], tuple[Slot, _Piece]]()
         pieces = max(1, ceil(_PIECES * self.workers / max(1, count)))
+        crew, piece = self._crew, self._next(opened, waiting, pieces)
         while True:
-            while self._free and (piece := self._next(opened, waiting, pieces)) is not None:
-                slot = self._free.pop(0)
-                piece.cell.under_way += 1
+            while len(running) < self.workers:
+                piece = piece or self._next(opened, waiting, pieces)
+                if piece is None:
+                    break
+                if (slot := crew.free()) is None:
+                    crew.call_up()
+                    break
                 running[self._given(slot, piece)] = slot, piece
-            if not running:
+                piece = None
+            if not running and piece is None:
                 assert not opened, "a cell waits for what nobody does"
                 return
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                slot, piece = running.pop(future)
-                self._free.append(slot)
-                piece.cell.under_way -= 1
-                outcome = self._outcome(future, slot, piece, advanced)
-                if outcome is not None and not piece.cell.over:
-                    piece.cell.over = True
-                    opened.remove(piece.cell)
-                    yield Measured(piece.cell.wanted, outcome, {"made_on": dict(piece.cell.made_on)})
+            for future in crew.done(running):
+                slot, made = running.pop(future)
+                made.cell.under_way -= 1
+                outcome = self._outcome(future, slot, made, advanced)
+                self._leave(slot)
+                if outcome is not None and not made.cell.over:
+                    made.cell.over = True
+                    opened.remove(made.cell)
+                    if piece is not None and piece.cell is made.cell:
+                        self._take_back(piece)
+                        piece = None
+                    yield Measured(made.cell.wanted, outcome, {"made_on": dict(made.cell.made_on)})
+
+    def _leave(self, slot: Slot) -> None:
+        """A worker has nothing to do any more, or has ended, with all that it was sent."""
+        if not slot.is_up:
+            self._sent[slot].clear()
+        self._crew.leave(slot)
 
     def _next(self, opened: list[_Open], waiting: Iterator[Wanted], pieces: int) -> _Piece | None:
         """What can be done next; None: nothing before something else is done."""
         for cell in opened:
             if (piece := self._piece(cell)) is not None:
+                cell.under_way += 1
                 return piece
         while len(opened) < 2 * self.workers and (wanted := next(waiting, None)) is not None:
             opened.append(self._opened(wanted, pieces))
             if (piece := self._piece(opened[-1])) is not None:
+                opened[-1].under_way += 1
                 return piece
         return None
 
@@ -235,11 +264,10 @@ class Remote:
         """A piece of work is given to a worker; what will come of it."""
         cell, crew = piece.cell, self._crew
         job, images = Job.of(cell.wanted.resolved), None if piece.images is None else piece.images
-        files = files_of(self._desk.folder.path, [cell.fit, cell.solution if piece.score else None])
+        files = self._lacking(slot, [cell.fit, cell.solution if piece.score else None])
         parts, keep = cell.all_parts if piece.score else [], self._desk.growth is not None
 
         def done() -> Reply:
-            slot.start(crew.order)
             if piece.file is not None:
                 return slot.call(Worker.work_out, job, files, piece.file == cell.fit)
             start = time.monotonic()
@@ -249,7 +277,13 @@ class Remote:
             finally:
                 cell.seconds += time.monotonic() - start
 
-        return crew.threads.submit(done)
+        return crew.submit(done)
+
+    def _lacking(self, slot: Slot, paths: Sequence[Path | None]) -> Files:
+        """The files of the run that are there, of these, and that a worker was not sent yet."""
+        found = files_of(self._desk.folder.path, [path for path in paths if path not in self._sent[slot]])
+        self._sent[slot] |= {self._desk.folder.path / name for name in found}
+        return found
 
     def _outcome(
         self, future: "Future[Reply]", slot: Slot, piece: _Piece, advanced: Advanced
@@ -297,4 +331,7 @@ class Remote:
             return Failure(f"it took longer than {self._crew.timeout:g} s (timeout)", end.trace)
         cell.deaths += 1
         self._desk.attempts.died(cell.wanted.name, "its images")
-        return Failure(f"it {end.how}", end.trace) if cell.deaths >= self._crew.attempts else None
+        if cell.deaths < self._crew.attempts:
+            return None
+        tried = f", as it did when it was tried before ({cell.deaths} attempts)" if cell.deaths > 1 else ""
+        return Failure(f"it {end.how}{tried}", end.trace)

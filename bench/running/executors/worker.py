@@ -157,6 +157,11 @@ class Worker:
         device = self._session.device
         return About(socket.gethostname(), describe(device) | {"device": device.type}, self._session.batch)
 
+    def require_same(self, jobs: Sequence[Job]) -> None:
+        """UsageError if some cells would be others here."""
+        for job in jobs:
+            self._cell(job)
+
     def evaluations(self, jobs: Sequence[Job]) -> list[int]:
         """Evaluations an image that some cells will take."""
         with put_back("a sampler that was asked for its evaluations"):
