@@ -5,7 +5,7 @@
 - one cell: `resolve` (sampler, levels, identity), `trajectory` (its `sample` call), `generation`, `score`, `cell`,
   `measuring` (its record, whatever goes wrong); `growth` (what is kept of images that will be more), `fit` (what a
   sampler needs to know of a model before, at a cost of its own), `solution` (the exact flow that solver errors are
-  measured from), `kept` (where both are)
+  measured from), `kept` (where both are), `recording` (its record), `saving` (all its images, where that is asked for)
 - times: `rounds`, with `same_images` and `study_flops`; before all of it `first_look`, `estimate`
 - `telling`: what is said of it meanwhile
 - `merge`: one run of the records of several, such as the parts of a study
