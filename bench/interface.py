@@ -20,7 +20,7 @@ from bench.escape import terminal_text
 from bench.outputs import RESULTS
 from bench.progress import bar, errors, silent, warn
 from bench.purity.plugins import load_plugins
-from bench.running.executors.choice import Workers
+from bench.running.executors.choice import Workers as Workers
 from models.common.errors import Notice, UsageError
 from models.common.explain import shown
 from models.common.files import expanded

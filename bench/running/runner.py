@@ -7,7 +7,6 @@ Whatever is recorded already is skipped, in every part.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from bench.model_record import read_look
 from bench.record import Record, RunFolder
@@ -26,6 +25,7 @@ from bench.running.rounds import Setting, in_rounds, timed_batch
 from bench.running.saving import Saving
 from bench.running.session import Session
 from bench.running.stages import Stage, Stages, in_turn
+from bench.running.telling import Progress
 from bench.study.plan import Cell
 from bench.study.study import Study
 from bench.timing.cost import Times
@@ -45,22 +45,6 @@ class Outcome:
     untimed: int = 0
     left: int = 0
     unfinished: int = 0
-
-
-class Progress(Protocol):
-    """What a run tells while it works."""
-
-    def planned(self, cells: int, evaluations: int) -> None:
-        """Before each look: the cells to measure, and the image evaluations that they will take."""
-
-    def advanced(self, evaluations: int) -> None:
-        """Image evaluations done; between timed regions only."""
-
-    def finished(self, cell: Cell, record: Record, kept: bool) -> None:
-        """Every cell's record, and whether it was there already; without times, unless it was."""
-
-    def timed(self, cell: Cell, record: Record) -> None:
-        """The record of a setting that has been timed in all its rounds."""
 
 
 def run_study(

@@ -1,8 +1,8 @@
 """What a run tells on stderr while it works, and when it is done."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from rich.progress import Progress
+from rich.progress import Progress as Bar
 
 from bench.progress import warn
 from bench.record import Record, RunFolder
@@ -17,10 +17,26 @@ _TOLD = ("fid", "law_fd", "solver_rmse")
 """What is told of a cell's quality: the first of these that it has, else its Frechet distance."""
 
 
+class Progress(Protocol):
+    """What a run tells while it works."""
+
+    def planned(self, cells: int, evaluations: int) -> None:
+        """Before each look: the cells to measure, and the image evaluations that they will take."""
+
+    def advanced(self, evaluations: int) -> None:
+        """Image evaluations done; between timed regions only."""
+
+    def finished(self, cell: "Cell", record: Record, kept: bool) -> None:
+        """Every cell's record, and whether it was there already; without times, unless it was."""
+
+    def timed(self, cell: "Cell", record: Record) -> None:
+        """The record of a setting that has been timed in all its rounds."""
+
+
 class CellProgress:
     """Progress of a run in image evaluations, whose rate is steady, drawn between timed calls only."""
 
-    def __init__(self, bar: Progress, *, grow: bool) -> None:
+    def __init__(self, bar: Bar, *, grow: bool) -> None:
         self._bar, self._grow = bar, grow
         self._cells = self._done = self._evaluations = 0
         self._task = bar.add_task("planning", total=None)

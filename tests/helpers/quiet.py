@@ -2,7 +2,7 @@
 
 
 class Quiet:
-    """A `bench.running.runner.Progress` that says nothing."""
+    """A `bench.running.telling.Progress` that says nothing."""
 
     def planned(self, cells: int, evaluations: int) -> None: ...
 

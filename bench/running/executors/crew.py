@@ -108,12 +108,14 @@ class Crew:
             )
         self.about = abouts[0]
 
-    def do(self, slot: Slot, function: Callable[..., Result], *arguments: Any) -> "Future[Result]":
+    def do(
+        self, slot: Slot, function: Callable[..., Result], *arguments: Any, timeout: float | None = None
+    ) -> "Future[Result]":
         """What a worker gives, when it has done it; it is started first, if there is none."""
 
         def done() -> Result:
             slot.start(self.order)
-            return slot.call(function, *arguments, timeout=self.timeout)
+            return slot.call(function, *arguments, timeout=timeout)
 
         return self.threads.submit(done)
 

@@ -116,16 +116,18 @@ class Remote:
 
     def evaluations(self, cells: Iterable[Wanted], kept: Callable[[str], bool]) -> dict[str, int]:
         wanted = list(cells)
-        jobs = [Job.of(each.resolved) for each in wanted]
+        alone = self._crew.timeout is not None
         try:
-            found = self._ask(Worker.evaluations, jobs)
-        except Died:  # one of them does that; it will do so again when it is measured, and is named there
-            found = [self._evaluations(job, each) for job, each in zip(jobs, wanted, strict=True)]
-        return {each.name: count for each, count in zip(wanted, found, strict=True)}
+            found = None if alone else self._ask(Worker.evaluations, [Job.of(each.resolved) for each in wanted])
+        except Died:  # one of them does that, which is asked again when it is measured, and named there
+            found = None
+        counts = [self._evaluations(each) for each in wanted] if found is None else found
+        return {each.name: count for each, count in zip(wanted, counts, strict=True)}
 
-    def _evaluations(self, job: Job, wanted: Wanted) -> int:
+    def _evaluations(self, wanted: Wanted) -> int:
+        """Of one cell, which may crash or hang."""
         try:
-            return self._ask(Worker.evaluations, [job])[0]
+            return self._ask(Worker.evaluations, [Job.of(wanted.resolved)], timeout=self._crew.timeout)[0]
         except Died:
             return len(wanted.resolved.levels) - 1
 
@@ -140,7 +142,8 @@ class Remote:
         preview = setting.preview.read_bytes() if setting.preview is not None and setting.preview.is_file() else None
         files = files_of(self._desk.folder.path, [self._planned.fits.place(resolved)])
         try:
-            timed = self._ask(Worker.visit, Job.of(resolved), setting.columns, preview, files)
+            job, most = Job.of(resolved), self._crew.timeout
+            timed = self._ask(Worker.visit, job, setting.columns, preview, files, timeout=most)
         except Died as death:
             self._desk.attempts.died(setting.columns["id"], "its timing")
             setting.fail(f"it {death.how}")
@@ -150,11 +153,11 @@ class Remote:
         setting.times = Times.of_record(setting.columns, timed_batch(setting.columns, session.batch), rule.batches)
         return timed.images
 
-    def _ask(self, function: Callable[..., Result], *arguments: Any) -> Result:
+    def _ask(self, function: Callable[..., Result], *arguments: Any, timeout: float | None = None) -> Result:
         """What the first worker says, while the others have nothing to do; another one's if its machine is lost."""
         for slot in self._crew.slots * MOST_LOSSES:
             try:
-                return self._crew.do(slot, function, *arguments).result()
+                return self._crew.do(slot, function, *arguments, timeout=timeout).result()
             except Lost:
                 continue
         raise UsageError("every worker was lost, again and again; see that its machines are up")
@@ -232,7 +235,7 @@ class Remote:
         """A piece of work is given to a worker; what will come of it."""
         cell, crew = piece.cell, self._crew
         job, images = Job.of(cell.wanted.resolved), None if piece.images is None else piece.images
-        files = files_of(self._desk.folder.path, [cell.fit, cell.solution])
+        files = files_of(self._desk.folder.path, [cell.fit, cell.solution if piece.score else None])
         parts, keep = cell.all_parts if piece.score else [], self._desk.growth is not None
 
         def done() -> Reply:
@@ -255,19 +258,9 @@ class Remote:
         cell, name = piece.cell, piece.cell.wanted.name
         try:
             reply = future.result()
-        except Lost:
-            cell.losses += 1
-            return self._again(piece) if cell.losses < MOST_LOSSES else Failure("every machine that it ran on was lost")
-        except TookTooLong as death:
-            return Failure(f"it took longer than {self._crew.timeout:g} s (timeout)", death.trace)
-        except Died as death:
-            cell.deaths += 1
-            self._desk.attempts.died(name, "its images")
-            if piece.file is not None:
-                del self._settled[piece.file]
-            if cell.deaths < self._crew.attempts:
-                return self._again(piece)
-            return Failure(f"it {death.how}", death.trace)
+        except (Died, Lost) as end:
+            self._take_back(piece)
+            return self._ended(cell, end)
         if reply.spoilt:
             slot.end()
         if piece.file is not None:
@@ -277,7 +270,7 @@ class Remote:
             with naming(path):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_bytes(path, content)
-        if reply.failure is not None:
+        if reply.failure is not None or cell.over:
             return reply.failure
         if piece.images is not None:
             cell.made_on[slot.name] += len(piece.images)
@@ -288,10 +281,20 @@ class Remote:
                 self._desk.growth.write(cell.wanted.resolved, joined([unpacked(part) for part in cell.all_parts]))
         return None if reply.found is None else reply.found.unpacked()
 
-    def _again(self, piece: _Piece) -> Failure | None:
-        """Let a piece of work be done by another worker, so that its cell is not over."""
+    def _take_back(self, piece: _Piece) -> None:
+        """Let a piece of work be done by another worker."""
         if piece.file is not None:
-            self._settled.pop(piece.file, None)
+            del self._settled[piece.file]
         if piece.images is not None:
             piece.cell.ranges.appendleft(piece.images)
-        return None
+
+    def _ended(self, cell: _Open, end: Died | Lost) -> Failure | None:
+        """What it means to a cell that a worker has ended; None: it is tried again."""
+        if isinstance(end, Lost):
+            cell.losses += 1
+            return Failure("every machine that it ran on was lost") if cell.losses >= MOST_LOSSES else None
+        if isinstance(end, TookTooLong):
+            return Failure(f"it took longer than {self._crew.timeout:g} s (timeout)", end.trace)
+        cell.deaths += 1
+        self._desk.attempts.died(cell.wanted.name, "its images")
+        return Failure(f"it {end.how}", end.trace) if cell.deaths >= self._crew.attempts else None
