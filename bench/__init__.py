@@ -19,7 +19,7 @@
 
 TYPE_CHECKING = False  # as type checkers read it; to import typing takes time before the first signal is heard
 if TYPE_CHECKING:
-    from bench.interface import Run, load, run
+    from bench.interface import Run, Workers, load, run
 else:
 
     def __getattr__(name: str) -> object:
@@ -31,4 +31,4 @@ else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-__all__ = ["Run", "load", "run"]
+__all__ = ["Run", "Workers", "load", "run"]

@@ -20,7 +20,7 @@ from bench.escape import terminal_text
 from bench.outputs import RESULTS
 from bench.progress import bar, errors, silent, warn
 from bench.purity.plugins import load_plugins
-from bench.running.executors.choice import Workers
+from bench.running.executors.choice import Workers as Workers
 from models.common.errors import Notice, UsageError
 from models.common.explain import shown
 from models.common.files import expanded
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from bench.record import RunFolder
+    from bench.record import ImageFiles, RunFolder
     from bench.report import Answer, Summary
     from bench.running.executors.base import Desk, Executor
     from bench.running.runner import Outcome
@@ -151,6 +151,7 @@ def run(
     force: bool = False,
     minutes: float | None = None,
     part: str | None = None,
+    save_images: "ImageFiles | None" = None,
     workers: Workers = Workers(),  # noqa: B008  (frozen)
     quiet: bool = False,
 ) -> Run:
@@ -169,6 +170,9 @@ def run(
         force: Measure again what is already recorded.
         minutes: Measure no longer: few images of everything first, then more. The same call goes on.
         part: Only the K-th of N parts of the settings, as "K/N"; `run_bench.py merge` joins them.
+        save_images: Keep all images of each cell beside its record: "npz", a file as the evaluator of guided-diffusion
+            (ADM) reads it, or "png", a folder of one file each. A cell whose images are not there is measured again;
+            its times stay.
         workers: Where cells are measured; what they give does not depend on it.
         quiet: Print no progress on stderr.
 
@@ -179,7 +183,7 @@ def run(
         UsageError: something given that cannot be used, or a missing prerequisite; nothing has been measured then.
     """
     load_plugins(plugins)
-    asked = (study, overrides, out, minutes, part, workers, plugins)
+    asked = (study, overrides, out, minutes, part, workers, plugins, save_images)
     with silent(quiet), prepared(*asked) as (session, folder, executor):
         from bench.running.deadline import Deadline
         from bench.running.runner import run_study
@@ -202,6 +206,7 @@ def prepared(
     part: str | None,
     workers: Workers = Workers(),  # noqa: B008  (frozen)
     plugins: Sequence[str | Path] = (),
+    save_images: "ImageFiles | None" = None,
 ) -> "Iterator[tuple[Session, RunFolder, Callable[[Desk], Executor]]]":
     """What a run needs, loaded and checked: a session, its folder, and what makes its executor.
 
@@ -214,10 +219,11 @@ def prepared(
     host = HostLoad()
     arrived = host.read()  # before torch is imported, which takes long enough to see what others use
     from bench.purity.unchanged import ProcessState
+    from bench.quality.saved_images import image_files
     from bench.study.plan import StudyPart
 
     own = None if part is None else StudyPart.parse(part)
-    before = ProcessState()
+    before, kind = ProcessState(), image_files(save_images)
     try:
         read, given = _read(study, overrides)
         if own is not None and (read.until is not None or minutes is not None):
@@ -230,7 +236,7 @@ def prepared(
                 from bench.timing.monitor import at_start
 
                 batch, files = folder.batch(read.most_images, read.device), [expanded(file) for file in plugins]
-                loaded, executor = stack.enter_context(carried_out(read, workers, batch, files))
+                loaded, executor = stack.enter_context(carried_out(read, workers, batch, files, kind))
             for line in at_start(host, arrived, loaded.device):
                 warn(line)
             yield replace(loaded, given=given, part=own), folder, executor

@@ -1,9 +1,9 @@
 """Cell records: one JSON file a cell, the only truth of a run; everything else in a run folder is made from them.
 
 `results/<run>/study.json` holds the resolved study and the identities of its cells, `cells/<id>.json` a record each and
-`cells/<id>.png` the first images of that cell. Whatever kills a run leaves whole records or none, as
-`models.common.writing` writes them. What makes no sense (`bench.record_schema`) is broken, and never counts; what a
-newer version wrote is refused.
+`cells/<id>.png` the first images of that cell; where all are saved, `cells/<id>.npz` or the folder `cells/<id>` has
+them. Whatever kills a run leaves whole records or none, as `models.common.writing` writes them. What makes no sense
+(`bench.record_schema`) is broken, and never counts; what a newer version wrote is refused.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from bench.record_schema import SCHEMA as SCHEMA
 from bench.record_schema import CellRecord, Manifest, fault
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 _DIGEST = "sha256_of_the_rest"
 MANIFEST = "study.json"
 """What makes a folder a run."""
+
+ImageFiles = Literal["npz", "png"]
+"""How all images of a cell can be saved beside its record: in one file, or one file each."""
+IMAGE_FILES: tuple[ImageFiles, ...] = get_args(ImageFiles)
 
 Record = dict[str, Any]
 """Flat columns, units in their names, None for what was not measured; lists only for raw times."""
@@ -117,7 +121,7 @@ class RunFolder:
     def tidy(self) -> None:
         """Remove what killed runs and reports left of files; for who holds the folder."""
         for folder in (self.path, self.cells, self.solutions, self.fits, self.growing):
-            remove_leftovers(folder)
+            remove_leftovers(folder, folders=folder == self.cells)
 
     def write_manifest(
         self,
@@ -189,6 +193,10 @@ class RunFolder:
     def preview(self, cell: str) -> Path:
         """Where the first images of a cell are."""
         return self.cells / f"{cell}.png"
+
+    def images(self, cell: str, kind: ImageFiles) -> Path:
+        """Where all images of a cell are, if they are saved: a file, or a folder of one each."""
+        return self.cells / (f"{cell}.npz" if kind == "npz" else cell)
 
     def traceback(self, cell: str) -> Path:
         """Where it is written how a cell failed."""

@@ -67,6 +67,7 @@ def run(
     force: bool = False,
     minutes: float | None = None,
     part: str | None = None,
+    save_images: Literal["npz", "png"] | None = None,
     dry_run: bool = False,
     workers: Annotated[Workers, Parameter(name="*")] = Workers(),  # noqa: B008  (frozen)
     plugin: Plugin = None,
@@ -83,19 +84,20 @@ def run(
         force: Measure again what is already recorded.
         minutes: Measure no longer: few images of everything first, then more. The same command goes on.
         part: Only the K-th of N parts of the settings, as K/N, such as 2/8: one a machine, which merge joins.
+        save_images: Keep all images of each cell beside its record, as ADM's evaluator reads them or as a PNG each.
         dry_run: Only list the cells.
     """
     from bench.cli.run import run_and_report
     from bench.study.file import Overrides
 
     load_plugins(plugin)
-    said = Overrides(**vars(options))
     return run_and_report(
-        *(study, said, out),
+        *(study, Overrides(**vars(options)), out),
         force=force,
         dry_run=dry_run,
         minutes=minutes,
         part=part,
+        save_images=save_images,
         workers=workers,
         plugins=plugin or [],
     )
@@ -258,7 +260,9 @@ def main() -> None:
             sys.exit(_UNREAD)
         status = _failed(f"{error}; what is finished is kept")
     except (MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
+        from bench.timing.memory import is_out_of_memory  # which imports torch
+
+        if not is_out_of_memory(error):
             raise
         said = str(error).strip().partition("\n")[0] or "no more could be had"
         status = _failed(f"out of memory ({said}); what is finished is kept; take a smaller --batch")
@@ -280,12 +284,6 @@ def _unknown_command() -> UsageError | None:
 def _failed(reason: str, status: int = USAGE) -> int:
     print(f"error: {terminal_text(reason)}", file=sys.stderr)
     return status
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    from bench.timing.memory import is_out_of_memory  # which imports torch
-
-    return is_out_of_memory(error)
 
 
 def _unread(error: OSError) -> bool:

@@ -17,6 +17,7 @@ from models.common.writing import write_bytes
 if TYPE_CHECKING:
     import pandas as pd
 
+    from bench.record import ImageFiles
     from bench.running.session import Session
     from bench.study.file import Overrides
 
@@ -30,12 +31,13 @@ def run_and_report(
     dry_run: bool,
     minutes: float | None = None,
     part: str | None = None,
+    save_images: "ImageFiles | None" = None,
     workers: Workers = Workers(),  # noqa: B008  (frozen)
     plugins: Sequence[Path] = (),
 ) -> int:
     """Run a study or a part of it, in so many minutes if they are given, and write its report; the exit status."""
     if dry_run:
-        with interface.prepared(name, overrides, out, minutes, part) as (session, *_):
+        with interface.prepared(name, overrides, out, minutes, part, save_images=save_images) as (session, *_):
             return _dry_run(session)
     done = interface.run(
         *(name, overrides),
@@ -44,6 +46,7 @@ def run_and_report(
         force=force,
         minutes=minutes,
         part=part,
+        save_images=save_images,
         workers=workers,
     )
     report_runs([done.path], None, None)

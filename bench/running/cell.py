@@ -34,10 +34,12 @@ class Measurement:
     Attributes:
         columns: counts and quality, ready for the record.
         preview: the first images, uint8 (N, C, H, W).
+        pixels: all of them, uint8 (N, H, W, C) on the CPU, where they are to be saved; else None.
     """
 
     columns: dict[str, Any]
     preview: Tensor
+    pixels: Tensor | None = None
 
 
 class Cells:
@@ -96,9 +98,8 @@ class Cells:
         kept, told = score.finish()
         counts = (calls, evaluations, generation.drawn)
         preview = made[: max(0, preview_size(model.card.shape) - images.start)]
-        return Part(
-            images.start, len(images), *counts, columns, [*remarks, *told], kept, preview if len(preview) else None
-        )
+        shows = preview if len(preview) else None
+        return Part(images.start, len(images), *counts, columns, [*remarks, *told], kept, shows, score.pixels)
 
     def measure(self, resolved: Resolved, parts: Sequence[Part]) -> Measurement:
         """What all images of a cell are worth, which parts of it hold; of several, the first are made again.
@@ -128,7 +129,7 @@ class Cells:
             "preview_kind": preview_kind(resolved.model.card.shape),
         }
         note = "; ".join([*_remarks(resolved, said, declared, **asked), *part.remarks, *remarks]) or None
-        return Measurement(quality | counts | {"note": note}, part.preview)
+        return Measurement(quality | counts | {"note": note}, part.preview, part.pixels)
 
     def _watched(self, resolved: Resolved) -> tuple[Any, ...]:
         return self._session.weights, KeptFunctions(), KeptSampler(resolved.sampler)

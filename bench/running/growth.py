@@ -24,10 +24,11 @@ class Growth:
 
     Args:
         folder: of the files; made when something is stored.
+        pixels: whether the images themselves are needed: then a part that was kept without them is of no use.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, *, pixels: bool = False) -> None:
+        self._folder, self._pixels = folder, pixels
 
     def read(self, resolved: Resolved) -> Part | None:
         """The part of a cell that there is; None where nothing usable was kept."""
@@ -36,6 +37,8 @@ class Growth:
             part = Part.of(said["part"], tensors)
         except (UsageError, KeyError, ValueError, TypeError):
             return None
+        if self._pixels and part.pixels is None:
+            return None
         goes_on = part.images % BLOCKS == 0 and part.images < resolved.images
         return part if sealed and part.first == 0 and (goes_on or part.images == resolved.images) else None
 
@@ -43,6 +46,8 @@ class Growth:
         """How many of a cell's images are kept, as its file says, of which nothing else is read."""
         try:
             with safe_open(self._path(resolved), framework="pt") as file:
+                if self._pixels and "pixels" not in file.keys():  # noqa: SIM118  (no mapping)
+                    return 0
                 return int(json.loads((file.metadata() or {})["part"])["images"])
         except (SafetensorError, OSError, KeyError, ValueError):
             return 0

@@ -27,10 +27,13 @@ Result = TypeVar("Result")
 
 
 class Found(NamedTuple):
-    """What a cell gave: columns as JSON has them, and its first images, uint8 (N, C, H, W)."""
+    """What a cell gave: columns as JSON has them, its first images, uint8 (N, C, H, W), and where they are to be saved
+    all of them, uint8 (N, H, W, C) on the CPU.
+    """
 
     columns: Record
     preview: Tensor
+    pixels: Tensor | None = None
 
 
 class Failure(NamedTuple):
@@ -77,7 +80,7 @@ class Measuring:
         def found() -> Found:
             ends = dict(grid_ends(resolved.sampler, resolved.levels))
             measured = self.cells.measure(resolved, parts)
-            return Found(plain(ends | measured.columns), measured.preview)
+            return Found(plain(ends | measured.columns), measured.preview, measured.pixels)
 
         return _tried(found)
 

@@ -4,16 +4,15 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from math import isclose
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench.model_record import FIRST_LOOK, Look, read_look, write_kept
-from bench.record import Record, RunFolder
+from bench.record import IMAGE_FILES, Record, RunFolder
 from bench.report.data.distances import quality_columns
 from models.common.errors import UsageError
-from models.common.writing import naming, write_bytes
+from models.common.writing import naming, new_folder, write_bytes
 
 _OTHERWISE = ("seeds", "device", "threads")
 """In what the studies of runs that are joined may differ."""
@@ -41,7 +40,7 @@ class _Found(NamedTuple):
 
 
 def merge(runs: Sequence[Path], out: Path, warn: Callable[[str], None] = lambda _: None) -> Joined:
-    """Join runs; previews, tracebacks and what was seen of models go with the records. Nobody sees half of it.
+    """Join runs; previews, images, tracebacks and what was seen of models go with the records. Nobody sees half of it.
 
     Args:
         runs: run folders.
@@ -60,11 +59,11 @@ def merge(runs: Sequence[Path], out: Path, warn: Callable[[str], None] = lambda 
     found = _records(folders, warn)
     cells = _cells(manifests, found)
     published = _once(entry for manifest in manifests for entry in manifest.get("published", ()))
-    with _whole(out) as place:
+    with new_folder(out) as place:
         joined = RunFolder(place)
         joined.create()
         for record, folder in found.values():
-            _copy(record, folder, joined)
+            _copy(record, [folder, *folders], joined)
         if (look := _look(folders, warn)) != Look():
             write_kept(place / FIRST_LOOK, look)
         joined.write_manifest(study, cells, published, manifests[0].get("batch"))
@@ -185,24 +184,16 @@ def _once(entries: Iterator[dict[str, Any]]) -> list[dict[str, Any]]:
     return list({json.dumps(entry, sort_keys=True): entry for entry in entries}.values())
 
 
-def _copy(record: Record, source: RunFolder, target: RunFolder) -> None:
-    """Write a record, and copy what is kept beside it."""
-    cell = record["id"]
+def _copy(record: Record, sources: Sequence[RunFolder], target: RunFolder) -> None:
+    """Write a record, and copy what is kept beside it in the first of these runs, and the images that one has saved."""
+    cell, source = record["id"], sources[0]
     for path, place in ((source.preview(cell), target.preview(cell)), (source.traceback(cell), target.traceback(cell))):
         if path.is_file():
             write_bytes(place, path.read_bytes())
+    for kind in IMAGE_FILES if record["status"] == "ok" else ():
+        saved = next((path for each in sources if (path := each.images(cell, kind)).exists()), None)
+        if saved is not None:
+            with naming(target.images(cell, kind)):
+                copy = shutil.copytree if saved.is_dir() else shutil.copyfile
+                copy(saved, target.images(cell, kind))
     target.write(record)
-
-
-@contextmanager
-def _whole(path: Path) -> Iterator[Path]:
-    """A folder to fill beside its place, which it takes where the block ends well; else nothing is left of it."""
-    place = path.resolve()
-    temporary = place.with_name(f"{place.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    try:
-        yield temporary
-        with naming(path):
-            os.rename(temporary, place)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)

@@ -33,6 +33,7 @@ class Part:
         remarks: for its note, on how they were made.
         score: as `bench.running.score` gives it.
         preview: uint8 (N, C, H, W), those of them that a preview shows; None: no one of them.
+        pixels: uint8 (N, H, W, C) of all, on the CPU, where they are to be saved; else None.
     """
 
     first: int
@@ -44,6 +45,7 @@ class Part:
     remarks: list[str] = field(default_factory=list)
     score: Tensors = field(default_factory=dict)
     preview: Tensor | None = None
+    pixels: Tensor | None = None
 
     @property
     def end(self) -> int:
@@ -58,19 +60,22 @@ class Part:
     @property
     def tensors(self) -> Tensors:
         """All its tensors."""
-        return self.score if self.preview is None else self.score | {"preview": self.preview}
+        others = {"preview": self.preview, "pixels": self.pixels}
+        return self.score | {name: each for name, each in others.items() if each is not None}
 
     @classmethod
     def of(cls, said: str, tensors: Tensors) -> "Part":
         """The part that has said this; ValueError, TypeError or KeyError if none has."""
         score = dict(tensors)
-        return cls(**json.loads(said), preview=score.pop("preview", None), score=score)
+        preview, pixels = score.pop("preview", None), score.pop("pixels", None)
+        return cls(**json.loads(said), score=score, preview=preview, pixels=pixels)
 
     def on(self, device: torch.device) -> "Part":
-        """The same with its tensors on a device."""
-        if all(tensor.device == device for tensor in self.tensors.values()):
+        """The same with its tensors on a device, but for the pixels of all."""
+        moved = {name: each.to(device) for name, each in self.tensors.items() if name != "pixels"}
+        if all(each is self.tensors[name] for name, each in moved.items()):
             return self
-        return Part.of(self.said, {name: tensor.to(device) for name, tensor in self.tensors.items()})
+        return replace(Part.of(self.said, moved), pixels=self.pixels)
 
 
 class Packed(NamedTuple):
@@ -100,6 +105,7 @@ def joined(parts: Sequence[Part]) -> Part:
     if any(one.end != next_.first for one, next_ in zip(in_order, others, strict=False)):
         raise ValueError(f"parts {[(part.first, part.end) for part in in_order]} are not consecutive")
     previews = [part.preview for part in in_order if part.preview is not None]
+    pixels = [part.pixels for part in in_order if part.pixels is not None]
     return replace(
         first,
         images=sum(part.images for part in in_order),
@@ -110,7 +116,13 @@ def joined(parts: Sequence[Part]) -> Part:
         remarks=list(dict.fromkeys(remark for part in in_order for remark in part.remarks)),
         score=joined_scores([part.score for part in in_order]),
         preview=torch.cat(previews) if previews else None,
+        pixels=_pixels(pixels) if len(pixels) == len(in_order) else None,
     )
+
+
+def _pixels(parts: Sequence[Tensor]) -> Tensor:
+    """Those of all, without a copy of those of one part."""
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
 
 
 _JOINED = {"captured": min, "generation_batch": min, "batch_halvings": max, "guidance_batches": max}

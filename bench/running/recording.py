@@ -7,8 +7,11 @@ from typing import Any
 
 from bench.quality.images import save_preview
 from bench.record import SCHEMA, Record, RunFolder, fault_once_written
+from bench.report.data.runs import TIMES
+from bench.running.executors.base import Measured
 from bench.running.measuring import Failure, Found
 from bench.running.resolve import Resolved
+from bench.running.saving import Saving
 from bench.study.placement import grid_ends
 from models.common.files import sha256_of
 from models.common.writing import write_text
@@ -21,27 +24,27 @@ class Recording:
     Args:
         folder: of the run.
         environment: columns of what measures its cells.
+        saving: saves all images of cells, where that is asked for.
     """
 
-    def __init__(self, folder: RunFolder, environment: Mapping[str, Any]) -> None:
-        self._folder, self._environment = folder, dict(environment)
+    def __init__(self, folder: RunFolder, environment: Mapping[str, Any], saving: Saving) -> None:
+        self._folder, self._environment, self._saving = folder, dict(environment), saving
 
-    def record(self, name: str, resolved: Resolved, outcome: Found | Failure, more: Record) -> Record:
-        """The record of a cell; its preview, or the traceback of its failure, is written now.
+    def record(self, measured: Measured, before: Record | None) -> Record:
+        """The record of a cell; its preview and images, or the traceback of its failure, are written now.
 
         Args:
-            name: its id.
-            resolved: the cell.
-            outcome: of measuring it.
-            more: columns besides.
+            measured: the cell, and what came of it.
+            before: the good record that there is, whose times stay; None: there is none, or it is measured anew.
         """
+        (name, resolved), outcome = measured.wanted, measured.outcome
         model = resolved.model
         record: Record = {"schema": SCHEMA, "id": name, "status": "ok", "error": None, "note": None}
         record |= resolved.identity | {"intervals": len(resolved.levels) - 1}
         record |= {"load_average_1min": os.getloadavg()[0]}
         record |= {"model_source": model.source, "model_variance": model.card.variance}
         record |= {"model_weights_sha256": model.weights_sha256}  # what a study may pin
-        record |= _ends(resolved) | more | self._environment
+        record |= _ends(resolved) | measured.columns | self._environment
         if isinstance(outcome, Found) and (wrong := fault_once_written(record | outcome.columns)) is not None:
             error = f"ValueError: what was measured makes no sense: {wrong}"
             outcome = Failure(error, f"{error}\n")
@@ -54,9 +57,18 @@ class Recording:
                 write_text(log, outcome.trace)
         else:
             save_preview(outcome.preview, preview)
+            self._saving.save(name, resolved, outcome.pixels)
             log.unlink(missing_ok=True)
             record |= outcome.columns | {"preview_sha256": sha256_of(preview)}
+            record = record if before is None else _with_times(record, before)
         return record | {"finished": datetime.now(UTC).isoformat(timespec="seconds")}
+
+
+def _with_times(record: Record, before: Record) -> Record:
+    """A record of images that were made again, with the times of its setting that the one before has."""
+    times = {name: before[name] for name in TIMES if name in before}
+    notes = [each for said in (record, before) for each in (said["note"] or "").split("; ") if each]
+    return record | times | {"note": "; ".join(dict.fromkeys(notes)) or None}
 
 
 def _ends(resolved: Resolved) -> Record:

@@ -5,7 +5,7 @@ Whatever is recorded already is skipped, in every part.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from bench.model_record import read_look
@@ -22,6 +22,7 @@ from bench.running.lock import holding
 from bench.running.recording import Recording
 from bench.running.resolve import Resolved
 from bench.running.rounds import Setting, in_rounds, timed_batch
+from bench.running.saving import Saving
 from bench.running.session import Session
 from bench.running.stages import Stage, Stages, in_turn
 from bench.running.telling import Progress
@@ -79,10 +80,10 @@ def run_study(
     folder.refuse_newer()
     read_look(folder.path)  # and so is the look of a newer version
     stages = Stages.of(session, grow=study.until is not None or bool(deadline))
-    growth = Growth(folder.growing) if len(stages.cells) > 1 else None
-    desk = Desk(session, folder, Attempts(folder.cells), growth, warn)
+    growth = Growth(folder.growing, pixels=bool(session.save_images)) if len(stages.cells) > 1 else None
+    desk, saving = Desk(session, folder, Attempts(folder.cells), growth, warn), Saving(session, folder, stages.cells)
     measures = executor(desk)
-    measures.require_same(_one_of_a_kind(stages.cells[0]))
+    measures.require_same(Wanted(name, each) for name, each in stages.cells[0].items())
     folder.create()
     with holding(folder.path, warn):
         folder.tidy()
@@ -93,15 +94,7 @@ def run_study(
         folder.write_manifest(study.model_dump(mode="json"), stages.listed, stages.published, session.batch, grown)
         first_look(folder.path, measures.look, warn)
         found = {name: record for name, record in read.items() if record is not None and record["status"] == "ok"}
-        return _Run(desk, measures, force, progress, stages.cells, found, deadline or Deadline()).all()
-
-
-def _one_of_a_kind(stage: Stage) -> list[Wanted]:
-    """The first cell of each kind: whatever a machine has another version of differs in one of them."""
-    found = dict[object, Wanted]()
-    for name, each in stage.items():
-        found.setdefault(replace(each.cell, steps=0, seed=0), Wanted(name, each))
-    return [*found.values()]
+        return _Run(desk, measures, force, progress, stages.cells, found, deadline or Deadline(), saving).all()
 
 
 class _Run:
@@ -115,6 +108,7 @@ class _Run:
         stages: of each look the cells by their names, in the same order.
         found: the good records that there are.
         deadline: by when to end.
+        saving: saves all images of its cells, where that is asked for.
     """
 
     def __init__(
@@ -126,17 +120,14 @@ class _Run:
         stages: list[Stage],
         found: dict[str, Record],
         deadline: Deadline,
+        saving: Saving,
     ) -> None:
-        self._session, self._folder, self._attempts, self._growth = (
-            desk.session,
-            desk.folder,
-            desk.attempts,
-            desk.growth,
-        )
-        self._executor, self._progress, self._stages = executor, progress, stages
-        self._found, self._kept, self._deadline = found, {} if force else found, deadline
+        self._session, self._folder, self._attempts = desk.session, desk.folder, desk.attempts
+        self._executor, self._progress, self._stages, self._growth = executor, progress, stages, desk.growth
+        self._found, self._timed, self._deadline = found, {} if force else found, deadline
+        self._kept = {name: record for name, record in self._timed.items() if not saving.lacks(name)}
         self._outcome, self._ready, self._done = Outcome(), False, set[str]()
-        self._recording = Recording(desk.folder, executor.environment)
+        self._recording = Recording(desk.folder, executor.environment, saving)
         first = [Wanted(name, each) for name, each in stages[0].items()]
         expected = executor.evaluations(first, self._kept.__contains__)
         each = [expected[name] for name in stages[0]]
@@ -183,7 +174,7 @@ class _Run:
         turns = self._turns(stage, waiting, begun, needs)
         for measured in self._executor.measure(turns, len(waiting), self._advanced):
             name, resolved = measured.wanted
-            record = self._recording.record(name, resolved, measured.outcome, measured.columns)
+            record = self._recording.record(measured, self._timed.get(name))
             self._commit(name, resolved, record)
             self._deadline.spent(begun.pop(name))
             if record["status"] == "ok":
@@ -271,7 +262,7 @@ class _Run:
         """Image evaluations of the rounds that settings lack, of one call each."""
         rule, first = self._session.study.timing, dict[Cell, int]()
         for name, each in stage.items():
-            there = self._kept.get(name, {}).get("timing_rounds") or 0
+            there = self._timed.get(name, {}).get("timing_rounds") or 0
             first.setdefault(each.cell.setting, max(0, rule.repeats - there) * self._expected[name])
         return sum({self._session.batch, *rule.batches}) * sum(first.values())
 

@@ -24,6 +24,9 @@ class Score:
         session: what they are scored with.
         resolved: the cell.
         images: their numbers.
+
+    Attributes:
+        pixels: uint8 (N, H, W, C) of all, on the CPU, where they are to be saved; else None.
     """
 
     def __init__(self, session: Session, resolved: Resolved, images: range) -> None:
@@ -32,6 +35,7 @@ class Score:
         if session.extractor is not None and session.reference is not None:
             self._stream = QualityStream(session.extractor, session.reference, metrics, len(images))
         self._samples = Rows(len(images)) if "law" in metrics else None
+        self._pixels = None if session.save_images is None else Rows(len(images))
         self._first, self._wanted = list[Tensor](), (resolved.identity["solver_images"] or 0) - images.start
 
     def add(self, samples: Tensor, pixels: Tensor) -> None:
@@ -41,9 +45,15 @@ class Score:
                 self._stream.add(pixels)
         if self._samples is not None:
             self._samples.add(samples)
+        if self._pixels is not None:
+            self._pixels.add(pixels.movedim(1, 3).cpu())
         if self._wanted > 0:
             self._first.append(samples[: self._wanted].clone())  # a view would keep all of the batch
             self._wanted -= len(self._first[-1])
+
+    @property
+    def pixels(self) -> Tensor | None:
+        return None if self._pixels is None else self._pixels.all()
 
     def finish(self) -> tuple[Tensors, list[str]]:
         """All that is kept, and what whoever reads the quality must know; `first` are those of the solver error."""

@@ -18,6 +18,7 @@ from bench.quality.extractor import Extractor
 from bench.quality.extractors import load_extractor
 from bench.quality.metrics import PARAMETERS
 from bench.quality.reference import Reference, load_reference
+from bench.record import ImageFiles
 from bench.study.placement import no_classes, no_label, no_law
 from bench.study.plan import Cell, StudyPart, plan
 from bench.study.study import Study
@@ -67,6 +68,7 @@ class Session:
         processor: the model of the processor that cells are measured on, as records have it (`device_name`).
         given: the name or file that the study was read from, as it was typed; None: not known.
         part: of the study's settings that is run; None: all are.
+        save_images: how all images of cells are saved beside their records; None: they are not.
     """
 
     study: Study
@@ -79,6 +81,7 @@ class Session:
     processor: str
     given: str | None = None
     part: StudyPart | None = None
+    save_images: ImageFiles | None = None
 
     @classmethod
     def load(cls, study: Study, batch: int | None = None, processor: str | None = None) -> "Session":

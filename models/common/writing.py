@@ -6,6 +6,7 @@ which a full disk and most libraries do not.
 
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -66,8 +67,30 @@ def naming(path: Path) -> Iterator[None]:
         raise NotWritten(error.errno, error.strerror, str(path)) from None
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove what killed processes left of files in a folder, but not what another process may be writing now."""
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """A folder to fill beside its place, which it takes where the block ends well; else nothing is left of it.
+
+    At the end of the block nothing may be in that place.
+    """
+    place = path.resolve()
+    temporary = place.with_name(f"{place.name}.{os.getpid()}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        yield temporary
+        with naming(path):
+            os.rename(temporary, place)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def remove_leftovers(folder: Path, *, folders: bool = False) -> None:
+    """Remove what killed processes left in a folder, but not what another process may be writing now.
+
+    Args:
+        folder: that is looked into.
+        folders: whether folders are removed, too, as `new_folder` leaves them.
+    """
     import psutil  # nothing that only reads needs it
 
     for path in folder.glob("*.tmp"):
@@ -75,4 +98,7 @@ def remove_leftovers(folder: Path) -> None:
         process = None if found is None else int(found.group(1))
         if process is not None and (process == os.getpid() or not psutil.pid_exists(process)):
             with suppress(OSError):  # somebody else's, in a folder that is shared
-                path.unlink(missing_ok=True)
+                if folders and path.is_dir():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink(missing_ok=True)

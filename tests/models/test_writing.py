@@ -17,6 +17,7 @@ from studies import study_toml
 
 from bench.quality.datasets import DataSet, write_archive
 from bench.quality.images import save_preview
+from bench.quality.saved_images import save_images
 from bench.record import write_json
 from bench.training.checkpoint import STATE, save_state
 from bench.training.loss_curve import drop_rows_after
@@ -43,6 +44,7 @@ WRITERS: dict[str, Callable[[Path], None]] = {
     "record": lambda path: write_json(path, {"a": "b" * 1000}),
     "table": lambda path: write_bytes(path, bytes(1000)),
     "preview": lambda path: save_preview(_PIXELS, path),
+    "all images": lambda path: save_images(_PIXELS.movedim(1, 3), None, path, "npz"),
     "grid of samples": lambda path: save_grid(_PIXELS, path),
     "data": lambda path: write_archive(path, DataSet("a", _PIXELS, None, None)),
     "weights": lambda path: save_tensors(path, _TENSORS),

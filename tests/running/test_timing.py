@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from bench.report.data.runs import TIMES
 from bench.timing.clock import Stopwatch, Timed, TimedNetwork
 from bench.timing.cost import Times, Work
 from bench.timing.monitor import Watch
@@ -144,3 +145,9 @@ def test_what_an_earlier_sampler_keeps_on_a_gpu_is_in_no_other_s_peak_memory(mon
     times.rounds = 1
     again = Times.of_record(times.columns(3.0, Work()), 4)
     assert (again.peak_mem_mib, again.held_mem_mib) == (60.0, 600.0)
+
+
+def test_the_times_that_records_of_later_looks_take_over_are_all_columns_of_timing() -> None:
+    times = Times(4)
+    times.add([Timed(0.1, 0.05, None, None, None)], Watch(0.0, (), None, None, 1.0), Timed(0.2, None, None, None, None))
+    assert {*TIMES} == {*times.columns(3.0, Work()), "sweep_note"}

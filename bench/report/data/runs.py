@@ -30,7 +30,7 @@ TIMES = (
     *("peak_mem_mib", "held_mem_mib", "energy_j_per_image", "timing_valid", "timing_note", "timing_watches"),
     *("network_s_median", "overhead_s_median", "eval_ms_median"),
     *("sweep_batches", "sweep_latency_s", "best_batch", "best_throughput_img_per_s", "latency_1_s_median"),
-    "sweep_note",
+    *("sweep_note", "guidance_gflop_per_evaluation"),
 )
 """What a record has of the times of its setting, as `bench.timing.cost` gives them, which imports torch."""
 

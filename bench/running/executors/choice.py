@@ -3,13 +3,14 @@
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from models.common.errors import UsageError
 
 if TYPE_CHECKING:
+    from bench.record import ImageFiles
     from bench.running.executors.base import Desk, Executor
     from bench.running.executors.crew import Crew
     from bench.running.session import Session
@@ -37,7 +38,11 @@ class Workers:
 
 @contextmanager
 def carried_out(
-    study: "Study", workers: Workers, batch: int | None, plugins: Sequence[Path]
+    study: "Study",
+    workers: Workers,
+    batch: int | None,
+    plugins: Sequence[Path],
+    save_images: "ImageFiles | None" = None,
 ) -> "Iterator[tuple[Session, Callable[[Desk], Executor]]]":
     """A session to plan a study with, and what makes the executor of a run of it; its workers are ended after that.
 
@@ -46,6 +51,7 @@ def carried_out(
         workers: where.
         batch: what "auto" stands for, where that was found out before.
         plugins: Python files that were loaded.
+        save_images: how all images of cells are saved; None: they are not.
 
     Raises:
         UsageError: something that is missing or damaged, here or where workers are; or workers that cannot be had.
@@ -55,27 +61,30 @@ def carried_out(
     if workers == Workers() and study.timeout is None:
         from bench.running.executors.in_process import InProcess
 
-        yield Session.load(study, batch), InProcess
+        yield replace(Session.load(study, batch), save_images=save_images), InProcess
         return
     from bench.running.executors.remote import Remote
 
-    crew = _crew(study, workers, batch, plugins)
+    crew = _crew(study, workers, batch, plugins, save_images)
     try:
         crew.start()
         processor = str(crew.about.environment["device_name"])
-        yield Session.load(study, crew.about.batch, processor), lambda desk: Remote(crew, desk)
+        session = replace(Session.load(study, crew.about.batch, processor), save_images=save_images)
+        yield session, lambda desk: Remote(crew, desk)
     finally:
         crew.close()
 
 
-def _crew(study: "Study", workers: Workers, batch: int | None, plugins: Sequence[Path]) -> "Crew":
+def _crew(
+    study: "Study", workers: Workers, batch: int | None, plugins: Sequence[Path], save_images: "ImageFiles | None"
+) -> "Crew":
     """The workers, not started yet."""
     from bench.running.executors.crew import Crew
     from bench.running.executors.worker import Order
 
     images = study.batch if isinstance(study.batch, int) else batch
     files = tuple(str(file.resolve()) for file in plugins)
-    order = Order(study.model_dump_json(), study.device, images, files)
+    order = Order(study.model_dump_json(), study.device, images, files, save_images)
     if workers.ray is not None:
         if workers.isolate or workers.devices is not None:
             raise UsageError(

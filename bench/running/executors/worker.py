@@ -22,7 +22,7 @@ from bench.environment import describe
 from bench.model_record import Look
 from bench.purity.process import left_running
 from bench.purity.unchanged import put_back
-from bench.record import Record, cell_id
+from bench.record import ImageFiles, Record, cell_id
 from bench.running.first_look import looked
 from bench.running.measuring import Failure, Found, Measuring
 from bench.running.part import Packed, Part, packed, unpacked
@@ -56,12 +56,14 @@ class Order(NamedTuple):
         device: its own.
         batch: images at a time; None: it finds out.
         plugins: Python files that register samplers.
+        save_images: as in the session.
     """
 
     study: str
     device: str
     batch: int | None
     plugins: tuple[str, ...]
+    save_images: ImageFiles | None = None
 
 
 class About(NamedTuple):
@@ -85,19 +87,20 @@ class Job(NamedTuple):
 
 
 class PackedFound(NamedTuple):
-    """A cell's columns, as JSON, and its first images."""
+    """A cell's columns, as JSON, and its images: the first, and where they are to be saved all."""
 
     columns: str
-    preview: bytes
+    images: bytes
 
     @classmethod
     def of(cls, found: Found) -> "PackedFound":
         """As it passes between processes."""
-        return cls(json.dumps(found.columns), save({"preview": found.preview.detach().cpu().contiguous()}))
+        images = {"preview": found.preview.detach().cpu().contiguous()}
+        return cls(json.dumps(found.columns), save(images | ({} if found.pixels is None else {"pixels": found.pixels})))
 
     def unpacked(self) -> Found:
         """As it was."""
-        return Found(json.loads(self.columns), load(self.preview)["preview"])
+        return Found(json.loads(self.columns), **load(self.images))
 
 
 class Reply(NamedTuple):
@@ -142,7 +145,7 @@ class Worker:
                 load_file(Path(file))
         study = Study.model_validate_json(order.study).model_copy(update={"device": order.device})
         self._resolved, self._known = dict[str, Resolved](), set[str]()
-        self._session = Session.load(study, order.batch)
+        self._session = replace(Session.load(study, order.batch), save_images=order.save_images)
         self._session.warm_up()
         self._folder = tempfile.TemporaryDirectory(prefix=f"sampler-bench-{os.getpid()}-")
         self._path = Path(self._folder.name)
