@@ -19,7 +19,7 @@
 
 TYPE_CHECKING = False  # as type checkers read it; to import typing takes time before the first signal is heard
 if TYPE_CHECKING:
-    from bench.interface import Run, Workers, load, run
+    from bench.interface import Run, UsageError, Workers, load, run
 else:
 
     def __getattr__(name: str) -> object:
@@ -30,5 +30,9 @@ else:
             return getattr(interface, name)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
+    def __dir__() -> list[str]:
+        """What completes in a notebook."""
+        return [*__all__, *globals()]
 
-__all__ = ["Run", "Workers", "load", "run"]
+
+__all__ = ["Run", "UsageError", "Workers", "load", "run"]

@@ -21,7 +21,8 @@ from bench.outputs import RESULTS
 from bench.progress import bar, errors, silent, warn
 from bench.purity.plugins import load_plugins
 from bench.running.executors.choice import Workers as Workers
-from models.common.errors import Notice, UsageError
+from models.common.errors import Notice
+from models.common.errors import UsageError as UsageError
 from models.common.explain import shown
 from models.common.files import expanded
 
@@ -183,7 +184,7 @@ def run(
         UsageError: something given that cannot be used, or a missing prerequisite; nothing has been measured then.
     """
     load_plugins(plugins)
-    asked = (study, overrides, out, minutes, part, workers, plugins, save_images)
+    asked = (study, overrides, out, minutes, part, workers, save_images)
     with silent(quiet), prepared(*asked) as (session, folder, executor):
         from bench.running.deadline import Deadline
         from bench.running.runner import run_study
@@ -205,12 +206,14 @@ def prepared(
     minutes: float | None,
     part: str | None,
     workers: Workers = Workers(),  # noqa: B008  (frozen)
-    plugins: Sequence[str | Path] = (),
     save_images: "ImageFiles | None" = None,
+    *,
+    dry: bool = False,
 ) -> "Iterator[tuple[Session, RunFolder, Callable[[Desk], Executor]]]":
     """What a run needs, loaded and checked: a session, its folder, and what makes its executor.
 
-    What it sets of torch and the process is put back after. The arguments are those of `run`.
+    What it sets of torch and the process is put back after. The arguments are those of `run`; where nothing is to be
+    measured (`dry`) it is all in this process.
     """
     if minutes is not None and not 0 < minutes <= MOST_MINUTES:
         raise UsageError(f"--minutes {minutes:g}; expected more than 0, and at most {MOST_MINUTES:,}")
@@ -223,21 +226,27 @@ def prepared(
     from bench.study.plan import StudyPart
 
     own = None if part is None else StudyPart.parse(part)
-    before, kind = ProcessState(), image_files(save_images)
+    before, kind, seen = ProcessState(), image_files(save_images), list[str]()
     try:
         read, given = _read(study, overrides)
+        read, workers = (read.model_copy(update={"timeout": None}), Workers()) if dry else (read, workers)
         if own is not None and (read.until is not None or minutes is not None):
             own.refuse_growing()
         usual = read.name if own is None else f"{read.name}-{own}"
         folder = run_folder(RESULTS / usual if out is None else expanded(out))
         with ExitStack() as stack:
             with errors.status(Text(terminal_text(f"loading model {read.model!r} ..."))):
-                from bench.running.executors.choice import carried_out
+                from bench.environment import pick_device
+                from bench.running.executors.choice import carried_out, in_this_process
                 from bench.timing.monitor import at_start
 
-                batch, files = folder.batch(read.most_images, read.device), [expanded(file) for file in plugins]
-                loaded, executor = stack.enter_context(carried_out(read, workers, batch, files, kind))
-            for line in at_start(host, arrived, loaded.device):
+                alone, batch = in_this_process(read, workers), folder.batch(read.most_images, read.device)
+                if not alone and workers.ray is None:  # before workers are started, which are others to this process
+                    seen = at_start(host, arrived, pick_device(read.device))
+                loaded, executor = stack.enter_context(carried_out(read, workers, batch, kind))
+                if alone:
+                    seen = at_start(host, arrived, loaded.device)
+            for line in seen:
                 warn(line)
             yield replace(loaded, given=given, part=own), folder, executor
     finally:

@@ -37,8 +37,9 @@ def run_and_report(
 ) -> int:
     """Run a study or a part of it, in so many minutes if they are given, and write its report; the exit status."""
     if dry_run:
-        with interface.prepared(name, overrides, out, minutes, part, save_images=save_images) as (session, *_):
-            return _dry_run(session)
+        asked = (name, overrides, out, minutes, part)
+        with interface.prepared(*asked, save_images=save_images, dry=True) as (session, *_):
+            return _dry_run(session, by_workers=workers != Workers())
     done = interface.run(
         *(name, overrides),
         out=out,
@@ -65,7 +66,7 @@ def merge_runs(runs: Sequence[Path], out: Path) -> int:
     return 1 if joined.failed else 0
 
 
-def _dry_run(session: "Session") -> int:
+def _dry_run(session: "Session", *, by_workers: bool) -> int:
     """Print a study's cells and what they will take; the exit status."""
     from bench.environment import device_name
     from bench.running.estimate import estimate
@@ -83,7 +84,8 @@ def _dry_run(session: "Session") -> int:
     for name, (seconds, batch) in found.rates.items():
         say(f"{name}: {significant(1000 * seconds)} ms an evaluation of one image, in batches of {batch}")
     about, device = duration(found.seconds), device_name(session.device)
-    say(f"about {about} of network evaluations and feature extraction on {device}")
+    alone = ", by one worker" if by_workers else ""
+    say(f"about {about} of network evaluations and feature extraction on {device}{alone}")
     return 0
 
 

@@ -10,6 +10,11 @@ _loaded = dict[Path, str]()
 """The plugin files that this process has loaded, with the sha256 that they had."""
 
 
+def loaded() -> dict[Path, str]:
+    """The plugin files that this process has loaded, with the sha256 that they had."""
+    return dict(_loaded)
+
+
 def load_plugins(files: Iterable[str | Path] | None) -> None:
     """Import plugin files that are not loaded yet, whose samplers and networks register themselves.
 

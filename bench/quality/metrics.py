@@ -60,7 +60,8 @@ PARAMETERS: dict[str, int] = {
 class QualityStream:
     """Takes images that come in batches, and keeps of them what the metrics need.
 
-    Features are kept where a metric needs them, or where they are fewer numbers than their moments are.
+    Features are kept where a metric needs them; else moments of them or, where these take more memory, the rows that
+    they are taken of.
 
     Args:
         extractor: gives the features.
@@ -77,8 +78,10 @@ class QualityStream:
     ) -> None:
         self._extractor, self._quality = extractor, Quality(extractor, reference, metrics)
         self.remarks = [] if reference.note is None else [reference.note]
-        moments, few = {"fd", "fd_infinity"} & set(metrics), images is not None and images <= most_rows(extractor)
-        wanted = {"kid", "precision_recall"} & set(metrics) or (moments and few)
+        few = images is not None and images <= most_rows(extractor.features, extractor.dtype)
+        self._kept_as = "features" if {"kid", "precision_recall"} & set(metrics) else "rows"
+        moments = {"fd", "fd_infinity"} & set(metrics)
+        wanted = self._kept_as == "features" or (moments and few)
         self._features = Rows(images) if wanted else None
         self._blocks = BlockMoments() if moments and not wanted else None
         self._logits = Rows(images) if "inception_score" in metrics else None
@@ -92,7 +95,7 @@ class QualityStream:
     def finish(self) -> tuple[Tensors, list[str]]:
         """All that is kept, and what whoever reads the values must know; ArithmeticError for NaN or Inf in features."""
         self._extraction.finish()
-        rows = {"features": self._features, "logits": self._logits, "taken": self._taken}
+        rows = {self._kept_as: self._features, "logits": self._logits, "taken": self._taken}
         kept = {name: each.all() for name, each in rows.items() if each is not None}
         blocks = {} if self._blocks is None else as_tensors(self._blocks.finish())
         return kept | blocks, self._extraction.fitting.remarks("the extractor saw images")
@@ -117,28 +120,30 @@ class QualityStream:
             self._taken.add(logits.argmax(dim=1))
 
 
-def most_rows(extractor: Extractor) -> int:
-    """Images whose features take no more memory than the moments of their blocks."""
-    return BLOCKS * extractor.features * torch.float64.itemsize // extractor.dtype.itemsize
+def most_rows(features: int, dtype: torch.dtype) -> int:
+    """Images so many features of which take no more memory than the moments of their blocks."""
+    return BLOCKS * features * torch.float64.itemsize // dtype.itemsize
 
 
 def joined(parts: Sequence[Tensors]) -> Tensors:
     """What is kept of images in several parts, each but the last of whole tens, in the order of their numbers.
 
-    Of rows those that each part has, or, as of features where some parts have moments, the moments of all.
+    Rows of which only moments are taken become these where they are more numbers.
     """
     if len(parts) == 1:
         return parts[0]
-    moments = any("counts" in part for part in parts)
-    rows = {name for part in parts for name in part} - {*_BLOCKS, *(["features"] if moments else [])}
-    found = {name: torch.cat([part[name] for part in parts if name in part]) for name in rows}
-    if moments:
-        each = [from_tensors(part) if "counts" in part else BlockMoments.of(part["features"]) for part in parts]
+    names = {name for part in parts for name in part} - _OF_MOMENTS
+    found = {name: torch.cat([part[name] for part in parts if name in part]) for name in names}
+    rows = [part["rows"] for part in parts if "rows" in part]
+    if len(rows) == len(parts) and sum(map(len, rows)) <= most_rows(rows[0].shape[1], rows[0].dtype):
+        return found | {"rows": torch.cat(rows)}
+    if rows or any("counts" in part for part in parts):
+        each = [from_tensors(part) if "counts" in part else BlockMoments.of(part["rows"]) for part in parts]
         found |= as_tensors([merged(same) for same in zip(*each, strict=True)])
     return found
 
 
-_BLOCKS = ("counts", "means", "scatters")
+_OF_MOMENTS = {"rows", "counts", "means", "scatters"}
 
 
 @dataclass(frozen=True)
@@ -177,8 +182,9 @@ class Quality:
         if features is not None and "precision_recall" in self.metrics:
             values |= _precision_recall(features, self.reference, self.extractor.device)
         if {"fd", "fd_infinity"} & set(self.metrics):
-            blocks = from_tensors(kept) if features is None else BlockMoments.of(features)
-            del features
+            rows = kept.pop("rows", features)
+            blocks = from_tensors(kept) if rows is None else BlockMoments.of(rows)
+            del features, rows
             distances, told = self._distances(blocks)
             values, remarks = values | distances, remarks + told
         unusable = [name for name, value in values.items() if not _finite(value)]

@@ -34,6 +34,15 @@ class SideStream:
         with torch.cuda.stream(self._stream):
             yield
 
+    def hand_over(self, *made: Tensor) -> None:
+        """Let the current stream wait for all that was started behind it, before it reads what was made there."""
+        if self._stream is None:
+            return
+        current = torch.cuda.current_stream(self._stream.device)
+        current.wait_stream(self._stream)
+        for tensor in made:
+            tensor.record_stream(current)
+
 
 @cache
 def _second_queue(device: torch.device) -> torch.cuda.Stream:

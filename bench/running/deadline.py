@@ -17,35 +17,29 @@ class Deadline:
 
     def __init__(self, seconds: float = math.inf, now: Callable[[], float] = time.monotonic) -> None:
         self._now, self._end = now, now() + seconds
-        self._since = now()
         self._spent, self._evaluations = 0.0, 0
 
     def __bool__(self) -> bool:
         """Whether there is an end."""
         return self._end < math.inf
 
-    def calibrate(self, seconds: Callable[[], float], workers: int = 1) -> None:
-        """Measure what an evaluation of one image takes, where that matters, of as many workers at a time."""
+    def calibrate(self, seconds: Callable[[], float]) -> None:
+        """Measure what an evaluation of one image takes, where that matters."""
         if self:
-            self._spent, self._evaluations = seconds() / workers, 1
+            self._spent, self._evaluations = seconds(), 1
 
-    def start(self) -> None:
-        """From now on time is spent on images."""
-        self._since = self._now()
-
-    def spent(self, evaluations: int) -> None:
-        """So many image evaluations were done since this was called last, or since the start."""
+    def spent(self, evaluations: int, seconds: float) -> None:
+        """So many image evaluations took a worker so long."""
         # the calibration is one evaluation, which the first cell outweighs
-        self._spent += self._now() - self._since
+        self._spent += seconds
         self._evaluations += evaluations
-        self._since = self._now()
 
-    def affords(self, evaluations: float, reserved: float = 0.0) -> bool:
-        """Whether so many image evaluations, and then as many as are reserved, still fit."""
-        return not self or self._now() + self.seconds(evaluations + reserved) <= self._end
+    def affords(self, evaluations: float) -> bool:
+        """Whether so many image evaluations of one worker still fit."""
+        return not self or self._now() + self.seconds(evaluations) <= self._end
 
     def seconds(self, evaluations: float) -> float:
-        """About how long so many image evaluations take."""
+        """About how long so many image evaluations take a worker."""
         return evaluations * self._spent / self._evaluations if self._evaluations else 0.0
 
     @property

@@ -18,8 +18,8 @@ _OTHERWISE = ("seeds", "device", "threads")
 """In what the studies of runs that are joined may differ."""
 
 _COUNTS = ("calls", "calls_declared", "nfe", "nfe_declared")
-_AGREE = 1e-6
-"""How far two results of a cell may be apart, as a fraction of the larger."""
+_AGREE, _ROUNDED = 1e-6, 1e-8
+"""How far two results of a cell may be apart: as a fraction of the larger, and, as of values near 0, anyway."""
 
 _LONGEST = 100  # characters of a value in an error
 
@@ -155,7 +155,7 @@ def _agree(a: Any, b: Any) -> bool:
     if isinstance(a, list) and isinstance(b, list):
         return len(a) == len(b) and all(map(_agree, a, b))
     if isinstance(a, (int, float)) and isinstance(b, (int, float)):
-        return isclose(a, b, rel_tol=_AGREE)
+        return isclose(a, b, rel_tol=_AGREE, abs_tol=_ROUNDED)
     return bool(a == b)
 
 

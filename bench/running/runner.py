@@ -163,20 +163,18 @@ class _Run:
         if waiting:
             self._get_ready()
         good = {name: self._kept[name] for name in stage if name in self._kept}
-        begun, workers = dict[str, int](), self._executor.workers
+        begun = dict[str, int]()
 
         def needs(evaluations: int) -> int:
-            """Of a cell of so many, of those begun, and of timing all of these, which one worker does alone."""
-            part = timed * (len(good) + len(begun) + 1) // len(stage)
-            return evaluations + sum(begun.values()) + workers * part
+            """Of a cell of so many, and of timing it and all before it, one after the other."""
+            return evaluations + timed * (len(good) + len(begun) + 1) // len(stage)
 
-        self._deadline.start()
         turns = self._turns(stage, waiting, begun, needs)
         for measured in self._executor.measure(turns, len(waiting), self._advanced):
             name, resolved = measured.wanted
             record = self._recording.record(measured, self._timed.get(name))
             self._commit(name, resolved, record)
-            self._deadline.spent(begun.pop(name))
+            self._deadline.spent(begun.pop(name), measured.seconds)
             if record["status"] == "ok":
                 good[name] = record
         self._done |= {*stage}
@@ -251,7 +249,7 @@ class _Run:
         """Once, before the first image is made or timed."""
         if not self._ready:
             self._executor.get_ready()
-            self._deadline.calibrate(self._executor.rate, self._executor.workers)
+            self._deadline.calibrate(self._executor.rate)
         self._ready = True
 
     def _advanced(self, name: str, images: int) -> None:

@@ -61,6 +61,7 @@ class Score:
         if self._stream is not None:
             with self._side.behind():
                 kept, remarks = self._stream.finish()
+            self._side.hand_over(*kept.values())
         if self._samples is not None:
             kept["samples"] = self._samples.all()
         return kept | ({"first": torch.cat(self._first)} if self._first else {}), remarks
@@ -79,7 +80,7 @@ def quality_columns(session: Session, resolved: Resolved, kept: Tensors) -> tupl
     """
     values, remarks, samples = Values(), list[str](), kept.pop("samples", None)
     if session.extractor is not None and session.reference is not None:
-        with SideStream(session.device).behind():
+        with SideStream(session.device).behind(*kept.values()):
             numbers = torch.arange(resolved.images, device=session.device)
             labels = session.labels(resolved.model, resolved.seed, numbers)
             quality = Quality(session.extractor, session.reference, session.study.metrics)

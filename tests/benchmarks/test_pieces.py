@@ -42,7 +42,7 @@ def _remote(address: str, pieces: int, path: Path) -> tuple[float, float]:
     toml = _STUDY.replace("seeds = [0]", f"seeds = {list(range(pieces))}")
     study, folder = parse_study(toml, "test"), RunFolder(path)
     folder.create()
-    with carried_out(study, Workers(ray=address), None, []) as (session, executor):
+    with carried_out(study, Workers(ray=address), None) as (session, executor):
         desk = Desk(session, folder, Attempts(folder.cells), None, print)
         cells = [Wanted(name, each) for name, each in Stages.of(session, grow=False).cells[0].items()]
         remote = executor(desk)

@@ -241,7 +241,7 @@ def test_workers_that_cannot_be_had_are_refused(
 )
 def test_devices_that_no_machine_has_are_refused(device: str, said: str, two: Any) -> None:
     study = parse_study(study_toml(), "test").model_copy(update={"device": device})
-    with pytest.raises(UsageError, match=said), carried_out(study, Workers(ray=two.address), None, []):
+    with pytest.raises(UsageError, match=said), carried_out(study, Workers(ray=two.address), None):
         pass
     assert not ray.is_initialized()
 

@@ -50,11 +50,13 @@ class Measured:
     Attributes:
         wanted: the cell.
         outcome: what came of it.
+        seconds: that a worker took for it.
         columns: of its record, of where it was measured.
     """
 
     wanted: Wanted
     outcome: Found | Failure
+    seconds: float = 0.0
     columns: Record = field(default_factory=dict)
 
 

@@ -1,10 +1,9 @@
 """Which executor a run has, and the session that it is planned with."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from models.common.errors import UsageError
@@ -36,13 +35,14 @@ class Workers:
     accelerator: str | None = None
 
 
+def in_this_process(study: "Study", workers: Workers) -> bool:
+    """Whether the cells of a study are measured here: nothing else is asked for, and nothing may have to be ended."""
+    return workers == Workers() and study.timeout is None
+
+
 @contextmanager
 def carried_out(
-    study: "Study",
-    workers: Workers,
-    batch: int | None,
-    plugins: Sequence[Path],
-    save_images: "ImageFiles | None" = None,
+    study: "Study", workers: Workers, batch: int | None, save_images: "ImageFiles | None" = None
 ) -> "Iterator[tuple[Session, Callable[[Desk], Executor]]]":
     """A session to plan a study with, and what makes the executor of a run of it; its workers are ended after that.
 
@@ -50,7 +50,6 @@ def carried_out(
         study: what is to be run.
         workers: where.
         batch: what "auto" stands for, where that was found out before.
-        plugins: Python files that were loaded.
         save_images: how all images of cells are saved; None: they are not.
 
     Raises:
@@ -58,14 +57,14 @@ def carried_out(
     """
     from bench.running.session import Session
 
-    if workers == Workers() and study.timeout is None:
+    if in_this_process(study, workers):
         from bench.running.executors.in_process import InProcess
 
         yield replace(Session.load(study, batch), save_images=save_images), InProcess
         return
     from bench.running.executors.remote import Remote
 
-    crew = _crew(study, workers, batch, plugins, save_images)
+    crew = _crew(study, workers, batch, save_images)
     try:
         crew.start()
         processor = str(crew.about.environment["device_name"])
@@ -75,16 +74,15 @@ def carried_out(
         crew.close()
 
 
-def _crew(
-    study: "Study", workers: Workers, batch: int | None, plugins: Sequence[Path], save_images: "ImageFiles | None"
-) -> "Crew":
+def _crew(study: "Study", workers: Workers, batch: int | None, save_images: "ImageFiles | None") -> "Crew":
     """The workers, not started yet."""
+    from bench.purity.plugins import loaded
     from bench.running.executors.crew import Crew
     from bench.running.executors.worker import Order
 
     images = study.batch if isinstance(study.batch, int) else batch
-    files = tuple(str(file.resolve()) for file in plugins)
-    order = Order(study.model_dump_json(), study.device, images, files, save_images)
+    plugins = tuple((str(file), sha256) for file, sha256 in loaded().items())
+    order = Order(study.model_dump_json(), study.device, images, plugins, save_images)
     if workers.ray is not None:
         if workers.isolate or workers.devices is not None:
             raise UsageError(

@@ -1,5 +1,7 @@
 """Measures the cells of a run in this process, one after the other."""
 
+import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from functools import cached_property, partial
@@ -67,9 +69,10 @@ class InProcess:
             if (refusal := self._attempts.refusal(wanted.name)) is not None:
                 yield Measured(wanted, Failure(refusal))
                 continue
+            load, start = os.getloadavg()[0], time.monotonic()
             with self._attempts.attempt(wanted.name, "its images"):
                 outcome = self._outcome(wanted, partial(advanced, wanted.name))
-            yield Measured(wanted, outcome)
+            yield Measured(wanted, outcome, time.monotonic() - start, {"load_average_1min": load})
 
     def _outcome(self, wanted: Wanted, advanced: Callable[[int], None]) -> Found | Failure:
         resolved, growth = wanted.resolved, self._desk.growth

@@ -158,7 +158,7 @@ class Remote:
                     if piece is not None and piece.cell is made.cell:
                         self._take_back(piece)
                         piece = None
-                    yield Measured(made.cell.wanted, outcome, {"made_on": dict(made.cell.made_on)})
+                    yield Measured(made.cell.wanted, outcome, made.cell.seconds, {"made_on": dict(made.cell.made_on)})
 
     def _leave(self, slot: Slot) -> None:
         """A worker has nothing to do any more, or has ended, with all that it was sent."""

@@ -20,6 +20,7 @@ from safetensors.torch import load, save
 
 from bench.environment import describe
 from bench.model_record import Look
+from bench.purity.plugins import load_plugins, loaded
 from bench.purity.process import left_running
 from bench.purity.unchanged import put_back
 from bench.record import ImageFiles, Record, cell_id
@@ -40,7 +41,6 @@ from bench.timing.monitor import monitor_of
 from models.common.errors import UsageError
 from models.networks.execution import arithmetic
 from models.plugins.foreign import INTERRUPTIONS
-from samplers.registry import load_file
 
 _PREVIEW = "preview.png"
 
@@ -55,14 +55,14 @@ class Order(NamedTuple):
         study: as JSON.
         device: its own.
         batch: images at a time; None: it finds out.
-        plugins: Python files that register samplers.
+        plugins: Python files that register samplers, with their sha256.
         save_images: as in the session.
     """
 
     study: str
     device: str
     batch: int | None
-    plugins: tuple[str, ...]
+    plugins: tuple[tuple[str, str], ...]
     save_images: ImageFiles | None = None
 
 
@@ -140,9 +140,9 @@ class Worker:
     """
 
     def __init__(self, order: Order) -> None:
-        for file in order.plugins:
-            with put_back(f"plugin {file!r}"):
-                load_file(Path(file))
+        load_plugins(file for file, _ in order.plugins)
+        if apart := [file for file, sha256 in order.plugins if loaded()[Path(file).resolve()] != sha256]:
+            raise UsageError(f"plugin {apart[0]!r} on {socket.gethostname()} is another file than here")
         study = Study.model_validate_json(order.study).model_copy(update={"device": order.device})
         self._resolved, self._known = dict[str, Resolved](), set[str]()
         self._session = replace(Session.load(study, order.batch), save_images=order.save_images)
