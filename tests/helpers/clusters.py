@@ -92,7 +92,7 @@ def lose(made: Cluster) -> None:
     made.remove_node(next(reversed(list(made.worker_nodes))), allow_graceful=False)
 
 
-def eventually(happens: Callable[[], Any], seconds: float = 30.0) -> None:
+def eventually(happens: Callable[[], Any], seconds: float = 90.0) -> None:
     """Wait for something; AssertionError if it does not happen."""
     until = time.monotonic() + seconds
     while not happens():
