@@ -55,10 +55,18 @@ class Cells:
     def __init__(self, session: Session, graphs: Callable[[], Graph], solutions: Solutions, fits: Fits) -> None:
         self._session, self._graphs, self._solutions, self._fits = session, graphs, solutions, fits
 
-    def generate(self, resolved: Resolved, images: range, advanced: Callable[[int], None]) -> Part:
-        """The images of these numbers, made now; `advanced` is told how many are done.
+    def generate(
+        self, resolved: Resolved, images: range, advanced: Callable[[int], None], before: Part | None = None
+    ) -> Part:
+        """The images of these numbers, made now. The first, or those of the part before, are made again.
 
         BadSamples, Impure, OtherImages, WrongCount and what the sampler raises go through.
+
+        Args:
+            resolved: the cell.
+            images: consecutive numbers.
+            advanced: told how many are done.
+            before: the part of the cell's first images, which another process may have made; None: there is none.
         """
         declared = _asked(resolved)[1]
         resolved, _ = self._fits(resolved)
@@ -79,30 +87,22 @@ class Cells:
         calls, evaluations = trajectory.calls, trajectory.evaluations
         _require_calls(name, calls / generation.drawn, declared.calls)
         made = torch.cat(head)
+        again, number = (made, images.start) if before is None or before.preview is None else (before.preview, 0)
         with arithmetic(resolved.mode.precision), unchanged(name, *watched):
-            Scored(resolved, shown(made)).require_again(generation)
+            Scored(resolved, shown(again.to(session.device))).require_again(generation, number)
             trajectory.release()
-        columns = {
-            "nfe_first_batch": first,
-            "guidance_batches": 2 - trajectory.together if resolved.has_halves else None,
-            "captured": trajectory.captured,
-            "generation_batch": generation.fitting.size,
-            "batch_halvings": generation.fitting.halvings,
-        }
-        refusals = [] if trajectory.refusal is None else [trajectory.refusal]
-        remarks = [*refusals, *generation.fitting.remarks("images were made")]
-        if trajectory.differentiated:
-            remarks.append(
-                "the network's derivatives are taken, by passes that are no evaluations: nfe leaves them out"
-            )
+        columns = {"nfe_first_batch": first} | _columns(resolved, trajectory, generation)
+        remarks = _said(trajectory, generation)
         kept, told = score.finish()
         counts = (calls, evaluations, generation.drawn)
         preview = made[: max(0, preview_size(model.card.shape) - images.start)]
         shows = preview if len(preview) else None
         return Part(images.start, len(images), *counts, columns, [*remarks, *told], kept, shows, score.pixels)
 
-    def measure(self, resolved: Resolved, parts: Sequence[Part]) -> Measurement:
-        """What all images of a cell are worth, which parts of it hold; of several, the first are made again.
+    def measure(self, resolved: Resolved, parts: Sequence[Part], *, again: bool = False) -> Measurement:
+        """What all images of a cell are worth, which parts of it hold.
+
+        With `again` the first are made again, as where other processes have made the parts.
 
         Scores are taken out of the parts, for the memory. What the sampler changed of what cells share is put back
         before anything is worked out of its images.
@@ -112,8 +112,8 @@ class Cells:
         resolved, fitted = self._fits(resolved)
         part = joined([part.on(self._session.device) for part in parts])
         assert part.preview is not None, "the first part has images"
-        if len(parts) > 1:
-            self._require_same(resolved, part.preview)
+        if again:
+            self._require_same(resolved, part.preview, part.columns["generation_batch"])
         asked = {"calls": part.calls / part.drawn, "nfe": part.evaluations / part.drawn}
         first = part.score.pop("first", None)
         quality, remarks = quality_columns(self._session, resolved, part.score)
@@ -134,13 +134,13 @@ class Cells:
     def _watched(self, resolved: Resolved) -> tuple[Any, ...]:
         return self._session.weights, KeptFunctions(), KeptSampler(resolved.sampler)
 
-    def _require_same(self, resolved: Resolved, preview: Tensor) -> None:
-        """OtherImages if this process makes other images than those that other processes have made."""
+    def _require_same(self, resolved: Resolved, preview: Tensor, batch: int) -> None:
+        """OtherImages if this process makes other images than others have made, in batches that have fitted."""
         session = self._session
         with arithmetic(resolved.mode.precision), unchanged(resolved.cell.sampler, *self._watched(resolved)):
             trajectory = Trajectory(session, resolved, self._graphs if resolved.mode.graph else None)
             fixed, images = resolved.mode.fixed_batch, range(resolved.images)
-            Scored(resolved, shown(preview)).require_again(Generation(trajectory, images, session.batch, fixed=fixed))
+            Scored(resolved, shown(preview)).require_again(Generation(trajectory, images, batch, fixed=fixed))
             trajectory.release()
 
     def problem(self, resolved: Resolved, batch: int | None = None) -> Problem | None:
@@ -185,6 +185,23 @@ def _asked(resolved: Resolved) -> tuple[About, Declared]:
     name, sampler = resolved.cell.sampler, resolved.sampler
     with unchanged(name, ProcessState()):
         return about(name, sampler), resolved.declared()
+
+
+def _columns(resolved: Resolved, trajectory: Trajectory, generation: Generation) -> dict[str, Any]:
+    """Of a record: how images were made."""
+    return {
+        "guidance_batches": 2 - trajectory.together if resolved.has_halves else None,
+        "captured": trajectory.captured,
+        "generation_batch": generation.fitting.size,
+        "batch_halvings": generation.fitting.halvings,
+    }
+
+
+def _said(trajectory: Trajectory, generation: Generation) -> list[str]:
+    """The same in words, of what is out of the ordinary."""
+    refusals = [] if trajectory.refusal is None else [trajectory.refusal]
+    derivatives = [_DERIVATIVES] if trajectory.differentiated else []
+    return [*refusals, *generation.fitting.remarks("images were made"), *derivatives]
 
 
 def _require_calls(name: str, calls: float, declared: int | None) -> None:

@@ -51,11 +51,11 @@ class Generation:
             yield samples
         self._check.finish()
 
-    def again(self, images: int, *, back: bool = False) -> Tensor:
-        """The first images once more, made in the reverse order if `back`; where every batch has to have the same size,
+    def again(self, images: int, first: int = 0, *, back: bool = False) -> Tensor:
+        """Some images once more, from a number on, made in the reverse order if `back`; where every batch has to have the same size,
         as many as those have.
         """
-        count, first = self.fitting.size if self._fixed else images, self._images.start
+        count = self.fitting.size if self._fixed else images
         numbers = torch.arange(first, first + count, device=self._trajectory.device)
         samples = self._call(numbers.flip(0) if back else numbers, len(numbers))
         self._check.finish()

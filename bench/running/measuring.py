@@ -56,30 +56,26 @@ class Measuring:
         self.cells = Cells(session, graphs_on(session.device), self.solutions, self.fits)
         self._compile_s: dict[tuple[int, str], float] = {}
 
-    def part(self, resolved: Resolved, images: range, advanced: Callable[[int], None]) -> Part | Failure:
-        """The images of these numbers, made now.
-
-        Args:
-            resolved: the cell.
-            images: consecutive numbers.
-            advanced: told how many are done.
-        """
+    def part(
+        self, resolved: Resolved, images: range, advanced: Callable[[int], None], before: Part | None = None
+    ) -> Part | Failure:
+        """The images of these numbers, made now; the arguments are those of `Cells.generate`."""
 
         def made() -> Part:
             load = os.getloadavg()[0]  # above this process's own threads: others disturbed it
             compiled = self._compiled(resolved)
-            part = self.cells.generate(resolved, images, advanced)
+            part = self.cells.generate(resolved, images, advanced, before)
             part.columns.update(compile_s=compiled, load_average_1min=load)
             return part
 
         return _tried(made)
 
-    def quality(self, resolved: Resolved, parts: Sequence[Part]) -> Found | Failure:
-        """What all images of a cell are worth, which are in these parts."""
+    def quality(self, resolved: Resolved, parts: Sequence[Part], *, again: bool = False) -> Found | Failure:
+        """What all images of a cell are worth, which are in these parts; see `Cells.measure`."""
 
         def found() -> Found:
             ends = dict(grid_ends(resolved.sampler, resolved.levels))
-            measured = self.cells.measure(resolved, parts)
+            measured = self.cells.measure(resolved, parts, again=again)
             return Found(plain(ends | measured.columns), measured.preview, measured.pixels)
 
         return _tried(found)

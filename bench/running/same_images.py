@@ -78,8 +78,8 @@ class Scored:
         found = max(torch.stack(self._distances).tolist(), default=0.0) if self._distances else 0.0
         self._require(found, _ALIKE if self._exact else _ROUNDED, f"{call} than those that were scored", why)
 
-    def require_again(self, generation: Generation) -> None:
-        """Make the first of them twice more, the second time in the reverse order.
+    def require_again(self, generation: Generation, first: int = 0) -> None:
+        """Make the first of them, from a number on, twice more, the second time in the reverse order.
 
         What is kept by the shape of a batch, as a last output is, has no effect on the first call of a shape: so the
         two are held to one another, too.
@@ -92,7 +92,7 @@ class Scored:
             "; they depend on what ran before, or on the batch: the sampler or the network keeps something from call "
             "to call, as a generator, a counter or a cache"
         )
-        again, back = generation.again(few), generation.again(few, back=True)
+        again, back = generation.again(few, first), generation.again(few, first, back=True)
         self.add(again, len(again))
         self.finish("when it was called again", why)
         if self._exact:

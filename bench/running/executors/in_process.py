@@ -79,7 +79,7 @@ class InProcess:
         before = None if growth is None else growth.read(resolved)
         parts = [] if before is None else [before]
         if (done := 0 if before is None else before.end) < resolved.images:
-            made = self._measuring.part(resolved, range(done, resolved.images), advanced)
+            made = self._measuring.part(resolved, range(done, resolved.images), advanced, before)
             if isinstance(made, Failure):
                 return made
             parts.append(made)

@@ -214,12 +214,12 @@ class Worker:
         outcome: Part | Found | Failure | None = None
         known: list[Part] = [unpacked(part) for part in parts]
         if images is not None:
-            outcome = self._measuring.part(resolved, images, lambda _: None)
+            outcome = self._measuring.part(resolved, images, lambda _: None, known[0] if known else None)
             if isinstance(outcome, Part):
                 known.append(outcome)
                 made = packed(outcome) if keep or not score else None
         if score and not isinstance(outcome, Failure):
-            outcome = self._measuring.quality(resolved, known)
+            outcome = self._measuring.quality(resolved, known, again=images is None and len(known) > 1)
         found = PackedFound.of(outcome) if isinstance(outcome, Found) else None
         failure = outcome if isinstance(outcome, Failure) else None
         return Reply(made, found, failure, self._made(), left_running())
