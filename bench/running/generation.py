@@ -52,7 +52,7 @@ class Generation:
         self._check.finish()
 
     def again(self, images: int, first: int = 0, *, back: bool = False) -> Tensor:
-        """Some images once more, from a number on, made in the reverse order if `back`; where every batch has to have the same size,
+        """Some images once more, from a number on, in the reverse order if `back`; where batches have to have one size,
         as many as those have.
         """
         count = self.fitting.size if self._fixed else images
