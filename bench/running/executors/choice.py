@@ -80,7 +80,7 @@ def _crew(
 ) -> "Crew":
     """The workers, not started yet."""
     from bench.running.executors.crew import Crew
-    from bench.running.executors.worker import Order
+    from bench.running.executors.worker import Order, Worker
 
     images = study.batch if isinstance(study.batch, int) else batch
     files = tuple(str(file.resolve()) for file in plugins)
@@ -97,7 +97,7 @@ def _crew(
         raise UsageError("--accelerator is a kind of GPUs of a Ray cluster; name one with --ray")
     from bench.running.executors.local import LocalSlot
 
-    return Crew([LocalSlot(device) for device in _devices(study, workers)], order, timeout=study.timeout)
+    return Crew([LocalSlot(device, Worker) for device in _devices(study, workers)], order, timeout=study.timeout)
 
 
 def _devices(study: "Study", workers: Workers) -> list[str]:

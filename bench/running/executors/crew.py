@@ -2,16 +2,21 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Protocol, TypeVar
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from bench.running.executors.worker import About, Order, Worker
 from models.common.errors import UsageError
+
+if TYPE_CHECKING:
+    from bench.running.executors.worker import About, Order
 
 Result = TypeVar("Result")
 
 MOST_LOSSES = 20
 """Machines that may be lost under a cell: a cell that takes each with it is not to go on for ever."""
+
+_AGAIN_S = 0.2
+"""Seconds after which what is started while all are ended is ended too."""
 
 
 class Died(Exception):
@@ -42,7 +47,7 @@ class Slot(Protocol):
     def name(self) -> str:
         """Of the machine and the device, for people."""
 
-    def start(self, order: Order) -> None:
+    def start(self, order: "Order") -> None:
         """Start a worker, if none is there, and wait until it is ready.
 
         Raises:
@@ -76,15 +81,16 @@ class Crew:
     def __init__(
         self,
         slots: Sequence[Slot],
-        order: Order,
+        order: "Order",
         attempts: int = 1,
         timeout: float | None = None,
         most: int | None = None,
         closing: Callable[[], None] = lambda: None,
     ) -> None:
         self.slots, self.order, self.attempts, self.timeout, self.most = list(slots), order, attempts, timeout, most
-        self.threads = ThreadPoolExecutor(len(slots), "worker")
-        self.about, self._closing = About("", {}, 1), closing
+        self._threads = ThreadPoolExecutor(len(slots), "worker")
+        self._given = set[Future[Any]]()
+        self._closing = closing
 
     def start(self) -> None:
         """Start them all; the first alone where it has to find out the batch, which the others are told.
@@ -92,6 +98,15 @@ class Crew:
         Raises:
             UsageError: they are of several kinds, or cannot work.
         """
+        try:
+            self.about = self._started()
+        except Died as death:
+            raise UsageError(f"a worker {death.how} while it was started\n{death.trace or ''}".rstrip()) from None
+
+    def _started(self) -> "About":
+        """Start them; what they say of themselves."""
+        from bench.running.executors.worker import Worker
+
         first = []
         if self.order.batch is None:
             first = [self.do(self.slots[0], Worker.about).result()]
@@ -106,7 +121,7 @@ class Crew:
                 "name devices of one kind (of a Ray cluster with --accelerator), and run a part of the study on the "
                 "others, with --part"
             )
-        self.about = abouts[0]
+        return abouts[0]
 
     def do(
         self, slot: Slot, function: Callable[..., Result], *arguments: Any, timeout: float | None = None
@@ -117,11 +132,21 @@ class Crew:
             slot.start(self.order)
             return slot.call(function, *arguments, timeout=timeout)
 
-        return self.threads.submit(done)
+        return self.submit(done)
+
+    def submit(self, work: "Callable[[], Result]") -> "Future[Result]":
+        """What comes of something that waits for a worker, in a thread."""
+        future = self._threads.submit(work)
+        self._given.add(future)
+        future.add_done_callback(self._given.discard)
+        return future
 
     def close(self) -> None:
-        """End all workers."""
-        for slot in self.slots:
-            slot.end()
+        """End all workers, those too that are being started meanwhile."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        while True:
+            for slot in self.slots:
+                slot.end()
+            if not wait([*self._given], timeout=_AGAIN_S).not_done:
+                break
         self._closing()
-        self.threads.shutdown(cancel_futures=True)

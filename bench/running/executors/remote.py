@@ -6,26 +6,26 @@ worker for it, so that never more of them wait than there are workers.
 """
 
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass, field
 from math import ceil, lcm
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from bench.environment import command
 from bench.model_record import Look
 from bench.quality.statistics import BLOCKS
 from bench.running.executors.base import Advanced, Desk, Measured, Wanted
 from bench.running.executors.crew import MOST_LOSSES, Crew, Died, Lost, Slot, TookTooLong
+from bench.running.executors.pieces import Open, Piece
 from bench.running.executors.worker import Job, Reply, Worker, files_of
 from bench.running.measuring import Failure, Found, Measuring
-from bench.running.part import Packed, joined, packed, unpacked
+from bench.running.part import joined, packed, unpacked
 from bench.running.rounds import Setting, timed_batch
 from bench.timing.cost import Times
 from models.common.errors import UsageError
-from models.common.writing import naming, write_bytes
+from models.common.writing import naming, write_bytes, write_text
 
 Result = TypeVar("Result")
 
@@ -33,52 +33,6 @@ _PIECES = 4
 """Pieces of work a worker that a study's cells are divided into at least, where their images allow."""
 _LEAST_S = 0.1
 """Seconds of a piece of work whose cell has none left."""
-
-
-@dataclass(eq=False)
-class _Open:
-    """A cell that is being measured.
-
-    Attributes:
-        wanted: the cell.
-        ranges: of images that nobody makes yet.
-        fit, solution: files of what is worked out once, the one before images are made, the other before they are
-            scored; None: it needs no such thing.
-        before: the part of earlier runs; None: there is none.
-        parts: that were made.
-        under_way: pieces of work that are.
-        deaths, losses: of workers and machines that it was worked on.
-        seconds: that it was worked on.
-        made_on: images by the devices that made them.
-        over: whether it was given back.
-    """
-
-    wanted: Wanted
-    ranges: deque[range]
-    fit: Path | None
-    solution: Path | None
-    before: Packed | None
-    parts: list[Packed] = field(default_factory=list)
-    under_way: int = 0
-    deaths: int = 0
-    losses: int = 0
-    seconds: float = 0.0
-    made_on: Counter[str] = field(default_factory=Counter)
-    over: bool = False
-
-    @property
-    def all_parts(self) -> list[Packed]:
-        """With that of earlier runs."""
-        return self.parts if self.before is None else [self.before, *self.parts]
-
-
-class _Piece(NamedTuple):
-    """A piece of work on a cell: images that are made, whether all are scored then, or a file that is worked out."""
-
-    cell: _Open
-    images: range | None = None
-    score: bool = False
-    file: Path | None = None
 
 
 class Remote:
@@ -135,7 +89,10 @@ class Remote:
         """Workers are, as soon as they are started."""
 
     def rate(self) -> float:
-        return self._ask(Worker.rate)
+        try:
+            return self._ask(Worker.rate)
+        except Died as death:
+            raise UsageError(f"evaluations of the network could not be timed: a worker {death.how}") from None
 
     def visit(self, setting: Setting) -> int:
         resolved, rule, session = setting.resolved, self._desk.session.study.timing, self._desk.session
@@ -145,13 +102,25 @@ class Remote:
             job, most = Job.of(resolved), self._crew.timeout
             timed = self._ask(Worker.visit, job, setting.columns, preview, files, timeout=most)
         except Died as death:
-            self._desk.attempts.died(setting.columns["id"], "its timing")
-            setting.fail(f"it {death.how}")
-            return 0
+            return self._untimed(setting, death)
+        if timed.spoilt:
+            self._crew.slots[0].end()
+        if not timed.failed:
+            self._desk.folder.traceback(setting.columns["id"]).unlink(missing_ok=True)
         setting.columns |= timed.columns
         setting.failed = timed.failed
         setting.times = Times.of_record(setting.columns, timed_batch(setting.columns, session.batch), rule.batches)
         return timed.images
+
+    def _untimed(self, setting: Setting, death: Died) -> int:
+        """A round of timing has ended its worker; the images drawn that are known of."""
+        name = setting.columns["id"]
+        if not isinstance(death, TookTooLong):
+            self._desk.attempts.died(name, "its timing")
+        if death.trace is not None:
+            write_text(self._desk.folder.traceback(name), death.trace)
+        setting.fail(f"it {death.how}")
+        return 0
 
     def _ask(self, function: Callable[..., Result], *arguments: Any, timeout: float | None = None) -> Result:
         """What the first worker says, while the others have nothing to do; another one's if its machine is lost."""
@@ -163,7 +132,7 @@ class Remote:
         raise UsageError("every worker was lost, again and again; see that its machines are up")
 
     def measure(self, cells: Iterable[Wanted], count: int, advanced: Advanced) -> Iterator[Measured]:
-        waiting, opened, running = iter(cells), list[_Open](), dict[Future[Reply], tuple[Slot, _Piece]]()
+        waiting, opened, running = iter(cells), list[Open](), dict[Future[Reply], tuple[Slot, Piece]]()
         pieces = max(1, ceil(_PIECES * self.workers / max(1, count)))
         while True:
             while self._free and (piece := self._next(opened, waiting, pieces)) is not None:
@@ -183,7 +152,7 @@ class Remote:
                     opened.remove(piece.cell)
                     yield Measured(piece.cell.wanted, outcome, {"made_on": dict(piece.cell.made_on)})
 
-    def _next(self, opened: list[_Open], waiting: Iterator[Wanted], pieces: int) -> _Piece | None:
+    def _next(self, opened: list[Open], waiting: Iterator[Wanted], pieces: int) -> Piece | None:
         """What can be done next; None: nothing before something else is done."""
         for cell in opened:
             if (piece := self._piece(cell)) is not None:
@@ -194,7 +163,7 @@ class Remote:
                 return piece
         return None
 
-    def _opened(self, wanted: Wanted, pieces: int) -> _Open:
+    def _opened(self, wanted: Wanted, pieces: int) -> Open:
         """A cell whose images are divided into about so many pieces, of whole batches and extractor batches."""
         resolved, growth, planned = wanted.resolved, self._desk.growth, self._planned
         before = None if growth is None else growth.read(resolved)
@@ -205,33 +174,33 @@ class Remote:
         ranges = deque(range(first, min(first + size, end)) for first in range(start, end, size))
         problem = planned.cells.problem(resolved)
         solution = None if problem is None else planned.solutions.place(problem)
-        return _Open(wanted, ranges, planned.fits.place(resolved), solution, None if before is None else packed(before))
+        return Open(wanted, ranges, planned.fits.place(resolved), solution, None if before is None else packed(before))
 
-    def _piece(self, cell: _Open) -> _Piece | None:
+    def _piece(self, cell: Open) -> Piece | None:
         """What can be done of a cell next."""
         if not self._is_settled(cell.fit):
             return self._worked_out(cell, cell.fit)
         if cell.ranges:
             alone = len(cell.ranges) == 1 and not cell.parts and not cell.under_way
-            return _Piece(cell, cell.ranges.popleft(), score=alone and self._is_settled(cell.solution))
+            return Piece(cell, cell.ranges.popleft(), score=alone and self._is_settled(cell.solution))
         if cell.under_way:
             return None
         if not self._is_settled(cell.solution):  # after some images: a network that hangs does so there, in time
             return self._worked_out(cell, cell.solution)
-        return _Piece(cell, score=True)
+        return Piece(cell, score=True)
 
     def _is_settled(self, file: Path | None) -> bool:
         """Whether what is worked out once is there, or cannot be had, as a cell that needs it will say."""
         return file is None or file.is_file() or self._settled.get(file, False)
 
-    def _worked_out(self, cell: _Open, file: Path | None) -> _Piece | None:
+    def _worked_out(self, cell: Open, file: Path | None) -> Piece | None:
         """The work of that, unless it is under way."""
         if file is None or file in self._settled:
             return None
         self._settled[file] = False
-        return _Piece(cell, file=file)
+        return Piece(cell, file=file)
 
-    def _given(self, slot: Slot, piece: _Piece) -> "Future[Reply]":
+    def _given(self, slot: Slot, piece: Piece) -> "Future[Reply]":
         """A piece of work is given to a worker; what will come of it."""
         cell, crew = piece.cell, self._crew
         job, images = Job.of(cell.wanted.resolved), None if piece.images is None else piece.images
@@ -241,7 +210,8 @@ class Remote:
         def done() -> Reply:
             slot.start(crew.order)
             if piece.file is not None:
-                return slot.call(Worker.work_out, job, files, piece.file == cell.fit)
+                fit = piece.file == cell.fit
+                return slot.call(Worker.work_out, job, files, fit, timeout=crew.timeout if fit else None)
             start = time.monotonic()
             left = None if crew.timeout is None else max(_LEAST_S, crew.timeout - cell.seconds)
             try:
@@ -249,11 +219,9 @@ class Remote:
             finally:
                 cell.seconds += time.monotonic() - start
 
-        return crew.threads.submit(done)
+        return crew.submit(done)
 
-    def _outcome(
-        self, future: "Future[Reply]", slot: Slot, piece: _Piece, advanced: Advanced
-    ) -> Found | Failure | None:
+    def _outcome(self, future: "Future[Reply]", slot: Slot, piece: Piece, advanced: Advanced) -> Found | Failure | None:
         """What a piece of work makes of its cell, if that is over now."""
         cell, name = piece.cell, piece.cell.wanted.name
         try:
@@ -281,14 +249,14 @@ class Remote:
                 self._desk.growth.write(cell.wanted.resolved, joined([unpacked(part) for part in cell.all_parts]))
         return None if reply.found is None else reply.found.unpacked()
 
-    def _take_back(self, piece: _Piece) -> None:
+    def _take_back(self, piece: Piece) -> None:
         """Let a piece of work be done by another worker."""
         if piece.file is not None:
             del self._settled[piece.file]
         if piece.images is not None:
             piece.cell.ranges.appendleft(piece.images)
 
-    def _ended(self, cell: _Open, end: Died | Lost) -> Failure | None:
+    def _ended(self, cell: Open, end: Died | Lost) -> Failure | None:
         """What it means to a cell that a worker has ended; None: it is tried again."""
         if isinstance(end, Lost):
             cell.losses += 1

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from pydantic import ValidationError
 from safetensors.torch import load, save
 
 from bench.environment import describe
@@ -122,11 +123,12 @@ class Reply(NamedTuple):
 
 
 class Timed(NamedTuple):
-    """What came of a round of timing: a record's columns, whether it failed, and the images drawn."""
+    """What came of a round of timing: a record's columns, whether it failed, the images drawn, and as in a reply."""
 
     columns: Record
     failed: bool
     images: int
+    spoilt: bool
 
 
 class Worker:
@@ -143,7 +145,7 @@ class Worker:
         for file in order.plugins:
             with put_back(f"plugin {file!r}"):
                 load_file(Path(file))
-        study = Study.model_validate_json(order.study).model_copy(update={"device": order.device})
+        study = _study(order).model_copy(update={"device": order.device})
         self._resolved, self._known = dict[str, Resolved](), set[str]()
         self._session = replace(Session.load(study, order.batch), save_images=order.save_images)
         self._session.warm_up()
@@ -226,7 +228,7 @@ class Worker:
         file, times = None if preview is None else self._path / _PREVIEW, Times.of_record(columns, batch, batches)
         setting = Setting(self._cell(job), dict(columns), times, preview=file)
         images = self._rounds.visit(setting)
-        return Timed(setting.columns, setting.failed, images)
+        return Timed(setting.columns, setting.failed, images, left_running())
 
     @cached_property
     def _rounds(self) -> Rounds:
@@ -264,6 +266,18 @@ class Worker:
         new = {name: path.read_bytes() for name, path in made.items() if name not in self._known}
         self._known |= {*new}
         return new
+
+
+def _study(order: Order) -> Study:
+    """The study of an order; UsageError if it names what was registered by no file or package."""
+    try:
+        return Study.model_validate_json(order.study)
+    except ValidationError as error:
+        said = "; ".join(dict.fromkeys(each["msg"].removeprefix("Value error, ") for each in error.errors()))
+        raise UsageError(
+            f"a worker cannot read the study: {said} Workers know only what plugin files (--plugin, or plugins of "
+            "bench.run) and installed packages register, not what a script or a notebook does"
+        ) from None
 
 
 def files_of(folder: Path, paths: Sequence[Path | None]) -> Files:
