@@ -150,6 +150,7 @@ _RECORD = {
     "nfe_first_batch": "Evaluations an image in the first batch, of a sampler that cannot declare them.",
     "generation_batch": "Images at a time, after halvings for want of memory.",
     "batch_halvings": "How often the batch was halved.",
+    "made_on": "Images by the devices that made them, on a cluster with their machines.",
     "preview_count": "Images in the cell's picture.",
     "preview_sha256": "Hash of the file of that picture, which is not shown if it has another.",
     "preview_kind": "How it shows them: pictures, maps or points.",

@@ -118,6 +118,7 @@ class CellRecord(Schema):
     arithmetic_fraction: Measure | None = None
     threads: Count | None = None
     generation_batch: Number | None = None
+    made_on: dict[Name, Count] | None = None
     preview_count: Count | None = None
     preview_kind: Name | None = None
     preview_sha256: Name | None = None

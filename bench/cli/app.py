@@ -107,8 +107,9 @@ def run(
 def merge(*runs: Path, out: Annotated[Path, Parameter(name=("--out", "-o"))]) -> int:
     """Join runs of one study, such as its parts or other seeds of it, into a new one, then report.
 
-    Their studies may differ in seeds, device and threads, and in nothing else. Results that several have of a cell have
-    to agree; a result wins over a failure, more rounds of timing over fewer. Exit status 1 if some cells failed.
+    Their studies may differ in seeds, device, threads and timeout, and in nothing else. Results that several have of a
+    cell have to agree; a result wins over a failure, more rounds of timing over fewer. Exit status 1 if some cells
+    failed.
 
     Args:
         runs: Run folders.

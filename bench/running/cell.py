@@ -75,7 +75,7 @@ class Cells:
         head, first, wanted = list[Tensor](), 0.0, max(FEWEST, preview_size(model.card.shape) - images.start)
         with arithmetic(resolved.mode.precision), unchanged(name, *watched):
             trajectory = Trajectory(session, resolved, self._graphs if resolved.mode.graph else None)
-            generation = Generation(trajectory, images, session.batch, fixed=resolved.mode.fixed_batch)
+            generation = self._generation(trajectory, resolved, images)
             for samples in generation:
                 first = first or trajectory.evaluations / generation.drawn
                 pixels = to_uint8(samples, model.card.value_range)
@@ -130,6 +130,11 @@ class Cells:
         }
         note = "; ".join([*_remarks(resolved, said, declared, **asked), *part.remarks, *remarks]) or None
         return Measurement(quality | counts | {"note": note}, part.preview, part.pixels)
+
+    def _generation(self, trajectory: Trajectory, resolved: Resolved, images: range) -> Generation:
+        """Of images in batches as all of the cell have them: the last part may have fewer than a batch."""
+        batch = min(self._session.batch, resolved.images)
+        return Generation(trajectory, images, batch, fixed=resolved.mode.fixed_batch)
 
     def _watched(self, resolved: Resolved) -> tuple[Any, ...]:
         return self._session.weights, KeptFunctions(), KeptSampler(resolved.sampler)

@@ -32,7 +32,7 @@ class Generation:
 
     def __init__(self, trajectory: Trajectory, images: range, batch: int, *, fixed: bool) -> None:
         self._trajectory, self._images, self._fixed, self._captured = trajectory, images, fixed, 0
-        self.fitting, self.drawn = Halving(min(batch, len(images)), self._release, trajectory.split), 0
+        self.fitting, self.drawn = Halving(batch, self._release, trajectory.split), 0
         self._check = SampleCheck(trajectory.device)
 
     def __iter__(self) -> Iterator[Tensor]:

@@ -49,9 +49,11 @@ class Measuring:
     Args:
         session: what they run on.
         solutions, fits: folders of what is worked out once.
+        place: what the device is called in records; None: as in the session.
     """
 
-    def __init__(self, session: Session, solutions: Path, fits: Path) -> None:
+    def __init__(self, session: Session, solutions: Path, fits: Path, place: str | None = None) -> None:
+        self._place = place or str(session.device)
         self._session, self.solutions, self.fits = session, Solutions(solutions), Fits(fits, session)
         self.cells = Cells(session, graphs_on(session.device), self.solutions, self.fits)
         self._compile_s: dict[tuple[int, str], float] = {}
@@ -65,7 +67,7 @@ class Measuring:
             load = os.getloadavg()[0]  # above this process's own threads: others disturbed it
             compiled = self._compiled(resolved)
             part = self.cells.generate(resolved, images, advanced, before)
-            part.columns.update(compile_s=compiled, load_average_1min=load)
+            part.columns.update(compile_s=compiled, load_average_1min=load, made_on={self._place: len(images)})
             return part
 
         return _tried(made)

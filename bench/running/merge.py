@@ -14,7 +14,7 @@ from bench.report.data.distances import quality_columns
 from models.common.errors import UsageError
 from models.common.writing import naming, new_folder, write_bytes
 
-_OTHERWISE = ("seeds", "device", "threads")
+_OTHERWISE = ("seeds", "device", "threads", "timeout")
 """In what the studies of runs that are joined may differ."""
 
 _COUNTS = ("calls", "calls_declared", "nfe", "nfe_declared")

@@ -5,6 +5,7 @@ give what one process would have made of all images: images do not depend on one
 """
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -112,7 +113,7 @@ def joined(parts: Sequence[Part]) -> Part:
         calls=sum(part.calls for part in in_order),
         evaluations=sum(part.evaluations for part in in_order),
         drawn=sum(part.drawn for part in in_order),
-        columns={name: _one(name, [part.columns[name] for part in in_order]) for name in first.columns},
+        columns={name: _one(name, in_order) for name in first.columns},
         remarks=list(dict.fromkeys(remark for part in in_order for remark in part.remarks)),
         score=joined_scores([part.score for part in in_order]),
         preview=torch.cat(previews) if previews else None,
@@ -125,11 +126,17 @@ def _pixels(parts: Sequence[Tensor]) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(list(parts))
 
 
-_JOINED = {"captured": min, "generation_batch": min, "batch_halvings": max, "guidance_batches": max}
+_JOINED = {"captured": min, "batch_halvings": max, "guidance_batches": max}
 """What is said of all where parts were made differently: as where one device had less memory left."""
 
 
-def _one(name: str, values: list[Any]) -> Any:
+def _one(name: str, parts: Sequence[Part]) -> Any:
     """A column of all, of those of its parts: that of the first images, unless another rule is given."""
+    values = [part.columns[name] for part in parts]
     known = [value for value in values if value is not None]
+    if name == "made_on":
+        return dict(sum(map(Counter, values), Counter()))
+    if name == "generation_batch":  # of the first images of those that grow, only fewer were there
+        halved = [part.columns[name] for part in parts if part.columns["batch_halvings"]]
+        return min(halved) if halved else max(values)
     return _JOINED[name](known) if name in _JOINED and known else values[0]

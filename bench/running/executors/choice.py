@@ -78,7 +78,7 @@ def _crew(study: "Study", workers: Workers, batch: int | None, save_images: "Ima
     """The workers, not started yet."""
     from bench.purity.plugins import loaded
     from bench.running.executors.crew import Crew
-    from bench.running.executors.worker import Order
+    from bench.running.executors.worker import Order, Worker
 
     images = study.batch if isinstance(study.batch, int) else batch
     plugins = tuple((str(file), sha256) for file, sha256 in loaded().items())
@@ -95,7 +95,7 @@ def _crew(study: "Study", workers: Workers, batch: int | None, save_images: "Ima
         raise UsageError("--accelerator is a kind of GPUs of a Ray cluster; name one with --ray")
     from bench.running.executors.local import LocalSlot
 
-    return Crew([LocalSlot(device) for device in _devices(study, workers)], order, timeout=study.timeout)
+    return Crew([LocalSlot(device, Worker) for device in _devices(study, workers)], order, timeout=study.timeout)
 
 
 def _devices(study: "Study", workers: Workers) -> list[str]:

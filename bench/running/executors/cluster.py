@@ -61,7 +61,9 @@ class Host:
     def load(self, order: Order) -> str:
         """Load what is worked on; the machine's name in the cluster."""
         if self._worker is None:
-            self._worker = Worker(order)
+            gpu = next(iter(ray.get_gpu_ids()), None)
+            device = order.device if gpu is None else f"{order.device}:{gpu}"
+            self._worker = Worker(order._replace(place=f"{socket.gethostname()} {device}"))
         return str(ray.get_runtime_context().get_node_id())
 
     def do(self, function: Callable[..., Result], *arguments: Any) -> Result:

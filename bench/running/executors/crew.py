@@ -4,11 +4,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from bench.progress import warn
-from bench.running.executors.worker import About, Order, Worker
 from models.common.errors import UsageError
+
+if TYPE_CHECKING:
+    from bench.running.executors.worker import About, Order
 
 Result = TypeVar("Result")
 
@@ -55,7 +57,7 @@ class Slot(Protocol):
     def is_up(self) -> bool:
         """Whether a worker is there."""
 
-    def start(self, order: Order) -> None:
+    def start(self, order: "Order") -> None:
         """Start a worker, if none is there, and wait until it is ready: for a machine, where there is none yet.
 
         Raises:
@@ -84,22 +86,27 @@ class Crew:
         timeout: seconds that a cell may take, and a round of timing; None: any.
         most: images of a piece of work at the most; None: as many as a cell has.
         closing: what is to be done when all workers have ended.
+
+    Attributes:
+        about: what the first worker says of itself, once they are started.
     """
+
+    about: "About"
 
     def __init__(
         self,
         slots: Sequence[Slot],
-        order: Order,
+        order: "Order",
         attempts: int = 1,
         timeout: float | None = None,
         most: int | None = None,
         closing: Callable[[], None] = lambda: None,
     ) -> None:
         self.slots, self.order, self.attempts, self.timeout, self.most = list(slots), order, attempts, timeout, most
-        self.about, self._closing = About("", {}, 1), closing
+        self._closing = closing
         self._threads, self._given = ThreadPoolExecutor(len(slots), "worker"), set[Future[Any]]()
         self._free, self._down = list[Slot](), list(slots)
-        self._coming, self._failures, self._kinds = dict[Future[About], Slot](), 0, Counter[str]()
+        self._coming, self._failures, self._kinds = dict[Future[Any], Slot](), 0, Counter[str]()
 
     def start(self) -> None:
         """Start them all; the first alone where it has to find out the batch, which the others are told.
@@ -156,8 +163,10 @@ class Crew:
             warn(f"waiting for workers: {there}; machines are missing, or busy, or load what is worked on")
         return bool(found)
 
-    def _started(self, slot: Slot) -> About:
+    def _started(self, slot: Slot) -> "About":
         """Start a worker; what it says of itself."""
+        from bench.running.executors.worker import Worker
+
         try:
             slot.start(self.order)
             return slot.call(Worker.about)
@@ -177,7 +186,8 @@ class Crew:
                 raise UsageError(f"a worker {death.how} while it was started\n{death.trace or ''}".rstrip()) from None
             self._down.append(slot)
             return
-        self._failures, self.about = 0, about if not self._kinds else self.about
+        self._failures = 0
+        self.about = self.about if self._kinds else about
         self._kinds[str(about.environment["device_name"])] += 1
         if len(self._kinds) > 1:
             told = ", ".join(f"{count} x {kind}" for kind, count in self._kinds.items())

@@ -1,6 +1,6 @@
 """Cells that are being measured by workers, and the pieces of work that they are divided into."""
 
-from collections import Counter, deque
+from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -23,7 +23,6 @@ class Open:
         under_way: pieces of work that are.
         deaths, losses: of workers and machines that it was worked on.
         seconds: that it was worked on.
-        made_on: images by the devices that made them.
         over: whether it was given back.
     """
 
@@ -37,7 +36,6 @@ class Open:
     deaths: int = 0
     losses: int = 0
     seconds: float = 0.0
-    made_on: Counter[str] = field(default_factory=Counter)
     over: bool = False
 
     @property

@@ -28,7 +28,7 @@ from bench.running.part import joined, packed, unpacked
 from bench.running.rounds import Setting, timed_batch
 from bench.timing.cost import Times
 from models.common.errors import UsageError
-from models.common.writing import naming, write_bytes
+from models.common.writing import naming, write_bytes, write_text
 
 Result = TypeVar("Result")
 
@@ -94,13 +94,16 @@ class Remote:
         try:
             return self._ask(Worker.evaluations, [Job.of(wanted.resolved)], timeout=self._crew.timeout)[0]
         except Died:
-            return len(wanted.resolved.levels) - 1
+            return len(wanted.resolved.guidance.evaluated) * (len(wanted.resolved.levels) - 1)
 
     def get_ready(self) -> None:
         """Workers are, as soon as they are started."""
 
     def rate(self) -> float:
-        return self._ask(Worker.rate)
+        try:
+            return self._ask(Worker.rate)
+        except Died as death:
+            raise UsageError(f"evaluations of the network could not be timed: a worker {death.how}") from None
 
     def visit(self, setting: Setting) -> int:
         resolved, rule, session = setting.resolved, self._desk.session.study.timing, self._desk.session
@@ -108,22 +111,46 @@ class Remote:
         files = files_of(self._desk.folder.path, [self._planned.fits.place(resolved)])
         try:
             job, most = Job.of(resolved), self._crew.timeout
-            timed = self._ask(Worker.visit, job, setting.columns, preview, files, timeout=most)
+            timed = self._ask(
+                *(Worker.visit, job, setting.columns, preview, files), timeout=most, spoilt=lambda timed: timed.spoilt
+            )
         except Died as death:
-            self._desk.attempts.died(setting.columns["id"], "its timing")
-            setting.fail(f"it {death.how}")
-            return 0
+            return self._untimed(setting, death)
+        if not timed.failed:
+            self._desk.folder.traceback(setting.columns["id"]).unlink(missing_ok=True)
         setting.columns |= timed.columns
         setting.failed = timed.failed
         setting.times = Times.of_record(setting.columns, timed_batch(setting.columns, session.batch), rule.batches)
         return timed.images
 
-    def _ask(self, function: Callable[..., Result], *arguments: Any, timeout: float | None = None) -> Result:
-        """What the first worker says, while the others have nothing to do; another one's if its machine is lost."""
+    def _untimed(self, setting: Setting, death: Died) -> int:
+        """A round of timing has ended its worker; the images drawn that are known of."""
+        name = setting.columns["id"]
+        if not isinstance(death, TookTooLong):
+            self._desk.attempts.died(name, "its timing")
+        if death.trace is not None:
+            write_text(self._desk.folder.traceback(name), death.trace)
+        setting.fail(f"it {death.how}")
+        return 0
+
+    def _ask(
+        self,
+        function: Callable[..., Result],
+        *arguments: Any,
+        timeout: float | None = None,
+        spoilt: Callable[[Result], bool] = lambda _: False,
+    ) -> Result:
+        """What the first worker says, while the others have nothing to do; another one's if its machine is lost.
+
+        It is ended if what it says is `spoilt`.
+        """
         for _ in range(MOST_LOSSES):
             slot = self._crew.take()
             try:
-                return self._crew.do(slot, function, *arguments, timeout=timeout).result()
+                found = self._crew.do(slot, function, *arguments, timeout=timeout).result()
+                if spoilt(found):
+                    slot.end()
+                return found
             except Lost:
                 continue
             finally:
@@ -158,7 +185,7 @@ class Remote:
                     if piece is not None and piece.cell is made.cell:
                         self._take_back(piece)
                         piece = None
-                    yield Measured(made.cell.wanted, outcome, made.cell.seconds, {"made_on": dict(made.cell.made_on)})
+                    yield Measured(made.cell.wanted, outcome, made.cell.seconds)
 
     def _leave(self, slot: Slot) -> None:
         """A worker has nothing to do any more, or has ended, with all that it was sent."""
@@ -225,7 +252,8 @@ class Remote:
 
         def done() -> Reply:
             if piece.file is not None:
-                return slot.call(Worker.work_out, job, files, piece.file == cell.fit)
+                fit = piece.file == cell.fit
+                return slot.call(Worker.work_out, job, files, fit, timeout=crew.timeout if fit else None)
             start = time.monotonic()
             left = None if crew.timeout is None else max(_LEAST_S, crew.timeout - cell.seconds)
             try:
@@ -253,15 +281,15 @@ class Remote:
             slot.end()
         if piece.file is not None:
             self._settled[piece.file] = True
-        for file, content in reply.files.items():
-            path = self._desk.folder.path / file
+        for path, content in ((self._desk.folder.path / file, each) for file, each in reply.files.items()):
+            if path not in (cell.fit, cell.solution):  # whatever a worker says, nothing else is written
+                continue
             with naming(path):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_bytes(path, content)
         if reply.failure is not None or cell.over:
             return reply.failure
         if piece.images is not None:
-            cell.made_on[slot.name] += len(piece.images)
             advanced(name, len(piece.images))
         if reply.part is not None:
             cell.parts.append(reply.part)
@@ -277,7 +305,9 @@ class Remote:
             piece.cell.ranges.appendleft(piece.images)
 
     def _ended(self, cell: Open, end: Died | Lost) -> Failure | None:
-        """What it means to a cell that a worker has ended; None: it is tried again."""
+        """What it means to a cell that a worker has ended; None: it is tried again, or over already."""
+        if cell.over:
+            return None
         if isinstance(end, Lost):
             cell.losses += 1
             return Failure("every machine that it ran on was lost") if cell.losses >= MOST_LOSSES else None

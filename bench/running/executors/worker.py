@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from pydantic import ValidationError
 from safetensors.torch import load, save
 
 from bench.environment import describe
@@ -57,6 +58,7 @@ class Order(NamedTuple):
         batch: images at a time; None: it finds out.
         plugins: Python files that register samplers, with their sha256.
         save_images: as in the session.
+        place: what records call its device; None: as it is.
     """
 
     study: str
@@ -64,6 +66,7 @@ class Order(NamedTuple):
     batch: int | None
     plugins: tuple[tuple[str, str], ...]
     save_images: ImageFiles | None = None
+    place: str | None = None
 
 
 class About(NamedTuple):
@@ -122,11 +125,12 @@ class Reply(NamedTuple):
 
 
 class Timed(NamedTuple):
-    """What came of a round of timing: a record's columns, whether it failed, and the images drawn."""
+    """What came of a round of timing: a record's columns, whether it failed, the images drawn, and as in a reply."""
 
     columns: Record
     failed: bool
     images: int
+    spoilt: bool
 
 
 class Worker:
@@ -143,13 +147,14 @@ class Worker:
         load_plugins(file for file, _ in order.plugins)
         if apart := [file for file, sha256 in order.plugins if loaded()[Path(file).resolve()] != sha256]:
             raise UsageError(f"plugin {apart[0]!r} on {socket.gethostname()} is another file than here")
-        study = Study.model_validate_json(order.study).model_copy(update={"device": order.device})
+        study = _study(order).model_copy(update={"device": order.device})
         self._resolved, self._known = dict[str, Resolved](), set[str]()
         self._session = replace(Session.load(study, order.batch), save_images=order.save_images)
         self._session.warm_up()
         self._folder = tempfile.TemporaryDirectory(prefix=f"sampler-bench-{os.getpid()}-")
         self._path = Path(self._folder.name)
-        self._measuring = Measuring(self._session, self._path / "solutions", self._path / "fits")
+        folders = self._path / "solutions", self._path / "fits"
+        self._measuring = Measuring(self._session, *folders, order.place)
 
     def leave(self) -> None:
         """Before the process is ended: what it has written goes with it."""
@@ -231,7 +236,7 @@ class Worker:
         file, times = None if preview is None else self._path / _PREVIEW, Times.of_record(columns, batch, batches)
         setting = Setting(self._cell(job), dict(columns), times, preview=file)
         images = self._rounds.visit(setting)
-        return Timed(setting.columns, setting.failed, images)
+        return Timed(setting.columns, setting.failed, images, left_running())
 
     @cached_property
     def _rounds(self) -> Rounds:
@@ -269,6 +274,18 @@ class Worker:
         new = {name: path.read_bytes() for name, path in made.items() if name not in self._known}
         self._known |= {*new}
         return new
+
+
+def _study(order: Order) -> Study:
+    """The study of an order; UsageError if it names what was registered by no file or package."""
+    try:
+        return Study.model_validate_json(order.study)
+    except ValidationError as error:
+        said = "; ".join(dict.fromkeys(each["msg"].removeprefix("Value error, ") for each in error.errors()))
+        raise UsageError(
+            f"a worker cannot read the study: {said} Workers know only what plugin files (--plugin, or plugins of "
+            "bench.run) and installed packages register, not what a script or a notebook does"
+        ) from None
 
 
 def files_of(folder: Path, paths: Sequence[Path | None]) -> Files:

@@ -1,0 +1,359 @@
+"""Runs whose cells are measured by workers: a crash costs one cell, and records do not depend on where they were made.
+
+Most of these workers are in this process, so that none has to be started; what processes do is tested apart.
+"""
+
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from commands import Cli
+from studies import study_toml
+
+from bench.purity.plugins import load_plugins
+from bench.record import Record, RunFolder
+from bench.report.data.runs import TIMES
+from bench.running.executors.crew import Died, Lost, TookTooLong
+from bench.running.executors.worker import Job, Order, Worker
+from bench.study.file import Overrides, load_study
+from models.common.errors import UsageError
+
+_EACH_RUN = {*TIMES, "command", "finished", "load_average_1min", "timing_watches", "made_on", "fit_s"}
+"""Columns that no two runs have alike."""
+
+
+class Here:
+    """A slot whose worker is in this process.
+
+    Attributes:
+        before: asked before each call, with the method and its arguments; raises what is to become of the worker.
+        started: how often one was.
+    """
+
+    before: Callable[..., None] = staticmethod(lambda *given: None)
+    started = 0
+
+    def __init__(self, device: str, load: Callable[[Order], Worker]) -> None:
+        self.name, self._load = device, load
+        self._worker: Worker | None = None
+
+    def start(self, order: Order) -> None:
+        if self._worker is None:
+            Here.started += 1
+            self._worker = self._load(order)
+
+    def call(self, function: Callable[..., Any], /, *arguments: Any, timeout: float | None = None) -> Any:
+        try:
+            Here.before(function, *arguments)
+        except (Died, Lost):
+            self.end()
+            raise
+        return function(self._worker, *arguments)
+
+    def end(self) -> None:
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            worker.leave()
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> type[Here]:
+    monkeypatch.setattr("bench.running.executors.local.LocalSlot", Here)
+    monkeypatch.setattr("bench.cli.run.report.FORMATS", ("md",))
+    monkeypatch.setattr("bench.running.solution.STEPS", 2)
+    monkeypatch.setattr("bench.running.fit.IMAGES", 16)
+    monkeypatch.setattr(Here, "before", staticmethod(lambda *given: None))
+    monkeypatch.setattr(Here, "started", 0)
+    return Here
+
+
+def _study(folder: Path, samplers: Sequence[str] = ("ddim", "ddpm[variance=analytic]"), **more: Any) -> Path:
+    path = folder / "study.toml"
+    said: dict[str, Any] = {"steps": [2], "baseline": "ddim", "baseline_steps": 3, "images": 50, "batch": 10}
+    said |= {"metrics": ["law", "solver_error"], "solver_images": 20} | more
+    path.write_text(study_toml(samplers, **said))
+    return path
+
+
+def _measured(path: Path) -> dict[str, Record]:
+    """The records of a run, without what differs from one run to the next."""
+    return {
+        each["id"]: {key: value for key, value in each.items() if key not in _EACH_RUN}
+        for each in RunFolder(path).records()
+    }
+
+
+def _one(path: Path, sampler: str) -> Record:
+    (found,) = (each for each in RunFolder(path).records() if each["sampler"] == sampler)
+    return found
+
+
+def _on(method: Callable[..., object], sampler: str, error: Exception, after: int = 0) -> Callable[..., None]:
+    """Something happens to whoever does that for a sampler, after so many times that nothing does."""
+    seen = [0]
+
+    def before(function: Callable[..., object], *given: object) -> None:
+        if function is method and isinstance(given[0], Job) and given[0].cell.sampler == sampler:
+            seen[0] += 1
+            if seen[0] > after:
+                raise error
+
+    return before
+
+
+_TIMED = {"repeats": 5, "seconds": 0.0}
+
+
+def test_records_are_those_of_a_run_in_one_process(cli: Cli, tmp_path: Path, here: type[Here]) -> None:
+    """With a fit, the exact flow and rounds of timing; who made the images is a column."""
+    study = _study(tmp_path, timing=_TIMED)
+    cli("run", study, "--out", tmp_path / "a")
+    cli("run", study, "--out", tmp_path / "b", "--isolate")
+    plain, apart = _measured(tmp_path / "a"), _measured(tmp_path / "b")
+    assert here.started == 1
+    assert plain.keys() == apart.keys()
+    for name, record in plain.items():
+        assert {key: each for key, each in record.items() if apart[name].get(key) != each} == {}
+        assert record.keys() == apart[name].keys()
+    assert {tuple(each["made_on"].items()) for each in RunFolder(tmp_path / "b").records()} == {(("cpu", 50),)}
+
+
+@pytest.mark.parametrize("first", ["in one process", "by workers"])
+def test_images_that_grow_go_on_where_others_were_made(
+    cli: Cli, tmp_path: Path, here: type[Here], monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    """A run ends after its first look, and goes on elsewhere: what was kept is taken from there."""
+    more: dict[str, Any] = {"images": {"from": 20, "to": 80}, "until": "decided", "timing": {"repeats": 0}}
+    study = _study(tmp_path, ["ddpm", "heun"], steps=[9], baseline="ddpm", baseline_steps=10, **more)
+    with monkeypatch.context() as patch:
+        patch.setattr("bench.running.runner._Run._left", lambda run, number: {})
+        cli("run", study, "--out", tmp_path / "a", *([] if first == "in one process" else ["--isolate"]))
+    made = list[range]()
+
+    def before(function: Callable[..., object], *given: Any) -> None:
+        if function is Worker.measure and given[1] is not None:
+            made.append(given[1])
+
+    monkeypatch.setattr(here, "before", staticmethod(before))
+    cli("run", study, "--out", tmp_path / "a", *(["--isolate"] if first == "in one process" else []))
+    assert all(each.start >= 20 for each in made)
+    assert bool(made) == (first == "in one process")
+    cli("run", study, "--out", tmp_path / "b")
+    found, expected = _measured(tmp_path / "a"), _measured(tmp_path / "b")
+    assert found.keys() == expected.keys()
+    for name, record in expected.items():
+        for key in ("nfe", "law_fd", "law_occupancy", "law_nearest_rmse", "solver_rmse", "images"):
+            value = record.get(key)
+            assert found[name].get(key) == (value if value is None else pytest.approx(value, rel=1e-12)), key
+
+
+def test_a_worker_that_ends_or_hangs_costs_its_cell_and_the_next_run_measures_it(
+    cli: Cli, tmp_path: Path, here: type[Here], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often that was so before: it harms nobody. What has succeeded is not held against it afterwards."""
+    study, out = _study(tmp_path, ["ddpm", "heun"], metrics=["law"]), tmp_path / "run"
+    for error, said in (
+        (Died("killed its process (SIGSEGV)", "Fatal Python error: ..."), "it killed its process (SIGSEGV)"),
+        (Died("ended its process, with status 0"), "it ended its process, with status 0"),
+        (TookTooLong("took longer than 3 s (timeout)", "in hang"), "it took longer than 7 s (timeout)"),
+    ):
+        monkeypatch.setattr(here, "before", staticmethod(_on(Worker.measure, "ddpm", error)))
+        cli("run", study, "--out", out, "--timeout", 7, status=1)
+        record = _one(out, "ddpm")
+        assert (record["status"], record["error"]) == ("failed", said)
+        trace = RunFolder(out).traceback(record["id"])
+        assert (trace.read_text() if trace.is_file() else None) == error.trace
+        assert _one(out, "heun")["status"] == "ok"
+    assert len(RunFolder(out).cells.joinpath(f"{record['id']}.attempts").read_text().splitlines()) == 2
+    shown = cli("run", study, "--out", out, status=1)  # in this process it would be the third time
+    assert "killed the process twice: run it with --isolate" in shown.err + shown.out
+    assert "killed the process twice: run it with --isolate" in _one(out, "ddpm")["error"]
+    monkeypatch.setattr(here, "before", staticmethod(lambda *given: None))
+    cli("run", study, "--out", out, "--isolate")
+    assert _one(out, "ddpm")["status"] == "ok"
+    assert not list(RunFolder(out).cells.glob("*.attempts"))
+    assert not list(RunFolder(out).cells.glob("*.traceback.txt"))
+
+
+def test_a_worker_that_ends_or_hangs_in_a_round_of_timing_costs_the_times_alone(
+    cli: Cli, tmp_path: Path, here: type[Here], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, out = _study(tmp_path, ["ddpm", "heun"], metrics=["law"], timing=_TIMED), tmp_path / "run"
+    hung = TookTooLong("took longer than 9 s (timeout)", "in hang")
+    crashed = Died("killed its process (SIGSEGV)", "in segfault")
+    for error, notes in ((hung, 0), (crashed, 1)):
+        monkeypatch.setattr(here, "before", staticmethod(_on(Worker.visit, "ddpm", error, after=2)))
+        cli("run", study, "--out", out, "--timeout", 9, status=1)
+        record = _one(out, "ddpm")
+        assert record["status"] == "ok"
+        assert (record["timing_valid"], record["timing_note"]) == (False, f"timing failed: it {error.how}")
+        assert RunFolder(out).traceback(record["id"]).read_text() == error.trace
+        assert len(list(RunFolder(out).cells.glob("*.attempts"))) == notes
+        assert _one(out, "heun")["timing_rounds"] == 5
+    assert here.started == 3  # nobody is left to be timed after the second death
+    monkeypatch.setattr(here, "before", staticmethod(lambda *given: None))
+    cli("run", study, "--out", out, "--isolate")
+    record = _one(out, "ddpm")
+    assert (record["timing_rounds"], "failed" in (record["timing_note"] or "")) == (5, False)
+    assert {path.suffix for path in RunFolder(out).cells.glob(f"{record['id']}*")} == {".json", ".png"}
+
+
+def test_what_hangs_or_ends_while_a_fit_is_made_lets_nobody_wait_for_it(
+    cli: Cli, tmp_path: Path, here: type[Here], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each cell that needs it tries again; the others do not notice."""
+    study, out = _study(tmp_path, ["ddpm[variance=analytic]"], metrics=["law"], seeds=[0, 1]), tmp_path / "run"
+    for error in (TookTooLong("took longer"), Died("ended its process, with status 3")):
+        monkeypatch.setattr(here, "before", staticmethod(_on(Worker.work_out, "ddpm[variance=analytic]", error)))
+        cli("run", study, "--out", out, "--timeout", 5, status=1)
+        assert sum(each["status"] == "failed" for each in RunFolder(out).records()) == 2
+    monkeypatch.setattr(here, "before", staticmethod(lambda *given: None))
+    cli("run", study, "--out", out, "--isolate")
+
+
+def test_a_timeout_tells_no_records_apart(cli: Cli, tmp_path: Path, here: type[Here]) -> None:
+    """In the study or on the command line: what was measured without one is kept, and the other way round."""
+    study, out = _study(tmp_path, ["ddpm"], metrics=["law"]), tmp_path / "run"
+    cli("run", study, "--out", out)
+    before = {path: path.read_bytes() for path in out.glob("cells/*.json")}
+    cli("run", study, "--out", out, "--timeout", 60)
+    _study(tmp_path, ["ddpm"], metrics=["law"], timeout=60.0)
+    cli("run", study, "--out", out)
+    assert {path: path.read_bytes() for path in out.glob("cells/*.json")} == before
+    cli("run", study, "--out", tmp_path / "other")
+    assert here.started == 3
+    _study(tmp_path, ["ddpm"], metrics=["law"])
+    before = {path: path.read_bytes() for path in (tmp_path / "other").glob("cells/*.json")}
+    cli("run", study, "--out", tmp_path / "other")
+    assert {path: path.read_bytes() for path in (tmp_path / "other").glob("cells/*.json")} == before
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "1e9", "soon"])
+def test_a_timeout_is_a_time(cli: Cli, tmp_path: Path, value: str) -> None:
+    assert "--timeout" in cli("run", _study(tmp_path), "--timeout", value, status=2).err
+    if value != "soon":
+        (tmp_path / "study.toml").write_text(f"timeout = {value}\n{(tmp_path / 'study.toml').read_text()}")
+        assert "timeout" in cli("run", tmp_path / "study.toml", "--dry-run", status=2).err
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["--devices", "cpu,cpu", "--threads", "64"], "2 workers of 64 threads each on "),
+        (["--devices", "cpu,gpu"], "unknown device 'gpu'"),
+        (["--devices", "cuda:7"], "unknown device 'cuda:7'"),
+        (["--devices", "cpu,"], "unknown device ''"),
+        (["--accelerator", "H100"], "name one with --ray"),
+    ],
+)
+def test_devices_that_are_not_there_are_refused(cli: Cli, tmp_path: Path, given: list[str], said: str) -> None:
+    assert said in cli("run", _study(tmp_path), "--out", tmp_path / "run", *given, status=2).err
+    assert not (tmp_path / "run").exists()
+
+
+def test_all_gpus_are_the_cpu_where_there_is_none(
+    cli: Cli, tmp_path: Path, here: type[Here], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    cli("run", _study(tmp_path, ["ddpm"], metrics=["law"]), "--out", tmp_path / "run", "--devices", "auto")
+    assert _one(tmp_path / "run", "ddpm")["made_on"] == {"cpu": 50}
+
+
+def test_a_disk_that_is_full_ends_the_run_and_its_workers_and_it_goes_on_afterwards(
+    cli: Cli, tmp_path: Path, here: type[Here], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, out = _study(tmp_path, ["ddpm", "heun"], metrics=["law"]), tmp_path / "run"
+    real, written = os.fsync, list[int]()
+
+    def full(file: int) -> None:
+        written.append(file)
+        if len(written) > 6:
+            raise OSError(28, "No space left on device")
+        real(file)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("models.common.writing.os.fsync", full)
+        shown = cli("run", study, "--out", out, "--isolate", status=2)
+    assert "No space left on device" in shown.err
+    assert "what is finished is kept" in shown.err
+    assert str(out / "cells") in shown.err
+    assert not list(out.rglob("*.tmp"))
+    cli("run", study, "--out", out, "--isolate")
+    assert {each["status"] for each in RunFolder(out).records()} == {"ok"}
+    assert len(RunFolder(out).records()) == 3
+
+
+def test_a_worker_that_does_not_know_a_sampler_says_what_workers_know(tmp_path: Path) -> None:
+    """As of one that a notebook has registered."""
+    study = load_study(str(_study(tmp_path, ["heun"])), Overrides())
+    order = Order(study.model_dump_json().replace("heun", "mine"), "cpu", 10, ())
+    with pytest.raises(UsageError, match=r"unknown sampler 'mine'.* Workers know only what plugin files .* register"):
+        Worker(order)
+
+
+_PLUGIN = """
+import ctypes, os
+from dataclasses import dataclass
+from samplers.ddim import DDIM
+from samplers.registry import register
+
+calls = 0
+
+def fifth():
+    global calls
+    calls += 1
+    if calls == 5:
+        os._exit(0)
+
+def fill():
+    import torch
+    torch.ones(2**50, dtype=torch.uint8)
+
+def fail():
+    raise ValueError("no")
+
+for name, act in {
+    "segfaults": lambda: ctypes.string_at(0), "exits-in-its-fifth-call": fifth, "fills": fill, "raises": fail,
+    "exits": lambda: exit(3),
+}.items():
+    def sample(self, *given, act=act):
+        act()
+        return DDIM.sample(self, *given)
+    register(name)(dataclass(frozen=True)(type("Of", (DDIM,), {"sample": sample, "__module__": __name__})))
+"""
+
+
+def test_a_run_whose_processes_crash_and_end_has_all_other_cells(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The real thing; it leaves no process and no folder."""
+    monkeypatch.setattr("bench.cli.run.report.FORMATS", ("md",))
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    plugin, out = tmp_path / "plugin.py", tmp_path / "run"
+    plugin.write_text(_PLUGIN)
+    lost = {
+        "segfaults": ("it killed its process (SIGSEGV)", "ctypes"),
+        "fills": ("RuntimeError: ", "in fill"),
+        "raises": ("ValueError: no (", "in fail"),
+        "exits": ("SystemExit: 3 (", "plugin.py"),
+    }
+    whole = ["ddpm", "exits-in-its-fifth-call"]
+    given = ["--out", out, "--isolate", "--threads", 1, "--plugin", plugin]
+    load_plugins([plugin])
+    study = _study(tmp_path, [*lost, *whole], images=20, metrics=["law"], timing={"repeats": 3, "seconds": 0.0})
+    cli("run", study, *given, status=1)
+    for sampler, (error, trace) in lost.items():
+        record = _one(out, sampler)
+        assert (record["status"], record["error"][: len(error)]) == ("failed", error)
+        assert trace in RunFolder(out).traceback(record["id"]).read_text()
+    assert {_one(out, sampler)["status"] for sampler in whole} == {"ok"}
+    assert _one(out, "ddpm")["timing_rounds"] == _one(out, "ddim")["timing_rounds"] == 3
+    note = _one(out, "exits-in-its-fifth-call")["timing_note"]
+    assert note == "timing failed: it ended its process, with status 0"
+    assert not list((tmp_path / "temporary").iterdir())
+    assert not [each for each in psutil.Process().children() if "popen_loky" in " ".join(each.cmdline())]
