@@ -18,7 +18,7 @@ _OTHERWISE = ("seeds", "device", "threads", "timeout")
 """In what the studies of runs that are joined may differ."""
 
 _COUNTS = ("calls", "calls_declared", "nfe", "nfe_declared")
-_AGREE, _ROUNDED = 1e-6, 1e-8
+_AGREE, _ROUNDED = 1e-6, 5e-10
 """How far two results of a cell may be apart: as a fraction of the larger, and, as of values near 0, anyway."""
 
 _LONGEST = 100  # characters of a value in an error

@@ -41,6 +41,10 @@ class Here:
         self.name, self._load = device, load
         self._worker: Worker | None = None
 
+    @property
+    def is_up(self) -> bool:
+        return self._worker is not None
+
     def start(self, order: Order) -> None:
         if self._worker is None:
             Here.started += 1

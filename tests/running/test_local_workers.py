@@ -7,6 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -135,8 +136,9 @@ def test_workers_that_are_being_started_are_ended_too(tmp_path: Path, monkeypatc
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     for wait_s in (0.0, 0.02, 0.3):
         crew = Crew([LocalSlot("cpu", _SMALL), LocalSlot("cpu", _SMALL)], cast(Order, Errand(loads_s=1000)))
-        futures = [crew.do(slot, Small.process) for slot in crew.slots]
+        futures = [crew.submit(partial(slot.start, crew.order)) for slot in crew.slots]
         time.sleep(wait_s)
+        assert not any(future.done() for future in futures)
         crew.close()
         assert all(future.done() for future in futures)
         assert not list(tmp_path.iterdir())
@@ -156,6 +158,7 @@ def test_workers_that_crash_while_they_are_started_are_a_usage_error() -> None:
 
 _DRIVER = """
 import sys, tempfile, time
+from functools import partial
 sys.path.insert(0, "tests/helpers")
 tempfile.tempdir = sys.argv[1]
 from bench.cli.interrupt import interruptible, listen, tell
@@ -165,12 +168,15 @@ from bench.running.executors.crew import Crew
 from bench.running.executors.local import LocalSlot
 loads_s = float(sys.argv[2])
 crew = Crew([LocalSlot("cpu", Small), LocalSlot("cpu", Small)], Errand(loads_s=loads_s))
+def begun(slot, function, *arguments):
+    slot.start(crew.order)
+    return slot.call(function, *arguments)
 try:
     with interruptible():
         try:
             if loads_s == 0:
-                print(*(crew.do(slot, Small.process).result() for slot in crew.slots), flush=True)
-            works = [crew.do(slot, Small.do, "hang") for slot in crew.slots]
+                print(*(crew.submit(partial(begun, slot, Small.process)).result() for slot in crew.slots), flush=True)
+            works = [crew.submit(partial(begun, slot, Small.do, "hang")) for slot in crew.slots]
             if loads_s > 0:
                 time.sleep(0.5)
                 print(flush=True)

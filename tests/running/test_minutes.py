@@ -1,6 +1,7 @@
 """A budget of time: what is measured first, what is left, and that the same command goes on."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -62,6 +63,7 @@ def run(
     with monkeypatch.context() as patch:
         patch.setattr(Measuring, "part", slow)
         patch.setattr(Deadline, "calibrate", lambda *_: None)
+        patch.setattr("bench.running.executors.in_process.time", SimpleNamespace(monotonic=clock))
         heard = Heard()
         outcome = run_study(
             given, Session.load(given), RunFolder(folder), False, heard, deadline=Deadline(seconds, clock)
