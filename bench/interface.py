@@ -38,8 +38,7 @@ if TYPE_CHECKING:
     from bench.study.file import Overrides
     from bench.study.study import Study
 
-MOST_MINUTES = 1_000_000
-"""Two years."""
+MOST_MINUTES = 1_000_000  # two years
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,8 +211,7 @@ def prepared(
 ) -> "Iterator[tuple[Session, RunFolder, Callable[[Desk], Executor]]]":
     """What a run needs, loaded and checked: a session, its folder, and what makes its executor.
 
-    What it sets of torch and the process is put back after. The arguments are those of `run`; where nothing is to be
-    measured (`dry`) it is all in this process.
+    What it sets of torch and the process is put back after. The arguments are those of `run`; if `dry`, all is here.
     """
     if minutes is not None and not 0 < minutes <= MOST_MINUTES:
         raise UsageError(f"--minutes {minutes:g}; expected more than 0, and at most {MOST_MINUTES:,}")
@@ -240,13 +238,11 @@ def prepared(
                 from bench.running.executors.choice import carried_out, in_this_process
                 from bench.timing.monitor import at_start
 
-                alone, batch = in_this_process(read, workers), folder.batch(read.most_images, read.device)
-                if not alone and workers.ray is None:  # before workers are started, which are others to this process
+                batch, here = folder.batch(read.most_images, read.device), workers.ray is None
+                if here and not in_this_process(read, workers):  # before workers, which are others to this process
                     seen = at_start(host, arrived, pick_device(read.device))
                 loaded, executor = stack.enter_context(carried_out(read, workers, batch, kind))
-                if alone:
-                    seen = at_start(host, arrived, loaded.device)
-            for line in seen:
+            for line in at_start(host, arrived, loaded.device) if in_this_process(read, workers) else seen:
                 warn(line)
             yield replace(loaded, given=given, part=own), folder, executor
     finally:

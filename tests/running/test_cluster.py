@@ -157,7 +157,7 @@ def test_what_raises_is_not_tried_again_and_what_ends_its_process_is_once(
     two: Any, samplers: tuple[Path, Path], tmp_path: Path, cli: Cli
 ) -> None:
     study, (plugin, log) = tmp_path / "study.toml", samplers
-    study.write_text(study_toml(("raises", "exits", "ddim"), (2,), timing=_UNTIMED))
+    study.write_text(study_toml(("ddim", "raises", "exits"), (2,), timing=_UNTIMED))
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     cli(*("run", study, "--plugin", plugin, "--ray", two.address, "--threads", 1, "--out", tmp_path / "run"), status=1)
     assert {number: signal.getsignal(number) for number in before} == before

@@ -6,7 +6,6 @@ worker for it, so that never more of them wait than there are workers.
 """
 
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
@@ -21,7 +20,7 @@ from bench.model_record import Look
 from bench.quality.statistics import BLOCKS
 from bench.running.executors.base import Advanced, Desk, Measured, Wanted
 from bench.running.executors.crew import MOST_LOSSES, Crew, Died, Lost, Slot, TookTooLong
-from bench.running.executors.pieces import Open, Piece
+from bench.running.executors.pieces import Once, Open, Piece, divided
 from bench.running.executors.worker import Files, Job, Reply, Worker, files_of
 from bench.running.measuring import Failure, Found, Measuring
 from bench.running.part import joined, packed, unpacked
@@ -49,9 +48,8 @@ class Remote:
     def __init__(self, crew: Crew, desk: Desk) -> None:
         self._crew, self._desk, session = crew, desk, desk.session
         self._planned = Measuring(session, desk.folder.solutions, desk.folder.fits)
-        self._settled, self._sent = dict[Path, bool](), {slot: set[Path]() for slot in crew.slots}
-        batches = [session.batch, BLOCKS, *([] if session.extractor is None else [session.extractor.batch])]
-        self._unit = lcm(*batches)
+        self._once, self._sent = Once(), {slot: set[Path]() for slot in crew.slots}
+        self._unit = lcm(session.batch, BLOCKS, 1 if session.extractor is None else session.extractor.batch)
 
     @property
     def workers(self) -> int:
@@ -65,27 +63,24 @@ class Remote:
         try:
             found, said = self._ask(Worker.look, self._desk.session.given, before.model_dump_json())
         except Died as death:
-            warn(f"the models could not be looked at: a worker {death.how}")
-            return before
+            found, said = before.model_dump_json(), [f"the models could not be looked at: a worker {death.how}"]
         for text in said:
             warn(text)
         return Look.model_validate_json(found)
 
     def require_same(self, cells: Iterable[Wanted]) -> None:
         kinds = {replace(each.resolved.cell, steps=0, seed=0): Job.of(each.resolved) for each in cells}
-        jobs, crew = [*kinds.values()], self._crew  # what a machine has another version of differs in one of these
-        slots = [slot for slot in crew.slots if slot.is_up]
-        for asked in [crew.submit(partial(slot.call, Worker.require_same, jobs)) for slot in slots]:
+        jobs = [*kinds.values()]  # what a machine has another version of differs in one of these
+        calls = [partial(slot.call, Worker.require_same, jobs) for slot in self._crew.slots if slot.is_up]
+        for asked in [self._crew.submit(call) for call in calls]:
             with suppress(Died, Lost):
                 asked.result()
 
     def evaluations(self, cells: Iterable[Wanted], kept: Callable[[str], bool]) -> dict[str, int]:
-        wanted = list(cells)
-        alone = self._crew.timeout is not None
-        try:
-            found = None if alone else self._ask(Worker.evaluations, [Job.of(each.resolved) for each in wanted])
-        except Died:  # one of them does that, which is asked again when it is measured, and named there
-            found = None
+        wanted, found = list(cells), None
+        with suppress(Died):  # one of them does that, which is asked again when it is measured, and named there
+            if self._crew.timeout is None:
+                found = self._ask(Worker.evaluations, [Job.of(each.resolved) for each in wanted])
         counts = [self._evaluations(each) for each in wanted] if found is None else found
         return {each.name: count for each, count in zip(wanted, counts, strict=True)}
 
@@ -109,11 +104,9 @@ class Remote:
         resolved, rule, session = setting.resolved, self._desk.session.study.timing, self._desk.session
         preview = setting.preview.read_bytes() if setting.preview is not None and setting.preview.is_file() else None
         files = files_of(self._desk.folder.path, [self._planned.fits.place(resolved)])
+        given, most = (Job.of(resolved), setting.columns, preview, files), self._crew.timeout
         try:
-            job, most = Job.of(resolved), self._crew.timeout
-            timed = self._ask(
-                *(Worker.visit, job, setting.columns, preview, files), timeout=most, spoilt=lambda timed: timed.spoilt
-            )
+            timed = self._ask(Worker.visit, *given, timeout=most, spoilt=lambda each: each.spoilt)
         except Died as death:
             return self._untimed(setting, death)
         if not timed.failed:
@@ -140,10 +133,7 @@ class Remote:
         timeout: float | None = None,
         spoilt: Callable[[Result], bool] = lambda _: False,
     ) -> Result:
-        """What the first worker says, while the others have nothing to do; another one's if its machine is lost.
-
-        It is ended if what it says is `spoilt`.
-        """
+        """What the first worker says, which is ended if that is `spoilt`; another one's if its machine is lost."""
         for _ in range(MOST_LOSSES):
             slot = self._crew.take()
             try:
@@ -210,38 +200,25 @@ class Remote:
         """A cell whose images are divided into about so many pieces, of whole batches and extractor batches."""
         resolved, growth, planned = wanted.resolved, self._desk.growth, self._planned
         before = None if growth is None else growth.read(resolved)
-        start, end, most = 0 if before is None else before.end, resolved.images, self._crew.most
-        units = ceil((end - start) / self._unit)
-        each = ceil(units / min(pieces, units)) if units else 1
-        size = self._unit * (each if most is None else max(1, min(each, most // self._unit)))
-        ranges = deque(range(first, min(first + size, end)) for first in range(start, end, size))
+        missing = range(0 if before is None else before.end, resolved.images)
+        ranges = divided(missing, self._unit, pieces, self._crew.most)
         problem = planned.cells.problem(resolved)
         solution = None if problem is None else planned.solutions.place(problem)
         return Open(wanted, ranges, planned.fits.place(resolved), solution, None if before is None else packed(before))
 
     def _piece(self, cell: Open) -> Piece | None:
         """What can be done of a cell next."""
-        if not self._is_settled(cell.fit):
-            return self._worked_out(cell, cell.fit)
+        if cell.fit is not None and not self._once.is_settled(cell.fit):
+            return Piece(cell, file=cell.fit) if self._once.begin(cell.fit) else None
         if cell.ranges:
             alone = len(cell.ranges) == 1 and not cell.parts and not cell.under_way
-            return Piece(cell, cell.ranges.popleft(), score=alone and self._is_settled(cell.solution))
+            return Piece(cell, cell.ranges.popleft(), score=alone and self._once.is_settled(cell.solution))
         if cell.under_way:
             return None
-        if not self._is_settled(cell.solution):  # after some images: a network that hangs does so there, in time
-            return self._worked_out(cell, cell.solution)
+        if cell.solution is not None and not self._once.is_settled(cell.solution):
+            # after some images: a network that hangs does so there, in time
+            return Piece(cell, file=cell.solution) if self._once.begin(cell.solution) else None
         return Piece(cell, score=True)
-
-    def _is_settled(self, file: Path | None) -> bool:
-        """Whether what is worked out once is there, or cannot be had, as a cell that needs it will say."""
-        return file is None or file.is_file() or self._settled.get(file, False)
-
-    def _worked_out(self, cell: Open, file: Path | None) -> Piece | None:
-        """The work of that, unless it is under way."""
-        if file is None or file in self._settled:
-            return None
-        self._settled[file] = False
-        return Piece(cell, file=file)
 
     def _given(self, slot: Slot, piece: Piece) -> "Future[Reply]":
         """A piece of work is given to a worker; what will come of it."""
@@ -280,7 +257,7 @@ class Remote:
         if reply.spoilt:
             slot.end()
         if piece.file is not None:
-            self._settled[piece.file] = True
+            self._once.settle(piece.file)
         for path, content in ((self._desk.folder.path / file, each) for file, each in reply.files.items()):
             if path not in (cell.fit, cell.solution):  # whatever a worker says, nothing else is written
                 continue
@@ -300,7 +277,7 @@ class Remote:
     def _take_back(self, piece: Piece) -> None:
         """Let a piece of work be done by another worker."""
         if piece.file is not None:
-            del self._settled[piece.file]
+            self._once.take_back(piece.file)
         if piece.images is not None:
             piece.cell.ranges.appendleft(piece.images)
 
