@@ -19,7 +19,8 @@ from bench.quality.frechet import (
     jackknife,
     left_out,
 )
-from bench.quality.statistics import BLOCKS, BlockMoments, Moments, merged
+from bench.quality.metrics import joined, most_rows
+from bench.quality.statistics import BLOCKS, BlockMoments, Moments, from_tensors, merged
 
 
 def _rows(count: int, size: int, seed: int) -> Tensor:
@@ -175,3 +176,16 @@ def test_four_images_a_feature_are_the_least_to_extrapolate_from() -> None:
     assert can_extrapolate(256, 64)
     assert not can_extrapolate(255, 64)
     assert can_extrapolate(50_000, 2048)
+
+
+def test_rows_that_only_moments_are_taken_of_become_moments_where_they_are_more_numbers() -> None:
+    features, most = 4, most_rows(4, torch.float64)
+    rows = _rows(most + 20, features, 0)
+    few = joined([{"rows": rows[:20]}, {"rows": rows[20:most]}])
+    assert torch.equal(few["rows"], rows[:most])
+    many = joined([{"rows": rows[:20]}, {"rows": rows[20:]}])
+    assert set(many) == {"counts", "means", "scatters"}
+    for found, expected in zip(from_tensors(many), _blocks(rows), strict=True):
+        assert found.count == expected.count
+        torch.testing.assert_close(found.mean, expected.mean, rtol=1e-12, atol=1e-14)
+        torch.testing.assert_close(found.scatter, expected.scatter, rtol=1e-12, atol=1e-12)

@@ -150,6 +150,22 @@ def test_what_is_left_is_counted_where_time_is_up_between_two_looks(
     assert outcome.left == len(decisions.left)
 
 
+@pytest.mark.parametrize("workers", [1, 8, 64])
+def test_time_is_charged_with_what_workers_take_however_many_there_are(workers: int) -> None:
+    """Cells of a minute, eight a worker, and eight and a half minutes: all are begun, and none in vain."""
+    clock = Clock()
+    deadline = Deadline(510.0, clock)
+    begun = 0
+    for _ in range(8):
+        for _ in range(workers):
+            begun += deadline.affords(1000)
+        clock.time += 60.0
+        for _ in range(workers):
+            deadline.spent(1000, 60.0)
+    assert begun == 8 * workers
+    assert not deadline.affords(1000)
+
+
 def test_where_there_is_no_time_for_a_single_cell_it_says_how_long_that_takes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
