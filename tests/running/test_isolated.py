@@ -4,17 +4,14 @@ Most of these workers are in this process, so that none has to be started; what 
 """
 
 import os
-import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 from commands import Cli
-from studies import study_toml
+from worker_runs import only, worker_study
 
-from bench.purity.plugins import load_plugins
 from bench.record import Record, RunFolder
 from bench.report.data.runs import TIMES
 from bench.running.executors.crew import Died, Lost, TookTooLong
@@ -75,25 +72,12 @@ def here(monkeypatch: pytest.MonkeyPatch) -> type[Here]:
     return Here
 
 
-def _study(folder: Path, samplers: Sequence[str] = ("ddim", "ddpm[variance=analytic]"), **more: Any) -> Path:
-    path = folder / "study.toml"
-    said: dict[str, Any] = {"steps": [2], "baseline": "ddim", "baseline_steps": 3, "images": 50, "batch": 10}
-    said |= {"metrics": ["law", "solver_error"], "solver_images": 20} | more
-    path.write_text(study_toml(samplers, **said))
-    return path
-
-
 def _measured(path: Path) -> dict[str, Record]:
     """The records of a run, without what differs from one run to the next."""
     return {
         each["id"]: {key: value for key, value in each.items() if key not in _EACH_RUN}
         for each in RunFolder(path).records()
     }
-
-
-def _one(path: Path, sampler: str) -> Record:
-    (found,) = (each for each in RunFolder(path).records() if each["sampler"] == sampler)
-    return found
 
 
 def _on(method: Callable[..., object], sampler: str, error: Exception, after: int = 0) -> Callable[..., None]:
@@ -114,7 +98,7 @@ _TIMED = {"repeats": 5, "seconds": 0.0}
 
 def test_records_are_those_of_a_run_in_one_process(cli: Cli, tmp_path: Path, here: type[Here]) -> None:
     """With a fit, the exact flow and rounds of timing; who made the images is a column."""
-    study = _study(tmp_path, timing=_TIMED)
+    study = worker_study(tmp_path, timing=_TIMED)
     cli("run", study, "--out", tmp_path / "a")
     cli("run", study, "--out", tmp_path / "b", "--isolate")
     plain, apart = _measured(tmp_path / "a"), _measured(tmp_path / "b")
@@ -132,7 +116,7 @@ def test_images_that_grow_go_on_where_others_were_made(
 ) -> None:
     """A run ends after its first look, and goes on elsewhere: what was kept is taken from there."""
     more: dict[str, Any] = {"images": {"from": 20, "to": 80}, "until": "decided", "timing": {"repeats": 0}}
-    study = _study(tmp_path, ["ddpm", "heun"], steps=[9], baseline="ddpm", baseline_steps=10, **more)
+    study = worker_study(tmp_path, ["ddpm", "heun"], steps=[9], baseline="ddpm", baseline_steps=10, **more)
     with monkeypatch.context() as patch:
         patch.setattr("bench.running.runner._Run._left", lambda run, number: {})
         cli("run", study, "--out", tmp_path / "a", *([] if first == "in one process" else ["--isolate"]))
@@ -159,7 +143,7 @@ def test_a_worker_that_ends_or_hangs_costs_its_cell_and_the_next_run_measures_it
     cli: Cli, tmp_path: Path, here: type[Here], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However often that was so before: it harms nobody. What has succeeded is not held against it afterwards."""
-    study, out = _study(tmp_path, ["ddpm", "heun"], metrics=["law"]), tmp_path / "run"
+    study, out = worker_study(tmp_path, ["ddpm", "heun"], metrics=["law"]), tmp_path / "run"
     for error, said in (
         (Died("killed its process (SIGSEGV)", "Fatal Python error: ..."), "it killed its process (SIGSEGV)"),
         (Died("ended its process, with status 0"), "it ended its process, with status 0"),
@@ -167,18 +151,18 @@ def test_a_worker_that_ends_or_hangs_costs_its_cell_and_the_next_run_measures_it
     ):
         monkeypatch.setattr(here, "before", staticmethod(_on(Worker.measure, "ddpm", error)))
         cli("run", study, "--out", out, "--timeout", 7, status=1)
-        record = _one(out, "ddpm")
+        record = only(out, "ddpm")
         assert (record["status"], record["error"]) == ("failed", said)
         trace = RunFolder(out).traceback(record["id"])
         assert (trace.read_text() if trace.is_file() else None) == error.trace
-        assert _one(out, "heun")["status"] == "ok"
+        assert only(out, "heun")["status"] == "ok"
     assert len(RunFolder(out).cells.joinpath(f"{record['id']}.attempts").read_text().splitlines()) == 2
     shown = cli("run", study, "--out", out, status=1)  # in this process it would be the third time
     assert "killed the process twice: run it with --isolate" in shown.err + shown.out
-    assert "killed the process twice: run it with --isolate" in _one(out, "ddpm")["error"]
+    assert "killed the process twice: run it with --isolate" in only(out, "ddpm")["error"]
     monkeypatch.setattr(here, "before", staticmethod(lambda *given: None))
     cli("run", study, "--out", out, "--isolate")
-    assert _one(out, "ddpm")["status"] == "ok"
+    assert only(out, "ddpm")["status"] == "ok"
     assert not list(RunFolder(out).cells.glob("*.attempts"))
     assert not list(RunFolder(out).cells.glob("*.traceback.txt"))
 
@@ -186,22 +170,22 @@ def test_a_worker_that_ends_or_hangs_costs_its_cell_and_the_next_run_measures_it
 def test_a_worker_that_ends_or_hangs_in_a_round_of_timing_costs_the_times_alone(
     cli: Cli, tmp_path: Path, here: type[Here], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    study, out = _study(tmp_path, ["ddpm", "heun"], metrics=["law"], timing=_TIMED), tmp_path / "run"
+    study, out = worker_study(tmp_path, ["ddpm", "heun"], metrics=["law"], timing=_TIMED), tmp_path / "run"
     hung = TookTooLong("took longer than 9 s (timeout)", "in hang")
     crashed = Died("killed its process (SIGSEGV)", "in segfault")
     for error, notes in ((hung, 0), (crashed, 1)):
         monkeypatch.setattr(here, "before", staticmethod(_on(Worker.visit, "ddpm", error, after=2)))
         cli("run", study, "--out", out, "--timeout", 9, status=1)
-        record = _one(out, "ddpm")
+        record = only(out, "ddpm")
         assert record["status"] == "ok"
         assert (record["timing_valid"], record["timing_note"]) == (False, f"timing failed: it {error.how}")
         assert RunFolder(out).traceback(record["id"]).read_text() == error.trace
         assert len(list(RunFolder(out).cells.glob("*.attempts"))) == notes
-        assert _one(out, "heun")["timing_rounds"] == 5
+        assert only(out, "heun")["timing_rounds"] == 5
     assert here.started == 3  # nobody is left to be timed after the second death
     monkeypatch.setattr(here, "before", staticmethod(lambda *given: None))
     cli("run", study, "--out", out, "--isolate")
-    record = _one(out, "ddpm")
+    record = only(out, "ddpm")
     assert (record["timing_rounds"], "failed" in (record["timing_note"] or "")) == (5, False)
     assert {path.suffix for path in RunFolder(out).cells.glob(f"{record['id']}*")} == {".json", ".png"}
 
@@ -210,7 +194,7 @@ def test_what_hangs_or_ends_while_a_fit_is_made_lets_nobody_wait_for_it(
     cli: Cli, tmp_path: Path, here: type[Here], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each cell that needs it tries again; the others do not notice."""
-    study, out = _study(tmp_path, ["ddpm[variance=analytic]"], metrics=["law"], seeds=[0, 1]), tmp_path / "run"
+    study, out = worker_study(tmp_path, ["ddpm[variance=analytic]"], metrics=["law"], seeds=[0, 1]), tmp_path / "run"
     for error in (TookTooLong("took longer"), Died("ended its process, with status 3")):
         monkeypatch.setattr(here, "before", staticmethod(_on(Worker.work_out, "ddpm[variance=analytic]", error)))
         cli("run", study, "--out", out, "--timeout", 5, status=1)
@@ -221,16 +205,16 @@ def test_what_hangs_or_ends_while_a_fit_is_made_lets_nobody_wait_for_it(
 
 def test_a_timeout_tells_no_records_apart(cli: Cli, tmp_path: Path, here: type[Here]) -> None:
     """In the study or on the command line: what was measured without one is kept, and the other way round."""
-    study, out = _study(tmp_path, ["ddpm"], metrics=["law"]), tmp_path / "run"
+    study, out = worker_study(tmp_path, ["ddpm"], metrics=["law"]), tmp_path / "run"
     cli("run", study, "--out", out)
     before = {path: path.read_bytes() for path in out.glob("cells/*.json")}
     cli("run", study, "--out", out, "--timeout", 60)
-    _study(tmp_path, ["ddpm"], metrics=["law"], timeout=60.0)
+    worker_study(tmp_path, ["ddpm"], metrics=["law"], timeout=60.0)
     cli("run", study, "--out", out)
     assert {path: path.read_bytes() for path in out.glob("cells/*.json")} == before
     cli("run", study, "--out", tmp_path / "other")
     assert here.started == 3
-    _study(tmp_path, ["ddpm"], metrics=["law"])
+    worker_study(tmp_path, ["ddpm"], metrics=["law"])
     before = {path: path.read_bytes() for path in (tmp_path / "other").glob("cells/*.json")}
     cli("run", study, "--out", tmp_path / "other")
     assert {path: path.read_bytes() for path in (tmp_path / "other").glob("cells/*.json")} == before
@@ -238,7 +222,7 @@ def test_a_timeout_tells_no_records_apart(cli: Cli, tmp_path: Path, here: type[H
 
 @pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "1e9", "soon"])
 def test_a_timeout_is_a_time(cli: Cli, tmp_path: Path, value: str) -> None:
-    assert "--timeout" in cli("run", _study(tmp_path), "--timeout", value, status=2).err
+    assert "--timeout" in cli("run", worker_study(tmp_path), "--timeout", value, status=2).err
     if value != "soon":
         (tmp_path / "study.toml").write_text(f"timeout = {value}\n{(tmp_path / 'study.toml').read_text()}")
         assert "timeout" in cli("run", tmp_path / "study.toml", "--dry-run", status=2).err
@@ -255,7 +239,7 @@ def test_a_timeout_is_a_time(cli: Cli, tmp_path: Path, value: str) -> None:
     ],
 )
 def test_devices_that_are_not_there_are_refused(cli: Cli, tmp_path: Path, given: list[str], said: str) -> None:
-    assert said in cli("run", _study(tmp_path), "--out", tmp_path / "run", *given, status=2).err
+    assert said in cli("run", worker_study(tmp_path), "--out", tmp_path / "run", *given, status=2).err
     assert not (tmp_path / "run").exists()
 
 
@@ -263,14 +247,14 @@ def test_all_gpus_are_the_cpu_where_there_is_none(
     cli: Cli, tmp_path: Path, here: type[Here], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
-    cli("run", _study(tmp_path, ["ddpm"], metrics=["law"]), "--out", tmp_path / "run", "--devices", "auto")
-    assert _one(tmp_path / "run", "ddpm")["made_on"] == {"cpu": 50}
+    cli("run", worker_study(tmp_path, ["ddpm"], metrics=["law"]), "--out", tmp_path / "run", "--devices", "auto")
+    assert only(tmp_path / "run", "ddpm")["made_on"] == {"cpu": 50}
 
 
 def test_a_disk_that_is_full_ends_the_run_and_its_workers_and_it_goes_on_afterwards(
     cli: Cli, tmp_path: Path, here: type[Here], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    study, out = _study(tmp_path, ["ddpm", "heun"], metrics=["law"]), tmp_path / "run"
+    study, out = worker_study(tmp_path, ["ddpm", "heun"], metrics=["law"]), tmp_path / "run"
     real, written = os.fsync, list[int]()
 
     def full(file: int) -> None:
@@ -293,71 +277,7 @@ def test_a_disk_that_is_full_ends_the_run_and_its_workers_and_it_goes_on_afterwa
 
 def test_a_worker_that_does_not_know_a_sampler_says_what_workers_know(tmp_path: Path) -> None:
     """As of one that a notebook has registered."""
-    study = load_study(str(_study(tmp_path, ["heun"])), Overrides())
+    study = load_study(str(worker_study(tmp_path, ["heun"])), Overrides())
     order = Order(study.model_dump_json().replace("heun", "mine"), "cpu", 10, ())
     with pytest.raises(UsageError, match=r"unknown sampler 'mine'.* Workers know only what plugin files .* register"):
         Worker(order)
-
-
-_PLUGIN = """
-import ctypes, os
-from dataclasses import dataclass
-from samplers.ddim import DDIM
-from samplers.registry import register
-
-calls = 0
-
-def fifth():
-    global calls
-    calls += 1
-    if calls == 5:
-        os._exit(0)
-
-def fill():
-    import torch
-    torch.ones(2**50, dtype=torch.uint8)
-
-def fail():
-    raise ValueError("no")
-
-for name, act in {
-    "segfaults": lambda: ctypes.string_at(0), "exits-in-its-fifth-call": fifth, "fills": fill, "raises": fail,
-    "exits": lambda: exit(3),
-}.items():
-    def sample(self, *given, act=act):
-        act()
-        return DDIM.sample(self, *given)
-    register(name)(dataclass(frozen=True)(type("Of", (DDIM,), {"sample": sample, "__module__": __name__})))
-"""
-
-
-def test_a_run_whose_processes_crash_and_end_has_all_other_cells(
-    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The real thing; it leaves no process and no folder."""
-    monkeypatch.setattr("bench.cli.run.report.FORMATS", ("md",))
-    (tmp_path / "temporary").mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
-    plugin, out = tmp_path / "plugin.py", tmp_path / "run"
-    plugin.write_text(_PLUGIN)
-    lost = {
-        "segfaults": ("it killed its process (SIGSEGV)", "ctypes"),
-        "fills": ("RuntimeError: ", "in fill"),
-        "raises": ("ValueError: no (", "in fail"),
-        "exits": ("SystemExit: 3 (", "plugin.py"),
-    }
-    whole = ["ddpm", "exits-in-its-fifth-call"]
-    given = ["--out", out, "--isolate", "--threads", 1, "--plugin", plugin]
-    load_plugins([plugin])
-    study = _study(tmp_path, [*lost, *whole], images=20, metrics=["law"], timing={"repeats": 3, "seconds": 0.0})
-    cli("run", study, *given, status=1)
-    for sampler, (error, trace) in lost.items():
-        record = _one(out, sampler)
-        assert (record["status"], record["error"][: len(error)]) == ("failed", error)
-        assert trace in RunFolder(out).traceback(record["id"]).read_text()
-    assert {_one(out, sampler)["status"] for sampler in whole} == {"ok"}
-    assert _one(out, "ddpm")["timing_rounds"] == _one(out, "ddim")["timing_rounds"] == 3
-    note = _one(out, "exits-in-its-fifth-call")["timing_note"]
-    assert note == "timing failed: it ended its process, with status 0"
-    assert not list((tmp_path / "temporary").iterdir())
-    assert not [each for each in psutil.Process().children() if "popen_loky" in " ".join(each.cmdline())]
