@@ -143,10 +143,14 @@ def versions_of(modules: Collection[Module]) -> set[str]:
 _packages = cache(packages_distributions)
 
 
-def digest_of(files: Iterable[Path], folder: Path, words: Iterable[str] = ()) -> str:
-    """A hash of words, and of what files hold and where they lie, seen from a folder."""
-    said = {f"{os.path.relpath(path, folder)} {sha256_of(path)}" for path in files} | set(words)
-    return hashlib.sha256("\n".join(sorted(said)).encode()).hexdigest()
+def contents(files: Iterable[Path], folder: Path) -> set[str]:
+    """Where files lie, seen from a folder, and the hash of what each holds."""
+    return {f"{os.path.relpath(path, folder)} {sha256_of(path)}" for path in files}
+
+
+def digest_of(words: Iterable[str]) -> str:
+    """A hash of words, in whatever order."""
+    return hashlib.sha256("\n".join(sorted({*words})).encode()).hexdigest()
 
 
 @cache

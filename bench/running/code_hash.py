@@ -13,6 +13,7 @@ from typing import Any
 from bench.environment import versions
 from bench.running.closure import (
     Module,
+    contents,
     data_of,
     digest_of,
     environment_of,
@@ -49,7 +50,7 @@ _LOOKED_UP = {"SAMPLERS", "samplers"}
 @cache
 def code_sha256() -> str:
     """Of the code that all cells share."""
-    return digest_of(_shared(), _ROOT)
+    return digest_of(contents(_shared(), _ROOT))
 
 
 @cache
@@ -57,7 +58,7 @@ def look_sha256() -> str:
     """Of what checks models and measures floors, its samplers too, with the versions of the packages."""
     found = modules_of(_LOOKS, _is_shared)
     installed = (f"{name} {each}" for name, each in versions().items() if name != "version_sampler-bench")
-    return digest_of({module.path for module in found}, _ROOT, installed)
+    return digest_of({*contents((module.path for module in found), _ROOT), *installed})
 
 
 @cache
@@ -118,10 +119,12 @@ def _code_sha256(roots: tuple[str, ...], words: tuple[str, ...] = (), given: tup
     if any(not module.in_tree and _LOOKED_UP & module.symbols for module in modules):
         tree = (name for name in sys.modules if name.startswith("samplers.") and name not in _APART)
         modules = _modules((*roots, *sorted(tree)))
-    files = {module.path for module in modules} - _shared()
     first = module_file(roots[0])
     folder = _ROOT if first is None or in_tree(roots[0]) else first.parent
-    return digest_of(files | data_of(modules, given), folder, [*words, *versions_of(modules), *environment_of(modules)])
+    ours = {module.path for module in modules if module.in_tree} - _shared()
+    brought = {module.path for module in modules if not module.in_tree} | data_of(modules, given)
+    files = contents(ours, _ROOT) | contents(brought - ours, folder)  # the same wherever either lies
+    return digest_of([*files, *words, *versions_of(modules), *environment_of(modules)])
 
 
 def _is_shared(name: str, path: Path) -> bool:

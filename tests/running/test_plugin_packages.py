@@ -237,11 +237,11 @@ def test_the_hash_of_a_plugin_s_sampler_is_of_all_files_of_its_own_that_it_impor
     (tmp_path / "models" / "unused.py").touch()
     hashed = set[Path]()
 
-    def digest_of(files: set[Path], *rest: object) -> str:
+    def contents(files: set[Path], folder: Path) -> set[str]:
         hashed.update(files)
-        return "hash"
+        return set()
 
-    monkeypatch.setattr(code_hash, "digest_of", digest_of)
+    monkeypatch.setattr(code_hash, "contents", contents)
     sampler_sha256(cls)
     own = {str(path.relative_to(tmp_path)) for path in hashed if path.is_relative_to(tmp_path)}
     assert own == {*_FILES, "plugin.py"}
@@ -249,7 +249,7 @@ def test_the_hash_of_a_plugin_s_sampler_is_of_all_files_of_its_own_that_it_impor
 
 def test_the_hash_of_a_plugin_does_not_depend_on_where_it_lies(tmp_path: Path) -> None:
     found = []
-    for name in ("here", "elsewhere"):
+    for name in ("here", "elsewhere/deeper"):  # beside the samplers of the tree that it imports
         found.append(sampler_sha256(_loaded(_plugin(tmp_path / name, "test-moved")).Mine))
         del SAMPLERS._classes["test-moved"], architectures._makers["test-moved"]
     assert found[0] == found[1]
