@@ -196,7 +196,13 @@ class Session:
         return rule(seed, numbers, model.card.classes)
 
     def warm_up(self, seconds: float = 3.0) -> None:
-        """Bring the process to the state that it stays in, so that the first cell is measured like all others.
+        """Bring the process and the device to the state that they stay in: the first cell is timed like all others."""
+        self.settle()
+        if not self.plainest.mode.compile:
+            self.rate(self.plainest, seconds)
+
+    def settle(self) -> None:
+        """Bring the process to the state that it stays in.
 
         glibc gives every block above a threshold back to the system when it is freed, so that a network's activations
         cost page faults in each evaluation (10 % of its time on the digits), until one larger block has been freed:
@@ -207,8 +213,6 @@ class Session:
         torch.ones(31 * 2**20, dtype=torch.uint8)
         like = torch.empty((1, *self.subject.card.state_shape), device=self.device)
         ImageNoise(0, torch.arange(1, device=self.device))(like)
-        if not self.plainest.mode.compile:
-            self.rate(self.plainest, seconds)
 
     def rate(self, model: Model, seconds: float) -> Rate:
         """How fast a network is evaluated in so many seconds of full batches, halved where they do not fit."""

@@ -4,6 +4,7 @@ Most of these workers are in this process, so that none has to be started; what 
 """
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from bench.record import Record, RunFolder
 from bench.report.data.runs import TIMES
 from bench.running.executors.crew import Died, Lost, TookTooLong
 from bench.running.executors.worker import Job, Order, Worker
+from bench.running.resolve import Resolved
 from bench.study.file import Overrides, load_study
 from models.common.errors import UsageError
 
@@ -281,3 +283,27 @@ def test_a_worker_that_does_not_know_a_sampler_says_what_workers_know(tmp_path: 
     order = Order(study.model_dump_json().replace("heun", "mine"), "cpu", 10, ())
     with pytest.raises(UsageError, match=r"unknown sampler 'mine'.* Workers know only what plugin files .* register"):
         Worker(order)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [(None, r"no plugin file '.*here_only\.py'"), ("", r"here_only\.py' on .* is another file")]
+)
+def test_a_plugin_that_a_machine_does_not_have_is_named(tmp_path: Path, content: str | None, said: str) -> None:
+    study, plugin = load_study(str(worker_study(tmp_path, ["heun"])), Overrides()), tmp_path / "here_only.py"
+    if content is not None:
+        plugin.write_text(content)
+    with pytest.raises(UsageError, match=said):
+        Worker(Order(study.model_dump_json(), "cpu", 10, ((str(plugin), "0123"),)))
+
+
+def test_a_machine_that_would_measure_something_else_is_refused(
+    cli: Cli, tmp_path: Path, here: type[Here], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def elsewhere(resolved: Resolved) -> Job:
+        return Job(resolved.cell, resolved.identity | {"sampler_parameters": {"eta": 2.0}})
+
+    monkeypatch.setattr(Job, "of", elsewhere)
+    shown = cli("run", worker_study(tmp_path, ["heun"]), "--out", tmp_path / "run", "--isolate", status=2)
+    said = " ".join(shown.err.split())
+    assert re.search(r"would measure another cell than .*: sampler_parameters: .* here, \{'eta': 2\.0\} there", said)
+    assert not (tmp_path / "run").exists()

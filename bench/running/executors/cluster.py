@@ -25,6 +25,7 @@ from models.common.errors import UsageError
 
 try:
     import ray
+    from ray._private import ray_constants
     from ray._private.services import canonicalize_bootstrap_address
     from ray.exceptions import (
         ActorUnavailableError,
@@ -81,6 +82,7 @@ class RaySlot:
     def __init__(self, options: dict[str, Any]) -> None:
         self._options, self._node, self._name = options, "", ""
         self._actor: Any = None
+        self._asked = True
 
     @property
     def name(self) -> str:
@@ -94,7 +96,7 @@ class RaySlot:
         if self._actor is not None:
             return
         self._actor = ray.remote(Host).options(**self._options).remote()
-        self._node = self._got(self._actor.load.remote(order), None)
+        self._node = self._got(self._actor.load.remote(order), None)  # for hours, where no machine has its device
         about = self.call(Worker.about)
         self._name = f"{about.host} {about.environment['device']}"
 
@@ -107,12 +109,14 @@ class RaySlot:
     def end(self) -> None:
         actor, self._actor = self._actor, None
         if actor is not None and ray.is_initialized():
-            with suppress(RayError):
-                ray.get(actor.do.remote(Worker.leave), timeout=_LEAVES_S)
+            if not self._asked:  # or it would not listen
+                with suppress(RayError):
+                    ray.get(actor.do.remote(Worker.leave), timeout=_LEAVES_S)
             ray.kill(actor)
 
     def _got(self, reference: Any, timeout: float | None) -> Any:
         """What comes of it."""
+        self._asked = True
         try:
             return ray.get(reference, timeout=timeout)
         except RayTaskError as error:
@@ -134,6 +138,8 @@ class RaySlot:
         except RayError as error:  # what was on its way from a machine that is gone
             self._kill()
             raise Lost(str(error)) from None
+        finally:
+            self._asked = False
 
     def _kill(self) -> None:
         actor, self._actor = self._actor, None
@@ -191,7 +197,8 @@ def _connected(address: str) -> Callable[[], None]:
         return lambda: None
     alone = threading.current_thread() is threading.main_thread()
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)} if alone else {}
-    try:
+    copied, ray_constants.RAY_ENABLE_UV_RUN_RUNTIME_ENV = ray_constants.RAY_ENABLE_UV_RUN_RUNTIME_ENV, False
+    try:  # not from a copy of the working directory, which Ray sends to machines from under `uv run`
         _reach(address)
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, ValueError, RuntimeError) as error:
@@ -201,6 +208,7 @@ def _connected(address: str) -> Callable[[], None]:
             "--devices needs no cluster"
         ) from None
     finally:
+        ray_constants.RAY_ENABLE_UV_RUN_RUNTIME_ENV = copied
         for number, handler in before.items():
             signal.signal(number, handler)
     return ray.shutdown

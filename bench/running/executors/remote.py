@@ -106,6 +106,7 @@ class Remote:
         files = files_of(self._desk.folder.path, [self._planned.fits.place(resolved)])
         given, most = (Job.of(resolved), setting.columns, preview, files), self._crew.timeout
         try:
+            self._ask(Worker.get_ready)  # the same one, whatever it takes
             timed = self._ask(Worker.visit, *given, timeout=most, spoilt=lambda each: each.spoilt)
         except Died as death:
             return self._untimed(setting, death)

@@ -150,7 +150,7 @@ class Worker:
         study = _study(order).model_copy(update={"device": order.device})
         self._resolved, self._known = dict[str, Resolved](), set[str]()
         self._session = replace(Session.load(study, order.batch), save_images=order.save_images)
-        self._session.warm_up()
+        self._session.settle()
         self._folder = tempfile.TemporaryDirectory(prefix=f"sampler-bench-{os.getpid()}-")
         self._path = Path(self._folder.name)
         folders = self._path / "solutions", self._path / "fits"
@@ -179,6 +179,10 @@ class Worker:
         """What is to be known of the models, given what was, as JSON; and what to tell. The study was called so."""
         said, session = list[str](), replace(self._session, given=given)
         return looked(session, Look.model_validate_json(before), said.append).model_dump_json(), said
+
+    def get_ready(self) -> None:
+        """Before anything is timed: once."""
+        _ = self._rounds
 
     def rate(self) -> float:
         """Seconds of an evaluation of one image."""
@@ -241,6 +245,7 @@ class Worker:
     @cached_property
     def _rounds(self) -> Rounds:
         session = self._session
+        session.warm_up()
         watches = monitor_of(session.device), Stopwatch(session.device)
         return Rounds(session, graphs_on(session.device), *watches, StudyFlops(session).of, self._measuring.fits)
 
