@@ -12,6 +12,7 @@
 - `purity`: what samplers share and must leave as they found it
 - `noise`: counter-based noise
 - `record`, `record_schema`, `column_meanings`, `model_record`: the files that pass from `running` to `report`
+- `packed`: a run of these in one file, which `packing` writes
 - `environment`, `escape`, `outputs`, `progress`: machine, foreign text, files to write, progress
 
 `lint-imports` holds this order; it stands in `pyproject.toml`.

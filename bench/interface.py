@@ -289,12 +289,14 @@ def _plain(given: Mapping[str, Any], what: str) -> dict[str, Any]:
 
 def run_folder(path: Path) -> "RunFolder":
     """A run folder; UsageError if it is yet to be made and no run can be called so."""
+    from bench.packed import is_file
     from bench.record import MANIFEST, RunFolder
     from models.plugins.names import check_name
 
-    if not os.path.exists(path / MANIFEST):
+    folder = RunFolder(path)
+    if not is_file(folder.files / MANIFEST):
         try:
             check_name(path.resolve().name, "run")
         except UsageError as error:
             raise UsageError(f"--out {str(path)!r}: {error}; for instance {str(path / 'my-run')!r}") from None
-    return RunFolder(path)
+    return folder

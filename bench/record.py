@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from bench.packed import PACKED, NotPacked, read_bytes
 from bench.record_schema import SCHEMA as SCHEMA
 from bench.record_schema import CellRecord, Manifest, fault
 from models.common.errors import UsageError
@@ -70,7 +71,7 @@ def read_sealed(path: Path, schema: int = SCHEMA, instead: str = _ELSEWHERE, *, 
         NewerRun: a newer version has written it.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_bytes(path).decode())
         _refuse_newer(path, content, schema, instead)
         if isinstance(content, dict):
             digest = json_sha256(content, _DIGEST)
@@ -88,26 +89,33 @@ class NewerRun(UsageError):
 
 
 class RunFolder:
-    """A folder of records.
+    """A folder of records, or a packed run, which is read only.
 
     Args:
         path: the folder; `create` makes it.
 
     Attributes:
+        files: where its files are: the folder, or the packed run that this is or has.
         broken: why a file is no record, of each that was read and is not, by the cell's id.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.broken: dict[str, str] = {}
-        self.cells = path / "cells"
+        self.files = path if (path / MANIFEST).exists() or not (path / PACKED).is_file() else path / PACKED
+        self.cells = self.files / "cells"
         self.solutions = path / "solutions"
         self.fits = path / "fits"
         self.growing = path / "growing"
-        self._manifest = path / MANIFEST
+        self._manifest = self.files / MANIFEST
 
     def create(self) -> None:
         """Make the folder; UsageError if it cannot be written to."""
+        if self.files.is_file():
+            raise UsageError(
+                f"{str(self.files)!r} is a packed run, and nothing is written into it; choose another folder with "
+                "--out, or unzip it into one and go on there"
+            )
         probe = self.cells / f"writable.{os.getpid()}.tmp"
         try:
             self.cells.mkdir(parents=True, exist_ok=True)
@@ -150,8 +158,8 @@ class RunFolder:
         try:
             content = read_sealed(self._manifest)
         except (FileNotFoundError, NotADirectoryError):
-            raise UsageError(f"{str(self.path)!r} is not a run folder: it has no study.json") from None
-        except NewerRun:
+            raise UsageError(f"{str(self.path)!r} is not a run folder: it has no {MANIFEST} or {PACKED}") from None
+        except (NewerRun, NotPacked):
             raise
         except (ValueError, OSError) as error:
             raise UsageError(f"{self._manifest} is damaged: {error}; run the study again") from None
@@ -163,7 +171,7 @@ class RunFolder:
 
     def _is_sealed(self) -> bool:
         """Whether the manifest, which is there, has a digest: then a version that gives one has written all records."""
-        return _DIGEST in json.loads(self._manifest.read_text(encoding="utf-8"))
+        return _DIGEST in json.loads(read_bytes(self._manifest).decode())
 
     def refuse_newer(self) -> None:
         """NewerRun if a newer version has written this run; a folder without one, or with a damaged one, is fine."""
@@ -190,6 +198,10 @@ class RunFolder:
         alike = (study.get("batch"), study.get("images"), study.get("device")) == ("auto", images, device)
         return found if alike and isinstance(found, int) else None
 
+    def record(self, cell: str) -> Path:
+        """Where the record of a cell is."""
+        return self.cells / f"{cell}.json"
+
     def preview(self, cell: str) -> Path:
         """Where the first images of a cell are."""
         return self.cells / f"{cell}.png"
@@ -213,9 +225,8 @@ class RunFolder:
         Raises:
             NewerRun: a newer version has written it.
         """
-        path = self.cells / f"{cell}.json"
         try:
-            record = read_sealed(path, sealed=sealed or identity is not None)
+            record = read_sealed(self.record(cell), sealed=sealed or identity is not None)
             if (reason := fault_of(record, cell, identity)) is None:
                 return dict(record)
         except FileNotFoundError:
@@ -230,14 +241,14 @@ class RunFolder:
     def set_aside(self) -> None:
         """Rename the broken files that were read to `<id>.broken`, as a run does that will write them again."""
         for cell in self.broken:
-            path = self.cells / f"{cell}.json"
+            path = self.record(cell)
             os.replace(path, path.with_suffix(".broken"))
 
     def write(self, record: Record) -> None:
         """Commit a record; ValueError for one that would not be read back."""
         if (reason := fault_once_written(record)) is not None:
             raise ValueError(f"not the record of a cell: {reason}")
-        write_sealed(self.cells / f"{record['id']}.json", record)
+        write_sealed(self.record(record["id"]), record)
 
     def records(self) -> list[Record]:
         """The records of the manifest's cells that are there, in the order of the study."""

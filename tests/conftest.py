@@ -11,6 +11,7 @@ from commands import Cli, command_line
 from hypothesis import settings
 from report_records import QUICK, write_run
 from torch import Tensor
+from worker_runs import Here, workers_here
 
 from bench.quality.datasets import ROOT_VARIABLE, open_data
 from bench.quality.extractor import Extractor
@@ -79,6 +80,12 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> None:
 def quick(tmp_path: Path) -> Path:
     """A run folder of a small study, one cell failed."""
     return write_run(tmp_path / "quick", QUICK)
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> type[Here]:
+    """Workers of local devices are in this process."""
+    return workers_here(monkeypatch)
 
 
 @pytest.fixture

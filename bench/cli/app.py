@@ -1,6 +1,5 @@
 """The command line. Commands import what they need when they run, so that `--help` answers at once."""
 
-import gc
 import json
 import sys
 from importlib.metadata import version
@@ -13,6 +12,7 @@ from bench.cli.interrupt import interruptible, tell
 from bench.cli.new_model import new_model
 from bench.cli.options import AsJson, Batch, Device, Plugin, StudyOptions, exact
 from bench.cli.reference import reference
+from bench.cli.results import compare, merge, pack, report
 from bench.cli.train import train
 from bench.cli.versus import versus
 from bench.escape import terminal_text
@@ -38,7 +38,7 @@ app = App(
     default_parameter=Parameter(negative=(), converter=exact),
 )
 
-for _command in (new_model, reference, train, versus):
+for _command in (merge, pack, report, compare, new_model, reference, train, versus):
     app.command(_command)
 
 
@@ -101,23 +101,6 @@ def run(
         workers=workers,
         plugins=plugin or [],
     )
-
-
-@app.command
-def merge(*runs: Path, out: Annotated[Path, Parameter(name=("--out", "-o"))]) -> int:
-    """Join runs of one study, such as its parts or other seeds of it, into a new one, then report.
-
-    Their studies may differ in seeds, device, threads and timeout, and in nothing else. Results that several have of a
-    cell have to agree; a result wins over a failure, more rounds of timing over fewer. Exit status 1 if some cells
-    failed.
-
-    Args:
-        runs: Run folders.
-        out: Run folder to write, which is not there yet.
-    """
-    from bench.cli.run import merge_runs
-
-    return merge_runs(list(runs), out)
 
 
 @app.command(name="list")
@@ -204,48 +187,6 @@ def new_sampler(name: str, /, *, out: Path | None = None) -> int:
     from bench.cli.authoring import new_sampler as write
 
     return write(name, out)
-
-
-@app.command
-def report(
-    *runs: Path,
-    columns: Literal["nfe", "steps", "seconds"] = "nfe",
-    metric: str | None = None,
-    formats: Annotated[str | None, Parameter(name="--format")] = None,
-    out: Path | None = None,
-) -> int:
-    """Make tables, figures and the page again from the records of one or more runs.
-
-    Args:
-        runs: Run folders.
-        columns: What the columns of the table of samplers by budget are: evaluations an image, steps, or seconds an
-            image.
-        metric: What its cells are, such as fd_digits or recall (default: what rows are ranked by).
-        formats: Of md, latex, csv, parquet, html, png, pdf; all by default.
-        out: Folder for the files (default: the run folder).
-    """
-    gc.set_threshold(500_000, 20, 100)  # what a report makes it keeps, and to look for garbage took a tenth of its time
-    from bench.cli.run import report_runs
-    from bench.report import View
-
-    return report_runs(list(runs), formats.split(",") if formats is not None else None, out, View(columns, metric))
-
-
-@app.command
-def compare(run_a: Path, run_b: Path | None = None, /, *, pairs: bool = False, csv: Path | None = None) -> int:
-    """Compare two runs cell by cell: ratios of time, differences of quality, where they may be compared.
-
-    Args:
-        run_a: Run folder.
-        run_b: Run folder.
-        pairs: Instead, each row of one run beside each other: differences of its distance, with 95 % intervals.
-        csv: File for these differences, a line each, with the p values.
-    """
-    from bench.cli.run import compare_pairs, compare_runs
-
-    if pairs != (run_b is None) or (csv is not None and not pairs):
-        raise UsageError("compare takes two runs, or one with --pairs, which may have --csv FILE")
-    return compare_runs(run_a, run_b) if run_b is not None else compare_pairs(run_a, csv)
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 from pathlib import Path
@@ -14,6 +14,7 @@ from rich.text import Text
 
 from bench.escape import terminal_text
 from bench.outputs import RESULTS
+from bench.packed import PACKED, is_packed
 from bench.progress import output, say
 from models.common.errors import UsageError
 from models.grids import GRIDS
@@ -256,12 +257,19 @@ def _studies() -> list[Row]:
     return found
 
 
+def _run_paths() -> Iterator[Path]:
+    """Folders of runs, and packed ones, which are called otherwise than what stands in a folder of reports."""
+    from bench.record import MANIFEST
+
+    yield from (path.parent for name in (MANIFEST, PACKED) for path in RESULTS.glob(f"**/{name}"))
+    yield from (path for path in RESULTS.glob("**/*.zip") if path.name != PACKED and is_packed(path))
+
+
 def _runs() -> list[Row]:
     from bench.record import RunFolder
 
     found: list[Row] = []
-    for manifest in sorted(RESULTS.glob("**/study.json")):
-        folder = RunFolder(manifest.parent)
+    for folder in map(RunFolder, sorted(_run_paths())):
         row: Row = {"run": str(folder.path)}
         try:
             content = folder.manifest()

@@ -4,19 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import interface, report
-from bench.escape import markdown_text, terminal_text
-from bench.outputs import make_room
-from bench.progress import errors, output, say, warn
+from bench import interface
+from bench.cli.reporting import report_runs
+from bench.progress import errors, say
 from bench.report.data.text import duration, significant
 from bench.running.executors.choice import Workers
-from models.common.errors import UsageError
 from models.common.words import counted
-from models.common.writing import write_bytes
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from bench.record import ImageFiles
     from bench.running.session import Session
     from bench.study.file import Overrides
@@ -54,18 +49,6 @@ def run_and_report(
     return 1 if done.outcome is None or done.outcome.failed or done.outcome.untimed else 0
 
 
-def merge_runs(runs: Sequence[Path], out: Path) -> int:
-    """Join runs into a new one and write its report; the exit status."""
-    from bench.running.merge import merge
-
-    with errors.status("joining records ..."):
-        joined = merge(runs, interface.run_folder(out).path, warn)
-    told = f"{counted(joined.cells, 'cell')} of {counted(len(runs), 'run')} joined"
-    warn(f"{told}, {joined.failed} failed, {joined.missing} not measured yet", style=None)
-    report_runs([out], None, None)
-    return 1 if joined.failed else 0
-
-
 def _dry_run(session: "Session", *, by_workers: bool) -> int:
     """Print a study's cells and what they will take; the exit status."""
     from bench.environment import device_name
@@ -87,66 +70,3 @@ def _dry_run(session: "Session", *, by_workers: bool) -> int:
     alone = ", by one worker" if by_workers else ""
     say(f"about {about} of network evaluations and feature extraction on {device}{alone}")
     return 0
-
-
-def report_runs(
-    runs: Sequence[Path], formats: Sequence[str] | None, out: Path | None, view: report.View | None = None
-) -> int:
-    """Print the table and the answer of some runs and write their report; the exit status."""
-    if not runs:
-        raise UsageError("no run given; expected run folders, such as: report results/quick")
-    summary = report.summarise(runs, view or report.View())
-    with errors.status("writing tables and figures ..."):
-        written = report.write_report(runs, report.FORMATS if formats is None else formats, out, summary)
-    output().print(report.terminal_table(summary))
-    for line in summary.broken():
-        warn(line)
-    for told in (*(answer.sentence for answer in summary.answers), *written):
-        say(str(told))
-    return 0
-
-
-def compare_runs(run_a: Path, run_b: Path) -> int:
-    """Print two runs side by side; the exit status."""
-    frame = report.compare(run_a, run_b)
-    for line in frame.attrs["broken"]:
-        warn(line)
-    if not len(frame):
-        print("neither run has a result")
-        return 0
-    if not (frame["quality_comparable"] | frame["time_comparable"]).any():
-        say("\n  ".join(["no cell of one run can be compared with one of the other", *frame.attrs["apart"]]))
-        return 0
-    print(_markdown(report.as_tables_show(frame)))
-    return 0
-
-
-def compare_pairs(run: Path, csv: Path | None) -> int:
-    """Print every row of a run beside every other; the exit status."""
-    if csv is not None:
-        make_room(csv)
-    frame = report.pairs(run)
-    for line in frame.attrs["broken"]:
-        warn(line)
-    if not len(frame):
-        print("no two rows can be ranked with one another")
-    for heading, matrix in report.matrices(frame):
-        print(f"{terminal_text(heading)}\n\n{_markdown(matrix)}\n")
-    if len(frame):
-        print("±: half the 95 % interval of a difference. †: cannot be told from 0 (p > 0.05, Holm, of all pairs).")
-    if csv is not None:
-        write_bytes(csv, report.as_csv(frame))
-        print(csv)
-    return 0
-
-
-def _markdown(frame: "pd.DataFrame") -> str:
-    """A table of Markdown; underscores within a heading mark nothing, and are left for those who read it as it is."""
-    texts = [name for name in frame.columns if frame[name].map(lambda value: isinstance(value, str)).any()]
-    plain = frame.assign(**{name: frame[name].map(_cell) for name in texts})
-    headings = {name: name if str(name).isidentifier() else markdown_text(str(name)) for name in plain.columns}
-    return plain.rename(columns=headings).to_markdown(index=False)
-
-
-def _cell(value: object) -> object:
-    return markdown_text(value) if isinstance(value, str) else value

@@ -44,7 +44,8 @@ def write_report(
     Args:
         runs: run folders.
         formats: of `FORMATS`.
-        out: the folder for the files; that of the run if there is one, else `DEFAULT_OUT`.
+        out: the folder for the files; that of the run if there is one, beside a packed one the folder of its name, else
+            `DEFAULT_OUT`.
         summary: of those runs, where there is one already.
 
     Returns:
@@ -56,13 +57,17 @@ def write_report(
     for name in formats:
         if name not in FORMATS:
             raise UsageError(f"unknown format {name!r}; there is: {', '.join(FORMATS)}")
-    folder = out or (Path(runs[0]) if len(runs) == 1 else DEFAULT_OUT)
+    folder = out or (_own(Path(runs[0])) if len(runs) == 1 else DEFAULT_OUT)
     made = _files(summarise(runs) if summary is None else summary, formats)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         return [_commit(folder / name, content) for name, content in made]
     except OSError as error:
         raise UsageError(f"cannot write the report to {str(folder)!r}: {error}; choose another with --out") from None
+
+
+def _own(run: Path) -> Path:
+    return run.with_suffix("") if run.is_file() else run
 
 
 def _files(summary: Summary, formats: Sequence[str]) -> Iterator[tuple[str, bytes]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench.model_record import FIRST_LOOK, Look, read_look, write_kept
+from bench.packed import is_file, read_bytes
 from bench.record import IMAGE_FILES, Record, RunFolder
 from bench.report.data.distances import quality_columns
 from models.common.errors import UsageError
@@ -170,7 +171,7 @@ def _look(folders: Sequence[RunFolder], warn: Callable[[str], None]) -> Look:
     """What all have seen of their models and distances, once."""
     looks = list[Look]()
     for folder in folders:
-        look, damage = read_look(folder.path)
+        look, damage = read_look(folder.files)
         looks.append(look)
         if damage is not None:
             warn(f"{damage}; it is left out")
@@ -188,8 +189,8 @@ def _copy(record: Record, sources: Sequence[RunFolder], target: RunFolder) -> No
     """Write a record, and copy what is kept beside it in the first of these runs, and the images that one has saved."""
     cell, source = record["id"], sources[0]
     for path, place in ((source.preview(cell), target.preview(cell)), (source.traceback(cell), target.traceback(cell))):
-        if path.is_file():
-            write_bytes(place, path.read_bytes())
+        if is_file(path):
+            write_bytes(place, read_bytes(path))
     for kind in IMAGE_FILES if record["status"] == "ok" else ():
         saved = next((path for each in sources if (path := each.images(cell, kind)).exists()), None)
         if saved is not None:

@@ -78,7 +78,7 @@ def run_study(
             before anything is written; or another run holds the folder.
     """
     folder.refuse_newer()
-    read_look(folder.path)  # and so is the look of a newer version
+    read_look(folder.files)  # and so is the look of a newer version
     stages = Stages.of(session, grow=study.until is not None or bool(deadline))
     growth = Growth(folder.growing, pixels=bool(session.save_images)) if len(stages.cells) > 1 else None
     desk, saving = Desk(session, folder, Attempts(folder.cells), growth, warn), Saving(session, folder, stages.cells)

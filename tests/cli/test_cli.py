@@ -119,7 +119,7 @@ def test_bad_input_ends_with_status_2_and_one_message(cli: Cli, arguments: tuple
 def test_a_run_with_a_failed_cell_ends_with_status_1_and_names_it(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bench.cli.run.report.FORMATS", ("md",))
+    monkeypatch.setattr("bench.cli.reporting.report.FORMATS", ("md",))
     plugin = _plugin(tmp_path, "test-nan", body="return model(x, t).x0 * float('nan')")
     study = tmp_path / "study.toml"
     study.write_text((STUDIES / "quick.toml").read_text().replace("steps = 10 }", "steps = 3 }"))

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from bench.cli import app, check_model
 from bench.cli.listing import rows, show
-from bench.cli.run import compare_runs, report_runs
+from bench.cli.reporting import compare_runs, report_runs
 from bench.conformance.model_check import Check
 from bench.conformance.model_fit import Curve
 from bench.conformance.model_verdicts import Verdict

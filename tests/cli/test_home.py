@@ -51,8 +51,21 @@ def test_paths_are_found_in_all_commands() -> None:
 
 @pytest.mark.parametrize(("path", "name", "named"), _PATHS)
 def test_every_path_of_a_command_may_begin_at_home(home: Path, path: tuple[str, ...], name: str, named: bool) -> None:
-    required = {"run": ["quick"], "list": ["samplers"], "check": ["ddim"], "reference": ["digits"], "compare": ["run"]}
-    required |= {"new-sampler": ["mine"], "new-model": ["mine"], "train": ["digits"] if len(path) == 1 else []}
+    required = {
+        "run": ["quick"],
+        "list": ["samplers"],
+        "check": ["ddim"],
+        "reference": ["digits"],
+        "compare": ["run"],
+        "pack": ["run"],
+    }
+    required |= {
+        "compare": ["run"],
+        "pack": ["run"],
+        "new-sampler": ["mine"],
+        "new-model": ["mine"],
+        "train": ["digits"] if len(path) == 1 else [],
+    }
     needed = ["--out", "x"] if path == ("merge",) and not named else []
     given = [f"{name}=~/x"] if named else ["~/x"] * (2 if path == ("compare",) else 1)
     words = [*path, *(required.get(path[0], []) if path and named else []), *given, *needed]

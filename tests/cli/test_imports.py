@@ -69,7 +69,11 @@ def test_help_is_printed_before_anything_is_imported_that_it_does_not_need() -> 
 
 
 def test_a_report_and_a_merge_need_no_torch_and_draw_nothing_before_they_are_asked_to() -> None:
-    assert not loaded_by("import bench.cli.run, bench.running.merge") & {"torch", "diffusers", "matplotlib"}
+    assert not loaded_by("import bench.cli.reporting, bench.running.merge") & {
+        "torch",
+        "diffusers",
+        "matplotlib",
+    }
 
 
 def test_diffusers_is_imported_by_its_adapter_alone_until_a_function_needs_it() -> None:

@@ -64,7 +64,7 @@ def test_a_signal_ends_a_run_with_its_status_and_the_command_that_goes_on(
 def test_what_keeps_nothing_does_not_say_that_it_goes_on(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("bench.cli.run.report_runs", lambda *given: signal.raise_signal(signal.SIGINT))
+    monkeypatch.setattr("bench.cli.reporting.report_runs", lambda *given: signal.raise_signal(signal.SIGINT))
     assert _ended(monkeypatch, "run_bench.py", "report", "results/a") == 130
     assert capsys.readouterr().err == "interrupted; to start again:\n  python3 run_bench.py report results/a\n"
 
@@ -235,7 +235,7 @@ main()
 def test_a_run_that_is_ended_leaves_nothing_behind_and_the_command_it_names_goes_on(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bench.cli.run.report.FORMATS", ("md",))
+    monkeypatch.setattr("bench.cli.reporting.report.FORMATS", ("md",))
     study, out = tmp_path / "study.toml", tmp_path / "my runs" / "a"
     study.write_text(
         study_toml(["ddim", "heun"], [2, 3], baseline_steps=6, images=40, timing={"repeats": 3, "seconds": 0.0})

@@ -224,7 +224,7 @@ def test_a_check_asks_for_all_that_a_record_holds(cli: Cli, tmp_path: Path, monk
 
 
 def test_whatever_else_ends_the_program_does_not_end_it_well(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.cli.run.report_runs", lambda *given: sys.exit(0))
+    monkeypatch.setattr("bench.cli.reporting.report_runs", lambda *given: sys.exit(0))
     assert "ended the program: SystemExit: 0" in cli("report", "results/quick", status=1).err
 
 

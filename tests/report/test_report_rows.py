@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from report_records import BASELINE, PROTOCOLS, QUICK, record, row_of, texts, timed, write_run
 from scipy.stats import ttest_ind_from_stats
 
-from bench.cli.run import compare_runs
+from bench.cli.reporting import compare_runs
 from bench.report import as_tables_show, compare, summarise, write_report
 from bench.report.data.columns import setting
 from bench.report.data.rows import pareto

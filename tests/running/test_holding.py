@@ -164,7 +164,7 @@ def test_a_second_run_ends_with_status_2_and_touches_nothing_and_a_report_is_wri
 def test_a_run_removes_what_killed_runs_and_reports_left(
     tmp_path: Path, study: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bench.cli.run.report.FORMATS", ("md",))
+    monkeypatch.setattr("bench.cli.reporting.report.FORMATS", ("md",))
     left = [tmp_path / "run" / place for place in ("study.json", "table.md", "cells/a.json", "solutions/a.safetensors")]
     left = [path.with_name(f"{path.name}.999999999.tmp") for path in left]
     for path in left:

@@ -4,74 +4,21 @@ Most of these workers are in this process, so that none has to be started; what 
 """
 
 import os
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from commands import Cli
-from worker_runs import only, worker_study
+from worker_runs import Here, only, worker_study
 
 from bench.record import Record, RunFolder
 from bench.report.data.runs import TIMES
-from bench.running.executors.crew import Died, Lost, TookTooLong
-from bench.running.executors.worker import Job, Order, Worker
-from bench.running.resolve import Resolved
-from bench.study.file import Overrides, load_study
-from models.common.errors import UsageError
+from bench.running.executors.crew import Died, TookTooLong
+from bench.running.executors.worker import Job, Worker
 
 _EACH_RUN = {*TIMES, "command", "finished", "load_average_1min", "timing_watches", "made_on", "fit_s"}
 """Columns that no two runs have alike."""
-
-
-class Here:
-    """A slot whose worker is in this process.
-
-    Attributes:
-        before: asked before each call, with the method and its arguments; raises what is to become of the worker.
-        started: how often one was.
-    """
-
-    before: Callable[..., None] = staticmethod(lambda *given: None)
-    started = 0
-
-    def __init__(self, device: str, load: Callable[[Order], Worker]) -> None:
-        self.name, self._load = device, load
-        self._worker: Worker | None = None
-
-    @property
-    def is_up(self) -> bool:
-        return self._worker is not None
-
-    def start(self, order: Order) -> None:
-        if self._worker is None:
-            Here.started += 1
-            self._worker = self._load(order)
-
-    def call(self, function: Callable[..., Any], /, *arguments: Any, timeout: float | None = None) -> Any:
-        try:
-            Here.before(function, *arguments)
-        except (Died, Lost):
-            self.end()
-            raise
-        return function(self._worker, *arguments)
-
-    def end(self) -> None:
-        worker, self._worker = self._worker, None
-        if worker is not None:
-            worker.leave()
-
-
-@pytest.fixture
-def here(monkeypatch: pytest.MonkeyPatch) -> type[Here]:
-    monkeypatch.setattr("bench.running.executors.local.LocalSlot", Here)
-    monkeypatch.setattr("bench.cli.run.report.FORMATS", ("md",))
-    monkeypatch.setattr("bench.running.solution.STEPS", 2)
-    monkeypatch.setattr("bench.running.fit.IMAGES", 16)
-    monkeypatch.setattr(Here, "before", staticmethod(lambda *given: None))
-    monkeypatch.setattr(Here, "started", 0)
-    return Here
 
 
 def _measured(path: Path) -> dict[str, Record]:
@@ -222,6 +169,12 @@ def test_a_timeout_tells_no_records_apart(cli: Cli, tmp_path: Path, here: type[H
     assert {path: path.read_bytes() for path in (tmp_path / "other").glob("cells/*.json")} == before
 
 
+def test_a_dry_run_starts_no_worker_whatever_the_timeout(cli: Cli, tmp_path: Path, here: type[Here]) -> None:
+    said = cli("run", worker_study(tmp_path, metrics=["law"]), "--dry-run", "--timeout", 5, "--isolate").out
+    assert "evaluations" in said
+    assert here.started == 0
+
+
 @pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "1e9", "soon"])
 def test_a_timeout_is_a_time(cli: Cli, tmp_path: Path, value: str) -> None:
     assert "--timeout" in cli("run", worker_study(tmp_path), "--timeout", value, status=2).err
@@ -275,35 +228,3 @@ def test_a_disk_that_is_full_ends_the_run_and_its_workers_and_it_goes_on_afterwa
     cli("run", study, "--out", out, "--isolate")
     assert {each["status"] for each in RunFolder(out).records()} == {"ok"}
     assert len(RunFolder(out).records()) == 3
-
-
-def test_a_worker_that_does_not_know_a_sampler_says_what_workers_know(tmp_path: Path) -> None:
-    """As of one that a notebook has registered."""
-    study = load_study(str(worker_study(tmp_path, ["heun"])), Overrides())
-    order = Order(study.model_dump_json().replace("heun", "mine"), "cpu", 10, ())
-    with pytest.raises(UsageError, match=r"unknown sampler 'mine'.* Workers know only what plugin files .* register"):
-        Worker(order)
-
-
-@pytest.mark.parametrize(
-    ("content", "said"), [(None, r"no plugin file '.*here_only\.py'"), ("", r"here_only\.py' on .* is another file")]
-)
-def test_a_plugin_that_a_machine_does_not_have_is_named(tmp_path: Path, content: str | None, said: str) -> None:
-    study, plugin = load_study(str(worker_study(tmp_path, ["heun"])), Overrides()), tmp_path / "here_only.py"
-    if content is not None:
-        plugin.write_text(content)
-    with pytest.raises(UsageError, match=said):
-        Worker(Order(study.model_dump_json(), "cpu", 10, ((str(plugin), "0123"),)))
-
-
-def test_a_machine_that_would_measure_something_else_is_refused(
-    cli: Cli, tmp_path: Path, here: type[Here], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def elsewhere(resolved: Resolved) -> Job:
-        return Job(resolved.cell, resolved.identity | {"sampler_parameters": {"eta": 2.0}})
-
-    monkeypatch.setattr(Job, "of", elsewhere)
-    shown = cli("run", worker_study(tmp_path, ["heun"]), "--out", tmp_path / "run", "--isolate", status=2)
-    said = " ".join(shown.err.split())
-    assert re.search(r"would measure another cell than .*: sampler_parameters: .* here, \{'eta': 2\.0\} there", said)
-    assert not (tmp_path / "run").exists()

@@ -47,7 +47,7 @@ def test_a_run_whose_processes_crash_and_end_has_all_other_cells(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The real thing; it leaves no process and no folder."""
-    monkeypatch.setattr("bench.cli.run.report.FORMATS", ("md",))
+    monkeypatch.setattr("bench.cli.reporting.report.FORMATS", ("md",))
     (tmp_path / "temporary").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     plugin, out = tmp_path / "plugin.py", tmp_path / "run"

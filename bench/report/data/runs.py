@@ -2,16 +2,17 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from bench.model_record import Floors, read_look
+from bench.packed import is_file, read_bytes
 from bench.record import RunFolder
 from bench.report.data.columns import KEYS, UNGUIDED, Row, guest, key_of, rows_of, with_columns
 from bench.report.data.text import known, known_text
-from models.common.files import sha256_of
 
 _READ = (
     *("id", "sampler", "grid", "steps", "model_sha256", "extractor_sha256", "dtype", "clip", "labels"),
@@ -102,7 +103,7 @@ def load(path: Path, name: str) -> tuple[Run, pd.DataFrame]:
     recorded = folder.load()
     records = _with_times(_tidy(recorded)) if looks else _tidy(recorded)
     first = rows_of(records[records["id"].isin(cells[: len(study["seeds"])])])
-    look, damage = read_look(path)
+    look, damage = read_look(folder.files)
     clip = first[0]["clip"] if first else _NOT_THERE
     run = Run(
         name,
@@ -131,7 +132,7 @@ def _damaged(folder: RunFolder, records: pd.DataFrame) -> Iterator[Path]:
         return
     for cell, digest in zip(records["id"], records["preview_sha256"], strict=True):
         path = folder.preview(cell)
-        if known_text(digest) and path.is_file() and sha256_of(path) != digest:
+        if known_text(digest) and is_file(path) and sha256(read_bytes(path)).hexdigest() != digest:
             yield path
 
 

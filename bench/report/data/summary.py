@@ -120,7 +120,8 @@ def summarise(runs: Sequence[Path], view: View = View()) -> Summary:
     paths = [Path(run) for run in runs]
     if len({path.resolve() for path in paths}) < len(paths):
         raise UsageError(f"a run was given twice: {', '.join(map(str, paths))}; give each run once")
-    names = [path.resolve().name for path in paths]
+    places = [path.resolve() for path in paths]
+    names = [place.stem if place.is_file() else place.name for place in places]
     labels = [name if names.count(name) == 1 else str(path) for path, name in zip(paths, names, strict=True)]
     found, records = zip(*(load(path, typed(label)) for path, label in zip(paths, labels, strict=True)), strict=True)
     cells = with_columns(pd.concat(records, ignore_index=True), NEEDED)

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from io import BytesIO
 from itertools import product
 
 import numpy as np
@@ -9,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
+from bench.packed import read_bytes
 from bench.report.data.columns import BUDGETS, PROTOCOL, Line, Row, clippings, line, rows_of
 from bench.report.data.runs import Run
 from bench.report.data.series import MOST, family_order, one_mode_each, outstanding
@@ -130,7 +132,7 @@ def _tiles(run: Run, row: Row) -> list[Pixels]:
     if (path := run.folder.preview(row["id"])) in run.pictures:
         return []
     try:
-        with Image.open(path) as file:
+        with Image.open(BytesIO(read_bytes(path))) as file:
             strip = np.asarray(file if file.mode in ("L", "RGB") else file.convert("RGB"))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):  # of Pillow: broken PNGs, SyntaxError
         return []

@@ -1,0 +1,80 @@
+"""The commands for what comes of runs: joined, packed, reported, compared."""
+
+import gc
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from models.common.errors import UsageError
+
+
+def merge(*runs: Path, out: Annotated[Path, Parameter(name=("--out", "-o"))]) -> int:
+    """Join runs of one study, such as its parts or other seeds of it, into a new one, then report.
+
+    Their studies may differ in seeds, device, threads and timeout, and in nothing else. Results that several have of a
+    cell have to agree; a result wins over a failure, more rounds of timing over fewer. Exit status 1 if some cells
+    failed.
+
+    Args:
+        runs: Run folders.
+        out: Run folder to write, which is not there yet.
+    """
+    from bench.cli.reporting import merge_runs
+
+    return merge_runs(list(runs), out)
+
+
+def pack(run: Path, /, *, out: Annotated[Path | None, Parameter(name=("--out", "-o"))] = None) -> int:
+    """Write a run into one file: study, records, first images, tracebacks.
+
+    Whatever takes a run folder takes that file; called run.zip, it stands for them in a folder of reports. Images that
+    were saved all are not in it. The same run has the same bytes.
+
+    Args:
+        run: Run folder.
+        out: File to write (default: beside the folder, RUN.zip).
+    """
+    from bench.cli.reporting import pack_run
+
+    return pack_run(run, out)
+
+
+def report(
+    *runs: Path,
+    columns: Literal["nfe", "steps", "seconds"] = "nfe",
+    metric: str | None = None,
+    formats: Annotated[str | None, Parameter(name="--format")] = None,
+    out: Path | None = None,
+) -> int:
+    """Make tables, figures and the page again from the records of one or more runs.
+
+    Args:
+        runs: Run folders.
+        columns: What the columns of the table of samplers by budget are: evaluations an image, steps, or seconds an
+            image.
+        metric: What its cells are, such as fd_digits or recall (default: what rows are ranked by).
+        formats: Of md, latex, csv, parquet, html, png, pdf; all by default.
+        out: Folder for the files (default: the run folder).
+    """
+    gc.set_threshold(500_000, 20, 100)  # what a report makes it keeps, and to look for garbage took a tenth of its time
+    from bench.cli.reporting import report_runs
+    from bench.report import View
+
+    return report_runs(list(runs), formats.split(",") if formats is not None else None, out, View(columns, metric))
+
+
+def compare(run_a: Path, run_b: Path | None = None, /, *, pairs: bool = False, csv: Path | None = None) -> int:
+    """Compare two runs cell by cell: ratios of time, differences of quality, where they may be compared.
+
+    Args:
+        run_a: Run folder.
+        run_b: Run folder.
+        pairs: Instead, each row of one run beside each other: differences of its distance, with 95 % intervals.
+        csv: File for these differences, a line each, with the p values.
+    """
+    from bench.cli.reporting import compare_pairs, compare_runs
+
+    if pairs != (run_b is None) or (csv is not None and not pairs):
+        raise UsageError("compare takes two runs, or one with --pairs, which may have --csv FILE")
+    return compare_runs(run_a, run_b) if run_b is not None else compare_pairs(run_a, csv)
