@@ -105,6 +105,7 @@ before = set(sys.modules)
 import bench
 assert {{name.partition(".")[0] for name in set(sys.modules) - before}} <= {{"bench", *sys.stdlib_module_names}}
 assert bench.run and bench.load and bench.Run
+assert {{"run", "load", "Run", "Workers", "UsageError"}} <= set(dir(bench))
 heavy = {{"torch", "pandas", "numpy", "matplotlib", "scipy", "diffusers"}}
 assert not heavy & set(sys.modules), heavy & set(sys.modules)
 run = bench.load({str(_PUBLISHED)!r})

@@ -151,10 +151,13 @@ def test_two_results_of_a_cell_that_are_not_the_same_are_refused(
     assert not (tmp_path / "run").exists()
 
 
-def test_round_off_and_times_are_no_difference(tmp_path: Path) -> None:
-    other = _DDIM | {"fd_digits": _DDIM["fd_digits"] * (1 + 5e-7), "latency_s": [9.0], "finished": "later"}
-    merge([_part(tmp_path / str(n), [each], [each]) for n, each in enumerate((_DDIM, other))], tmp_path / "run")
-    assert _only(tmp_path / "run") == _DDIM
+@pytest.mark.parametrize(("value", "apart"), [(_DDIM["fd_digits"], 5e-7 * _DDIM["fd_digits"]), (1e-9, 4e-10)])
+def test_round_off_and_times_are_no_difference(tmp_path: Path, value: float, apart: float) -> None:
+    """Near 0 whatever fraction that is, as of a KID."""
+    one = _DDIM | {"fd_digits": value}
+    other = one | {"fd_digits": value + apart, "latency_s": [9.0], "finished": "later"}
+    merge([_part(tmp_path / str(n), [each], [each]) for n, each in enumerate((one, other))], tmp_path / "run")
+    assert _only(tmp_path / "run") == one
 
 
 _BLOCK = study()["block"][0]
