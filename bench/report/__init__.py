@@ -1,6 +1,7 @@
 """The records of runs as tables, figures, a page and one answer. Reads records only, and never imports torch.
 
-`data` makes rows of records, `tables` and `figures` show them, `page` shows all, `write` writes the files. Imports
+`data` makes rows of records, `tables` and `figures` show them, `page` shows all, `write` writes the files, `site`
+puts several runs together. Imports
 `study` and the records, nothing that has run.
 """
 
@@ -8,6 +9,7 @@ from bench.report.data.answer import Answer
 from bench.report.data.compare import as_tables_show, compare
 from bench.report.data.pairs import matrices, pairs
 from bench.report.data.summary import Summary, View, summarise
+from bench.report.site import publish
 from bench.report.tables.terminal import terminal_table
 from bench.report.write import FORMATS, as_csv, cells_of, table_of, write_report
 
@@ -22,6 +24,7 @@ __all__ = [
     "compare",
     "matrices",
     "pairs",
+    "publish",
     "summarise",
     "table_of",
     "terminal_table",

@@ -37,7 +37,11 @@ CAPTIONS = {
 
 
 def write_report(
-    runs: Sequence[Path], formats: Sequence[str] = FORMATS, out: Path | None = None, summary: Summary | None = None
+    runs: Sequence[Path],
+    formats: Sequence[str] = FORMATS,
+    out: Path | None = None,
+    summary: Summary | None = None,
+    links: Sequence[tuple[str, str]] = (),
 ) -> list[Path]:
     """Write the report of one or more runs.
 
@@ -47,6 +51,7 @@ def write_report(
         out: the folder for the files; that of the run if there is one, beside a packed one the folder of its name, else
             `DEFAULT_OUT`.
         summary: of those runs, where there is one already.
+        links: of the page, to what lies beside it.
 
     Returns:
         The files written.
@@ -58,7 +63,7 @@ def write_report(
         if name not in FORMATS:
             raise UsageError(f"unknown format {name!r}; there is: {', '.join(FORMATS)}")
     folder = out or (_own(Path(runs[0])) if len(runs) == 1 else DEFAULT_OUT)
-    made = _files(summarise(runs) if summary is None else summary, formats)
+    made = _files(summarise(runs) if summary is None else summary, formats, links)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         return [_commit(folder / name, content) for name, content in made]
@@ -70,7 +75,7 @@ def _own(run: Path) -> Path:
     return run.with_suffix("") if run.is_file() else run
 
 
-def _files(summary: Summary, formats: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+def _files(summary: Summary, formats: Sequence[str], links: Sequence[tuple[str, str]]) -> Iterator[tuple[str, bytes]]:
     """Names and contents, each made when it is its turn: of very many cells, one is held at a time."""
     figures = _figures(summary, formats)
     if "md" in formats:
@@ -90,7 +95,7 @@ def _files(summary: Summary, formats: Sequence[str]) -> Iterator[tuple[str, byte
     yield from ((f"{name}.{kind}", content) for (name, kind), content in drawn.items() if kind in formats)
     if "html" in formats:
         pictures = {name: content for (name, kind), content in drawn.items() if kind == "png"}
-        yield "index.html", page(summary, pictures, CAPTIONS).encode()
+        yield "index.html", page(summary, pictures, CAPTIONS, links).encode()
 
 
 def table_of(summary: Summary) -> pd.DataFrame:

@@ -1,9 +1,9 @@
-"""One page with everything: answer, tables, figures, images, settings, environment. It needs no other file and no network.
+"""One page with everything: answer, tables, figures, images, settings, environment. It needs no other file or network.
 
-`page.html.j2` has all that is read, printed, and shown where scripts do not run; `page.css` is how it looks. What can be
-explored stands beside it as data: `explore` makes it of the rows, `pictures` of the first images, and `libraries` has the
-browser's libraries. `state.js`, `figure.js`, `table.js` and `main.js` are the program. A policy within the page forbids
-it to ask any host for anything.
+`page.html.j2` has all that is read, printed, and shown where scripts do not run; `page.css` is how it looks. What can
+be explored stands beside it as data: `explore` makes it of the rows, `pictures` of the first images, and `libraries`
+has the browser's libraries. `state.js`, `figure.js`, `table.js` and `main.js` are the program. A policy within the page
+forbids it to ask any host for anything.
 """
 
 import base64
@@ -27,14 +27,24 @@ from bench.report.tables.blocks import groups
 from bench.report.tables.markup import html_table
 from bench.report.tables.remarks import remarks
 
-_TEMPLATES = Environment(
-    loader=FileSystemLoader(Path(__file__).parent),
-    autoescape=True,
-    finalize=html_text,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+
+@cache
+def templates(folder: Path) -> Environment:
+    """The templates in a folder, whose texts are escaped."""
+    return Environment(
+        loader=FileSystemLoader(folder),
+        autoescape=True,
+        finalize=html_text,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def style() -> Markup:
+    """How the pages look."""
+    return Markup(_own("page.css"))
+
 
 _ENVIRONMENT = ("device_name", "cuda", "platform", "python", "cpus", "threads", "git_commit", "git_dirty", "command")
 
@@ -57,24 +67,28 @@ def page(
         links: addresses and names of what lies beside it, such as files to download.
     """
     sections = explored(summary)
-    return _TEMPLATES.get_template("page.html.j2").render(
-        title=summary.title,
-        answers=[] if summary.sections else [each.sentence for each in summary.answers],
-        groups=groups(summary),
-        # each cell has been escaped
-        table=lambda *of: Markup(html_table(*of)),
-        remarks=remarks(summary),
-        figures=[_figure(name, content, captions[name]) for name, content in figures.items()],
-        studies=[(run.name, _settings(run)) for run in summary.runs],
-        environment=_environment(summary),
-        links=links,
-        explored=bool(sections),
-        several=len(sections) > 1,
-        sheets=sheets(summary),
-        data=_json({"sections": sections, "pictures": pictures(summary)}),
-        libraries=libraries() if sections else {},
-        style=Markup(_own("page.css")),
-        program=Markup(f"(() => {{\n\"use strict\";\n{''.join(map(_own, _PROGRAM))}}})();"),
+    return (
+        templates(Path(__file__).parent)
+        .get_template("page.html.j2")
+        .render(
+            title=summary.title,
+            answers=[] if summary.sections else [each.sentence for each in summary.answers],
+            groups=groups(summary),
+            # each cell has been escaped
+            table=lambda *of: Markup(html_table(*of)),
+            remarks=remarks(summary),
+            figures=[_figure(name, content, captions[name]) for name, content in figures.items()],
+            studies=[(run.name, _settings(run)) for run in summary.runs],
+            environment=_environment(summary),
+            links=links,
+            explored=bool(sections),
+            several=len(sections) > 1,
+            sheets=sheets(summary),
+            data=_json({"sections": sections, "pictures": pictures(summary)}),
+            libraries=libraries() if sections else {},
+            style=style(),
+            program=Markup(f'(() => {{\n"use strict";\n{"".join(map(_own, _PROGRAM))}}})();'),
+        )
     )
 
 

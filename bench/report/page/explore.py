@@ -20,10 +20,25 @@ from bench.report.data.text import flat, known
 from bench.report.page.pictures import picture_of
 from bench.report.tables.table import columns
 
-_SYMBOLS = {"o": "circle", "s": "square", "^": "triangle-up", "D": "diamond", "v": "triangle-down", "P": "cross", "X": "x"}
-_DASHES = {"-": "solid", "--": "dash", ":": "dot", "-.": "dashdot", (0, (8, 2)): "longdash"}
+_SYMBOLS = {
+    "o": "circle",
+    "s": "square",
+    "^": "triangle-up",
+    "D": "diamond",
+    "v": "triangle-down",
+    "P": "cross",
+    "X": "x",
+}
+_DASHES: dict[object, str] = {"-": "solid", "--": "dash", ":": "dot", "-.": "dashdot", (0, (8, 2)): "longdash"}
 _LABELS = {
-    **{"sampler": "Sampler", "family": "Family", "model": "Model", "guidance": "Guidance", "grid": "Grid", "run": "Run"},
+    **{
+        "sampler": "Sampler",
+        "family": "Family",
+        "model": "Model",
+        "guidance": "Guidance",
+        "grid": "Grid",
+        "run": "Run",
+    },
     **{"guidance_scale": "Scale", "steps": "Steps", "nfe": "NFE", "calls": "Calls", "mode": "Mode", "seeds": "Seeds"},
     **{"clipping": "Clip", "device_name": "Device", "ms_per_image": "ms/image", "overhead_fraction": "Overhead"},
 }
@@ -36,7 +51,10 @@ _AXES = {
     "ms_per_image": "milliseconds an image",
     "guidance_scale": "guidance scale",
 }
-_OWN = {"guidance_scale": "How strongly outputs are guided.", "ms_per_image": "Milliseconds an image at the median call."}
+_OWN = {
+    "guidance_scale": "How strongly outputs are guided.",
+    "ms_per_image": "Milliseconds an image at the median call.",
+}
 """What the columns mean that only the page has."""
 _COSTS = (
     *("steps", "nfe", "calls", "ms_per_image", "latency_s_median", "network_s_median", "overhead_s_median"),
@@ -89,7 +107,10 @@ def _identity(row: Row) -> tuple[str, ...]:
 def _derived(row: Row) -> Row:
     """The columns that only the page has."""
     time = row["s_per_image_median"]
-    return {"ms_per_image": 1000 * time if known(time) else None, "guidance_scale": scale_of(row) if guided(row) else None}
+    return {
+        "ms_per_image": 1000 * time if known(time) else None,
+        "guidance_scale": scale_of(row) if guided(row) else None,
+    }
 
 
 def _columns(section: Section, rows: Sequence[Row]) -> list[dict[str, Any]]:
@@ -106,7 +127,7 @@ def _columns(section: Section, rows: Sequence[Row]) -> list[dict[str, Any]]:
         alike = len({str(value) for value in values}) < 2
         if alike and name not in (*_ALWAYS, *qualities):
             continue
-        meaning = _OWN.get(name) or getattr(meaning_of(name, TABLE), "meaning", "")
+        meaning = _meaning(name)
         quality = qualities.get(name)
         found.append(
             {
@@ -126,6 +147,11 @@ def _columns(section: Section, rows: Sequence[Row]) -> list[dict[str, Any]]:
 
 
 _GOOD = {"min": "lower is better", "max": "higher is better"}
+
+
+def _meaning(name: str) -> str:
+    known_one = meaning_of(name, TABLE)
+    return _OWN.get(name, "" if known_one is None else known_one.meaning)
 
 
 def _values(rows: Sequence[Row], name: str) -> list[Any]:
@@ -154,7 +180,7 @@ def _texts(section: Section) -> dict[str, list[str]]:
 def _lines(
     section: Section, summary: Summary, rows: Sequence[Row], places: dict[tuple[str, ...], int]
 ) -> dict[str, dict[str, Any]]:
-    """The lines along steps, as all figures have them; where there are guidances with scales, those along scales too."""
+    """The lines along steps, as all figures have them; where guidances have scales, those along scales, too."""
     series = all_series(section.rows, section, summary)
     of = [0] * len(rows)
     for n, each in enumerate(series):
@@ -187,7 +213,12 @@ def _along_scales(rows: Sequence[Row], series: Sequence[Series], of: Sequence[in
 def _entry(series: Series) -> dict[str, Any]:
     """A line as the legend has it, with plotly's trace but for its points."""
     family = series.family or str(series.rows[0]["family"])
-    return {"label": plain_line(series.label), "family": plain_line(family), "beaten": series.beaten, "trace": _trace(series.look)}
+    return {
+        "label": plain_line(series.label),
+        "family": plain_line(family),
+        "beaten": series.beaten,
+        "trace": _trace(series.look),
+    }
 
 
 def _trace(look: Look) -> dict[str, Any]:
@@ -195,7 +226,7 @@ def _trace(look: Look) -> dict[str, Any]:
         "type": "scatter",
         "mode": "lines+markers",
         "marker": {"symbol": _SYMBOLS.get(look.marker, "circle"), "color": look.colour, "size": look.size + 2},
-        "line": {"dash": _DASHES.get(look.line, "longdashdot"), "color": look.colour, "width": 1.5},  # type: ignore[call-overload]
+        "line": {"dash": _DASHES.get(look.line, "longdashdot"), "color": look.colour, "width": 1.5},
     }
 
 

@@ -92,7 +92,9 @@ function bands() {
 }
 
 function axis(key, log) {
-  const numbers = log ? { type: "log", dtick: "D2", exponentformat: "power" } : { type: "linear" };
+  const least = Math.min(...figureRows.map((n) => Math.abs(on(key, n))).filter((size) => size > 0));
+  const format = least < 1e-3 ? { exponentformat: "power" } : { exponentformat: "none", separatethousands: true };
+  const numbers = log ? { type: "log", dtick: "D2", ...format } : { type: "linear", ...format };
   return { ...numbers, title: { text: axisText(key), standoff: 8 }, gridcolor: css("--line"), zeroline: false, linecolor: css("--grey"),
     tickcolor: css("--grey"), automargin: true, minexponent: 4, ticks: "outside" };
 }

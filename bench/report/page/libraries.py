@@ -1,8 +1,8 @@
 """The browser's libraries, as text within a page: compressed, since plotly alone is 5 MB.
 
 Plotly draws the figures. DataTables sorts, searches and selects: of the table libraries that a Python package brings
-whole, `itables` is the one that is kept up and that needs neither a notebook nor a server; AG Grid and Tabulator come by
-npm or from a host alone. Both are read from their packages, and neither is imported.
+whole, `itables` is the one that is kept up and that needs neither a notebook nor a server; AG Grid and Tabulator come
+by npm or from a host alone. Both are read from their packages, and neither is imported.
 """
 
 import base64
@@ -27,6 +27,8 @@ def libraries() -> dict[str, str]:
 def _packed(package: str, file: str) -> str:
     spec = find_spec(package)
     if spec is None or spec.origin is None:
-        raise ModuleNotFoundError(f"the page needs the package {package!r}; install sampler-bench with what it depends on")
+        raise ModuleNotFoundError(
+            f"the page needs the package {package!r}; install sampler-bench with what it depends on"
+        )
     content = (Path(spec.origin).parent / file).read_bytes()
     return base64.b64encode(gzip.compress(content, 6, mtime=0)).decode()

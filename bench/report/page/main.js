@@ -1,25 +1,34 @@
 // Opens the libraries, builds what is explored, and keeps it in step with the address.
-async function opened(id) {
-  const packed = Uint8Array.from(atob($(id).textContent), (each) => each.charCodeAt(0));
-  return new Response(new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
+function bytes(text) {
+  if (Uint8Array.fromBase64) return Uint8Array.fromBase64(text);
+  const letters = atob(text), found = new Uint8Array(letters.length);
+  for (let n = 0; n < letters.length; n += 1) found[n] = letters.charCodeAt(n);
+  return found;
 }
 
-function run(text) {
-  const script = make("script");
-  script.textContent = text;
-  document.head.append(script);
-  script.remove();
+function opened(id) {
+  const stream = new Blob([bytes($(id).textContent.trim())]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Response(stream).blob();
 }
 
+async function packed(id) { return URL.createObjectURL(new Blob([await opened(id)], { type: "text/javascript" })); }
+
+function loaded(source) {
+  return new Promise((done, failed) => {
+    const script = make("script", { src: source, onload: done, onerror: () => failed(new Error("plotly cannot be run")) });
+    document.head.append(script);
+  });
+}
+
+// Plotly is read while the table's library is run.
 let DataTables = null;
 async function libraries() {
-  const [plotly, tables, style] = await Promise.all(["plotly", "tables", "tables-style"].map(opened));
+  const plotly = packed("plotly").then(loaded);
+  const [tables, style] = await Promise.all([packed("tables"), opened("tables-style").then((each) => each.text())]);
   document.head.prepend(make("style", {}, style));
-  run(plotly);
-  const address = URL.createObjectURL(new Blob([tables], { type: "text/javascript" }));
-  DataTables = (await import(address)).default;
+  DataTables = (await import(tables)).default;
   DataTables.ext.errMode = "throw";
-  URL.revokeObjectURL(address);
+  await plotly;
 }
 
 function option(value, text, title) { return make("option", { value, title: title || "" }, text); }
@@ -63,7 +72,9 @@ function listen() {
     state = fromAddress();
     rebuild();
   });
-  addEventListener("keydown", (event) => { if (event.key === "Escape") hideCard(); });
+  const fold = (kept) => document.querySelectorAll(".choices[open]").forEach((each) => { if (!each.contains(kept)) each.open = false; });
+  addEventListener("keydown", (event) => { if (event.key === "Escape") { hideCard(); fold(null); } });
+  addEventListener("click", (event) => fold(event.target));
   const printed = document.querySelectorAll("details");
   addEventListener("beforeprint", () => printed.forEach((each) => { each.dataset.was = each.open; each.open = true; }));
   addEventListener("afterprint", () => printed.forEach((each) => { each.open = each.dataset.was === "true"; }));

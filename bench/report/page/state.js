@@ -66,7 +66,9 @@ function remember() {
   history.replaceState(null, "", next);
 }
 
-// Numbers and text as cells and cards show them.
+// Numbers and text as cells and cards show them; to make a format takes longer than to write with it.
+const SHORT = new Intl.NumberFormat("en-US", { maximumSignificantDigits: 4 });
+const LONG = new Intl.NumberFormat("en-US", { maximumSignificantDigits: 9 });
 function told(key, n) {
   const text = section().texts[key], value = (section().values[key] || [])[n];
   if (text) return text[n];
@@ -74,7 +76,7 @@ function told(key, n) {
   if (typeof value !== "number") return value;
   const size = Math.abs(value);
   if (size && (size < 1e-3 || size >= 1e9)) return value.toExponential(2);
-  return value.toLocaleString("en-US", { maximumSignificantDigits: size >= 1e4 ? 9 : 4 });
+  return (size >= 1e4 ? LONG : SHORT).format(value);
 }
 
 let state = fromAddress();

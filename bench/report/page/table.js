@@ -21,7 +21,8 @@ function cell(each) {
   return (row, type) => {
     const value = section().values[each.key][row.n];
     if (type === "display") return escaped(told(each.key, row.n));
-    return type === "filter" ? `${told(each.key, row.n)} ${value ?? ""}` : value;
+    // DataTables reads what it searches as HTML where there is an ampersand
+    return type === "filter" ? escaped(`${told(each.key, row.n)} ${value ?? ""}`) : value;
   };
 }
 
