@@ -98,7 +98,7 @@ def test_a_point_tells_its_row_and_shows_its_first_images(browser: Browser, page
         ):
             assert told in card
         assert "FD (digits)" in card
-        assert visit.page.locator("#card img").evaluate("each => each.naturalWidth") == 32
+        assert visit.page.locator("#card img").evaluate("each => each.naturalWidth") == 4 * 8 + 3
 
 
 def test_any_two_columns_can_be_on_the_axes_logarithmic_or_linear(browser: Browser, page: Path) -> None:

@@ -92,9 +92,10 @@ function bands() {
 }
 
 function axis(key, log) {
-  const least = Math.min(...figureRows.map((n) => Math.abs(on(key, n))).filter((size) => size > 0));
+  const sizes = figureRows.map((n) => Math.abs(on(key, n))).filter((size) => size > 0), least = Math.min(...sizes);
+  const decades = Math.log10(Math.max(...sizes) / least);
   const format = least < 1e-3 ? { exponentformat: "power" } : { exponentformat: "none", separatethousands: true };
-  const numbers = log ? { type: "log", dtick: "D2", ...format } : { type: "linear", ...format };
+  const numbers = log ? { type: "log", dtick: decades > 3.5 ? 1 : "D2", ...format } : { type: "linear", ...format };
   return { ...numbers, title: { text: axisText(key), standoff: 8 }, gridcolor: css("--line"), zeroline: false, linecolor: css("--grey"),
     tickcolor: css("--grey"), automargin: true, minexponent: 4, ticks: "outside" };
 }
@@ -116,7 +117,7 @@ function draw() {
   const config = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
     toImageButtonOptions: { format: "svg", filename: "figure" } };
   hideCard();
-  Plotly.react($("figure"), content, layout, config);
+  if (window.Plotly) Plotly.react($("figure"), content, layout, config);
   const apart = shown.length - figureRows.length, scale = (log) => (log ? "logarithmic" : "linear");
   const words = `${figureRows.length} of ${section().ids.length} rows` + (apart ? `; ${apart} not drawn, which have no ${state.xlog || state.ylog ? "positive " : ""}value on an axis` : "");
   $("drawn").textContent = `${words}.`;

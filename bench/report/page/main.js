@@ -20,15 +20,12 @@ function loaded(source) {
   });
 }
 
-// Plotly is read while the table's library is run.
 let DataTables = null;
-async function libraries() {
-  const plotly = packed("plotly").then(loaded);
+async function openTables() {
   const [tables, style] = await Promise.all([packed("tables"), opened("tables-style").then((each) => each.text())]);
   document.head.prepend(make("style", {}, style));
   DataTables = (await import(tables)).default;
   DataTables.ext.errMode = "throw";
-  await plotly;
 }
 
 function option(value, text, title) { return make("option", { value, title: title || "" }, text); }
@@ -124,11 +121,14 @@ async function begin() {
   buildImages();
   document.documentElement.classList.add("images");
   if (!data.sections.length) return;
-  await libraries();
+  const plotly = packed("plotly");
+  await openTables();
   document.documentElement.classList.add("live");
   document.querySelectorAll("details.printed").forEach((each) => { each.open = false; });
   listen();
   rebuild();
+  await loaded(await plotly);  // the larger: the table can be read meanwhile
+  draw();
   $("figure").on("plotly_hover", showCard);
   $("figure").on("plotly_unhover", hideCard);
   $("figure").on("plotly_click", choosePoint);
@@ -138,5 +138,6 @@ async function begin() {
 begin().catch((error) => {
   // what cannot be explored is still there to be read
   document.documentElement.classList.remove("live");
+  document.querySelectorAll("details.printed").forEach((each) => { each.open = true; });
   console.error(error);
 });

@@ -90,8 +90,14 @@ def _encoded(run: Run, row: Row, strip: Pixels, room: int) -> bytes | None:
         choices = [block(tiles_of(run, row))]
     else:
         tiles = np.split(strip, int(row["preview_count"]), axis=1)
-        choices = [np.concatenate(tiles[:most], axis=1) for most in (10, 5, 3, 1)] + [_reduced(tiles[0])]
+        choices = [*map(_apart, (tiles[:10], tiles[:5], tiles[:3])), tiles[0], _reduced(tiles[0])]
     return next((png for each in choices if len(png := _png(each)) <= max(room, 600)), None)
+
+
+def _apart(tiles: list[Pixels]) -> Pixels:
+    """Images side by side, a line between them."""
+    edges = ((0, 0), (0, 1), *[(0, 0)] * (tiles[0].ndim - 2))
+    return np.concatenate([*(np.pad(each, edges, constant_values=255) for each in tiles[:-1]), tiles[-1]], axis=1)
 
 
 def _reduced(tile: Pixels) -> Pixels:

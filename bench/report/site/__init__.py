@@ -90,7 +90,7 @@ def publish(runs: Sequence[Path], site: Path) -> list[Path]:
     summarised = [summarise([run]) for run in runs] if runs else [summarise([])]
     if len({Path(run).resolve() for run in runs}) < len(runs):
         raise UsageError("a run was given twice; give each run once")
-    folders = _folders([_name(Path(run), each) for run, each in zip(runs, summarised, strict=True)])
+    folders = _folders([each.runs[0].name for each in summarised])
     alone = [Entry(name, [Path(run)], each) for name, run, each in zip(folders, runs, summarised, strict=True)]
     together = _together(alone)
     old = _written(site)
@@ -103,12 +103,6 @@ def publish(runs: Sequence[Path], site: Path) -> list[Path]:
     except OSError as error:
         raise UsageError(f"cannot write the site to {str(site)!r}: {error}; choose another with --out") from None
     return [site / _INDEX, *(site / each.folder / _INDEX for each in entries)]
-
-
-def _name(run: Path, summary: Summary) -> str:
-    """What a run is called: as its folder is, that of reports where it is packed there."""
-    place = run.resolve()
-    return place.parent.name if place.name == PACKED else summary.runs[0].name
 
 
 def _folders(names: Sequence[str]) -> list[str]:
