@@ -184,8 +184,20 @@ def test_a_link_restores_the_view(browser: Browser, page: Path) -> None:
         assert visit.view == link
 
 
+def test_a_link_restores_that_nothing_is_chosen(browser: Browser, page: Path) -> None:
+    with Visit(browser, page, "#none=grid&columns=") as visit:
+        visit.counts("0 of 16")
+        assert visit.page.locator("#table thead th").count() == 1
+        visit.page.locator('[data-facet="grid"] summary').click()
+        visit.page.get_by_label("quad", exact=True).check()
+        visit.counts("3 of 16")
+        assert "grid=quad" in visit.view
+
+
 def test_an_address_of_nonsense_is_a_view_all_the_same(browser: Browser, page: Path) -> None:
-    with Visit(browser, page, "#x=nothing&protocol=99&order=a:b&from=x&select=y&family=z&columns=q&join=w") as visit:
+    with Visit(
+        browser, page, "#x=nothing&protocol=99&order=a:b&from=x&select=y&family=z&columns=q&join=toString"
+    ) as visit:
         assert visit.page.input_value("#x") == "nfe"
         assert "0 of 16" in visit.page.locator("#drawn").inner_text()
 

@@ -116,8 +116,18 @@ function buildImages() {
   if ($("large")) $("large").onclick = (event) => { if (event.target === $("large")) $("large").close(); };
 }
 
+// What scrolls sideways is reached by the keyboard.
+function reach() {
+  document.querySelectorAll(".wide").forEach((each, n) => {
+    each.tabIndex = 0;
+    each.setAttribute("role", "region");
+    each.setAttribute("aria-label", `Table ${n + 1}, which scrolls sideways`);
+  });
+}
+
 async function begin() {
   theme();
+  reach();
   buildImages();
   document.documentElement.classList.add("images");
   if (!data.sections.length) return;

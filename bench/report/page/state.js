@@ -31,7 +31,7 @@ function fromAddress() {
   const numeric = (key) => columns.some((each) => each.key === key && each.numeric);
   for (const axis of ["x", "y"]) if (numeric(given.get(axis))) found[axis] = given.get(axis);
   for (const flag of ["xlog", "ylog", "bars", "front"]) if (given.has(flag)) found[flag] = given.get(flag) === "1";
-  if (given.get("join") in data.sections[found.section].lines || given.get("join") === "none") found.join = given.get("join");
+  if (Object.hasOwn(data.sections[found.section].lines, given.get("join")) || given.get("join") === "none") found.join = given.get("join");
   for (const name of ["from", "to"]) {
     const text = given.get(name) || "";
     if (text && Number.isFinite(Number(text))) found[name] = text;
@@ -39,6 +39,7 @@ function fromAddress() {
   found.search = given.get("search") || "";
   found.hidden = new Set(given.getAll("hide"));
   for (const facet of FACETS) if (given.has(facet) && known(facet)) found.facets[facet] = new Set(given.getAll(facet));
+  for (const facet of given.getAll("none")) if (FACETS.includes(facet) && known(facet)) found.facets[facet] = new Set();
   found.order = given.getAll("order").map((each) => each.split(":")).filter(([key, way]) => known(key) && ["asc", "desc"].includes(way));
   if (given.has("columns")) found.columns = given.getAll("columns").filter(known);
   found.selected = new Set(given.getAll("select").filter((each) => ids.includes(each)));
@@ -51,9 +52,12 @@ function address() {
   for (const name of ["x", "y", "join", "from", "to", "search"]) if (state[name] !== first[name]) told.set(name, state[name]);
   for (const flag of ["xlog", "ylog", "bars", "front"]) if (state[flag] !== first[flag]) told.set(flag, state[flag] ? "1" : "0");
   for (const each of state.hidden) told.append("hide", each);
-  for (const [facet, values] of Object.entries(state.facets)) for (const each of values) told.append(facet, each);
+  for (const [facet, values] of Object.entries(state.facets)) {
+    if (!values.size) told.append("none", facet);
+    for (const each of values) told.append(facet, each);
+  }
   for (const [key, way] of state.order) told.append("order", `${key}:${way}`);
-  if (state.columns.join("\n") !== first.columns.join("\n")) for (const each of state.columns) told.append("columns", each);
+  if (state.columns.join("\n") !== first.columns.join("\n")) for (const each of state.columns.length ? state.columns : [""]) told.append("columns", each);
   for (const each of state.selected) told.append("select", each);
   return `#${told}`;
 }

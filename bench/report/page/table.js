@@ -92,7 +92,7 @@ function buildFilters() {
   const facets = FACETS.filter((key) => values[key] && new Set(values[key]).size > 1).map((key) => {
     const options = [...new Set(values[key].map(String))].sort(), name = column(key).label;
     const chosen = state.facets[key] || new Set(options), title = (count) => (count === options.length ? name : `${name}: ${count} of ${options.length}`);
-    const box = choices(title(chosen.size), options.map((each) => [each, each === "" ? "\u2013" : each]), chosen, (kept) => {
+    const box = choices(title(chosen.size), options.map((each) => [each, ["", "null"].includes(each) ? "\u2013" : each]), chosen, (kept) => {
       if (kept.length === options.length) delete state.facets[key]; else state.facets[key] = new Set(kept);
       box.firstChild.textContent = title(kept.length);
       filtered();
