@@ -8,8 +8,9 @@ from typing import Any
 
 import pandas as pd
 
+from bench.column_meanings import CELLS, MODES, PUBLISHED, TABLE
 from bench.escape import csv_text
-from bench.report.data import modes, published
+from bench.report.data import datapackage, modes, published
 from bench.report.data.rows import PAIRS
 from bench.report.data.summary import Summary, summarise
 from bench.report.page import page
@@ -77,20 +78,33 @@ def _files(summary: Summary, formats: Sequence[str]) -> Iterator[tuple[str, byte
         yield "table.md", markdown(summary).encode()
     if "latex" in formats:
         yield "table.tex", latex(summary).encode()
-    for name, encode in (("csv", as_csv), ("parquet", _parquet)):
-        if name in formats:
-            yield f"table.{name}", encode(table_of(summary))
-            yield f"cells.{name}", encode(cells_of(summary))
-    costs = [each for section in summary.sections for each in section.modes]
-    if costs and "csv" in formats:
-        yield "modes.csv", as_csv(_said(summary, modes.frame(costs)))
-    if summary.published and "csv" in formats:
-        yield "published.csv", as_csv(_said(summary, published.frame(summary.published)))
+    if "csv" in formats:
+        yield from _tables(summary)
+    if "parquet" in formats:
+        yield "table.parquet", _parquet(table_of(summary))
+        yield "cells.parquet", _parquet(cells_of(summary))
     drawn = figures()
     yield from ((f"{name}.{kind}", content) for (name, kind), content in drawn.items() if kind in formats)
     if "html" in formats:
         pictures = {name: content for (name, kind), content in drawn.items() if kind == "png"}
         yield "index.html", page(summary, pictures, CAPTIONS).encode()
+
+
+def _tables(summary: Summary) -> Iterator[tuple[str, bytes]]:
+    """The tables as CSV, and what says what their columns are."""
+    costs = [each for section in summary.sections for each in section.modes]
+    frames: dict[str, Callable[[], pd.DataFrame]] = {TABLE: lambda: table_of(summary), CELLS: lambda: cells_of(summary)}
+    if costs:
+        frames[MODES] = lambda: _said(summary, modes.frame(costs))
+    if summary.published:
+        frames[PUBLISHED] = lambda: _said(summary, published.frame(summary.published))
+    resources = []
+    for name, frame in frames.items():
+        made = frame()
+        content = as_csv(made)
+        resources.append(datapackage.resource(name, made, content))
+        yield f"{name}.csv", content
+    yield datapackage.NAME, datapackage.package(summary, resources)
 
 
 def table_of(summary: Summary) -> pd.DataFrame:
