@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from bench.report.data import datapackage, modes, published
 from bench.report.data.rows import PAIRS
 from bench.report.data.summary import Summary, summarise
 from bench.report.page import page
+from bench.report.tables.comparison import comparison_html, comparison_markdown
 from bench.report.tables.markup import latex, markdown
 from models.common.errors import UsageError
 from models.common.writing import write_bytes
@@ -55,11 +56,48 @@ def write_report(
     Raises:
         UsageError: an unknown format, a folder that is no run folder or cannot be written to.
     """
-    for name in formats:
-        if name not in FORMATS:
-            raise UsageError(f"unknown format {name!r}; there is: {', '.join(FORMATS)}")
+    _check(formats, FORMATS)
     folder = out or (_own(Path(runs[0])) if len(runs) == 1 else DEFAULT_OUT)
-    made = _files(summarise(runs) if summary is None else summary, formats)
+    return _written(folder, _files(summarise(runs) if summary is None else summary, formats))
+
+
+COMPARED = ("md", "csv", "html")
+"""What a comparison of two runs is written as."""
+
+COMPARED_OUT = Path("results/compare")
+"""Where it goes."""
+
+
+def write_comparison(frame: pd.DataFrame, formats: Sequence[str] = COMPARED, out: Path = COMPARED_OUT) -> list[Path]:
+    """Write what `compare` gives.
+
+    Args:
+        frame: of it.
+        formats: of `COMPARED`.
+        out: the folder for the files, which are called compare.
+
+    Returns:
+        The files written.
+
+    Raises:
+        UsageError: an unknown format, or a folder that cannot be written to.
+    """
+    encode: dict[str, Callable[[], bytes]] = {
+        "md": lambda: comparison_markdown(frame).encode(),
+        "csv": lambda: as_csv(frame),
+        "html": lambda: comparison_html(frame).encode(),
+    }
+    _check(formats, COMPARED)
+    return _written(out, ((f"compare.{name}", encode[name]()) for name in COMPARED if name in formats))
+
+
+def _check(formats: Sequence[str], known: Sequence[str]) -> None:
+    for name in formats:
+        if name not in known:
+            raise UsageError(f"unknown format {name!r}; there is: {', '.join(known)}")
+
+
+def _written(folder: Path, made: Iterable[tuple[str, bytes]]) -> list[Path]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         return [_commit(folder / name, content) for name, content in made]
