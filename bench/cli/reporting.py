@@ -48,12 +48,14 @@ def report_runs(
     if not runs:
         raise UsageError("no run given; expected run folders, such as: report results/quick")
     summary = report.summarise(runs, view or report.View())
+    sent = list[str]()
     with errors.status("writing tables and figures ..."):
-        written = report.write_report(runs, report.FORMATS if formats is None else formats, out, summary)
+        wanted = report.FORMATS if formats is None else formats
+        written = report.write_report(runs, wanted, out, summary, sent.append)
     output().print(report.terminal_table(summary))
     for line in summary.broken():
         warn(line)
-    for told in (*(answer.sentence for answer in summary.answers), *written):
+    for told in (*(answer.sentence for answer in summary.answers), *written, *sent):
         say(str(told))
     return 0
 

@@ -54,7 +54,8 @@ def report(
         columns: What the columns of the table of samplers by budget are: evaluations an image, steps, or seconds an
             image.
         metric: What its cells are, such as fd_digits or recall (default: what rows are ranked by).
-        formats: Of md, latex, csv, parquet, html, png, pdf; all by default.
+        formats: Of md, latex, csv, parquet, html, png, pdf; all of these by default. mlflow and wandb send a run for
+            each row to these, as their environment says (extras of the same names).
         out: Folder for the files (default: the run folder).
     """
     gc.set_threshold(500_000, 20, 100)  # what a report makes it keeps, and to look for garbage took a tenth of its time

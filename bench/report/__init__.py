@@ -1,7 +1,7 @@
 """The records of runs as tables, figures, a page and one answer. Reads records only, and never imports torch.
 
-`data` makes rows of records, `tables` and `figures` show them, `page` shows all, `write` writes the files. Imports
-`study` and the records, nothing that has run.
+`data` makes rows of records, `tables` and `figures` show them, `page` shows all, `export` sends them to other tools,
+`write` writes the files. Imports `study` and the records, nothing that has run.
 """
 
 from bench.report.data.answer import Answer

@@ -13,6 +13,7 @@ from bench.escape import csv_text
 from bench.report.data import datapackage, modes, published
 from bench.report.data.rows import PAIRS
 from bench.report.data.summary import Summary, summarise
+from bench.report.export import SERVICES, service
 from bench.report.page import page
 from bench.report.tables.comparison import comparison_html, comparison_markdown
 from bench.report.tables.markup import latex, markdown
@@ -39,26 +40,37 @@ CAPTIONS = {
 
 
 def write_report(
-    runs: Sequence[Path], formats: Sequence[str] = FORMATS, out: Path | None = None, summary: Summary | None = None
+    runs: Sequence[Path],
+    formats: Sequence[str] = FORMATS,
+    out: Path | None = None,
+    summary: Summary | None = None,
+    tell: Callable[[str], None] = lambda said: None,
 ) -> list[Path]:
-    """Write the report of one or more runs.
+    """Write the report of one or more runs, and send it where that is asked for.
 
     Args:
         runs: run folders.
-        formats: of `FORMATS`.
+        formats: of `FORMATS` and `SERVICES`.
         out: the folder for the files; that of the run if there is one, beside a packed one the folder of its name, else
             `DEFAULT_OUT`.
         summary: of those runs, where there is one already.
+        tell: is told what was sent, in sentences.
 
     Returns:
         The files written.
 
     Raises:
-        UsageError: an unknown format, a folder that is no run folder or cannot be written to.
+        UsageError: an unknown format, a folder that is no run folder or cannot be written to; what a service lacks,
+            which is told before anything is written.
     """
-    _check(formats, FORMATS)
+    _check(formats, (*FORMATS, *SERVICES))
     folder = out or (_own(Path(runs[0])) if len(runs) == 1 else DEFAULT_OUT)
-    return _written(folder, _files(summarise(runs) if summary is None else summary, formats))
+    said = summarise(runs) if summary is None else summary
+    services = [service(name, folder) for name in SERVICES if name in formats]
+    written = _written(folder, _files(said, formats)) if {*formats} - {*SERVICES} else []
+    for each in services:
+        tell(each.send(said))
+    return written
 
 
 COMPARED = ("md", "csv", "html")
