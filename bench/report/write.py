@@ -2,17 +2,20 @@
 
 import io
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from bench.column_meanings import CELLS, MODES, PUBLISHED, TABLE
 from bench.escape import csv_text
-from bench.report.data import modes, published
+from bench.report.data import datapackage, modes, published
 from bench.report.data.rows import PAIRS
 from bench.report.data.summary import Summary, summarise
+from bench.report.export import SERVICES, service
 from bench.report.page import page
+from bench.report.tables.comparison import comparison_html, comparison_markdown
 from bench.report.tables.markup import latex, markdown
 from models.common.errors import UsageError
 from models.common.writing import write_bytes
@@ -41,29 +44,74 @@ def write_report(
     formats: Sequence[str] = FORMATS,
     out: Path | None = None,
     summary: Summary | None = None,
+    tell: Callable[[str], None] = lambda said: None,
     links: Sequence[tuple[str, str]] = (),
 ) -> list[Path]:
-    """Write the report of one or more runs.
+    """Write the report of one or more runs, and send it where that is asked for.
 
     Args:
         runs: run folders.
-        formats: of `FORMATS`.
+        formats: of `FORMATS` and `SERVICES`.
         out: the folder for the files; that of the run if there is one, beside a packed one the folder of its name, else
             `DEFAULT_OUT`.
         summary: of those runs, where there is one already.
+        tell: is told what was sent, in sentences.
         links: of the page, to what lies beside it.
 
     Returns:
         The files written.
 
     Raises:
-        UsageError: an unknown format, a folder that is no run folder or cannot be written to.
+        UsageError: an unknown format, a folder that is no run folder or cannot be written to; what a service lacks,
+            which is told before anything is written.
     """
-    for name in formats:
-        if name not in FORMATS:
-            raise UsageError(f"unknown format {name!r}; there is: {', '.join(FORMATS)}")
+    _check(formats, (*FORMATS, *SERVICES))
     folder = out or (_own(Path(runs[0])) if len(runs) == 1 else DEFAULT_OUT)
-    made = _files(summarise(runs) if summary is None else summary, formats, links)
+    said = summarise(runs) if summary is None else summary
+    services = [service(name, folder) for name in SERVICES if name in formats]
+    written = _written(folder, _files(said, formats, links)) if {*formats} - {*SERVICES} else []
+    for each in services:
+        tell(each.send(said))
+    return written
+
+
+COMPARED = ("md", "csv", "html")
+"""What a comparison of two runs is written as."""
+
+COMPARED_OUT = Path("results/compare")
+"""Where it goes."""
+
+
+def write_comparison(frame: pd.DataFrame, formats: Sequence[str] = COMPARED, out: Path = COMPARED_OUT) -> list[Path]:
+    """Write what `compare` gives.
+
+    Args:
+        frame: of it.
+        formats: of `COMPARED`.
+        out: the folder for the files, which are called compare.
+
+    Returns:
+        The files written.
+
+    Raises:
+        UsageError: an unknown format, or a folder that cannot be written to.
+    """
+    encode: dict[str, Callable[[], bytes]] = {
+        "md": lambda: comparison_markdown(frame).encode(),
+        "csv": lambda: as_csv(frame),
+        "html": lambda: comparison_html(frame).encode(),
+    }
+    _check(formats, COMPARED)
+    return _written(out, ((f"compare.{name}", encode[name]()) for name in COMPARED if name in formats))
+
+
+def _check(formats: Sequence[str], known: Sequence[str]) -> None:
+    for name in formats:
+        if name not in known:
+            raise UsageError(f"unknown format {name!r}; there is: {', '.join(known)}")
+
+
+def _written(folder: Path, made: Iterable[tuple[str, bytes]]) -> list[Path]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         return [_commit(folder / name, content) for name, content in made]
@@ -82,20 +130,33 @@ def _files(summary: Summary, formats: Sequence[str], links: Sequence[tuple[str, 
         yield "table.md", markdown(summary).encode()
     if "latex" in formats:
         yield "table.tex", latex(summary).encode()
-    for name, encode in (("csv", as_csv), ("parquet", _parquet)):
-        if name in formats:
-            yield f"table.{name}", encode(table_of(summary))
-            yield f"cells.{name}", encode(cells_of(summary))
-    costs = [each for section in summary.sections for each in section.modes]
-    if costs and "csv" in formats:
-        yield "modes.csv", as_csv(_said(summary, modes.frame(costs)))
-    if summary.published and "csv" in formats:
-        yield "published.csv", as_csv(_said(summary, published.frame(summary.published)))
+    if "csv" in formats:
+        yield from _tables(summary)
+    if "parquet" in formats:
+        yield "table.parquet", _parquet(table_of(summary))
+        yield "cells.parquet", _parquet(cells_of(summary))
     drawn = figures()
     yield from ((f"{name}.{kind}", content) for (name, kind), content in drawn.items() if kind in formats)
     if "html" in formats:
         pictures = {name: content for (name, kind), content in drawn.items() if kind == "png"}
         yield "index.html", page(summary, pictures, CAPTIONS, links).encode()
+
+
+def _tables(summary: Summary) -> Iterator[tuple[str, bytes]]:
+    """The tables as CSV, and what says what their columns are."""
+    costs = [each for section in summary.sections for each in section.modes]
+    frames: dict[str, Callable[[], pd.DataFrame]] = {TABLE: lambda: table_of(summary), CELLS: lambda: cells_of(summary)}
+    if costs:
+        frames[MODES] = lambda: _said(summary, modes.frame(costs))
+    if summary.published:
+        frames[PUBLISHED] = lambda: _said(summary, published.frame(summary.published))
+    resources = []
+    for name, frame in frames.items():
+        made = frame()
+        content = as_csv(made)
+        resources.append(datapackage.resource(name, made, content))
+        yield f"{name}.csv", content
+    yield datapackage.NAME, datapackage.package(summary, resources)
 
 
 def table_of(summary: Summary) -> pd.DataFrame:

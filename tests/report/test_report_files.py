@@ -34,6 +34,7 @@ def test_every_format_is_written_into_the_run_folder_and_twice_the_same(quick: P
         "table.md",
         "table.tex",
         "index.html",
+        "datapackage.json",
         *(f"{a}.{b}" for a in ("table", "cells") for b in ("csv", "parquet")),
     ]
     assert sorted(path.name for path in written) == sorted(figures + tables)
@@ -45,7 +46,7 @@ def test_every_format_is_written_into_the_run_folder_and_twice_the_same(quick: P
 
 def test_only_the_formats_asked_for_are_written(quick: Path, tmp_path: Path) -> None:
     written = write_report([quick], ["csv"], tmp_path / "deep" / "out")
-    assert [path.name for path in written] == ["table.csv", "cells.csv"]
+    assert [path.name for path in written] == ["table.csv", "cells.csv", "datapackage.json"]
     assert written[0].parent == tmp_path / "deep" / "out"
 
 
@@ -80,7 +81,7 @@ def test_the_page_needs_nothing_from_outside(quick: Path) -> None:
 def test_a_run_without_any_result_still_writes_everything_and_says_so(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", [failed(*BASELINE), failed()])
     written = write_report([run])
-    assert len(written) == 15
+    assert len(written) == 16
     for name in ("table.md", "table.tex", "index.html"):
         assert "BadSamples" in (run / name).read_text()
     assert "no cell has a result" in (run / "table.md").read_text()
@@ -92,7 +93,7 @@ def test_a_run_without_any_record_is_reported_as_such(tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "run")
     run.create()
     run.write_manifest(study(), ["0" * 16])
-    assert len(write_report([run.path])) == 15
+    assert len(write_report([run.path])) == 16
     assert "Not measured yet: 1 cell;" in (run.path / "table.md").read_text()
 
 

@@ -143,7 +143,7 @@ def _page(entry: Entry, made: Path) -> Entry:
         written.append(PACKED)
     files = tuple(sorted(written))
     links = [("../index.html", "All runs"), *((name, _NAMES.get(name, name)) for name in files)]
-    write_report(entry.runs, ["html"], folder, entry.summary, links)
+    write_report(entry.runs, ["html"], folder, entry.summary, links=links)
     return replace(entry, files=files)
 
 
