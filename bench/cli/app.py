@@ -12,7 +12,7 @@ from bench.cli.interrupt import interruptible, tell
 from bench.cli.new_model import new_model
 from bench.cli.options import AsJson, Batch, Device, Plugin, StudyOptions, exact
 from bench.cli.reference import reference
-from bench.cli.results import compare, merge, pack, report
+from bench.cli.results import compare, merge, pack, publish, report
 from bench.cli.train import train
 from bench.cli.versus import versus
 from bench.escape import terminal_text
@@ -38,7 +38,7 @@ app = App(
     default_parameter=Parameter(negative=(), converter=exact),
 )
 
-for _command in (merge, pack, report, compare, new_model, reference, train, versus):
+for _command in (merge, pack, report, publish, compare, new_model, reference, train, versus):
     app.command(_command)
 
 

@@ -60,6 +60,17 @@ def report_runs(
     return 0
 
 
+def publish_runs(runs: Sequence[Path], out: Path) -> int:
+    """Write a site of some runs and say where; the exit status."""
+    if not runs:
+        raise UsageError("no run given; expected run folders, such as: publish results/quick --out site")
+    with errors.status("writing the site ..."):
+        written = report.publish([expanded(run) for run in runs], expanded(out))
+    for path in written:
+        say(str(path))
+    return 0
+
+
 def compare_runs(run_a: Path, run_b: Path, formats: Sequence[str] | None = None, out: Path | None = None) -> int:
     """Print two runs side by side, and write that where it is asked for; the exit status."""
     frame = report.compare(run_a, run_b)

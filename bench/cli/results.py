@@ -65,6 +65,22 @@ def report(
     return report_runs(list(runs), formats.split(",") if formats is not None else None, out, View(columns, metric))
 
 
+def publish(*runs: Path, out: Annotated[Path, Parameter(name=("--out", "-o"))]) -> int:
+    """Write a site of runs, for any host of files: an index, a page for each with downloads, one of those alike.
+
+    Runs that can be ranked with one another stand together on a page of their own. Writing it again replaces what it
+    wrote before, and touches nothing else.
+
+    Args:
+        runs: Run folders or packed runs.
+        out: Folder of the site.
+    """
+    gc.set_threshold(500_000, 20, 100)  # as `report` does
+    from bench.cli.reporting import publish_runs
+
+    return publish_runs(list(runs), out)
+
+
 def compare(
     run_a: Path,
     run_b: Path | None = None,

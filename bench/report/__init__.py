@@ -1,13 +1,14 @@
 """The records of runs as tables, figures, a page and one answer. Reads records only, and never imports torch.
 
 `data` makes rows of records, `tables` and `figures` show them, `page` shows all, `export` sends them to other tools,
-`write` writes the files. Imports `study` and the records, nothing that has run.
+`write` writes the files, `site` puts several runs together. Imports `study` and the records, nothing that has run.
 """
 
 from bench.report.data.answer import Answer
 from bench.report.data.compare import as_tables_show, compare
 from bench.report.data.pairs import matrices, pairs
 from bench.report.data.summary import Summary, View, summarise
+from bench.report.site import publish
 from bench.report.tables.comparison import comparison_top
 from bench.report.tables.terminal import terminal_table
 from bench.report.write import COMPARED, FORMATS, as_csv, cells_of, table_of, write_comparison, write_report
@@ -25,6 +26,7 @@ __all__ = [
     "comparison_top",
     "matrices",
     "pairs",
+    "publish",
     "summarise",
     "table_of",
     "terminal_table",

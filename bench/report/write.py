@@ -45,6 +45,7 @@ def write_report(
     out: Path | None = None,
     summary: Summary | None = None,
     tell: Callable[[str], None] = lambda said: None,
+    links: Sequence[tuple[str, str]] = (),
 ) -> list[Path]:
     """Write the report of one or more runs, and send it where that is asked for.
 
@@ -55,6 +56,7 @@ def write_report(
             `DEFAULT_OUT`.
         summary: of those runs, where there is one already.
         tell: is told what was sent, in sentences.
+        links: of the page, to what lies beside it.
 
     Returns:
         The files written.
@@ -67,7 +69,7 @@ def write_report(
     folder = out or (_own(Path(runs[0])) if len(runs) == 1 else DEFAULT_OUT)
     said = summarise(runs) if summary is None else summary
     services = [service(name, folder) for name in SERVICES if name in formats]
-    written = _written(folder, _files(said, formats)) if {*formats} - {*SERVICES} else []
+    written = _written(folder, _files(said, formats, links)) if {*formats} - {*SERVICES} else []
     for each in services:
         tell(each.send(said))
     return written
@@ -121,7 +123,7 @@ def _own(run: Path) -> Path:
     return run.with_suffix("") if run.is_file() else run
 
 
-def _files(summary: Summary, formats: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+def _files(summary: Summary, formats: Sequence[str], links: Sequence[tuple[str, str]]) -> Iterator[tuple[str, bytes]]:
     """Names and contents, each made when it is its turn: of very many cells, one is held at a time."""
     figures = _figures(summary, formats)
     if "md" in formats:
@@ -137,7 +139,7 @@ def _files(summary: Summary, formats: Sequence[str]) -> Iterator[tuple[str, byte
     yield from ((f"{name}.{kind}", content) for (name, kind), content in drawn.items() if kind in formats)
     if "html" in formats:
         pictures = {name: content for (name, kind), content in drawn.items() if kind == "png"}
-        yield "index.html", page(summary, pictures, CAPTIONS).encode()
+        yield "index.html", page(summary, pictures, CAPTIONS, links).encode()
 
 
 def _tables(summary: Summary) -> Iterator[tuple[str, bytes]]:

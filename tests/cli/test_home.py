@@ -66,7 +66,7 @@ def test_every_path_of_a_command_may_begin_at_home(home: Path, path: tuple[str, 
         "new-model": ["mine"],
         "train": ["digits"] if len(path) == 1 else [],
     }
-    needed = ["--out", "x"] if path == ("merge",) and not named else []
+    needed = ["--out", "x"] if path in (("merge",), ("publish",)) and not named else []
     given = [f"{name}=~/x"] if named else ["~/x"] * (2 if path == ("compare",) else 1)
     words = [*path, *(required.get(path[0], []) if path and named else []), *given, *needed]
     _, bound, _ = app.app.parse_args(words, exit_on_error=False, print_error=False)

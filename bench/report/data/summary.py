@@ -8,6 +8,7 @@ from typing import Literal
 import pandas as pd
 
 from bench.model_record import Floors
+from bench.packed import PACKED
 from bench.report.data.answer import Answer, answer
 from bench.report.data.columns import (
     UNGUIDED,
@@ -121,7 +122,10 @@ def summarise(runs: Sequence[Path], view: View = View()) -> Summary:
     if len({path.resolve() for path in paths}) < len(paths):
         raise UsageError(f"a run was given twice: {', '.join(map(str, paths))}; give each run once")
     places = [path.resolve() for path in paths]
-    names = [place.stem if place.is_file() else place.name for place in places]
+    # in a folder of reports a packed run is called as that is
+    names = [
+        place.parent.name if place.name == PACKED else place.stem if place.is_file() else place.name for place in places
+    ]
     labels = [name if names.count(name) == 1 else str(path) for path, name in zip(paths, names, strict=True)]
     found, records = zip(*(load(path, typed(label)) for path, label in zip(paths, labels, strict=True)), strict=True)
     cells = with_columns(pd.concat(records, ignore_index=True), NEEDED)

@@ -12,10 +12,11 @@ from PIL import Image
 
 from bench.packed import read_bytes
 from bench.report.data.columns import BUDGETS, PROTOCOL, Line, Row, clippings, line, rows_of
+from bench.report.data.distances import OWN_TRUTH, fd_label, rank_columns
 from bench.report.data.runs import Run
 from bench.report.data.series import MOST, family_order, one_mode_each, outstanding
 from bench.report.data.summary import Summary
-from bench.report.data.text import known, known_text
+from bench.report.data.text import known, known_text, scientific, steps_words
 
 Pixels = NDArray[np.uint8]
 
@@ -86,7 +87,7 @@ def _table(cells: pd.DataFrame, summary: Summary, named: bool) -> Table:
     lines = _lines(placed, by_budget)
     shown = _shown(lines, rows, summary)
     seen = [row for cells in shown.values() for row in cells.values()] + ([] if baseline is None else [baseline])
-    tiles = {row["id"]: found for row in seen if (found := _tiles(run, row))}
+    tiles = {row["id"]: found for row in seen if (found := tiles_of(run, row))}
     answers = [each for section in summary.sections for each in section.answers]
     winners = {
         (line(each.winner), int(each.winner["steps"]))
@@ -125,24 +126,32 @@ def _shown(lines: dict[Line, dict[float, Row]], rows: list[Row], summary: Summar
     return {each: lines[each] for each in sorted(found, key=lambda each: families[each])}
 
 
-def _tiles(run: Run, row: Row) -> list[Pixels]:
-    """A cell's first images; none if there is no picture, or not what was written, as `Summary.broken` says."""
+def tiles_of(run: Run, row: Row) -> list[Pixels]:
+    """A cell's first images, as large as can be seen; none if there is no picture."""
+    strip = strip_of(run, row)
+    if strip is None:
+        return []
+    if row.get("preview_kind") == "points":
+        return [scatter(strip)]
+    tiles = np.split(strip, int(row["preview_count"]), axis=1)
+    return [_maps(tiles)] if row.get("preview_kind") == "maps" else [resized(tile) for tile in tiles]
+
+
+def strip_of(run: Run, row: Row) -> Pixels | None:
+    """A cell's first images side by side, or its points; None if there is no picture, or not what was written, as
+    `Summary.broken` says.
+    """
     if row["status"] != "ok" or not known(row.get("preview_count")):
-        return []
+        return None
     if (path := run.folder.preview(row["id"])) in run.pictures:
-        return []
+        return None
     try:
         with Image.open(BytesIO(read_bytes(path))) as file:
             strip = np.asarray(file if file.mode in ("L", "RGB") else file.convert("RGB"))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):  # of Pillow: broken PNGs, SyntaxError
-        return []
+        return None
     count = int(row["preview_count"])
-    if count < 1 or strip.shape[1] % count:
-        return []
-    if row.get("preview_kind") == "points":
-        return [scatter(strip)]
-    tiles = np.split(strip, count, axis=1)
-    return [_maps(tiles)] if row.get("preview_kind") == "maps" else [resized(tile) for tile in tiles]
+    return None if count < 1 or strip.shape[1] % count else strip
 
 
 def _maps(tiles: list[Pixels]) -> Pixels:
@@ -187,3 +196,20 @@ def resized(tile: Pixels, smallest: int = _SMALLEST, largest: int = _LARGEST) ->
         return np.asarray(Image.fromarray(tile).resize(size, Image.Resampling.BOX))
     factor = -(-smallest // width)
     return tile.repeat(factor, axis=0).repeat(factor, axis=1)
+
+
+def heading(table: Table, column: float) -> str:
+    """What stands above a column."""
+    if table.by_budget:
+        return f"≤ {column:,} NFE" if math.isfinite(column) else f"> {BUDGETS[-1]:,} NFE"
+    return steps_words(int(column))
+
+
+def caption(row: Row) -> str:
+    """What stands below a block: evaluations, and the distance that is ranked by."""
+    if row["status"] != "ok":
+        return ""
+    name = next((name for name in rank_columns(row) if known(row[name])), None)
+    quality = "" if name is None else f", {fd_label(name) if name in OWN_TRUTH else 'FD'} {scientific(row[name])}"
+    evaluations = f"NFE {row['nfe']:,.4g}" if known(row["nfe"]) else ""
+    return f"{evaluations}{quality}"

@@ -1,6 +1,5 @@
 """The picture: what samplers make of the same noise, rows by sampler, columns by steps or by evaluations."""
 
-import math
 from textwrap import fill
 from typing import Any, NamedTuple
 
@@ -8,11 +7,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from bench.escape import figure_text
-from bench.report.data.columns import BUDGETS, Line, Row, line, with_words
-from bench.report.data.distances import OWN_TRUTH, fd_label, rank_columns
+from bench.report.data.columns import Line, Row, line, with_words
 from bench.report.data.summary import Summary
-from bench.report.data.text import NOTHING, known, percent, scientific, steps_words
-from bench.report.figures.image_table import ACROSS, Pixels, Table, block, tables
+from bench.report.data.text import NOTHING, percent, steps_words
+from bench.report.figures.image_table import ACROSS, Pixels, Table, block, caption, heading, tables
 from bench.report.figures.style import DPI, FAINT, GREY, INK, SMALL, TINY, Shown, text_width, title, warning, wrapped
 
 _EDGE, _LABEL, _GAP, _LINE, _HEAD, _NARROWEST = 0.12, 1.35, 0.14, 0.22, 0.28, 5.6
@@ -100,7 +98,7 @@ class _Part:
         height, width = next(iter(self.pictures.values())).shape[:2] if self.pictures else (80, 160)
         self.width, self.height = float(width) / DPI, float(height) / DPI
         self.names = {each: _line_name(table, each) for each in table.lines}
-        below = [text_width(_caption(row), _CAPTION) for cells in table.lines.values() for row in cells.values()]
+        below = [text_width(caption(row), _CAPTION) for cells in table.lines.values() for row in cells.values()]
         self.pitch = max([self.width, *below]) + _GAP
         self.down = max([self.height + _LINE, *(name.height for name in self.names.values())]) + _GAP
         self.said = _SAID * len(lines) + _GAP if self.above and lines else 0.0
@@ -110,7 +108,7 @@ class _Part:
             self.baseline = _named("baseline", where, steps_words(row["steps"]), with_words(row, model=False).lstrip())
             legend = 0.0 if self.above else _SAID * len(lines)
             self.first = max(self.height + _LINE, self.baseline.height, legend) + _GAP
-            self.beside = max(self.width, text_width(_caption(row), _CAPTION)) + 2 * _GAP
+            self.beside = max(self.width, text_width(caption(row), _CAPTION)) + 2 * _GAP
         self._legend_width = max((text_width(each, SMALL) for each in lines), default=0.0)
         head = self._legend_width if self.above else _LABEL + self.beside + self._legend_width
         headings = _HEAD * (1 + bool(table.label))
@@ -138,10 +136,10 @@ def images(summary: Summary) -> Figure:
     parts = [_Part(table, ACROSS) for table in tables(summary)]
     width = max([_NARROWEST, *(part.size[0] for part in parts)])
     parts = [part.filled(width) for part in parts]
-    heading = title(summary, width)
-    y = 0.5 + 0.2 * heading.count("\n")
+    top = title(summary, width)
+    y = 0.5 + 0.2 * top.count("\n")
     sheet = _Sheet(width, y + 0.25 + sum(part.size[1] for part in parts) if parts else y + 1.0)
-    sheet.text(_EDGE, 0.1, heading, fontsize=11, fontweight="bold")
+    sheet.text(_EDGE, 0.1, top, fontsize=11, fontweight="bold")
     if not parts:
         sheet.text(_EDGE, y, "nothing to show: no cell was measured", color=GREY)
     for part in parts:
@@ -164,19 +162,13 @@ def _draw(sheet: _Sheet, part: _Part, y: float) -> None:
         _cell(sheet, part, left, y, table.baseline)
     y += part.first
     for n, column in enumerate(table.columns):
-        sheet.text(left + n * part.pitch, y, _heading(table, column), fontweight="bold")
+        sheet.text(left + n * part.pitch, y, heading(table, column), fontweight="bold")
     y += 0.22
     for each, cells in table.lines.items():
         _name(sheet, y, part.names[each])
         for n, column in enumerate(table.columns):
             _cell(sheet, part, left + n * part.pitch, y, cells.get(column))
         y += part.down
-
-
-def _heading(table: Table, column: float) -> str:
-    if table.by_budget:
-        return f"≤ {column:,} NFE" if math.isfinite(column) else f"> {BUDGETS[-1]:,} NFE"
-    return steps_words(int(column))
 
 
 def _line_name(table: Table, each: Line) -> _Name:
@@ -228,14 +220,4 @@ def _cell(sheet: _Sheet, part: _Part, x: float, y: float, row: Row | None) -> No
     if (line(row), row["steps"]) in part.table.winners:
         corner, sides = (x - _FRAME, y - _FRAME), (width + 2 * _FRAME, height + 2 * _FRAME)
         sheet.axes.add_patch(Rectangle(corner, *sides, fill=False, linewidth=1.5))
-    sheet.text(x, y + height + 0.075, _caption(row), fontsize=_CAPTION, color=GREY)
-
-
-def _caption(row: Row) -> str:
-    """What stands below a block: evaluations, and the distance that is ranked by."""
-    if row["status"] != "ok":
-        return ""
-    name = next((name for name in rank_columns(row) if known(row[name])), None)
-    quality = "" if name is None else f", {fd_label(name) if name in OWN_TRUTH else 'FD'} {scientific(row[name])}"
-    evaluations = f"NFE {row['nfe']:,.4g}" if known(row["nfe"]) else ""
-    return f"{evaluations}{quality}"
+    sheet.text(x, y + height + 0.075, caption(row), fontsize=_CAPTION, color=GREY)

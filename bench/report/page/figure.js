@@ -1,0 +1,196 @@
+// The figure: traces of the rows that the table shows, with any two columns on the axes.
+const DARK = { "#0072B2": "#56A8DE", "#D55E00": "#F0813A", "#009E73": "#2FC397", "#7F3C8D": "#BE8BCB", "#8C6D31": "#C7A45F" };
+const dark = matchMedia("(prefers-color-scheme: dark)");
+const colour = (each) => (dark.matches && DARK[each]) || each;
+const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+// plotly reads some HTML in what it writes
+const literal = (text) => text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
+const axisText = (key) => literal(column(key).axis);
+const on = (key, n) => section().values[key][n];
+const drawable = (n) => [["x", "xlog"], ["y", "ylog"]].every(([axis, log]) => {
+  const value = on(state[axis], n);
+  return value !== null && (!state[log] || value > 0);
+});
+
+function bars(rows) {
+  const half = section().values[column(state.y).ci];
+  if (!state.bars || !half) return {};
+  const array = rows.map((n) => (n === null ? null : half[n]));
+  return { error_y: { type: "data", array, thickness: 1, width: 0 } };
+}
+
+function trace(entry, rows, joined) {
+  const x = rows.map((n) => (n === null ? null : on(state.x, n))), y = rows.map((n) => (n === null ? null : on(state.y, n)));
+  const { marker, line } = entry.trace, pale = entry.beaten ? 0.4 : 1;
+  return { ...entry.trace, ...bars(rows), x, y, customdata: rows, name: literal(entry.label), mode: joined ? "lines+markers" : "markers",
+    hoverinfo: "none", showlegend: false, connectgaps: false, opacity: pale,
+    marker: { ...marker, color: colour(marker.color), size: entry.beaten ? marker.size - 2 : marker.size },
+    line: { ...line, color: colour(line.color), width: entry.beaten ? 1 : line.width } };
+}
+
+// A trace for each line of the legend; its parts, such as several numbers of steps, are apart.
+function traces(rows) {
+  const lines = linesShown(), byEntry = new Map();
+  for (const n of rows) {
+    const entry = lines.of[n];
+    if (!byEntry.has(entry)) byEntry.set(entry, new Map());
+    const parts = byEntry.get(entry);
+    if (!parts.has(lines.part[n])) parts.set(lines.part[n], []);
+    parts.get(lines.part[n]).push(n);
+  }
+  const order = [...byEntry.keys()].sort((a, b) => lines.entries[b].beaten - lines.entries[a].beaten);
+  return order.map((entry) => {
+    const parts = [...byEntry.get(entry).values()].map((part) => part.sort((a, b) => on(lines.by, a) - on(lines.by, b)));
+    return trace(lines.entries[entry], parts.flatMap((part, n) => (n ? [null, ...part] : part)), state.join !== "none");
+  });
+}
+
+// The rows that no other of those drawn beats; of times, on each device and batch by itself.
+function fronts(rows) {
+  const x = column(state.x), y = column(state.y);
+  if (!state.front || !x.cost || !y.better || y.cost) return [];
+  const sign = y.better === "min" ? 1 : -1, groups = new Map();
+  for (const n of rows) {
+    const group = x.time ? section().clock[n] : 0;
+    groups.set(group, [...(groups.get(group) || []), n]);
+  }
+  return [...groups.values()].map((members) => {
+    const sorted = [...members].sort((a, b) => on(state.x, a) - on(state.x, b) || sign * (on(state.y, a) - on(state.y, b)));
+    let best = null;
+    return sorted.filter((n) => {
+      const better = best === null || sign * (on(state.y, n) - on(state.y, best)) < 0;
+      const same = best !== null && on(state.x, n) === on(state.x, best) && on(state.y, n) === on(state.y, best);
+      if (better) best = n;
+      return better || same;
+    });
+  }).filter((front) => front.length > 1);
+}
+
+function frontTrace(front) {
+  return { type: "scatter", mode: "lines", name: "Pareto front", x: front.map((n) => on(state.x, n)), y: front.map((n) => on(state.y, n)),
+    customdata: front, line: { shape: "hv", color: css("--front"), width: 4 }, hoverinfo: "skip", showlegend: false };
+}
+
+function rings(name, rows, symbol, size, width) {
+  const ink = css("--ink");
+  return { type: "scatter", mode: "markers", name, x: rows.map((n) => on(state.x, n)), y: rows.map((n) => on(state.y, n)), customdata: rows,
+    marker: { symbol, size, color: ink, line: { color: ink, width } }, hoverinfo: "none", showlegend: false };
+}
+
+// The baseline's level and what is still good enough, where quality is what rows are ranked by.
+function bands() {
+  if (state.y !== section().rank) return [];
+  const found = section().answers.filter((each) => each.baseline !== null && on(state.y, each.baseline) !== null);
+  return found.slice(0, 1).flatMap(({ baseline, tolerance }) => {
+    const level = on(state.y, baseline), place = { xref: "paper", x0: 0, x1: 1, layer: "below" };
+    if (state.ylog && level <= 0) return [];
+    return [
+      { ...place, type: "rect", name: "tolerance", y0: level, y1: level + tolerance * Math.abs(level), fillcolor: css("--good"), line: { width: 0 } },
+      { ...place, type: "line", name: "baseline", y0: level, y1: level, line: { color: css("--ink"), width: 1, dash: "dash" } },
+    ];
+  });
+}
+
+function axis(key, log) {
+  const sizes = figureRows.map((n) => Math.abs(on(key, n))).filter((size) => size > 0), least = Math.min(...sizes);
+  const decades = Math.log10(Math.max(...sizes) / least);
+  const format = least < 1e-3 ? { exponentformat: "power" } : { exponentformat: "none", separatethousands: true };
+  const numbers = log ? { type: "log", dtick: decades > 3.5 ? 1 : "D2", ...format } : { type: "linear", ...format };
+  return { ...numbers, title: { text: axisText(key), standoff: 8 }, gridcolor: css("--line"), zeroline: false, linecolor: css("--grey"),
+    tickcolor: css("--grey"), automargin: true, minexponent: 4, ticks: "outside" };
+}
+
+let figureRows = [];
+function draw() {
+  const lines = linesShown(), all = visibleRows();
+  const shown = all.filter((n) => !state.hidden.has(lines.entries[lines.of[n]].label));
+  figureRows = shown.filter(drawable);
+  const answers = section().answers, drawn = new Set(figureRows);
+  const marked = (name) => [...new Set(answers.map((each) => each[name]).filter((n) => n !== null && drawn.has(n)))];
+  const chosen = figureRows.filter((n) => state.selected.has(section().ids[n]));
+  const content = [...fronts(figureRows).map(frontTrace), ...traces(figureRows), rings("baseline", marked("baseline"), "star", 15, 0),
+    rings("answer", marked("winner"), "circle-open", 17, 2), rings("selected", chosen, "square-open", 21, 3)];
+  const narrow = $("figure").clientWidth < 520;
+  const layout = { xaxis: axis(state.x, state.xlog), yaxis: axis(state.y, state.ylog), shapes: bands(), hovermode: "closest", dragmode: narrow ? false : "zoom",
+    paper_bgcolor: css("--paper"), plot_bgcolor: css("--paper"), font: { color: css("--ink"), size: narrow ? 12 : 13, family: getComputedStyle(document.body).fontFamily },
+    margin: { l: 50, r: 12, t: 30, b: 44 }, uirevision: `${state.section} ${state.x} ${state.y} ${state.xlog} ${state.ylog}` };
+  const config = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
+    toImageButtonOptions: { format: "svg", filename: "figure" } };
+  hideCard();
+  if (window.Plotly) Plotly.react($("figure"), content, layout, config);
+  const apart = shown.length - figureRows.length, scale = (log) => (log ? "logarithmic" : "linear");
+  const words = `${figureRows.length} of ${section().ids.length} rows` + (apart ? `; ${apart} not drawn, which have no ${state.xlog || state.ylog ? "positive " : ""}value on an axis` : "");
+  $("drawn").textContent = `${words}.`;
+  $("figure").setAttribute("aria-label", `${column(state.y).axis} (${scale(state.ylog)}) against ${column(state.x).axis} (${scale(state.xlog)}): ${words}. The table below has every value.`);
+  legend();
+  cards();
+}
+
+// The legend: a button hides or shows a line, or a whole family.
+function legend() {
+  const { entries, of } = linesShown(), families = new Map(), present = new Set(visibleRows().map((n) => of[n]));
+  entries.forEach((entry, n) => { if (present.has(n)) families.set(entry.family, [...(families.get(entry.family) || []), entry]); });
+  const focused = document.activeElement && document.activeElement.dataset.legend;
+  $("legend").replaceChildren(...[...families].map(([family, members]) => {
+    const labels = members.map((each) => each.label), hidden = labels.every((each) => state.hidden.has(each));
+    const head = toggle(family, "family", !hidden, () => labels.forEach((each) => (hidden ? state.hidden.delete(each) : state.hidden.add(each))));
+    return make("div", { className: "family-group" }, head, ...members.map((entry) => {
+      const gone = state.hidden.has(entry.label);
+      const button = toggle(entry.label, "line", !gone, () => (gone ? state.hidden.delete(entry.label) : state.hidden.add(entry.label)));
+      button.prepend(swatch(entry.trace));
+      return button;
+    }));
+  }));
+  if (focused) [...$("legend").querySelectorAll("button")].find((each) => each.dataset.legend === focused)?.focus();
+}
+
+function toggle(text, kind, pressed, act) {
+  const button = make("button", { type: "button", className: kind, onclick: () => { act(); changed(); } }, text);
+  button.setAttribute("aria-pressed", pressed);
+  button.dataset.legend = `${kind} ${text}`;
+  return button;
+}
+
+const GLYPHS = { circle: "\u25cf", square: "\u25a0", "triangle-up": "\u25b2", diamond: "\u25c6", "triangle-down": "\u25bc", cross: "\u271a", x: "\u2716" };
+const STROKES = { solid: "solid", dot: "dotted" };
+function swatch({ marker, line }) {
+  const mark = make("span", { className: "swatch" }, GLYPHS[marker.symbol] || "\u25cf");
+  mark.setAttribute("aria-hidden", "true");
+  mark.style.color = colour(marker.color);
+  mark.style.borderBottom = `2px ${STROKES[line.dash] || "dashed"} ${colour(line.color)}`;
+  return mark;
+}
+
+// A card tells a row: what it is, what it cost, how good it is, and its first images.
+const TOLD = ["family", "model", "guidance", "grid", "mode", "steps", "nfe", "calls", "ms_per_image", "run"];
+function card(n) {
+  const { values, ids, rank } = section(), keys = [...new Set([...TOLD, rank, state.x, state.y])];
+  const facts = keys.filter((key) => key && values[key] && values[key][n] !== null && values[key][n] !== "").map((key) => [column(key).label.replace(/ [\u2191\u2193]$/, ""), told(key, n)]);
+  const list = make("dl", {}, ...facts.flatMap(([name, text]) => [make("dt", {}, name), make("dd", {}, text)]));
+  const box = make("div", { className: "card" }, make("strong", {}, values.sampler[n]), list);
+  if (data.pictures[ids[n]]) box.append(picture(ids[n], `First images of ${values.sampler[n]} at ${values.steps[n]} steps`));
+  return box;
+}
+
+function picture(key, alt) { return make("img", { src: data.pictures[key], alt, className: "strip" }); }
+
+function showCard({ points, event }) {
+  const n = points[0].customdata;
+  if (n === null || n === undefined) return;
+  const box = $("card"), frame = $("figure").getBoundingClientRect();
+  box.replaceChildren(card(n));
+  box.hidden = false;
+  const x = event ? event.clientX - frame.left : frame.width / 2, y = event ? event.clientY - frame.top : frame.height / 2;
+  const left = x + 16 + box.offsetWidth < frame.width ? x + 16 : x - 16 - box.offsetWidth;
+  box.style.left = `${Math.max(0, Math.min(left, frame.width - box.offsetWidth))}px`;
+  box.style.top = `${Math.max(0, Math.min(y + 12, frame.height - box.offsetHeight))}px`;
+}
+
+function hideCard() { $("card").hidden = true; }
+
+function cards() {
+  const chosen = section().ids.map((id, n) => n).filter((n) => state.selected.has(section().ids[n]));
+  $("chosen").hidden = !chosen.length;
+  $("chosen-count").textContent = `${chosen.length} selected`;
+  $("chosen-cards").replaceChildren(...chosen.slice(0, 12).map(card));
+}

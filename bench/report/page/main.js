@@ -1,0 +1,153 @@
+// Opens the libraries, builds what is explored, and keeps it in step with the address.
+function bytes(text) {
+  if (Uint8Array.fromBase64) return Uint8Array.fromBase64(text);
+  const letters = atob(text), found = new Uint8Array(letters.length);
+  for (let n = 0; n < letters.length; n += 1) found[n] = letters.charCodeAt(n);
+  return found;
+}
+
+function opened(id) {
+  const stream = new Blob([bytes($(id).textContent.trim())]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Response(stream).blob();
+}
+
+async function packed(id) { return URL.createObjectURL(new Blob([await opened(id)], { type: "text/javascript" })); }
+
+function loaded(source) {
+  return new Promise((done, failed) => {
+    const script = make("script", { src: source, onload: done, onerror: () => failed(new Error("plotly cannot be run")) });
+    document.head.append(script);
+  });
+}
+
+let DataTables = null;
+async function openTables() {
+  const [tables, style] = await Promise.all([packed("tables"), opened("tables-style").then((each) => each.text())]);
+  document.head.prepend(make("style", {}, style));
+  DataTables = (await import(tables)).default;
+  DataTables.ext.errMode = "throw";
+}
+
+function option(value, text, title) { return make("option", { value, title: title || "" }, text); }
+
+function buildControls() {
+  const views = section().views, numeric = numericColumns();
+  $("protocol").replaceChildren(...data.sections.map((each, n) => option(n, each.label)));
+  $("protocol").value = state.section;
+  $("protocol-line").hidden = data.sections.length < 2;
+  for (const axis of ["x", "y"]) {
+    $(axis).replaceChildren(...numeric.map((each) => option(each.key, each.label, each.meaning)));
+    $(axis).value = state[axis];
+    $(`${axis}log`).value = state[`${axis}log`] ? "log" : "linear";
+  }
+  const joins = { steps: "steps", scale: "guidance scale", none: "nothing" };
+  $("join").replaceChildren(...Object.keys(joins).filter((each) => each in section().lines || each === "none").map((each) => option(each, joins[each])));
+  $("join").value = state.join;
+  $("bars").checked = state.bars;
+  $("front").checked = state.front;
+  $("views").replaceChildren(...views.map((view) => {
+    const button = make("button", { type: "button", onclick: () => { Object.assign(state, { x: view.x, y: view.y, xlog: view.xlog, ylog: view.ylog, join: view.join }); changed(); } }, view.name);
+    const here = ["x", "y", "xlog", "ylog", "join"].every((each) => state[each] === view[each]);
+    button.setAttribute("aria-pressed", here);
+    return button;
+  }));
+}
+
+function listen() {
+  $("protocol").onchange = (event) => { state = beginning(Number(event.target.value)); rebuild(); remember(); };
+  for (const axis of ["x", "y"]) {
+    $(axis).onchange = (event) => { state[axis] = event.target.value; changed(); };
+    $(`${axis}log`).onchange = (event) => { state[`${axis}log`] = event.target.value === "log"; changed(); };
+  }
+  $("join").onchange = (event) => { state.join = event.target.value; changed(); };
+  for (const flag of ["bars", "front"]) $(flag).onchange = (event) => { state[flag] = event.target.checked; changed(); };
+  $("clear").onclick = () => { table.rows({ selected: true }).deselect(); };
+  dark.addEventListener("change", () => { theme(); draw(); });
+  addEventListener("hashchange", () => {
+    if (location.hash === written) return;
+    written = location.hash;
+    state = fromAddress();
+    rebuild();
+  });
+  const fold = (kept) => document.querySelectorAll(".choices[open]").forEach((each) => { if (!each.contains(kept)) each.open = false; });
+  addEventListener("keydown", (event) => { if (event.key === "Escape") { hideCard(); fold(null); } });
+  addEventListener("click", (event) => fold(event.target));
+  const printed = document.querySelectorAll("details");
+  addEventListener("beforeprint", () => printed.forEach((each) => { each.dataset.was = each.open; each.open = true; }));
+  addEventListener("afterprint", () => printed.forEach((each) => { each.open = each.dataset.was === "true"; }));
+}
+
+function changed() {
+  const focused = document.activeElement, view = focused?.parentElement === $("views") ? focused.textContent : null;
+  buildControls();
+  if (view) [...$("views").children].find((each) => each.textContent === view)?.focus();
+  draw();
+  remember();
+}
+
+function rebuild() {
+  buildControls();
+  buildTable();
+  buildFilters();
+  draw();
+}
+
+// A click on a point selects its row.
+function choosePoint({ points }) {
+  const n = points[0].customdata;
+  if (typeof n !== "number") return;
+  const row = table.row(n);
+  if (state.selected.has(section().ids[n])) row.deselect(); else row.select();
+}
+
+function theme() { document.documentElement.classList.toggle("dark", dark.matches); }
+
+// The images of the same noise, larger on click.
+function buildImages() {
+  document.querySelectorAll("button[data-picture]").forEach((button) => {
+    const key = button.dataset.picture;
+    if (!data.pictures[key]) { button.replaceWith(make("span", { className: "nothing" }, "\u2013")); return; }
+    button.append(picture(key, ""));
+    button.onclick = () => {
+      $("large-picture").replaceChildren(make("p", {}, button.getAttribute("aria-label")), picture(key, button.getAttribute("aria-label")));
+      $("large").showModal();
+    };
+  });
+  if ($("large")) $("large").onclick = (event) => { if (event.target === $("large")) $("large").close(); };
+}
+
+// What scrolls sideways is reached by the keyboard.
+function reach() {
+  document.querySelectorAll(".wide").forEach((each, n) => {
+    each.tabIndex = 0;
+    each.setAttribute("role", "region");
+    each.setAttribute("aria-label", `Table ${n + 1}, which scrolls sideways`);
+  });
+}
+
+async function begin() {
+  theme();
+  reach();
+  buildImages();
+  document.documentElement.classList.add("images");
+  if (!data.sections.length) return;
+  const plotly = packed("plotly");
+  await openTables();
+  document.documentElement.classList.add("live");
+  document.querySelectorAll("details.printed").forEach((each) => { each.open = false; });
+  listen();
+  rebuild();
+  await loaded(await plotly);  // the larger: the table can be read meanwhile
+  draw();
+  $("figure").on("plotly_hover", showCard);
+  $("figure").on("plotly_unhover", hideCard);
+  $("figure").on("plotly_click", choosePoint);
+  document.documentElement.dataset.ready = "yes";
+}
+
+begin().catch((error) => {
+  // what cannot be explored is still there to be read
+  document.documentElement.classList.remove("live");
+  document.querySelectorAll("details.printed").forEach((each) => { each.open = true; });
+  console.error(error);
+});
