@@ -7,7 +7,9 @@
 from bench.report.data.answer import Answer
 from bench.report.data.compare import as_tables_show, compare
 from bench.report.data.pairs import matrices, pairs
-from bench.report.data.summary import Summary, View, summarise
+from bench.report.data.selection import of_texts
+from bench.report.data.summary import Summary, summarise
+from bench.report.data.view import View
 from bench.report.tables.terminal import terminal_table
 from bench.report.write import FORMATS, as_csv, cells_of, table_of, write_report
 
@@ -21,6 +23,7 @@ __all__ = [
     "cells_of",
     "compare",
     "matrices",
+    "of_texts",
     "pairs",
     "summarise",
     "table_of",
