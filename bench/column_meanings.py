@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import NamedTuple
 
+from bench.column_kinds import type_of, unit_of
+
 CELLS, TABLE, MODES, PUBLISHED = "cells", "table", "modes", "published"
 """The files, without their endings."""
 
@@ -19,6 +21,16 @@ class Column(NamedTuple):
     name: str
     files: Sequence[str]
     meaning: str
+
+    @property
+    def type(self) -> str:
+        """What its values are."""
+        return type_of(self.name)
+
+    @property
+    def unit(self) -> str | None:
+        """Their unit; None if they have none, or if a pattern stands for columns of several."""
+        return unit_of(self.name)
 
 
 _SETTING = {

@@ -106,7 +106,7 @@ class Run:
 
         Args:
             folder: for the files; None: the run's.
-            formats: of `bench.report.FORMATS`, also as "md,csv"; None: all.
+            formats: of `bench.report.FORMATS`, also as "md,csv"; None: all. "mlflow" and "wandb" send each row.
 
         Returns:
             The files written.

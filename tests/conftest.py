@@ -72,6 +72,7 @@ def cold(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def registered(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a test registers, itself or through a plugin, is gone after it."""
+    monkeypatch.setattr("bench.purity.plugins._loaded", {})  # which workers of later tests would load, too
     for registry, names in itertools.product((SAMPLERS, GUIDANCES), ("_classes", "_aliases")):
         monkeypatch.setattr(registry, names, dict(getattr(registry, names)))
 

@@ -93,7 +93,7 @@ def test_a_figure_that_there_is_not_is_told_with_those_that_there_are() -> None:
 
 def test_reports_are_written_where_and_as_they_are_asked_for() -> None:
     run = bench.load(_PUBLISHED)
-    assert [path.name for path in run.report("out", ["csv"])] == ["table.csv", "cells.csv"]
+    assert [path.name for path in run.report("out", ["csv"])] == ["table.csv", "cells.csv", "datapackage.json"]
     with pytest.raises(UsageError, match="unknown format 'docx'"):
         run.report("out", "md,docx")
 

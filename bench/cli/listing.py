@@ -242,7 +242,10 @@ def _metrics() -> list[Row]:
 def _columns() -> list[Row]:
     from bench.column_meanings import columns
 
-    return [{"column": each.name, "in": ", ".join(each.files), "meaning": each.meaning} for each in columns()]
+    return [
+        {"column": each.name, "in": ", ".join(each.files), "unit": each.unit, "meaning": each.meaning}
+        for each in columns()
+    ]
 
 
 def _studies() -> list[Row]:

@@ -48,28 +48,33 @@ def report_runs(
     if not runs:
         raise UsageError("no run given; expected run folders, such as: report results/quick")
     summary = report.summarise(runs, view or report.View())
+    sent = list[str]()
     with errors.status("writing tables and figures ..."):
-        written = report.write_report(runs, report.FORMATS if formats is None else formats, out, summary)
+        wanted = report.FORMATS if formats is None else formats
+        written = report.write_report(runs, wanted, out, summary, sent.append)
     output().print(report.terminal_table(summary))
     for line in summary.broken():
         warn(line)
-    for told in (*(answer.sentence for answer in summary.answers), *written):
+    for told in (*(answer.sentence for answer in summary.answers), *written, *sent):
         say(str(told))
     return 0
 
 
-def compare_runs(run_a: Path, run_b: Path) -> int:
-    """Print two runs side by side; the exit status."""
+def compare_runs(run_a: Path, run_b: Path, formats: Sequence[str] | None = None, out: Path | None = None) -> int:
+    """Print two runs side by side, and write that where it is asked for; the exit status."""
     frame = report.compare(run_a, run_b)
+    asked = formats is not None or out is not None
+    written = report.write_comparison(frame, formats or report.COMPARED, *filter(None, [out])) if asked else []
     for line in frame.attrs["broken"]:
         warn(line)
     if not len(frame):
         print("neither run has a result")
-        return 0
-    if not (frame["quality_comparable"] | frame["time_comparable"]).any():
+    elif not (frame["quality_comparable"] | frame["time_comparable"]).any():
         say("\n  ".join(["no cell of one run can be compared with one of the other", *frame.attrs["apart"]]))
-        return 0
-    print(_markdown(report.as_tables_show(frame)))
+    else:
+        print(f"{report.comparison_top(frame)}\n{_markdown(report.as_tables_show(frame))}")
+    for path in written:
+        say(str(path))
     return 0
 
 

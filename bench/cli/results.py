@@ -69,7 +69,8 @@ def report(
         style: What figures are for: a page of the report; a paper, in a column's width and letters of 8 points, without
             title and footnotes; a slide, 16 by 9.
         latex: How LaTeX aligns numbers: by siunitx, or plain, without packages but graphicx.
-        formats: Of md, latex, csv, parquet, html, png, pdf; all by default.
+        formats: Of md, latex, csv, parquet, html, png, pdf; all of these by default. mlflow and wandb send a run for
+            each row to these, as their environment says (extras of the same names).
         out: Folder for the files (default: the run folder).
     """
     gc.set_threshold(500_000, 20, 100)  # what a report makes it keeps, and to look for garbage took a tenth of its time
@@ -80,17 +81,36 @@ def report(
     return report_runs(list(runs), formats.split(",") if formats is not None else None, out, view)
 
 
-def compare(run_a: Path, run_b: Path | None = None, /, *, pairs: bool = False, csv: Path | None = None) -> int:
-    """Compare two runs cell by cell: ratios of time, differences of quality, where they may be compared.
+def compare(
+    run_a: Path,
+    run_b: Path | None = None,
+    /,
+    *,
+    formats: Annotated[str | None, Parameter(name="--format")] = None,
+    out: Annotated[Path | None, Parameter(name=("--out", "-o"))] = None,
+    pairs: bool = False,
+    csv: Path | None = None,
+) -> int:
+    """Compare two runs setting by setting: what got better or worse or cannot be told, and by how much.
+
+    Ratios of time and differences of quality are given where they may be compared, in pairs of the same images where
+    both ran on these.
 
     Args:
         run_a: Run folder.
-        run_b: Run folder.
+        run_b: Run folder, which is told beside the first.
+        formats: Files to write, of md, csv, html; all if only a folder is given.
+        out: Folder for these files (default: results/compare).
         pairs: Instead, each row of one run beside each other: differences of its distance, with 95 % intervals.
         csv: File for these differences, a line each, with the p values.
     """
     from bench.cli.reporting import compare_pairs, compare_runs
 
-    if pairs != (run_b is None) or (csv is not None and not pairs):
-        raise UsageError("compare takes two runs, or one with --pairs, which may have --csv FILE")
-    return compare_runs(run_a, run_b) if run_b is not None else compare_pairs(run_a, csv)
+    files = formats is not None or out is not None
+    if pairs != (run_b is None) or (csv is not None and not pairs) or (files and pairs):
+        raise UsageError(
+            "compare takes two runs, which may have --format and --out, or one with --pairs, which may have --csv FILE"
+        )
+    if run_b is None:
+        return compare_pairs(run_a, csv)
+    return compare_runs(run_a, run_b, formats.split(",") if formats is not None else None, out)

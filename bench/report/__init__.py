@@ -1,7 +1,7 @@
 """The records of runs as tables, figures, a page and one answer. Reads records only, and never imports torch.
 
-`data` makes rows of records, `tables` and `figures` show them, `page` shows all, `write` writes the files. Imports
-`study` and the records, nothing that has run.
+`data` makes rows of records, `tables` and `figures` show them, `page` shows all, `export` sends them to other tools,
+`write` writes the files. Imports `study` and the records, nothing that has run.
 """
 
 from bench.report.data.answer import Answer
@@ -10,10 +10,12 @@ from bench.report.data.pairs import matrices, pairs
 from bench.report.data.selection import of_texts
 from bench.report.data.summary import Summary, summarise
 from bench.report.data.view import View
+from bench.report.tables.comparison import comparison_top
 from bench.report.tables.terminal import terminal_table
-from bench.report.write import FORMATS, as_csv, cells_of, table_of, write_report
+from bench.report.write import COMPARED, FORMATS, as_csv, cells_of, table_of, write_comparison, write_report
 
 __all__ = [
+    "COMPARED",
     "FORMATS",
     "Answer",
     "Summary",
@@ -22,11 +24,13 @@ __all__ = [
     "as_tables_show",
     "cells_of",
     "compare",
+    "comparison_top",
     "matrices",
     "of_texts",
     "pairs",
     "summarise",
     "table_of",
     "terminal_table",
+    "write_comparison",
     "write_report",
 ]

@@ -2,18 +2,21 @@
 
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from bench.column_meanings import CELLS, MODES, PUBLISHED, TABLE
 from bench.escape import csv_text
-from bench.report.data import modes, published
+from bench.report.data import datapackage, modes, published
 from bench.report.data.references import references
 from bench.report.data.rows import PAIRS
 from bench.report.data.summary import Summary, summarise
+from bench.report.export import SERVICES, service
 from bench.report.page import page
+from bench.report.tables.comparison import comparison_html, comparison_markdown
 from bench.report.tables.markup import markdown
 from bench.report.tables.tex import figure_floats, latex
 from models.common.errors import UsageError
@@ -42,30 +45,77 @@ NARROW = ("quality_vs_nfe", "quality_vs_seconds", "chosen")
 
 
 def write_report(
-    runs: Sequence[Path], formats: Sequence[str] = FORMATS, out: Path | None = None, summary: Summary | None = None
+    runs: Sequence[Path],
+    formats: Sequence[str] = FORMATS,
+    out: Path | None = None,
+    summary: Summary | None = None,
+    tell: Callable[[str], None] = lambda said: None,
 ) -> list[Path]:
-    """Write the report of one or more runs.
+    """Write the report of one or more runs, and send it where that is asked for.
 
     Args:
         runs: run folders.
-        formats: of `FORMATS`.
+        formats: of `FORMATS` and `SERVICES`.
         out: the folder for the files; that of the run if there is one, beside a packed one the folder of its name, else
             `DEFAULT_OUT`. A selection, and figures for papers or slides, have a folder in it, so that they replace
             nothing that is whole.
         summary: of those runs, where there is one already.
+        tell: is told what was sent, in sentences.
 
     Returns:
         The files written.
 
     Raises:
-        UsageError: an unknown format, a folder that is no run folder or cannot be written to.
+        UsageError: an unknown format, a folder that is no run folder or cannot be written to; what a service lacks,
+            which is told before anything is written.
     """
+    _check(formats, (*FORMATS, *SERVICES))
+    said = summarise(runs) if summary is None else summary
+    folder = out or (_own(Path(runs[0])) if len(runs) == 1 else DEFAULT_OUT) / said.view.folder
+    services = [service(name, folder) for name in SERVICES if name in formats]
+    written = _written(folder, _files(said, formats)) if {*formats} - {*SERVICES} else []
+    for each in services:
+        tell(each.send(said))
+    return written
+
+
+COMPARED = ("md", "csv", "html")
+"""What a comparison of two runs is written as."""
+
+COMPARED_OUT = Path("results/compare")
+"""Where it goes."""
+
+
+def write_comparison(frame: pd.DataFrame, formats: Sequence[str] = COMPARED, out: Path = COMPARED_OUT) -> list[Path]:
+    """Write what `compare` gives.
+
+    Args:
+        frame: of it.
+        formats: of `COMPARED`.
+        out: the folder for the files, which are called compare.
+
+    Returns:
+        The files written.
+
+    Raises:
+        UsageError: an unknown format, or a folder that cannot be written to.
+    """
+    encode: dict[str, Callable[[], bytes]] = {
+        "md": lambda: comparison_markdown(frame).encode(),
+        "csv": lambda: as_csv(frame),
+        "html": lambda: comparison_html(frame).encode(),
+    }
+    _check(formats, COMPARED)
+    return _written(out, ((f"compare.{name}", encode[name]()) for name in COMPARED if name in formats))
+
+
+def _check(formats: Sequence[str], known: Sequence[str]) -> None:
     for name in formats:
-        if name not in FORMATS:
-            raise UsageError(f"unknown format {name!r}; there is: {', '.join(FORMATS)}")
-    found = summarise(runs) if summary is None else summary
-    folder = out or (_own(Path(runs[0])) if len(runs) == 1 else DEFAULT_OUT) / found.view.folder
-    made = _files(found, formats)
+        if name not in known:
+            raise UsageError(f"unknown format {name!r}; there is: {', '.join(known)}")
+
+
+def _written(folder: Path, made: Iterable[tuple[str, bytes]]) -> list[Path]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         return [_commit(folder / name, content) for name, content in made]
@@ -85,15 +135,11 @@ def _files(summary: Summary, formats: Sequence[str]) -> Iterator[tuple[str, byte
     if "latex" in formats:
         yield "table.tex", latex(summary, summary.view.numbers).encode()
         yield "references.bib", references(summary).file.encode()
-    for name, encode in (("csv", as_csv), ("parquet", _parquet)):
-        if name in formats:
-            yield f"table.{name}", encode(table_of(summary))
-            yield f"cells.{name}", encode(cells_of(summary))
-    costs = [each for section in summary.sections for each in section.modes]
-    if costs and "csv" in formats:
-        yield "modes.csv", as_csv(_said(summary, modes.frame(costs)))
-    if summary.published and "csv" in formats:
-        yield "published.csv", as_csv(_said(summary, published.frame(summary.published)))
+    if "csv" in formats:
+        yield from _tables(summary)
+    if "parquet" in formats:
+        yield "table.parquet", _parquet(table_of(summary))
+        yield "cells.parquet", _parquet(cells_of(summary))
     drawn = figures()
     yield from ((f"{name}.{kind}", content) for (name, kind), content in drawn.items() if kind in formats)
     if summary.view.style == "paper" and {"latex", "pdf"} <= set(formats):
@@ -108,6 +154,23 @@ def _captioned(drawn: Mapping[tuple[str, str], bytes]) -> str:
     names = [name for name, kind in drawn if kind == "pdf"]
     said = {name: drawn.get((name, "said"), b"").decode().splitlines() for name in names}
     return figure_floats([(name, [CAPTIONS[name], *said[name]], name in NARROW) for name in names])
+
+
+def _tables(summary: Summary) -> Iterator[tuple[str, bytes]]:
+    """The tables as CSV, and what says what their columns are."""
+    costs = [each for section in summary.sections for each in section.modes]
+    frames: dict[str, Callable[[], pd.DataFrame]] = {TABLE: lambda: table_of(summary), CELLS: lambda: cells_of(summary)}
+    if costs:
+        frames[MODES] = lambda: _said(summary, modes.frame(costs))
+    if summary.published:
+        frames[PUBLISHED] = lambda: _said(summary, published.frame(summary.published))
+    resources = []
+    for name, frame in frames.items():
+        made = frame()
+        content = as_csv(made)
+        resources.append(datapackage.resource(name, made, content))
+        yield f"{name}.csv", content
+    yield datapackage.NAME, datapackage.package(summary, resources)
 
 
 def table_of(summary: Summary) -> pd.DataFrame:

@@ -81,7 +81,7 @@ def test_nothing_is_explained_that_nobody_writes(written: set[tuple[str, str]]) 
 
 def test_the_list_has_a_line_for_each_and_a_pattern_never_hides_a_name() -> None:
     found = rows("columns")
-    assert [*found[0]] == ["column", "in", "meaning"]
+    assert [*found[0]] == ["column", "in", "unit", "meaning"]
     assert len({row["column"] for row in found}) == len(found)
     for each in columns():
         assert each.meaning.endswith(".")

@@ -14,10 +14,10 @@ def study_toml(
 ) -> str:
     """Samplers on the trailing grid beside a baseline at the most of their steps: of the digits' mixture and its law.
 
-    What is given besides stands at the top of the file: 16 images, in one batch, unless it says otherwise.
+    What is given besides stands at the top of the file: 16 images, in one batch, timed once, unless it says otherwise.
     """
     top: dict[str, Any] = {"name": "test", "title": "Test", "model": "digits-mixture", "metrics": ["law"]}
-    top |= {"images": 16, "batch": 16, "device": "cpu"} | more
+    top |= {"images": 16, "batch": 16, "device": "cpu", "timing": {"repeats": 1, "seconds": 0.0}} | more
     top["baseline"] = {"sampler": baseline, "grid": "trailing", "steps": baseline_steps or max(steps)}
     block = {"samplers": list(samplers), "grids": ["trailing"], "steps": list(steps)}
     return "\n".join([*_lines(top), "[[block]]", *_lines(block), ""])

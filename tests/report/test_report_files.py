@@ -35,6 +35,7 @@ def test_every_format_is_written_into_the_run_folder_and_twice_the_same(quick: P
         "table.tex",
         "references.bib",
         "index.html",
+        "datapackage.json",
         *(f"{a}.{b}" for a in ("table", "cells") for b in ("csv", "parquet")),
     ]
     assert sorted(path.name for path in written) == sorted(figures + tables)
@@ -46,7 +47,7 @@ def test_every_format_is_written_into_the_run_folder_and_twice_the_same(quick: P
 
 def test_only_the_formats_asked_for_are_written(quick: Path, tmp_path: Path) -> None:
     written = write_report([quick], ["csv"], tmp_path / "deep" / "out")
-    assert [path.name for path in written] == ["table.csv", "cells.csv"]
+    assert [path.name for path in written] == ["table.csv", "cells.csv", "datapackage.json"]
     assert written[0].parent == tmp_path / "deep" / "out"
 
 

@@ -47,8 +47,7 @@ def two() -> Iterator[Any]:
 
 
 @pytest.fixture
-def samplers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
-    monkeypatch.setattr("bench.purity.plugins._loaded", {})  # of other tests, which register the same names
+def samplers(tmp_path: Path) -> tuple[Path, Path]:
     return harmful(tmp_path)
 
 

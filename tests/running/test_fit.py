@@ -265,10 +265,10 @@ def test_a_fit_that_is_killed_costs_an_attempt_and_begins_anew(tmp_path: Path, m
     def killed(given: Problem) -> fit.Fit:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(fit, "fitted", killed)
-    with pytest.raises(KeyboardInterrupt):
-        ran(tmp_path, ANALYTIC)
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(fit, "fitted", killed)
+        with pytest.raises(KeyboardInterrupt):
+            ran(tmp_path, ANALYTIC)
     assert ran(tmp_path, ANALYTIC)["status"].eq("ok").all()
 
 

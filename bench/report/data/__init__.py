@@ -6,6 +6,8 @@
 - names: `columns` (what rows and protocols go by), `distances` (qualities), `text` (numbers and columns as text)
 - how sure it is: `significance` (of a row), `gaps` (of a difference), `pairs` (all differences of a run)
 - what follows: `answer`; `looks` (what a run whose images grow decides) and `decided` (its answer, who was left out);
-  `budgets` (samplers by budget, as papers print them); `compare` (two runs); `modes` and `published` (papers' values),
-  each with its table; `series` (lines of figures) and `sweeps` (those along the scale of a guidance)
+  `budgets` (samplers by budget, as papers print them); `compare` (two runs) and `changes` (what became better, or
+  worse); `modes` and `published` (papers' values), each with its table;
+  `series` (lines of figures) and `sweeps` (those along the scale of a guidance)
+- for programs: `datapackage` (what the columns of the CSV files are)
 """

@@ -114,7 +114,7 @@ def mode_costs(rows: Sequence[Row], cells: pd.DataFrame, rank: str | None, first
         return []
     wanted = dict.fromkeys([*([] if rank is None else [rank]), "kid_mean"])
     qualities = [of_key(key) for key in wanted if key in cells.columns]
-    found = _Cells(cells, [f"{quality.key}{end}" for quality in qualities for end in ("", "_left_out")])
+    found = Cells(cells, [f"{quality.key}{end}" for quality in qualities for end in ("", "_left_out")])
     return _corrected([_cost(row, first, found, qualities) for row, first in pairs])
 
 
@@ -137,7 +137,7 @@ def _pairs(alike: Sequence[Row], firsts: Mapping[str, str]) -> list[tuple[Row, R
     return [] if first is None else [(row, first) for row in alike if row is not first]
 
 
-class _Cells:
+class Cells:
     """The cells of rows, by run and id: ids alone may come twice, where runs are repeated."""
 
     def __init__(self, cells: pd.DataFrame, qualities: Sequence[str]) -> None:
@@ -146,18 +146,20 @@ class _Cells:
         self._places = {pair: n for n, pair in enumerate(zip(self._columns["run"], self._columns["id"], strict=True))}
 
     def of(self, row: Row) -> Group:
+        """The cells of a row."""
         runs = str(row["run"]).split(" + ")
         places = [self._places[run, cell] for cell in row["cells"] for run in runs if (run, cell) in self._places]
         return Group(self._columns, places)
 
 
-def _cost(row: Row, first: Row, cells: _Cells, qualities: Sequence[Quality]) -> ModeCost:
+def _cost(row: Row, first: Row, cells: Cells, qualities: Sequence[Quality]) -> ModeCost:
     ours, theirs = cells.of(row), cells.of(first)
     differences = [_difference(ours, theirs, quality) for quality in qualities]
-    return ModeCost(row, first, *_speedup(times(ours), times(theirs)), [each for each in differences if each.seeds])
+    return ModeCost(row, first, *time_ratio(times(ours), times(theirs)), [each for each in differences if each.seeds])
 
 
-def _speedup(ours: PooledTimes, theirs: PooledTimes) -> tuple[float, float, float]:
+def time_ratio(ours: PooledTimes, theirs: PooledTimes) -> tuple[float, float, float]:
+    """Their median time an image over ours, and the ends of its 95 % bootstrap interval; NaN where there is none."""
     if ours.batch is None or theirs.batch is None:
         return math.nan, math.nan, math.nan
     scale = ours.batch / theirs.batch
@@ -218,7 +220,7 @@ def mode_summary(found: Sequence[ModeCost]) -> list[Column]:
     ]
     for quality in _qualities(found):
         gaps = [[gap.mean for each in group if (gap := each.difference(quality.key))] for group in groups]
-        texts = [_range(values, partial(_signed, quality=quality)) for values in gaps]
+        texts = [_range(values, partial(signed, quality=quality)) for values in gaps]
         shown.append(numbers(f"Δ {quality.name}", texts))
     return shown
 
@@ -269,8 +271,8 @@ def _qualities(found: Sequence[ModeCost]) -> list[Quality]:
 
 def _difference_column(quality: Quality, found: Sequence[ModeCost]) -> Column:
     gaps = [each.difference(quality.key) for each in found]
-    means = [NOTHING if gap is None else _signed(gap.mean, quality, gap.ci) for gap in gaps]
-    halves = ["" if gap is None or not known(gap.ci) else _half(gap) for gap in gaps]
+    means = [NOTHING if gap is None else signed(gap.mean, quality, gap.ci) for gap in gaps]
+    halves = ["" if gap is None else half(gap.ci, quality) for gap in gaps]
     return marked(f"Δ {quality.name}", means, halves, [ALIKE if gap and gap.alike else "" for gap in gaps])
 
 
@@ -280,12 +282,15 @@ def _decimals(quality: Quality, ci: float) -> int:
     return max(usual, decimals_for(quality.scale * ci, 1)) if known(ci) and ci > 0 else usual
 
 
-def _half(gap: Difference) -> str:
-    quality, ci = gap.quality, gap.ci
+def half(ci: float, quality: Quality) -> str:
+    """Half the interval of a difference; nothing where there is none."""
+    if not known(ci):
+        return ""
     return scientific(ci, 2) if quality.scientific else f"{quality.scale * ci:,.{_decimals(quality, ci)}f}"
 
 
-def _signed(value: float, quality: Quality, ci: float = math.nan) -> str:
+def signed(value: float, quality: Quality, ci: float = math.nan) -> str:
+    """A difference as tables show it; half its interval says how many decimals there are."""
     if quality.scientific:
         return f"{'+' if value >= 0 else ''}{scientific(value)}"
     return f"{quality.scale * value:+z,.{_decimals(quality, ci)}f}"

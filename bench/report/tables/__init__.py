@@ -2,5 +2,6 @@
 `tabular`) and `terminal` render it.
 
 `paper` has samplers by budget, `table` the rows of a section, `leaderboard` the short form of a long one, `notes` what
-a reader of them must know, `remarks` what there is to say of single cells.
+a reader of them must know, `remarks` what there is to say of single cells; `comparison` has two runs beside one
+another.
 """
