@@ -143,6 +143,7 @@ _RECORD = {
     "note": "What whoever reads its row must know.",
     "metrics": "What was measured.",
     "seed": "Seed block of noise and labels.",
+    "bibtex": "Entries for a bibliography that plugins bring, by which of sampler, grid and guidance; empty without.",
     "sampler_parameters": "All parameters of the sampler.",
     "grid_parameters": "All parameters of the grid.",
     "levels_sha256": "Hash of the levels that were sampled at, to the last bit.",

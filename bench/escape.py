@@ -94,8 +94,8 @@ _LATEX = {
     "¡": r"\textexclamdown{}",
     "¿": r"\textquestiondown{}",
     "…": r"\dots{}",
-    "†": r"\textdagger{}",
-    "‡": r"\textdaggerdbl{}",
+    "†": r"$\dagger$",  # of text, pdflatex has it as a picture of points where no other fonts are installed
+    "‡": r"$\ddagger$",
     "§": r"\S{}",
     "¶": r"\P{}",
     "©": r"\copyright{}",

@@ -123,6 +123,7 @@ class CellRecord(Schema):
     preview_kind: Name | None = None
     preview_sha256: Name | None = None
     stochastic: bool | None = None
+    bibtex: dict[str, str] | None = None
     captured: bool | None = None
     channels_last: bool | None = None
     compile: bool | None = None

@@ -9,13 +9,14 @@ import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Annotated, final
+from typing import Annotated, ClassVar, final
 
 import numpy as np
 from annotated_types import Ge, Gt, Le, Lt
 
 from models.common.errors import UsageError
 from models.common.explain import shown
+from models.plugins.bibtex import check_entries
 from models.plugins.registry import Registry
 from models.schedule import Level, Schedule
 from models.vp_time import VPTime
@@ -30,9 +31,11 @@ class Grid(ABC):
     """A rule that places steps.
 
     Attributes:
+        bibtex: entries for the bibliography of whoever shows its rows, as BibTeX has them: a plugin's.
         clean: whether the last step goes to the clean level; otherwise sampling ends at the grid's lowest noisy level.
     """
 
+    bibtex: ClassVar[str] = ""
     clean: bool = True
 
     @abstractmethod
@@ -61,7 +64,11 @@ class Grid(ABC):
         return [schedule.level(time) for time in ([*times, 0.0] if self.clean else times)]
 
 
-GRIDS: Registry[Grid] = Registry("grid", Grid)
+def _examine(name: str, grid: Grid) -> None:
+    check_entries(f"grid {name!r}", type(grid), grid.bibtex)
+
+
+GRIDS: Registry[Grid] = Registry("grid", Grid, examine=_examine)
 
 
 @GRIDS.register("leading", "uniform")

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from models.common.errors import PluginError
 from models.common.explain import explain
+from models.plugins.bibtex import check
 from models.plugins.foreign import defined_at, foreign
 from models.plugins.plain import plain
 from models.schedule import Level
@@ -29,6 +30,7 @@ class About(BaseModel):
     takes_x0_variance: bool
     caveat: str | None
     paper: str | None
+    bibtex: Annotated[str, AfterValidator(check)]
 
 
 def about(name: str, sampler: Sampler) -> About:

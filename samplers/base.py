@@ -33,6 +33,8 @@ class Sampler(ABC):
 
     Attributes:
         paper: where the method comes from, such as "arXiv:2010.02502".
+        bibtex: entries for the bibliography of whoever shows its rows, as BibTeX has them: a plugin's, as those in the
+            tree have theirs in references.toml.
         family: what kind of method it is; figures have one colour a family.
         needs: what the model's x_0 has to be: the posterior mean E[x_0 | x_t] of a "denoiser", or itself a sample, as
             that of a "generator" (a distilled or consistency network, the decoder of an autoencoder).
@@ -48,6 +50,7 @@ class Sampler(ABC):
     """
 
     paper: ClassVar[str] = ""
+    bibtex: ClassVar[str] = ""
     family: ClassVar[Family] = "other"
     needs: ClassVar[Literal["denoiser", "generator"]] = "denoiser"
     places_steps: ClassVar[bool] = False

@@ -44,6 +44,12 @@ def report(
     *runs: Path,
     columns: Literal["nfe", "steps", "seconds"] = "nfe",
     metric: str | None = None,
+    samplers: str | None = None,
+    only: tuple[str, ...] = (),
+    x: str | None = None,
+    y: str | None = None,
+    style: Literal["page", "paper", "slide"] = "page",
+    latex: Literal["siunitx", "plain"] = "siunitx",
     formats: Annotated[str | None, Parameter(name="--format")] = None,
     out: Path | None = None,
 ) -> int:
@@ -54,15 +60,25 @@ def report(
         columns: What the columns of the table of samplers by budget are: evaluations an image, steps, or seconds an
             image.
         metric: What its cells are, such as fd_digits or recall (default: what rows are ranked by).
+        samplers: Show these alone, beside the baseline: names with commas between them, of whatever parameters, or with
+            parameters such as ddim[eta=0.5].
+        only: Show only the rows that this holds for, beside the baseline's: COLUMN=VALUE, or with !=, <, <=, >, >=,
+            such as grid=trailing or nfe<=20. May be given several times.
+        x: Column of the table for the x axis of a figure of its own, such as s_per_image_median (default: nfe).
+        y: Column for its y axis, such as recall (default: what rows are ranked by).
+        style: What figures are for: a page of the report; a paper, in a column's width and letters of 8 points, without
+            title and footnotes; a slide, 16 by 9.
+        latex: How LaTeX aligns numbers: by siunitx, or plain, without packages but graphicx.
         formats: Of md, latex, csv, parquet, html, png, pdf; all of these by default. mlflow and wandb send a run for
             each row to these, as their environment says (extras of the same names).
         out: Folder for the files (default: the run folder).
     """
     gc.set_threshold(500_000, 20, 100)  # what a report makes it keeps, and to look for garbage took a tenth of its time
     from bench.cli.reporting import report_runs
-    from bench.report import View
+    from bench.report import View, of_texts
 
-    return report_runs(list(runs), formats.split(",") if formats is not None else None, out, View(columns, metric))
+    view = View(columns, metric, of_texts(samplers, only), x, y, style, latex)
+    return report_runs(list(runs), formats.split(",") if formats is not None else None, out, view)
 
 
 def publish(*runs: Path, out: Annotated[Path, Parameter(name=("--out", "-o"))]) -> int:

@@ -3,6 +3,10 @@
 Only what the chosen metrics need is kept: moments in float64 for the Frechet distances, every image's features for KID,
 precision and recall, its logits for the Inception score, both in the extractor's own dtype; of its logits the largest
 for class accuracy.
+
+The Frechet distance is Heusel et al.'s (arXiv 1706.08500), its value at infinitely many images Chong and Forsyth's
+(arXiv 1911.07023), KID Binkowski et al.'s (arXiv 1801.01401), the Inception score Salimans et al.'s (arXiv 1606.03498),
+precision and recall are Kynkaanniemi et al.'s (arXiv 1904.06991).
 """
 
 import math

@@ -7,7 +7,9 @@
 from bench.report.data.answer import Answer
 from bench.report.data.compare import as_tables_show, compare
 from bench.report.data.pairs import matrices, pairs
-from bench.report.data.summary import Summary, View, summarise
+from bench.report.data.selection import of_texts
+from bench.report.data.summary import Summary, summarise
+from bench.report.data.view import View
 from bench.report.site import publish
 from bench.report.tables.comparison import comparison_top
 from bench.report.tables.terminal import terminal_table
@@ -25,6 +27,7 @@ __all__ = [
     "compare",
     "comparison_top",
     "matrices",
+    "of_texts",
     "pairs",
     "publish",
     "summarise",

@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,14 @@ import pandas as pd
 from bench.column_meanings import CELLS, MODES, PUBLISHED, TABLE
 from bench.escape import csv_text
 from bench.report.data import datapackage, modes, published
+from bench.report.data.references import references
 from bench.report.data.rows import PAIRS
 from bench.report.data.summary import Summary, summarise
 from bench.report.export import SERVICES, service
 from bench.report.page import page
 from bench.report.tables.comparison import comparison_html, comparison_markdown
-from bench.report.tables.markup import latex, markdown
+from bench.report.tables.markup import markdown
+from bench.report.tables.tex import figure_floats, latex
 from models.common.errors import UsageError
 from models.common.writing import write_bytes
 
@@ -34,9 +36,12 @@ CAPTIONS = {
     "precision_recall": "Precision against recall: what guidance trades, its scale along each line.",
     "modes": "What the modes cost and save: quality against speed-up, each beside the study's first mode.",
     "time_split": "Time inside the network, and in the sampler around it.",
+    "chosen": "Two columns of the table against each other.",
     "images": "The first images of each setting shown, from the same noise.",
 }
 """The figures, with what they show."""
+NARROW = ("quality_vs_nfe", "quality_vs_seconds", "chosen")
+"""Those that are as wide as a paper's column; the others are as wide as both."""
 
 
 def write_report(
@@ -53,7 +58,8 @@ def write_report(
         runs: run folders.
         formats: of `FORMATS` and `SERVICES`.
         out: the folder for the files; that of the run if there is one, beside a packed one the folder of its name, else
-            `DEFAULT_OUT`.
+            `DEFAULT_OUT`. A selection, and figures for papers or slides, have a folder in it, so that they replace
+            nothing that is whole.
         summary: of those runs, where there is one already.
         tell: is told what was sent, in sentences.
         links: of the page, to what lies beside it.
@@ -66,8 +72,8 @@ def write_report(
             which is told before anything is written.
     """
     _check(formats, (*FORMATS, *SERVICES))
-    folder = out or (_own(Path(runs[0])) if len(runs) == 1 else DEFAULT_OUT)
     said = summarise(runs) if summary is None else summary
+    folder = out or (_own(Path(runs[0])) if len(runs) == 1 else DEFAULT_OUT) / said.view.folder
     services = [service(name, folder) for name in SERVICES if name in formats]
     written = _written(folder, _files(said, formats, links)) if {*formats} - {*SERVICES} else []
     for each in services:
@@ -129,7 +135,8 @@ def _files(summary: Summary, formats: Sequence[str], links: Sequence[tuple[str, 
     if "md" in formats:
         yield "table.md", markdown(summary).encode()
     if "latex" in formats:
-        yield "table.tex", latex(summary).encode()
+        yield "table.tex", latex(summary, summary.view.numbers).encode()
+        yield "references.bib", references(summary).file.encode()
     if "csv" in formats:
         yield from _tables(summary)
     if "parquet" in formats:
@@ -137,9 +144,18 @@ def _files(summary: Summary, formats: Sequence[str], links: Sequence[tuple[str, 
         yield "cells.parquet", _parquet(cells_of(summary))
     drawn = figures()
     yield from ((f"{name}.{kind}", content) for (name, kind), content in drawn.items() if kind in formats)
+    if summary.view.style == "paper" and {"latex", "pdf"} <= set(formats):
+        yield "figures.tex", _captioned(drawn).encode()
     if "html" in formats:
         pictures = {name: content for (name, kind), content in drawn.items() if kind == "png"}
         yield "index.html", page(summary, pictures, CAPTIONS, links).encode()
+
+
+def _captioned(drawn: Mapping[tuple[str, str], bytes]) -> str:
+    """The figures of a paper, each with what it shows and what a page has around it as its caption."""
+    names = [name for name, kind in drawn if kind == "pdf"]
+    said = {name: drawn.get((name, "said"), b"").decode().splitlines() for name in names}
+    return figure_floats([(name, [CAPTIONS[name], *said[name]], name in NARROW) for name in names])
 
 
 def _tables(summary: Summary) -> Iterator[tuple[str, bytes]]:

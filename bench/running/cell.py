@@ -21,6 +21,7 @@ from bench.running.solution import Problem, Solutions, has_solver_error
 from bench.running.trajectory import Trajectory, WrongCount
 from bench.timing.capture import Graph
 from models.common.words import counted
+from models.grids import GRIDS
 from models.networks.execution import arithmetic
 from samplers.about import About, about
 
@@ -124,6 +125,7 @@ class Cells:
             "calls_declared": declared.calls,
             "nfe_declared": declared.nfe,
             "stochastic": said.stochastic,
+            "bibtex": _bibtex(resolved, said),
             "nfe_first_batch": part.columns["nfe_first_batch"] if declared.nfe is None else None,
             "preview_count": len(part.preview),
             "preview_kind": preview_kind(resolved.model.card.shape),
@@ -207,6 +209,13 @@ def _said(trajectory: Trajectory, generation: Generation) -> list[str]:
     refusals = [] if trajectory.refusal is None else [trajectory.refusal]
     derivatives = [_DERIVATIVES] if trajectory.differentiated else []
     return [*refusals, *generation.fitting.remarks("images were made"), *derivatives]
+
+
+def _bibtex(resolved: Resolved, said: About) -> dict[str, str] | None:
+    """What plugins bring for the bibliography of whoever shows a cell's row."""
+    grid = GRIDS.make(resolved.cell.grid)
+    found = {"sampler": said.bibtex, "grid": grid.bibtex, "guidance": resolved.guidance.bibtex}
+    return {name: text for name, text in found.items() if text} or None
 
 
 def _require_calls(name: str, calls: float, declared: int | None) -> None:

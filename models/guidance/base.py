@@ -29,6 +29,7 @@ class Guidance(ABC):
 
     Attributes:
         paper: where the method comes from, such as "arXiv:2207.12598".
+        bibtex: entries for the bibliography of whoever shows its rows, as BibTeX has them: a plugin's.
         form: the parametrisation that outputs are joined in; None: the network's own, for weights that sum to one,
             which mean the same in all, as each is affine in the others with the same coefficients.
         weaker: the model of the "weaker" branch, as a study names models; None: there is none.
@@ -37,6 +38,7 @@ class Guidance(ABC):
     """
 
     paper: ClassVar[str] = ""
+    bibtex: ClassVar[str] = ""
     form: ClassVar[Parametrisation | None] = None
     weaker: str | None = None
     interval: tuple[float, float] = EVERYWHERE

@@ -5,6 +5,7 @@ from typing import get_args
 
 from models.common.errors import PluginError
 from models.guidance.base import Branch, Guidance
+from models.plugins.bibtex import check_entries
 from models.plugins.foreign import defined_at, foreign
 from models.plugins.installed import load_installed
 from models.plugins.registry import Registry
@@ -15,6 +16,7 @@ ENTRY_POINTS = "sampler_bench.guidances"
 def _examine(name: str, guidance: Guidance) -> None:
     """PluginError for a guidance that evaluates what there is not, or nothing."""
     called = f"guidance {name!r}"
+    check_entries(called, type(guidance), guidance.bibtex)
     with foreign(called, type(guidance)):
         evaluated, weaker, (low, high) = guidance.evaluated, guidance.weaker, guidance.interval
     if not evaluated or len(set(evaluated)) < len(evaluated) or not set(evaluated) <= set(get_args(Branch)):

@@ -19,7 +19,8 @@ from bench.record import Record
 from bench.report import Summary, summarise, terminal_table, write_report
 from bench.report.figures.plots import FIGURES, render, worth_drawing
 from bench.report.page import page
-from bench.report.tables.markup import latex, markdown
+from bench.report.tables.markup import markdown
+from bench.report.tables.tex import latex
 
 Benchmark = Any  # pytest-benchmark has no types
 

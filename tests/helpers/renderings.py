@@ -1,5 +1,6 @@
 """What is seen of a text: its characters without width, the elements of Markdown, and those of HTML."""
 
+import re
 import unicodedata
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -37,3 +38,35 @@ class Page(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self.text += data
+
+
+_TEX = (
+    *((r"~\\cite\{[^}]*\}", ""), (r"\\(bfseries|mdseries|scriptsize|raggedright) ?", ""), (r"\\allowbreak\{\}", "")),
+    *(
+        (r"\\,", ""),
+        (r"\\let\\\\\\tabularnewline ?", ""),
+        (r"\\textbf\{(.*?)\}", r"\1"),
+        (r"\$\\pm\$ ?", " ± "),
+        (r"\\%", "%"),
+    ),
+    *((r"\$\\dagger\$", " †"), (r"\$\\ddagger\$", " ‡"), (r"\\_", "_"), ("--", "–"), (r"(\(\d+\))", r"\1 ")),  # noqa: RUF001
+    *((r"\\multicolumn\{\d+\}\{\w\}", ""), (r"[{}]", ""), (r" +", " ")),
+)
+"""What is taken out of a cell of LaTeX, so that it reads as the text that it shows."""
+
+
+def tex_rows(tabular: str) -> list[tuple[str, ...]]:
+    """The rows of a table of LaTeX as text, headings of columns first; the heading of a group is one cell."""
+    lines = [line.removesuffix(r" \\") for line in tabular.splitlines() if line.endswith(r" \\")]
+    return [tuple(map(_shown, line.split(" & "))) for line in lines]
+
+
+def _shown(cell: str) -> str:
+    for pattern, text in _TEX:
+        cell = re.sub(pattern, text, cell)
+    return cell.strip()
+
+
+def ungrouped(cells: tuple[str, ...]) -> tuple[str, ...]:
+    """Cells without the commas of thousands, which siunitx sets."""
+    return tuple(re.sub(r"(?<=\d),(?=\d{3})", "", cell) for cell in cells)

@@ -33,6 +33,7 @@ def test_every_format_is_written_into_the_run_folder_and_twice_the_same(quick: P
     tables = [
         "table.md",
         "table.tex",
+        "references.bib",
         "index.html",
         "datapackage.json",
         *(f"{a}.{b}" for a in ("table", "cells") for b in ("csv", "parquet")),
@@ -81,7 +82,7 @@ def test_the_page_needs_nothing_from_outside(quick: Path) -> None:
 def test_a_run_without_any_result_still_writes_everything_and_says_so(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", [failed(*BASELINE), failed()])
     written = write_report([run])
-    assert len(written) == 16
+    assert len(written) == 17
     for name in ("table.md", "table.tex", "index.html"):
         assert "BadSamples" in (run / name).read_text()
     assert "no cell has a result" in (run / "table.md").read_text()
@@ -93,7 +94,7 @@ def test_a_run_without_any_record_is_reported_as_such(tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "run")
     run.create()
     run.write_manifest(study(), ["0" * 16])
-    assert len(write_report([run.path])) == 16
+    assert len(write_report([run.path])) == 17
     assert "Not measured yet: 1 cell;" in (run.path / "table.md").read_text()
 
 

@@ -28,9 +28,10 @@ from bench.report.figures.legend import laid_out
 from bench.report.figures.plot_error import error_vs_nfe, shown_measures
 from bench.report.figures.plots import worth_drawing
 from bench.report.tables.leaderboard import leaders
-from bench.report.tables.markup import latex, markdown
+from bench.report.tables.markup import markdown
 from bench.report.tables.notes import notes
 from bench.report.tables.table import columns
+from bench.report.tables.tex import latex
 
 MIXTURE: Record = {"model": "mixture", "model_sha256": "e5" * 32, "subject_sha256": SUBJECT}
 

@@ -29,7 +29,8 @@ from bench.report.figures.plots import FIGURES, worth_drawing
 from bench.report.page import page
 from bench.report.tables.blocks import MANY_MODES as MANY
 from bench.report.tables.leaderboard import leaders
-from bench.report.tables.markup import latex, markdown
+from bench.report.tables.markup import markdown
+from bench.report.tables.tex import latex
 from bench.timing.bootstrap import ratio_of_medians
 
 FAST = "bf16+compile"

@@ -11,10 +11,11 @@ from bench.report.data.section import Section
 from bench.report.data.text import DOUBTFUL, NOTHING
 from bench.report.figures.plots import FIGURES, worth_drawing
 from bench.report.page import page
-from bench.report.tables.markup import latex, markdown
+from bench.report.tables.markup import markdown
 from bench.report.tables.notes import notes
 from bench.report.tables.remarks import remarks, timing_warnings
 from bench.report.tables.table import columns
+from bench.report.tables.tex import latex
 from bench.timing.bootstrap import median_interval
 
 INVALID: Record = {"timing_valid": False, "timing_note": "another process used the device"}
@@ -110,7 +111,7 @@ def test_times_that_do_not_hold_up_are_marked_named_and_explained_in_every_outpu
     summary = summarise([run])
     (section,) = summary.sections
     assert [cell.endswith(f" {DOUBTFUL}") for cell in cells_of(section, "ms/image")] == [False, True, False]
-    assert r"\textdaggerdbl{}" in latex(summary)
+    assert r"$\ddagger$" in latex(summary)
     reason = "times that do not hold up (another process used the device)."
     remark = "Timing: ddim on trailing at 10 steps: its times do not hold up (another process used the device)."
     for text in (markdown(summary), latex(summary), page(summary, {}, {})):

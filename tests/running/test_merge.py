@@ -14,7 +14,8 @@ from bench.model_record import FIRST_LOOK, Floors, Look, ModelLook, read_look, w
 from bench.record import MANIFEST, Record, RunFolder
 from bench.report import summarise
 from bench.report.page import page
-from bench.report.tables.markup import latex, markdown
+from bench.report.tables.markup import markdown
+from bench.report.tables.tex import latex
 from bench.running.merge import Joined, merge
 from models.common.errors import UsageError
 

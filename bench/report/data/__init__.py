@@ -2,6 +2,7 @@
 
 - in: `runs` (a run folder as the report reads it), `rows` (cells to rows of the table), `section` (the rows of one
   protocol), `summary` (all of it)
+- what is asked for: `view`, and in it the `selection` of rows; `references`, what is to be cited of what was used
 - names: `columns` (what rows and protocols go by), `distances` (qualities), `text` (numbers and columns as text)
 - how sure it is: `significance` (of a row), `gaps` (of a difference), `pairs` (all differences of a run)
 - what follows: `answer`; `looks` (what a run whose images grow decides) and `decided` (its answer, who was left out);

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import pandas as pd
 
@@ -30,25 +29,12 @@ from bench.report.data.published import Comparison, compare_published
 from bench.report.data.rows import aggregate, protocols
 from bench.report.data.runs import NEEDED, Run, load
 from bench.report.data.section import Section, was_timed
+from bench.report.data.selection import left_out, selected
 from bench.report.data.text import flat, steps_words
+from bench.report.data.view import USUAL, View
 from models.common.errors import UsageError
 from models.common.program import typed
-
-By = Literal["nfe", "steps", "seconds"]
-"""Of network evaluations an image, of steps, or of seconds an image."""
-
-
-@dataclass(frozen=True)
-class View:
-    """What the table of samplers by budget shows.
-
-    Attributes:
-        columns: what its budgets are of.
-        metric: a quality column; None for what rows are ranked by.
-    """
-
-    columns: By = "nfe"
-    metric: str | None = None
+from models.plugins.registry import unknown
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +49,9 @@ class Summary:
         failed: records of the cells that failed.
         published: what has been published about the runs' cells, and what was measured.
         decisions: of a single run whose images grow; None: every row has all images.
-        view: what the table of samplers by budget shows.
+        view: what is shown, and how.
+        left_out: of a selection, what it is and how much is not shown, in words.
+        unshown: records of first looks that are not in the selection.
     """
 
     runs: list[Run]
@@ -73,15 +61,20 @@ class Summary:
     failed: list[Row]
     published: list[Comparison]
     decisions: Decisions | None = None
-    view: View = View()
+    view: View = USUAL
+    left_out: str | None = None
+    unshown: int = 0
 
     @property
     def title(self) -> str:
-        return " + ".join(dict.fromkeys(str(run.study["title"]) for run in self.runs))
+        whole = " + ".join(dict.fromkeys(str(run.study["title"]) for run in self.runs))
+        return f"{whole} (selection)" if self.left_out else whole
 
     @property
     def answers(self) -> list[Answer]:
         """The answers of all sections, each saying what it holds for where there are several; never none."""
+        if self.sections and self.left_out:
+            return [_scoped(each, "Of the selection") for each in replace(self, left_out=None).answers]
         if self.sections:
             answering = [section for section in self.sections if not section.first]
             several = len(answering) > 1
@@ -93,7 +86,7 @@ class Summary:
     @property
     def missing(self) -> int:
         """Cells that are still to be measured."""
-        return sum(run.planned - len(_first_look(run, self.cells)) for run in self.runs)
+        return sum(run.planned - len(_first_look(run, self.cells)) for run in self.runs) - self.unshown
 
     def broken(self) -> list[str]:
         """The files that are no records, or a damaged first look or picture, in sentences: they count for nothing."""
@@ -106,7 +99,7 @@ class Summary:
         return broken + [f"Broken: {each}, {again}" for each in shown]
 
 
-def summarise(runs: Sequence[Path], view: View = View()) -> Summary:
+def summarise(runs: Sequence[Path], view: View = USUAL) -> Summary:
     """Read runs and work out the table, the answers and the failures.
 
     Args:
@@ -114,7 +107,8 @@ def summarise(runs: Sequence[Path], view: View = View()) -> Summary:
         view: see `View`.
 
     Raises:
-        UsageError: no run, the same run twice, a folder that is no run folder, or a view of what no row has.
+        UsageError: no run, the same run twice, a folder that is no run folder, a view of what no row has, or a
+            selection of nothing.
     """
     if not runs:
         raise UsageError("no run was given; expected one or more run folders, such as results/quick")
@@ -129,14 +123,24 @@ def summarise(runs: Sequence[Path], view: View = View()) -> Summary:
     labels = [name if names.count(name) == 1 else str(path) for path, name in zip(paths, names, strict=True)]
     found, records = zip(*(load(path, typed(label)) for path, label in zip(paths, labels, strict=True)), strict=True)
     cells = with_columns(pd.concat(records, ignore_index=True), NEEDED)
-    table, growing = _of_looks(found, cells)
+    kept, growing = _of_looks(found, cells)
+    whole = cells
+    if view.selection:
+        cells, kept = selected(cells, view.selection), selected(kept, view.selection)
+    table = aggregate(kept)
     failed = rows_of(cells.assign(clipping=clippings(cells))[cells["status"] == "failed"])
     sections = [_section(rows, rank, found, cells, failed) for rows, rank in protocols(table)]
-    decisions = growing.get(found[0].name) if len(found) == 1 else None
+    # what looks have decided is of all settings
+    decisions = growing.get(found[0].name) if len(found) == 1 and not view.selection else None
     sections = [_followed(each, decisions) if decisions else _unfollowed(each, growing) for each in sections]
     published = [line for run in found for line in compare_published(run, cells, table)]
     _check_view(view, [section.rows for section in sections])
-    return Summary(list(found), cells.drop(columns="baseline"), table, sections, failed, published, decisions, view)
+    told, unshown = None, 0
+    if view.selection:
+        told = left_out(whole, cells, view.selection)
+        unshown = sum(len(_first_look(run, whole)) - len(_first_look(run, cells)) for run in found)
+    shown = cells.drop(columns="baseline")
+    return Summary(list(found), shown, table, sections, failed, published, decisions, view, told, unshown)
 
 
 def _first_look(run: Run, cells: pd.DataFrame) -> pd.DataFrame:
@@ -151,14 +155,29 @@ def _check_view(view: View, sections: Sequence[pd.DataFrame]) -> None:
     )
     if view.metric is not None and view.metric not in there:
         raise UsageError(f"no row has a {view.metric!r} to show; there is: {', '.join(there) or 'no quality at all'}")
+    _check_axes(view, sections)
     if view.columns == "seconds" and not any(map(was_timed, sections)):
         raise UsageError("nothing was timed, so that no row has seconds; take columns of nfe or steps")
 
 
-def _of_looks(runs: Sequence[Run], cells: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Decisions]]:
-    """The rows that are shown, and what runs have decided whose images grow, by their names.
+def _check_axes(view: View, sections: Sequence[pd.DataFrame]) -> None:
+    """UsageError for an axis that is no column of numbers in any section."""
+    there = dict.fromkeys(name for rows in sections for name in numeric_columns(rows))
+    for name in filter(None, (view.x, view.y)):
+        if name not in there:
+            raise unknown("column of numbers", name, there)
 
-    Of such a run these are the rows of the last look that has all settings, and of the last one that is complete.
+
+def numeric_columns(rows: pd.DataFrame) -> list[str]:
+    """The columns of rows of the table that an axis can show: of numbers, known in some row."""
+    numbers = rows.select_dtypes("number").columns
+    return [str(name) for name in numbers if has(rows, str(name))]
+
+
+def _of_looks(runs: Sequence[Run], cells: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Decisions]]:
+    """The records that rows are made of, and what runs have decided whose images grow, by their names.
+
+    Of such a run these are the records of the last look that has all settings, and of the last one that is complete.
     """
     found = dict[str, Decisions]()
     for run in (run for run in runs if run.looks):
@@ -170,7 +189,7 @@ def _of_looks(runs: Sequence[Run], cells: pd.DataFrame) -> tuple[pd.DataFrame, d
         # where all settings have come as far, and nobody asked for a decision, the answer is the usual one
         if decisions.everyone < last or run.study.get("until") is not None:
             found[run.name] = decisions
-    return aggregate(cells), found
+    return cells, found
 
 
 def _unfollowed(section: Section, found: dict[str, Decisions]) -> Section:

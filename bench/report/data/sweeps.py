@@ -8,8 +8,9 @@ from bench.report.data.columns import Line, Row, guest, guided, has, without_sca
 from bench.report.data.distances import Quality, of_key, quality_columns
 from bench.report.data.section import Section
 from bench.report.data.series import FEW, one_mode_each, outstanding
-from bench.report.data.summary import Summary, View
+from bench.report.data.summary import Summary
 from bench.report.data.text import known
+from bench.report.data.view import View
 from models.common.words import counted
 
 FEWEST, MOST = 3, 4

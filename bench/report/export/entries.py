@@ -81,7 +81,11 @@ def whole(summary: Summary) -> Entry:
         {"rows": float(len(summary.table)), "failed": float(len(summary.failed)), "missing": float(summary.missing)},
         {"kind": "report", "title": plain_line(flat(summary.title)), **{k: plain_line(v) for k, v in failed.items()}},
         {"table.md": markdown(summary).encode()}
-        | {f"figures/{name}.{kind}": content for (name, kind), content in drawing(summary, ["png"])().items()},
+        | {
+            f"figures/{name}.{kind}": content
+            for (name, kind), content in drawing(summary, ["png"])().items()
+            if kind == "png"
+        },
     )
 
 

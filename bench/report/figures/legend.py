@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from bench.escape import figure_text
 from bench.report.data.columns import Row
 from bench.report.data.series import BEATEN, FAMILIES, MOST, Series, family_order
-from bench.report.figures.style import GREY, INK, SIGNS, SMALL, TINY, UP, note_below, plain, wrapped
+from bench.report.figures.style import GREY, INK, SIGNS, SMALL, TINY, UP, apart, note_below, plain, style_of, wrapped
 
 Floats = NDArray[np.float64]
 Entry = tuple[str, Line2D]
@@ -94,19 +94,32 @@ def legend(axes: Axes, curves: Sequence[Curve], title: str | None) -> None:
         members = [pair for pair in lines if family[pair[1]] == name]
         entries += [(_blank(), figure_text(name)), *members] if members else []
     entries = [*(entries or lines), *(pair for pair in pairs if pair not in lines)]
+    place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.02)}
+    if (figure := axes.get_figure(root=True)) is not None and style_of(axes) == "paper":
+        below = ScaledTranslation(-0.4, -0.38, figure.dpi_scale_trans)
+        place |= {"bbox_to_anchor": (0.0, 0.0), "bbox_transform": axes.transAxes + below, "ncols": 2}
+        place |= {"columnspacing": 0.7, "handlelength": 1.4, "handletextpad": 0.5, "borderpad": 0.0}
+        entries = _without_heading_last(entries, {figure_text(name) for name in shown})
     drawn = axes.legend(
         [handle for handle, _ in entries],
         [label for _, label in entries],
-        loc="upper left",
-        bbox_to_anchor=(1.01, 1.02),
-        fontsize=TINY + 0.5 if shown else SMALL,
+        fontsize=TINY if "ncols" in place else TINY + 0.5 if shown else SMALL,
         labelspacing=0.3 if shown else 0.5,
         frameon=False,
         alignment="left",
+        **place,
     )
     _bold_families(drawn, [handle for handle, _ in entries], shown, coloured=True)
     if title is not None:
         drawn.set_title(title, FontProperties(size=TINY))
+
+
+def _without_heading_last(entries: list[tuple[Any, str]], headings: set[str]) -> list[tuple[Any, str]]:
+    """Entries for two columns, of which the first does not end with a heading."""
+    found = list(entries)
+    while found and found[last := -(-len(found) // 2) - 1][1] in headings:
+        found.insert(last, (_blank(), ""))
+    return found
 
 
 def family_legend(figure: Figure, columns: Sequence[Sequence[Entry]], names: Sequence[str], coloured: bool) -> Legend:
@@ -217,6 +230,8 @@ def footnote(axes: Axes, beaten: Sequence[str], beyond: Sequence[str], last: Seq
         parts.append(f"Beyond the axis ({SIGNS[UP]}): {'; '.join(map(_whole, beyond[:_BEYOND]))}{more}.")
     if last:
         parts[-1:] = [" ".join([*parts[-1:], *last])]
+    if apart(axes.get_figure(root=True), "\n".join(parts)):
+        return 0
     lines = [line for part in parts for line in fill(part, _WIDTH, break_on_hyphens=False).splitlines()]
     note_below(axes, "\n".join(lines), left=30, spacing=1.3)
     return len(lines)

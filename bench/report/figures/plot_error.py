@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogFormatterMathtext
 
@@ -84,7 +83,7 @@ def error_vs_nfe(summary: Summary) -> Figure:
     measured = rows_of(table)
     models = list(table.groupby("model_sha256", sort=False))
     looks, costs = _looks(measured, summary), _costs(measured)
-    figure = style.new_figure(summary, 1.0 + _HEIGHT * len(models), warned=False)
+    figure = style.new_figure(summary, 1.0 + _HEIGHT * len(models), warned=False, paper=style.ACROSS)
     panels = figure.subplots(len(models), len(measures), squeeze=False, sharex=True)
     drawn: dict[Line, set[str]] = {}
     for row, (_, rows) in zip(panels, models, strict=True):
@@ -251,5 +250,4 @@ def _legend(
     grid = f"Grid: {usual} unless named." if len(set(grids)) > 1 else ""
     note = f"{grid} {signs} beyond the axis{zero}.".strip() if signs else grid
     lines = filter(None, (note, style.warning(summary)))
-    legend.set_title(figure_text("\n".join(lines)), FontProperties(size=TINY))
-    legend.get_title().set_color(GREY)
+    style.note_above(legend, figure, list(lines))

@@ -10,7 +10,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from matplotlib.transforms import Bbox
@@ -40,7 +39,7 @@ def guidance(summary: Summary) -> Figure:
     """Quality against the scale, a row of panels for each protocol and budget; ValueError if nothing was swept."""
     found = _found(sweeps(summary))
     columns = max(len(each.qualities) for each in found)
-    figure = style.new_figure(summary, 0.5 + _ROW * len(found), warned=False)
+    figure = style.new_figure(summary, 0.5 + _ROW * len(found), warned=False, paper=style.ACROSS)
     grid = figure.subplots(len(found), columns, squeeze=False)
     looks = _Looks(summary, found)
     for row, here, words in zip(grid, found, _titles(found, 116), strict=True):
@@ -66,7 +65,7 @@ def precision_recall(summary: Summary) -> Figure:
     found = _found(with_both(sweeps(summary)))
     across = min(2, len(found))
     down = -(-len(found) // across)
-    figure = style.new_figure(summary, 0.5 + _SQUARE * down, warned=False)
+    figure = style.new_figure(summary, 0.5 + _SQUARE * down, warned=False, paper=style.ACROSS)
     grid = figure.subplots(down, across, squeeze=False)
     looks, labels = _Looks(summary, found), list[tuple[Axes, list[_Label]]]()
     for axes in grid.flat[len(found) :]:
@@ -291,5 +290,4 @@ def _legend(
     drawn = family_legend(figure, columns, list(groups), coloured=False)
     mode = f"Mode: {summary.runs[0].mode}." if summary.table["mode"].nunique() > 1 else None
     lines = [*notes, mode, *dict.fromkeys(each.left_out for each in found), style.warning(summary)]
-    drawn.set_title(figure_text("\n".join(filter(None, lines))), FontProperties(size=TINY))
-    drawn.get_title().set_color(GREY)
+    style.note_above(drawn, figure, list(filter(None, lines)))

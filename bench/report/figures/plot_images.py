@@ -11,7 +11,20 @@ from bench.report.data.columns import Line, Row, line, with_words
 from bench.report.data.summary import Summary
 from bench.report.data.text import NOTHING, percent, steps_words
 from bench.report.figures.image_table import ACROSS, Pixels, Table, block, caption, heading, tables
-from bench.report.figures.style import DPI, FAINT, GREY, INK, SMALL, TINY, Shown, text_width, title, warning, wrapped
+from bench.report.figures.style import (
+    DPI,
+    FAINT,
+    GREY,
+    INK,
+    SMALL,
+    TINY,
+    Shown,
+    apart,
+    text_width,
+    title,
+    warning,
+    wrapped,
+)
 
 _EDGE, _LABEL, _GAP, _LINE, _HEAD, _NARROWEST = 0.12, 1.35, 0.14, 0.22, 0.28, 5.6
 """Inches: the margin, the column of names, between blocks, a line of text, a heading, a figure."""
@@ -136,9 +149,10 @@ def images(summary: Summary) -> Figure:
     parts = [_Part(table, ACROSS) for table in tables(summary)]
     width = max([_NARROWEST, *(part.size[0] for part in parts)])
     parts = [part.filled(width) for part in parts]
-    top = title(summary, width)
-    y = 0.5 + 0.2 * top.count("\n")
+    top = "" if summary.view.style == "paper" else title(summary, width)
+    y = 0.5 + 0.2 * top.count("\n") if top else 0.15
     sheet = _Sheet(width, y + 0.25 + sum(part.size[1] for part in parts) if parts else y + 1.0)
+    sheet.figure.style = summary.view.style
     sheet.text(_EDGE, 0.1, top, fontsize=11, fontweight="bold")
     if not parts:
         sheet.text(_EDGE, y, "nothing to show: no cell was measured", color=GREY)
@@ -147,7 +161,7 @@ def images(summary: Summary) -> Figure:
             sheet.text(_EDGE, y, figure_text(fill(part.table.label, int(width * 17))), fontsize=TINY, color=GREY)
         _draw(sheet, part, y + _HEAD * bool(part.table.label))
         y += part.size[1]
-    if note := warning(summary):
+    if (note := warning(summary)) and not apart(sheet.figure, note):
         sheet.text(_EDGE, y + 0.12, note, fontsize=TINY, color=GREY)
     return sheet.figure
 

@@ -34,7 +34,7 @@ def modes(summary: Summary) -> Figure:
     sections = [section for section in summary.sections if comparable(section)]
     if not sections:
         raise ValueError("no rows differ in the mode only; there is nothing to draw")
-    figure = style.new_figure(summary, 0.6 + _HEIGHT * len(sections))
+    figure = style.new_figure(summary, 0.6 + _HEIGHT * len(sections), paper=style.ACROSS)
     for axes, section in zip(figure.subplots(len(sections), 1, squeeze=False)[:, 0], sections, strict=True):
         style.plain_axes(axes)
         style.panel_title(axes, section, None)
@@ -85,7 +85,7 @@ def _panel(axes: Axes, section: Section) -> None:
     first = " or ".join(dict.fromkeys(str(each.first["mode"]) for each in section.modes))
     change = f"change of {fd_label(str(section.rank))} in %, lower is better"
     style.axis_titles(axes, f"times as fast as in {first}, higher is better", change, size=SMALL)
-    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.02), fontsize=SMALL, frameon=False, alignment="left")
+    style.legend_beside(axes)
     style.note_below(axes, _note(points, bars))
 
 

@@ -87,7 +87,8 @@ def measured(summary: Summary) -> list[Section]:
 
 
 def _figure(summary: Summary, panels: Sequence["_Panel"]) -> Figure:
-    heights = [_height(panel.series) for panel in panels] or [3.9]
+    paper = summary.view.style == "paper"
+    heights = [_paper_height(panel.series) if paper else _height(panel.series) for panel in panels] or [3.9]
     figure = style.new_figure(summary, 0.6 + sum(heights))
     grid = figure.subplots(len(heights), 1, squeeze=False, height_ratios=heights)
     if not panels:
@@ -107,6 +108,13 @@ def _height(found: list[Series]) -> float:
     shown = [each for each in found if not each.beaten]
     lines = 6 + sum(1 + wrapped(each.label).count("\n") for each in shown) + len(families(shown))
     return max(3.9, 0.7 + (0.15 if families(shown) else 0.175) * lines)
+
+
+def _paper_height(found: list[Series]) -> float:
+    """Inches of a panel whose legend stands below it, in two columns."""
+    shown = [each for each in found if not each.beaten]
+    lines = 6 + sum(1 + wrapped(each.label).count("\n") for each in shown) + len(families(shown))
+    return 2.1 + 0.145 * (lines / 2 + 1)
 
 
 class _Panel:

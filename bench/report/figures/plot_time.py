@@ -16,6 +16,7 @@ from bench.report.data.series import Series, all_series, answer_mode, family_ord
 from bench.report.data.summary import Summary
 from bench.report.data.text import known, significant, steps_words
 from bench.report.figures.style import (
+    ACROSS,
     FAINT,
     HALO,
     INK,
@@ -67,7 +68,7 @@ def time_split(summary: Summary) -> Figure:
         for rows, words in _clocks(section, summary)
     ]
     bars = [1 + _length(groups) for _, groups, _ in panels] or [5]
-    figure = new_figure(summary, 0.9 + sum(0.8 + _BAR * count for count in bars))
+    figure = new_figure(summary, 0.9 + sum(0.8 + _BAR * count for count in bars), paper=ACROSS)
     grid = figure.subplots(len(bars), 1, squeeze=False, height_ratios=bars)
     if not panels:
         empty(grid[0, 0], f"nothing to draw: {'nothing was timed' if summary.sections else 'no cell succeeded'}")

@@ -13,13 +13,14 @@ from matplotlib.figure import Figure
 
 from bench.report.data.summary import Summary
 from bench.report.data.sweeps import sweeps
+from bench.report.figures.plot_chosen import chosen, chosen_axes
 from bench.report.figures.plot_error import error_vs_nfe, shown_measures
 from bench.report.figures.plot_guidance import guidance, precision_recall, with_both
 from bench.report.figures.plot_images import images
 from bench.report.figures.plot_modes import comparable, modes
 from bench.report.figures.plot_quality import measured, quality_vs_nfe, quality_vs_seconds
 from bench.report.figures.plot_time import time_split
-from bench.report.figures.style import render
+from bench.report.figures.style import Shown, render
 from models.common.errors import UsageError
 from models.plugins.registry import unknown
 
@@ -32,6 +33,7 @@ FIGURES: dict[str, Callable[[Summary], Figure]] = {
     "modes": modes,
     "time_split": time_split,
     "images": images,
+    "chosen": chosen,
 }
 
 _NEEDS: dict[str, tuple[Callable[[Summary], object], str]] = {
@@ -54,6 +56,7 @@ _NEEDS: dict[str, tuple[Callable[[Summary], object], str]] = {
         lambda summary: any(map(comparable, summary.sections)),
         "no timed rows differ in the mode only",
     ),
+    "chosen": (chosen_axes, "no axes were asked for"),
     "time_split": (
         lambda summary: any(section.timed for section in summary.sections) or not summary.sections,
         "nothing was timed",
@@ -79,6 +82,8 @@ def draw(summary: Summary, name: str) -> Figure:
 
 Drawn = dict[tuple[str, str], bytes]
 """Files of figures, by name and kind."""
+SAID = "said"
+"""The kind that is what a caption has to say, in lines."""
 
 
 def drawing(summary: Summary, kinds: Sequence[str]) -> Callable[[], Drawn]:
@@ -95,14 +100,16 @@ def drawing(summary: Summary, kinds: Sequence[str]) -> Callable[[], Drawn]:
 
     def finish() -> Drawn:
         drawn = _draw(summary, names[1::2], kinds) | others()
-        return {(name, kind): drawn[name, kind] for kind in kinds for name in names}
+        return {(name, kind): drawn[name, kind] for kind in (*kinds, SAID) for name in names if (name, kind) in drawn}
 
     return finish
 
 
 def _draw(summary: Summary, names: Sequence[str], kinds: Sequence[str]) -> Drawn:
     figures = {name: FIGURES[name](summary) for name in names}
-    return {(name, kind): render(figure, kind) for name, figure in figures.items() for kind in kinds}
+    files = {(name, kind): render(figure, kind) for name, figure in figures.items() for kind in kinds}
+    said = {(name, SAID): "\n".join(each.said) for name, each in figures.items() if isinstance(each, Shown)}
+    return files | {place: text.encode() for place, text in said.items() if text}
 
 
 def beside(make: Callable[[], Drawn]) -> Callable[[], Drawn]:

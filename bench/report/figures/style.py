@@ -16,14 +16,17 @@ from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
+from matplotlib.legend import Legend
 from matplotlib.patheffects import withStroke
+from matplotlib.text import Text
 from matplotlib.textpath import text_to_path
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
-from bench.escape import figure_text
+from bench.escape import figure_text, plain_line
 from bench.report.data.section import Section
 from bench.report.data.summary import Summary
 from bench.report.data.text import flat
+from bench.report.data.view import Style
 from bench.report.tables.notes import small_n
 
 HALO = [withStroke(linewidth=2.2, foreground="white")]
@@ -37,20 +40,69 @@ ABOVE = 1.0
 """Where the title of axes stands, in their heights: no ticks are above, and to look for some takes matplotlib long."""
 
 
+COLUMN, ACROSS = 3.35, 6.9
+"""Inches: the width of a column of a paper, and of both."""
+LETTERS = 8.0
+"""Points: the size of a paper's figures' letters at most."""
+_SLIDE = 16 / 9
+_PAPER_DPI, _SLIDE_WIDE = 300, 1920
+
+
 class Shown(Figure):
-    """A figure that notebooks show as its PNG file, without pyplot."""
+    """A figure that notebooks show as its PNG file, without pyplot.
+
+    Attributes:
+        style: what it is drawn for.
+        said: what would stand around it on a page, and of a paper or a slide stands in the caption, in sentences.
+    """
+
+    style: Style = "page"
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.said: list[str] = []
 
     def _repr_png_(self) -> bytes:
         return render(self, "png")
 
 
-def new_figure(summary: Summary, height: float, warned: bool = True) -> Figure:
-    """A figure of a page's width with the title of the study and, if it is to be warned of few images, the warning."""
-    figure = Shown(figsize=(WIDTH, height), dpi=DPI, layout="constrained")
-    figure.suptitle(title(summary, WIDTH), x=0.01, ha="left", fontsize=11, fontweight="bold", color=INK)
-    if warned and (note := warning(summary)):
+def new_figure(summary: Summary, height: float, warned: bool = True, paper: float = COLUMN) -> "Shown":
+    """A figure of a page's width with the title of the study and, if it is to be warned of few images, the warning.
+
+    A paper's figure has neither, and so many inches of width; a slide's has no warning.
+    """
+    style = summary.view.style
+    figure = Shown(figsize=(paper if style == "paper" else WIDTH, height), dpi=DPI, layout="constrained")
+    figure.style = style
+    if style != "paper":
+        figure.suptitle(title(summary, WIDTH), x=0.01, ha="left", fontsize=11, fontweight="bold", color=INK)
+    note = warning(summary) if warned else None
+    if note and style == "page":
         figure.supxlabel(note, x=0.01, ha="left", fontsize=TINY, color=GREY)
+    elif note:
+        figure.said.append(note)
     return figure
+
+
+def style_of(axes: Axes) -> Style:
+    """What the figure of some axes is drawn for."""
+    figure = axes.get_figure(root=True)
+    return figure.style if isinstance(figure, Shown) else "page"
+
+
+def apart(figure: Figure | None, text: str) -> bool:
+    """Whether what would stand around a figure is left to its caption; it is kept for it then."""
+    if not isinstance(figure, Shown) or figure.style == "page":
+        return False
+    figure.said += text.splitlines()
+    return True
+
+
+def note_above(drawn: Legend, figure: Figure, lines: Sequence[str]) -> None:
+    """What stands above the legend of a figure, in small letters."""
+    if not apart(figure, "\n".join(lines)):
+        drawn.set_title(figure_text("\n".join(lines)), FontProperties(size=TINY))
+        drawn.get_title().set_color(GREY)
 
 
 def title(summary: Summary, width: float) -> str:
@@ -59,10 +111,11 @@ def title(summary: Summary, width: float) -> str:
 
 
 def warning(summary: Summary) -> str | None:
-    """The small-N note of a figure, once for every number of images below the limit."""
+    """What a selection leaves out, and the small-N note, once for every number of images below the limit."""
     where = "figure" if len(summary.sections) == 1 else "panel"
-    found = [note for section in summary.sections if (note := small_n(section, where))]
-    return "\n".join(dict.fromkeys(found)) or None
+    left_out = figure_text(fill(summary.left_out, 130)) if summary.left_out else None
+    found = [left_out, *(small_n(section, where) for section in summary.sections)]
+    return "\n".join(dict.fromkeys(filter(None, found))) or None
 
 
 def wrapped(label: str, width: int = 26) -> str:
@@ -95,6 +148,13 @@ def plain_axes(axes: Axes) -> None:
 def panel_title(axes: Axes, section: Section, clock: str | None, width: int = 116, raised: bool = False) -> None:
     """What a panel shows, in lines of so many characters: the protocol, and what times were measured on."""
     text = section.label if clock is None else f"{section.label}\n{clock}"
+    figure = axes.get_figure(root=True)
+    if isinstance(figure, Shown) and figure.style != "page":
+        if len(figure.axes) == 1:
+            said = [f"Protocol: {section.label}.", *(f"{line.rstrip('.')}." for line in (clock or "").splitlines())]
+            figure.said += [line for line in said if line not in figure.said]
+            return
+        width = int(width * figure.get_figwidth() / WIDTH)
     lines = "\n".join(fill(line, width) for line in text.splitlines())
     pad = 19.0 if raised else 6.0  # above marks on the axes
     axes.set_title(figure_text(lines), loc="left", fontsize=TINY, color=GREY, pad=pad, y=ABOVE)
@@ -130,9 +190,16 @@ def axis_titles(axes: Axes, x: str | None = None, y: str | None = None, size: fl
 
 def note_below(axes: Axes, text: str, left: float = 0.0, spacing: float | None = None) -> None:
     """A note below the axes, so many points to the left of them, its lines so far apart."""
+    if apart(axes.get_figure(root=True), text):
+        return
     place: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "annotation_clip": False}
     style: dict[str, Any] = {"fontsize": TINY, "color": GREY, "va": "top", "linespacing": spacing}
     axes.annotate(figure_text(text), (0, 0), (-left, -34), **place, **style)
+
+
+def legend_beside(axes: Axes) -> None:
+    """A legend right of the axes."""
+    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.02), fontsize=SMALL, frameon=False, alignment="left")
 
 
 UP, DOWN, RIGHT = r"$\uparrow$", r"$\downarrow$", r"$\rightarrow$"
@@ -176,6 +243,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 
 def render(figure: Figure, kind: str) -> bytes:
     """A figure as a file of a kind ("png" or "pdf"), the same bytes for the same figure."""
+    style, metadata = _styled(figure)
     if (layout := figure.get_layout_engine()) is not None:
         FigureCanvasAgg(figure)  # which keeps what it has measured of words for the PNG
         layout.execute(figure)
@@ -184,8 +252,25 @@ def render(figure: Figure, kind: str) -> bytes:
     # fonts as TrueType, which journals ask for
     with matplotlib.rc_context({"pdf.fonttype": 42}), _lean_fonts(kind), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from")  # a box stands for it; tables have the letter
-        figure.savefig(buffer, format=kind, dpi=DPI, facecolor="white", **_OPTIONS[kind])
+        options = _OPTIONS[kind] | {"metadata": _OPTIONS[kind]["metadata"] | metadata.get(kind, {})}
+        dpi = {"page": DPI, "paper": _PAPER_DPI, "slide": _SLIDE_WIDE / figure.get_figwidth()}[style]
+        figure.savefig(buffer, format=kind, dpi=dpi, facecolor="white", **options)
     return buffer.getvalue()
+
+
+def _styled(figure: Figure) -> tuple[Style, dict[str, dict[str, str]]]:
+    """What a figure is drawn for, and what files of it say of themselves; its letters and shape made fit for that."""
+    if not isinstance(figure, Shown) or figure.style == "page":
+        return "page", {}
+    if figure.style == "paper":
+        for text in figure.findobj(Text):
+            if isinstance(text, Text):
+                text.set_fontsize(min(LETTERS, float(text.get_fontsize())))
+    elif figure.get_layout_engine() is not None:
+        width, height = figure.get_size_inches()
+        figure.set_size_inches(max(width, height * _SLIDE), max(height, width / _SLIDE))
+    said = plain_line(" ".join(figure.said))
+    return figure.style, {"pdf": {"Subject": said}, "png": {"Description": said}}
 
 
 @contextmanager

@@ -41,6 +41,8 @@ class Block:
         highlighted: rows of what the terminal shows that are the baseline's.
         groups: the numbers of the rows that are headings of those below.
         spare: headings of columns that are left out one after the other where there is no room for all.
+        samplers: by row, the sampler that its name is of, as records have it; None of a heading; none where nothing is
+            cited beside names.
         outstanding: the numbers of the rows that the terminal shows, where it does not show all.
     """
 
@@ -56,6 +58,7 @@ class Block:
     highlighted: tuple[bool, ...] = ()
     groups: tuple[int, ...] = ()
     spare: tuple[str, ...] = ()
+    samplers: tuple[str | None, ...] = ()
     outstanding: tuple[int, ...] | None = None
 
 
@@ -68,7 +71,16 @@ def groups(summary: Summary) -> list[list[Block]]:
     found = [_section(section, summary) for section in summary.sections]
     if found and summary.decisions is not None and summary.decisions.left_early:
         found[-1].append(_left_out(summary.decisions))
-    return found + ([[_published(summary.published)]] if summary.published else [])
+    found += [[_published(summary.published)]] if summary.published else []
+    if summary.left_out is None:
+        return found
+    return [[replace(each, notes=_with_selection(each, summary.left_out)) for each in group] for group in found]
+
+
+def _with_selection(block: Block, told: str) -> list[str]:
+    """The notes with what a selection leaves out, which stands first; that of what papers print has its subject."""
+    at = block.kind == "paper"
+    return [*block.notes[:at], told, *block.notes[at:]]
 
 
 def blocks(summary: Summary) -> list[Block]:
@@ -109,6 +121,7 @@ def _paper(section: Section, summary: Summary) -> list[Block]:
             highlighted=tuple(n == found.baseline for n in range(len(found.lines))),
             groups=found.groups,
             spare=found.spare,
+            samplers=tuple(None if each is None else each.key[0] for each in found.lines),
             outstanding=_outstanding(found, section) if len(found.lines) > MANY_LINES else None,
         )
     ]
@@ -127,7 +140,8 @@ def _rows(section: Section) -> Block:
     table = columns(section)
     if not is_long(section):
         baseline = tuple(bool(row["baseline"]) for row in section.records)
-        return Block("rows", None, table, notes(section, table), highlighted=baseline)
+        samplers = tuple(str(row["sampler"]) for row in section.records)
+        return Block("rows", None, table, notes(section, table), highlighted=baseline, samplers=samplers)
     short = leaderboard(section)
     return Block(
         "rows",

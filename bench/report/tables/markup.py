@@ -1,23 +1,14 @@
-"""The blocks as Markdown, LaTeX and HTML."""
+"""The blocks as Markdown and HTML; `tex` has LaTeX."""
 
 from collections.abc import Sequence
-from dataclasses import replace
-from itertools import pairwise
 
 import pandas as pd
 
-from bench.escape import html_text, latex_text, markdown_text, needs_other_engine, plain_line
+from bench.escape import html_text, markdown_text
 from bench.report.data.summary import Summary
 from bench.report.data.text import Column, flat
-from bench.report.tables.blocks import Block, blocks
-from bench.report.tables.paper import MOST_COLUMNS
+from bench.report.tables.blocks import blocks
 from bench.report.tables.remarks import remarks
-
-_PAGE = 45
-"""Rows of a LaTeX table that fit on a page."""
-_FIT = r"\resizebox{\ifdim\width>\linewidth \linewidth\else \width\fi}{!}"
-"""Scales what follows to the width of the text if it is wider."""
-_ENGINE = "% Of some letters pdflatex prints the numbers: use xelatex or lualatex, with a font that has them."
 
 
 def markdown(summary: Summary) -> str:
@@ -56,94 +47,6 @@ def markdown_table(shown: Sequence[Column]) -> str:
 
 def _list(lines: Sequence[str]) -> str:
     return "\n".join(f"- {markdown_text(line)}" for line in lines)
-
-
-def latex(summary: Summary) -> str:
-    """All tables, to be read with \\input beside booktabs and graphicx; the answers stand above, as comments."""
-    lines = ["% Needs \\usepackage{booktabs,graphicx}. Made by sampler-bench from the records; do not edit."]
-    lines += [f"% {plain_line(answer.sentence)}" for answer in summary.answers]
-    below, found = remarks(summary), blocks(summary)
-    if not summary.sections:
-        lines += [latex_text(remark) + "\n" for remark in below]
-    # remarks are about all tables, and stand below that of the last section
-    last = next((block for block in reversed(found) if block.kind == "rows"), None)
-    for block in found:
-        lines.append("\n".join(_latex_parts(block, flat(summary.title), below if block is last else ())))
-    if any(map(needs_other_engine, lines)):
-        lines.insert(1, _ENGINE)
-    return "\n".join(lines)
-
-
-def _latex_parts(block: Block, title: str, below: Sequence[str]) -> list[str]:
-    """The table, after its leaderboard if it has one; where it may be long, in parts short enough for a page."""
-    if block.kind == "paper":
-        return _papers(block, title)
-    heading = "" if block.kind == "rows" or block.heading is None else block.heading
-    about = f"{title}: {heading[:1].lower()}{heading[1:]}" if heading else title
-    caption = " ".join([f"{about}.", *block.notes])
-    leaders = block.short if block.kind == "rows" else None
-    if block.kind != "modes" and leaders is None:
-        return [latex_table(block.table, caption, below)]
-    starts = range(0, len(block.table[0].cells), _PAGE)
-    name = "modes" if leaders is None else f"all{block.whole.removeprefix('All')}"
-    parts = [
-        latex_table(_part(block.table, start), f"{title}: {name}, part {n} of {len(starts)}.")
-        for n, start in enumerate(starts, 1)
-    ]
-    if leaders is not None:
-        return [latex_table(leaders, caption, below), *parts]
-    return [latex_table(_part(block.table, 0), caption), *parts[1:]]
-
-
-def _papers(block: Block, title: str) -> list[str]:
-    """Samplers by budget, in parts narrow and short enough for a page; the first has the notes."""
-    names, budgets = block.table[0], block.table[1:]
-    wide = [[names, *budgets[n : n + MOST_COLUMNS]] for n in range(0, len(budgets), MOST_COLUMNS)]
-    starts = _starts(len(names.cells), block.groups)
-    parts = [(columns, rows) for columns in wide for rows in pairwise(starts)]
-    tables = []
-    for n, (columns, (start, end)) in enumerate(parts, 1):
-        told = (
-            f"{title}: samplers by budget, part {n} of {len(parts)}."
-            if n > 1
-            else " ".join([f"{title}.", *block.notes])
-        )
-        rules = [group - start for group in block.groups if start < group < end]
-        tables.append(latex_table(_part(columns, start, end), told, rules=rules))
-    return tables
-
-
-def _starts(rows: int, groups: Sequence[int]) -> list[int]:
-    """Where the parts of a table begin, about as long as one another, and its end; no heading stands last in one."""
-    size = -(-rows // -(-rows // (_PAGE - 1)))
-    return [0, *(start - (start - 1 in groups) for start in range(size, rows, size)), rows]
-
-
-def _part(shown: Sequence[Column], start: int, end: int | None = None) -> list[Column]:
-    rows = slice(start, start + _PAGE if end is None else end)
-    return [replace(each, cells=each.cells[rows], best=each.best[rows]) for each in shown]
-
-
-def latex_table(shown: Sequence[Column], caption: str, below: Sequence[str] = (), *, rules: Sequence[int] = ()) -> str:
-    """A table for booktabs, with sentences below it, and rules above the rows of these numbers."""
-    layout = "".join("r" if each.number else r"p{0.3\linewidth}" if _is_list(each, shown) else "l" for each in shown)
-    tabular = f"\\begin{{tabular}}{{{layout}}}\n{_booktabs(shown, rules)}\n\\end{{tabular}}\n"
-    lines = "".join(f"\\par\\raggedright\\footnotesize {latex_text(line)}\n" for line in below)
-    size = "\\small\n\\setlength{\\tabcolsep}{4pt}"
-    heading = f"\\begin{{table}}\n\\centering\n\\caption{{{latex_text(caption)}}}\n{size}\n"
-    return f"{heading}{_FIT}{{%\n{tabular}}}\n{lines}\\end{{table}}\n"
-
-
-def _latex_cell(cell: str, best: bool) -> str:
-    return rf"\textbf{{{latex_text(cell)}}}" if best else latex_text(cell)
-
-
-def _booktabs(shown: Sequence[Column], rules: Sequence[int]) -> str:
-    """The lines of a table, best values bold, with rules above the rows of these numbers."""
-    columns = [[latex_text(each.heading), *map(_latex_cell, each.cells, each.best)] for each in shown]
-    heading, *rows = (" & ".join(line) + r" \\" for line in zip(*columns, strict=True))
-    ruled = [line for n, row in enumerate(rows) for line in ([r"\midrule", row] if n in rules else [row])]
-    return "\n".join([r"\toprule", heading, r"\midrule", *ruled, r"\bottomrule"])
 
 
 def html_table(shown: Sequence[Column], groups: Sequence[int] = ()) -> str:

@@ -1,0 +1,126 @@
+"""Figures for papers have a column's width, letters of 8 points and nothing around them; slides are 16 by 9."""
+
+import re
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from PIL import Image
+from report_records import QUICK, many, record, texts, write_run, write_zoo
+
+from bench.report import View, summarise, write_report
+from bench.report.data.summary import Summary
+from bench.report.data.view import Style
+from bench.report.figures.plots import FIGURES, draw, worth_drawing
+from bench.report.figures.style import ACROSS, COLUMN, Shown, render
+from bench.report.write import NARROW
+
+_PUBLISHED = Path(__file__).parents[2] / "results" / "published"
+
+
+def _summaries(folder: Path, style: Style) -> list[Summary]:
+    runs = [write_run(folder / "few", QUICK), write_zoo(folder / "many", many(20))]
+    runs += [_PUBLISHED / name / "run.zip" for name in ("guidance", "modes")]
+    return [summarise([run], View(style=style)) for run in runs]
+
+
+def _seen(figure: Figure) -> list[Text]:
+    return [each for each in figure.findobj(Text) if isinstance(each, Text) and each.get_text() and each.get_visible()]
+
+
+def test_a_papers_figures_are_as_wide_as_a_column_or_both_with_letters_of_8_points(tmp_path: Path) -> None:
+    drawn = set()
+    for summary in _summaries(tmp_path, "paper"):
+        for name in set(worth_drawing(summary)) - {"images"}:
+            figure = draw(summary, name)
+            content = render(figure, "pdf")
+            box = re.search(rb"/MediaBox \[ 0 0 ([\d.]+) ([\d.]+) \]", content)
+            assert box is not None
+            inches = float(box[1]) / 72
+            assert inches == pytest.approx(COLUMN if name in NARROW else ACROSS, abs=0.005)
+            assert float(box[2]) / 72 < 11.0, name
+            sizes = {float(each.get_fontsize()) for each in _seen(figure)}
+            assert max(sizes) <= 8.0
+            assert min(sizes) >= 5.5
+            assert figure.get_suptitle() == ""
+            assert "Small N" not in texts(figure)
+            assert content.count(b"/FontFile2") == content.count(b"/FontDescriptor") // 2 > 0
+            assert b"/Type3" not in content
+            drawn.add(name)
+    assert drawn == set(FIGURES) - {"chosen", "error_vs_nfe", "images"}
+
+
+def test_nothing_of_a_papers_figure_is_cut_off(tmp_path: Path) -> None:
+    for summary in _summaries(tmp_path, "paper"):
+        for name in set(worth_drawing(summary)) & set(NARROW):
+            figure = draw(summary, name)
+            render(figure, "png")
+            for legend in [each for axes in figure.axes if (each := axes.get_legend()) is not None]:
+                box, page = legend.get_window_extent(), figure.bbox
+                assert box.x1 <= page.x1 + 1
+                assert box.y0 >= -1
+                headings = [each.get_text() for each in legend.get_texts() if each.get_fontweight() == "bold"]
+                first = [each.get_text() for each in legend.get_texts()][: -(-len(legend.get_texts()) // 2)]
+                assert first[-1] not in headings
+
+
+def test_what_stands_around_a_figure_on_a_page_is_in_its_caption_and_in_the_file(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", QUICK)
+    summary = summarise([run], View(style="paper"))
+    figure = draw(summary, "quality_vs_nfe")
+    assert isinstance(figure, Shown)
+    said = " ".join(figure.said)
+    assert "Small N: 1,000 images" in said
+    assert "Protocol: model digits" in said
+    png = Image.open(BytesIO(render(figure, "png")))
+    assert png.info["Description"] == said
+    assert round(float(png.info["dpi"][0])) == 300
+    pdf = render(figure, "pdf")
+    assert b"/Subject" in pdf
+    write_report([run], ["latex", "pdf"], None, summary)
+    tex = (run / "paper" / "figures.tex").read_text()
+    assert "Small N: 1,000 images" in tex
+    assert tex.count(r"\begin{figure}") == len(set(worth_drawing(summary)) & set(NARROW))
+    assert {path.stem for path in (run / "paper").glob("*.pdf")} == set(worth_drawing(summary))
+    assert not list(run.glob("*.pdf"))
+
+
+def test_a_slide_is_16_by_9_without_a_footnote_and_says_whose_it_is(tmp_path: Path) -> None:
+    for summary in _summaries(tmp_path, "slide"):
+        for name in set(worth_drawing(summary)) - {"images", "time_split"}:
+            figure = draw(summary, name)
+            width, height = Image.open(BytesIO(render(figure, "png"))).size
+            assert width == pytest.approx(1920, abs=1)
+            assert width / height == pytest.approx(16 / 9, abs=0.01)
+            assert "Small N" not in texts(figure)
+            assert summary.title.split()[0] in texts(figure)
+
+
+def test_a_page_is_drawn_as_ever(tmp_path: Path) -> None:
+    (summary, *_) = _summaries(tmp_path, "page")
+    figure = draw(summary, "quality_vs_nfe")
+    assert "Small N" in texts(figure)
+    assert "Description" not in Image.open(BytesIO(render(figure, "png"))).info
+    assert b"/Subject" not in render(figure, "pdf")
+
+
+def test_axes_of_any_two_columns_are_drawn(tmp_path: Path) -> None:
+    cells = [*QUICK, record("dpm++2m", steps=7, recall=None)]
+    run = write_run(tmp_path / "run", cells)
+    summary = summarise([run], View(x="s_per_image_median", y="recall"))
+    figure = draw(summary, "chosen")
+    (axes,) = figure.axes
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("s_per_image_median", "Recall, higher is better")
+    told = " ".join(texts(figure).split())
+    assert "s_per_image_median:" in told
+    assert "not drawn: one is not known" in told
+    points = sorted((float(x), float(y)) for line in axes.lines for x, y in np.asarray(line.get_xydata()))
+    table = summary.table.dropna(subset=["recall", "s_per_image_median"])
+    expected = sorted(zip(table["s_per_image_median"], table["recall"], strict=True))
+    assert points == [pytest.approx(each) for each in expected]
+    assert "chosen" not in worth_drawing(summarise([run]))
+    only_y = draw(summarise([run], View(y="precision")), "chosen")
+    assert only_y.axes[0].get_xlabel() == "nfe"
