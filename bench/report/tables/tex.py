@@ -158,14 +158,11 @@ def _numbered(parts: Sequence[_Table], name: str, *, first: bool = False) -> lis
 
 def _divided(whole: _Table, most: int | None = None) -> list[_Table]:
     """A table in parts, at most so many columns beside the names in each, as many rows as a page has."""
-    lines = _lines(whole.notes)
-    page = _PAGE - (lines + _CITED if lines <= _NOTES else _CITED)
-    starts = _starts(_heights(whole.columns), whole.groups, page)
-    parts = [
-        replace(whole, columns=columns).rows(start, end)
-        for columns in _beside(whole.columns, most)
-        for start, end in pairwise(starts)
-    ]
+    lines, parts = _lines(whole.notes), list[_Table]()
+    for columns in _beside(whole.columns, most):
+        taken = 0 if parts else lines + _CITED if lines <= _NOTES else _CITED  # the first has the notes
+        starts = _starts(_heights(columns), whole.groups, _PAGE - taken)
+        parts += [replace(whole, columns=columns).rows(start, end) for start, end in pairwise(starts)]
     return [replace(parts[0], notes=whole.notes), *parts[1:]]
 
 
