@@ -183,8 +183,10 @@ def run(
         UsageError: something given that cannot be used, or a missing prerequisite; nothing has been measured then.
     """
     load_plugins(plugins)
-    asked = (study, overrides, out, minutes, part, workers, save_images)
-    with silent(quiet), prepared(*asked) as (session, folder, executor):
+    with (
+        silent(quiet),
+        prepared(study, overrides, out, minutes, part, workers, save_images) as (session, folder, executor),
+    ):
         from bench.running.deadline import Deadline
         from bench.running.runner import run_study
         from bench.running.telling import CellProgress, tell
@@ -289,12 +291,11 @@ def _plain(given: Mapping[str, Any], what: str) -> dict[str, Any]:
 
 def run_folder(path: Path) -> "RunFolder":
     """A run folder; UsageError if it is yet to be made and no run can be called so."""
-    from bench.packed import is_file
-    from bench.record import MANIFEST, RunFolder
+    from bench.record import RunFolder
     from models.plugins.names import check_name
 
     folder = RunFolder(path)
-    if not is_file(folder.files / MANIFEST):
+    if not folder.is_run:
         try:
             check_name(path.resolve().name, "run")
         except UsageError as error:

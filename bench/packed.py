@@ -9,6 +9,7 @@ import hashlib
 import io
 import re
 import zipfile
+import zlib
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -41,6 +42,7 @@ class Packed:
     """
 
     def __init__(self, path: Path, content: bytes) -> None:
+        self._path = path
         said = f"{str(path)!r} is not a run folder, nor a packed run"
         try:
             self._archive = zipfile.ZipFile(io.BytesIO(content))
@@ -63,8 +65,11 @@ class Packed:
         self.names = frozenset(each.filename for each in entries)
 
     def read(self, name: str) -> bytes:
-        """The content of a file in it; KeyError if there is none."""
-        return self._archive.read(name)
+        """The content of a file in it; KeyError if there is none, NotPacked if it cannot be unpacked."""
+        try:
+            return self._archive.read(name)
+        except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError) as error:
+            raise NotPacked(f"{str(self._path)!r} is damaged: {name} cannot be unpacked: {error}") from None
 
 
 @lru_cache(maxsize=8)

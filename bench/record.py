@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from bench.packed import PACKED, NotPacked, read_bytes
+from bench.packed import PACKED, NotPacked, is_file, read_bytes
 from bench.record_schema import SCHEMA as SCHEMA
 from bench.record_schema import CellRecord, Manifest, fault
 from models.common.errors import UsageError
@@ -108,6 +108,11 @@ class RunFolder:
         self.fits = path / "fits"
         self.growing = path / "growing"
         self._manifest = self.files / MANIFEST
+
+    @property
+    def is_run(self) -> bool:
+        """Whether there is a run."""
+        return is_file(self._manifest)
 
     def create(self) -> None:
         """Make the folder; UsageError if it cannot be written to."""

@@ -1,6 +1,6 @@
 """A run in one file: all that takes a run folder takes it, and nothing that is not what was written."""
 
-import io
+import hashlib
 import re
 import shutil
 import zipfile
@@ -126,8 +126,18 @@ def test_what_something_else_or_a_newer_version_has_packed_is_refused(
         file.write(run / "study.json", "study.json")
     with pytest.raises(UsageError, match="an archive of something else"):
         bench.load(bad)
-    with zipfile.ZipFile(io.BytesIO(archive({"study.json": b"{}"})), "a") as file:  # as it would be with a file more
-        assert file.comment.startswith(b"sampler-bench run, schema 1, sha256 ")
+    pack(run, tmp_path / "more.zip")
+    with zipfile.ZipFile(tmp_path / "more.zip", "a") as file:
+        file.writestr("cells/0123456789abcdef.json", "{}")
+    with pytest.raises(UsageError, match="is damaged: its digest is another"):
+        bench.load(tmp_path / "more.zip")
+    sealed = archive({"study.json": bytes(1000)})
+    before = bytearray(sealed[: sealed.rindex(b"sampler-bench run")])
+    before[before.index(b"study.json") + 12] ^= 0xFF  # of what is compressed
+    mark = b"sampler-bench run, schema 1, sha256 " + hashlib.sha256(before).hexdigest().encode()
+    (tmp_path / "sealed.zip").write_bytes(bytes(before) + mark)
+    with pytest.raises(UsageError, match=r"is damaged: study\.json cannot be unpacked"):
+        bench.load(tmp_path / "sealed.zip")
     with monkeypatch.context() as patch:
         patch.setattr("bench.packed._SCHEMA", 2)
         pack(run, tmp_path / "newer.zip")
@@ -170,3 +180,20 @@ def test_the_command_packs_beside_the_folder_and_runs_are_listed(
     listed = cli("list", "runs", "--json").out
     assert str(tmp_path / "quick.zip") in listed
     assert "foreign" not in listed
+
+
+def test_a_run_keeps_its_whole_name_and_no_other_is_replaced(
+    tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("ddim-0.5", "ddim-0.7"):
+        cli("pack", write_run(tmp_path / name, QUICK))
+    monkeypatch.chdir(tmp_path / "ddim-0.5")
+    assert cli("pack", ".").out.strip() == str(tmp_path / "ddim-0.5.zip")
+    assert {path.name for path in tmp_path.glob("*.zip")} == {"ddim-0.5.zip", "ddim-0.7.zip"}
+
+
+def test_its_report_does_not_replace_that_of_another_run(run: Path, tmp_path: Path) -> None:
+    other = write_run(tmp_path / "b" / "quick", QUICK[:1])
+    pack(other, tmp_path / "quick.zip")
+    with pytest.raises(UsageError, match=r"is another run than .*quick\.zip"):
+        bench.load(tmp_path / "quick.zip").report()

@@ -33,7 +33,8 @@ def pack_run(run: Path, out: Path | None) -> int:
     """Write a run into one file; the exit status."""
     from bench.packing import pack
 
-    file = expanded(run).with_suffix(".zip") if out is None else expanded(out)
+    place = expanded(run).resolve()
+    file = (place if place.is_file() else place.with_name(f"{place.name}.zip")) if out is None else expanded(out)
     recorded, cells = pack(expanded(run), file)
     size = f"{file.stat().st_size / 2**20:.1f} MiB"
     warn(f"{recorded} of {counted(cells, 'cell')} packed, {size}", style=None)
@@ -75,7 +76,7 @@ def compare_runs(run_a: Path, run_b: Path, formats: Sequence[str] | None = None,
     """Print two runs side by side, and write that where it is asked for; the exit status."""
     frame = report.compare(run_a, run_b)
     asked = formats is not None or out is not None
-    written = report.write_comparison(frame, formats or report.COMPARED, *filter(None, [out])) if asked else []
+    written = report.write_comparison(frame, formats or report.COMPARED, out) if asked else []
     for line in frame.attrs["broken"]:
         warn(line)
     if not len(frame):

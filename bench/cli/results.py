@@ -116,7 +116,7 @@ def compare(
         run_a: Run folder.
         run_b: Run folder, which is told beside the first.
         formats: Files to write, of md, csv, html; all if only a folder is given.
-        out: Folder for these files (default: results/compare).
+        out: Folder for these files (default: results/compare/A-and-B).
         pairs: Instead, each row of one run beside each other: differences of its distance, with 95 % intervals.
         csv: File for these differences, a line each, with the p values.
     """

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ import pandas as pd
 
 from bench.column_meanings import CELLS, MODES, PUBLISHED, TABLE
 from bench.escape import csv_text
+from bench.packed import read_bytes
+from bench.record import MANIFEST
 from bench.report.data import datapackage, modes, published
 from bench.report.data.references import references
 from bench.report.data.rows import PAIRS
@@ -85,16 +88,16 @@ COMPARED = ("md", "csv", "html")
 """What a comparison of two runs is written as."""
 
 COMPARED_OUT = Path("results/compare")
-"""Where it goes."""
+"""Where it goes, into a folder called after both runs."""
 
 
-def write_comparison(frame: pd.DataFrame, formats: Sequence[str] = COMPARED, out: Path = COMPARED_OUT) -> list[Path]:
+def write_comparison(frame: pd.DataFrame, formats: Sequence[str] = COMPARED, out: Path | None = None) -> list[Path]:
     """Write what `compare` gives.
 
     Args:
         frame: of it.
         formats: of `COMPARED`.
-        out: the folder for the files, which are called compare.
+        out: the folder for the files, which are called compare; None: one of `COMPARED_OUT`.
 
     Returns:
         The files written.
@@ -108,7 +111,10 @@ def write_comparison(frame: pd.DataFrame, formats: Sequence[str] = COMPARED, out
         "html": lambda: comparison_html(frame).encode(),
     }
     _check(formats, COMPARED)
-    return _written(out, ((f"compare.{name}", encode[name]()) for name in COMPARED if name in formats))
+    names = re.sub(r"[^A-Za-z0-9._-]+", "-", "-and-".join(frame.attrs["runs"])).strip(".-")
+    return _written(
+        out or COMPARED_OUT / names, ((f"compare.{name}", encode[name]()) for name in COMPARED if name in formats)
+    )
 
 
 def _check(formats: Sequence[str], known: Sequence[str]) -> None:
@@ -126,7 +132,13 @@ def _written(folder: Path, made: Iterable[tuple[str, bytes]]) -> list[Path]:
 
 
 def _own(run: Path) -> Path:
-    return run.with_suffix("") if run.is_file() else run
+    """Where the report of a run goes; UsageError if that is the folder of another than is packed."""
+    if not run.is_file():
+        return run
+    folder = run.with_suffix("")
+    if (folder / MANIFEST).is_file() and read_bytes(folder / MANIFEST) != read_bytes(run / MANIFEST):
+        raise UsageError(f"{str(folder)!r} is another run than {str(run)!r}; name a folder for the report with --out")
+    return folder
 
 
 def _files(summary: Summary, formats: Sequence[str], links: Sequence[tuple[str, str]]) -> Iterator[tuple[str, bytes]]:

@@ -18,9 +18,9 @@ _BARE = re.compile(r"\d+|jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec")
 _NO_ENTRIES = {"string", "preamble", "comment", "set", "xdata"}
 _LETTERS = {"ss", "ae", "AE", "oe", "OE", "o", "O", "l", "L", "i", "j", "aa", "AA"}
 _FONTS = {"emph", "textit", "textbf", "texttt", "textsc", "textsuperscript", "textsubscript"}
-_COMMAND = re.compile(r"\\([A-Za-z]+|.)", re.DOTALL)
+_COMMAND = re.compile(r"\\([A-Za-z]+|.|$)", re.DOTALL)
 _ACCENTS = set("`'^~=.\"uvHtcdbrk&%$#_{}- ")
-_ADDRESSES = ("url", "doi", "eprint")
+_ADDRESSES = ("url", "doi", "eprint", "biburl")
 _LONGEST = 20_000
 """Characters of what a plugin brings."""
 
@@ -53,7 +53,7 @@ def entries(text: str) -> list[Entry]:
     found, rest = list[Entry](), text
     while rest.strip():
         entry, rest = _entry(rest)
-        if entry.key in {each.key for each in found}:
+        if entry.key.lower() in {each.key.lower() for each in found}:  # as BibTeX compares them
             raise NoEntries(f"it has the key {entry.key!r} twice")
         found.append(entry)
     if not found:
@@ -92,11 +92,12 @@ def _field(text: str, key: str) -> tuple[str, str, str]:
         value, rest = bare[0], rest[bare.end() :]
     else:
         raise NoEntries(f"the value of {name} in {key} is neither in braces nor in quotation marks, nor a number")
+    value = " ".join(value.split())
     _check(value, f"{name} in {key}")
     rest = rest.lstrip()
     if rest[:1] not in (",", "}"):
         raise NoEntries(f"after {name} in {key} a comma or a brace is missing")
-    return name, " ".join(value.split()), rest.removeprefix(",")
+    return name, value, rest.removeprefix(",")
 
 
 def _end(text: str, key: str) -> int:

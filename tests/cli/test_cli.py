@@ -154,7 +154,7 @@ def test_a_dry_run_lists_the_cells_and_writes_nothing(
     ]
     assert count == "3 cells of at most 8,000 images: 159,125 network evaluations, and 1 that cannot say theirs"
     assert "an evaluation of one image, in batches of 125" in rate
-    assert re.match(r"about (\d+ min )?\d+ s of network evaluations and feature extraction on ", time)
+    assert re.match(r"about (\d+ min )?\d+ (s|min) of network evaluations and feature extraction on ", time)
     assert not (tmp_path / "run").exists()
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 from rich.console import Console
 
 from bench.record import MANIFEST, SCHEMA, Record, RunFolder
-from bench.report import Summary, summarise, terminal_table
+from bench.report import Summary, View, summarise, terminal_table
 from bench.report.data.section import Section
 from bench.report.data.text import Column
 from bench.report.tables.table import columns
@@ -143,10 +143,10 @@ def column(section: Section, heading: str) -> Column:
     return next(each for each in columns(section) if each.heading.startswith(heading))
 
 
-def terminal(runs: Sequence[Path], width: int = 200) -> str:
+def terminal(runs: Sequence[Path], width: int = 200, view: View = View()) -> str:  # noqa: B008  (frozen)
     console = Console(width=width, file=io.StringIO(), force_terminal=True, color_system="standard")
     with console.capture() as captured:
-        console.print(terminal_table(summarise(runs)))
+        console.print(terminal_table(summarise(runs, view)))
     return captured.get()
 
 

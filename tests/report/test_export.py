@@ -13,7 +13,7 @@ from report_records import BASELINE, failed, record, write_preview, write_run
 from wandb_files import read_run
 
 from bench.record import Record
-from bench.report import FORMATS, summarise, write_report
+from bench.report import FORMATS, View, of_texts, summarise, write_report
 from bench.report.export.entries import Entry, rows, whole
 from models.common.errors import UsageError
 
@@ -102,6 +102,12 @@ def test_a_row_keeps_its_id_whatever_is_measured_and_its_digest_tells_that(run: 
     assert ddim(run).digest == ddim(run).digest
 
 
+def test_a_selection_and_another_s_run_of_the_same_name_have_reports_of_their_own(run: Path, tmp_path: Path) -> None:
+    other = write_run(tmp_path / "other" / "quick", [each | {"device_name": "another"} for each in _CELLS])
+    chosen = summarise([run], View(selection=of_texts("ddim", ())))
+    assert len({whole(each).id for each in (summarise([run]), chosen, summarise([other]))}) == 3
+
+
 def test_the_report_has_figures_tables_and_what_failed(run: Path) -> None:
     found = whole(summarise([run]))
     assert (found.metrics["rows"], found.metrics["failed"]) == (3.0, 1.0)
@@ -142,6 +148,8 @@ def test_mlflow_has_no_row_twice_and_takes_what_changed(run: Path, store: Any, t
     write_report([_changed(run, tmp_path / "again" / "quick")], ["mlflow"])
     after = {each.info.run_id for each in _runs(store)}
     assert (len(after), len(after & set(before))) == (4, 2)  # a row has changed, and so have the report's figures
+    parents = {each.data.tags.get("mlflow.parentRunId") for each in _runs(store) if each.data.tags["kind"] == "row"}
+    assert parents == {_of(_runs(store), "report of quick").info.run_id}
     assert _of(_runs(store), "heun").data.metrics["fd_digits"] == 5.0
     assert "recall" not in _of(_runs(store), "heun").data.metrics
 

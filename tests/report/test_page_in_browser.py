@@ -1,4 +1,9 @@
-"""The page as a reader has it: in Chromium, from a file, without a network."""
+"""The page as a reader has it: in Chromium, from a file, without a network.
+
+    pytest -m tools -n 2 tests/report
+
+Deselected otherwise: a browser takes a minute to try all.
+"""
 
 import csv
 import re
@@ -10,9 +15,11 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from browser import Visit, chromium
 from playwright.sync_api import Browser, expect
-from report_records import BASELINE, FAMILIES, GRID, guided, many, record, write_preview, write_run
+from report_records import BASELINE, FAMILIES, GRID, guided, record, write_preview, write_run
 
 from bench.report import write_report
+
+pytestmark = pytest.mark.tools
 
 SAMPLERS = ("ddim", "heun", "dpm++2m", "euler-maruyama")
 HOSTILE = '<img src=x onerror="window.fooled=1">&lt;b&gt;'
@@ -184,6 +191,15 @@ def test_a_link_restores_the_view(browser: Browser, page: Path) -> None:
         assert visit.view == link
 
 
+def test_the_address_follows_what_is_chosen_after_a_reset_too(browser: Browser, page: Path) -> None:
+    with Visit(browser, page) as visit:
+        for _ in range(2):
+            visit.page.select_option("#x", "ms_per_image")
+            assert "x=ms_per_image" in visit.view
+            visit.page.locator("#reset").click()
+            assert visit.view in ("", "#")
+
+
 def test_a_link_restores_that_nothing_is_chosen(browser: Browser, page: Path) -> None:
     with Visit(browser, page, "#none=grid&columns=") as visit:
         visit.counts("0 of 16")
@@ -296,18 +312,3 @@ def test_without_scripts_everything_is_there_to_be_read(browser: Browser, page: 
     assert shown.locator(".rows table").first.is_visible()
     assert not shown.locator(".explore").is_visible()
     context.close()
-
-
-@pytest.mark.parametrize(("samplers", "seconds"), [(30, 2.0), (400, 5.0)])
-def test_a_page_of_many_rows_is_there_soon(browser: Browser, tmp_path: Path, samplers: int, seconds: float) -> None:
-    """By the time that the page's own thread computes, which what else runs on the machine does not change much."""
-    file = paged(write_run(tmp_path / "run", many(samplers)))
-    context = browser.new_context()
-    shown = context.new_page()
-    session = context.new_cdp_session(shown)
-    session.send("Performance.enable", {"timeDomain": "threadTicks"})
-    shown.goto(file.as_uri())
-    shown.wait_for_selector("html[data-ready]", timeout=60_000)
-    measured = {each["name"]: each["value"] for each in session.send("Performance.getMetrics")["metrics"]}
-    context.close()
-    assert measured["ThreadTime"] < seconds

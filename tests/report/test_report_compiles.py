@@ -1,4 +1,7 @@
-"""The LaTeX of the published runs, of many samplers and of hostile names compiles, and nothing is too wide."""
+"""The LaTeX of the published runs, of many samplers and of hostile names compiles, and nothing is too wide.
+
+What takes minutes is deselected otherwise: pytest -m tools tests/report.
+"""
 
 import os
 import re
@@ -57,6 +60,13 @@ def _checked(log: str) -> None:
     assert "multiply" not in log, re.findall(r".*multiply.*", log)
 
 
+@pytest.mark.parametrize("numbers", ["siunitx", "plain"])
+def test_the_tables_of_a_small_run_compile(tmp_path: Path, quick: Path, numbers: Numbers) -> None:
+    write_report([], ["latex"], tmp_path / "quick", summarise([quick], View(numbers=numbers)))
+    _checked(_compiled(tmp_path, ["quick/table"], "twocolumn", numbers))
+
+
+@pytest.mark.tools
 @pytest.mark.parametrize("options", ["10pt", "twocolumn"])
 @pytest.mark.parametrize("numbers", ["siunitx", "plain"])
 @pytest.mark.parametrize("name", ["digits", "oracle", "modes"])
@@ -72,6 +82,7 @@ _HOSTILE = "a_b%&$#{}~^\\[x](y)<|>\"'`*€é中\x1b" + "very" * 5
 _LONG = "cfg[scale=1.5,low=0.19,high=1.61,model=a-model-of-a-name-that-is-far-too-long]"
 
 
+@pytest.mark.tools
 @pytest.mark.parametrize("options", ["10pt", "twocolumn"])
 @pytest.mark.parametrize("numbers", ["siunitx", "plain"])
 def test_many_samplers_hostile_names_and_failures_compile_and_fit(

@@ -117,6 +117,9 @@ def test_a_plugin_brings_its_entries_and_what_has_none_is_named(tmp_path: Path) 
     ("text", "words"),
     [
         ("@preamble{ {\\input{/etc/passwd}} }", "no entry begins with"),
+        ("@misc{a, title = {x \\}, author = {y}}", r"the command \\;"),
+        ("@misc{a, title = {x \\ }, author = {y}}", r"the command \\;"),
+        ("@misc{a, title = {x}}@misc{A, title = {y}}", "the key 'A' twice"),
         ("@misc{a, title = {x \\immediate\\write18{rm}}}", r"the command \\immediate"),
         ("@misc{a, title = {x ^^5cinput y}}", "a bare '\\^'"),
         ("@misc{a, title = {x} } trailing", "no entry begins with 'trailing'"),

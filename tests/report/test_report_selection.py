@@ -125,3 +125,41 @@ def test_the_command_takes_selections_axes_and_styles(run: Path, cli: Cli) -> No
 
 def test_the_terminal_says_it_once_for_all_its_tables(run: Path) -> None:
     assert "A selection" not in terminal([run])
+    assert terminal([run], view=View(selection=of_texts("ddim", ()))).count("A selection") == 1
+
+
+def test_of_seeds_that_are_left_out_the_baseline_s_are_too(tmp_path: Path) -> None:
+    cells = [record(name, steps=n, seed=seed) for name, n in (("ddpm", 200), ("ddim", 5)) for seed in (0, 1)]
+    path = write_run(tmp_path / "run", cells)
+    summary = shown(path, None, "seed=0")
+    assert summary.table["seeds"].tolist() == [1] * len(summary.table)
+    assert summary.left_out is not None
+    assert "2 of 4 records" in summary.left_out
+
+
+def test_a_published_value_is_that_of_a_whole_row(tmp_path: Path) -> None:
+    """What is not shown is not called unmeasured."""
+    cells = [record(*BASELINE), record("ddim"), record("heun")]
+    entries = [
+        {
+            "cell": each["id"],
+            "column": "fd_digits",
+            "value": each["fd_digits"],
+            "tolerance": 0.1,
+            "images": 1000,
+            "source": "a paper",
+        }
+        for each in cells
+    ]
+    path = write_run(tmp_path / "run", cells, entries)
+    assert [each.verdict for each in shown(path).published] == ["within"] * 3
+    assert [(each.sampler, each.verdict) for each in shown(path, "ddim").published][1:] == [("ddim", "within")]
+
+
+@pytest.mark.parametrize(
+    ("condition", "expected"), [("note=007", "a"), ("note=7", "b"), ("seed=1234567", "c"), ("seed=1234567.0", "c")]
+)
+def test_values_are_equal_to_the_last_digit_or_letter(tmp_path: Path, condition: str, expected: str) -> None:
+    cells = [record("a", note="007"), record("b", note="7"), record("c", seed=1234567), record("d", seed=1234568)]
+    path = write_run(tmp_path / "run", cells)
+    assert [each for each in shown(path, None, condition).table["sampler"] if each != BASELINE[0]] == [expected]

@@ -166,7 +166,7 @@ def test_nothing_is_written_where_a_page_cannot_be_made(
 
 def test_folders_have_plain_names_that_differ_whatever_runs_are_called(tmp_path: Path) -> None:
     names = ["../x", "a b", "a-b", "A B", "together", "<b>", "..."]
-    found = sites._folders(names)
+    found = sites._folders(names, {"together"})
     assert found == ["x", "a-b", "a-b-2", "A-B-3", "together-2", "b", "run"]
 
 
@@ -189,3 +189,12 @@ def test_wrong_usage_says_what_is_expected(run: Path, tmp_path: Path, cli: Cli) 
         publish([run], tmp_path / "file")
     assert "expected run folders" in cli("publish", "-o", str(tmp_path / "site"), status=2).err
     assert "index.html" in cli("publish", str(run), "-o", str(tmp_path / "site")).out
+
+
+def test_a_run_called_as_a_page_of_several_has_a_page_of_its_own(tmp_path: Path) -> None:
+    def written(name: str, model: str) -> Path:
+        return write_run(tmp_path / name, [record(*BASELINE, model_sha256=model), record("heun", model_sha256=model)])
+
+    runs = [written(name, each) for name, each in (("a", "1"), ("b", "1"), ("together-2", "2"), ("c", "2"))]
+    pages = publish(runs, tmp_path / "site")
+    assert len({path.parent.name for path in pages}) == len(pages) == 7

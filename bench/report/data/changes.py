@@ -8,7 +8,6 @@ import pandas as pd
 from bench.report.data.columns import Row, rows_of
 from bench.report.data.compare import Verdict
 from bench.report.data.distances import Quality, quality_columns
-from bench.report.data.modes import half, signed
 from bench.report.data.significance import p_text
 from bench.report.data.text import NOTHING, decimals_for, known, scientific, significant
 
@@ -82,8 +81,8 @@ class Aspect:
             interval = f" ({significant(ends[0])} to {significant(ends[1])})" if all(map(known, ends)) else ""
             return f"{significant(ratio)}×{interval}" if known(ratio) else NOTHING
         value, ci = row[f"{self._key}_difference"], row[f"{self._key}_difference_ci"]
-        width = half(ci, self.quality)
-        return f"{signed(value, self.quality, ci)}{width and f' ± {width}'}" if known(value) else NOTHING
+        width = self.quality.half(ci)
+        return f"{self.quality.signed(value, ci)}{width and f' ± {width}'}" if known(value) else NOTHING
 
     def sentence(self, row: Row) -> str:
         """What became of a setting."""

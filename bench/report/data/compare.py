@@ -91,7 +91,7 @@ def _unshared(a: Summary, b: Summary) -> list[str]:
     for name, heading in _TOLD.items():
         values = [dict.fromkeys(_called(row, name) for row in rows_of(each.cells)) for each in (a, b)]
         if not set(values[0]) & set(values[1]):
-            said = (f"{named(list(each), 5)} in {run}" for each, run in zip(values, "ab", strict=True))
+            said = (f"{named(list(each), 5) or 'none'} in {run}" for each, run in zip(values, "ab", strict=True))
             found.append(f"{heading}: {', '.join(said)}")
     return found
 
@@ -201,10 +201,14 @@ def _gap(a: Row, b: Row, quality: Quality) -> Row:
 
 
 def _decide(rows: list[Row], quality: Quality) -> None:
-    """Add the p values for all settings, and the verdicts, where there is a difference."""
+    """Add the p values for all settings, and the verdicts, where there is a difference.
+
+    What is equal to the last digit was not tested, and is not one of those among which something may differ by chance.
+    """
     key = f"{quality.key}_difference"
     compared = [row for row in rows if key in row]
-    for row, p in zip(compared, holm([row[f"{key}_p"] for row in compared]), strict=True):
+    tested = [row[f"{key}_p"] if row[key] else None for row in compared]
+    for row, p in zip(compared, holm(tested), strict=True):
         row |= {f"{key}_p_holm": p, f"{quality.key}_verdict": _verdict(row[key], p, quality)}
 
 

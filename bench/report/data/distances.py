@@ -1,10 +1,12 @@
 """The quality columns: how each is called, which end is good, what can be ranked, and what errors are."""
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from bench.record_schema import DERIVED
+from bench.report.data.text import decimals_for, known, scientific
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,23 @@ class Quality:
     def ci(self) -> str:
         """The column of half the width of the 95 % confidence interval of its mean."""
         return f"{self.key.removesuffix('_mean')}_ci"
+
+    def _decimals(self, ci: float) -> int:
+        """Its own, or more where an interval is too small for them: a difference is read against it."""
+        usual = 3 if self.decimals is None else self.decimals
+        return max(usual, decimals_for(self.scale * ci, 1)) if known(ci) and ci > 0 else usual
+
+    def half(self, ci: float) -> str:
+        """Half the interval of a difference, as tables show it; nothing where there is none."""
+        if not known(ci):
+            return ""
+        return scientific(ci, 2) if self.scientific else f"{self.scale * ci:,.{self._decimals(ci)}f}"
+
+    def signed(self, value: float, ci: float = math.nan) -> str:
+        """A difference as tables show it; half its interval says how many decimals there are."""
+        if self.scientific:
+            return f"{'+' if value >= 0 else ''}{scientific(value)}"
+        return f"{self.scale * value:+z,.{self._decimals(ci)}f}"
 
 
 def _own(key: str, heading: str, floor: str | None, *within: str, floors: float = 1.0) -> Quality:

@@ -6,7 +6,6 @@ The cells of a seed start from the same noise in every mode, so qualities are co
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from statistics import median
 from typing import Any, NamedTuple
 
@@ -23,11 +22,9 @@ from bench.report.data.text import (
     DOUBTFUL,
     NOTHING,
     Column,
-    decimals_for,
     known,
     marked,
     numbers,
-    scientific,
     significant,
     words,
 )
@@ -220,7 +217,7 @@ def mode_summary(found: Sequence[ModeCost]) -> list[Column]:
     ]
     for quality in _qualities(found):
         gaps = [[gap.mean for each in group if (gap := each.difference(quality.key))] for group in groups]
-        texts = [_range(values, partial(signed, quality=quality)) for values in gaps]
+        texts = [_range(values, quality.signed) for values in gaps]
         shown.append(numbers(f"Δ {quality.name}", texts))
     return shown
 
@@ -271,29 +268,9 @@ def _qualities(found: Sequence[ModeCost]) -> list[Quality]:
 
 def _difference_column(quality: Quality, found: Sequence[ModeCost]) -> Column:
     gaps = [each.difference(quality.key) for each in found]
-    means = [NOTHING if gap is None else signed(gap.mean, quality, gap.ci) for gap in gaps]
-    halves = ["" if gap is None else half(gap.ci, quality) for gap in gaps]
+    means = [NOTHING if gap is None else quality.signed(gap.mean, gap.ci) for gap in gaps]
+    halves = ["" if gap is None else quality.half(gap.ci) for gap in gaps]
     return marked(f"Δ {quality.name}", means, halves, [ALIKE if gap and gap.alike else "" for gap in gaps])
-
-
-def _decimals(quality: Quality, ci: float) -> int:
-    """Those of the quality, or more where the interval is too small for them: a difference is read against it."""
-    usual = 3 if quality.decimals is None else quality.decimals
-    return max(usual, decimals_for(quality.scale * ci, 1)) if known(ci) and ci > 0 else usual
-
-
-def half(ci: float, quality: Quality) -> str:
-    """Half the interval of a difference; nothing where there is none."""
-    if not known(ci):
-        return ""
-    return scientific(ci, 2) if quality.scientific else f"{quality.scale * ci:,.{_decimals(quality, ci)}f}"
-
-
-def signed(value: float, quality: Quality, ci: float = math.nan) -> str:
-    """A difference as tables show it; half its interval says how many decimals there are."""
-    if quality.scientific:
-        return f"{'+' if value >= 0 else ''}{scientific(value)}"
-    return f"{quality.scale * value:+z,.{_decimals(quality, ci)}f}"
 
 
 def _range(values: Sequence[float], text: Callable[[float], str]) -> str:

@@ -1,7 +1,7 @@
 """What has been published beside what was measured: whether a paper's values were reproduced; its table."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -87,7 +87,9 @@ class Comparison:
         return f"{_COUNTED[self.verdict]}{f': {self.reason}' if self.reason else ''}"
 
 
-def compare_published(run: Run, cells: pd.DataFrame, table: pd.DataFrame) -> list[Comparison]:
+def compare_published(
+    run: Run, cells: pd.DataFrame, table: pd.DataFrame, shown: Collection[str] | None = None
+) -> list[Comparison]:
     """The published values of a run's manifest with the rows that hold its cells, each value once.
 
     The cells of several seeds are one row, and have one published value; another model, mode or guidance, or x_0
@@ -98,14 +100,16 @@ def compare_published(run: Run, cells: pd.DataFrame, table: pd.DataFrame) -> lis
             any; and, for cells that are not recorded yet, sampler, grid and steps where the manifest says them.
         cells: all records.
         table: the aggregated rows.
+        shown: the cells whose values are asked for; None: all.
     """
-    if not run.published:
+    asked = [entry for entry in run.published if shown is None or entry["cell"] in shown]
+    if not asked:
         return []
-    named = cells["id"].isin([entry["cell"] for entry in run.published])
+    named = cells["id"].isin([entry["cell"] for entry in asked])
     records = {row["id"]: row for row in rows_of(cells[named & (cells["run"] == run.name)])}
     holders = {cell: row for row in rows_of(table) for cell in row["cells"] if run.name in row["run"].split(" + ")}
     found: dict[tuple[Any, ...], Comparison] = {}
-    for entry in run.published:
+    for entry in asked:
         record, row = records.get(entry["cell"]), holders.get(entry["cell"])
         made = _comparison(run, entry, record, row)
         words = (made.sampler, made.grid, made.steps) if made.sampler else entry["cell"]

@@ -109,8 +109,9 @@ class _Collected:
             return []
         keys = []
         for each in found:
+            there = {key.lower(): entry for key, entry in (known_entries() | self.used).items()}  # as BibTeX reads keys
             key, n = each.key, 1
-            while self.used.get(key, known_entries().get(key, each)) not in (each, Entry(each.kind, key, each.fields)):
+            while there.get(key.lower(), each) not in (each, Entry(each.kind, key, each.fields)):
                 n += 1
                 key = f"{each.key}-{n}"
             self.used[key] = Entry(each.kind, key, each.fields)

@@ -54,7 +54,7 @@ def of_texts(samplers: str | None, only: Sequence[str]) -> Selection:
 
 
 def selected(cells: pd.DataFrame, selection: Selection) -> pd.DataFrame:
-    """The records that are shown.
+    """The records that are shown; of the baseline all, but of other seeds than are asked for.
 
     Raises:
         UsageError: a sampler or a value that no record has, a column that there is not, or a selection of nothing.
@@ -62,15 +62,19 @@ def selected(cells: pd.DataFrame, selection: Selection) -> pd.DataFrame:
     shown = _of_samplers(cells, selection.samplers) & _that_hold(cells, selection.only)
     if not shown.any():
         raise UsageError(f"no record is in the selection ({selection.words}); leave a condition out")
-    return cells[shown | cells["baseline"].astype(bool)]
+    seeds = _that_hold(cells, [each for each in selection.only if _read(each)[0] == "seed"])
+    return cells[shown | (cells["baseline"].astype(bool) & seeds)]
 
 
 def left_out(cells: pd.DataFrame, shown: pd.DataFrame, selection: Selection) -> str:
     """What is said wherever a selection is shown, so that nobody takes it for the whole."""
-    total, kept = (len(each[list(SETTING)].astype(str).drop_duplicates()) for each in (cells, shown))
+    total, kept = (each[list(SETTING)].astype(str) for each in (cells, shown))
+    settings = f"{len(kept.drop_duplicates()):,} of {len(total.drop_duplicates()):,} settings"
+    fewer = len(shown) < total.apply(tuple, axis=1).isin(set(kept.apply(tuple, axis=1))).sum()
+    records = f", {len(shown):,} of {len(cells):,} records," if fewer else ""
     return (
-        f"A selection: {kept:,} of {total:,} settings are shown ({selection.words}; and the baseline). What is best, "
-        "marks, fronts and the answer are among these alone."
+        f"A selection: {settings}{records} are shown ({selection.words}; and the baseline). What is best, marks, "
+        "fronts and the answer are among these alone."
     )
 
 
@@ -130,12 +134,11 @@ def _values(cells: pd.DataFrame, name: str) -> list[Any]:
 
 def _any_of(cells: pd.DataFrame, name: str, wanted: Sequence[str]) -> "pd.Series[bool]":
     values = _values(cells, name)
-    texts = [_text(each) for each in values]
     for each in wanted:
-        if _same(each) not in set(texts):
-            there = named([str(value) for value in dict.fromkeys(texts)], _NAMED)
+        if not any(_is(value, each) for value in values):
+            there = named(list(dict.fromkeys(map(_text, values))), _NAMED)
             raise UsageError(f"no record has {name} = {each}; there is: {there}")
-    return pd.Series([text in {_same(each) for each in wanted} for text in texts], index=cells.index)
+    return pd.Series([any(_is(value, each) for each in wanted) for value in values], index=cells.index)
 
 
 def _text(value: Any) -> str:
@@ -144,15 +147,17 @@ def _text(value: Any) -> str:
         return "none"
     if isinstance(value, bool):
         return str(value).lower()
-    return f"{float(value):g}" if _is_number(value) else str(value)
+    return f"{value:.15g}" if _is_number(value) else str(value)
 
 
-def _same(text: str) -> str:
-    """A condition's value, written as values are."""
-    try:
-        return f"{float(text):g}"
-    except ValueError:
-        return text.lower() if text.lower() in ("true", "false") else text
+def _is(value: Any, text: str) -> bool:
+    """Whether a value is what a condition asks for."""
+    if _is_number(value):
+        try:
+            return float(text) == float(value)
+        except ValueError:
+            return False
+    return _text(value) == (text.lower() if isinstance(value, bool) else text)
 
 
 def _is_number(value: Any) -> bool:

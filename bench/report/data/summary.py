@@ -124,7 +124,7 @@ def summarise(runs: Sequence[Path], view: View = USUAL) -> Summary:
     found, records = zip(*(load(path, typed(label)) for path, label in zip(paths, labels, strict=True)), strict=True)
     cells = with_columns(pd.concat(records, ignore_index=True), NEEDED)
     kept, growing = _of_looks(found, cells)
-    whole = cells
+    whole, every = cells, kept
     if view.selection:
         cells, kept = selected(cells, view.selection), selected(kept, view.selection)
     table = aggregate(kept)
@@ -133,7 +133,10 @@ def summarise(runs: Sequence[Path], view: View = USUAL) -> Summary:
     # what looks have decided is of all settings
     decisions = growing.get(found[0].name) if len(found) == 1 and not view.selection else None
     sections = [_followed(each, decisions) if decisions else _unfollowed(each, growing) for each in sections]
-    published = [line for run in found for line in compare_published(run, cells, table)]
+    # a value is that of a whole row, whatever is shown of it
+    rows = aggregate(every) if view.selection else table
+    shown_ids = set(cells["id"]) if view.selection else None
+    published = [line for run in found for line in compare_published(run, whole, rows, shown_ids)]
     _check_view(view, [section.rows for section in sections])
     told, unshown = None, 0
     if view.selection:

@@ -26,6 +26,10 @@ _OF_A_CELL = ("git_commit", "python", "platform", "cuda", "command", "finished")
 """What the record of a row's first cell says of how it was measured."""
 
 
+_MEASURED = ("model_sha256", "code_sha256", "device_name")
+"""By which reports of runs of one name are told apart."""
+
+
 @dataclass(frozen=True)
 class Entry:
     """A run of a service.
@@ -73,8 +77,11 @@ def whole(summary: Summary) -> Entry:
 
     names = [run.name for run in summary.runs]
     failed = {f"failed_{n}": flat(f"{setting(row)}: {row['error']}") for n, row in enumerate(summary.failed[:50], 1)}
+    cells = rows_of(summary.cells)
+    of = {name: sorted({str(row.get(name)) for row in cells}) for name in _MEASURED}
+    studies = [run.study["name"] for run in summary.runs]
     return Entry(
-        _id({"runs": names}),
+        _id({"runs": names, "studies": studies, "selection": summary.view.selection.words, **of}),
         plain_line(flat(f"report of {' + '.join(names)}", 120)),
         "\n\n".join(markdown_text(flat(answer.sentence, 1000)) for answer in summary.answers[:4]),
         {"runs": plain_line(flat(" + ".join(names)))},

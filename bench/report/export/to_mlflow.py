@@ -105,6 +105,8 @@ class Mlflow:
         """Send an entry, unless it is there as it is: its run, and what became of that."""
         before, digest = there.get(entry.id, (None, None))
         if before is not None and digest == entry.digest:
+            for name, value in more.items():  # the report may be another run now
+                self._client.set_tag(before, name, value)
             return before, "unchanged"
         if before is not None:
             self._client.delete_run(before)  # which would keep what is no longer measured

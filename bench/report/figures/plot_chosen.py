@@ -105,7 +105,8 @@ def _panel(axes: Axes, section: Section, series: Sequence[Series], x: Axis, y: A
 
 def _meanings(x: Axis, y: Axis, curves: Sequence[Curve]) -> list[str]:
     """What columns that are no qualities mean, and what bars are."""
-    words = [f"{axis.column}: {meaning_of(axis.column, TABLE)}" for axis in (x, y) if axis.title == axis.column]
+    plain = [(axis.column, meaning_of(axis.column, TABLE)) for axis in (x, y) if axis.title == axis.column]
+    words = [f"{name}: {found.meaning}" for name, found in plain if found is not None]
     return [*words, *(["Bars: 95 % interval of the mean."] if any(curve.spread.any() for curve in curves) else [])]
 
 

@@ -13,10 +13,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from bench.escape import html_text
 from bench.report.data.rows import columns_of
 from bench.report.data.runs import Run
 from bench.report.data.summary import Summary
@@ -24,21 +22,8 @@ from bench.report.page.explore import explored
 from bench.report.page.libraries import libraries
 from bench.report.page.pictures import pictures, sheets
 from bench.report.tables.blocks import groups
-from bench.report.tables.markup import html_table
+from bench.report.tables.markup import html_table, templates
 from bench.report.tables.remarks import remarks
-
-
-@cache
-def templates(folder: Path) -> Environment:
-    """The templates in a folder, whose texts are escaped."""
-    return Environment(
-        loader=FileSystemLoader(folder),
-        autoescape=True,
-        finalize=html_text,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
 
 
 def style() -> Markup:

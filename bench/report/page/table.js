@@ -118,9 +118,9 @@ function filtered() {
 }
 
 function reset() {
-  history.replaceState(null, "", "#");
   state = beginning(state.section);
   rebuild();
+  remember();
 }
 
 // What is shown, as CSV: a spreadsheet would compute what begins like a formula, so that an apostrophe stands before it.

@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -20,7 +21,8 @@ from bench.packed import PACKED
 from bench.packing import pack
 from bench.report.data.columns import PROTOCOL
 from bench.report.data.summary import Summary, summarise
-from bench.report.page import style, templates
+from bench.report.page import style
+from bench.report.tables.markup import templates
 from bench.report.write import FORMATS, write_report
 from models.common.errors import UsageError
 from models.common.writing import write_bytes
@@ -90,7 +92,7 @@ def publish(runs: Sequence[Path], site: Path) -> list[Path]:
     summarised = [summarise([run]) for run in runs] if runs else [summarise([])]
     if len({Path(run).resolve() for run in runs}) < len(runs):
         raise UsageError("a run was given twice; give each run once")
-    folders = _folders([each.runs[0].name for each in summarised])
+    folders = _folders([each.runs[0].name for each in summarised], {_TOGETHER, _INDEX, MANIFEST})
     alone = [Entry(name, [Path(run)], each) for name, run, each in zip(folders, runs, summarised, strict=True)]
     together = _together(alone)
     old = _written(site)
@@ -105,13 +107,12 @@ def publish(runs: Sequence[Path], site: Path) -> list[Path]:
     return [site / _INDEX, *(site / each.folder / _INDEX for each in entries)]
 
 
-def _folders(names: Sequence[str]) -> list[str]:
-    """The same as folders, which every host and file system can have: no two are alike but for capitals."""
+def _folders(names: Sequence[str], taken: set[str]) -> list[str]:
+    """The same as folders, which every host and file system can have: no two are alike but for capitals, or taken."""
     found = list[str]()
-    taken = {_TOGETHER, _INDEX, MANIFEST}
     for name in names:
         plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip(".-")[:80] or "run"
-        choices = (plain if n == 1 else f"{plain}-{n}" for n in range(1, len(names) + 5))
+        choices = (plain if n == 1 else f"{plain}-{n}" for n in count(1))
         free = next(each for each in choices if each.lower() not in taken)
         taken.add(free.lower())
         found.append(free)
@@ -127,7 +128,7 @@ def _together(alone: Sequence[Entry]) -> list[Entry]:
         groups = [each for each in groups if each not in alike]
         groups.append((protocols.union(*(each[0] for each in alike)), [*(e for g in alike for e in g[1]), entry]))
     several = [[run for run in alone if run in members] for _, members in groups if len(members) > 1]
-    names = [_TOGETHER if n == 1 else f"{_TOGETHER}-{n}" for n in range(1, len(several) + 1)]
+    names = _folders([_TOGETHER] * len(several), {each.folder.lower() for each in alone})
     paths = [[path for each in members for path in each.runs] for members in several]
     return [Entry(name, each, summarise(each)) for name, each in zip(names, paths, strict=True)]
 

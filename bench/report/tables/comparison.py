@@ -5,15 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from bench.escape import html_text, markdown_text
+from bench.escape import markdown_text
 from bench.report.data.changes import Aspect, aspects
 from bench.report.data.columns import rows_of
 from bench.report.data.compare import Verdict
 from bench.report.data.text import NOTHING, Column, flat, known_text, named, numbers, words
-from bench.report.tables.markup import html_table, markdown_table
+from bench.report.tables.markup import html_table, markdown_table, templates
 from models.common.words import counted
 
 _MOST = 12
@@ -28,9 +27,9 @@ _HEADINGS: dict[Verdict, str] = {
 }
 _NOTES = (
     "All numbers: a → b. The change is b less a with its 95 % interval or, of times, b over a: below 1 is faster.",
-    "Better, worse: a quality's p is at most 0.05 by Holm's procedure for all settings that both runs have, in pairs "
+    "Better, worse: a quality's p is at most 0.05 by Holm's procedure for all settings that differ at all, in pairs "
     "of the same images where both ran on these, else by Welch's t-test; a time's 95 % interval does not hold 1. Times "
-    "are not corrected for their number: of 20 that did not change, one would seem to.",
+    "are not corrected for their number: of 20 that did not change, at least one would seem to.",
     "Cannot be told: as large a change comes about by chance. That it is not there is not shown.",
     "Not tested: there is no interval, as of one seed's KID, precision and recall, of less than five rounds of timing, "
     "or of times that do not hold up. The same: to the last digit.",
@@ -78,14 +77,7 @@ def comparison_markdown(frame: pd.DataFrame) -> str:
 
 def comparison_html(frame: pd.DataFrame) -> str:
     """All of it, as a page that needs no other file and no network."""
-    template = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        finalize=html_text,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    ).get_template("comparison.html.j2")
+    template = templates(Path(__file__).parent).get_template("comparison.html.j2")
     # each cell has been escaped
     return template.render(said=_compared(frame), notes=_NOTES, table=lambda *of: Markup(html_table(*of)))
 

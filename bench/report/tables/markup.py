@@ -1,14 +1,30 @@
 """The blocks as Markdown and HTML; `tex` has LaTeX."""
 
 from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
 
 import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from bench.escape import html_text, markdown_text
 from bench.report.data.summary import Summary
 from bench.report.data.text import Column, flat
 from bench.report.tables.blocks import blocks
 from bench.report.tables.remarks import remarks
+
+
+@cache
+def templates(folder: Path) -> Environment:
+    """The templates in a folder, whose texts are escaped."""
+    return Environment(
+        loader=FileSystemLoader(folder),
+        autoescape=True,
+        finalize=html_text,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
 
 
 def markdown(summary: Summary) -> str:

@@ -36,7 +36,7 @@ def breakable(text: str, least: int = 30) -> str:
 
 _BREAKS = re.compile(r"(?<=\w)[/:.,=+](?=\w)|\\_|(?<=[a-z])(?=[A-Z])|[A-Za-z]{20}(?=[A-Za-z])")
 
-_CELL = re.compile(r"(\([\d.,]+\) )?(-?[\d,]*\.?\d+)(e-?\d+)?( ± [\d.,]+(?:e-?\d+)?)?((?: [†‡]+)?)")
+_CELL = re.compile(r"(\([\d.,]+\) )?([+-]?[\d,]*\.?\d+)(e-?\d+)?( ± [\d.,]+(?:e-?\d+)?)?((?: [†‡]+)?)")
 """A number as columns have it: what stands before it, its digits, its exponent, half its interval, its marks."""
 _WORDS = ("", NOTHING, FAILED)
 
@@ -138,7 +138,7 @@ def _of_two(column: Column, parts: Sequence[_Number]) -> _Written:
     """Numbers to the right, and what follows them to the left: their decimals, as many in each, stand aligned."""
     bold = [r"\textbf{%s}" if best else "%s" for best in column.best]
     front = [
-        form % f"{n.before}{n.digits}{n.exponent}" if n.digits else latex_text(n.word)
+        form % f"{n.before}{n.digits}{n.exponent}".replace("-", "$-$") if n.digits else latex_text(n.word)
         for form, n in zip(bold, parts, strict=True)
     ]
     if not any(n.after for n in parts):
@@ -150,12 +150,13 @@ def _of_two(column: Column, parts: Sequence[_Number]) -> _Written:
 def _aligned(column: Column, parts: Sequence[_Number]) -> _Written:
     """A column of siunitx, with room for what stands before and behind its numbers."""
     plain = [n.digits.replace(",", "") for n in parts if n.digits]
-    whole = max(len(each.lstrip("-").partition(".")[0]) or 1 for each in plain)
+    whole = max(len(each.lstrip("+-").partition(".")[0]) or 1 for each in plain)
     decimals = max(len(each.partition(".")[2]) for each in plain)
-    sign = "-" * any(each.startswith("-") for each in plain)
+    sign = next((sign for sign in "+-" if any(each.startswith(sign) for each in plain)), "")
     exponent = _exponent([n.exponent for n in parts if n.exponent])
     before, after = max((n.before for n in parts), key=len), max((n.after for n in parts), key=_length)
     options = [f"table-format={sign}{whole}.{decimals}{exponent}"]
+    options += ["retain-explicit-plus"] if sign == "+" else []
     options += ["group-separator={,},group-minimum-digits=4"] if whole > 3 else []
     options += [f"table-space-text-pre={{{before.strip()}\\,}}"] if before else []
     options += [f"table-space-text-post={{{after}}}"] if after else []
