@@ -83,6 +83,13 @@ def _cited(tex: str) -> set[str]:
     return {key for keys in re.findall(r"\\cite\{([^}]*)\}", tex) for key in keys.split(",")}
 
 
+def test_dynamic_thresholding_is_cited_where_it_was_used(tmp_path: Path) -> None:
+    used = [record(*BASELINE), record("ddim", clip=[-1.0, 1.0, 0.995])]
+    for n, cited in ((1, False), (2, True)):
+        found = references(summarise([write_run(tmp_path / str(n), used[:n])]))
+        assert ("saharia2022imagen" in {each.key for each in found.used}) == cited
+
+
 def test_the_file_has_exactly_what_the_tables_cite(tmp_path: Path) -> None:
     names = ("heun", "ddpm[variance=analytic]", "diffusers:PNDMScheduler")
     cells = [record(*BASELINE), *(record(name, "karras") for name in names)]

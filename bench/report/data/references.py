@@ -126,6 +126,7 @@ _KINDS = {
     "samplers": "sampler",
     "grids": "grid",
     "guidances": "guidance",
+    "clips": "clipping",
     "metrics": "metric",
     "extractors": "extractor",
     "data": "reference",
@@ -141,6 +142,8 @@ def references(summary: Summary) -> References:
     for name, kind in (("grid", "grids"), ("guidance", "guidances")):
         specs = _named(columns, name, kind, found).items()
         others += [(f"{name} {each.partition('[')[0]}", keys) for each, keys in specs]
+    if any(each.count(",") == 2 for each in _distinct(columns, "clip")):  # a range, and a quantile
+        others.append(("dynamic thresholding", found.of("clips", "dynamic")))
     metrics = dict.fromkeys(map(_metric, _measured(summary)))
     others += [(_WORDS.get(each, each), found.of("metrics", each)) for each in metrics]
     for each in _distinct(columns, "extractor"):
