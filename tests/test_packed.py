@@ -197,3 +197,10 @@ def test_its_report_does_not_replace_that_of_another_run(run: Path, tmp_path: Pa
     pack(other, tmp_path / "quick.zip")
     with pytest.raises(UsageError, match=r"is another run than .*quick\.zip"):
         bench.load(tmp_path / "quick.zip").report()
+
+
+def test_a_run_and_its_pack_are_not_counted_twice(tmp_path: Path, cli: Cli) -> None:
+    run = write_run(tmp_path / "run", [each | {"finished": "2026-01-01T00:00:00+00:00"} for each in QUICK])
+    pack(run, tmp_path / "copy.zip")
+    said = cli("report", run, tmp_path / "copy.zip", "--out", tmp_path / "out", status=2).err
+    assert "the same records are in two of these runs" in said

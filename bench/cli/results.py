@@ -71,7 +71,7 @@ def report(
         latex: How LaTeX aligns numbers: by siunitx, or plain, without packages but graphicx.
         formats: Of md, latex, csv, parquet, html, png, pdf; all of these by default. mlflow and wandb send a run for
             each row to these, as their environment says (extras of the same names).
-        out: Folder for the files (default: the run folder).
+        out: Folder for the files (default: the run folder; of several runs results/report).
     """
     gc.set_threshold(500_000, 20, 100)  # what a report makes it keeps, and to look for garbage took a tenth of its time
     from bench.cli.reporting import report_runs

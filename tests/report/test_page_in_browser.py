@@ -15,7 +15,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from browser import Visit, chromium
 from playwright.sync_api import Browser, expect
-from report_records import BASELINE, FAMILIES, GRID, guided, record, write_preview, write_run
+from report_records import BASELINE, FAMILIES, GRID, failed, guided, record, write_preview, write_run
 
 from bench.report import write_report
 
@@ -312,3 +312,21 @@ def test_without_scripts_everything_is_there_to_be_read(browser: Browser, page: 
     assert shown.locator(".rows table").first.is_visible()
     assert not shown.locator(".explore").is_visible()
     context.close()
+
+
+def test_a_page_without_a_result_is_read_as_it_is(browser: Browser, tmp_path: Path) -> None:
+    with Visit(browser, paged(write_run(tmp_path / "run", [failed("heun")]))) as visit:
+        assert not visit.page.locator(".explore").is_visible()
+
+
+def test_no_button_asks_a_host(browser: Browser, page: Path) -> None:
+    with Visit(browser, page) as visit:
+        names = visit.page.locator("#figure .modebar-btn").evaluate_all("all => all.map(each => each.dataset.title)")
+        assert [each.partition(" plot")[0] for each in names] == [
+            "Download",
+            "Zoom",
+            "Pan",
+            "Zoom in",
+            "Zoom out",
+            "Reset axes",
+        ]

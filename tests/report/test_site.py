@@ -198,3 +198,20 @@ def test_a_run_called_as_a_page_of_several_has_a_page_of_its_own(tmp_path: Path)
     runs = [written(name, each) for name, each in (("a", "1"), ("b", "1"), ("together-2", "2"), ("c", "2"))]
     pages = publish(runs, tmp_path / "site")
     assert len({path.parent.name for path in pages}) == len(pages) == 7
+
+
+def test_runs_of_one_name_are_told_apart_without_their_paths(tmp_path: Path) -> None:
+    runs = [
+        write_run(tmp_path / place / "quick", [record(*BASELINE, finished=day), record("heun", finished=day)])
+        for place, day in (("a", "2026-01-01T00:00:00"), ("b", "2026-01-02T00:00:00"))
+    ]
+    publish(runs, tmp_path / "site")
+    for path in (tmp_path / "site").rglob("*"):
+        if path.suffix in (".csv", ".html", ".md", ".tex"):
+            assert str(tmp_path) not in path.read_text(), path
+    assert "quick-2" in (tmp_path / "site" / "index.html").read_text()
+
+
+def test_the_root_of_a_disk_is_no_site(run: Path) -> None:
+    with pytest.raises(UsageError, match="is no place for a site"):
+        publish([run], Path("/"))

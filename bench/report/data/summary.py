@@ -99,29 +99,46 @@ class Summary:
         return broken + [f"Broken: {each}, {again}" for each in shown]
 
 
-def summarise(runs: Sequence[Path], view: View = USUAL) -> Summary:
+def run_name(path: Path) -> str:
+    """What a run is called; in a folder of reports a packed one as that is."""
+    place = path.resolve()
+    return place.parent.name if place.name == PACKED else place.stem if place.is_file() else place.name
+
+
+def read(runs: Sequence[Path], names: Sequence[str] | None = None) -> list[tuple[Run, pd.DataFrame]]:
+    """Runs and their records, by these names, or as they are called, or by their paths where two are called alike.
+
+    Raises:
+        UsageError: no run, the same run twice, or a folder that is no run folder.
+    """
+    if not runs:
+        raise UsageError("no run was given; expected one or more run folders, such as results/quick")
+    paths = [Path(run) for run in runs]
+    given = f"{', '.join(map(str, paths))}; give each run once"
+    if len({path.resolve() for path in paths}) < len(paths):
+        raise UsageError(f"a run was given twice: {given}")
+    plain = list(map(run_name, paths))
+    usual = [name if plain.count(name) == 1 else str(path) for path, name in zip(paths, plain, strict=True)]
+    found = [load(path, typed(label)) for path, label in zip(paths, names or usual, strict=True)]
+    records = [frozenset(zip(each["id"], each["finished"], strict=True)) for _, each in found if "finished" in each]
+    if any(records.count(each) > 1 for each in filter(None, records)):
+        raise UsageError(f"the same records are in two of these runs, such as one and its copy: {given}")
+    return found
+
+
+def summarise(runs: Sequence[Path], view: View = USUAL, names: Sequence[str] | None = None) -> Summary:
     """Read runs and work out the table, the answers and the failures.
 
     Args:
         runs: run folders.
         view: see `View`.
+        names: of the runs; None: as they are called.
 
     Raises:
         UsageError: no run, the same run twice, a folder that is no run folder, a view of what no row has, or a
             selection of nothing.
     """
-    if not runs:
-        raise UsageError("no run was given; expected one or more run folders, such as results/quick")
-    paths = [Path(run) for run in runs]
-    if len({path.resolve() for path in paths}) < len(paths):
-        raise UsageError(f"a run was given twice: {', '.join(map(str, paths))}; give each run once")
-    places = [path.resolve() for path in paths]
-    # in a folder of reports a packed run is called as that is
-    names = [
-        place.parent.name if place.name == PACKED else place.stem if place.is_file() else place.name for place in places
-    ]
-    labels = [name if names.count(name) == 1 else str(path) for path, name in zip(paths, names, strict=True)]
-    found, records = zip(*(load(path, typed(label)) for path, label in zip(paths, labels, strict=True)), strict=True)
+    found, records = zip(*read(runs, names), strict=True)
     cells = with_columns(pd.concat(records, ignore_index=True), NEEDED)
     kept, growing = _of_looks(found, cells)
     whole, every = cells, kept

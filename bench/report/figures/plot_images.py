@@ -162,7 +162,8 @@ def images(summary: Summary) -> Figure:
         _draw(sheet, part, y + _HEAD * bool(part.table.label))
         y += part.size[1]
     if (note := warning(summary)) and not apart(sheet.figure, note):
-        sheet.text(_EDGE, y + 0.12, note, fontsize=TINY, color=GREY)
+        lines = [fill(line, int(width * 17)) for line in note.split("\n")]
+        sheet.text(_EDGE, y + 0.12, "\n".join(lines), fontsize=TINY, color=GREY)
     return sheet.figure
 
 

@@ -91,13 +91,13 @@ function bands() {
   });
 }
 
-// With 2 and 5 between the powers of ten, where there are at most so many decades.
+// With 2 and 5 between the powers of ten, where there are at most so many decades; within one, as plotly has it.
 function axis(key, log, most) {
   const sizes = figureRows.map((n) => Math.abs(on(key, n))).filter((size) => size > 0), least = Math.min(...sizes);
   const decades = Math.log10(Math.max(...sizes) / least);
   const format = least < 1e-3 ? { exponentformat: "power" } : { exponentformat: "none", separatethousands: true };
   const whole = least < 1e-3 ? {} : { tickformat: ",.3~r" };  // 20 and 0.5, where plotly writes 2 and 5
-  const numbers = log ? { type: "log", dtick: decades > most ? 1 : "D2", ...format, ...whole } : { type: "linear", ...format };
+  const numbers = log ? { type: "log", ...(decades > 0.8 ? { dtick: decades > most ? 1 : "D2" } : {}), ...format, ...whole } : { type: "linear", ...format };
   return { ...numbers, title: { text: axisText(key), standoff: 8 }, gridcolor: css("--line"), zeroline: false, linecolor: css("--grey"),
     tickcolor: css("--grey"), automargin: true, minexponent: 4, ticks: "outside" };
 }
@@ -116,7 +116,7 @@ function draw() {
   const layout = { xaxis: axis(state.x, state.xlog, narrow ? 2 : 3.5), yaxis: axis(state.y, state.ylog, 3.5), shapes: bands(), hovermode: "closest", dragmode: narrow ? false : "zoom",
     paper_bgcolor: css("--paper"), plot_bgcolor: css("--paper"), font: { color: css("--ink"), size: narrow ? 12 : 13, family: getComputedStyle(document.body).fontFamily },
     margin: { l: 50, r: 12, t: 30, b: 44 }, uirevision: `${state.section} ${state.x} ${state.y} ${state.xlog} ${state.ylog}` };
-  const config = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
+  const config = { responsive: true, displaylogo: false, modeBarButtons: [["toImage"], ["zoom2d", "pan2d"], ["zoomIn2d", "zoomOut2d", "resetScale2d"]],  // none that asks a host
     toImageButtonOptions: { format: "svg", filename: "figure" } };
   hideCard();
   if (window.Plotly) Plotly.react($("figure"), content, layout, config);

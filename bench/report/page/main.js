@@ -130,7 +130,7 @@ async function begin() {
   reach();
   buildImages();
   document.documentElement.classList.add("images");
-  if (!data.sections.length) return;
+  if (!data.sections.length) { document.documentElement.dataset.ready = "yes"; return; }
   const plotly = packed("plotly");
   await openTables();
   document.documentElement.classList.add("live");

@@ -83,4 +83,4 @@ function told(key, n) {
   return (size >= 1e4 ? LONG : SHORT).format(value);
 }
 
-let state = fromAddress();
+let state = data.sections.length ? fromAddress() : null;

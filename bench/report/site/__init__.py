@@ -20,7 +20,7 @@ import pandas as pd
 from bench.packed import PACKED
 from bench.packing import pack
 from bench.report.data.columns import PROTOCOL
-from bench.report.data.summary import Summary, summarise
+from bench.report.data.summary import Summary, read, run_name, summarise
 from bench.report.page import style
 from bench.report.tables.markup import templates
 from bench.report.write import FORMATS, write_report
@@ -89,11 +89,12 @@ def publish(runs: Sequence[Path], site: Path) -> list[Path]:
     Raises:
         UsageError: a run is none, or is given twice; something else lies where a file is to be; it cannot be written.
     """
-    summarised = [summarise([run]) for run in runs] if runs else [summarise([])]
-    if len({Path(run).resolve() for run in runs}) < len(runs):
-        raise UsageError("a run was given twice; give each run once")
-    folders = _folders([each.runs[0].name for each in summarised], {_TOGETHER, _INDEX, MANIFEST})
-    alone = [Entry(name, [Path(run)], each) for name, run, each in zip(folders, runs, summarised, strict=True)]
+    if not site.resolve().name:
+        raise UsageError(f"{str(site)!r} is no place for a site; name a folder with --out, such as site")
+    read(runs)  # so that what is wrong with them is told before anything is made
+    folders = _folders([run_name(Path(run)) for run in runs], {_TOGETHER, _INDEX, MANIFEST})
+    pairs = [(name, Path(run)) for name, run in zip(folders, runs, strict=True)]
+    alone = [Entry(name, [run], summarise([run], names=[name])) for name, run in pairs]
     together = _together(alone)
     old = _written(site)
     try:
@@ -130,7 +131,9 @@ def _together(alone: Sequence[Entry]) -> list[Entry]:
     several = [[run for run in alone if run in members] for _, members in groups if len(members) > 1]
     names = _folders([_TOGETHER] * len(several), {each.folder.lower() for each in alone})
     paths = [[path for each in members for path in each.runs] for members in several]
-    return [Entry(name, each, summarise(each)) for name, each in zip(names, paths, strict=True)]
+    called = [[each.folder for each in members] for members in several]
+    found = zip(names, paths, called, strict=True)
+    return [Entry(name, each, summarise(each, names=runs)) for name, each, runs in found]
 
 
 def _page(entry: Entry, made: Path) -> Entry:

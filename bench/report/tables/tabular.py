@@ -116,7 +116,8 @@ def _column(column: Column, numbers: Numbers, last: bool, cited: Sequence[str]) 
     parts = _numbers(column)
     if parts is None:
         return _of_words(column, last, cited)
-    if numbers == "plain":
+    # siunitx makes no number bold that something stands before
+    if numbers == "plain" or any(best and n.before for best, n in zip(column.best, parts, strict=True)):
         return _of_two(column, parts)
     return _aligned(column, parts)
 
@@ -138,7 +139,7 @@ def _of_two(column: Column, parts: Sequence[_Number]) -> _Written:
     """Numbers to the right, and what follows them to the left: their decimals, as many in each, stand aligned."""
     bold = [r"\textbf{%s}" if best else "%s" for best in column.best]
     front = [
-        form % f"{n.before}{n.digits}{n.exponent}".replace("-", "$-$") if n.digits else latex_text(n.word)
+        n.before + form % f"{n.digits}{n.exponent}".replace("-", "$-$") if n.digits else latex_text(n.word)
         for form, n in zip(bold, parts, strict=True)
     ]
     if not any(n.after for n in parts):

@@ -29,6 +29,8 @@ _COLUMN = 44
 """Characters of a line beyond which a table stands across both columns of a page that has two."""
 _FIT = r"\resizebox{\ifdim\width>\linewidth \linewidth\else \width\fi}{!}"
 """Scales what follows to the width of the text if it is wider."""
+_LOW = r"\resizebox{!}{\ifdim\totalheight>.7\textheight .7\textheight\else \totalheight\fi}"
+"""The same to a height that leaves room for a caption."""
 _ENGINE = "% Of some letters pdflatex prints the numbers: use xelatex or lualatex, with a font that has them."
 _PACKAGES = {
     "siunitx": r"% Needs \usepackage{booktabs,graphicx,siunitx}.",
@@ -270,7 +272,7 @@ def figure_floats(figures: Sequence[tuple[str, Sequence[str], bool]]) -> str:
         caption, kind = " ".join(breakable(latex_text(each)) for each in sentences), "figure" if narrow else "figure*"
         lines += [
             f"\\begin{{{kind}}}\n\\centering\\sloppy",
-            f"{_FIT}{{\\includegraphics{{{name}.pdf}}}}",
+            f"{_LOW}{{{_FIT}{{\\includegraphics{{{name}.pdf}}}}}}",
             f"\\caption[{latex_text(sentences[0])}]{{{caption}}}\n\\label{{fig:{name.replace('_', '-')}}}",
             f"\\end{{{kind}}}\n",
         ]
