@@ -183,10 +183,8 @@ def run(
         UsageError: something given that cannot be used, or a missing prerequisite; nothing has been measured then.
     """
     load_plugins(plugins)
-    with (
-        silent(quiet),
-        prepared(study, overrides, out, minutes, part, workers, save_images) as (session, folder, executor),
-    ):
+    asked = (study, overrides, out, minutes, part, workers, save_images)
+    with silent(quiet), prepared(*asked) as (session, folder, executor):
         from bench.running.deadline import Deadline
         from bench.running.runner import run_study
         from bench.running.telling import CellProgress, tell
@@ -294,10 +292,9 @@ def run_folder(path: Path) -> "RunFolder":
     from bench.record import RunFolder
     from models.plugins.names import check_name
 
-    folder = RunFolder(path)
-    if not folder.is_run:
+    if not RunFolder(path).is_run:
         try:
             check_name(path.resolve().name, "run")
         except UsageError as error:
             raise UsageError(f"--out {str(path)!r}: {error}; for instance {str(path / 'my-run')!r}") from None
-    return folder
+    return RunFolder(path)

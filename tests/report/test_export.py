@@ -222,6 +222,13 @@ def test_wandb_has_a_run_a_row_with_config_metrics_tags_and_pictures(run: Path, 
 
 
 @pytest.mark.usefixtures("offline")
+def test_wandb_leaves_the_process_as_it_was(run: Path) -> None:
+    before = sys.exit, sys.excepthook
+    write_report([run], ["wandb"])
+    assert (sys.exit, sys.excepthook) == before
+
+
+@pytest.mark.usefixtures("offline")
 def test_wandb_has_no_row_twice_and_takes_what_changed(run: Path, tmp_path: Path) -> None:
     said = list[str]()
     for _ in range(2):

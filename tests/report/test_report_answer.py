@@ -57,6 +57,7 @@ def test_a_single_evaluation_is_no_plural(tmp_path: Path) -> None:
         ([BASE, timed("ddim", 5, 12.0, 0.1)], "(12.0, 900 % worse), 10 times faster"),
         ([BASE, timed("ddim", 400, 1.2, 2.0)], "is faster than it: the fastest of them is ddim on trailing at 400 "
          "steps, 2.0 times slower (8.00 against 4.00 ms an image)."),
+        ([BASE, timed("ddim", 400, 1.2, 1.004)], "steps, as fast to two digits (4.02 against 4.00 ms an image)."),
         ([failed(*BASELINE), timed("ddim", 5, 1.8, 0.1)], "No answer: the baseline (ddpm on trailing at 200 steps) "
          "failed (BadSamples: 3 of 250"),
         ([timed("ddim", 5, 1.8, 0.1)], "No answer: the baseline (ddpm on trailing at 200 steps) was not measured."),

@@ -74,13 +74,18 @@ class Wandb:
 
     @contextmanager
     def _apart(self) -> Iterator[None]:
-        """With what the package keeps for itself in a folder that is removed, and nothing said of this process."""
+        """With what the package keeps for itself in a folder that is removed, and nothing said of this process.
+
+        What it replaces of `sys` for good, to learn how the process ends, is put back.
+        """
+        replaced = sys.exit, sys.excepthook
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, environment(_own(folder)):
             try:
                 yield
             finally:
                 if not self._loaded and "wandb" in sys.modules:
                     sys.modules["wandb"].teardown()
+                sys.exit, sys.excepthook = replaced
 
     def _run(self, wandb: Any, entry: Entry, kind: str, group: str) -> Sent:
         """Send an entry, unless it is there as it is."""

@@ -7,8 +7,10 @@ function bytes(text) {
 }
 
 function opened(id) {
-  const stream = new Blob([bytes($(id).textContent.trim())]).stream().pipeThrough(new DecompressionStream("gzip"));
-  return new Response(stream).blob();
+  const gzip = new DecompressionStream("gzip"), writer = gzip.writable.getWriter();
+  writer.write(bytes($(id).textContent.trim())).catch(() => {});  // whoever reads is told
+  writer.close().catch(() => {});
+  return new Response(gzip.readable).blob();
 }
 
 async function packed(id) { return URL.createObjectURL(new Blob([await opened(id)], { type: "text/javascript" })); }
