@@ -199,9 +199,10 @@ class Comparison:
         else:
             doubt = ", times that do not hold up" if invalid(row) or invalid(self.baseline) else ""
             what = f"{significant(1000 * ours)} against {significant(1000 * theirs)} ms an image{self.times}{doubt}"
-        ratio = significant(max(ours / theirs, theirs / ours), 2)
-        alike = "as fast" if self.cost != "nfe" else "as many evaluations"
-        return f"{alike} to two digits ({what})" if float(ratio) == 1.0 else f"{ratio} times {words} ({what})"
+        ratio = max(ours / theirs, theirs / ours)
+        if ratio < 1.05:
+            return f"{'as many evaluations' if self.cost == 'nfe' else 'as fast'} to two digits ({what})"
+        return f"{significant(ratio, 2)} times {words} ({what})"
 
     def _claim(self, row: Row) -> str:
         """Whether what the sentence says of the tolerance is shown, and what would decide it."""
