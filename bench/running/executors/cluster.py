@@ -82,7 +82,6 @@ class RaySlot:
     def __init__(self, options: dict[str, Any]) -> None:
         self._options, self._node, self._name = options, "", ""
         self._actor: Any = None
-        self._asked = True
 
     @property
     def name(self) -> str:
@@ -109,14 +108,12 @@ class RaySlot:
     def end(self) -> None:
         actor, self._actor = self._actor, None
         if actor is not None and ray.is_initialized():
-            if not self._asked:  # or it would not listen
-                with suppress(RayError):
-                    ray.get(actor.do.remote(Worker.leave), timeout=_LEAVES_S)
+            with suppress(RayError):
+                ray.get(actor.do.remote(Worker.leave), timeout=_LEAVES_S)
             ray.kill(actor)
 
     def _got(self, reference: Any, timeout: float | None) -> Any:
         """What comes of it."""
-        self._asked = True
         try:
             return ray.get(reference, timeout=timeout)
         except RayTaskError as error:
@@ -138,8 +135,6 @@ class RaySlot:
         except RayError as error:  # what was on its way from a machine that is gone
             self._kill()
             raise Lost(str(error)) from None
-        finally:
-            self._asked = False
 
     def _kill(self) -> None:
         actor, self._actor = self._actor, None
