@@ -240,3 +240,32 @@ def footnote(axes: Axes, beaten: Sequence[str], beyond: Sequence[str], last: Seq
 def _whole(name: str) -> str:
     """A name that is not broken across lines."""
     return name.replace(" ", "\N{NO-BREAK SPACE}")
+
+
+def draw(axes: Axes, curve: Curve) -> None:
+    """Draw a line with its intervals; one that is beaten in grey, without any."""
+    look, y = curve.series.look, curve.y
+    if not len(y):
+        return
+    if curve.series.beaten:
+        axes.plot(curve.x, y, color=BEATEN, linewidth=0.5, marker=".", markersize=2.5, zorder=2.2)
+        return
+    drawn = axes.errorbar(
+        curve.x,
+        y,
+        yerr=curve.spread if curve.spread.any() else None,
+        color=look.colour,
+        marker=look.marker,
+        linestyle=look.line,
+        linewidth=1.1,
+        markersize=look.size,
+        markeredgecolor="white",
+        markeredgewidth=0.6,
+        elinewidth=0.7,
+        capsize=0,
+        zorder=3,
+        # the baseline alone is named beside its star
+        label=None if all(row["baseline"] for row in curve.rows) else wrapped(curve.series.label),
+    )
+    for bars in drawn.lines[2]:  # pale, as those of many lines stand at the same cost
+        bars.set(alpha=0.5, zorder=2.6)

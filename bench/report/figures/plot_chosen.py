@@ -11,11 +11,11 @@ from bench.column_meanings import TABLE, meaning_of
 from bench.report.data.columns import Row, has
 from bench.report.data.distances import of_key, quality_columns
 from bench.report.data.section import Section
-from bench.report.data.series import BEATEN, Series, all_series, in_one_mode
+from bench.report.data.series import Series, all_series, in_one_mode
 from bench.report.data.summary import Summary
 from bench.report.data.text import known
 from bench.report.figures import style
-from bench.report.figures.legend import Curve, beaten_names, footnote, legend
+from bench.report.figures.legend import Curve, beaten_names, draw, footnote, legend
 from bench.report.figures.style import FAINT, INK, wrapped
 
 _HEIGHT, _LEGEND, _PAPER = 3.9, 0.16, 2.1
@@ -87,7 +87,7 @@ def _panel(axes: Axes, section: Section, series: Sequence[Series], x: Axis, y: A
     """Draw a panel; how many lines its footnote has."""
     curves = [_curve(each, x, y) for each in series]
     for curve in curves:
-        _line(axes, curve)
+        draw(axes, curve)
     _scale(axes, "x", [float(value) for curve in curves for value in curve.x])
     _scale(axes, "y", [float(value) for curve in curves for value in curve.y])
     baseline = [row for row in section.records if row["baseline"]]
@@ -116,30 +116,6 @@ def _curve(series: Series, x: Axis, y: Axis) -> Curve:
     spread = np.array([half if known(half) else 0.0 for half in halves])
     across, up = (np.array([axis.of(row) for row in rows], dtype=float) for axis in (x, y))
     return Curve(series, rows, across, up, spread)
-
-
-def _line(axes: Axes, curve: Curve) -> None:
-    look = curve.series.look
-    if not len(curve.y):
-        return
-    if curve.series.beaten:
-        axes.plot(curve.x, curve.y, color=BEATEN, linewidth=0.5, marker=".", markersize=2.5, zorder=2.2)
-        return
-    axes.errorbar(
-        curve.x,
-        curve.y,
-        yerr=curve.spread if curve.spread.any() else None,
-        color=look.colour,
-        marker=look.marker,
-        linestyle=look.line,
-        linewidth=1.1,
-        markersize=look.size,
-        markeredgecolor="white",
-        markeredgewidth=0.6,
-        elinewidth=0.7,
-        zorder=3,
-        label=None if all(row["baseline"] for row in curve.rows) else wrapped(curve.series.label),
-    )
 
 
 def _scale(axes: Axes, which: Literal["x", "y"], values: Sequence[float]) -> None:

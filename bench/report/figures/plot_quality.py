@@ -14,7 +14,6 @@ from bench.report.data.columns import Row, guided, mode_words, rows_of, setting,
 from bench.report.data.distances import fd_label, of_key
 from bench.report.data.section import Section, was_timed
 from bench.report.data.series import (
-    BEATEN,
     FEW,
     Series,
     all_series,
@@ -30,6 +29,7 @@ from bench.report.figures.legend import (
     Curve,
     bar_ends,
     beaten_names,
+    draw,
     families,
     footnote,
     legend,
@@ -153,7 +153,7 @@ class _Panel:
         short = [curve.with_short_bars(axes.get_ylim()) for curve in curves]
         style.log_axis(axes, "y", [*shown, *bar_ends(short, top)])
         for curve in short:
-            _line(axes, curve)
+            draw(axes, curve)
         self._baseline(axes)
         self._winner(axes)
         self._references(axes)
@@ -253,31 +253,3 @@ class _Panel:
             return setting(row)
         words = f"{with_words(row, model=False)}{mode_words(row['mode'])}"
         return f"{row['sampler']} at {steps_words(row['steps'])}{words}"
-
-
-def _line(axes: Axes, curve: Curve) -> None:
-    look, y = curve.series.look, curve.y
-    if not len(y):
-        return
-    if curve.series.beaten:
-        axes.plot(curve.x, y, color=BEATEN, linewidth=0.5, marker=".", markersize=2.5, zorder=2.2)
-        return
-    drawn = axes.errorbar(
-        curve.x,
-        y,
-        yerr=curve.spread if curve.spread.any() else None,
-        color=look.colour,
-        marker=look.marker,
-        linestyle=look.line,
-        linewidth=1.1,
-        markersize=look.size,
-        markeredgecolor="white",
-        markeredgewidth=0.6,
-        elinewidth=0.7,
-        capsize=0,
-        zorder=3,
-        # the baseline alone is named beside its star
-        label=None if all(row["baseline"] for row in curve.rows) else wrapped(curve.series.label),
-    )
-    for bars in drawn.lines[2]:  # pale, as those of many lines stand at the same cost
-        bars.set(alpha=0.5, zorder=2.6)
