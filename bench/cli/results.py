@@ -1,4 +1,4 @@
-"""The commands for what comes of runs: joined, packed, reported, compared."""
+"""The commands for what comes of runs: joined, packed, reported, published, compared."""
 
 import gc
 from pathlib import Path
