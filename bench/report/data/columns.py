@@ -41,7 +41,7 @@ CLOCK = ("device_name", "timed_batch")
 SETTING = ("model", "guidance", "sampler", "grid", "steps", "images", "batch", "mode", "clip")
 """What a user chooses."""
 
-CODE = ("sampler_sha256", "guidance_code_sha256", "code_sha256", "version_torch")
+CODE = ("sampler_sha256", "grid_code_sha256", "guidance_code_sha256", "code_sha256", "version_torch")
 """What computed a row."""
 
 KEYS = (

@@ -17,7 +17,7 @@ from bench.report.data.text import known, known_text
 _READ = (
     *("id", "sampler", "grid", "steps", "model_sha256", "extractor_sha256", "dtype", "clip", "labels"),
     *("subject_sha256", "mode", "timed_batch", "extractor_layer", "extractor_batch", "family", "value_range"),
-    *("guidance", "guidance_model_sha256", "guidance_code_sha256"),
+    *("guidance", "guidance_model_sha256", "guidance_code_sha256", "grid_code_sha256"),
 )
 """Columns that are there whatever the records measured."""
 
