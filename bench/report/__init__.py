@@ -13,7 +13,16 @@ from bench.report.data.view import View
 from bench.report.site import publish
 from bench.report.tables.comparison import comparison_top
 from bench.report.tables.terminal import terminal_table
-from bench.report.write import COMPARED, FORMATS, as_csv, cells_of, table_of, write_comparison, write_report
+from bench.report.write import (
+    COMPARED,
+    FORMATS,
+    as_csv,
+    cells_of,
+    check_asked,
+    table_of,
+    write_comparison,
+    write_report,
+)
 
 __all__ = [
     "COMPARED",
@@ -24,6 +33,7 @@ __all__ = [
     "as_csv",
     "as_tables_show",
     "cells_of",
+    "check_asked",
     "compare",
     "comparison_top",
     "matrices",

@@ -17,6 +17,7 @@ from bench.report.data import datapackage, modes, published
 from bench.report.data.references import references
 from bench.report.data.rows import PAIRS
 from bench.report.data.summary import Summary, summarise
+from bench.report.data.view import USUAL, View
 from bench.report.export import SERVICES, service
 from bench.report.page import page
 from bench.report.tables.comparison import comparison_html, comparison_markdown
@@ -71,17 +72,50 @@ def write_report(
         The files written.
 
     Raises:
-        UsageError: an unknown format, a folder that is no run folder or cannot be written to; what a service lacks,
-            which is told before anything is written.
+        UsageError: an unknown format, or none that a part of the view or the folder has an effect on; a folder that is
+            no run folder or cannot be written to; what a service lacks. All is told before anything is written.
     """
-    _check(formats, (*FORMATS, *SERVICES))
     said = summarise(runs) if summary is None else summary
+    check_asked(formats, said.view, out)
     folder = out or (_own(Path(runs[0])) if len(runs) == 1 else DEFAULT_OUT) / said.view.folder
     services = [service(name, folder) for name in SERVICES if name in formats]
     written = _written(folder, _files(said, formats, links)) if {*formats} - {*SERVICES} else []
     for each in services:
         tell(each.send(said))
     return written
+
+
+_DRAWN = ("html", "png", "pdf", *SERVICES)
+"""The formats that have figures."""
+_KEPT = (*FORMATS, "wandb")
+"""Those that write files on this machine."""
+
+
+def check_asked(formats: Sequence[str], view: View, out: Path | None = None) -> None:
+    """UsageError for an unknown format, and for what is asked for that no format has: nothing is left out in silence.
+
+    What a table shows (`columns`, `metric`, a selection) has an effect in every format.
+    """
+    _check(formats, (*FORMATS, *SERVICES))
+    asked: tuple[tuple[str, bool, Sequence[str]], ...] = (
+        (f"--x {view.x}", view.x is not None, _DRAWN),
+        (f"--y {view.y}", view.y is not None, _DRAWN),
+        (f"--style {view.style}", view.style != USUAL.style, _DRAWN),
+        (f"--latex {view.numbers}", view.numbers != USUAL.numbers, ("latex",)),
+        (f"--out {out}", out is not None, _KEPT),
+    )
+    for option, given, takes in asked:
+        if given and not {*formats} & {*takes}:
+            more = ",".join([*formats, "pdf" if "pdf" in takes else takes[0]])
+            raise UsageError(
+                f"{option} has no effect on --format {','.join(formats)}, only on {', '.join(takes)}; "
+                f"leave it out, or add one of these, such as --format {more}"
+            )
+    if view.style == "paper" and "latex" in formats and "pdf" not in formats:
+        raise UsageError(
+            f"--style paper with --format {','.join(formats)} has no figures.tex, which shows figures of pdf; "
+            f"take --format {','.join([*formats, 'pdf'])}, or leave latex or --style out"
+        )
 
 
 COMPARED = ("md", "csv", "html")
@@ -118,6 +152,8 @@ def write_comparison(frame: pd.DataFrame, formats: Sequence[str] = COMPARED, out
 
 
 def _check(formats: Sequence[str], known: Sequence[str]) -> None:
+    if not formats:
+        raise UsageError(f"no format was given; there is: {', '.join(known)}")
     for name in formats:
         if name not in known:
             raise UsageError(f"unknown format {name!r}; there is: {', '.join(known)}")
