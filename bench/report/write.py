@@ -3,7 +3,7 @@
 import io
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,11 @@ from bench.report.data.rows import PAIRS
 from bench.report.data.summary import Summary, summarise
 from bench.report.data.view import USUAL, View
 from bench.report.export import SERVICES, service
+from bench.report.figures.captions import captioned, captions
 from bench.report.page import page
 from bench.report.tables.comparison import comparison_html, comparison_markdown
 from bench.report.tables.markup import markdown
-from bench.report.tables.tex import figure_floats, latex
+from bench.report.tables.tex import latex
 from models.common.errors import UsageError
 from models.common.writing import write_bytes
 
@@ -30,22 +31,6 @@ FORMATS = ("md", "latex", "csv", "parquet", "html", "png", "pdf")
 
 DEFAULT_OUT = Path("results/report")
 """Where the report of several runs goes."""
-
-CAPTIONS = {
-    "quality_vs_nfe": "Frechet distance against network evaluations an image.",
-    "quality_vs_seconds": "Frechet distance against time an image.",
-    "error_vs_nfe": "Error against network evaluations where the truth is known: of the solver, and of the law "
-    "of its samples.",
-    "guidance": "Quality against the guidance scale, for as many network evaluations.",
-    "precision_recall": "Precision against recall: what guidance trades, its scale along each line.",
-    "modes": "What the modes cost and save: quality against speed-up, each beside the study's first mode.",
-    "time_split": "Time inside the network, and in the sampler around it.",
-    "chosen": "Two columns of the table against each other.",
-    "images": "The first images of each setting shown, from the same noise.",
-}
-"""The figures, with what they show."""
-NARROW = ("quality_vs_nfe", "quality_vs_seconds", "chosen")
-"""Those that are as wide as a paper's column; the others are as wide as both."""
 
 
 def write_report(
@@ -193,17 +178,10 @@ def _files(summary: Summary, formats: Sequence[str], links: Sequence[tuple[str, 
     drawn = figures()
     yield from ((f"{name}.{kind}", content) for (name, kind), content in drawn.items() if kind in formats)
     if summary.view.style == "paper" and {"latex", "pdf"} <= set(formats):
-        yield "figures.tex", _captioned(drawn).encode()
+        yield "figures.tex", captioned(summary, drawn).encode()
     if "html" in formats:
         pictures = {name: content for (name, kind), content in drawn.items() if kind == "png"}
-        yield "index.html", page(summary, pictures, CAPTIONS, links).encode()
-
-
-def _captioned(drawn: Mapping[tuple[str, str], bytes]) -> str:
-    """The figures of a paper, each with what it shows and what a page has around it as its caption."""
-    names = [name for name, kind in drawn if kind == "pdf"]
-    said = {name: drawn.get((name, "said"), b"").decode().splitlines() for name in names}
-    return figure_floats([(name, [CAPTIONS[name], *said[name]], name in NARROW) for name in names])
+        yield "index.html", page(summary, pictures, captions(summary), links).encode()
 
 
 def _tables(summary: Summary) -> Iterator[tuple[str, bytes]]:
