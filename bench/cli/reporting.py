@@ -97,7 +97,7 @@ def compare_runs(run_a: Path, run_b: Path, formats: Sequence[str] | None = None,
     elif not (frame["quality_comparable"] | frame["time_comparable"]).any():
         say("\n  ".join(["no cell of one run can be compared with one of the other", *frame.attrs["apart"]]))
     else:
-        print(f"{report.comparison_top(frame)}\n{_markdown(report.as_tables_show(frame))}")
+        output().print(report.terminal_comparison(frame))
     for path in written:
         say(str(path))
     return 0

@@ -23,7 +23,7 @@ from bench.report.figures.captions import captioned, captions
 from bench.report.page import page
 from bench.report.tables.comparison import comparison_html, comparison_markdown
 from bench.report.tables.markup import markdown
-from bench.report.tables.tex import latex
+from bench.report.tables.tex import latex_files
 from models.common.errors import UsageError
 from models.common.writing import write_bytes
 
@@ -168,7 +168,7 @@ def _files(summary: Summary, formats: Sequence[str], links: Sequence[tuple[str, 
     if "md" in formats:
         yield "table.md", markdown(summary).encode()
     if "latex" in formats:
-        yield "table.tex", latex(summary, summary.view.numbers).encode()
+        yield from ((f"{name}.tex", text.encode()) for name, text in latex_files(summary, summary.view.numbers).items())
         yield "references.bib", references(summary).file.encode()
     if "csv" in formats:
         yield from _tables(summary)

@@ -1,11 +1,13 @@
 """What figures show, in words: below those of a page, and as the captions of a paper's."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from bench.column_kinds import with_unit
+from bench.escape import latex_text
 from bench.report.data.distances import of_key, quality_columns
 from bench.report.data.summary import Summary
-from bench.report.tables.tex import figure_floats
+from bench.report.tables.tabular import breakable
+from bench.report.tables.tex import FIT
 
 _CAPTIONS = {
     "quality_vs_nfe": "Frechet distance against network evaluations an image.",
@@ -41,7 +43,7 @@ def captioned(summary: Summary, drawn: Mapping[tuple[str, str], bytes]) -> str:
     names = [name for name, kind in drawn if kind == "pdf"]
     said = {name: drawn.get((name, "said"), b"").decode().splitlines() for name in names}
     shown = captions(summary)
-    return figure_floats([(name, [shown[name], *said[name]], name in NARROW) for name in names])
+    return _floats([(name, [shown[name], *said[name]], name in NARROW) for name in names])
 
 
 def chosen_axes(summary: Summary) -> tuple[str, str] | None:
@@ -73,3 +75,25 @@ def quality_name(name: str, summary: Summary) -> str | None:
 _SCALED = " \N{MULTIPLICATION SIGN}10\N{SUPERSCRIPT THREE}"
 """What the name of a quality says of how tables show it: figures show it as it is."""
 _ENDS = {"_std": "standard deviation of", "_ci": "half the 95 % interval of"}
+
+
+_LOW = r"\resizebox{!}{\ifdim\totalheight>.7\textheight .7\textheight\else \totalheight\fi}"
+"""The same to a height that leaves room for a caption."""
+
+
+def _floats(figures: Sequence[tuple[str, Sequence[str], bool]]) -> str:
+    """Figures in files of PDF as floats, to be read with \\input.
+
+    Args:
+        figures: their names, what their captions say in sentences, and whether they fit a column of two.
+    """
+    lines = ["% Needs \\usepackage{graphicx}. Made by sampler-bench from the records; do not edit."]
+    for name, sentences, narrow in figures:
+        caption, kind = " ".join(breakable(latex_text(each)) for each in sentences), "figure" if narrow else "figure*"
+        lines += [
+            f"\\begin{{{kind}}}\n\\centering\\sloppy",
+            f"{_LOW}{{{FIT}{{\\includegraphics{{{name}.pdf}}}}}}",
+            f"\\caption[{latex_text(sentences[0])}]{{{caption}}}\n\\label{{fig:{name.replace('_', '-')}}}",
+            f"\\end{{{kind}}}\n",
+        ]
+    return "\n".join(lines)

@@ -112,7 +112,7 @@ class _Part:
         lines, row = [] if paper else self.legend.splitlines(), table.baseline
         self.above, self.line = above or row is None, _LINE * (1.5 if paper else 1.0)
         self.pictures = {cell: block(tiles, across) for cell, tiles in table.tiles.items()}
-        height, width = next(iter(self.pictures.values())).shape[:2] if self.pictures else (80, 160)
+        height, width = next(iter(self.pictures.values())).shape[:2] if self.pictures else (80, min(160, across))
         self.width, self.height = float(width) / DPI, float(height) / DPI
         self.names = {each: _line_name(table, each) for each in table.lines}
         below = [self._below(row) for cells in table.lines.values() for row in cells.values()]

@@ -37,9 +37,14 @@ _NAMED = 5
 """Rows with times in doubt that are named one by one."""
 
 
-@lru_cache(maxsize=1)
-def remarks(summary: Summary) -> list[str]:
-    """All of it, in sentences, which all renderings of a summary share."""
+@lru_cache(maxsize=2)
+def remarks(summary: Summary, alone: bool = False) -> list[str]:
+    """All of it, in sentences, which renderings of a summary share.
+
+    Args:
+        summary: what it is about.
+        alone: whether a reader has nothing else, so that rows are named that others find in table.csv.
+    """
     named = len(summary.runs) > 1
     lines = summary.broken()
     lines += [f"{flat(text)}." for text in dict.fromkeys(text for run in summary.runs for text in run.warnings)]
@@ -56,7 +61,7 @@ def remarks(summary: Summary) -> list[str]:
     for row in rows_of(cells[cells["note"].notna()]):
         noted.setdefault((row["run"], *line(row), row["mode"], row["note"]), []).append(row)
     lines += [f"Note: {_cells(rows, named)}: {flat(rows[0]['note'])}" for rows in noted.values()]
-    return lines + [each for section in summary.sections for each in timing_warnings(section)]
+    return lines + [each for section in summary.sections for each in timing_warnings(section, alone)]
 
 
 def _cells(rows: list[Row], named: bool) -> str:
@@ -70,8 +75,8 @@ def _cells(rows: list[Row], named: bool) -> str:
     return f"{method}, {steps_words(row['steps'])}, seed {row['seed']}"
 
 
-def timing_warnings(section: Section) -> list[str]:
-    """The rows whose times are in doubt; where they are many, how many they are."""
+def timing_warnings(section: Section, alone: bool = False) -> list[str]:
+    """The rows whose times are in doubt; of many their number, and `alone` which of them no mark tells."""
     clocks = [rows_of(rows) for _, rows in section.clocks()]
     total = sum(map(len, clocks))
     found = [(row, off) for rows in clocks for row, off in _drifts(rows) if off is not None or invalid(row)]
@@ -79,10 +84,11 @@ def timing_warnings(section: Section) -> list[str]:
         return [f"Timing: {setting(row)}: {_why(row, off)}" for row, off in found]
     lines, drifts = [], [abs(off) for _, off in found if off is not None]
     if drifts:
+        where = _lines([row for row, off in found if off is not None]) if alone else "eval_ms_median in table.csv"
         lines.append(
             f"Timing: in {len(drifts)} of {total} rows an evaluation took over {percent(DRIFT)} more or less "
             f"time than in the median row, up to {percent(max(drifts))}, which the machine did and not the samplers; "
-            "do not compare these rows by time (eval_ms_median in table.csv)."
+            f"do not compare these rows by time ({where})."
         )
     if wrong := [row for row, _ in found if invalid(row)]:
         lines.append(
@@ -90,6 +96,17 @@ def timing_warnings(section: Section) -> list[str]:
             "do not compare these rows by time."
         )
     return lines
+
+
+def _lines(rows: Sequence[Row]) -> str:
+    """Rows by their line, without what is alike in all, each with its steps."""
+    parts = [(f" on {row['grid']}", with_words(row), mode_words(str(row["mode"])), clip_suffix(row)) for row in rows]
+    differ = [len(set(part)) > 1 for part in zip(*parts, strict=True)]
+    steps: dict[str, list[str]] = {}
+    for row, words in zip(rows, parts, strict=True):
+        name = f"{row['sampler']}{''.join(word for word, told in zip(words, differ, strict=True) if told)}"
+        steps.setdefault(name, []).append(f"{row['steps']:,}")
+    return "; ".join(f"{name} at {', '.join(found)}" for name, found in steps.items()) + " steps"
 
 
 def _drifts(rows: Sequence[Row]) -> list[tuple[Row, float | None]]:
