@@ -128,6 +128,7 @@ def _empty(folder: Path) -> Path:
     [
         ["report", "RUN"],
         ["report", "RUN", "--samplers", "ddim"],
+        ["report", "RUN", "--format", "mlflow"],
         ["pack", "RUN", "--out", "NEW"],
         ["publish", "RUN", "--out", "NEW"],
         ["merge", "RUN", "--out", "NEW"],
