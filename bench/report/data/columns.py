@@ -101,12 +101,15 @@ def invalid(row: Row) -> bool:
 
 
 def reasons(rows: Iterable[Row]) -> str:
-    """Why the times of invalid rows do not hold up, in words: those that differ in numbers as one, with their range; of
-    many, the commonest, and how many there are besides.
+    """Why the times of invalid rows do not hold up, in words. Of many, those that differ in numbers are one with
+    their range; of many of these the commonest are told, and how many there are besides.
     """
+    every = [flat(row.get("timing_note") or "no reason was recorded") for row in rows]
+    if len(few := list(dict.fromkeys(every))) < _REASONS:
+        return "; ".join(few)
     kinds = dict[str, list[list[str]]]()
-    for row in rows:
-        for reason in flat(row.get("timing_note") or "no reason was recorded").split("; "):
+    for note in every:
+        for reason in note.split("; "):
             kinds.setdefault(_FIGURE.sub("#", reason), []).append([reason, *_FIGURE.findall(reason)])
     common = sorted(kinds.values(), key=len, reverse=True)
     told = [_ranged(each) for each in (common if len(common) <= _REASONS else common[: _REASONS - 1])]

@@ -33,6 +33,9 @@ from models.common.words import counted
 DRIFT = 0.1
 """How far a row's time an evaluation may be from the median row's before the report says so."""
 
+DRIFTING = "\N{SECTION SIGN}"
+"""The mark of a time that is off by what the machine did."""
+
 _NAMED = 5
 """Rows with times in doubt that are named one by one."""
 
@@ -43,7 +46,7 @@ def remarks(summary: Summary, alone: bool = False) -> list[str]:
 
     Args:
         summary: what it is about.
-        alone: whether a reader has nothing else, so that rows are named that others find in table.csv.
+        alone: whether a reader has the tables and nothing else, so that a mark says what others find in table.csv.
     """
     named = len(summary.runs) > 1
     lines = summary.broken()
@@ -76,15 +79,13 @@ def _cells(rows: list[Row], named: bool) -> str:
 
 
 def timing_warnings(section: Section, alone: bool = False) -> list[str]:
-    """The rows whose times are in doubt; of many their number, and `alone` which of them no mark tells."""
-    clocks = [rows_of(rows) for _, rows in section.clocks()]
-    total = sum(map(len, clocks))
-    found = [(row, off) for rows in clocks for row, off in _drifts(rows) if off is not None or invalid(row)]
+    """The rows whose times are in doubt; of many their number, and `alone` the mark of those of `drifting`."""
+    total, found = len(section.rows), _doubtful(section)
     if len(found) <= _NAMED:
         return [f"Timing: {setting(row)}: {_why(row, off)}" for row, off in found]
     lines, drifts = [], [abs(off) for _, off in found if off is not None]
     if drifts:
-        where = _lines([row for row, off in found if off is not None]) if alone else "eval_ms_median in table.csv"
+        where = f"marked {DRIFTING}" if alone else "eval_ms_median in table.csv"
         lines.append(
             f"Timing: in {len(drifts)} of {total} rows an evaluation took over {percent(DRIFT)} more or less "
             f"time than in the median row, up to {percent(max(drifts))}, which the machine did and not the samplers; "
@@ -98,15 +99,17 @@ def timing_warnings(section: Section, alone: bool = False) -> list[str]:
     return lines
 
 
-def _lines(rows: Sequence[Row]) -> str:
-    """Rows by their line, without what is alike in all, each with its steps."""
-    parts = [(f" on {row['grid']}", with_words(row), mode_words(str(row["mode"])), clip_suffix(row)) for row in rows]
-    differ = [len(set(part)) > 1 for part in zip(*parts, strict=True)]
-    steps: dict[str, list[str]] = {}
-    for row, words in zip(rows, parts, strict=True):
-        name = f"{row['sampler']}{''.join(word for word, told in zip(words, differ, strict=True) if told)}"
-        steps.setdefault(name, []).append(f"{row['steps']:,}")
-    return "; ".join(f"{name} at {', '.join(found)}" for name, found in steps.items()) + " steps"
+def drifting(section: Section) -> list[bool]:
+    """Of each row, whether the machine took much more or less time for it, and that is not said of it by name."""
+    found = _doubtful(section)
+    gone = [row["cells"] for row, off in found if off is not None] if len(found) > _NAMED else []
+    return [row["cells"] in gone for row in section.records]
+
+
+def _doubtful(section: Section) -> list[tuple[Row, float | None]]:
+    """The rows whose times are in doubt, with how far they are from their network's median where that is too far."""
+    clocks = [rows_of(rows) for _, rows in section.clocks()]
+    return [(row, off) for rows in clocks for row, off in _drifts(rows) if off is not None or invalid(row)]
 
 
 def _drifts(rows: Sequence[Row]) -> list[tuple[Row, float | None]]:

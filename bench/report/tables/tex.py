@@ -10,7 +10,8 @@ from bench.report.data.references import OURS, References, references
 from bench.report.data.summary import Summary
 from bench.report.data.text import Column, flat
 from bench.report.data.view import Numbers
-from bench.report.tables.blocks import Block, blocks
+from bench.report.tables.blocks import Block
+from bench.report.tables.marks import marked_blocks
 from bench.report.tables.paper import MOST_COLUMNS
 from bench.report.tables.remarks import remarks
 from bench.report.tables.tabular import LIST, LISTED, NAME, NAMED, breakable, latex_table, layout_of, width_of
@@ -106,7 +107,11 @@ def latex_files(summary: Summary, numbers: Numbers = "siunitx") -> dict[str, str
     above += ["% What is cited stands in references.bib.", *([] if cited.used else [f"\\nocite{{{OURS.key}}}"])]
     above += [f"% No entry for {plain_line(each)}." for each in cited.lacking]
     above += [f"% {plain_line(answer.sentence)}" for answer in summary.answers]
-    below, found, lines = [latex_text(each) for each in remarks(summary, alone=True)], blocks(summary), list[str]()
+    below, found, lines = (
+        [latex_text(each) for each in remarks(summary, alone=True)],
+        marked_blocks(summary),
+        list[str](),
+    )
     if not summary.sections:
         lines += [f"{remark}\n" for remark in below]
     # remarks are about all tables, and stand below that of the last section
