@@ -123,7 +123,7 @@ def _printed(a: Path, b: Path, width: int = 80) -> str:
 
 
 def test_the_terminal_has_tables_of_80_columns_with_what_changed_on_top(runs: list[Path]) -> None:
-    shown = _printed(*runs)
+    shown = _printed(runs[0], runs[1])
     assert max(map(len, shown.splitlines())) <= 80
     assert not any(each in shown for each in ("|:", "\\", "nan", "**", "latency_s"))
     lines = [" ".join(line.split()) for line in shown.splitlines()]

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from report_records import BASELINE, failed, many, record, write_run, write_zoo
 
+from bench.record import Record
 from bench.report import View, summarise, write_report
 from bench.report.data.references import references
 from bench.report.data.view import Numbers
@@ -86,8 +87,14 @@ def test_a_table_compiles_without_the_others(tmp_path: Path, quick: Path) -> Non
 
 def test_where_nothing_is_cited_bibtex_has_something_to_read(tmp_path: Path) -> None:
     measured = {name: None for name in record() if name.startswith(("fd_", "kid_", "inception", "precision", "recall"))}
-    ours = {"sampler": "mine", "grid": "own", "model": "private", "extractor": None, "reference": None} | measured
-    run = write_run(tmp_path / "run", [record(**ours)])
+    ours: Record = {
+        "sampler": "mine",
+        "grid": "own",
+        "model": "private",
+        "extractor": None,
+        "reference": None,
+    } | measured
+    run = write_run(tmp_path / "run", [record() | ours])
     summary = summarise([run])
     assert references(summary).used == ()
     write_report([], ["latex"], tmp_path / "run", summary)
