@@ -296,7 +296,7 @@ def _views(section: Section, numeric: set[str]) -> list[dict[str, Any]]:
         (f"{name} against evaluations", "nfe", rank, (True, True), "steps") if rank not in OWN_TRUTH else None,
         *((title, "nfe", error, (True, True), "steps") for error, title in _ERRORS.items()),
         (f"{name} against time", "ms_per_image", rank, (True, True), "steps"),
-        (f"{name} against guidance scale", "guidance_scale", rank, (False, True), joined),
+        (f"{name} against guidance scale", "guidance_scale", rank, (_far_apart(section), True), joined),
         ("Precision against recall", "recall", "precision", (False, False), joined),
     ]
     found = [
@@ -305,3 +305,9 @@ def _views(section: Section, numeric: set[str]) -> list[dict[str, Any]]:
         if x in numeric and y in numeric
     ]
     return found or [{"name": "Evaluations", "x": "steps", "y": "nfe", "xlog": True, "ylog": True, "join": "steps"}]
+
+
+def _far_apart(section: Section) -> bool:
+    """Whether the axis of scales is logarithmic, as it is in the figure of guidance."""
+    scales = [scale for row in section.records if guided(row) and (scale := scale_of(row)) is not None]
+    return bool(scales) and min(scales) > 0 and max(scales) >= 5 * min(scales)

@@ -97,8 +97,10 @@ function axis(key, log, most) {
   const decades = Math.log10(Math.max(...sizes) / least);
   const format = least < 1e-3 ? { exponentformat: "power" } : { exponentformat: "none", separatethousands: true };
   const whole = least < 1e-3 ? {} : { tickformat: ",.3~r" };  // 20 and 0.5, where plotly writes 2 and 5
-  const numbers = log ? { type: "log", ...(decades > 0.8 ? { dtick: decades > most ? 1 : "D2" } : {}), ...format, ...whole } : { type: "linear", ...format };
-  return { ...numbers, gridcolor: css("--line"), zeroline: false, linecolor: css("--grey"), tickcolor: css("--grey"), automargin: true,
+  const numbers = log ? { type: "log", ...(decades > 0.8 || !decades ? { dtick: decades > most ? 1 : "D2" } : {}), ...format, ...whole } : { type: "linear", ...format };
+  const scales = log && key === "guidance_scale" ? [...new Set(figureRows.map((n) => on(key, n)))] : [];
+  const each = scales.length && scales.length <= 8 ? { tickmode: "array", tickvals: scales, ticktext: scales.map(String) } : {};
+  return { ...numbers, ...each, gridcolor: css("--line"), zeroline: false, linecolor: css("--grey"), tickcolor: css("--grey"), automargin: true,
     minexponent: 4, ticks: "outside" };
 }
 
@@ -106,14 +108,15 @@ function axis(key, log, most) {
 function panelsOf(rows) {
   const { panel, panels } = linesShown();
   if (!panels) return [{ title: "", rows }];
-  const found = panels.map((title, place) => ({ title, rows: rows.filter((n) => panel[n] === place) })).filter((each) => each.rows.length);
+  const baselines = new Set(section().answers.map((each) => each.baseline));  // which are in all
+  const found = panels.map((title, place) => ({ title, rows: rows.filter((n) => panel[n] === place) })).filter((each) => !each.rows.every((n) => baselines.has(n)));
   return found.length ? found : [{ title: "", rows }];
 }
 
 // How many panels there are across and down, and how high the figure then is.
 function arranged(panels) {
   const width = $("figure").clientWidth, across = Math.min(panels.length, width < 520 ? 1 : width < 900 ? 2 : 3), down = Math.ceil(panels.length / across);
-  $("figure").style.height = down > 1 ? `${4 + 17 * down}rem` : "";
+  $("figure").style.height = down > 1 ? `${4 + (across > 1 ? 17 : 15) * down}rem` : "";
   return { across, down, narrow: width < 520, panelWidth: width / across };
 }
 
@@ -144,14 +147,15 @@ function content({ rows }) {
 }
 
 function plot(panels, { across, down, narrow, panelWidth }) {
-  const layout = { shapes: [], annotations: [], hovermode: "closest", dragmode: narrow ? false : "zoom",
+  const layout = { height: $("figure").clientHeight, shapes: [], annotations: [], hovermode: "closest", dragmode: narrow ? false : "zoom",
     paper_bgcolor: css("--paper"), plot_bgcolor: css("--paper"), font: { color: css("--ink"), size: narrow ? 12 : 13, family: getComputedStyle(document.body).fontFamily },
     // wide enough for most numbers: where plotly has to make room, it draws twice
     margin: { l: narrow ? 60 : 70, r: 12, t: 34, b: narrow ? 54 : 58 }, uirevision: `${state.section} ${state.x} ${state.y} ${state.xlog} ${state.ylog} ${panels.length}` };
   const x = axis(state.x, state.xlog, panelWidth < 520 ? 2 : 3.5), y = axis(state.y, state.ylog, 3.5);
-  const wide = (1 - 0.03 * (across - 1)) / across, high = (1 - 0.13 * (down - 1)) / down;
+  const gap = 58 / Math.max(100, layout.height - layout.margin.t - layout.margin.b);  // for the ticks of one and the title of the next
+  const wide = (1 - 0.03 * (across - 1)) / across, high = (1 - gap * (down - 1)) / down;
   const all = panels.flatMap((panel, n) => {
-    const suffix = n ? n + 1 : "", left = (n % across) * (wide + 0.03), top = 1 - Math.floor(n / across) * (high + 0.13);
+    const suffix = n ? n + 1 : "", left = (n % across) * (wide + 0.03), top = 1 - Math.floor(n / across) * (high + gap);
     const lowest = n >= panels.length - across, matching = (name) => (n ? { matches: name } : {});
     layout[`xaxis${suffix}`] = { ...x, ...matching("x"), anchor: `y${suffix}`, domain: [left, Math.min(1, left + wide)], title: { text: lowest ? axisText(state.x) : "", standoff: 8 } };
     layout[`yaxis${suffix}`] = { ...y, ...matching("y"), anchor: `x${suffix}`, domain: [Math.max(0, top - high), top], showticklabels: n % across === 0,

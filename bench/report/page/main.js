@@ -65,6 +65,8 @@ function listen() {
   for (const flag of ["bars", "front"]) $(flag).onchange = (event) => { state[flag] = event.target.checked; changed(); };
   $("clear").onclick = () => { table?.rows({ selected: true }).deselect(); };
   dark.addEventListener("change", () => { theme(); draw(); });
+  let width = innerWidth;
+  addEventListener("resize", () => { if (innerWidth !== width) { width = innerWidth; soon(); } });  // what fits beside one another
   addEventListener("hashchange", () => {
     if (location.hash === written) return;
     written = location.hash;
