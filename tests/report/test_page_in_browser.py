@@ -380,6 +380,28 @@ def test_the_keyboard_reaches_views_legend_and_rows(browser: Browser, page: Path
         assert len(visit.drawn()["selected"]) == 1
 
 
+def test_a_tap_on_a_point_selects_its_row_once_and_shows_its_card(browser: Browser, page: Path) -> None:
+    phone = {"viewport": {"width": 390, "height": 800}, "has_touch": True, "is_mobile": True}
+    with Visit(browser, page, **phone) as visit:
+        visit.page.touchscreen.tap(*visit.point("heun, trailing"))
+        expect(visit.page.locator("#chosen-count")).to_have_text("1 selected")
+        assert "heun" in visit.page.locator("#card").inner_text()
+        visit.page.wait_for_timeout(600)
+        assert len(visit.drawn()["selected"]) == 1
+        visit.page.touchscreen.tap(*visit.point("heun, trailing"))
+        expect(visit.page.locator("#chosen")).to_be_hidden()
+
+
+def test_escape_shuts_a_list_and_the_keyboard_goes_on_from_there(browser: Browser, page: Path) -> None:
+    with Visit(browser, page) as visit:
+        visit.page.locator('[data-facet="family"] summary').focus()
+        visit.page.keyboard.press("Enter")
+        visit.page.keyboard.press("Tab")
+        visit.page.keyboard.press("Escape")
+        assert visit.page.evaluate("document.activeElement.textContent") == "Family"
+        assert not visit.page.locator('[data-facet="family"] label').first.is_visible()
+
+
 def test_the_printed_page_has_figures_and_tables_instead(browser: Browser, page: Path) -> None:
     with Visit(browser, page) as visit:
         visit.page.evaluate("dispatchEvent(new Event('beforeprint'))")

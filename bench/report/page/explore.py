@@ -214,8 +214,7 @@ def _along_scales(
     A sampler with one kind of guidance is an entry of the legend: colour and marker are the sampler's, line and filling
     those of the kind, as in the figure of guidance.
     """
-    names = [str(row["guidance"]) for row in rows]
-    kinds = [name if row["guidance_scale"] is None else without_scale(name) for name, row in zip(names, rows, strict=True)]
+    kinds = [_kind(row) for row in rows]
     order = sorted(dict.fromkeys(kinds), key=lambda kind: kind.count("["))
     looks = _sampler_looks(rows, series, of)
     entries, parts, places, part = list[dict[str, Any]](), dict[tuple[Any, ...], int](), dict[str, int](), list[int]()
@@ -233,6 +232,11 @@ def _along_scales(
     panel, panels = _panels(rows, under, columns)
     lines = {"by": "guidance_scale", "of": found, "part": part, "entries": entries}
     return lines | ({"panel": panel, "panels": panels} if len(panels) > 1 else {})
+
+
+def _kind(row: Row) -> str:
+    name = str(row["guidance"])
+    return name if row["guidance_scale"] is None else without_scale(name)
 
 
 def _sampler_looks(rows: Sequence[Row], series: Sequence[Series], of: Sequence[int]) -> dict[str, Look]:

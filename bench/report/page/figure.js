@@ -232,7 +232,8 @@ function showCard({ points, event }) {
   const box = $("card"), frame = $("figure").getBoundingClientRect();
   box.replaceChildren(card(n));
   box.hidden = false;
-  const x = event ? event.clientX - frame.left : frame.width / 2, y = event ? event.clientY - frame.top : frame.height / 2;
+  const at = event?.changedTouches?.[0] || event;
+  const x = at ? at.clientX - frame.left : frame.width / 2, y = at ? at.clientY - frame.top : frame.height / 2;
   const left = x + 16 + box.offsetWidth < frame.width ? x + 16 : x - 16 - box.offsetWidth;
   box.style.left = `${Math.max(0, Math.min(left, frame.width - box.offsetWidth))}px`;
   box.style.top = `${Math.max(0, Math.min(y + 12, frame.height - box.offsetHeight))}px`;

@@ -73,7 +73,11 @@ function listen() {
     state = fromAddress();
     rebuild();
   });
-  const shut = (kept) => document.querySelectorAll(".choices[open]").forEach((each) => { if (!each.contains(kept)) each.open = false; });
+  const shut = (kept) => document.querySelectorAll(".choices[open]").forEach((each) => {
+    if (each.contains(kept)) return;
+    if (each.contains(document.activeElement)) each.firstChild.focus();  // so that the keyboard goes on from there
+    each.open = false;
+  });
   addEventListener("keydown", (event) => { if (event.key === "Escape") { hideCard(); shut(null); } });
   addEventListener("click", (event) => shut(event.target));
   const printed = () => document.querySelectorAll("details");
@@ -96,12 +100,18 @@ function rebuild() {
   draw();
 }
 
-// A click on a point selects its row.
-function choosePoint({ points }) {
-  const n = points[0].customdata;
+// A click on a point selects its row. A tap comes twice, as itself and as a click; where there is none who hovers, it
+// shows the card, too.
+let last = { n: null, time: -Infinity };
+function choosePoint(event) {
+  const n = event.points[0].customdata, time = performance.now();
   if (typeof n !== "number") return;
+  const again = n === last.n && time - last.time < 500;
+  last = { n, time };
+  if (again) return;
   const row = table.row(n);
   if (state.selected.has(section().ids[n])) row.deselect(); else row.select();
+  if (matchMedia("(hover: none)").matches) showCard(event);
 }
 
 function theme() { document.documentElement.classList.toggle("dark", dark.matches); }
@@ -157,6 +167,7 @@ async function complete() {
     $("figure").on("plotly_hover", showCard);
     $("figure").on("plotly_unhover", hideCard);
     $("figure").on("plotly_click", choosePoint);
+    addEventListener("touchstart", hideCard, { passive: true, capture: true });
   }
   document.documentElement.dataset.ready = "yes";
 }
