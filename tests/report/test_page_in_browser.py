@@ -387,6 +387,10 @@ def test_a_tap_on_a_point_selects_its_row_once_and_shows_its_card(browser: Brows
         expect(visit.page.locator("#chosen-count")).to_have_text("1 selected")
         assert "heun" in visit.page.locator("#card").inner_text()
         visit.page.wait_for_timeout(600)
+        card, frame = visit.page.locator("#card").bounding_box(), visit.page.locator("#figure").bounding_box()
+        assert card is not None
+        assert frame is not None
+        assert card["x"] + card["width"] <= frame["x"] + frame["width"] + 1
         assert len(visit.drawn()["selected"]) == 1
         visit.page.touchscreen.tap(*visit.point("heun, trailing"))
         expect(visit.page.locator("#chosen")).to_be_hidden()

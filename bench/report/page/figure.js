@@ -94,9 +94,9 @@ function bands(suffix) {
 // With 2 and 5 between the powers of ten, where there are at most so many decades; within one, as plotly has it.
 function axis(key, log, most) {
   const sizes = figureRows.map((n) => Math.abs(on(key, n))).filter((size) => size > 0), least = Math.min(...sizes);
-  const decades = Math.log10(Math.max(...sizes) / least);
-  const format = least < 1e-3 ? { exponentformat: "power" } : { exponentformat: "none", separatethousands: true };
-  const whole = least < 1e-3 ? {} : { tickformat: ",.3~r" };  // 20 and 0.5, where plotly writes 2 and 5
+  const largest = Math.max(...sizes), decades = Math.log10(largest / least), powers = least < 1e-3 || largest >= 1e7;
+  const format = powers ? { exponentformat: "power" } : { exponentformat: "none", separatethousands: true };
+  const whole = powers ? {} : { tickformat: ",.3~r" };  // 20 and 0.5, where plotly writes 2 and 5
   const numbers = log ? { type: "log", ...(decades > 0.8 || !decades ? { dtick: decades > most ? 1 : "D2" } : {}), ...format, ...whole } : { type: "linear", ...format };
   const scales = log && key === "guidance_scale" ? [...new Set(figureRows.map((n) => on(key, n)))] : [];
   const each = scales.length && scales.length <= 8 ? { tickmode: "array", tickvals: scales, ticktext: scales.map(String) } : {};
@@ -234,9 +234,13 @@ function showCard({ points, event }) {
   box.hidden = false;
   const at = event?.changedTouches?.[0] || event;
   const x = at ? at.clientX - frame.left : frame.width / 2, y = at ? at.clientY - frame.top : frame.height / 2;
-  const left = x + 16 + box.offsetWidth < frame.width ? x + 16 : x - 16 - box.offsetWidth;
-  box.style.left = `${Math.max(0, Math.min(left, frame.width - box.offsetWidth))}px`;
-  box.style.top = `${Math.max(0, Math.min(y + 12, frame.height - box.offsetHeight))}px`;
+  const place = () => {
+    const left = x + 16 + box.offsetWidth < frame.width ? x + 16 : x - 16 - box.offsetWidth;
+    box.style.left = `${Math.max(0, Math.min(left, frame.width - box.offsetWidth))}px`;
+    box.style.top = `${Math.max(0, Math.min(y + 12, frame.height - box.offsetHeight))}px`;
+  };
+  place();
+  box.querySelector("img")?.addEventListener("load", place);  // which makes it wider
 }
 
 function hideCard() { $("card").hidden = true; }
