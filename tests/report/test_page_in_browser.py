@@ -284,8 +284,8 @@ def test_budgets_of_guidance_are_apart_in_panels_that_share_their_axes(browser: 
 
 
 def test_nothing_that_is_shown_moves_while_the_page_opens(browser: Browser, page: Path) -> None:
-    for size in ({"width": 1280, "height": 900}, {"width": 1280, "height": 2600}, {"width": 390, "height": 800}):
-        context = browser.new_context(viewport=size)
+    for width, height in ((1280, 900), (1280, 2600), (390, 800)):
+        context = browser.new_context(viewport={"width": width, "height": height})
         shown = context.new_page()
         shown.add_init_script(
             "window.moved = 0; new PerformanceObserver(list => list.getEntries().forEach(each => {"
@@ -381,8 +381,8 @@ def test_the_keyboard_reaches_views_legend_and_rows(browser: Browser, page: Path
 
 
 def test_a_tap_on_a_point_selects_its_row_once_and_shows_its_card(browser: Browser, page: Path) -> None:
-    phone = {"viewport": {"width": 390, "height": 800}, "has_touch": True, "is_mobile": True}
-    with Visit(browser, page, **phone) as visit:
+    size = {"width": 390, "height": 800}
+    with Visit(browser, page, viewport=size, has_touch=True, is_mobile=True) as visit:
         visit.page.touchscreen.tap(*visit.point("heun, trailing"))
         expect(visit.page.locator("#chosen-count")).to_have_text("1 selected")
         assert "heun" in visit.page.locator("#card").inner_text()

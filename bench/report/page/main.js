@@ -100,19 +100,17 @@ function rebuild() {
   draw();
 }
 
-// A click on a point selects its row. A tap comes twice, as itself and as a click; where there is none who hovers, it
-// shows the card, too.
-let last = { n: null, time: -Infinity };
+// A click on a point selects its row; where there is none who hovers, it shows the card, too.
 function choosePoint(event) {
-  const n = event.points[0].customdata, time = performance.now();
+  const n = event.points[0].customdata;
   if (typeof n !== "number") return;
-  const again = n === last.n && time - last.time < 500;
-  last = { n, time };
-  if (again) return;
   const row = table.row(n);
   if (state.selected.has(section().ids[n])) row.deselect(); else row.select();
   if (matchMedia("(hover: none)").matches) showCard(event);
 }
+
+// Plotly tells a tap, and again the click that browsers make of it.
+function tapped(event) { if (event.cancelable && event.target.closest(".draglayer")) event.preventDefault(); }
 
 function theme() { document.documentElement.classList.toggle("dark", dark.matches); }
 
@@ -167,6 +165,7 @@ async function complete() {
     $("figure").on("plotly_hover", showCard);
     $("figure").on("plotly_unhover", hideCard);
     $("figure").on("plotly_click", choosePoint);
+    $("figure").addEventListener("touchend", tapped, { passive: false });
     addEventListener("touchstart", hideCard, { passive: true, capture: true });
   }
   document.documentElement.dataset.ready = "yes";
