@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Literal
 from models.denoiser import Denoiser
 from models.schedule import Level, transition
 from samplers.base import Noise, StepSampler
+from samplers.brownian import increment
 from samplers.registry import register
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class DDPM(StepSampler):
     family = "SDE"
     starts_at_noise = True
     order = None
+    strong_order = 1.0
     stochastic = True
 
     @property
@@ -75,8 +77,8 @@ class DDPM(StepSampler):
         if self.variance == "learned_range":
             between = 0.5 * (prediction.variance + 1.0)  # of the logarithms (2102.09672, eq. 15)
             deviation = (0.5 * math.log(beta / small) * between + 0.5 * math.log(small)).exp()
-            return mean.addcmul_(deviation, noise(x))
+            return mean.addcmul_(deviation, increment(noise, x, t, s))
         variance = beta if self.variance == "fixed_large" else small
         if self.variance == "analytic":
             variance += share**2 * model.x0_variance(t)
-        return mean.add_(noise(x), alpha=math.sqrt(variance))
+        return mean.add_(increment(noise, x, t, s), alpha=math.sqrt(variance))

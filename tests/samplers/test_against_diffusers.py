@@ -155,7 +155,7 @@ AGREE: list[tuple[str, str, Theirs]] = [
     ("dpm++2s", TO_DATA, Stepped(DPMSolverSinglestepScheduler, {"solver_order": 2})),
     ("dpm++2m[lower_order_below=0]", TO_DATA, multistep(solver_order=2)),
     ("dpm++2m", TO_NOISE, multistep(solver_order=2, euler_at_final=True, final_sigmas_type="sigma_min")),
-    ("sde-dpm++2m", TO_DATA, multistep(algorithm_type="sde-dpmsolver++", lower_order_final=False)),
+    ("dpm++2m-sde", TO_DATA, multistep(algorithm_type="sde-dpmsolver++", lower_order_final=False)),
     ("deis[degree=1,variable=log-rho]", TO_NOISE, deis(1)),
     ("deis[degree=2,variable=log-rho]", TO_NOISE, deis(2)),
     ("deis[degree=3,variable=rho]", TO_NOISE, Stepped(LMSDiscreteScheduler, scaled=True)),
