@@ -3,10 +3,10 @@
 Deterministic at eta = 0, where it is the first-order exponential integrator of the probability-flow ODE in log-SNR;
 equal to ancestral DDPM with `fixed_small` variance at eta = 1. The paper's alpha is the square of ours.
 
-k-diffusion's Euler ancestral is the same method with the same eta, of which 1 is the default there (`samplers.ancestral`
-has its formulas): `ddim[eta=1]`. Where DDIM's ends at 1, k-diffusion's eta goes on: the noise is cut at that of the next
-level, and where it is cut the step is x_0 and fresh noise. The eta of the methods with "SDE" in their names
-(`dpm++2m-sde`, `seeds-2`) is another one, the square of SA-Solver's tau; it is the same at 0 and 1 alone.
+k-diffusion's Euler ancestral is the same method with the same eta, of which 1 is the default there
+(`samplers.ancestral` has its formulas): `ddim[eta=1]`. Where DDIM's ends at 1, k-diffusion's eta goes on: the noise is
+cut at that of the next level, and where it is cut the step is x_0 and fresh noise. The eta of the methods with "SDE" in
+their names (`dpm++2m-sde`, `seeds-2`) is another one, the square of SA-Solver's tau; it is the same at 0 and 1 alone.
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@ The reverse SDE in log-SNR for the data prediction, whose linear part and noise 
 
 D is x_0 extrapolated by half a step, as in DPM-Solver++(2M) ("midpoint"), or the line through the last two x_0 is
 integrated exactly ("heun", diffusers' and k-diffusion's name). eta is the square of SA-Solver's tau, not DDIM's eta; at
-1 it is the paper's. Neither the step to the clean level nor, having no history, the first is of second order; the former
-is x_0 itself, without noise. diffusers lowers the order in the step before (`lower_order_final`), k-diffusion never.
+1 it is the paper's. Neither the step to the clean level nor, having no history, the first is of second order; the
+former is x_0 itself, without noise. diffusers can take the step before with first order, too; k-diffusion does not.
 """
 
 from __future__ import annotations

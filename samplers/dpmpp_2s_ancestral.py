@@ -1,5 +1,5 @@
-"""DPM-Solver++(2S) ancestral. Lu et al.: DPM-Solver++: Fast Solver for Guided Sampling of Diffusion Probabilistic Models
-(arXiv 2211.01095), algorithm 1 with r = 1/2, in `samplers.ancestral`, as in Crowson's k-diffusion
+"""DPM-Solver++(2S) ancestral. Lu et al.: DPM-Solver++: Fast Solver for Guided Sampling of Diffusion Probabilistic
+Models (arXiv 2211.01095), algorithm 1 with r = 1/2, in `samplers.ancestral`, as in Crowson's k-diffusion
 (`sample_dpmpp_2s_ancestral`).
 
 In y = x / alpha and rho = sigma / alpha, with rho_m = sqrt(rho_t rho_down):

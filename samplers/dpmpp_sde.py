@@ -1,8 +1,9 @@
-"""DPM-Solver++ SDE. Crowson's k-diffusion (`sample_dpmpp_sde`): DPM-Solver++(2S) of Lu et al. (arXiv 2211.01095) for the
-reverse SDE, of which their paper has the first order (its appendix on SDE solvers) and 2M.
+"""DPM-Solver++ SDE. Crowson's k-diffusion (`sample_dpmpp_sde`): DPM-Solver++(2S) of Lu et al. (arXiv 2211.01095) for
+the reverse SDE, of which their paper has the first order (its appendix on SDE solvers) and 2M.
 
-A step has two stages, to the level r of the way in log-SNR and to its end, both from its start and with the noise of one
-Brownian path. In y = x / alpha and rho = sigma / alpha, (d, u) = `samplers.ancestral.split`, D = x_0 and W the path:
+A step has two stages, to the level r of the way in log-SNR and to its end, both from its start and with the noise of
+one Brownian path. In y = x / alpha and rho = sigma / alpha, (d, u) = `samplers.ancestral.split`, D = x_0 and W the
+path:
 
     y_m = (d_m / rho_t) y_t + (1 - d_m / rho_t) D_t + s_noise u_m W(t, m),
     y_s = (d_s / rho_t) y_t + (1 - d_s / rho_t) ((1 - 1 / 2r) D_t + 1 / 2r D_m) + s_noise u_s W(t, s),

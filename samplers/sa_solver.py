@@ -9,9 +9,9 @@ with that value and the same z, so N steps make N evaluations; the step to the c
 The authors' code has two `mode`s. Both lower the orders at the end at any number of steps and take tau at a step's end;
 "own", as diffusers, takes that of a step's start.
 
-- "few_steps", which they recommend, ends at a noisy level, without noise in the last step, and where two values are used
-  integrates the line through them as if the step were short (appendix D), as diffusers does: its first moment is z / 2,
-  z = (1 + tau^2) h, in place of (z - 1 + e^-z) / z. In "own" the integrals are as they are.
+- "few_steps", which they recommend, ends at a noisy level, without noise in the last step, and where two values are
+  used integrates the line through them as if the step were short (appendix D), as diffusers does: with
+  z = (1 + tau^2) h its first moment is z / 2 in place of (z - 1 + e^-z) / z. In "own" the integrals are as they are.
 - "more_steps" evaluates and corrects at the lowest noisy level, too, and evaluates x_0 there once more
   (`evaluate_end`): N + 2 evaluations by its own count of N steps, which leaves out the one to the clean level.
 
@@ -52,7 +52,8 @@ class SASolver(Sampler):
         predictor_order: values that the predictor uses.
         corrector_order: values that the corrector uses, the new one among them; 0: none corrects.
         tau: scale of the noise: 0 gives the probability flow, 1 the usual reverse SDE.
-        t_min, t_max: times between which there is noise; a step has that of its start, or in the authors' modes its end.
+        t_min, t_max: times between which there is noise; a step has that of its start, in the authors' modes of its
+            end.
         lower_order_below: with fewer steps than this the orders fall towards the end, to 1 of the predictor and 2 of
             the corrector in the step to the lowest noisy level; 0: never. The authors' modes do so at any number. The
             default is the better one over the grids trailing, leading, linspace, logsnr and karras at 5 to 20
@@ -83,7 +84,7 @@ class SASolver(Sampler):
         if self.stochastic:
             return None
         order = min(self.predictor_order + 1, self.corrector_order) or self.predictor_order
-        return min(order, 3) if self.mode == "few_steps" else order  # whose steps with two values have errors in h^3
+        return min(order, 2) if self.mode == "few_steps" else order  # its last step is of first order
 
     @property
     def stochastic(self) -> bool:

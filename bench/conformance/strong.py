@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from bench.conformance import laws
-from bench.conformance.check import Nonconforming, NotApplicable, call, require
+from bench.conformance.check import NotApplicable, call, require
 from bench.noise.path import BrownianPath
 from models.grids import GRIDS
 from models.schedule import ContinuousVP, Level

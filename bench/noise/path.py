@@ -1,10 +1,10 @@
 """A Brownian path of each image that is the same whatever the steps are: a function of (seed, image) and of the clock.
 
-A virtual Brownian tree (Li et al., arXiv 2001.01328; Jelincic et al., arXiv 2405.06464): the value at a time is found by
-halving the interval that it lies in, from one with known ends down, each midpoint a Brownian bridge with noise of its
-own. That noise is Philox's of (block, image, which midpoint, how far down), so nothing is stored and any two steps that
-meet at a time have the same value there, in every batch. The tree halves the logarithm of the clock, since clocks run
-over many powers of ten, and knows the bridge of uneven halves. Below 3e-8 of it the path is a line.
+A virtual Brownian tree (Li et al., arXiv 2001.01328; Jelincic et al., arXiv 2405.06464): the value at a time is found
+by halving the interval that it lies in, from one with known ends down, each midpoint a Brownian bridge with noise of
+its own. That noise is Philox's of (block, image, which midpoint, how far down), so nothing is stored and any two steps
+that meet at a time have the same value there, in every batch. The tree halves the logarithm of the clock, since clocks
+run over many powers of ten, and knows the bridge of uneven halves. Below 3e-8 of it the path is a line.
 
 A value takes 34 draws in place of one, so runs have noise that is drawn afresh (`bench.noise.stream`), which has the
 same law in any one grid. The path is for what compares grids: the strong error of solvers of the reverse SDE.
@@ -22,8 +22,8 @@ _REACH = 64.0
 """The clock runs from e^-64 to e^64, and from 0, where the path starts."""
 _HALVINGS = 32
 _ENDS = 3
-"""Fourth word of the counter of the noise of both ends, and from the next one on of the midpoints of each halving; noise
-and labels have 0, 1 and 2."""
+"""Fourth word of the counter of the noise of both ends, and from the next one on of the midpoints of each halving;
+noise and labels have 0, 1 and 2."""
 _KEPT = 4
 """Values that are kept: steps meet, and a step of several stages asks for the increments to each from its start."""
 

@@ -40,7 +40,7 @@ def normal(seed: int, images: Tensor, draws: range, size: int, dtype: torch.dtyp
 
 
 def box_muller(block_words: Sequence[Tensor], size: int, dtype: torch.dtype) -> Tensor:
-    """Standard normals (draws, N, size), four of each block, of which `block_words` are the four words (draws, N, blocks)."""
+    """Standard normals (draws, N, size), four of each block, whose four words (draws, N, blocks) are given."""
     uniform = torch.empty(4, *block_words[0].shape, dtype=torch.float64, device=block_words[0].device)
     for row, word in zip(uniform, block_words, strict=True):
         row.copy_(word)

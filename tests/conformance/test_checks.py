@@ -46,7 +46,6 @@ _VARIANTS = [
     "sa-solver[tau=0,corrector_order=0,predictor_order=3]",
     "sa-solver[tau=0,pc_mode=PECE,predictor_order=3,corrector_order=4]",
     "sa-solver[mode=few_steps]",
-    "sa-solver[tau=0,mode=few_steps,predictor_order=3,corrector_order=4]",
     "sa-solver[mode=more_steps,pc_mode=PECE]",
     "sa-solver[t_min=0,t_max=1]",
     "seeds-2[prediction=noise]",
@@ -100,7 +99,11 @@ def test_the_last_doubling_of_the_steps_shows_the_order_of_the_literature(spec: 
     assert convergence(SAMPLERS.make(spec)).orders[-1] == pytest.approx(order, abs=0.1)
 
 
-def test_the_order_of_sa_solver_without_noise_shows_with_many_steps() -> None:
-    """With two values each the errors of predictor and corrector cancel where steps are few."""
-    found = convergence(SAMPLERS.make("sa-solver[tau=0]"), (510, 1022, 2042)).orders
-    assert found[-1] == pytest.approx(2, abs=0.2)
+@pytest.mark.parametrize("variant", ["", ",mode=more_steps", ",mode=few_steps,predictor_order=3,corrector_order=4"])
+def test_the_order_of_sa_solver_without_noise_shows_with_many_steps(variant: str) -> None:
+    """With two values each the errors of predictor and corrector cancel where steps are few; of higher orders, the
+    error of the last step of the authors' modes, which is of first order, is a small part there.
+    """
+    sampler = SAMPLERS.make(f"sa-solver[tau=0{variant}]")
+    assert convergence(sampler, (510, 1022, 2042)).orders[-1] == pytest.approx(2, abs=0.2)
+    assert sampler.order == 2

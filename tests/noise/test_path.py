@@ -1,4 +1,4 @@
-"""The path of an image is Brownian, a function of (seed, image, clock) alone, and what samplers take from it adds up."""
+"""The path of an image is Brownian and a function of (seed, image, clock) alone, and what samplers take adds up."""
 
 import math
 from itertools import combinations, pairwise
@@ -26,9 +26,11 @@ def factors(log_clock: float) -> dict[tuple[int, int], float]:
     return dict(zip(*_combination(log_clock), strict=True))
 
 
-@pytest.mark.parametrize("clocks", [(-0.1, 0.0), (-60.0, 63.0), (2.0, 2.0 + 1e-4), (1.0, 1.0), (-3.7, 11.2), (-64.0, 64.0)])
+@pytest.mark.parametrize(
+    "clocks", [(-0.1, 0.0), (-60.0, 63.0), (2.0, 2.0 + 1e-4), (1.0, 1.0), (-3.7, 11.2), (-64.0, 64.0)]
+)
 def test_values_have_the_covariance_of_a_brownian_motion(clocks: tuple[float, float]) -> None:
-    """E W(a) W(b) = min(a, b), of the sums of independent normals that they are; exactly so, but for lines at the end."""
+    """E W(a) W(b) = min(a, b) of the sums of independent normals that they are, but for the lines at the end."""
     a, b = (factors(each) for each in clocks)
     covariance = sum(factor * b.get(number, 0.0) for number, factor in a.items())
     assert covariance == pytest.approx(math.exp(min(clocks)), rel=1e-6)
@@ -37,7 +39,7 @@ def test_values_have_the_covariance_of_a_brownian_motion(clocks: tuple[float, fl
 def test_no_two_midpoints_have_the_same_noise() -> None:
     numbers = [number for log_clock in (-63.9, -0.3, 0.2, 0.21, 63.9) for number in _combination(log_clock)[0]]
     assert all(0 <= which < 2**32 and level >= 3 for which, level in numbers)  # noise has 0, and labels 1 and 2
-    by_place = {}
+    by_place: dict[tuple[int, int], float] = {}
     for log_clock in (-63.9, -0.3, 0.2, 0.21, 63.9):
         low, high = -64.0, 64.0
         for number in _combination(log_clock)[0][2:]:
@@ -59,7 +61,9 @@ def test_increments_are_standard_normal_and_independent() -> None:
 @pytest.mark.parametrize("rate", [1.0, 0.3, -0.5, -1.0])
 def test_the_increments_of_parts_of_a_step_make_up_that_of_the_step(rate: float) -> None:
     t, m, s = (VP.level(time) for time in (0.8, 0.5, 0.2))
-    variances = [abs(math.exp(2 * rate * b.logsnr) - math.exp(2 * rate * a.logsnr)) for a, b in ((t, m), (m, s), (t, s))]
+    variances = [
+        abs(math.exp(2 * rate * b.logsnr) - math.exp(2 * rate * a.logsnr)) for a, b in ((t, m), (m, s), (t, s))
+    ]
     first, second, whole = (
         math.sqrt(variance) * path().between(LIKE, a, b, rate)
         for variance, (a, b) in zip(variances, ((t, m), (m, s), (t, s)), strict=True)

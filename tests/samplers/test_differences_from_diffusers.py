@@ -65,6 +65,31 @@ def test_diffusers_takes_half_of_the_quadratic_term_of_dpmpp_3m(steps: int, nois
     assert difference(halved, TO_DATA, steps, theirs, noise, torch.float32) < 1e-4
 
 
+class WithTheRightSign(DPMSolverMultistepScheduler):
+    """The third-order step of the reverse SDE with + 1 / 2 where it has - 1 / 2, the factor of D_2."""
+
+    def multistep_dpm_solver_third_order_update(self, outputs: list[Tensor], *args: Any, **options: Any) -> Tensor:
+        found: Tensor = super().multistep_dpm_solver_third_order_update(outputs, *args, **options)
+        at = [self.sigmas[self.step_index + offset] for offset in (1, 0, -1, -2)]
+        logsnr = [-float(sigma.log()) for sigma in at]  # sigmas are sigma / alpha
+        h, h_0, h_1 = (a - b for a, b in pairwise(logsnr))
+        first, second = (outputs[-1] - outputs[-2]) * (h / h_0), (outputs[-2] - outputs[-3]) * (h / h_1)
+        return found + float(self._sigma_to_alpha_sigma_t(at[0])[0]) * (first - second) * (h / (h_0 + h_1))
+
+
+@each_steps
+def test_diffusers_has_a_wrong_sign_in_the_third_order_step_of_the_reverse_sde(steps: int, noise: NoiseOf) -> None:
+    """It leaves minus the second derivative of the quadratic, which does not fall with the step's length."""
+    options = {"algorithm_type": "sde-dpmsolver++", "solver_order": 3, "solver_type": "heun"}
+    theirs = Stepped(DPMSolverMultistepScheduler, {**options, "lower_order_final": False})
+    right = Stepped(WithTheRightSign, {**options, "lower_order_final": False})
+    assert difference("dpm++3m-sde", TO_DATA, steps, theirs, noise, EXACT) > 1e-2
+    assert difference("dpm++3m-sde", TO_DATA, steps, right, noise, EXACT) < 1e-11
+    assert difference("dpm++3m-sde", TO_DATA, steps, right, noise, torch.float32) < 1e-4
+    spec = "diffusers:DPMSolverMultistepScheduler[algorithm_type=sde-dpmsolver++,solver_order=3]"
+    assert "has the wrong sign" in (SAMPLERS.make(spec).caveat or "")
+
+
 def diffusers_on(model: Denoiser, x: Tensor, levels: Sequence[Level]) -> Tensor:
     """`DPMSolverMultistepScheduler` of order 3 on any network that knows the levels."""
     scheduler = DPMSolverMultistepScheduler(solver_order=3, lower_order_final=False, final_sigmas_type="sigma_min")

@@ -154,9 +154,7 @@ def test_dpmpp_sde_takes_two_increments_of_one_path(
         between = down / t * y + (1 - down / t) * d + s_noise * up * to_middle / math.sqrt(time(middle) - time(t))
         down, up = ancestral_step(t, s, eta)
         mixed = (1 - 1 / (2 * r)) * d + 1 / (2 * r) * denoised(between, middle)
-        return np.asarray(
-            down / t * y + (1 - down / t) * mixed + s_noise * up * on / math.sqrt(time(s) - time(t))
-        )
+        return np.asarray(down / t * y + (1 - down / t) * mixed + s_noise * up * on / math.sqrt(time(s) - time(t)))
 
     check(DPMppSDE(eta, s_noise, r, clock), step, schedule, noise)
 
@@ -207,7 +205,9 @@ def test_without_noise_the_multistep_sde_solvers_are_those_of_the_flow(schedule:
     x = x * max(levels[0].sigma, 1.0)  # 3M's second step is the midpoint form, and there is no third here
     two = SASolver(2, 0, 0.0, lower_order_below=0)
     for other in (DPMpp2MSDE(eta=0.0, solver="heun"), DPMpp3MSDE(eta=0.0, halved=False)):
-        found, expected = (each.sample(nonlinear(schedule=schedule), x, levels, lambda like: like) for each in (other, two))
+        found, expected = (
+            each.sample(nonlinear(schedule=schedule), x, levels, lambda like: like) for each in (other, two)
+        )
         np.testing.assert_allclose(found, expected, rtol=1e-11, atol=1e-12)
     assert DPMpp3M().order == DPMpp3MSDE(eta=0.0, halved=False).order == 3
 

@@ -26,9 +26,9 @@ from scipy.integrate import quad
 from models.schedule import Level, Schedule
 from samplers.ddim import DDIM
 from samplers.ddpm import DDPM
+from samplers.dpmpp_2m_sde import DPMpp2MSDE
 from samplers.er_sde import ERSDE, NoiseScale
 from samplers.sa_solver import SASolver
-from samplers.dpmpp_2m_sde import DPMpp2MSDE
 
 Draw = Callable[[], Array]
 
