@@ -45,7 +45,7 @@ def increment(noise: Noise, like: Tensor, t: Level, s: Level, rate: float = 1.0)
         rate: of the path's clock, not 0.
     """
     between = getattr(noise, "between", None)
-    return noise(like) if between is None else between(like, t, s, rate)  # type: ignore[no-any-return]
+    return noise(like) if between is None else between(like, t, s, rate)
 
 
 def increments(noise: Noise, like: Tensor, rate: float, t: Level, *nodes: Level) -> list[Tensor]:

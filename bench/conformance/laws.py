@@ -158,7 +158,7 @@ def convergence(sampler: Sampler, steps: Sequence[int] = _STEPS, guidance: str =
     x, solution = _solution(guidance)
     errors = []
     for count in steps:
-        model, source = smooth_model(guidance), ImageNoise(0, torch.arange(_STARTS))
+        model, source = _smooth_model(guidance), ImageNoise(0, torch.arange(_STARTS))
         result, _ = call(sampler, model, x, GRIDS.make(_GRID)(_SMOOTH, count), source)
         errors.append(float((result - solution).square().mean().sqrt()))
     return Convergence(steps, errors)
@@ -172,12 +172,17 @@ def _smooth_mixture() -> GaussianMixture:
     return GaussianMixture(torch.tensor([0.2, 0.3, 0.5], dtype=torch.float64), means, covariances, _SHAPE)
 
 
+def smooth_law() -> Law:
+    """The mixture of `convergence`, with its variances."""
+    return Law(_smooth_mixture())
+
+
 def smooth_start(count: int = _STARTS) -> Tensor:
     """States at t = 1."""
     return ImageNoise(0, torch.arange(count))(torch.empty(count, *_SHAPE, dtype=torch.float64))
 
 
-def smooth_model(guidance: str = "none") -> Denoiser:
+def _smooth_model(guidance: str) -> Denoiser:
     """The mixture as samplers see it, of one component after the other under a guidance."""
     made, law = GUIDANCES.make(guidance), _smooth_mixture()
     if made.evaluated == CONDITIONAL:
@@ -193,7 +198,7 @@ def _solution(guidance: str = "none") -> tuple[Tensor, Tensor]:
     dx/dt = f x - g^2 score / 2 (arXiv 2011.13456, eq. 13): another form, another variable and another solver than any
     sampler here uses.
     """
-    model = smooth_model(guidance)
+    model = _smooth_model(guidance)
     x = smooth_start()
 
     def slope(t: float, flat: np.ndarray) -> np.ndarray:

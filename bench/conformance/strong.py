@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from bench.conformance import laws
-from bench.conformance.check import NotApplicable, call, require
+from bench.conformance.check import NotApplicable, call, denoiser, require
 from bench.noise.path import BrownianPath
 from models.grids import GRIDS
-from models.schedule import ContinuousVP, Level
+from models.schedule import ContinuousVP
 from samplers import SAMPLERS, Sampler
 
 _STEPS, _TABLE = (16, 32, 64), (16, 32, 64, 128)
@@ -55,10 +55,11 @@ def strong_convergence(sampler: Sampler, steps: Sequence[int] = _STEPS, fine: in
 
 def solution(sampler: Sampler, steps: int) -> tuple[Tensor, int]:
     """Where it ends from one initial state and on one path, on a grid even in log-SNR that ends at a noisy level."""
-    schedule, numbers = ContinuousVP(), torch.arange(_STARTS)
-    levels: Sequence[Level] = GRIDS.make(_GRID)(schedule, steps)
+    law, schedule, numbers = laws.smooth_law(), ContinuousVP(), torch.arange(_STARTS)
+    levels = GRIDS.make(_GRID)(schedule, steps)
+    model = denoiser(sampler, law.network, schedule, law.x0_variance)
     path = _WatchedPath(_SEED, numbers)
-    found, _ = call(sampler, laws.smooth_model(), laws.smooth_start(_STARTS), levels, path)
+    found, _ = call(sampler, model, laws.smooth_start(_STARTS), levels, path)
     return found, path.beside
 
 

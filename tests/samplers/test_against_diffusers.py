@@ -20,8 +20,8 @@ from diffusers.schedulers.scheduling_dpmsolver_singlestep import DPMSolverSingle
 from diffusers.schedulers.scheduling_euler_ancestral_discrete import EulerAncestralDiscreteScheduler
 from diffusers.schedulers.scheduling_euler_discrete import EulerDiscreteScheduler
 from diffusers.schedulers.scheduling_heun_discrete import HeunDiscreteScheduler
-from diffusers.schedulers.scheduling_k_dpm_2_ancestral_discrete import KDPM2AncestralDiscreteScheduler
 from diffusers.schedulers.scheduling_ipndm import IPNDMScheduler
+from diffusers.schedulers.scheduling_k_dpm_2_ancestral_discrete import KDPM2AncestralDiscreteScheduler
 from diffusers.schedulers.scheduling_lcm import LCMScheduler
 from diffusers.schedulers.scheduling_lms_discrete import LMSDiscreteScheduler
 from diffusers.schedulers.scheduling_pndm import PNDMScheduler
@@ -151,13 +151,13 @@ def kdpm2_ancestral(x: Tensor, levels: Sequence[Level], noise: Noise) -> Tensor:
     )
     scheduler._step_index = 0
     x = x / levels[0].alpha
-    for t, s in pairwise(levels):
-        for ratio in (t.ratio, float((t.ratio * down[levels.index(t)]) ** 0.5)):
+    for t, between in zip(levels, scheduler.sigmas_interpol[::2].tolist(), strict=False):
+        for ratio in (t.ratio, between):
             if ratio > 0.0:  # to the data it takes Euler's step
                 at = SCHEDULE.at_ratio(ratio)
                 with draws_from(noise, scheduler, x.dtype):
                     x = scheduler.step(digits(x.dtype)(at.alpha * x, at), 0, x, return_dict=False)[0]
-    return x * s.alpha
+    return x * levels[-1].alpha
 
 
 AGREE: list[tuple[str, str, Theirs]] = [

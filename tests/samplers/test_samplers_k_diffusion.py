@@ -99,7 +99,7 @@ def test_dpm_2_ancestral_is_the_midpoint_method_below_the_next_level(
             middle = math.exp((math.log(t) + math.log(down)) / 2)
             between = y + d * (middle - t)
             ahead = y + (down - t) * (between - denoised(between, middle)) / middle
-        return ahead + draw() * s_noise * up if up > 0 else ahead
+        return np.asarray(ahead + draw() * s_noise * up if up > 0 else ahead)
 
     check(DPM2Ancestral(eta, s_noise), step, schedule, noise)
 
