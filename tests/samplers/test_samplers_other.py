@@ -159,9 +159,8 @@ COUNTS: dict[str, Callable[[int, bool], int]] = {
     "predictor-corrector[corrections=2]": lambda n, clean: 3 * n,
     # every step but one to the data reaches a level at which to restart
     "restart[sigma_max=100,restart_steps=3,iterations=2]": lambda n, clean: 2 * n - clean + (12 if n > clean else 0),
-    "restart[intervals=[[3,2,0.06,100],[2,5,0.06,100],[1,3,1e-9,1e-8]]]": lambda n, clean: (
-        2 * n - clean + (20 if n > clean else 0)
-    ),
+    # of two that meet the later counts
+    "restart[intervals=[[3,2,0.06,100],[2,5,0.06,100]]]": lambda n, clean: 2 * n - clean + (20 if n > clean else 0),
     "reverse-diffusion": lambda n, clean: n,
     "sa-solver": lambda n, clean: n,
     "sa-solver[evaluate_end=true]": lambda n, clean: n + (n > clean),
