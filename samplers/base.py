@@ -46,8 +46,6 @@ class Sampler(ABC):
         takes_variance: whether it needs a network that says the variance of a step, as "learned_range" ones do.
         strong_order: order of the error on the same Brownian path as steps double, of solvers of the reverse SDE that
             take their noise from `samplers.brownian`; None of all others.
-        takes_x0_variance: whether it asks for `model.x0_variance(level)`, which is then fitted to the model before the
-            first image is made, once, at a cost that is recorded apart.
         caveat: what whoever reads its rows must know, such as a known defect of a library; None if nothing.
     """
 
@@ -59,7 +57,6 @@ class Sampler(ABC):
     takes_betas: ClassVar[bool] = False
     starts_at_noise: bool = False
     takes_variance: bool = False
-    takes_x0_variance: bool = False
     strong_order: float | None = None
     caveat: str | None = None
 

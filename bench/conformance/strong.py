@@ -13,6 +13,7 @@ from torch import Tensor
 from bench.conformance import laws
 from bench.conformance.check import NotApplicable, call, denoiser, require
 from bench.noise.path import BrownianPath
+from models.denoiser import Denoiser
 from models.grids import GRIDS
 from models.schedule import ContinuousVP
 from samplers import SAMPLERS, Sampler
@@ -20,6 +21,7 @@ from samplers import SAMPLERS, Sampler
 _STEPS, _TABLE = (16, 32, 64), (16, 32, 64, 128)
 _FINE = 8
 """Times the most steps, of the fine solution: its own error, of order 1, raises the last order by 0.1 at most."""
+_SCHEDULE = ContinuousVP()
 _STARTS, _SEED, _GRID = 16, 0, "logsnr[clean=false]"
 TOLERANCE = 0.25
 
@@ -48,17 +50,17 @@ def strong_convergence(sampler: Sampler, steps: Sequence[int] = _STEPS, fine: in
 
     Of the median image: those few that are between two modes are far off, and their number is a matter of chance.
     """
-    ends = [solution(sampler, count) for count in (*steps, fine * steps[-1])]
+    model = denoiser(sampler, laws.smooth_mixture(), _SCHEDULE)
+    ends = [solution(sampler, count, model) for count in (*steps, fine * steps[-1])]
     errors = [float((end - ends[-1][0]).square().mean((1, 2, 3)).sqrt().median()) for end, _ in ends[:-1]]
     return StrongConvergence(laws.Convergence(steps, errors), sum(beside for _, beside in ends))
 
 
-def solution(sampler: Sampler, steps: int) -> tuple[Tensor, int]:
-    """Where it ends from one initial state and on one path, on a grid even in log-SNR that ends at a noisy level."""
-    law, schedule, numbers = laws.smooth_law(), ContinuousVP(), torch.arange(_STARTS)
-    levels = GRIDS.make(_GRID)(schedule, steps)
-    model = denoiser(sampler, law.network, schedule, law.x0_variance)
-    path = _WatchedPath(_SEED, numbers)
+def solution(sampler: Sampler, steps: int, model: Denoiser) -> tuple[Tensor, int]:
+    """Where it ends from one initial state and on one path, on a grid even in log-SNR that ends at a noisy level, and
+    how often it drew noise that is not of the path.
+    """
+    levels, path = GRIDS.make(_GRID)(_SCHEDULE, steps), _WatchedPath(_SEED, torch.arange(_STARTS))
     found, _ = call(sampler, model, laws.smooth_start(_STARTS), levels, path)
     return found, path.beside
 
