@@ -1,10 +1,12 @@
 """Every registered sampler conforms, with the order of the literature."""
 
+import math
 from collections.abc import Iterator
 from itertools import product
 
 import pytest
 
+from bench.conformance import strong
 from bench.conformance.law_checks import reaches_law
 from bench.conformance.laws import convergence
 from bench.conformance.repeat_checks import repeats_at_ends
@@ -107,3 +109,16 @@ def test_the_order_of_sa_solver_without_noise_shows_with_many_steps(variant: str
     sampler = SAMPLERS.make(f"sa-solver[tau=0{variant}]")
     assert convergence(sampler, (510, 1022, 2042)).orders[-1] == pytest.approx(2, abs=0.2)
     assert sampler.order == 2
+
+
+def test_the_table_of_strong_orders_has_a_line_for_each_sampler(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(strong, "_TABLE", (8, 16))
+    strong.main(["ddpm", "seeds-2"])
+    head, rule, *lines = capsys.readouterr().out.splitlines()
+    assert head == "| Sampler | 8 steps | 16 steps | Last order |"
+    assert rule == "|:--|--:|--:|--:|"
+    assert [line.split("`")[1] for line in lines] == ["ddpm", "seeds-2"]
+    coarse, fine, order = (float(cell) for cell in lines[0].split("|")[2:5])
+    assert order == pytest.approx(math.log2(coarse / fine), abs=0.2)
