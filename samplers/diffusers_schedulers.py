@@ -100,7 +100,7 @@ _HALVED = Caveat(
     lambda given: bool(given["solver_order"] == 3 and given["algorithm_type"] == "dpmsolver++"),
 )
 _WRONG_SIGN = Caveat(
-    "at order 3 a half in the factor of the second derivative has the wrong sign, which adds errors in every step",
+    "at order 3 a half in the factor of the second derivative has the wrong sign, which leaves order 1",
     lambda given: bool(given["solver_order"] == 3 and given["algorithm_type"] == "sde-dpmsolver++"),
 )
 _SECOND_STAGE = Caveat(

@@ -82,7 +82,7 @@ def with_the_right_sign(scheduler: Any, outputs: list[Tensor], *args: Any, **opt
 def test_diffusers_has_a_wrong_sign_in_the_third_order_step_of_the_reverse_sde(
     steps: int, noise: NoiseOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It leaves minus the second derivative of the quadratic, which does not fall with the step's length."""
+    """It leaves minus D_2 in every step, an error in h^2, as a method of first order has."""
     options = {"algorithm_type": "sde-dpmsolver++", "solver_order": 3, "solver_type": "heun"}
     theirs = Stepped(DPMSolverMultistepScheduler, {**options, "lower_order_final": False})
     assert difference("dpm++3m-sde", TO_DATA, steps, theirs, noise, EXACT) > 1e-2
