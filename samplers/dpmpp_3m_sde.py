@@ -3,9 +3,10 @@ Lu et al. (arXiv 2211.01095) for the reverse SDE, as DPM-Solver++(2M) SDE is 2M'
 
 The quadratic through the last three x_0 is integrated exactly in log-SNR against (1 + eta) e^(-(1 + eta) (lambda_s -
 lambda)); linear part and noise are those of `dpm++2m-sde`. k-diffusion's code counts the second derivative of the
-quadratic half, as that of 3M does (`halved`). diffusers' (`sde-dpmsolver++` of order 3) has a
-half of its factor with the wrong sign, an error in h^2 in every step, which makes it a method of first order. The first step is of first order and the second the line's
-exact integral; the step to the clean level is x_0 itself, without noise, and no order falls before it.
+quadratic half, as that of 3M does (`halved`). diffusers' (`sde-dpmsolver++` of order 3) has a half of its factor with
+the wrong sign, an error in h^2 in every step, which makes it a method of first order. The first step is of first order
+and the second the line's exact integral; the step to the clean level is x_0 itself, without noise, and no order falls
+before it.
 """
 
 from __future__ import annotations
