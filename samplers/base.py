@@ -44,6 +44,8 @@ class Sampler(ABC):
             if not, grids that start there are refused.
         takes_betas: whether it only runs on discrete variance-preserving schedules, which have betas.
         takes_variance: whether it needs a network that says the variance of a step, as "learned_range" ones do.
+        strong_order: order of the error on the same Brownian path as steps double, of solvers of the reverse SDE that
+            take their noise from `samplers.brownian`; None of all others.
         caveat: what whoever reads its rows must know, such as a known defect of a library; None if nothing.
     """
 
@@ -55,6 +57,7 @@ class Sampler(ABC):
     takes_betas: ClassVar[bool] = False
     starts_at_noise: bool = False
     takes_variance: bool = False
+    strong_order: float | None = None
     caveat: str | None = None
 
     @property

@@ -53,6 +53,14 @@ def weighted_sum(*terms: tuple[float, Tensor]) -> Tensor:
     return total
 
 
+def reverse_sde(tau2: float, t: Level, s: Level) -> tuple[float, float]:
+    """The exact step from t to s of the reverse SDE with tau times its usual noise, but for its part in x_0: the factor
+    of x and the standard deviation of the noise (arXiv 2309.05019, eq. 14). s is noisy; tau = 0: the probability flow.
+    """
+    decay = tau2 * (s.logsnr - t.logsnr) if tau2 > 0.0 else 0.0  # which is infinite from pure noise on
+    return s.sigma / t.sigma * math.exp(-decay), s.sigma * math.sqrt(-math.expm1(-2.0 * decay))
+
+
 def _weights(nodes: tuple[float, ...], moments: list[float]) -> tuple[float, ...]:
     """Weights w with sum_j w_j nodes_j^m = moments_m for every m below the number of nodes."""
     vandermonde = np.vander(nodes, increasing=True).T

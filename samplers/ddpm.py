@@ -31,6 +31,7 @@ from models.fitted import FitModel, Fitted
 from models.schedule import Level, Schedule, transition
 from samplers import x0_variance
 from samplers.base import Noise, StepSampler
+from samplers.brownian import increment
 from samplers.registry import register
 from samplers.x0_variance import X0Variance
 
@@ -53,6 +54,7 @@ class DDPM(StepSampler, Fitted):
     family = "SDE"
     starts_at_noise = True
     order = None
+    strong_order = 1.0
     stochastic = True
     fit_parameters = ()
 
@@ -92,8 +94,8 @@ class DDPM(StepSampler, Fitted):
         if self.variance == "learned_range":
             between = 0.5 * (prediction.variance + 1.0)  # of the logarithms (2102.09672, eq. 15)
             deviation = (0.5 * math.log(beta / small) * between + 0.5 * math.log(small)).exp()
-            return mean.addcmul_(deviation, noise(x))
+            return mean.addcmul_(deviation, increment(noise, x, t, s))
         variance = beta if self.variance == "fixed_large" else small
         if self.variance == "analytic":
             variance += share**2 * model.fitted(t)
-        return mean.add_(noise(x), alpha=math.sqrt(variance))
+        return mean.add_(increment(noise, x, t, s), alpha=math.sqrt(variance))

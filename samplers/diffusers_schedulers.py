@@ -99,6 +99,10 @@ _HALVED = Caveat(
     "at order 3 the second derivative counts half, which leaves order 2",
     lambda given: bool(given["solver_order"] == 3 and given["algorithm_type"] == "dpmsolver++"),
 )
+_WRONG_SIGN = Caveat(
+    "at order 3 a half in the factor of the second derivative has the wrong sign, which leaves order 1",
+    lambda given: bool(given["solver_order"] == 3 and given["algorithm_type"] == "sde-dpmsolver++"),
+)
 _SECOND_STAGE = Caveat(
     "at order 3 the second stage has the coefficient of order 2",
     lambda given: bool(given["solver_order"] == 3 and given["algorithm_type"] == "dpmsolver"),
@@ -134,7 +138,7 @@ SCHEDULERS: dict[str, Scheduler] = {
     "DDPMParallelScheduler": _DDPM,
     "DEISMultistepScheduler": Scheduler("arXiv:2204.13902", _never, (_LEADING, _ROUNDED, _ENDS_NOISY, _FEW_LOWER)),
     "DPMSolverMultistepScheduler": Scheduler(
-        "arXiv:2211.01095", _sde, (_LEADING, _ROUNDED, _SIGMA_MIN, _FEW_LOWER, _HALVED)
+        "arXiv:2211.01095", _sde, (_LEADING, _ROUNDED, _SIGMA_MIN, _FEW_LOWER, _HALVED, _WRONG_SIGN)
     ),
     "DPMSolverSinglestepScheduler": Scheduler("arXiv:2211.01095", _sde, (_ROUNDED, _SIGMA_MIN, _SECOND_STAGE)),
     "EulerAncestralDiscreteScheduler": Scheduler(_EDM, _always, _AT_0),

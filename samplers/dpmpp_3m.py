@@ -67,14 +67,15 @@ class DPMpp3M(Sampler):
             if len(past[:order]) < 3:
                 x = second_order(x, s, past[:order])
             else:
-                weights = (_halved if self.halved else exponential_weights)(1.0, t, s, *(level for level, _ in past))
+                integral = halved_weights if self.halved else exponential_weights
+                weights = integral(1.0, t, s, *(level for level, _ in past))
                 data = ((s.alpha * w, x0) for w, (_, x0) in zip(weights, past, strict=True))
                 x = weighted_sum((s.sigma / t.sigma, x), *data)
         return x
 
 
 @lru_cache(4096)
-def _halved(rate: float, t: Level, s: Level, *nodes: Level) -> tuple[float, ...]:
+def halved_weights(rate: float, t: Level, s: Level, *nodes: Level) -> tuple[float, ...]:
     """The exponential weights of three values less half the share of their second derivative."""
     share = np.zeros(3)
     scaled = [(node.logsnr - t.logsnr) / (s.logsnr - t.logsnr) for node in nodes]

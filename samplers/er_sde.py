@@ -24,6 +24,7 @@ import numpy as np
 from models.denoiser import Denoiser
 from models.schedule import Level
 from samplers.base import Noise, Sampler
+from samplers.brownian import increment
 from samplers.coefficients import integral, weighted_sum
 from samplers.registry import register
 
@@ -64,6 +65,10 @@ class ERSDE(Sampler):
     def stochastic(self) -> bool:
         return self.noise_scale != "ode"
 
+    @property
+    def strong_order(self) -> float | None:  # type: ignore[override]
+        return 1.0 if self.stochastic else None
+
     def nfe(self, levels: Sequence[Level]) -> int:
         return len(levels) - 1
 
@@ -76,7 +81,7 @@ class ERSDE(Sampler):
             ratio, std, *taylor = _coefficients(self.noise_scale, t.ratio, s.ratio, len(past))
             terms = [(s.alpha * w, d) for w, d in zip([1.0 - ratio, *taylor], _differences(past), strict=True)]
             if std > 0.0:
-                terms.append((s.alpha * std, noise(x)))
+                terms.append((s.alpha * std, increment(noise, x, t, s)))
             x = weighted_sum((s.alpha / t.alpha * ratio, x), *terms)
         return x
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from models.denoiser import Denoiser
 from models.schedule import Level
 from samplers.base import Noise, StepSampler
+from samplers.brownian import increment
 from samplers.registry import register
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class EulerMaruyama(StepSampler):
     paper = "arXiv:2011.13456"
     family = "SDE"
     order = None
+    strong_order = 1.0
     stochastic = True
 
     def nfe(self, levels: Sequence[Level]) -> int:
@@ -40,4 +42,4 @@ class EulerMaruyama(StepSampler):
     def step(self, model: Denoiser, x: Tensor, t: Level, s: Level, noise: Noise) -> Tensor:
         dt = t.t - s.t  # a positive length: time runs backwards
         mean = (1.0 - t.drift * dt) * x + (t.diffusion2 * dt) * model(x, t).score
-        return mean if s.is_clean else mean + math.sqrt(t.diffusion2 * dt) * noise(x)
+        return mean if s.is_clean else mean + math.sqrt(t.diffusion2 * dt) * increment(noise, x, t, s)

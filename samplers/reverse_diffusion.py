@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from models.denoiser import Denoiser
 from models.schedule import Level, transition
 from samplers.base import Noise, StepSampler
+from samplers.brownian import increment
 from samplers.coefficients import weighted_sum
 from samplers.registry import register
 
@@ -35,6 +36,7 @@ class ReverseDiffusion(StepSampler):
     family = "SDE"
     starts_at_noise = True
     order = None
+    strong_order = 1.0
     stochastic = True
 
     def nfe(self, levels: Sequence[Level]) -> int:
@@ -43,4 +45,4 @@ class ReverseDiffusion(StepSampler):
     def step(self, model: Denoiser, x: Tensor, t: Level, s: Level, noise: Noise) -> Tensor:
         ratio, variance = transition(s, t)
         mean = weighted_sum((2.0 - ratio, x), (variance, model(x, t).score))
-        return mean if s.is_clean else mean.add_(noise(x), alpha=math.sqrt(variance))
+        return mean if s.is_clean else mean.add_(increment(noise, x, t, s), alpha=math.sqrt(variance))

@@ -1,7 +1,8 @@
 """What must be true of every sampler, and whether a model is what its card says.
 
 - samplers: `suite` has the checks, `check` runs one; `law_checks`, `repeat_checks`, `purity_checks`, and `laws`, the
-  data laws in closed form that decide them; `convergence` draws a solver's order
+  data laws in closed form that decide them; `convergence` draws a solver's order, `strong` measures that of solvers of
+  the reverse SDE on one Brownian path
 - models: `model_check`, with `model_fit`, `model_guesses`, `model_verdicts`
 
 Imports `quality`, `timing`, `purity`, `noise`, samplers and models; knows no study.

@@ -157,7 +157,7 @@ def convergence(sampler: Sampler, steps: Sequence[int] = _STEPS, guidance: str =
     return Convergence(steps, errors)
 
 
-def _smooth_mixture() -> GaussianMixture:
+def smooth_mixture() -> GaussianMixture:
     """Three wide modes in 64 dimensions that share most of the plane, so that the flow is smooth but not linear."""
     generator = torch.Generator().manual_seed(3)
     means = 0.25 * torch.randn(3, _SIZE, generator=generator, dtype=torch.float64)
@@ -165,9 +165,14 @@ def _smooth_mixture() -> GaussianMixture:
     return GaussianMixture(torch.tensor([0.2, 0.3, 0.5], dtype=torch.float64), means, covariances, _SHAPE)
 
 
+def smooth_start(count: int = _STARTS) -> Tensor:
+    """States at t = 1."""
+    return ImageNoise(0, torch.arange(count))(torch.empty(count, *_SHAPE, dtype=torch.float64))
+
+
 def _smooth_model(guidance: str, images: Tensor | None = None, fitted: Any = None) -> Denoiser:
     """The mixture as samplers see it, of one component after the other under a guidance."""
-    made, law = GUIDANCES.make(guidance), _smooth_mixture()
+    made, law = GUIDANCES.make(guidance), smooth_mixture()
     if made.evaluated == CONDITIONAL:
         return Denoiser(law, "sample", _SMOOTH, fitted=fitted)
     guided = Guided(law, made, "sample", "none")
@@ -183,7 +188,7 @@ def _solution(guidance: str = "none") -> tuple[Tensor, Tensor]:
     sampler here uses.
     """
     model = _smooth_model(guidance)
-    x = ImageNoise(0, torch.arange(_STARTS))(torch.empty(_STARTS, *_SHAPE, dtype=torch.float64))
+    x = smooth_start()
 
     def slope(t: float, flat: np.ndarray) -> np.ndarray:
         level = _SMOOTH.level(t)

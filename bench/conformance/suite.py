@@ -27,6 +27,7 @@ from bench.conformance.check import (
 from bench.conformance.law_checks import converges, keeps_precision, reaches_law, reaches_point
 from bench.conformance.purity_checks import PURITY_CHECKS
 from bench.conformance.repeat_checks import repeats_at_ends
+from bench.conformance.strong import converges_strongly
 from bench.noise.stream import ImageNoise
 from bench.record import SCHEMA, Record, fault_once_written
 from models.common.words import counted
@@ -149,4 +150,5 @@ CHECKS: tuple[Check, ...] = (
     Check("keeps its precision near the data", keeps_precision),
     Check("reaches the law of the data", reaches_law),
     Check("converges with its declared order", converges),
+    Check("converges along a Brownian path with its declared strong order", converges_strongly),
 )

@@ -36,9 +36,13 @@ def normal(seed: int, images: Tensor, draws: range, size: int, dtype: torch.dtyp
     fused = _fused(images.device.type)
     if fused is not None:
         return fused(seed, images, draws, size, dtype)
-    blocks = -(-size // 4)
-    uniform = torch.empty(4, len(draws), images.numel(), blocks, dtype=torch.float64, device=images.device)
-    for row, word in zip(uniform, _words(seed, images, draws, blocks), strict=True):
+    return box_muller(_words(seed, images, draws, -(-size // 4)), size, dtype)
+
+
+def box_muller(block_words: Sequence[Tensor], size: int, dtype: torch.dtype) -> Tensor:
+    """Standard normals (draws, N, size), four of each block, whose four words (draws, N, blocks) are given."""
+    uniform = torch.empty(4, *block_words[0].shape, dtype=torch.float64, device=block_words[0].device)
+    for row, word in zip(uniform, block_words, strict=True):
         row.copy_(word)
     uniform.add_(0.5)  # times 2^-32 in the open interval (0, 1)
     radius = uniform[:2].mul_(2.0**-32).log_().mul_(-2.0).sqrt_()
@@ -46,17 +50,22 @@ def normal(seed: int, images: Tensor, draws: range, size: int, dtype: torch.dtyp
     drawn = torch.empty_like(uniform)
     torch.mul(radius, angle.cos(), out=drawn[:2])
     torch.mul(radius, angle.sin_(), out=drawn[2:])
-    rows = torch.empty(len(draws), images.numel(), blocks, 4, dtype=dtype, device=images.device)
+    rows = torch.empty(*block_words[0].shape, 4, dtype=dtype, device=block_words[0].device)
     rows.movedim(3, 0).copy_(drawn.to(dtype))  # the four of a block side by side
     return rows.flatten(2)[:, :, :size]
 
 
 def _words(seed: int, images: Tensor, draws: range, blocks: int) -> Sequence[Tensor]:
     """The four words (draws, N, blocks) of every block, int64."""
+    draw = torch.arange(draws.start, draws.stop, device=images.device)[:, None, None]
+    return words(seed, images, draw, torch.zeros_like(draw), blocks)
+
+
+def words(seed: int, images: Tensor, third: Tensor, fourth: Tensor, blocks: int) -> Sequence[Tensor]:
+    """The same for draws whose third and fourth word of the counter are given, (draws, 1, 1)."""
     key = (seed & _WORD, seed >> 32)
     block = torch.arange(blocks, device=images.device)[None, None]
-    draw = torch.arange(draws.start, draws.stop, device=images.device)[:, None, None]
-    counter = (block, images[:, None], draw, torch.zeros_like(draw))
+    counter = (block, images[:, None], third, fourth)
     if images.device.type != "cpu":
         return philox(counter, key)
     return [torch.from_numpy(word) for word in philox_on_host([word.numpy() for word in counter], key)]

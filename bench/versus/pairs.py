@@ -46,7 +46,7 @@ PAIRS = [
     Pair("dpm++2s", _SINGLE, {"solver_order": 2}),
     Pair("dpm++2m[lower_order_below=0]", _MULTI, {"solver_order": 2}),
     Pair("dpm++3m[halved=true,lower_order_below=0]", _MULTI, {"solver_order": 3}),
-    Pair("sde-dpm++2m", _MULTI, {"algorithm_type": "sde-dpmsolver++"}, draws=True),
+    Pair("dpm++2m-sde", _MULTI, {"algorithm_type": "sde-dpmsolver++"}, draws=True),
     Pair("deis[degree=2,variable=log-rho]", "DEISMultistepScheduler", {"solver_order": 3}, clean=False),
     Pair("deis[degree=3,variable=rho]", "LMSDiscreteScheduler"),
     Pair("ipndm", "IPNDMScheduler", betas=False),

@@ -19,7 +19,7 @@ SEEDS, MOST_STEPS = 5, 10
 GRIDS = ("trailing", "leading", "linspace", "quad", "power", "karras", "karras[rho=5]", "logsnr")
 SAMPLERS = (
     *("ddim", "ddpm", "deis", "dpm++2m", "dpm++2s", "dpm++3m", "dpm-solver-2", "er-sde", "euler-maruyama", "heun"),
-    *("ipndm", "langevin", "pf-euler", "predictor-corrector", "reverse-diffusion", "sa-solver", "sde-dpm++2m", "unipc"),
+    *("ipndm", "langevin", "pf-euler", "predictor-corrector", "reverse-diffusion", "sa-solver", "dpm++2m-sde", "unipc"),
     *(f"ddim[eta=0.{n}]" for n in range(1, 8)),
 )
 

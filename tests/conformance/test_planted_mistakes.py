@@ -15,6 +15,7 @@ from bench.conformance.suite import CHECKS, run_check
 from models.denoiser import Denoiser
 from models.schedule import Level, transition
 from samplers import SAMPLERS, Noise, Sampler, StepSampler
+from samplers.brownian import increment
 from samplers.ddim import DDIM
 from samplers.ddpm import DDPM
 from samplers.dpmpp_2m import DPMpp2M
@@ -233,6 +234,26 @@ class ReturnsFloat32(_Mutant):
         return x_s.float() if s.is_clean else x_s
 
 
+@dataclass(frozen=True)
+class DrawsBesideThePath(DDPM):
+    def step(self, model: Denoiser, x: Tensor, t: Level, s: Level, noise: Noise) -> Tensor:
+        return super().step(model, x, t, s, lambda like: noise(like))
+
+
+@dataclass(frozen=True)
+class HalvesThePath(DDPM):
+    """Normal noise of the path, but that of the first half of a step."""
+
+    def step(self, model: Denoiser, x: Tensor, t: Level, s: Level, noise: Noise) -> Tensor:
+        middle = model.schedule.level(0.5 * (t.t + s.t))
+        return super().step(model, x, t, s, lambda like: increment(noise, like, t, middle))
+
+
+@dataclass(frozen=True)
+class PromisesTooMuch(DDPM):
+    strong_order = 2.0
+
+
 @dataclass
 class IsNotFrozen(StepSampler):
     paper = "none"
@@ -257,6 +278,7 @@ _REPEAT = "gives the same images for the same seed"
 _COUNT = "evaluates the network as often as it declares"
 _LAW = "reaches the law of the data"
 _ORDER = "converges with its declared order"
+_STRONG = "converges along a Brownian path with its declared strong order"
 
 
 @pytest.mark.usefixtures("not_frozen")
@@ -287,6 +309,9 @@ _ORDER = "converges with its declared order"
         (SkipsTheLastStep(), "adds no noise on the last step", "away from data that are a single point"),
         (WrongHistory(), _ORDER, "declares order 2, but halving the step gives"),
         (CachesOutputs(), _COUNT, "declares 2 evaluations, makes 1"),
+        (DrawsBesideThePath(), _STRONG, "that is not of the path"),
+        (HalvesThePath(), _STRONG, "declares a strong order of 1, but halving the step gives"),
+        (PromisesTooMuch(), _STRONG, "declares a strong order of 2, but halving the step gives"),
         (IsNotFrozen(), "has parameters that survive JSON", "is not frozen"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Sampler) else "",

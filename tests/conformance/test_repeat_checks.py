@@ -116,7 +116,8 @@ class Many(DDIM):
 def test_ends_are_those_of_what_parameters_may_be() -> None:
     changed = [change for change, _ in at_ends(Many(choice="b"))]
     assert changed == [
-        *("as given", "eta = 1.0", "choice = a", "flag = True", "share = 0.0", "share = 0.995"),
+        *("as given", "eta = 1000.0", "s_noise = 0.01", "s_noise = 1000.0"),
+        *("choice = a", "flag = True", "share = 0.0", "share = 0.995"),
         *("open = 0.02", "open = 2000.0", "open = inf", "whole = 1", "whole = 5", "whole = None"),
     ]
     assert "flag = True" not in [change for change, _ in at_ends(Many())]  # refused with that choice

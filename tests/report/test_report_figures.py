@@ -158,7 +158,7 @@ def test_no_words_of_the_picture_lie_on_others_or_on_images(
     tmp_path: Path, count: int, shape: tuple[int, ...], steps: tuple[int, ...]
 ) -> None:
     """Solver errors have long captions, below images that may be small; and their names may be longer than they."""
-    names = ("dpm++2m[lower_order_below=0]", "heun", "sde-dpm++2m")
+    names = ("dpm++2m[lower_order_below=0]", "heun", "dpm++2m-sde")
     values = dict.fromkeys(("solver_rmse_median",), 1.2e-5)
     cells = [own_truth("ddpm", 200, None, 1.23e-5), own_truth(names[0], 5, None, 1.2e-5, mode="bf16+channels_last")]
     cells += [

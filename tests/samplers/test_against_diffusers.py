@@ -21,6 +21,7 @@ from diffusers.schedulers.scheduling_euler_ancestral_discrete import EulerAncest
 from diffusers.schedulers.scheduling_euler_discrete import EulerDiscreteScheduler
 from diffusers.schedulers.scheduling_heun_discrete import HeunDiscreteScheduler
 from diffusers.schedulers.scheduling_ipndm import IPNDMScheduler
+from diffusers.schedulers.scheduling_k_dpm_2_ancestral_discrete import KDPM2AncestralDiscreteScheduler
 from diffusers.schedulers.scheduling_lcm import LCMScheduler
 from diffusers.schedulers.scheduling_lms_discrete import LMSDiscreteScheduler
 from diffusers.schedulers.scheduling_pndm import PNDMScheduler
@@ -139,6 +140,26 @@ def karras_ve(s_churn: float) -> Theirs:
     return run
 
 
+def kdpm2_ancestral(x: Tensor, levels: Sequence[Level], noise: Noise) -> Tensor:
+    """Its step is asked for twice, with the network at the level between, which has no index."""
+    rho = torch.tensor([level.ratio for level in levels], dtype=torch.float64)
+    up = rho[1:] * (rho[:-1] ** 2 - rho[1:] ** 2).sqrt() / rho[:-1]
+    down = (rho[1:] ** 2 - up**2).sqrt()
+    scheduler = KDPM2AncestralDiscreteScheduler()
+    scheduler.sigmas, scheduler.sigmas_interpol, scheduler.sigmas_up, scheduler.sigmas_down = (
+        table.repeat_interleave(2).to(x.dtype) for table in (rho[:-1], (rho[:-1] * down).sqrt(), up, down)
+    )
+    scheduler._step_index = 0
+    x = x / levels[0].alpha
+    for t, between in zip(levels, scheduler.sigmas_interpol[::2].tolist(), strict=False):
+        for ratio in (t.ratio, between):
+            if ratio > 0.0:  # to the data it takes Euler's step
+                at = SCHEDULE.at_ratio(ratio)
+                with draws_from(noise, scheduler, x.dtype):
+                    x = scheduler.step(digits(x.dtype)(at.alpha * x, at), 0, x, return_dict=False)[0]
+    return x * levels[-1].alpha
+
+
 AGREE: list[tuple[str, str, Theirs]] = [
     ("ddim", "leading", ddim(eta=0.0)),
     ("ddim", TO_DATA, Stepped(EulerDiscreteScheduler, scaled=True)),
@@ -155,7 +176,13 @@ AGREE: list[tuple[str, str, Theirs]] = [
     ("dpm++2s", TO_DATA, Stepped(DPMSolverSinglestepScheduler, {"solver_order": 2})),
     ("dpm++2m[lower_order_below=0]", TO_DATA, multistep(solver_order=2)),
     ("dpm++2m", TO_NOISE, multistep(solver_order=2, euler_at_final=True, final_sigmas_type="sigma_min")),
-    ("sde-dpm++2m", TO_DATA, multistep(algorithm_type="sde-dpmsolver++", lower_order_final=False)),
+    ("dpm++2m-sde", TO_DATA, multistep(algorithm_type="sde-dpmsolver++", lower_order_final=False)),
+    (
+        "dpm++2m-sde[solver=heun]",
+        TO_DATA,
+        multistep(algorithm_type="sde-dpmsolver++", solver_type="heun", lower_order_final=False),
+    ),
+    ("dpm-2-ancestral", TO_DATA, kdpm2_ancestral),
     ("deis[degree=1,variable=log-rho]", TO_NOISE, deis(1)),
     ("deis[degree=2,variable=log-rho]", TO_NOISE, deis(2)),
     ("deis[degree=3,variable=rho]", TO_NOISE, Stepped(LMSDiscreteScheduler, scaled=True)),

@@ -65,6 +65,34 @@ def test_diffusers_takes_half_of_the_quadratic_term_of_dpmpp_3m(steps: int, nois
     assert difference(halved, TO_DATA, steps, theirs, noise, torch.float32) < 1e-4
 
 
+_third_order = DPMSolverMultistepScheduler.multistep_dpm_solver_third_order_update
+
+
+def with_the_right_sign(scheduler: Any, outputs: list[Tensor], *args: Any, **options: Any) -> Tensor:
+    """The third-order step of the reverse SDE with + 1 / 2 where it has - 1 / 2 in the factor of D_2."""
+    at = [scheduler.sigmas[scheduler.step_index + offset] for offset in (1, 0, -1, -2)]  # sigma / alpha
+    h, h_0, h_1 = (float(b.log() - a.log()) for a, b in pairwise(at))
+    first, second = (outputs[-1] - outputs[-2]) * (h / h_0), (outputs[-2] - outputs[-3]) * (h / h_1)
+    left_out = float(scheduler._sigma_to_alpha_sigma_t(at[0])[0]) * (first - second) * (h / (h_0 + h_1))
+    found: Tensor = _third_order(scheduler, outputs, *args, **options) + left_out
+    return found
+
+
+@each_steps
+def test_diffusers_has_a_wrong_sign_in_the_third_order_step_of_the_reverse_sde(
+    steps: int, noise: NoiseOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It leaves minus D_2 in every step, an error in h^2, as a method of first order has."""
+    options = {"algorithm_type": "sde-dpmsolver++", "solver_order": 3, "solver_type": "heun"}
+    theirs = Stepped(DPMSolverMultistepScheduler, {**options, "lower_order_final": False})
+    assert difference("dpm++3m-sde", TO_DATA, steps, theirs, noise, EXACT) > 1e-2
+    monkeypatch.setattr(DPMSolverMultistepScheduler, _third_order.__name__, with_the_right_sign)
+    assert difference("dpm++3m-sde", TO_DATA, steps, theirs, noise, EXACT) < 1e-10
+    assert difference("dpm++3m-sde", TO_DATA, steps, theirs, noise, torch.float32) < 1e-4
+    spec = "diffusers:DPMSolverMultistepScheduler[algorithm_type=sde-dpmsolver++,solver_order=3]"
+    assert "has the wrong sign" in (SAMPLERS.make(spec).caveat or "")
+
+
 def diffusers_on(model: Denoiser, x: Tensor, levels: Sequence[Level]) -> Tensor:
     """`DPMSolverMultistepScheduler` of order 3 on any network that knows the levels."""
     scheduler = DPMSolverMultistepScheduler(solver_order=3, lower_order_final=False, final_sigmas_type="sigma_min")

@@ -16,7 +16,7 @@ _TIME_UNIFORM = "linspace"
 def error(spec: str, steps: int, grid: str = _TIME_UNIFORM) -> float:
     """RMS distance from the solution of the flow at t = 1e-3."""
     x, solution = laws._solution()
-    model, levels = Denoiser(laws._smooth_mixture(), "sample", laws._SMOOTH), GRIDS.make(grid)(laws._SMOOTH, steps)
+    model, levels = Denoiser(laws.smooth_mixture(), "sample", laws._SMOOTH), GRIDS.make(grid)(laws._SMOOTH, steps)
     with torch.inference_mode():
         found = SAMPLERS.make(spec).sample(model, x, levels, ImageNoise(0, torch.arange(len(x))))
     return float((found - solution).square().mean().sqrt())

@@ -134,6 +134,14 @@ COUNTS: dict[str, Callable[[int, bool], int]] = {
     "ddpm": lambda n, clean: n,
     "deis": lambda n, clean: n,
     "dpm++2m": lambda n, clean: n,
+    "dpm++2m-sde": lambda n, clean: n,
+    "dpm++2s-ancestral": lambda n, clean: 2 * n - clean,
+    "dpm++2s-ancestral[eta=0]": lambda n, clean: 2 * n - clean,
+    # every step is x_0 and fresh noise
+    "dpm++2s-ancestral[eta=100]": lambda n, clean: n,
+    "dpm++3m-sde": lambda n, clean: n,
+    "dpm++sde": lambda n, clean: 2 * n - clean,
+    "dpm-2-ancestral": lambda n, clean: 2 * n - clean,
     "dpm++2s": lambda n, clean: n,
     "dpm++3m": lambda n, clean: n,
     "dpm-solver-2": lambda n, clean: n,
@@ -151,10 +159,20 @@ COUNTS: dict[str, Callable[[int, bool], int]] = {
     "predictor-corrector[corrections=2]": lambda n, clean: 3 * n,
     # every step but one to the data reaches a level at which to restart
     "restart[sigma_max=100,restart_steps=3,iterations=2]": lambda n, clean: 2 * n - clean + (12 if n > clean else 0),
+    # of two that meet the later counts
+    "restart[intervals=[[3,2,0.06,100],[2,5,0.06,100]]]": lambda n, clean: 2 * n - clean + (20 if n > clean else 0),
     "reverse-diffusion": lambda n, clean: n,
     "sa-solver": lambda n, clean: n,
     "sa-solver[evaluate_end=true]": lambda n, clean: n + (n > clean),
-    "sde-dpm++2m": lambda n, clean: n,
+    "sa-solver[corrector_order=0,evaluate_end=true]": lambda n, clean: n,
+    "sa-solver[mode=few_steps]": lambda n, clean: n,
+    "sa-solver[mode=more_steps]": lambda n, clean: n + (n > clean),
+    "sa-solver[mode=more_steps,corrector_order=0]": lambda n, clean: n,
+    "sa-solver[pc_mode=PECE]": lambda n, clean: 2 * n - 1,
+    "sa-solver[mode=few_steps,pc_mode=PECE]": lambda n, clean: 2 * n - 1,
+    "sa-solver[mode=more_steps,pc_mode=PECE]": lambda n, clean: 2 * n - 1 if clean else 2 * n,
+    "seeds-2": lambda n, clean: 2 * n - clean,
+    "seeds-3": lambda n, clean: 3 * n - 2 * clean,
     "unipc": lambda n, clean: n,
 }
 

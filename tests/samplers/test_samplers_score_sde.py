@@ -18,7 +18,9 @@ from nonlinear import (
     rho,
 )
 
+from models.grids import Karras
 from models.schedule import VE, Level, Schedule
+from samplers import SAMPLERS
 from samplers.edm import EDM
 from samplers.heun import Heun
 from samplers.predictor_corrector import PredictorCorrector
@@ -176,6 +178,55 @@ def test_restart_goes_up_and_down_again_at_the_level_nearest_to_sigma_min(
         return levels[-1].alpha * y
 
     assert_as_by_hand(Restart(low, high, iterations, steps, 1.01), by_hand, schedule, noise, 1e-9)
+
+
+@each_schedule
+@pytest.mark.parametrize(
+    "intervals",
+    [
+        ((2, 2, 0.8, 1.6), (1, 3, 0.1, 0.6)),
+        ((1, 3, 0.1, 0.6), (3, 1, 0.8, 1.6)),  # in whatever order
+        ((2, 2, 0.1, 0.6), (1, 1, 0.1000001, 0.9)),  # nearest to the same level
+        ((2, 1, 0.1, 0.6), (1, 1, 0.2, 1e-3)),  # that is no interval
+    ],
+)
+def test_restart_has_several_intervals_of_which_the_later_counts_where_they_meet(
+    schedule: Schedule, intervals: tuple[tuple[int, int, float, float], ...], noise: NoiseOf
+) -> None:
+    if isinstance(schedule, VE):
+        intervals = tuple((steps, times, 10 * low, 10 * high) for steps, times, low, high in intervals)
+
+    def by_hand(x: Array, levels: Sequence[Level], draw: Draw) -> Array:
+        sigmas = np.array([rho(at) for at in levels])
+        noisy = sigmas[1:][sigmas[1:] > 0]
+        at = {1 + int(np.argmin(abs(noisy - each[2]))): each for each in intervals if len(noisy)}
+        at = {i: each for i, each in at.items() if sigmas[i] < each[3]}
+        y = x / levels[0].alpha
+        for i, (t, s) in enumerate(pairwise(sigmas), start=1):
+            y = heun(y, t, s, schedule)
+            steps, times, _, high = at.get(i, (0, 0, 0, 0))
+            for _ in range(times):
+                ramp = np.linspace(high ** (1 / 7), s ** (1 / 7), steps + 1) ** 7
+                y = y + math.sqrt(high**2 - s**2) * draw()
+                for upper, lower in pairwise(ramp):
+                    y = heun(y, upper, lower, schedule)
+        return levels[-1].alpha * y
+
+    assert_as_by_hand(Restart(intervals=intervals), by_hand, schedule, noise, 1e-9)
+
+
+def test_the_evaluations_of_the_published_restarts_are_those_of_the_paper() -> None:
+    """Tables 3 and 5: on EDM's grid, Heun's method in 18 to 36 steps and the restarts."""
+    imagenet = "[3,1,19.35,40.79],[3,1,1.09,1.92],[3,5,0.59,1.09],[3,5,0.3,0.59],[5,6,0.06,0.3]"
+    for spec, steps, evaluations in (
+        ("restart", 18, 43),
+        ("restart[iterations=5]", 18, 55),
+        ("restart[iterations=10]", 18, 75),
+        ("restart[iterations=20]", 18, 115),
+        ("restart[sigma_max=0.2,iterations=30,restart_steps=8]", 20, 519),
+        (f"restart[intervals=[{imagenet}]]", 36, 203),
+    ):
+        assert SAMPLERS.make(spec).nfe(Karras()(VE(), steps)) == evaluations
 
 
 @each_schedule

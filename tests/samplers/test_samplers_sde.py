@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Literal
 
@@ -25,40 +26,50 @@ from scipy.integrate import quad
 from models.schedule import Level, Schedule
 from samplers.ddim import DDIM
 from samplers.ddpm import DDPM
+from samplers.dpmpp_2m_sde import DPMpp2MSDE
 from samplers.er_sde import ERSDE, NoiseScale
 from samplers.sa_solver import SASolver
-from samplers.sde_dpmpp_2m import SDEDPMpp2M
 
 Draw = Callable[[], Array]
 
 
-def sde_dpmpp_2m(x: Array, levels: Sequence[Level], draw: Draw) -> Array:
-    """x_s = sigma_s / sigma_t e^-h x + alpha_s (1 - e^-2h) (D_0 + D_1 / 2) + sigma_s sqrt(1 - e^-2h) z, in the midpoint
-    form, D_1 = (x_0 - x_0 before) h / h before."""
+def dpmpp_2m_sde(
+    x: Array, levels: Sequence[Level], draw: Draw, eta: float = 1.0, s_noise: float = 1.0, solver: str = "midpoint"
+) -> Array:
+    """With z = (1 + eta) h and D_1 = (x_0 - x_0 before) h / h before, x_s = sigma_s / sigma_t e^(-eta h) x +
+    alpha_s (1 - e^-z) (D_0 + D_1 / 2) + sigma_s sqrt(1 - e^(-2 eta h)) z in the midpoint form."""
     before = None
     for t, s in pairwise(levels):
         x0 = predicted(x, t)
         if s.is_clean:
             return x0
         h = lam(s) - lam(t)
-        share = 1 - math.exp(-2 * h)
-        x = s.sigma / t.sigma * math.exp(-h) * x + s.alpha * share * x0
+        z = (1 + eta) * h
+        share = 1 - math.exp(-z)
+        x = s.sigma / t.sigma * math.exp(-eta * h) * x + s.alpha * share * x0
         if before is not None:
-            x = x + s.alpha * share * 0.5 * (x0 - before[1]) * h / (lam(t) - before[0])
-        x = x + s.sigma * math.sqrt(share) * draw()
+            factor = 0.5 * share if solver == "midpoint" else 1 - share / z
+            x = x + s.alpha * factor * (x0 - before[1]) * h / (lam(t) - before[0])
+        if eta:
+            x = x + s.sigma * math.sqrt(1 - math.exp(-2 * eta * h)) * s_noise * draw()
         before = lam(t), x0
     return x
 
 
 @each_schedule
-def test_sde_dpmpp_2m_is_the_midpoint_form_of_its_paper(schedule: Schedule, noise: NoiseOf) -> None:
-    assert_as_by_hand(SDEDPMpp2M(), sde_dpmpp_2m, schedule, noise)
+@pytest.mark.parametrize("solver", ["midpoint", "heun"])
+@pytest.mark.parametrize(("eta", "s_noise"), [(1.0, 1.0), (0.0, 1.0), (0.4, 1.05), (1.5, 0.9)])
+def test_dpmpp_2m_sde_is_that_of_its_paper_with_eta_and_both_solvers(
+    schedule: Schedule, eta: float, s_noise: float, solver: Literal["midpoint", "heun"], noise: NoiseOf
+) -> None:
+    by_hand = partial(dpmpp_2m_sde, eta=eta, s_noise=s_noise, solver=solver)
+    assert_as_by_hand(DPMpp2MSDE(eta, s_noise, solver), by_hand, schedule, noise if eta else None)
 
 
-def test_with_one_step_of_history_missing_sde_dpmpp_2m_is_ancestral_sampling(noise: NoiseOf) -> None:
+def test_with_one_step_of_history_missing_dpmpp_2m_sde_is_ancestral_sampling(noise: NoiseOf) -> None:
     """Its first-order step is exact for x_0 fixed, and so is the posterior of ancestral sampling."""
     x, levels = start(), [VP.level(0.7), VP.level(0.4)]
-    found, expected = (each.sample(nonlinear(), x, levels, noise(1)) for each in (SDEDPMpp2M(), DDPM()))
+    found, expected = (each.sample(nonlinear(), x, levels, noise(1)) for each in (DPMpp2MSDE(), DDPM()))
     np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
@@ -117,6 +128,58 @@ def test_sa_solver_is_algorithm_1_of_its_paper_with_the_endings_of_its_authors(
 
     sampler = SASolver(predictor, corrector, tau, 0.2, 0.7, below, more)
     assert_as_by_hand(sampler, by_hand, schedule, noise if tau else None, 1e-9)
+
+
+def sa_short_step(x: Array, t: Level, s: Level, tau: float, z: Array | float, values: Past) -> Array:
+    """Appendix D: with two values, beside the exact integrals a term that is of third order in h."""
+    x = sa_step(x, t, s, tau, z, values)
+    if len(values) == 2:
+        rate, h = 1 + tau**2, lam(s) - lam(t)
+        added = rate * s.alpha * (h**2 / 2 - (h * rate - 1 + math.exp(-rate * h)) / rate**2)
+        x = x + added * (values[0][1] - values[1][1]) / (values[0][0] - values[1][0])
+    return x
+
+
+@each_schedule
+@pytest.mark.parametrize(("predictor", "corrector"), [(1, 2), (2, 2), (3, 4), (2, 0), (3, 0)])
+@pytest.mark.parametrize("mode", ["few_steps", "more_steps"])
+@pytest.mark.parametrize("twice", [False, True])
+def test_sa_solver_has_the_modes_of_its_authors(
+    schedule: Schedule,
+    predictor: Literal[1, 2, 3],
+    corrector: Literal[0, 2, 4],
+    mode: Literal["few_steps", "more_steps"],
+    twice: bool,
+    noise: NoiseOf,
+) -> None:
+    """By the order of what their code does on N steps between noisy levels: predict, evaluate, correct, evaluate."""
+
+    def by_hand(x: Array, levels: Sequence[Level], draw: Draw) -> Array:
+        nodes = [level for level in levels if not level.is_clean]
+        few, steps = mode == "few_steps", len(nodes) - 1
+        update = sa_short_step if few else sa_step
+        past: Past = [(lam(nodes[0]), predicted(x, nodes[0]))]
+        for k, (t, s) in enumerate(pairwise(nodes), start=1):
+            ends = s is levels[-1]
+            tau = 0.9 if 0.1 <= s.t <= 0.7 and not (few and ends) else 0.0
+            z = draw() if tau else 0.0
+            p, c = min(predictor, k, steps - k + 1), min(corrector, k + 1, steps - k + 2)
+            ahead = update(x, t, s, tau, z, past[:p])
+            if ends and (few or not corrector):
+                return ahead
+            new, before, x = (lam(s), predicted(ahead, s)), x, ahead
+            if corrector:
+                x = update(before, t, s, tau, z, [new, *past[: c - 1]])
+                if twice:
+                    new = (lam(s), predicted(x, s))
+            past = [new, *past]
+        if not levels[-1].is_clean:
+            return x
+        return past[0][1] if few else predicted(x, nodes[-1])
+
+    pc_mode: Literal["PEC", "PECE"] = "PECE" if twice else "PEC"
+    sampler = SASolver(predictor, corrector, 0.9, 0.1, 0.7, 0, False, mode, pc_mode)
+    assert_as_by_hand(sampler, by_hand, schedule, noise, 1e-9)
 
 
 # ER-SDE

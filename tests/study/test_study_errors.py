@@ -52,7 +52,7 @@ baseline = { sampler = "dpm", grid = "trailing", steps = 0 }
 
 [[block]]
 grids = ["karas", "trailing"]
-samplers = ["ddim[eta=2]", "heun", "dimm"]
+samplers = ["ddim[eta=-2]", "heun", "dimm"]
 evaluations = [5, 1000000]
 seeds = []
 
@@ -81,7 +81,7 @@ def test_all_that_is_wrong_is_said_at_once_by_key_path_with_its_range_in_the_ord
         "baseline.sampler: unknown sampler 'dpm'",
         "baseline.steps: expected a whole number, 1 ... 100,000, got 0",
         "block.0.grids.0: unknown grid 'karas'. Did you mean 'karras'?",
-        "block.0.samplers.0: sampler 'ddim': eta: Input should be less than or equal to 1, got 2",
+        "block.0.samplers.0: sampler 'ddim': eta: Input should be greater than or equal to 0, got -2",
         "block.0.samplers.2: unknown sampler 'dimm'. Did you mean 'ddim'?",
         "block.0.evaluations.1: expected a whole number, 1 ... 100,000, got 1000000",
         "block.0.seeds: List should have at least 1 item",
