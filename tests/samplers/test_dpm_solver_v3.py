@@ -81,7 +81,7 @@ def test_statistics_of_a_gaussian_have_a_closed_form() -> None:
 
 def test_s_and_b_are_the_regression_of_the_derivative_along_the_flow() -> None:
     """By least squares over images, from derivatives of a spline through f along exact trajectories."""
-    law, count, images = laws._smooth_mixture(), 60, 96
+    law, count, images = laws.smooth_mixture(), 60, 96
     model = model_of(law)
     with torch.inference_mode():
         found = model_statistics.fit(model, images, count)
@@ -115,7 +115,7 @@ def backwards(model: Denoiser, x: Tensor, at: Level, end: Level) -> Tensor:
 
 def test_a_step_is_the_papers_with_its_integrals_by_another_rule() -> None:
     """Order 2 on three levels: all integrals by the trapezoidal rule over 20,000 points, as eq. 9 and 17 have them."""
-    law = laws._smooth_mixture()
+    law = laws.smooth_mixture()
     with torch.inference_mode():
         solver = DPMSolverV3(images=64, nodes=40)
         statistics = fitted_to(solver, lambda numbers: Denoiser(law, "sample", SCHEDULE), SHAPE)
