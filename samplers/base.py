@@ -43,6 +43,7 @@ class Sampler(ABC):
         starts_at_noise: whether it can start where alpha is 0 and log(alpha / sigma) -inf, as at a flow's t = 1;
             if not, grids that start there are refused.
         takes_betas: whether it only runs on discrete variance-preserving schedules, which have betas.
+        takes_flow: whether it only runs on flow models.
         takes_variance: whether it needs a network that says the variance of a step, as "learned_range" ones do.
         takes_x0_variance: whether it asks for `model.x0_variance(level)`, which is then fitted to the model before the
             first image is made, once, at a cost that is recorded apart.
@@ -55,6 +56,7 @@ class Sampler(ABC):
     needs: ClassVar[Literal["denoiser", "generator"]] = "denoiser"
     places_steps: ClassVar[bool] = False
     takes_betas: ClassVar[bool] = False
+    takes_flow: ClassVar[bool] = False
     starts_at_noise: bool = False
     takes_variance: bool = False
     takes_x0_variance: bool = False
