@@ -9,14 +9,15 @@ import dataclasses
 import difflib
 import json
 import sys
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel, PydanticUndefinedAnnotation, PydanticUserError, TypeAdapter, ValidationError
 
-from models.common.errors import PluginError, UsageError
+from models.common.errors import Notice, PluginError, UsageError
 from models.common.explain import Fault, faults
 from models.plugins.foreign import defined_at, foreign, place_of, words
 from models.plugins.names import check_name
@@ -98,6 +99,26 @@ def _value(text: str) -> Any:
         raise UsageError(f"cannot read a value of {len(text):,} characters: {error}") from None
 
 
+class Named(Protocol):
+    """A name elsewhere: what it is here, and that in words."""
+
+    @property
+    def ours(self) -> str: ...
+
+    @property
+    def says(self) -> str: ...
+
+
+class Elsewhere(Protocol):
+    """What the things of a registry are called in other programs."""
+
+    def find(self, spec: str) -> Named | None:
+        """What a specification in the words of others stands for; None: nothing; UsageError: several things."""
+
+    def close(self, name: str, ours: Iterable[str] = ()) -> str | None:
+        """A name, ours or elsewhere, that was probably meant; None if none is near."""
+
+
 @dataclass(frozen=True)
 class Family(Generic[T]):
     """Names with a common prefix: `make` gives the class of a name without it; UsageError if there is none."""
@@ -114,6 +135,9 @@ class Registry(Generic[T]):
         base: class that all derive from.
         discover: imports what may register an unknown name; returns, by name, why what could not be imported.
         examine: asks an instance, by its name, for all that it has to say; raises for what cannot be used.
+
+    Attributes:
+        elsewhere: the names of others, which `make` takes, too; None: there are none.
     """
 
     def __init__(
@@ -129,6 +153,7 @@ class Registry(Generic[T]):
         self._aliases: dict[str, str] = {}
         self._families: dict[str, Family[T]] = {}
         self._made: dict[str, type[T]] = {}
+        self.elsewhere: Elsewhere | None = None
 
     def register(self, name: str, *aliases: str) -> Callable[[type[T]], type[T]]:
         """Class decorator that enters a class under a name; the aliases are looked up but never recorded.
@@ -189,18 +214,58 @@ class Registry(Generic[T]):
             return self._classes[name]
         if name in failed:
             raise UsageError(f"{self.kind} {name!r} comes from a package that cannot be imported: {failed[name]}")
-        error = unknown(self.kind, name, [*self._classes, *(f"{prefix}:<name>" for prefix in self._families)])
+        error = self._unknown(name)
         if any(module.startswith(PLUGIN) for module in sys.modules):
             raise error
         raise UsageError(f"{error} One that a file of your own registers needs --plugin FILE.")
 
+    def _unknown(self, name: str) -> UsageError:
+        """The error for a name that is neither ours nor known elsewhere."""
+        names = [*self._classes, *(f"{prefix}:<name>" for prefix in self._families)]
+        error = unknown(self.kind, name, names)
+        close = None if self.elsewhere is None else self.elsewhere.close(name, self._classes)
+        if close is None or close in self._classes:
+            return error
+        found = None if self.elsewhere is None else self.elsewhere.find(close)
+        called = close if found is None else f"{close!r}, which is {found.ours} here"
+        said = str(error)
+        return UsageError(f"unknown {self.kind} {name!r}. Did you mean {called}?{said[said.index(' There is:') :]}")
+
+    def has(self, name: str) -> bool:
+        """Whether that is one of our names, and not one of others."""
+        if name in self._classes or name in self._aliases or self._family(name) is not None:
+            return True
+        self._discover()
+        return name in self._classes or name in self._aliases
+
+    def ours(self, spec: str, *, quiet: bool = False) -> str:
+        """A specification by our names: what begins with none of ours, and is known elsewhere, as what it is here.
+
+        Args:
+            spec: the specification.
+            quiet: whether a name of others is passed over without a `Notice` that says what it is here.
+
+        Raises:
+            UsageError: what others call so are several things.
+        """
+        if self.elsewhere is None or self.has(spec.partition("[")[0].strip()):
+            return spec
+        found = self.elsewhere.find(spec)
+        if found is None:
+            return spec
+        if not quiet:
+            warnings.warn(found.says, Notice, stacklevel=3)
+        return found.ours
+
     def make(self, spec: str) -> T:
         """An instance from 'name[parameter=value,...]'; UsageError names every parameter that does not fit.
+
+        A name that others have is taken for what it is here, with a `Notice`.
 
         Raises:
             PluginError: the class raises, or is or says what cannot be recorded.
         """
-        name, parameters = parse_spec(spec)
+        name, parameters = parse_spec(self.ours(spec))
         cls = self.get(name)
         if not dataclasses.is_dataclass(cls):
             raise PluginError(
