@@ -131,27 +131,28 @@ class Names:
             f"{shown(spec)} is not known with these arguments. Here, {told}; give its parameters by our names"
         )
 
-    def elsewhere(self, name: str) -> str | None:
-        """In words, what others call so, if it is something else than what is called so here; None if nobody does."""
-        others = [
-            each
-            for each in known(self._kind)
-            if normal(each.name) == normal(name) and each.ours != name and not each.parameters
-        ]
-        same = any(normal(each.name) == normal(name) and each.ours == name for each in known(self._kind))
-        if not others or same:
-            return None
-        first = others[0]
-        return (
-            f"{name} is our own {name}; what {PLACES[first.place]} calls {shown_name(first.name)} is {first.ours} here"
-        )
+    def elsewhere(self, name: str, ours: str) -> str | None:
+        """In words, what others call by a name of ours, in capitals or not; None if that is the same, or nobody does.
 
-    def close(self, name: str, ours: Iterable[str] = ()) -> str | None:
-        """A name that was probably meant, ours or elsewhere; None if none is near."""
-        spelled = {normal(each.name): each.name.partition("[")[0] for each in reversed(known(self._kind))}
-        spelled |= {normal(each): each for each in ours}
-        near = difflib.get_close_matches(normal(name), list(spelled), n=1, cutoff=0.75)
-        return spelled[near[0]] if near else None
+        Args:
+            name: without parameters.
+            ours: the specification that it stands for here.
+        """
+        alike = [each for each in known(self._kind) if each.name.lower() == name]
+        if not alike or any(each.ours == ours for each in alike):
+            return None
+        them = alike[0]
+        return f"{name} is our own {ours}; what {PLACES[them.place]} calls {shown_name(them.name)} is {them.ours} here"
+
+    def close(self, name: str, ours: Iterable[str]) -> str | None:
+        """The name of others that was probably meant by one, with what it is here; None if none is nearer than ours."""
+        spelled = {normal(each.name): each for each in reversed(known(self._kind))}
+        mine = {normal(each) for each in ours}
+        near = difflib.get_close_matches(normal(name), [*spelled.keys() - mine, *mine], n=1, cutoff=0.75)
+        if not near or near[0] in mine:
+            return None
+        found = spelled[near[0]]
+        return f"{found.name.partition('[')[0]!r}, which is {found.ours} here"
 
 
 def on_grid(label: str, sampler: Callable[[str], bool], grid: Callable[[str], bool]) -> tuple[str, str] | None:

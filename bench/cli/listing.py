@@ -12,6 +12,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from bench.cli.known_names import NOT_QUITE, in_a_cell, known_as, table_of
 from bench.escape import terminal_text
 from bench.outputs import RESULTS
 from bench.packed import PACKED, is_packed
@@ -25,7 +26,6 @@ from models.plugins.registry import Registry, origin
 from models.schedule import DiscreteVP, Level
 from samplers import SAMPLERS
 from samplers.about import about, declared_evaluations
-from samplers.known_as import PLACES, Kind, differences, names_of, normal
 from samplers.registry import ENTRY_POINTS
 
 Row = dict[str, Any]
@@ -34,10 +34,6 @@ _TREE = "tree"
 _WIDE = 100
 """Columns of a terminal that has room for papers."""
 _SHOWN_STEPS = 10
-_NOT_QUITE = (
-    "known as: in diffusers, k-diffusion, ComfyUI and A1111, names that are taken here, too; ~ before those that are\n"
-    "not quite the same there. --json says where, and in what"
-)
 
 
 def rows(what: str, steps: int | None = None) -> list[Row]:
@@ -55,9 +51,8 @@ def show(what: str, found: list[Row]) -> None:
         _show_samplers(found)
         return
     if what == "grids":
-        output().print(f"{_NOT_QUITE}\n")
-        found = [row | {"known_as": "; ".join(f"{at}{names}" for at, names in _told(row))} for row in found]
-        found = [{key: value for key, value in row.items() if key != "known_as_differs"} for row in found]
+        output().print(f"{NOT_QUITE}\n")
+        found = [in_a_cell(row) for row in found]
     table = Table(title=what, title_justify="left")
     for column in found[0] if found else ():
         table.add_column(column.replace("_", " "), overflow="fold")
@@ -123,8 +118,8 @@ def _show_samplers(found: Sequence[Row]) -> None:
     nfe = next(key for key in found[0] if key.startswith("nfe"))
     console.print(f"samplers; NFE: network evaluations an image {nfe[4:].replace('_', ' ')}, blank if unknown before\n")
     console.print(_table(found, nfe, console.width))
-    console.print(f"\n{_NOT_QUITE}\n")
-    console.print(_names(found))
+    console.print(f"\n{NOT_QUITE}\n")
+    console.print(table_of(found))
     for row in found:
         if row["unavailable"] is not None:
             say(f"\nunavailable: {row['name']} ({row['source']}): {' '.join(row['unavailable'].split())}")
@@ -149,35 +144,6 @@ def _table(found: Sequence[Row], nfe: str, width: int) -> Table:
     return table
 
 
-def _names(found: Sequence[Row]) -> Table:
-    """What samplers are called elsewhere, by what they are here."""
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    table.add_column("here", overflow="fold", max_width=50)
-    table.add_column("known as", overflow="fold")
-    for row in found:
-        for at, names in _told(row):
-            table.add_row(Text(at.removesuffix(": ") or row["name"]), Text(names))
-    return table
-
-
-def _told(row: Row) -> list[tuple[str, str]]:
-    """The names of a row elsewhere, those that only spelling tells apart once, under "specification: " or ""."""
-    said = []
-    for ours, places in (row["known_as"] or {}).items():
-        names = [name for each in places.values() for name in each]
-        once = {normal(name) + name.partition("[")[2]: name for name in reversed(names)}
-        marked = ("~" * (name in row["known_as_differs"]) + name.replace(",", ", ") for name in reversed(once.values()))
-        said.append(("" if ours == row["name"] else f"{ours}: ", ", ".join(marked)))
-    return said
-
-
-def _known_as(kind: Kind, name: str) -> Row:
-    """The names of a sampler or grid elsewhere, by specification and by where, and in what some are not the same."""
-    found = names_of(kind, name)
-    known = {ours: {PLACES[place]: names for place, names in places.items()} for ours, places in found.items()}
-    return {"known_as": known, "known_as_differs": differences(kind, name)}
-
-
 def _cell(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
@@ -196,7 +162,7 @@ def _row(name: str, levels: Sequence[Level]) -> Row:
     try:
         cls = SAMPLERS.get(name)
         row |= {"source": source(cls), "origin": origin(cls)}
-        row |= _known_as("samplers", name) if row["source"] == _TREE else {}
+        row |= known_as("samplers", name if row["source"] == _TREE else "")
         with foreign("its parameters cannot be listed", cls):
             row["parameters"] = parameters(cls)
         sampler = SAMPLERS.make(name)
@@ -214,7 +180,7 @@ def _package(point: EntryPoint) -> str:
 
 
 def _grids() -> list[Row]:
-    return [row | _known_as("grids", row["name"]) for row in _registered(GRIDS)]
+    return [row | known_as("grids", row["name"]) for row in _registered(GRIDS)]
 
 
 def _guidances() -> list[Row]:

@@ -30,7 +30,7 @@ from bench.study.fields import (
     Threads,
     Words,
 )
-from bench.study.labels import OnGrid, grid_of, sampler_of
+from bench.study.labels import OnGrid, grid_named, grid_of, sampler_of
 from bench.study.study import Baseline, Block, ExtractorChoice, Published, Study, Timing
 from bench.study.validation import misfits
 from models.cards.card import Changes, table_of
@@ -80,18 +80,15 @@ def _listed(given: object) -> object:
 
 _Listed = BeforeValidator(_listed)
 """Text that is separated by commas, too."""
+_Sampler = Annotated[str, Field(max_length=LONGEST), AfterValidator(sampler_of)]
+_Grid = Annotated[GridSpec, AfterValidator(grid_named)]
 
 
 class _Options(Strict):
     """What of `Overrides` can be used."""
 
-    samplers: (
-        Annotated[
-            list[Annotated[str, Field(max_length=LONGEST), AfterValidator(sampler_of)]], Field(min_length=1), _Listed
-        ]
-        | None
-    ) = None
-    grids: Annotated[list[GridSpec], Field(min_length=1), _Listed] | None = None
+    samplers: Annotated[list[_Sampler], Field(min_length=1), _Listed] | None = None
+    grids: Annotated[list[Annotated[GridSpec, AfterValidator(grid_named)]], Field(min_length=1), _Listed] | None = None
     guidance: Annotated[Guidances, _Listed] | None = None
     steps: Annotated[list[Steps], Field(min_length=1)] | None = None
     evaluations: Annotated[list[Steps], Field(min_length=1)] | None = None

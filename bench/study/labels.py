@@ -8,7 +8,7 @@ from models.grids import GRIDS
 from models.plugins.names import check_text
 from models.plugins.registry import Registry
 from samplers import SAMPLERS
-from samplers.known_as import Names, on_grid
+from samplers.known_as import Kind, Names, on_grid
 
 
 class OnGrid(str):
@@ -45,7 +45,7 @@ def sampler_of(spec: str) -> str:
     check_text(spec)
     label = _on_grid(spec)
     if label is None:
-        _tell_others(SAMPLERS, spec)
+        _tell_others("samplers", SAMPLERS, spec)
         SAMPLERS.make(found := SAMPLERS.ours(spec))
         return found
     sampler, grid = (registry.ours(each, quiet=True) for registry, each in zip(_BOTH, label, strict=True))
@@ -55,6 +55,12 @@ def sampler_of(spec: str) -> str:
     found = OnGrid(sampler)
     found.grid, found.label = grid, spec
     return found
+
+
+def grid_named(spec: str) -> str:
+    """A grid's specification as it is, with a word on a name of ours by which others call something else."""
+    _tell_others("grids", GRIDS, spec)
+    return spec
 
 
 _BOTH: tuple[Registry[Any], Registry[Any]] = (SAMPLERS, GRIDS)
@@ -85,6 +91,10 @@ def _differs(label: tuple[str, str]) -> str:
     return f", but not quite: {'; '.join(said)}" if said else ""
 
 
-def _tell_others(registry: Registry[Any], spec: str) -> None:
-    if "[" not in spec and registry.has(spec) and (other := Names("samplers").elsewhere(spec)) is not None:
-        warnings.warn(other, Notice, stacklevel=3)
+def _tell_others(kind: Kind, registry: Registry[Any], spec: str) -> None:
+    """A `Notice` of a name of ours by which others call something else."""
+    if "[" in spec or not registry.has(spec):
+        return
+    said = Names(kind).elsewhere(spec, registry.name_of(registry.make(spec)))
+    if said is not None:
+        warnings.warn(said, Notice, stacklevel=3)

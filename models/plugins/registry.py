@@ -13,12 +13,13 @@ import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, PydanticUndefinedAnnotation, PydanticUserError, TypeAdapter, ValidationError
 
 from models.common.errors import Notice, PluginError, UsageError
 from models.common.explain import Fault, faults
+from models.plugins.elsewhere import Elsewhere
 from models.plugins.foreign import defined_at, foreign, place_of, words
 from models.plugins.names import check_name
 from models.plugins.plain import NotPlain, plain, refuse_unstorable, unreadable
@@ -29,11 +30,15 @@ PLUGIN = "sampler_bench_plugin_"
 """What the names of the modules of plugin files begin with."""
 
 
-def unknown(kind: str, given: str, known: Iterable[str]) -> UsageError:
-    """The error for a name that does not exist: what was given, what was probably meant, and what there is."""
+def unknown(kind: str, given: str, known: Iterable[str], meant: str | None = None) -> UsageError:
+    """The error for a name that does not exist: what was given, what was probably meant, and what there is.
+
+    `meant` is that, in words, where somebody knows better than the names that there are.
+    """
     names = sorted(known)
     close = difflib.get_close_matches(given, names, n=1, cutoff=0.5)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
+    meant = repr(close[0]) if meant is None and close else meant
+    hint = "" if meant is None else f" Did you mean {meant}?"
     return UsageError(f"unknown {kind} {given!r}.{hint} There is: {', '.join(names) or 'nothing'}.")
 
 
@@ -97,26 +102,6 @@ def _value(text: str) -> Any:
         raise
     except (ValueError, RecursionError) as error:  # of thousands of digits, or nested too deeply
         raise UsageError(f"cannot read a value of {len(text):,} characters: {error}") from None
-
-
-class Named(Protocol):
-    """A name elsewhere: what it is here, and that in words."""
-
-    @property
-    def ours(self) -> str: ...
-
-    @property
-    def says(self) -> str: ...
-
-
-class Elsewhere(Protocol):
-    """What the things of a registry are called in other programs."""
-
-    def find(self, spec: str) -> Named | None:
-        """What a specification in the words of others stands for; None: nothing; UsageError: several things."""
-
-    def close(self, name: str, ours: Iterable[str] = ()) -> str | None:
-        """A name, ours or elsewhere, that was probably meant; None if none is near."""
 
 
 @dataclass(frozen=True)
@@ -214,22 +199,11 @@ class Registry(Generic[T]):
             return self._classes[name]
         if name in failed:
             raise UsageError(f"{self.kind} {name!r} comes from a package that cannot be imported: {failed[name]}")
-        error = self._unknown(name)
+        meant = None if self.elsewhere is None else self.elsewhere.close(name, self._classes)
+        error = unknown(self.kind, name, [*self._classes, *(f"{prefix}:<name>" for prefix in self._families)], meant)
         if any(module.startswith(PLUGIN) for module in sys.modules):
             raise error
         raise UsageError(f"{error} One that a file of your own registers needs --plugin FILE.")
-
-    def _unknown(self, name: str) -> UsageError:
-        """The error for a name that is neither ours nor known elsewhere."""
-        names = [*self._classes, *(f"{prefix}:<name>" for prefix in self._families)]
-        error = unknown(self.kind, name, names)
-        close = None if self.elsewhere is None else self.elsewhere.close(name, self._classes)
-        if close is None or close in self._classes:
-            return error
-        found = None if self.elsewhere is None else self.elsewhere.find(close)
-        called = close if found is None else f"{close!r}, which is {found.ours} here"
-        said = str(error)
-        return UsageError(f"unknown {self.kind} {name!r}. Did you mean {called}?{said[said.index(' There is:') :]}")
 
     def has(self, name: str) -> bool:
         """Whether that is one of our names, and not one of others."""

@@ -69,9 +69,12 @@ def test_a_name_of_ours_is_ours_whatever_others_call_so() -> None:
     assert made("deis") == ("deis", [])
     assert made("uniform", "grids") == ("leading", [])
     told = "deis is our own deis; what ComfyUI calls deis is deis[degree=2,variable=vp-t] here"
-    assert Names("samplers").elsewhere("deis") == told
-    assert Names("samplers").elsewhere("heun") is None
-    assert Names("samplers").elsewhere("rk45") is None
+    assert Names("samplers").elsewhere("deis", "deis") == told
+    for name in ("heun", "rk45", "dpm++2m", "ddim"):
+        assert Names("samplers").elsewhere(name, name) is None
+    told = "uniform is our own leading; what A1111 calls Uniform is linspace here"
+    assert Names("grids").elsewhere("uniform", "leading") == told
+    assert Names("grids").elsewhere("beta", "beta") is None
 
 
 @pytest.mark.parametrize(
@@ -162,6 +165,8 @@ def test_a_label_that_names_a_grid_as_well_goes_where_each_belongs() -> None:
 def test_the_others_of_a_name_of_ours_are_told_of_an_option() -> None:
     with pytest.warns(Notice, match="deis is our own deis; what ComfyUI calls deis is"):
         load_study("quick", Overrides(samplers="deis", steps=[4]))
+    with pytest.warns(Notice, match="uniform is our own leading; what A1111 calls Uniform is linspace here"):
+        load_study("quick", Overrides(grids="uniform"))
 
 
 @pytest.mark.parametrize(
