@@ -15,6 +15,7 @@ from models.common.errors import UsageError
 from models.grids import (
     GRIDS,
     Explicit,
+    FittedGrid,
     Grid,
     Karras,
     Leading,
@@ -28,8 +29,9 @@ from models.grids import (
 from models.schedule import VE, ContinuousVP, DiscreteVP, Flow, Level, Schedule
 
 LINEAR = DiscreteVP.linear()
-PLACED = [name for name in GRIDS.names() if name not in ("explicit", "ays", "oss")]
-"""All that lists no levels; tables of published levels are in test_grids_elsewhere.py."""
+FITTED = {name for name in GRIDS.names() if issubclass(GRIDS.get(name), FittedGrid)}
+PLACED = [name for name in GRIDS.names() if name not in {"explicit", "ays", "oss", *FITTED}]
+"""All that neither list levels nor are fitted; tables of published ones are in test_grids_elsewhere.py."""
 FEWER = ("quad", "beta")
 """Those that leave out an index which comes twice."""
 REFUSES = {"shift", "linear-quadratic", "laplace"}
