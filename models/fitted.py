@@ -60,6 +60,9 @@ class FitModel(Protocol):
         As many at a time as fit into the memory: `work` makes its own denoiser and noise for the numbers that it gets.
         """
 
+    def mean(self, images: range, work: Callable[[Tensor], Tensor]) -> Tensor:
+        """The mean over images, on the CPU, of what `work` gives as the sum over the numbers that it gets."""
+
     def denoiser(self, numbers: Tensor) -> Denoiser:
         """The model for these images, with their labels; its evaluations are counted."""
 

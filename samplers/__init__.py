@@ -11,6 +11,7 @@ from samplers import (
     deis,
     dpm_solver_2,
     dpm_solver_3,
+    dpm_solver_v3,
     dpmpp_2m,
     dpmpp_2s,
     dpmpp_3m,

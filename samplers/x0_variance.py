@@ -85,9 +85,9 @@ def fit(model: FitModel) -> dict[str, Tensor]:
         network, noise = model.denoiser(numbers), model.noise(numbers, first=1)
         known = x0[numbers.cpu()].to(numbers.device)
         errors = [network(at.alpha * known + at.sigma * noise(known), at).x0 - known for at in levels]
-        return torch.stack([each.double().square().flatten(1).mean(1) for each in errors], dim=1)
+        return torch.stack([each.double().square().flatten(1).mean(1).sum() for each in errors])
 
-    errors = model.in_batches(range(IMAGES), squared_errors).mean(0)
+    errors = model.mean(range(IMAGES), squared_errors)
     if not bool(errors.isfinite().all()):
         raise ValueError("nothing can be fitted to the model: its predictions are NaN or Inf")
     low, high = model.value_range

@@ -1,8 +1,8 @@
 """A model as what is fitted to it sees it: images of noise that no study has, and evaluations that are counted."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 import torch
@@ -59,16 +59,22 @@ class CountedModel:
         return self.sampler
 
     def in_batches(self, images: range, work: Callable[[Tensor], Tensor]) -> Tensor:
-        fitting, done, found = Halving(min(self.batch, len(images))), images.start, list[Tensor]()
-        while done < images.stop:
-            found.append(fitting(partial(self._batch, work, done, images.stop)).cpu())
-            done += len(found[-1])
-        return torch.cat(found)
+        return torch.cat(list(self._batches(images, work)))
 
-    def _batch(self, work: Callable[[Tensor], Tensor], first: int, stop: int, batch: int) -> Tensor:
-        before = len(self._counts)
+    def mean(self, images: range, work: Callable[[Tensor], Tensor]) -> Tensor:
+        return reduce(torch.add, self._batches(images, work)) / len(images)
+
+    def _batches(self, images: range, work: Callable[[Tensor], Tensor]) -> Iterator[Tensor]:
+        fitting, done = Halving(min(self.batch, len(images))), images.start
+        while done < images.stop:
+            found, count = fitting(partial(self._batch, work, done, images.stop))
+            yield found.cpu()
+            done += count
+
+    def _batch(self, work: Callable[[Tensor], Tensor], first: int, stop: int, batch: int) -> tuple[Tensor, int]:
+        before, numbers = len(self._counts), torch.arange(first, min(first + batch, stop), device=self.device)
         try:
-            return work(torch.arange(first, min(first + batch, stop), device=self.device))
+            return work(numbers), len(numbers)
         except BaseException:
             del self._counts[before:]
             raise

@@ -40,7 +40,7 @@ class AYSFit(OfNodes):
             ValueError: the network gives NaN or Inf.
         """
         nodes, x0 = self.candidates(model.schedule), images_of(model, range(self.images))
-        moved = model.in_batches(range(self.images), lambda numbers: _moved(model, nodes, x0, numbers)).mean(0).numpy()
+        moved = model.mean(range(self.images), lambda numbers: _moved(model, nodes, x0, numbers).sum(0)).numpy()
         if not np.isfinite(moved).all():
             raise ValueError("nothing can be fitted to the model: its predictions are NaN or Inf")
         return self.chosen(nodes, _bound(nodes, moved), model.steps)

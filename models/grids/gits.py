@@ -91,7 +91,7 @@ class GITS(OfNodes):
             ValueError: the network gives NaN or Inf.
         """
         nodes = self.candidates(model.schedule)
-        costs = model.in_batches(range(self.images), lambda numbers: self._costs(model, nodes, numbers)).mean(0).numpy()
+        costs = model.mean(range(self.images), lambda numbers: self._costs(model, nodes, numbers).sum(0)).numpy()
         if not np.isfinite(costs).all():
             raise ValueError("nothing can be fitted to the model: its trajectories are NaN or Inf")
         return self.chosen(nodes, costs, model.steps, self.coefficient)
