@@ -43,6 +43,7 @@ class Sampler(ABC):
         starts_at_noise: whether it can start where alpha is 0 and log(alpha / sigma) -inf, as at a flow's t = 1;
             if not, grids that start there are refused.
         takes_betas: whether it only runs on discrete variance-preserving schedules, which have betas.
+        takes_flow: whether it only runs on flow models.
         takes_variance: whether it needs a network that says the variance of a step, as "learned_range" ones do.
         strong_order: order of the error on the same Brownian path as steps double, of solvers of the reverse SDE that
             take their noise from `samplers.brownian`; None of all others.
@@ -55,6 +56,7 @@ class Sampler(ABC):
     needs: ClassVar[Literal["denoiser", "generator"]] = "denoiser"
     places_steps: ClassVar[bool] = False
     takes_betas: ClassVar[bool] = False
+    takes_flow: ClassVar[bool] = False
     starts_at_noise: bool = False
     takes_variance: bool = False
     strong_order: float | None = None

@@ -7,6 +7,8 @@ say how it samples (`eta`, `s_churn`, ...), with their defaults, but for these:
 - The model decides on the noise schedule. Its betas become `trained_betas`, and what would change them or the meaning
   of the network's output is left out. The scheduler gets the denoiser's eps at the level of its timestep, whatever the
   network predicts; timesteps between indices work too.
+- Schedulers for flow matching run on flow models, whose time is theirs / 1000; they get the velocity eps - x_0, and
+  start at t = 1. What they shift by depends on no image: for the number of tokens there is our `shift[tokens=...]`.
 - The denoiser clips x_0 (`clip` of the study), so `clip_sample` is off unless asked for.
 
 The scheduler places its own steps, as many as the grid has. Noise comes from `noise(x)`, in the order of the
@@ -30,22 +32,25 @@ from typing import Annotated, Any, ClassVar, Literal, get_type_hints
 
 import diffusers
 import torch
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Gt, Le, Lt
 from torch import Tensor
 
 from models.common.errors import UsageError
 from models.common.words import counted
 from models.denoiser import Denoiser
 from models.plugins.registry import unknown
-from models.schedule import DiscreteVP, Level
+from models.schedule import DiscreteVP, Flow, Level, Schedule
 from samplers.base import Noise, Sampler
 from samplers.diffusers_schedulers import REFUSED, SCHEDULERS
 
 _MODEL_DECIDES = {"num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas"}
 _MODEL_DECIDES |= {"prediction_type", "rescale_betas_zero_snr", "timestep_type"}
 _FOR_FLOWS = {"use_flow_sigmas", "flow_shift", "use_dynamic_shifting", "time_shift_type", "shift_terminal"}
+_OF_PIPELINES = {"base_shift", "max_shift", "base_image_seq_len", "max_image_seq_len", "invert_sigmas"}
+_OF_PIPELINES |= {"scale_factors", "upscale_mode"}  # of images that grow on the way
 _OBJECTS = {"solver_p", "tau_func"}  # no values that a specification could hold
 _LEFT_OUT = _MODEL_DECIDES | _FOR_FLOWS | _OBJECTS
+_LEFT_OUT_OF_FLOWS = (_LEFT_OUT | _OF_PIPELINES) - {"shift_terminal"}
 
 _OF_STEP = ("eta", "use_clipped_model_output", "s_churn", "s_tmin", "s_tmax", "s_noise", "order")
 _RENAMED = {"order": "solver_order"}  # a sampler's own `order` is something else
@@ -55,6 +60,8 @@ _NotNegative = Annotated[float, Ge(0)]
 _Variance = Literal["fixed_small", "fixed_small_log", "fixed_large"]  # "fixed_large_log" is a root of a negative number
 # where diffusers says less than it accepts, or what JSON cannot hold: None is its own default then
 _TYPES: dict[str, Any] = {
+    "shift": Annotated[float, Gt(0)],
+    "shift_terminal": Annotated[float, Gt(0), Lt(1)] | None,
     "clip_sample_range": Annotated[float, Gt(0)],
     "dynamic_thresholding_ratio": _Fraction,
     "sample_max_value": Annotated[float, Ge(1)],
@@ -80,6 +87,8 @@ _TYPES: dict[str, Any] = {
 }
 
 _ANY = DiscreteVP.linear()  # for what does not depend on the betas
+_FLOW_STEPS = 1000
+"""Timesteps of diffusers' flow matching, whatever the model."""
 
 
 @dataclass(frozen=True)
@@ -91,11 +100,12 @@ class DiffusersSampler(Sampler):
     takes_betas = True
     order = None  # what it converges to is not ours to declare
 
+    _any: ClassVar[Schedule] = _ANY
     _scheduler: ClassVar[Any]
     _of_step: ClassVar[dict[str, str]]  # the arguments of `step` by the fields that hold them
 
     def __post_init__(self) -> None:
-        _made_once(self, _ANY)  # what excludes one another is an error here, not in the middle of a run
+        _made_once(self, self._any)  # what excludes one another is an error here, not in the middle of a run
 
     @property
     def stochastic(self) -> bool:
@@ -108,7 +118,7 @@ class DiffusersSampler(Sampler):
 
     def nfe(self, levels: Sequence[Level]) -> int | None:
         try:
-            return len(self._placed(len(levels) - 1, _ANY).timesteps)
+            return len(self._placed(len(levels) - 1, self._any).timesteps)
         except UsageError:
             return None  # it may be possible on another number of training levels
 
@@ -130,21 +140,30 @@ class DiffusersSampler(Sampler):
                 x = scheduler.step(eps, t, x, return_dict=False, **arguments)[0]
         return x
 
-    def _made(self, schedule: DiscreteVP) -> Any:
+    @classmethod
+    def _of_model(cls, schedule: Any) -> dict[str, Any]:
+        """What the model decides on."""
+        return {
+            "num_train_timesteps": schedule.train_steps,
+            "trained_betas": betas_of(schedule),
+            "prediction_type": "epsilon",
+        }
+
+    @classmethod
+    def _highest(cls, schedule: Any) -> float:
+        """The highest timestep."""
+        return float(schedule.train_steps - 1.0)
+
+    def _made(self, schedule: Schedule) -> Any:
         own = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in self._of_step}
         given = {name: list(value) if isinstance(value, tuple) else value for name, value in own.items()}
         given = {name: value for name, value in given.items() if value is not None}
         try:
-            return self._scheduler(
-                num_train_timesteps=schedule.train_steps,
-                trained_betas=betas_of(schedule),
-                prediction_type="epsilon",
-                **given,
-            )
+            return self._scheduler(**self._of_model(schedule), **given)
         except (ValueError, NotImplementedError) as error:
             raise UsageError(f"diffusers' {type(self).__name__}: {error}") from None
 
-    def _placed(self, steps: int, schedule: DiscreteVP) -> Any:
+    def _placed(self, steps: int, schedule: Schedule) -> Any:
         """A new scheduler with its steps placed; UsageError if it cannot place as many."""
         made = _made_once(self, schedule)
         scheduler = deepcopy(made, {id(made.config): made.config})  # the configuration is never changed in place
@@ -155,10 +174,11 @@ class DiffusersSampler(Sampler):
                 f"diffusers' {type(self).__name__} cannot place {counted(steps, 'step')}: {error}"
             ) from None
         first, last = float(scheduler.timesteps.max()), float(scheduler.timesteps.min())
-        if not 0.0 <= last <= first <= schedule.train_steps - 1.0:  # some are NaN
+        highest = self._highest(schedule)
+        if not 0.0 <= last <= first <= highest:  # some are NaN
             raise UsageError(
                 f"diffusers' {type(self).__name__} places {counted(steps, 'step')} at timesteps {first:g} to {last:g}, "
-                f"outside {schedule.train_steps - 1} to 0; choose other steps, timestep_spacing or steps_offset"
+                f"outside {highest:g} to 0; choose other steps, timestep_spacing or steps_offset"
             )
         if scheduler.timesteps[1:2].tolist() == [first]:
             # it takes the second of the two for the place where it begins, and is out of steps before the last
@@ -170,8 +190,39 @@ class DiffusersSampler(Sampler):
         return scheduler
 
 
+class DiffusersFlowSampler(DiffusersSampler):
+    """A scheduler for flow matching, run on predictions and noise of ours."""
+
+    takes_betas = False
+    takes_flow = True
+    _any = Flow()
+
+    def sample(self, model: Denoiser, x: Tensor, levels: Sequence[Level], noise: Noise) -> Tensor:
+        schedule = model.schedule
+        if not isinstance(schedule, Flow):
+            raise UsageError(
+                f"diffusers' {type(self).__name__} is for flow matching, but this model has {type(schedule).__name__}. "
+                "Choose a sampler or a model of another kind"
+            )
+        scheduler = self._placed(len(levels) - 1, self._any)
+        x = x * (float(scheduler.sigmas[0]) / levels[0].sigma)  # pure noise, of another deviation
+        with _draws_from(noise, scheduler) if self.stochastic else nullcontext():
+            for t in scheduler.timesteps:
+                velocity = model(x, schedule.level(float(t) / _FLOW_STEPS)).combine(x0=-1.0, eps=1.0)
+                x = scheduler.step(velocity, t, x, return_dict=False)[0]
+        return x
+
+    @classmethod
+    def _of_model(cls, schedule: Any) -> dict[str, Any]:
+        return {}  # its timesteps are its own
+
+    @classmethod
+    def _highest(cls, schedule: Any) -> float:
+        return float(_FLOW_STEPS)
+
+
 @lru_cache(maxsize=64)
-def _made_once(sampler: DiffusersSampler, schedule: DiscreteVP) -> Any:
+def _made_once(sampler: DiffusersSampler, schedule: Schedule) -> Any:
     """Only for copies: a scheduler is made once for many calls, as pipelines do, which takes some of them 0.2 s."""
     with torch.inference_mode(mode=False):  # its tables outlive the call that happens to be the first
         return sampler._made(schedule)
@@ -208,24 +259,27 @@ def sampler_class(name: str) -> type[Sampler]:
     if name in REFUSED:
         raise UsageError(f"diffusers' {name} cannot be a sampler here: {REFUSED[name]}")
     if name not in SCHEDULERS:
-        raise unknown("sampler", f"diffusers:{name}", (f"diffusers:{known}" for known in SCHEDULERS))
+        raise unknown("sampler", f"diffusers:{name}", (f"diffusers:{each}" for each in SCHEDULERS))
     scheduler = getattr(diffusers, name)
-    left_out = _LEFT_OUT | SCHEDULERS[name].without_effect
+    known = SCHEDULERS[name]
+    left_out = (_LEFT_OUT_OF_FLOWS if known.flow else _LEFT_OUT) | known.without_effect
     types = get_type_hints(scheduler.__init__) | _TYPES
     own = {each: value for each, value in _defaults(scheduler.__init__).items() if each not in left_out}
     of_step = {each: value for each, value in _defaults(scheduler.step).items() if each in _OF_STEP}
+    of_step = {each: value for each, value in of_step.items() if each not in known.without_effect}
     if own.get("variance_type", "") is None:
         del own["variance_type"]  # for networks that learn the variance too
     namespace = {
         "__module__": __name__,
         "__doc__": f"diffusers' {name}.",
-        "paper": SCHEDULERS[name].paper,
-        "needs": SCHEDULERS[name].needs,
+        "paper": known.paper,
+        "needs": known.needs,
         "_scheduler": scheduler,
         "_of_step": {_RENAMED.get(each, each): each for each in of_step},
     }
     parameters = [(_RENAMED.get(each, each), types[each], value) for each, value in (own | of_step).items()]
-    return make_dataclass(name, parameters, bases=(DiffusersSampler,), namespace=namespace, frozen=True)
+    base = DiffusersFlowSampler if known.flow else DiffusersSampler
+    return make_dataclass(name, parameters, bases=(base,), namespace=namespace, frozen=True)
 
 
 def _defaults(function: Any) -> dict[str, Any]:

@@ -30,6 +30,7 @@ class Scheduler:
         caveats: what it does otherwise than expected.
         needs: what it expects of the network, as `Sampler.needs`.
         without_effect: parameters that it takes and never reads.
+        flow: whether it is made for flow matching, and takes no betas.
     """
 
     paper: str
@@ -37,6 +38,7 @@ class Scheduler:
     caveats: tuple[Caveat, ...] = ()
     needs: Literal["denoiser", "generator"] = "denoiser"
     without_effect: frozenset[str] = frozenset()
+    flow: bool = False
 
 
 def _always(_: Parameters) -> bool:
@@ -126,6 +128,11 @@ _RUNGE_KUTTA = (
 _DDIM = Scheduler("arXiv:2010.02502", _positive("eta"), (*_AT_0, *_STRIDE, _ALPHA_0, _UNCLIPPED))
 _DDPM = Scheduler("arXiv:2006.11239", _always, (*_AT_0, _NOISY_LAST))
 _EDM = "arXiv:2206.00364"
+_FLOW_PAPER = "arXiv:2403.03206"
+_ALONE = Caveat("its levels go down to 1/1000; pipelines give it others, which end at 1/N", _always)
+_TWICE_SHIFTED = Caveat("the lowest level is shifted twice", lambda given: bool(given["shift"] != 1.0))
+_CHURN_OF_FLOW = frozenset({"s_churn", "s_tmin", "s_tmax", "s_noise"})
+"""Which Euler's never reads, and by which Heun's would add noise as if alpha were 1 at every level."""
 _PLACED_ANYHOW = frozenset({"timestep_spacing", "steps_offset"})
 _CLIPS_NOTHING = frozenset(
     {"clip_sample", "clip_sample_range", "thresholding", "dynamic_thresholding_ratio", "sample_max_value"}
@@ -143,6 +150,19 @@ SCHEDULERS: dict[str, Scheduler] = {
     "DPMSolverSinglestepScheduler": Scheduler("arXiv:2211.01095", _sde, (_ROUNDED, _SIGMA_MIN, _SECOND_STAGE)),
     "EulerAncestralDiscreteScheduler": Scheduler(_EDM, _always, _AT_0),
     "EulerDiscreteScheduler": Scheduler(_EDM, _positive("s_churn"), (*_AT_0, _SIGMA_MIN, _CHURN)),
+    "FlowMatchEulerDiscreteScheduler": Scheduler(
+        _FLOW_PAPER,
+        lambda given: bool(given["stochastic_sampling"]),
+        (_ALONE, _TWICE_SHIFTED),
+        without_effect=_CHURN_OF_FLOW,
+        flow=True,
+    ),
+    "FlowMatchHeunDiscreteScheduler": Scheduler(
+        _FLOW_PAPER, _never, (_ALONE, _TWICE_SHIFTED, _TWICE), without_effect=_CHURN_OF_FLOW, flow=True
+    ),
+    "FlowMatchLCMScheduler": Scheduler(
+        "arXiv:2310.04378", _always, (_ALONE, _TWICE_SHIFTED), needs="generator", flow=True
+    ),
     "HeunDiscreteScheduler": Scheduler(_EDM, _never, (*_AT_0, _TWICE)),
     "KDPM2AncestralDiscreteScheduler": Scheduler(_EDM, _always, (*_AT_0, _ROUNDED_KARRAS, _TWICE)),
     "KDPM2DiscreteScheduler": Scheduler(_EDM, _never, (*_AT_0, _ROUNDED_KARRAS, _TWICE)),
@@ -161,7 +181,7 @@ SCHEDULERS: dict[str, Scheduler] = {
     "UniPCMultistepScheduler": Scheduler("arXiv:2302.04867", _never, (_LEADING, _ROUNDED, _SIGMA_MIN, _NAN)),
 }
 
-_FLOW = "it is made for flow matching and takes no betas"
+_FLOW = "it is made for the network of one pipeline, not for flow matching in general"
 _TOKENS = "it samples discrete tokens, not images"
 _SIGMAS = "it takes no betas but places sigmas of its own"
 _TREE = "it draws from a Brownian tree (torchsde) of its own"
@@ -185,9 +205,6 @@ REFUSED: dict[str, str] = {
     "EDMEulerScheduler": _SIGMAS,
     "EntropyBoundScheduler": _TOKENS,
     "FlowMapEulerDiscreteScheduler": _FLOW,
-    "FlowMatchEulerDiscreteScheduler": _FLOW,
-    "FlowMatchHeunDiscreteScheduler": _FLOW,
-    "FlowMatchLCMScheduler": _FLOW,
     "HeliosDMDScheduler": _FLOW,
     "HeliosScheduler": _FLOW,
     "IPNDMScheduler": "its trained_betas are the sigmas of the steps, not betas",

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from models.common.errors import UsageError
+from models.grids import GRIDS
 from models.plugins.foreign import foreign
 from models.plugins.installed import load_installed
 from models.plugins.modules import execute
@@ -14,6 +15,7 @@ from models.plugins.registry import Family, Registry
 from samplers.about import about
 from samplers.base import Sampler
 from samplers.diffusers_schedulers import SCHEDULERS
+from samplers.known_as import Names
 
 ENTRY_POINTS = "sampler_bench.samplers"
 
@@ -39,4 +41,5 @@ SAMPLERS: Registry[Sampler] = Registry(
     "sampler", Sampler, discover=partial(load_installed, ENTRY_POINTS), examine=about
 )
 SAMPLERS.add_family("diffusers", Family(_diffusers_class, SCHEDULERS.keys))
+SAMPLERS.elsewhere, GRIDS.elsewhere = Names("samplers"), Names("grids")
 register = SAMPLERS.register

@@ -12,6 +12,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from bench.cli.known_names import NOT_QUITE, in_a_cell, known_as, table_of
 from bench.escape import terminal_text
 from bench.outputs import RESULTS
 from bench.packed import PACKED, is_packed
@@ -49,6 +50,9 @@ def show(what: str, found: list[Row]) -> None:
     if what == "samplers":
         _show_samplers(found)
         return
+    if what == "grids":
+        output().print(f"{NOT_QUITE}\n")
+        found = [in_a_cell(row) for row in found]
     table = Table(title=what, title_justify="left")
     for column in found[0] if found else ():
         table.add_column(column.replace("_", " "), overflow="fold")
@@ -114,6 +118,8 @@ def _show_samplers(found: Sequence[Row]) -> None:
     nfe = next(key for key in found[0] if key.startswith("nfe"))
     console.print(f"samplers; NFE: network evaluations an image {nfe[4:].replace('_', ' ')}, blank if unknown before\n")
     console.print(_table(found, nfe, console.width))
+    console.print(f"\n{NOT_QUITE}\n")
+    console.print(table_of(found))
     for row in found:
         if row["unavailable"] is not None:
             say(f"\nunavailable: {row['name']} ({row['source']}): {' '.join(row['unavailable'].split())}")
@@ -146,7 +152,8 @@ def _cell(value: Any) -> str:
 
 def _blank(name: str, steps: int) -> Row:
     about = ("family", "order", "stochastic", f"nfe_at_{steps}_steps", "parameters", "paper", "source")
-    return {"name": name} | dict.fromkeys((*about, "needs", "places_steps", "caveat", "origin", "unavailable"))
+    more = ("needs", "places_steps", "caveat", "origin", "unavailable", "known_as", "known_as_differs")
+    return {"name": name} | dict.fromkeys((*about, *more))
 
 
 def _row(name: str, levels: Sequence[Level]) -> Row:
@@ -155,6 +162,7 @@ def _row(name: str, levels: Sequence[Level]) -> Row:
     try:
         cls = SAMPLERS.get(name)
         row |= {"source": source(cls), "origin": origin(cls)}
+        row |= known_as("samplers", name if row["source"] == _TREE else "")
         with foreign("its parameters cannot be listed", cls):
             row["parameters"] = parameters(cls)
         sampler = SAMPLERS.make(name)
@@ -172,7 +180,7 @@ def _package(point: EntryPoint) -> str:
 
 
 def _grids() -> list[Row]:
-    return _registered(GRIDS)
+    return [row | known_as("grids", row["name"]) for row in _registered(GRIDS)]
 
 
 def _guidances() -> list[Row]:

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
+from bench.study.labels import refuse_grid
 from models.cards.schedule_cards import Strict
 from models.grids import GRIDS
 from models.guidance import GUIDANCES
@@ -45,11 +46,13 @@ def within(low: int, high: int, why: str = "") -> BeforeValidator:
 
 
 def _specifies(registry: Registry[Any]) -> AfterValidator:
-    """Accepts specifications of what a registry holds."""
+    """Accepts specifications of what a registry holds, and in the words of others, which are ours from then on."""
 
     def check(spec: str) -> str:
-        registry.make(check_text(spec))
-        return spec
+        if registry is SAMPLERS:
+            refuse_grid(spec)
+        registry.make(found := registry.ours(check_text(spec)))
+        return found
 
     return AfterValidator(check)
 

@@ -4,10 +4,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from bench.study.content import Content
 from bench.study.fields import (
+    LONGEST,
     MOST_TIMEOUT,
     Batch,
     GridSpec,
@@ -15,12 +25,12 @@ from bench.study.fields import (
     Guidances,
     Images,
     Modes,
-    SamplerSpec,
     Seed,
     Steps,
     Threads,
     Words,
 )
+from bench.study.labels import OnGrid, grid_named, grid_of, sampler_of
 from bench.study.study import Baseline, Block, ExtractorChoice, Published, Study, Timing
 from bench.study.validation import misfits
 from models.cards.card import Changes, table_of
@@ -70,13 +80,15 @@ def _listed(given: object) -> object:
 
 _Listed = BeforeValidator(_listed)
 """Text that is separated by commas, too."""
+_Sampler = Annotated[str, Field(max_length=LONGEST), AfterValidator(sampler_of)]
+_Grid = Annotated[GridSpec, AfterValidator(grid_named)]
 
 
 class _Options(Strict):
     """What of `Overrides` can be used."""
 
-    samplers: Annotated[list[SamplerSpec], Field(min_length=1), _Listed] | None = None
-    grids: Annotated[list[GridSpec], Field(min_length=1), _Listed] | None = None
+    samplers: Annotated[list[_Sampler], Field(min_length=1), _Listed] | None = None
+    grids: Annotated[list[Annotated[GridSpec, AfterValidator(grid_named)]], Field(min_length=1), _Listed] | None = None
     guidance: Annotated[Guidances, _Listed] | None = None
     steps: Annotated[list[Steps], Field(min_length=1)] | None = None
     evaluations: Annotated[list[Steps], Field(min_length=1)] | None = None
@@ -90,6 +102,14 @@ class _Options(Strict):
     precision: Precision | None = None
     model: Words | None = None
     until: Literal["decided"] | None = None
+
+    @field_validator("grids")
+    @classmethod
+    def _named_once(cls, grids: list[str] | None, info: ValidationInfo) -> list[str] | None:
+        for each in info.data.get("samplers") or ():
+            if grids is not None and isinstance(each, OnGrid):
+                raise ValueError(f"{each.label!r} names its grid, {each.grid}; leave out --grids, or say {each}")
+        return grids
 
     @model_validator(mode="after")
     def _steps_or_evaluations(self) -> "_Options":
@@ -227,6 +247,8 @@ def _option_of(place: Place, options: _Options) -> str | None:
     names = {"seeds": ("seed",), "modes": ("modes", "precision")}.get(key, (key,))
     if in_block and key == "model":
         return None
+    if key == "grids" and any(grid_of(sampler) for sampler in options.samplers or ()):
+        names = ("grids", "samplers")
     given = [name for name in names if getattr(options, name, None) is not None]
     return f"--{given[0]}" if given else None
 
@@ -261,7 +283,7 @@ def _overridden(study: Study, options: _Options) -> tuple[dict[str, Any], list[i
         sources = [_block_for(study, sampler) for sampler in options.samplers]
     blocks = [study.block[n].model_dump(exclude_none=True) for n in sources]
     for n, sampler in enumerate(options.samplers or ()):
-        blocks[n]["samplers"] = [sampler]
+        blocks[n] |= {"samplers": [str(sampler)]} | ({} if (on := grid_of(sampler)) is None else {"grids": [on]})
     content["block"] = [_overridden_block(block, options) for block in blocks]
     return content, sources
 

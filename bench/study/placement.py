@@ -65,6 +65,11 @@ def misfit(spec: str, sampler: Sampler, card: Card) -> str | None:
             f"{spec} needs betas, so a discrete variance-preserving schedule; that of model {card.name!r} is of kind "
             f"{card.schedule.kind!r}, which has none. Leave this sampler out"
         )
+    if sampler.takes_flow and card.schedule.kind != "flow":
+        return (
+            f"{spec} is for flow matching, so for a schedule of kind 'flow'; that of model {card.name!r} is of kind "
+            f"{card.schedule.kind!r}. Leave this sampler out"
+        )
     if sampler.takes_variance and card.variance != "learned_range":
         has = "says nothing of it" if card.variance is None else f"has variance {card.variance!r}"
         return (

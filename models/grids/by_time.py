@@ -85,6 +85,47 @@ class Linspace(Between):
         return [(round(round(float(index), 9)) + 1) / total for index in indices]
 
 
+@GRIDS.register("sgm-uniform")
+@dataclass(frozen=True)
+class SGMUniform(Between):
+    """The first N of N + 1 times evenly from t_start to t_end, not rounded: Stability's `generative-models`, ComfyUI.
+
+    A longer last step than `linspace` has: from 1/N of the way, not from the lowest level.
+    """
+
+    def times(self, schedule: Schedule, count: int) -> list[float]:
+        start, end = self.ends(schedule)
+        return [float(t) for t in np.linspace(start, end, count + 1)[:-1]]
+
+
+@GRIDS.register("beta")
+@dataclass(frozen=True)
+class Beta(Between):
+    """Quantiles of a beta law of time, more of them at both ends (arXiv 2407.12173): those of 1, 1 - 1/N, ..., 1/N.
+
+    Of discrete schedules, rounded to indices, each once, so that many steps are fewer: ComfyUI's `beta`. The `beta` of
+    A1111 and diffusers' `use_beta_sigmas` are another grid: the same quantiles of sigma / alpha instead of time, the
+    lowest level included, which on DDPM's betas leaves few steps below sigma = 10.
+
+    Attributes:
+        alpha, beta: of the law; 0.6 in ComfyUI, 1 is even in time.
+    """
+
+    alpha: Annotated[float, Gt(0)] = 0.6
+    beta: Annotated[float, Gt(0)] = 0.6
+
+    def times(self, schedule: Schedule, count: int) -> list[float]:
+        from scipy.special import betaincinv  # which takes a moment: only where it is asked for
+
+        start, end = self.ends(schedule)
+        share = betaincinv(self.alpha, self.beta, np.arange(count, 0, -1) / count)
+        total = schedule.train_steps
+        if total is None:
+            return [float(end + each * (start - end)) for each in share]
+        indices = np.rint((end * total - 1.0 + share * ((start - end) * total)).round(9))
+        return [float(index + 1.0) / total for index in dict.fromkeys(indices)]
+
+
 @GRIDS.register("power")
 @dataclass(frozen=True)
 class Power(Between):

@@ -9,6 +9,7 @@ import dataclasses
 import difflib
 import json
 import sys
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,8 +17,9 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, PydanticUndefinedAnnotation, PydanticUserError, TypeAdapter, ValidationError
 
-from models.common.errors import PluginError, UsageError
+from models.common.errors import Notice, PluginError, UsageError
 from models.common.explain import Fault, faults
+from models.plugins.elsewhere import Elsewhere
 from models.plugins.foreign import defined_at, foreign, place_of, words
 from models.plugins.names import check_name
 from models.plugins.plain import NotPlain, plain, refuse_unstorable, unreadable
@@ -28,11 +30,15 @@ PLUGIN = "sampler_bench_plugin_"
 """What the names of the modules of plugin files begin with."""
 
 
-def unknown(kind: str, given: str, known: Iterable[str]) -> UsageError:
-    """The error for a name that does not exist: what was given, what was probably meant, and what there is."""
+def unknown(kind: str, given: str, known: Iterable[str], meant: str | None = None) -> UsageError:
+    """The error for a name that does not exist: what was given, what was probably meant, and what there is.
+
+    `meant` is that, in words, where somebody knows better than the names that there are.
+    """
     names = sorted(known)
     close = difflib.get_close_matches(given, names, n=1, cutoff=0.5)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
+    meant = repr(close[0]) if meant is None and close else meant
+    hint = "" if meant is None else f" Did you mean {meant}?"
     return UsageError(f"unknown {kind} {given!r}.{hint} There is: {', '.join(names) or 'nothing'}.")
 
 
@@ -114,6 +120,9 @@ class Registry(Generic[T]):
         base: class that all derive from.
         discover: imports what may register an unknown name; returns, by name, why what could not be imported.
         examine: asks an instance, by its name, for all that it has to say; raises for what cannot be used.
+
+    Attributes:
+        elsewhere: the names of others, which `make` takes, too; None: there are none.
     """
 
     def __init__(
@@ -129,6 +138,7 @@ class Registry(Generic[T]):
         self._aliases: dict[str, str] = {}
         self._families: dict[str, Family[T]] = {}
         self._made: dict[str, type[T]] = {}
+        self.elsewhere: Elsewhere | None = None
 
     def register(self, name: str, *aliases: str) -> Callable[[type[T]], type[T]]:
         """Class decorator that enters a class under a name; the aliases are looked up but never recorded.
@@ -189,18 +199,47 @@ class Registry(Generic[T]):
             return self._classes[name]
         if name in failed:
             raise UsageError(f"{self.kind} {name!r} comes from a package that cannot be imported: {failed[name]}")
-        error = unknown(self.kind, name, [*self._classes, *(f"{prefix}:<name>" for prefix in self._families)])
+        meant = None if self.elsewhere is None else self.elsewhere.close(name, self._classes)
+        error = unknown(self.kind, name, [*self._classes, *(f"{prefix}:<name>" for prefix in self._families)], meant)
         if any(module.startswith(PLUGIN) for module in sys.modules):
             raise error
         raise UsageError(f"{error} One that a file of your own registers needs --plugin FILE.")
 
+    def has(self, name: str) -> bool:
+        """Whether that is one of our names, and not one of others."""
+        if name in self._classes or name in self._aliases or self._family(name) is not None:
+            return True
+        self._discover()
+        return name in self._classes or name in self._aliases
+
+    def ours(self, spec: str, *, quiet: bool = False) -> str:
+        """A specification by our names: what begins with none of ours, and is known elsewhere, as what it is here.
+
+        Args:
+            spec: the specification.
+            quiet: whether a name of others is passed over without a `Notice` that says what it is here.
+
+        Raises:
+            UsageError: what others call so are several things.
+        """
+        if self.elsewhere is None or self.has(spec.partition("[")[0].strip()):
+            return spec
+        found = self.elsewhere.find(spec)
+        if found is None:
+            return spec
+        if not quiet:
+            warnings.warn(found.says, Notice, stacklevel=3)
+        return found.ours
+
     def make(self, spec: str) -> T:
         """An instance from 'name[parameter=value,...]'; UsageError names every parameter that does not fit.
+
+        A name that others have is taken for what it is here, with a `Notice`.
 
         Raises:
             PluginError: the class raises, or is or says what cannot be recorded.
         """
-        name, parameters = parse_spec(spec)
+        name, parameters = parse_spec(self.ours(spec))
         cls = self.get(name)
         if not dataclasses.is_dataclass(cls):
             raise PluginError(

@@ -128,3 +128,27 @@ def test_a_class_is_said_to_be_the_trees_or_a_plugin_files(tmp_path: Path, monke
     assert source(SAMPLERS.get("test-file")) == str(tmp_path / "plugin.py")
     monkeypatch.chdir(tmp_path)
     assert source(SAMPLERS.get("test-file")) == "plugin.py"
+
+
+def test_samplers_and_grids_are_listed_with_their_names_elsewhere(capsys: pytest.CaptureFixture[str]) -> None:
+    found = {row["name"]: row for row in rows("samplers")}
+    known = found["ddim"]["known_as"]
+    assert known["ddim[eta=1]"]["ComfyUI"] == ["euler_ancestral"]
+    assert known["ddim"]["k-diffusion"] == ["sample_euler"]
+    assert "sigma = 0.001" in found["unipc"]["known_as_differs"]["uni_pc"]
+    assert (found["rk45"]["known_as"], found["test-adaptive"]["known_as"]) == ({}, {})
+    show("samplers", rows("samplers"))
+    shown = capsys.readouterr().out.splitlines()
+    table = shown[next(n for n, line in enumerate(shown) if line.split("  ")[0] == "here") :]
+    table = table[: next(n for n, line in enumerate(table) if not line.strip())]
+    assert max(map(len, table)) <= 120
+    told = {line.split("  ")[0]: line for line in table}
+    assert "EulerAncestralDiscreteScheduler" in told["ddim[eta=1]"]
+    assert "~uni_pc" in told["unipc[variant=bh1]"]
+    show("grids", rows("grids"))
+    shown = capsys.readouterr().out.splitlines()
+    assert max(map(len, shown)) <= 120
+    assert "~simple" in "".join(shown)
+    assert all("{" not in line for line in shown)
+    (beta,) = (row for row in rows("grids") if row["name"] == "beta")
+    assert (beta["known_as"]["beta"]["A1111"], "Beta" in beta["known_as_differs"]) == (["Beta"], True)

@@ -21,12 +21,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from diffusers.schedulers.deprecated.scheduling_karras_ve import KarrasVeScheduler
+from diffusers.schedulers.scheduling_ipndm import IPNDMScheduler
+from diffusers.schedulers.scheduling_k_dpm_2_ancestral_discrete import KDPM2AncestralDiscreteScheduler
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -174,3 +178,68 @@ class Stepped:
                 output = self.output(scheduler, x, eps)
                 x = scheduler.step(output, t, x, return_dict=False, **self.before(scheduler))[0]
         return x * levels[-1].alpha if self.scaled else x
+
+
+def ipndm() -> Stepped:
+    """It knows no betas: alpha and sigma of the levels are its own to choose, and the output is the velocity."""
+
+    def place(scheduler: Any, levels: Sequence[Level], dtype: torch.dtype) -> None:
+        scheduler.set_timesteps(len(levels) - 1)
+        scheduler.alphas = torch.tensor([level.alpha for level in levels], dtype=dtype)
+        scheduler.betas = torch.tensor([level.sigma for level in levels], dtype=dtype)
+        scheduler.timesteps = torch.tensor([round(SCHEDULE.index(level.t)) for level in levels[:-1]])
+
+    def velocity(scheduler: Any, x: Tensor, eps: Tensor) -> Tensor:
+        at = scheduler.step_index or 0
+        return (eps - float(scheduler.betas[at]) * x) / float(scheduler.alphas[at])
+
+    return Stepped(IPNDMScheduler, place=place, output=velocity)
+
+
+def karras_ve(
+    s_churn: float, s_noise: float = 1.003, network: Callable[[Tensor, Level], Tensor] | None = None
+) -> Theirs:
+    """Algorithm 2 of EDM, whose network is asked at levels between the indices."""
+
+    def run(x: Tensor, levels: Sequence[Level], noise: Noise) -> Tensor:
+        scheduler = KarrasVeScheduler(s_churn=s_churn, s_noise=s_noise, s_min=0.05, s_max=50.0)
+        scheduler.num_inference_steps = len(levels) - 1
+
+        def minus_eps(scaled: Tensor, ratio: float) -> Tensor:
+            at = SCHEDULE.at_ratio(ratio)
+            return -(digits(x.dtype) if network is None else network)(at.alpha * scaled, at)
+
+        x = x / levels[0].alpha
+        for t, s in pairwise(levels):
+            hat = t.ratio
+            if 0.05 <= t.ratio <= 50.0:  # it would draw where it adds nothing, too
+                with draws_from(noise, scheduler, x.dtype):
+                    x, hat = scheduler.add_noise_to_input(x, t.ratio)
+            after, slope = scheduler.step(minus_eps(x, hat), hat, s.ratio, x, return_dict=False)
+            if not s.is_clean:
+                output = minus_eps(after, s.ratio)
+                after = scheduler.step_correct(output, hat, s.ratio, x, after, slope, return_dict=False)[0]
+            x = after
+        return x
+
+    return run
+
+
+def kdpm2_ancestral(x: Tensor, levels: Sequence[Level], noise: Noise) -> Tensor:
+    """Its step is asked for twice, with the network at the level between, which has no index."""
+    rho = torch.tensor([level.ratio for level in levels], dtype=torch.float64)
+    up = rho[1:] * (rho[:-1] ** 2 - rho[1:] ** 2).sqrt() / rho[:-1]
+    down = (rho[1:] ** 2 - up**2).sqrt()
+    scheduler = KDPM2AncestralDiscreteScheduler()
+    scheduler.sigmas, scheduler.sigmas_interpol, scheduler.sigmas_up, scheduler.sigmas_down = (
+        table.repeat_interleave(2).to(x.dtype) for table in (rho[:-1], (rho[:-1] * down).sqrt(), up, down)
+    )
+    scheduler._step_index = 0
+    x = x / levels[0].alpha
+    for t, between in zip(levels, scheduler.sigmas_interpol[::2].tolist(), strict=False):
+        for ratio in (t.ratio, between):
+            if ratio > 0.0:  # to the data it takes Euler's step
+                at = SCHEDULE.at_ratio(ratio)
+                with draws_from(noise, scheduler, x.dtype):
+                    x = scheduler.step(digits(x.dtype)(at.alpha * x, at), 0, x, return_dict=False)[0]
+    return x * levels[-1].alpha

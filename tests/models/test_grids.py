@@ -12,11 +12,32 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from models.common.errors import UsageError
-from models.grids import GRIDS, Explicit, FittedGrid, Grid, Karras, Leading, Linspace, LogSNR, Power, Quad, Trailing
+from models.grids import (
+    GRIDS,
+    Explicit,
+    FittedGrid,
+    Grid,
+    Karras,
+    Leading,
+    Linspace,
+    LogSNR,
+    Power,
+    Quad,
+    TooManySteps,
+    Trailing,
+)
 from models.schedule import VE, ContinuousVP, DiscreteVP, Flow, Level, Schedule
 
 LINEAR = DiscreteVP.linear()
-PLACED = [name for name in GRIDS.names() if not issubclass(GRIDS.get(name), (Explicit, FittedGrid))]
+FITTED = {name for name in GRIDS.names() if issubclass(GRIDS.get(name), FittedGrid)}
+PLACED = [name for name in GRIDS.names() if name not in {"explicit", "ays", "oss", *FITTED}]
+"""All that neither list levels nor are fitted; tables of published ones are in test_grids_elsewhere.py."""
+FEWER = ("quad", "beta")
+"""Those that leave out an index which comes twice."""
+REFUSES = {"shift", "linear-quadratic", "laplace"}
+"""Those that have no room for very many steps on some schedules, and say so."""
+ENDS_HIGHER = {"trailing", "native", "shift", "linear-quadratic", "sgm-uniform", "beta"}
+"""Those whose lowest level is a step's length above the data, not the schedule's lowest."""
 
 
 def indices(grid: Grid, steps: int, schedule: DiscreteVP = LINEAR) -> list[int]:
@@ -187,9 +208,14 @@ def test_the_power_grid_is_even_in_a_root_of_time() -> None:
 @given(name=st.sampled_from(PLACED), steps=st.integers(1, 1000), clean=st.booleans())
 def test_every_grid_descends_strictly_on_every_schedule(schedule: Schedule, name: str, steps: int, clean: bool) -> None:
     assume(clean or steps < 1000)
-    levels = GRIDS.get(name)(clean=clean)(schedule, steps)
+    try:
+        levels = GRIDS.get(name)(clean=clean)(schedule, steps)
+    except TooManySteps:
+        assert name in REFUSES
+        assert steps > 40
+        return
     assert all(t.t > s.t and t.logsnr < s.logsnr for t, s in pairwise(levels))
-    assert len(levels) == steps + 1 or name == "quad"
+    assert len(levels) == steps + 1 or name in FEWER
     assert 0.0 <= levels[-1].t < levels[0].t <= 1.0
     assert [level.is_clean for level in levels] == [False] * (len(levels) - 1) + [clean]
 
@@ -200,8 +226,11 @@ def test_a_grid_without_the_clean_level_ends_at_the_lowest_noisy_one(name: str, 
     levels = GRIDS.get(name)(clean=False)(schedule, 12)
     assert levels == GRIDS.get(name)(clean=True)(schedule, 13)[:-1]
     assert len(levels) == 13
-    lowest = schedule.nearest(1 / 13) if name in ("trailing", "native") else schedule.t_min
-    assert levels[-1].t == pytest.approx(lowest, rel=1e-9, abs=0.0)
+    if name in ENDS_HIGHER:
+        assert schedule.t_min < levels[-1].t <= 0.31
+        assert name not in ("trailing", "native") or levels[-1].t == schedule.nearest(1 / 13)
+    else:
+        assert levels[-1].t == pytest.approx(schedule.t_min, rel=1e-9, abs=0.0)
 
 
 @pytest.mark.parametrize("name", GRIDS.names())

@@ -65,7 +65,21 @@ def test_every_name_of_the_tree_has_a_place_and_guidances_have_their_papers() ->
         keys = known["guidances"][name]
         assert GUIDANCES.get(name).paper == (f"arXiv:{_identifier(keys)}" if keys else "")
     grids = "".join(path.read_text() for path in Path(models.grids.__file__ or "").parent.glob("*.py"))
-    for name in ("leading", "trailing", "linspace", "power", "quad", "karras", "logsnr"):
+    papers = (
+        "leading",
+        "trailing",
+        "linspace",
+        "power",
+        "quad",
+        "karras",
+        "logsnr",
+        "shift",
+        "laplace",
+        "beta",
+        "ays",
+        "oss",
+    )
+    for name in (*papers, "kl-optimal"):
         assert f"arXiv {_identifier(known['grids'][name])}" in grids
 
 
@@ -76,7 +90,7 @@ def test_every_entry_is_used_says_where_it_is_and_is_one_that_bibtex_reads() -> 
         assert entries(str(entry)) == [entry], key
         assert {"author", "title", "year"} <= dict(entry.fields).keys()
     without = [key for key, entry in known_entries().items() if not {"doi", "eprint"} & dict(entry.fields).keys()]
-    assert without == ["crowson2022kdiffusion", "krizhevsky2009cifar", "platen2022diffusers"]
+    assert without == ["crowson2022kdiffusion", "genmo2024mochi", "krizhevsky2009cifar", "platen2022diffusers"]
 
 
 def _cited(tex: str) -> set[str]:

@@ -5,13 +5,10 @@ diffusers' tables as shipped. Where a scheduler does something else whatever its
 undone in test_differences_from_diffusers.py. How levels and noise get into a scheduler stands in diffusers_runs.py.
 """
 
-from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any
 
 import pytest
 import torch
-from diffusers.schedulers.deprecated.scheduling_karras_ve import KarrasVeScheduler
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 from diffusers.schedulers.scheduling_deis_multistep import DEISMultistepScheduler
@@ -20,15 +17,12 @@ from diffusers.schedulers.scheduling_dpmsolver_singlestep import DPMSolverSingle
 from diffusers.schedulers.scheduling_euler_ancestral_discrete import EulerAncestralDiscreteScheduler
 from diffusers.schedulers.scheduling_euler_discrete import EulerDiscreteScheduler
 from diffusers.schedulers.scheduling_heun_discrete import HeunDiscreteScheduler
-from diffusers.schedulers.scheduling_ipndm import IPNDMScheduler
-from diffusers.schedulers.scheduling_k_dpm_2_ancestral_discrete import KDPM2AncestralDiscreteScheduler
 from diffusers.schedulers.scheduling_lcm import LCMScheduler
 from diffusers.schedulers.scheduling_lms_discrete import LMSDiscreteScheduler
 from diffusers.schedulers.scheduling_pndm import PNDMScheduler
 from diffusers.schedulers.scheduling_sasolver import SASolverScheduler
 from diffusers.schedulers.scheduling_unipc_multistep import UniPCMultistepScheduler
 from diffusers_runs import (
-    SCHEDULE,
     NoiseOf,
     Stepped,
     Theirs,
@@ -36,13 +30,10 @@ from diffusers_runs import (
     as_table,
     as_timesteps,
     difference,
-    digits,
-    draws_from,
+    ipndm,
+    karras_ve,
+    kdpm2_ancestral,
 )  # fmt: skip
-from torch import Tensor
-
-from models.schedule import Level
-from samplers import Noise
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
@@ -92,72 +83,9 @@ def sa_solver(**options: Any) -> Stepped:
     return Stepped(SASolverScheduler, {"tau_func": lambda t: 1.0, "lower_order_final": False, **options})
 
 
-def ipndm() -> Stepped:
-    """It knows no betas: alpha and sigma of the levels are its own to choose, and the output is the velocity."""
-
-    def place(scheduler: Any, levels: Sequence[Level], dtype: torch.dtype) -> None:
-        scheduler.set_timesteps(len(levels) - 1)
-        scheduler.alphas = torch.tensor([level.alpha for level in levels], dtype=dtype)
-        scheduler.betas = torch.tensor([level.sigma for level in levels], dtype=dtype)
-        scheduler.timesteps = torch.tensor([round(SCHEDULE.index(level.t)) for level in levels[:-1]])
-
-    def velocity(scheduler: Any, x: Tensor, eps: Tensor) -> Tensor:
-        at = scheduler.step_index or 0
-        return (eps - float(scheduler.betas[at]) * x) / float(scheduler.alphas[at])
-
-    return Stepped(IPNDMScheduler, place=place, output=velocity)
-
-
 def lcm() -> Stepped:
     """Without its skip connection, which is part of the network that it was made for."""
     return Stepped(LCMScheduler, {"timestep_scaling": 1e12, "original_inference_steps": 100}, as_table)
-
-
-def karras_ve(s_churn: float) -> Theirs:
-    """Algorithm 2 of EDM, whose network is asked at levels between the indices."""
-
-    def run(x: Tensor, levels: Sequence[Level], noise: Noise) -> Tensor:
-        scheduler = KarrasVeScheduler(s_churn=s_churn, s_noise=1.003, s_min=0.05, s_max=50.0)
-        scheduler.num_inference_steps = len(levels) - 1
-
-        def minus_eps(scaled: Tensor, ratio: float) -> Tensor:
-            at = SCHEDULE.at_ratio(ratio)
-            return -digits(x.dtype)(at.alpha * scaled, at)
-
-        x = x / levels[0].alpha
-        for t, s in pairwise(levels):
-            hat = t.ratio
-            if 0.05 <= t.ratio <= 50.0:  # it would draw where it adds nothing, too
-                with draws_from(noise, scheduler, x.dtype):
-                    x, hat = scheduler.add_noise_to_input(x, t.ratio)
-            after, slope = scheduler.step(minus_eps(x, hat), hat, s.ratio, x, return_dict=False)
-            if not s.is_clean:
-                output = minus_eps(after, s.ratio)
-                after = scheduler.step_correct(output, hat, s.ratio, x, after, slope, return_dict=False)[0]
-            x = after
-        return x
-
-    return run
-
-
-def kdpm2_ancestral(x: Tensor, levels: Sequence[Level], noise: Noise) -> Tensor:
-    """Its step is asked for twice, with the network at the level between, which has no index."""
-    rho = torch.tensor([level.ratio for level in levels], dtype=torch.float64)
-    up = rho[1:] * (rho[:-1] ** 2 - rho[1:] ** 2).sqrt() / rho[:-1]
-    down = (rho[1:] ** 2 - up**2).sqrt()
-    scheduler = KDPM2AncestralDiscreteScheduler()
-    scheduler.sigmas, scheduler.sigmas_interpol, scheduler.sigmas_up, scheduler.sigmas_down = (
-        table.repeat_interleave(2).to(x.dtype) for table in (rho[:-1], (rho[:-1] * down).sqrt(), up, down)
-    )
-    scheduler._step_index = 0
-    x = x / levels[0].alpha
-    for t, between in zip(levels, scheduler.sigmas_interpol[::2].tolist(), strict=False):
-        for ratio in (t.ratio, between):
-            if ratio > 0.0:  # to the data it takes Euler's step
-                at = SCHEDULE.at_ratio(ratio)
-                with draws_from(noise, scheduler, x.dtype):
-                    x = scheduler.step(digits(x.dtype)(at.alpha * x, at), 0, x, return_dict=False)[0]
-    return x * levels[-1].alpha
 
 
 AGREE: list[tuple[str, str, Theirs]] = [
