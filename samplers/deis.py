@@ -25,8 +25,7 @@ from models.denoiser import Denoiser
 from models.schedule import Level, Schedule
 from models.vp_time import vp_time_of
 from samplers.base import Noise, Sampler
-from samplers.coefficients import exponential_weights, ratio_weights, time_weights, weighted_sum
-from samplers.dpm_solver_2 import first_order
+from samplers.coefficients import exponential_weights, first_order, ratio_weights, time_weights, weighted_sum
 from samplers.registry import register
 
 if TYPE_CHECKING:

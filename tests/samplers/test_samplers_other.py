@@ -136,6 +136,7 @@ COUNTS: dict[str, Callable[[int, bool], int]] = {
     "dpm++2m": lambda n, clean: n,
     "dpm++2s": lambda n, clean: n,
     "dpm++3m": lambda n, clean: n,
+    "dpm++3s": lambda n, clean: n,
     "dpm-solver-2": lambda n, clean: n,
     "dpm-solver-3": lambda n, clean: n,
     "edm": lambda n, clean: 2 * n - clean,
@@ -149,6 +150,8 @@ COUNTS: dict[str, Callable[[int, bool], int]] = {
     "pndm": lambda n, clean: n + 3 * min(3, n - clean),
     "pndm[variant=S]": lambda n, clean: n + min(1, n - clean),
     "predictor-corrector[corrections=2]": lambda n, clean: 3 * n,
+    "rk": lambda n, clean: 4 * n - 3 * clean,
+    "rk[tableau=etd2rk]": lambda n, clean: 2 * n - clean,
     # every step but one to the data reaches a level at which to restart
     "restart[sigma_max=100,restart_steps=3,iterations=2]": lambda n, clean: 2 * n - clean + (12 if n > clean else 0),
     "reverse-diffusion": lambda n, clean: n,
