@@ -5,12 +5,15 @@ In the tree torch is imported for types alone, so that what only lists and plans
 
 # ruff: noqa: F401  (each registers itself)
 from samplers import (
+    afs,
     consistency,
     ddim,
     ddpm,
     deis,
+    dpm_adaptive,
     dpm_solver_2,
     dpm_solver_3,
+    dpm_solver_multistep,
     dpmpp_2m,
     dpmpp_2s,
     dpmpp_3m,
@@ -18,6 +21,7 @@ from samplers import (
     edm,
     er_sde,
     euler_maruyama,
+    gradient_estimation,
     heun,
     ipndm,
     langevin,
@@ -31,6 +35,7 @@ from samplers import (
     rk45,
     sa_solver,
     sde_dpmpp_2m,
+    stork,
     unipc,
 )  # fmt: skip
 from samplers.base import Noise, Sampler, StepSampler

@@ -110,6 +110,22 @@ def _exponential_moment(z: float, m: int) -> float:
     return total
 
 
+def exponential_step(
+    x: Tensor, t: Level, s: Level, values: Sequence[tuple[Level, Tensor]], rate: float = 1.0
+) -> Tensor:
+    """The probability flow from t to s by the polynomial through values of x_0 (rate 1) or of eps (rate -1)."""
+    weights = exponential_weights(rate, t, s, *(level for level, _ in values))
+    return weighted_values(x, t, s, weights, [value for _, value in values], rate)
+
+
+def weighted_values(
+    x: Tensor, t: Level, s: Level, weights: Sequence[float], values: Sequence[Tensor], rate: float
+) -> Tensor:
+    """The linear part from t to s exactly, and a weighted sum of values of x_0 (rate 1) or of eps (rate -1)."""
+    keep, gain = (s.sigma / t.sigma, s.alpha) if rate > 0 else (s.alpha / t.alpha, s.sigma)
+    return weighted_sum((keep, x), *((gain * w, value) for w, value in zip(weights, values, strict=True)))
+
+
 @lru_cache(KEPT)
 def ratio_weights(t: Level, s: Level, *nodes: Level) -> tuple[float, ...]:
     """Weights of values at `nodes` in the integral d rho from t to s, rho = sigma / alpha, of a polynomial in rho."""

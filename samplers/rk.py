@@ -66,7 +66,7 @@ class RungeKutta(StepSampler):
 
     @property
     def _method(self) -> Rows | Exponential:
-        return self.tableau if not isinstance(self.tableau, str) else (PLAIN | EXPONENTIAL)[self.tableau]  # type: ignore[operator]
+        return self.tableau if not isinstance(self.tableau, str) else (PLAIN | EXPONENTIAL)[self.tableau]
 
     @property
     def _variable(self) -> str:

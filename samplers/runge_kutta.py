@@ -53,9 +53,9 @@ class Steps(NamedTuple):
     rows: tuple[Row, ...]
 
 
-def take(model: Denoiser, x: Tensor, steps: Steps) -> list[Tensor]:
-    """The ends of a step from x, with an evaluation at each node."""
-    first, mix = model(x, steps.nodes[0]), steps.mixes[0]
+def take(model: Denoiser, x: Tensor, steps: Steps, first: Prediction | None = None) -> list[Tensor]:
+    """The ends of a step from x, with an evaluation at each node; the first of them may have been made."""
+    first, mix = first or model(x, steps.nodes[0]), steps.mixes[0]
     values: list[Tensor] = []
     found: list[Tensor] = []
     for i, (keep, (weight, *weights)) in enumerate(steps.rows, 1):
