@@ -21,7 +21,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -113,7 +113,7 @@ def _weights(method: STORK, schedule: Schedule, t: Level, s: Level, *nodes: Leve
     places = [(variable.of(node) - variable.of(t)) / width for node in nodes]
     basis = _as_published if method.published and len(nodes) == 3 else _lagrange
     if method.solver_order == 4 or (method.published and len(nodes) < 3):
-        exact = [integral(lambda v, j=j: _each(basis, places, v, j), 0.0, 1.0) for j in range(len(nodes))]
+        exact = [integral(partial(_each, basis, places, j), 0.0, 1.0) for j in range(len(nodes))]
         found = [1.0, *(width * w for w in exact)]
     else:
 
@@ -132,7 +132,7 @@ def _weights(method: STORK, schedule: Schedule, t: Level, s: Level, *nodes: Leve
 _Basis = Callable[[Sequence[float], float], list[float]]
 
 
-def _each(basis: _Basis, places: Sequence[float], at: np.ndarray, j: int) -> np.ndarray:
+def _each(basis: _Basis, places: Sequence[float], j: int, at: np.ndarray) -> np.ndarray:
     return np.array([basis(places, float(v))[j] for v in at])
 
 

@@ -71,7 +71,7 @@ def flow_in(variable: str, schedule: Schedule) -> tuple[Callable[[Level], float]
         def velocity(u: float, y: Array) -> Array:
             it = at(math.log((1 - u) / u))
             x = y * (it.alpha + it.sigma)
-            return predicted_eps(x, it) - predicted(x, it)
+            return np.asarray(predicted_eps(x, it) - predicted(x, it))
 
         return lambda it: it.sigma / (it.alpha + it.sigma), lambda it: it.alpha + it.sigma, velocity
     if variable == "lambda-noise":  # x / alpha has the slope -rho eps
@@ -82,7 +82,7 @@ def flow_in(variable: str, schedule: Schedule) -> tuple[Callable[[Level], float]
     def in_time(t: float, x: Array) -> Array:
         it = schedule.level(t)
         score = (it.alpha * predicted(x, it) - x) / it.sigma**2
-        return it.drift * x - 0.5 * it.diffusion2 * score
+        return np.asarray(it.drift * x - 0.5 * it.diffusion2 * score)
 
     return lambda it: it.t, lambda it: 1.0, in_time
 
@@ -114,7 +114,7 @@ def test_plain_tableaus_are_what_textbooks_have(variable: str, schedule: Schedul
         by_hand = partial(runge_kutta, name, variable, schedule)
         # stages lie at t = 0.5 in the kink of a discrete schedule's rate: either side, by round-off
         if variable != "t" or schedule.train_steps is None:
-            assert_as_by_hand(sampler, lambda x, levels, _, by=by_hand: by(x, levels), schedule, None, 1e-9)
+            assert_as_by_hand(sampler, lambda x, levels, _, by=by_hand: by(x, levels), schedule, None, 1e-9)  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("name", PLAIN)
@@ -257,7 +257,7 @@ def exponential(name: str, data: bool, schedule: Schedule, x: Array, levels: Seq
         if s.is_clean:
             return predicted(x, t)
         z = rate * (lam(s) - lam(t))
-        c, a, b = FULL[name](lambda k, at, z=z: by_quadrature(k, at * z))
+        c, a, b = FULL[name](lambda k, at, z=z: by_quadrature(k, at * z))  # type: ignore[misc]
         values: list[Array] = []
         u = x / (t.alpha if data else t.sigma)
         for place, row in zip(c, a, strict=True):
@@ -277,7 +277,7 @@ def test_exponential_tableaus_are_those_of_their_papers(data: bool, schedule: Sc
     for name in FULL:
         sampler = SAMPLERS.make(f"rk[tableau={name},variable=lambda-{'data' if data else 'noise'}]")
         by_hand = partial(exponential, name, data, schedule)
-        assert_as_by_hand(sampler, lambda x, levels, _, by=by_hand: by(x, levels), schedule, None, 1e-9)
+        assert_as_by_hand(sampler, lambda x, levels, _, by=by_hand: by(x, levels), schedule, None, 1e-9)  # type: ignore[misc]
 
 
 def test_every_tableau_can_be_named() -> None:

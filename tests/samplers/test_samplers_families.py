@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -146,12 +146,8 @@ def dpm_adaptive(
     y: Array, t: float, end: float, eps: Callable[[Array, float], Array], order: int, options: dict[str, float]
 ) -> tuple[Array, int]:
     """`dpm_solver_adaptive` on one image: y = x / alpha, t = log(alpha / sigma); and its evaluations."""
-    pid = PID(
-        options.get("h_init", 0.05),
-        *(options.get(name, default) for name, default in (("pcoeff", 0.0), ("icoeff", 1.0), ("dcoeff", 0.0))),
-        order,
-        0.81,
-    )
+    p, i, d = options.get("pcoeff", 0.0), options.get("icoeff", 1.0), options.get("dcoeff", 0.0)
+    pid = PID(options.get("h_init", 0.05), p, i, d, order, 0.81)
     rtol, atol = options.get("rtol", 0.05), 0.0078
     before, evaluations = y, 0
     while t < end:
@@ -352,6 +348,21 @@ def rkg2(y: Array, slope: Callable[[float, Array], Array], substeps: int, publis
     return states[-1]
 
 
+def continued(past: list[tuple[float, Array]], h: float, c: float) -> Array:
+    """The polynomial through the values, c of a step h after the latest."""
+    nodes = [at for at, _ in past]
+    return np.asarray(sum(lagrange(j, nodes, nodes[0] + c * h) * each for j, (_, each) in enumerate(past)))
+
+
+def parabola(past: list[tuple[float, Array]], h: float, c: float) -> Array:
+    """The code's Taylor polynomial, by its derivatives."""
+    (t0, v0), (t1, v1), (t2, v2) = past
+    h1, h2 = t1 - t0, t2 - t1
+    d1 = (-v2 + 4 * v1 - 3 * v0) / (2 * h1)
+    d2 = 2 / (h1 * h2 * (h1 + h2)) * (v2 * h1 - v1 * (h1 + h2) + v0 * h2)
+    return np.asarray(v0 + c * h * d1 + 0.5 * (c * h) ** 2 * d2)
+
+
 def stork(
     flow: bool, degree: int, substeps: int, published: bool, schedule: Schedule, x: Array, levels: Sequence[Level]
 ) -> Array:
@@ -382,23 +393,9 @@ def stork(
             k1 = slope_of(half, middle, value(half * ((middle.alpha + middle.sigma) if flow else 1.0), middle))
             y = half + h / 2 * (1.5 * k1 - 0.5 * k0)
         else:
-            nodes = [at for at, _ in past]
-            if published and len(past) == 3:
-                h1, h2 = nodes[1] - nodes[0], nodes[2] - nodes[1]
-                v0, v1, v2 = (each for _, each in past)
-                d1 = (-v2 + 4 * v1 - 3 * v0) / (2 * h1)
-                d2 = 2 / (h1 * h2 * (h1 + h2)) * (v2 * h1 - v1 * (h1 + h2) + v0 * h2)
+            said = partial(parabola if published and len(past) == 3 else continued, past, h)
 
-                def at_place(c: float, v0: Array = v0, d1: Array = d1, d2: Array = d2, h: float = h) -> Array:
-                    return v0 + c * h * d1 + 0.5 * (c * h) ** 2 * d2
-            else:
-
-                def at_place(c: float, nodes: list[float] = nodes, past: Any = past, h: float = h) -> Array:
-                    return sum(  # type: ignore[return-value]
-                        lagrange(j, nodes, nodes[0] + c * h) * each for j, (_, each) in enumerate(past)
-                    )
-
-            def slope(c: float, y: Array, t: Level = t, h: float = h, said: Any = at_place) -> Array:
+            def slope(c: float, y: Array, t: Level = t, h: float = h, said: Callable[[float], Array] = said) -> Array:
                 return h * slope_of(y, t if flow else schedule.level(t.t + c * h), said(c))
 
             y = rkg2(y, slope, substeps, published and len(past) == 3)
@@ -433,7 +430,8 @@ def test_stork_4_for_flows_is_adams_bashforth_in_their_time() -> None:
     levels = [schedule.level(t) for t in (1.0, 0.7, 0.55, 0.2, 0.0)]
     for degree in (1, 2, 3):
         x = start()
-        found = STORK(4, "flow", degree).sample(nonlinear(schedule=schedule), x, levels, no_noise)  # type: ignore[arg-type]
+        sampler = SAMPLERS.make(f"stork[solver_order=4,degree={degree}]")
+        found = sampler.sample(nonlinear(schedule=schedule), x, levels, no_noise)
         y, past = x.numpy(), list[tuple[float, Array]]()
         for i, (t, s) in enumerate(pairwise(levels)):
             v, h = predicted_eps(y, t) - predicted(y, t), s.t - t.t
