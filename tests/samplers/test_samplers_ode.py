@@ -199,7 +199,9 @@ def test_pf_euler_takes_the_slope_in_time(schedule: Schedule) -> None:
 @pytest.mark.parametrize(
     "spec",
     [
-        "dpm-solver-2", "dpm-solver-3", "dpm++2s", "dpm++2m", "dpm++3m", "unipc", "unipc[solver_order=1]", "ipndm",
+        "rk[tableau=exp-euler]", "dpm++3s", "dpm-solver-multistep", "unipc[prediction=noise]", "gradient-estimation",
+        "ipndm[variant=exact]", "dpm-solver-2", "dpm-solver-3", "dpm++2s",
+        "dpm++2m", "dpm++3m", "unipc", "unipc[solver_order=1]", "ipndm",
         "deis", "deis[variable=rho]", "deis[variable=log-rho]", "er-sde[noise_scale=ode]", "sa-solver[tau=0]",
     ],
 )  # fmt: skip
