@@ -33,8 +33,9 @@ from samplers.ddim import DDIM
 from samplers.heun import Heun
 from samplers.pf_euler import ProbabilityFlowEuler
 from samplers.rk import Named, RungeKutta
+from samplers.runge_kutta import exponential_between, take
 from samplers.singlestep import SinglestepSampler
-from samplers.tableaus import EXPONENTIAL, PLAIN, order_of
+from samplers.tableaus import EXPONENTIAL, PLAIN, Exponential, order_of
 
 Slope = Callable[[float, Array], Array]
 
@@ -278,6 +279,28 @@ def test_exponential_tableaus_are_those_of_their_papers(data: bool, schedule: Sc
         sampler = SAMPLERS.make(f"rk[tableau={name},variable=lambda-{'data' if data else 'noise'}]")
         by_hand = partial(exponential, name, data, schedule)
         assert_as_by_hand(sampler, lambda x, levels, _, by=by_hand: by(x, levels), schedule, None, 1e-9)  # type: ignore[misc]
+
+
+def test_a_wrong_weight_of_an_exponential_tableau_shows() -> None:
+    """Of the weights that are given, a hundredth off one moves images by a thousand times what is allowed above."""
+    levels = [VP.level(t) for t in (0.9, 0.3)]
+    x, model = start(), nonlinear()
+    for name, tableau in EXPONENTIAL.items():
+        expected = exponential(name, True, VP, x.numpy(), levels)
+        right = take(model, x, exponential_between(tableau, 1.0, VP, *levels))[0]
+        np.testing.assert_allclose(right, expected, rtol=1e-9, atol=1e-9)
+        sizes = [len(row) for row in tableau.rows(tableau.nodes, lambda k, c: 1.0)]
+        for i, j in [(i, j) for i, size in enumerate(sizes) for j in range(size)]:
+
+            def wrong(
+                c: Sequence[float], phi: Phi, i: int = i, j: int = j, tableau: Exponential = tableau
+            ) -> list[list[float]]:
+                rows = tableau.rows(c, phi)
+                rows[i][j] = 1.01 * rows[i][j] + 1e-3
+                return rows
+
+            found = take(model, x, exponential_between(tableau._replace(rows=wrong), 1.0, VP, *levels))[0]
+            assert float(np.abs(found.numpy() - expected).max()) > 1e-6, (name, i, j)
 
 
 def test_every_tableau_can_be_named() -> None:

@@ -119,6 +119,44 @@ def test_dpmpp_2m_with_the_exact_integral_is_res_multistep(schedule: Schedule) -
     assert_as_by_hand(sampler, lambda x, levels, _: res_multistep(x, levels), schedule)
 
 
+def two_evaluations(name: str, schedule: Schedule, x: Array, levels: Sequence[Level]) -> Array:
+    """`sample_dpm_2`, `sample_dpmpp_2s_ancestral` at eta = 0, and ComfyUI's `exp_heun_2_x0`, for y = x / alpha."""
+    y = x / levels[0].alpha
+    for t, s in pairwise(levels):
+        x0, d = predicted(y * t.alpha, t), predicted_eps(y * t.alpha, t)
+        if s.is_clean:
+            return x0
+        h = math.log(rho(t) / rho(s))
+        between = schedule.at_ratio(math.sqrt(rho(t) * rho(s)))
+        if name == "dpm_2":
+            y_2 = y + d * (rho(between) - rho(t))
+            y = y + predicted_eps(y_2 * between.alpha, between) * (rho(s) - rho(t))
+        elif name == "dpmpp_2s":
+            y_2 = rho(between) / rho(t) * y - math.expm1(-h / 2) * x0
+            y = rho(s) / rho(t) * y - math.expm1(-h) * predicted(y_2 * between.alpha, between)
+        else:
+            y_2 = math.exp(-h) * y - math.expm1(-h) * x0
+            phi_2 = (math.expm1(-h) + h) / h
+            y = y_2 + phi_2 * (predicted(y_2 * s.alpha, s) - x0)
+    return y * levels[-1].alpha
+
+
+@each_schedule
+@pytest.mark.parametrize(
+    ("spec", "name"),
+    [
+        ("rk[tableau=exp-midpoint,variable=lambda-noise]", "dpm_2"),
+        ("rk[tableau=exp-midpoint]", "dpmpp_2s"),
+        ("rk[tableau=etd2rk]", "exp_heun_2_x0"),
+    ],
+)
+def test_two_stage_samplers_of_other_programs_are_exponential_tableaus(
+    spec: str, name: str, schedule: Schedule
+) -> None:
+    by_hand = partial(two_evaluations, name, schedule)
+    assert_as_by_hand(SAMPLERS.make(spec), lambda x, levels, _: by_hand(x, levels), schedule, None, 1e-9)
+
+
 class PID:
     """k-diffusion's controller of steps."""
 
