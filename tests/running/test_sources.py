@@ -129,7 +129,7 @@ def test_a_sampler_is_measured_again_when_a_file_that_it_uses_changes(
         ("bench/quality/law.py", True),
         ("models/loading/zoo.py", True),
         ("models/cards/card.py", True),
-        ("models/grids.py", True),
+        ("models/grids/by_noise.py", True),
         ("models/cards/schedule_cards.py", True),
         ("models/loading/scheduler_config.py", True),
         ("samplers/base.py", True),
