@@ -1,5 +1,5 @@
 """DPM-Solver-12 and DPM-Solver-23 with adaptive steps. Lu et al.: DPM-Solver: A Fast ODE Solver for Diffusion
-Probabilistic Model Sampling in Around 10 Steps (arXiv 2206.00927), appendix C; as k-diffusion's `sample_dpm_adaptive`.
+Probabilistic Model Sampling in Around 10 Steps (arXiv 2206.00927), appendix; as k-diffusion's `sample_dpm_adaptive`.
 
 The methods of order 1 and 2, or 2 and 3, share their evaluations, and from their difference a PID controller finds the
 next step in log-SNR. As k-diffusion has it: the difference is that of x / alpha, of which a part of its size (`rtol`)

@@ -1,5 +1,5 @@
 """Gradient estimation. Permenter and Yuan: Interpreting and Improving Diffusion Models from an Optimization Perspective
-(arXiv 2306.04848), algorithm 2.
+(arXiv 2306.04848), section 5.
 
 DDIM with the noise prediction gamma eps_t + (1 - gamma) eps_(t+1) instead of eps_t, which the paper sees as the lower
 error of two estimates of a gradient. At gamma = 1.5 that is Adams-Bashforth of two values for even steps in rho, of

@@ -13,7 +13,8 @@ evaluation. What a step makes of these values is linear, and so a weighted sum, 
 As in the authors' `STORKScheduler` the first step has one evaluation more, at its middle in time: Euler's method to
 there, then Adams-Bashforth; the second has two values. That code takes the substeps' places from another method (RKL2's
 (j^2 + j - 2) / (s^2 + s - 2), where RKG2 has (j^2 + 3 j - 4) / (s^2 + 3 s - 4)) and the first derivative as if steps
-were even: `published`. Its derivatives of degree 3 are none, and its STORK-2 for the noise leaves out f x.
+were even: `published`. At degree 3 its first derivative of a line is twice the slope, and its STORK-2 for the noise
+leaves out f x: neither is here.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """UniPC. Zhao et al.: UniPC: A Unified Predictor-Corrector Framework for Fast Sampling of Diffusion Models (arXiv
-2302.04867), multistep, for the data prediction or, as in the authors' tables of unconditional models, the noise's.
+2302.04867), multistep, for the data prediction or the noise prediction.
 
 Each step predicts (UniP-p), evaluates there, and corrects with that value (UniC-p), which is then used again for the
 next step, so that N steps make N evaluations; nothing is evaluated at the clean level, which is predicted only. The
