@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Literal
 
 from models.common.errors import UsageError
 from models.denoiser import Denoiser
+from models.plugins.registry import unknown
 from models.schedule import Level
 from samplers.base import Noise, StepSampler
 from samplers.registry import register
@@ -29,12 +30,6 @@ from samplers.tableaus import EXPONENTIAL, PLAIN, Exponential, Rows, nodes_of, o
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-Named = Literal[
-    "euler", "midpoint", "heun2", "ralston2", "kutta3", "heun3", "ralston3", "ssprk3", "rk4", "three-eighths",
-    "exp-euler", "exp-midpoint", "res-2s", "etd2rk", "dpm-solver-3", "etd3rk", "res-3s", "etd4rk", "krogstad4",
-    "hochbruck-ostermann4",
-]  # fmt: skip
 
 
 @register("rk")
@@ -48,7 +43,7 @@ class RungeKutta(StepSampler):
         variable: that the step is even in; None: "rho", and "lambda-data" for an exponential tableau.
     """
 
-    tableau: Named | tuple[tuple[float, ...], ...] = "rk4"
+    tableau: str | tuple[tuple[float, ...], ...] = "rk4"
     variable: Literal["rho", "flow", "t", "lambda-data", "lambda-noise"] | None = None
 
     paper = "arXiv:2204.13902"
@@ -58,6 +53,8 @@ class RungeKutta(StepSampler):
     def __post_init__(self) -> None:
         if not isinstance(self.tableau, str):
             _check(self.tableau)
+        elif self.tableau not in PLAIN | EXPONENTIAL:
+            raise unknown("tableau", self.tableau, PLAIN | EXPONENTIAL)
         elif self.tableau in EXPONENTIAL and self._variable not in ("lambda-data", "lambda-noise"):
             raise UsageError(
                 f"the exponential tableau {self.tableau!r} is one in log(alpha / sigma), variable=lambda-data or "
