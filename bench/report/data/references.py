@@ -17,7 +17,6 @@ from bench.report.data.rows import columns_of
 from bench.report.data.summary import Summary
 from bench.report.data.text import flat, known_text
 from models.plugins.bibtex import Entry, NoEntries, entries
-from samplers.afs import AnalyticalFirstStep
 
 FILE = Path(__file__).parents[3] / "samplers" / "references.toml"
 
@@ -100,7 +99,7 @@ class _Collected:
         found = [*names.get(name, ()), *(key for each in given for key in names.get(f"{name}[{each}]", ()))]
         self.used |= {key: known_entries()[key] for key in found}
         if (kind, name) == ("samplers", "afs"):  # and of what it is the first step of
-            found += self.of(kind, inside.removesuffix("]").removeprefix("sampler=") or AnalyticalFirstStep.sampler)
+            found += self.of(kind, inside.removesuffix("]").removeprefix("sampler=") or "ipndm")
         return tuple(dict.fromkeys(found))
 
     def _brought(self, kind: str, spec: str, text: str) -> list[str]:
