@@ -6,6 +6,58 @@ and has no unit.
 
 from functools import cache
 
+_NAMES = {
+    **{"steps": "steps", "images": "images of a cell", "batch": "images of a batch", "seeds": "seeds"},
+    "nfe": "network evaluations an image (NFE)",
+    "nfe_declared": "declared network evaluations an image (NFE)",
+    "calls": "model calls an image",
+    "calls_declared": "declared model calls an image",
+    "guidance_batches": "batches of a guided call",
+    "timed_batch": "images of a timed call",
+    "timed_calls": "timed calls",
+    "timed_rounds": "timed rounds",
+    "extractor_batch": "images of a batch of the extractor",
+    "reference_count": "images of the reference",
+    "reference_features": "images of the reference with features",
+    "kid_subset_size": "images of a subset of KID",
+    "solver_images": "images of the solver error",
+    "fit_images": "images of the fit",
+    "fit_nfe": "network evaluations of the fit",
+    "fit_s": "time of the fit",
+    "latency_s_median": "time of a call",
+    "latency_s_q1": "lower quartile of the time of a call",
+    "latency_s_q3": "upper quartile of the time of a call",
+    "latency_s_ci_low": "lower end of the 95 % interval of the time of a call",
+    "latency_s_ci_high": "upper end of the 95 % interval of the time of a call",
+    "latency_1_s_median": "time of a call on one image",
+    "s_per_image_median": "time an image",
+    "throughput_img_per_s": "throughput",
+    "best_batch": "batch of the most images a second",
+    "best_throughput_img_per_s": "throughput at the best batch",
+    "evaluations_per_s": "network evaluations a second",
+    "eval_ms_median": "time of a batch's network evaluation",
+    "network_s_median": "time of a call inside the network",
+    "overhead_s_median": "time of a call outside the network",
+    "overhead_fraction": "share of time outside the network",
+    "first_call_s": "time to the first timed call",
+    "compile_s": "time of compilation",
+    "gflop_per_evaluation": "arithmetic of an evaluation",
+    "guidance_gflop_per_evaluation": "arithmetic of the weaker network's evaluation",
+    "arithmetic_fraction": "share of the device's peak",
+    "peak_mem_mib": "peak memory of a call",
+    "held_mem_mib": "memory in use before a call",
+    "energy_j_per_image": "energy",
+    "threads": "threads",
+    "sigma_start": "sigma / alpha of the first level",
+    "sigma_end": "sigma / alpha of the last noisy level",
+    "kid_mean": "KID",
+    "class_accuracy_real": "class accuracy of real images",
+    "law_fd_floor": "law FD of exact samples",
+    "law_occupancy_floor_std": "standard deviation of the occupancy of exact samples",
+    "solver_rmse_reference": "error of the exact solution",
+}
+"""What columns of numbers are called on an axis or in a caption; of a quality, tables have the name."""
+
 _TYPES = {
     "string": """
         model guidance sampler grid mode clip labels value_range quantiser device_name version_torch dtype family device
@@ -63,6 +115,22 @@ _UNITS = {
 }
 _DERIVED = ("_difference_ci", "_difference", "_left_out", "_first", "_std", "_ci")
 """How columns end that have the unit of the column before."""
+
+
+def name_of(name: str) -> str:
+    """What a column of numbers is called in words, without its unit."""
+    return _NAMES.get(name, name.replace("_", " "))
+
+
+def with_unit(name: str, words: str | None = None) -> str:
+    """The same with its unit, unless the words have it.
+
+    Args:
+        name: of the column.
+        words: what it is called; None: as `name_of` has it.
+    """
+    called, unit = name_of(name) if words is None else words, unit_of(name)
+    return called if unit is None or unit.partition("/")[0] in called.split() else f"{called} ({unit})"
 
 
 @cache

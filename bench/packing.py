@@ -28,6 +28,11 @@ def pack(run: Path, file: Path) -> tuple[int, int]:
     if file.exists():
         Packed(file, file.read_bytes())
     records = [folder.record(cell) for cell in cells]
+    if not any(map(is_file, records)):
+        raise UsageError(
+            f"no cell of {str(run)!r} is measured yet (0 of {len(cells)}), so that there is nothing to pack; "
+            "run its study again to go on"
+        )
     beside = [place(cell) for cell in cells for place in (folder.preview, folder.traceback)]
     paths = filter(is_file, (folder.files / MANIFEST, folder.files / FIRST_LOOK, *records, *beside))
     content = archive({path.relative_to(folder.files).as_posix(): read_bytes(path) for path in paths})

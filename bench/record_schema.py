@@ -68,6 +68,7 @@ class CellRecord(Schema):
     guidance_model_sha256: Name | None = None
     guidance_architecture_sha256: Name | None = None
     guidance_code_sha256: Name | None = None
+    grid_code_sha256: Name | None = None
     guidance_batches: Annotated[int, Field(ge=1, le=2)] | None = None
     guidance_gflop_per_evaluation: Measure | None = None
 
@@ -106,6 +107,7 @@ class CellRecord(Schema):
     fit_images: Number | None = None
     fit_nfe: Number | None = None
     fit_s: Measure | None = None
+    fitted_t: list[Measure] | None = None
     peak_mem_mib: Measure | None = None
     held_mem_mib: Measure | None = None
     energy_j_per_image: Measure | None = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from models.schedule import Level, Schedule
 
@@ -170,7 +170,7 @@ class Denoiser:
         labels: (N,) int64, the class of each image of the batch, for a class-conditional network; it may only be asked
             about as many images then, in that order. See `rows`.
         learns_variance: whether outputs have 2 C channels, of which the second C say the variance of a step.
-        x0_variance: what was found out about the network before, see the method; None: nothing.
+        fitted: what was fitted to the network before, as the sampler reads it; None: nothing. See `models.fitted`.
 
     Attributes:
         schedule: as given, for samplers that evaluate the network between the levels of their grid.
@@ -185,7 +185,7 @@ class Denoiser:
         labels: Tensor | None = None,
         *,
         learns_variance: bool = False,
-        x0_variance: Callable[[Level], float] | None = None,
+        fitted: Any = None,
     ) -> None:
         if labels is not None:
             _check_labels(labels)
@@ -195,7 +195,7 @@ class Denoiser:
         self._affine = PARAMETRISATIONS[parametrisation]
         self._clip = clip
         self._labels = labels
-        self._learns_variance, self._x0_variance = learns_variance, x0_variance
+        self._learns_variance, self._fitted = learns_variance, fitted
 
     def rows(self, images: slice) -> Denoiser:
         """A denoiser of those images of the batch, with their labels.
@@ -210,24 +210,22 @@ class Denoiser:
             self._clip,
             labels,
             learns_variance=self._learns_variance,
-            x0_variance=self._x0_variance,
+            fitted=self._fitted,
         )
 
-    def x0_variance(self, at: Level) -> float:
-        """The mean squared error of the predicted x_0 at a noisy level, over states and elements, guided and clipped as
-        predictions are: of an exact network the variance that x_0 has left once x_t is known, E tr Cov[x_0 | x_t] / D.
-
-        For samplers that declare `takes_x0_variance`: it was found out once, before any sampler is called, and costs
-        no evaluation.
+    @property
+    def fitted(self) -> Any:
+        """What was fitted to the network before any sampler was called, as the sampler's `read` gives it.
 
         Raises:
-            ValueError: it was not found out.
+            ValueError: nothing was.
         """
-        if self._x0_variance is None:
+        if self._fitted is None:
             raise ValueError(
-                "the denoiser knows no variance of x_0; a sampler that asks for it declares takes_x0_variance = True"
+                "nothing was fitted to the model; a sampler that asks for it derives from models.fitted.Fitted, with "
+                "takes_fit = True"
             )
-        return self._x0_variance(at)
+        return self._fitted
 
     def __call__(self, x: Tensor, at: Level) -> Prediction:
         """Evaluate the network once on x (N, C, H, W) at a noisy level.

@@ -27,7 +27,6 @@ class About(BaseModel):
     takes_betas: bool
     starts_at_noise: bool
     takes_variance: bool
-    takes_x0_variance: bool
     caveat: str | None
     paper: str | None
     bibtex: Annotated[str, AfterValidator(check)]

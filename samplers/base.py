@@ -44,8 +44,6 @@ class Sampler(ABC):
             if not, grids that start there are refused.
         takes_betas: whether it only runs on discrete variance-preserving schedules, which have betas.
         takes_variance: whether it needs a network that says the variance of a step, as "learned_range" ones do.
-        takes_x0_variance: whether it asks for `model.x0_variance(level)`, which is then fitted to the model before the
-            first image is made, once, at a cost that is recorded apart.
         caveat: what whoever reads its rows must know, such as a known defect of a library; None if nothing.
     """
 
@@ -57,7 +55,6 @@ class Sampler(ABC):
     takes_betas: ClassVar[bool] = False
     starts_at_noise: bool = False
     takes_variance: bool = False
-    takes_x0_variance: bool = False
     caveat: str | None = None
 
     @property

@@ -14,7 +14,7 @@ network that was trained to says, between these two (arXiv 2102.09672, eq. 15).
     Var[x_0 | x_t] = (sigma_t / alpha_t)^2 (1 - bar_beta_n Gamma_n),
 
 where Gamma_n = E |score|^2 / D, so that bar_beta_n Gamma_n is the mean squared eps. That variance is fitted to the
-model once (`bench.running.fit`), as the mean squared error of the predicted x_0, which is the same for an exact
+model once (`samplers.x0_variance`), as the mean squared error of the predicted x_0, which is the same for an exact
 network, within what x_0 can have in the model's range of values. What the authors' code does besides is not done: in
 the step to index 0, where their grids end, it keeps the noise below 2 / 255.
 """
@@ -22,14 +22,17 @@ the step to index 0, where their grids end, it keeps the noise below 2 / 255.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from models.denoiser import Denoiser
-from models.schedule import Level, transition
+from models.fitted import FitModel, Fitted
+from models.schedule import Level, Schedule, transition
+from samplers import x0_variance
 from samplers.base import Noise, StepSampler
 from samplers.registry import register
+from samplers.x0_variance import X0Variance
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,7 +40,7 @@ if TYPE_CHECKING:
 
 @register("ddpm")
 @dataclass(frozen=True)
-class DDPM(StepSampler):
+class DDPM(StepSampler, Fitted):
     """Ancestral DDPM.
 
     Attributes:
@@ -51,14 +54,28 @@ class DDPM(StepSampler):
     starts_at_noise = True
     order = None
     stochastic = True
+    fit_parameters = ()
 
     @property
     def takes_variance(self) -> bool:  # type: ignore[override]
         return self.variance == "learned_range"
 
     @property
-    def takes_x0_variance(self) -> bool:  # type: ignore[override]
+    def takes_fit(self) -> bool:  # type: ignore[override]
         return self.variance == "analytic"
+
+    @property
+    def fit_images(self) -> int:
+        return x0_variance.IMAGES
+
+    def fit_evaluations(self, schedule: Schedule, steps: int) -> int:
+        return x0_variance.evaluations(schedule)
+
+    def fit(self, model: FitModel) -> dict[str, Tensor]:
+        return x0_variance.fit(model)
+
+    def read(self, found: Mapping[str, Tensor]) -> X0Variance:
+        return x0_variance.read(found)
 
     def nfe(self, levels: Sequence[Level]) -> int:
         return len(levels) - 1
@@ -78,5 +95,5 @@ class DDPM(StepSampler):
             return mean.addcmul_(deviation, noise(x))
         variance = beta if self.variance == "fixed_large" else small
         if self.variance == "analytic":
-            variance += share**2 * model.x0_variance(t)
+            variance += share**2 * model.fitted(t)
         return mean.add_(noise(x), alpha=math.sqrt(variance))

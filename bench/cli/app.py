@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
+from bench.cli.fit import fit
 from bench.cli.interrupt import interruptible, tell
 from bench.cli.new_model import new_model
 from bench.cli.options import AsJson, Batch, Device, Plugin, StudyOptions, exact
@@ -38,7 +39,7 @@ app = App(
     default_parameter=Parameter(negative=(), converter=exact),
 )
 
-for _command in (merge, pack, report, publish, compare, new_model, reference, train, versus):
+for _command in (merge, pack, report, publish, compare, fit, new_model, reference, train, versus):
     app.command(_command)
 
 

@@ -46,7 +46,7 @@ Plugin = Annotated[
 ]
 
 
-_Numbers = Annotated[list[int] | None, Parameter(converter=exact)]
+Numbers = Annotated[list[int] | None, Parameter(converter=exact)]
 
 
 @Parameter(name="*")
@@ -75,8 +75,8 @@ class StudyOptions:
     samplers: str | None = None
     grids: str | None = None
     guidance: str | None = None
-    steps: _Numbers = None
-    evaluations: _Numbers = None
+    steps: Numbers = None
+    evaluations: Numbers = None
     model: str | None = None
     images: int | None = None
     batch: Batch | None = None

@@ -16,6 +16,8 @@ from models.common.writing import write_bytes
 if TYPE_CHECKING:
     import pandas as pd
 
+    from bench.report.data.runs import Run
+
 
 def merge_runs(runs: Sequence[Path], out: Path) -> int:
     """Join runs into a new one and write its report; the exit status."""
@@ -48,10 +50,12 @@ def report_runs(
     """Print the table and the answer of some runs and write their report; the exit status."""
     if not runs:
         raise UsageError("no run given; expected run folders, such as: report results/quick")
-    summary = report.summarise(runs, view or report.View())
+    wanted, shown = report.FORMATS if formats is None else formats, view or report.View()
+    report.check_asked(wanted, shown, out)
+    summary = report.summarise(runs, shown)
+    _told_of_nothing(summary.runs)
     sent = list[str]()
     with errors.status("writing tables and figures ..."):
-        wanted = report.FORMATS if formats is None else formats
         written = report.write_report(runs, wanted, out, summary, sent.append)
     output().print(report.terminal_table(summary))
     for line in summary.broken():
@@ -59,6 +63,15 @@ def report_runs(
     for told in (*(answer.sentence for answer in summary.answers), *written, *sent):
         say(str(told))
     return 0
+
+
+def _told_of_nothing(runs: "Sequence[Run]") -> None:
+    """Warn of runs without a record; UsageError if none has one."""
+    empty = [each.nothing for each in runs if each.nothing is not None]
+    if len(empty) == len(runs):
+        raise UsageError("; ".join(empty))
+    for each in empty:
+        warn(each)
 
 
 def publish_runs(runs: Sequence[Path], out: Path) -> int:
@@ -84,7 +97,7 @@ def compare_runs(run_a: Path, run_b: Path, formats: Sequence[str] | None = None,
     elif not (frame["quality_comparable"] | frame["time_comparable"]).any():
         say("\n  ".join(["no cell of one run can be compared with one of the other", *frame.attrs["apart"]]))
     else:
-        print(f"{report.comparison_top(frame)}\n{_markdown(report.as_tables_show(frame))}")
+        output().print(report.terminal_comparison(frame))
     for path in written:
         say(str(path))
     return 0

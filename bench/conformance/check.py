@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from bench.fitting.model import fitted_to
 from bench.noise.stream import ImageNoise
 from bench.purity.aspect import Change
 from bench.purity.unchanged import Impure, KeptFunctions, ProcessState, other_random_states, steady, unchanged
@@ -121,28 +122,23 @@ def call(
     return result, changed
 
 
-def _nothing_left(at: Level) -> float:
-    """The variance of x_0 given x_t of data at a point."""
-    return 0.0
-
-
-def denoiser(
-    sampler: Sampler, network: Network, schedule: Schedule, x0_variance: Callable[[Level], float] = _nothing_left
-) -> Denoiser:
-    """A network in closed form as a sampler asks it: if it takes a variance, with the smaller bound of every step.
+def denoiser(sampler: Sampler, network: Network, schedule: Schedule, asked: Network | None = None) -> Denoiser:
+    """A network in closed form as a sampler asks it: fitted first, if it takes that; if it takes a variance, with the
+    smaller bound of every step.
 
     Args:
         sampler, network, schedule: that are run.
-        x0_variance: what it is told if it takes that.
+        asked: in the place of the network, which it wraps.
     """
-    told = x0_variance if sampler.takes_x0_variance else None
+    fitted = fitted_to(sampler, lambda numbers: Denoiser(network, "sample", schedule), SHAPE)
+    network = asked or network
     if not sampler.takes_variance:
-        return Denoiser(network, "sample", schedule, x0_variance=told)
+        return Denoiser(network, "sample", schedule, fitted=fitted)
 
     def with_variance(x: Tensor, at: Level) -> Tensor:
         return torch.cat([network(x, at), torch.full_like(x, -1.0)], dim=1)
 
-    return Denoiser(with_variance, "sample", schedule, learns_variance=True, x0_variance=told)
+    return Denoiser(with_variance, "sample", schedule, learns_variance=True, fitted=fitted)
 
 
 def sample(
@@ -152,7 +148,6 @@ def sample(
     images: Tensor | None = None,
     grid: str = "trailing",
     schedule: Schedule | None = None,
-    x0_variance: Callable[[Level], float] = _nothing_left,
 ) -> _Run:
     numbers = torch.arange(16) if images is None else images
     schedule = DiscreteVP.linear() if schedule is None else schedule
@@ -162,6 +157,6 @@ def sample(
     noise.draws = 0
     evaluate, evaluated = counted(steady(network, "it"), SHAPE)
     start = x.clone()
-    model = denoiser(sampler, evaluate, schedule, x0_variance)
+    model = denoiser(sampler, network, schedule, evaluate)
     result, changed = call(sampler, model, x, levels, noise, {"the law": network})
     return _Run(x, start, result, evaluated() / len(x), changed, noise)

@@ -70,7 +70,7 @@ def reaches_law(sampler: Sampler) -> str:
     law = laws.gaussian_law() if sampler.needs == "generator" else laws.mixture_law()
     network: Network = laws.generator(laws.gaussian()) if sampler.needs == "generator" else law.network
     for grid, steps in [_PLACED] if sampler.places_steps else [(LAW_GRID, steps) for steps in LAW_STEPS]:
-        run = sample(sampler, network, steps, torch.arange(LAW_IMAGES), grid, _schedule(sampler), law.x0_variance)
+        run = sample(sampler, network, steps, torch.arange(LAW_IMAGES), grid, _schedule(sampler))
         found = run.result
         reached, summary = _compared(law, found)
         if reached:

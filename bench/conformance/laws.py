@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from scipy.integrate import solve_ivp
 from torch import Tensor
 
 from bench.conformance.check import call
+from bench.fitting.model import fitted_to
 from bench.noise.stream import ImageNoise
 from models.analytic import FiniteData, Gaussian, GaussianMixture
 from models.denoiser import Denoiser
@@ -21,13 +22,11 @@ from models.guidance import GUIDANCES
 from models.guidance.base import CONDITIONAL
 from models.guidance.guided import Guided
 from models.networks.network import Network
-from models.schedule import ContinuousVP, Level
+from models.schedule import ContinuousVP
 from samplers import Sampler
 
 _SHAPE = (1, 8, 8)
 _SIZE = math.prod(_SHAPE)
-_EXACT = 64
-"""Samples of 64 elements each: their mean square is known to 2 %."""
 
 
 class Errors(NamedTuple):
@@ -69,13 +68,6 @@ class Law:
             float(excess.square().sum() / len(excess)),
             float((frequency - self.network.weights).abs().max()),
         )
-
-    def x0_variance(self, at: Level) -> float:
-        """E tr Cov[x_0 | x_t] / D at a level: the mean squared error of E[x_0 | x_t] over exact samples."""
-        numbers = torch.arange(_EXACT)
-        chance, normal = torch.linspace(0.0, 1.0, _EXACT + 2)[1:-1], ImageNoise(0, numbers)
-        x0 = self.network.draw(chance, normal(torch.empty(_EXACT, _SIZE, dtype=torch.float64)))
-        return float((self.network(at.alpha * x0 + at.sigma * normal(x0), at) - x0).square().mean())
 
     def monte_carlo_errors(self, count: int) -> Errors:
         """The standard errors of the above for `count` perfect samples; of the covariance, mean and 4 of them."""
@@ -157,8 +149,9 @@ def convergence(sampler: Sampler, steps: Sequence[int] = _STEPS, guidance: str =
     """
     x, solution = _solution(guidance)
     errors = []
+    fitted = fitted_to(sampler, lambda numbers: _smooth_model(guidance, numbers), _SHAPE)
     for count in steps:
-        model, source = _smooth_model(guidance), ImageNoise(0, torch.arange(_STARTS))
+        model, source = _smooth_model(guidance, fitted=fitted), ImageNoise(0, torch.arange(_STARTS))
         result, _ = call(sampler, model, x, GRIDS.make(_GRID)(_SMOOTH, count), source)
         errors.append(float((result - solution).square().mean().sqrt()))
     return Convergence(steps, errors)
@@ -172,13 +165,14 @@ def _smooth_mixture() -> GaussianMixture:
     return GaussianMixture(torch.tensor([0.2, 0.3, 0.5], dtype=torch.float64), means, covariances, _SHAPE)
 
 
-def _smooth_model(guidance: str) -> Denoiser:
+def _smooth_model(guidance: str, images: Tensor | None = None, fitted: Any = None) -> Denoiser:
     """The mixture as samplers see it, of one component after the other under a guidance."""
     made, law = GUIDANCES.make(guidance), _smooth_mixture()
     if made.evaluated == CONDITIONAL:
-        return Denoiser(law, "sample", _SMOOTH)
+        return Denoiser(law, "sample", _SMOOTH, fitted=fitted)
     guided = Guided(law, made, "sample", "none")
-    return Denoiser(guided, guided.parametrisation, _SMOOTH, labels=torch.arange(_STARTS) % len(law.weights))
+    labels = (torch.arange(_STARTS) if images is None else images) % len(law.weights)
+    return Denoiser(guided, guided.parametrisation, _SMOOTH, labels=labels, fitted=fitted)
 
 
 @cache

@@ -5,15 +5,24 @@
 """
 
 from bench.report.data.answer import Answer
-from bench.report.data.compare import as_tables_show, compare
+from bench.report.data.compare import compare
 from bench.report.data.pairs import matrices, pairs
 from bench.report.data.selection import of_texts
 from bench.report.data.summary import Summary, summarise
 from bench.report.data.view import View
 from bench.report.site import publish
-from bench.report.tables.comparison import comparison_top
+from bench.report.tables.comparison_terminal import terminal_comparison
 from bench.report.tables.terminal import terminal_table
-from bench.report.write import COMPARED, FORMATS, as_csv, cells_of, table_of, write_comparison, write_report
+from bench.report.write import (
+    COMPARED,
+    FORMATS,
+    as_csv,
+    cells_of,
+    check_asked,
+    table_of,
+    write_comparison,
+    write_report,
+)
 
 __all__ = [
     "COMPARED",
@@ -22,16 +31,16 @@ __all__ = [
     "Summary",
     "View",
     "as_csv",
-    "as_tables_show",
     "cells_of",
+    "check_asked",
     "compare",
-    "comparison_top",
     "matrices",
     "of_texts",
     "pairs",
     "publish",
     "summarise",
     "table_of",
+    "terminal_comparison",
     "terminal_table",
     "write_comparison",
     "write_report",

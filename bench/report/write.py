@@ -3,7 +3,7 @@
 import io
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,13 @@ from bench.report.data import datapackage, modes, published
 from bench.report.data.references import references
 from bench.report.data.rows import PAIRS
 from bench.report.data.summary import Summary, summarise
+from bench.report.data.view import USUAL, View
 from bench.report.export import SERVICES, service
+from bench.report.figures.captions import captioned, captions
 from bench.report.page import page
 from bench.report.tables.comparison import comparison_html, comparison_markdown
 from bench.report.tables.markup import markdown
-from bench.report.tables.tex import figure_floats, latex
+from bench.report.tables.tex import latex_files
 from models.common.errors import UsageError
 from models.common.writing import write_bytes
 
@@ -29,22 +31,6 @@ FORMATS = ("md", "latex", "csv", "parquet", "html", "png", "pdf")
 
 DEFAULT_OUT = Path("results/report")
 """Where the report of several runs goes."""
-
-CAPTIONS = {
-    "quality_vs_nfe": "Frechet distance against network evaluations an image.",
-    "quality_vs_seconds": "Frechet distance against time an image.",
-    "error_vs_nfe": "Error against network evaluations where the truth is known: of the solver, and of the law "
-    "of its samples.",
-    "guidance": "Quality against the guidance scale, for as many network evaluations.",
-    "precision_recall": "Precision against recall: what guidance trades, its scale along each line.",
-    "modes": "What the modes cost and save: quality against speed-up, each beside the study's first mode.",
-    "time_split": "Time inside the network, and in the sampler around it.",
-    "chosen": "Two columns of the table against each other.",
-    "images": "The first images of each setting shown, from the same noise.",
-}
-"""The figures, with what they show."""
-NARROW = ("quality_vs_nfe", "quality_vs_seconds", "chosen")
-"""Those that are as wide as a paper's column; the others are as wide as both."""
 
 
 def write_report(
@@ -71,17 +57,50 @@ def write_report(
         The files written.
 
     Raises:
-        UsageError: an unknown format, a folder that is no run folder or cannot be written to; what a service lacks,
-            which is told before anything is written.
+        UsageError: an unknown format, or none that a part of the view or the folder has an effect on; a folder that is
+            no run folder or cannot be written to; what a service lacks. All is told before anything is written.
     """
-    _check(formats, (*FORMATS, *SERVICES))
     said = summarise(runs) if summary is None else summary
+    check_asked(formats, said.view, out)
     folder = out or (_own(Path(runs[0])) if len(runs) == 1 else DEFAULT_OUT) / said.view.folder
     services = [service(name, folder) for name in SERVICES if name in formats]
     written = _written(folder, _files(said, formats, links)) if {*formats} - {*SERVICES} else []
     for each in services:
         tell(each.send(said))
     return written
+
+
+_DRAWN = ("html", "png", "pdf", *SERVICES)
+"""The formats that have figures."""
+_KEPT = (*FORMATS, "wandb")
+"""Those that write files on this machine."""
+
+
+def check_asked(formats: Sequence[str], view: View, out: Path | None = None) -> None:
+    """UsageError for an unknown format, and for what is asked for that no format has: nothing is left out in silence.
+
+    What a table shows (`columns`, `metric`, a selection) has an effect in every format.
+    """
+    _check(formats, (*FORMATS, *SERVICES))
+    asked: tuple[tuple[str, bool, Sequence[str]], ...] = (
+        (f"--x {view.x}", view.x is not None, _DRAWN),
+        (f"--y {view.y}", view.y is not None, _DRAWN),
+        (f"--style {view.style}", view.style != USUAL.style, _DRAWN),
+        (f"--latex {view.numbers}", view.numbers != USUAL.numbers, ("latex",)),
+        (f"--out {out}", out is not None, _KEPT),
+    )
+    for option, given, takes in asked:
+        if given and not {*formats} & {*takes}:
+            more = ",".join([*formats, "pdf" if "pdf" in takes else takes[0]])
+            raise UsageError(
+                f"{option} has no effect on --format {','.join(formats)}, only on {', '.join(takes)}; "
+                f"leave it out, or add one of these, such as --format {more}"
+            )
+    if view.style == "paper" and "latex" in formats and "pdf" not in formats:
+        raise UsageError(
+            f"--style paper with --format {','.join(formats)} has no figures.tex, which shows figures of pdf; "
+            f"take --format {','.join([*formats, 'pdf'])}, or leave latex or --style out"
+        )
 
 
 COMPARED = ("md", "csv", "html")
@@ -118,6 +137,8 @@ def write_comparison(frame: pd.DataFrame, formats: Sequence[str] = COMPARED, out
 
 
 def _check(formats: Sequence[str], known: Sequence[str]) -> None:
+    if not formats:
+        raise UsageError(f"no format was given; there is: {', '.join(known)}")
     for name in formats:
         if name not in known:
             raise UsageError(f"unknown format {name!r}; there is: {', '.join(known)}")
@@ -147,7 +168,7 @@ def _files(summary: Summary, formats: Sequence[str], links: Sequence[tuple[str, 
     if "md" in formats:
         yield "table.md", markdown(summary).encode()
     if "latex" in formats:
-        yield "table.tex", latex(summary, summary.view.numbers).encode()
+        yield from ((f"{name}.tex", text.encode()) for name, text in latex_files(summary, summary.view.numbers).items())
         yield "references.bib", references(summary).file.encode()
     if "csv" in formats:
         yield from _tables(summary)
@@ -157,17 +178,10 @@ def _files(summary: Summary, formats: Sequence[str], links: Sequence[tuple[str, 
     drawn = figures()
     yield from ((f"{name}.{kind}", content) for (name, kind), content in drawn.items() if kind in formats)
     if summary.view.style == "paper" and {"latex", "pdf"} <= set(formats):
-        yield "figures.tex", _captioned(drawn).encode()
+        yield "figures.tex", captioned(summary, drawn).encode()
     if "html" in formats:
         pictures = {name: content for (name, kind), content in drawn.items() if kind == "png"}
-        yield "index.html", page(summary, pictures, CAPTIONS, links).encode()
-
-
-def _captioned(drawn: Mapping[tuple[str, str], bytes]) -> str:
-    """The figures of a paper, each with what it shows and what a page has around it as its caption."""
-    names = [name for name, kind in drawn if kind == "pdf"]
-    said = {name: drawn.get((name, "said"), b"").decode().splitlines() for name in names}
-    return figure_floats([(name, [CAPTIONS[name], *said[name]], name in NARROW) for name in names])
+        yield "index.html", page(summary, pictures, captions(summary), links).encode()
 
 
 def _tables(summary: Summary) -> Iterator[tuple[str, bytes]]:

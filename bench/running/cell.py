@@ -19,9 +19,9 @@ from bench.running.score import Score, quality_columns
 from bench.running.session import PLAIN, Session
 from bench.running.solution import Problem, Solutions, has_solver_error
 from bench.running.trajectory import Trajectory, WrongCount
+from bench.study.placement import grid_ends
 from bench.timing.capture import Graph
 from models.common.words import counted
-from models.grids import GRIDS
 from models.networks.execution import arithmetic
 from samplers.about import About, about
 
@@ -69,8 +69,8 @@ class Cells:
             advanced: told how many are done.
             before: the part of the cell's first images, which another process may have made; None: there is none.
         """
-        declared = _asked(resolved)[1]
         resolved, _ = self._fits(resolved)
+        declared = _asked(resolved)[1]
         session, model, name = self._session, resolved.model, resolved.cell.sampler
         score, watched = Score(session, resolved, images), self._watched(resolved)
         head, first, wanted = list[Tensor](), 0.0, max(FEWEST, preview_size(model.card.shape) - images.start)
@@ -109,8 +109,8 @@ class Cells:
         before anything is worked out of its images.
         OtherImages, Impure and what the sampler raises go through.
         """
-        said, declared = _asked(resolved)
         resolved, fitted = self._fits(resolved)
+        said, declared = _asked(resolved)
         part = joined([part.on(self._session.device) for part in parts])
         assert part.preview is not None, "the first part has images"
         if again:
@@ -120,6 +120,7 @@ class Cells:
         quality, remarks = quality_columns(self._session, resolved, part.score)
         quality |= self._solver_error(resolved, first, part.columns["generation_batch"])
         counts = part.columns | {
+            **grid_ends(resolved.sampler, resolved.levels),
             **asked,
             **fitted,
             "calls_declared": declared.calls,
@@ -213,8 +214,7 @@ def _said(trajectory: Trajectory, generation: Generation) -> list[str]:
 
 def _bibtex(resolved: Resolved, said: About) -> dict[str, str] | None:
     """What plugins bring for the bibliography of whoever shows a cell's row."""
-    grid = GRIDS.make(resolved.cell.grid)
-    found = {"sampler": said.bibtex, "grid": grid.bibtex, "guidance": resolved.guidance.bibtex}
+    found = {"sampler": said.bibtex, "grid": resolved.grid.bibtex, "guidance": resolved.guidance.bibtex}
     return {name: text for name, text in found.items() if text} or None
 
 

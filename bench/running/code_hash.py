@@ -27,6 +27,9 @@ from models.architectures import maker_of
 from models.cards.card import DIFFUSERS
 from models.common.errors import UsageError
 from models.common.files import read_json
+from models.fitted import OWN
+from models.grids import Grid
+from models.grids.fitted import FittedGrid
 from models.guidance import Guidance
 from models.loading.diffusers_folder import CONFIG
 from models.loading.model import Model
@@ -98,6 +101,17 @@ def architecture_sha256(model: Model) -> str | None:
 def guidance_code_sha256(cls: type[Guidance]) -> str | None:
     """Of the code of a guidance that a plugin or an installed package brings; None for one of ours."""
     return None if in_tree(cls.__module__) else _code_sha256((cls.__module__,))
+
+
+def grid_code_sha256(grid: Grid) -> str | None:
+    """Of the code of a grid that a plugin or an installed package brings, and of the sampler that it is fitted to.
+
+    None for one of ours that is fitted to no sampler but its cell's.
+    """
+    named = grid.fits_sampler if isinstance(grid, FittedGrid) else None
+    fitted_to = None if named in (None, OWN) else sampler_sha256(type(registry.SAMPLERS.make(named)))
+    own = None if in_tree(type(grid).__module__) else _code_sha256((type(grid).__module__,))
+    return digest_of(filter(None, (own, fitted_to))) if own or fitted_to else None
 
 
 def extractor_code_sha256(module: object) -> str | None:

@@ -7,14 +7,13 @@ import torch
 
 from bench.purity.unchanged import put_back
 from bench.quality.extractor import Extractor
-from bench.running.fit import IMAGES
-from bench.running.fit import evaluations as fit_evaluations
-from bench.running.session import PLAIN, Rate, Session, takes_fit
+from bench.running.session import PLAIN, Rate, Session
 from bench.running.solution import evaluations, has_solver_error
 from bench.running.stages import Stages
 from bench.study.plan import Cell
 from bench.timing.clock import Stopwatch
 from bench.timing.memory import Halving
+from models.fitted import Fitted
 from models.networks.modes import Mode, parse_mode
 
 _CALIBRATION_S = 1.0
@@ -51,9 +50,12 @@ def estimate(session: Session) -> Estimate:
         cell = resolved.cell
         with put_back(cell.sampler):
             cells.append((cell, resolved.declared().nfe))
-        if takes_fit(cell):
-            each = len(resolved.guidance.evaluated) * fit_evaluations(resolved.model.schedule)
-            before[("fit", cell.model, cell.clip, cell.guidance)] = cell.model, IMAGES * each
+        for spec, fitted in ((cell.sampler, resolved.sampler), (cell.grid, resolved.grid)):
+            if isinstance(fitted, Fitted) and fitted.takes_fit:
+                once = (spec, cell.steps if fitted.fits_steps else None, cell.sampler if fitted.fits_sampler else None)
+                each = len(resolved.guidance.evaluated)
+                count = each * fitted.fit_evaluations(resolved.model.schedule, cell.steps)
+                before[("fit", cell.model, cell.clip, cell.guidance, *once)] = cell.model, count
         if "solver_error" in study.metrics and has_solver_error(resolved.sampler, resolved.model.card.is_generator):
             ends = resolved.levels[0], resolved.levels[-1]
             problem = ("flow", cell.model, cell.clip, cell.guidance, cell.seed, *ends)  # solved once for all its cells

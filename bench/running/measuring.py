@@ -16,7 +16,6 @@ from bench.running.part import Part
 from bench.running.resolve import Resolved
 from bench.running.session import Session
 from bench.running.solution import Solutions
-from bench.study.placement import grid_ends
 from bench.timing.capture import graphs_on
 from bench.timing.memory import Halving
 from models.common.errors import NotWritten
@@ -76,9 +75,8 @@ class Measuring:
         """What all images of a cell are worth, which are in these parts; see `Cells.measure`."""
 
         def found() -> Found:
-            ends = dict(grid_ends(resolved.sampler, resolved.levels))
             measured = self.cells.measure(resolved, parts, again=again)
-            return Found(plain(ends | measured.columns), measured.preview, measured.pixels)
+            return Found(plain(measured.columns), measured.preview, measured.pixels)
 
         return _tried(found)
 

@@ -58,6 +58,8 @@ def merge(runs: Sequence[Path], out: Path, warn: Callable[[str], None] = lambda 
     manifests = list(map(_manifest, folders))
     study = _study(folders, [manifest["study"] for manifest in manifests])
     found = _records(folders, warn)
+    if not found:
+        raise UsageError(f"no cell of {', '.join(map(str, runs))} is measured yet, so that there is nothing to join")
     cells = _cells(manifests, found)
     published = _once(entry for manifest in manifests for entry in manifest.get("published", ()))
     with new_folder(out) as place:

@@ -2,7 +2,7 @@
 
 import hashlib
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -12,6 +12,7 @@ from bench.running.code_hash import (
     architecture_sha256,
     code_sha256,
     extractor_code_sha256,
+    grid_code_sha256,
     guidance_code_sha256,
     sampler_sha256,
 )
@@ -22,7 +23,8 @@ from bench.study.placement import place, unguidable
 from bench.study.plan import Cell
 from models.common.errors import UsageError
 from models.denoiser import Clip
-from models.grids import GRIDS
+from models.fitted import takes_fit
+from models.grids import GRIDS, Grid
 from models.guidance import GUIDANCES, Guidance
 from models.guidance.guided import has_halves
 from models.loading.model import Model
@@ -67,7 +69,8 @@ class Resolved:
         guidance: how outputs of the network are joined.
         weaker: the guidance's weaker model, in the cell's mode; None: it has none.
         identity: record columns; all that determines the result.
-        x0_variance: what its sampler asks the denoiser for, once it is fitted; see `bench.running.fit`.
+        grid: that the levels are of; one that is fitted has them changed. See `bench.running.fit`.
+        fitted: what its sampler finds in `model.fitted`, once that is fitted; None: nothing.
     """
 
     cell: Cell
@@ -77,7 +80,8 @@ class Resolved:
     guidance: Guidance
     weaker: Model | None
     identity: dict[str, Any]
-    x0_variance: Callable[[Level], float] | None = None
+    grid: Grid
+    fitted: Any = None
 
     @property
     def mode(self) -> Mode:
@@ -101,6 +105,11 @@ class Resolved:
         return replace(self, identity=self.identity | changed)
 
     @property
+    def takes_fit(self) -> bool:
+        """Whether something is fitted to its model before it is run."""
+        return takes_fit(self.sampler) or takes_fit(self.grid)
+
+    @property
     def has_halves(self) -> bool:
         """Whether its guidance evaluates the network in two halves that can be one batch."""
         return has_halves(self.guidance, self.model.card.null_label)
@@ -119,7 +128,7 @@ class Resolved:
         name = self.cell.sampler
         return Declared(
             declared_evaluations(name, self.sampler, self.levels),
-            declared_nfe(name, self.sampler, self.guidance, self.levels, self.model.schedule),
+            declared_nfe(name, self.sampler, self.guidance, self.levels, self.model.schedule, self.fitted),
         )
 
     @property
@@ -138,7 +147,7 @@ def resolve(cell: Cell, session: Session) -> Resolved:
     model = session.model_of(cell)
     mode, weaker = model.mode, session.weaker_of(cell)
     sampler, levels = place(cell, model.card, session.subject.card)
-    guidance = GUIDANCES.make(cell.guidance)
+    guidance, grid = GUIDANCES.make(cell.guidance), GRIDS.make(cell.grid)
     if (why := unguidable(cell.guidance, guidance, model.card, None if weaker is None else weaker.card)) is not None:
         raise UsageError(f"{cell}: {why}")
     parameters = parameters_of(sampler)
@@ -165,12 +174,13 @@ def resolve(cell: Cell, session: Session) -> Resolved:
         "family": about(cell.sampler, sampler).family,
         "sampler_sha256": sampler_sha256(type(sampler), tuple(texts_in(parameters))),
         "grid": cell.grid,
-        "grid_parameters": parameters_of(GRIDS.make(cell.grid)),
+        "grid_parameters": parameters_of(grid),
+        "grid_code_sha256": grid_code_sha256(grid),
         "steps": cell.steps,
         "levels_sha256": _levels_sha256(levels),
         "seed": cell.seed,
     }
-    return Resolved(cell, model, sampler, levels, guidance, weaker, identity)
+    return Resolved(cell, model, sampler, levels, guidance, weaker, identity, grid)
 
 
 def _clip(cell: Cell, model: Model) -> Clip | None:

@@ -26,6 +26,8 @@ from bench.timing.clock import Stopwatch
 from bench.timing.memory import Halving, fastest_batch
 from models.common.errors import UsageError
 from models.denoiser import Clip, Denoiser
+from models.fitted import takes_fit
+from models.grids import GRIDS
 from models.guidance import GUIDANCES
 from models.guidance.guided import Guided
 from models.loading.model import Model
@@ -33,7 +35,6 @@ from models.loading.zoo import load_model
 from models.networks.execution import arithmetic
 from models.networks.modes import Mode, parse_mode
 from samplers import SAMPLERS
-from samplers.about import about
 
 PLAIN = Mode()
 """The mode of reference solutions and of fits: float32, nothing compiled."""
@@ -104,7 +105,7 @@ class Session:
         )
         if "solver_error" in study.metrics:
             wanted |= dict.fromkeys((name, PLAIN) for name, _ in wanted)
-        fitted = [cell for cell in plan(study) if takes_fit(cell)]
+        fitted = [cell for cell in plan(study) if is_fitted(cell)]
         wanted |= dict.fromkeys((name, PLAIN) for cell in fitted for name in (cell.model, weaker_of(cell)) if name)
         models = dict[tuple[str, Mode], Model]()
         for name, mode in wanted:
@@ -181,10 +182,16 @@ class Session:
         return None if weaker is None else self.models[weaker, mode or parse_mode(cell.mode)]
 
     def denoiser(
-        self, model: Model, seed: int, numbers: Tensor, clip: Clip | None, guided: Guided | None = None
+        self,
+        model: Model,
+        seed: int,
+        numbers: Tensor,
+        clip: Clip | None,
+        guided: Guided | None = None,
+        fitted: Any = None,
     ) -> Denoiser:
         """A model as samplers see it, for images (N,) of a seed; under guidance, if there is one."""
-        return model.denoiser(clip, self.labels(model, seed, numbers), guided)
+        return model.denoiser(clip, self.labels(model, seed, numbers), guided, fitted=fitted)
 
     def labels(self, model: Model, seed: int, numbers: Tensor) -> Tensor | None:
         """The classes of images of a seed, (N,) int64; None for a model without classes."""
@@ -250,9 +257,9 @@ def weaker_of(cell: Cell) -> str | None:
     return GUIDANCES.make(cell.guidance).weaker
 
 
-def takes_fit(cell: Cell) -> bool:
-    """Whether a cell's sampler needs something that is fitted to its model first."""
-    return about(cell.sampler, SAMPLERS.make(cell.sampler)).takes_x0_variance
+def is_fitted(cell: Cell) -> bool:
+    """Whether a cell's sampler or grid needs something that is fitted to its model first."""
+    return takes_fit(SAMPLERS.make(cell.sampler)) or takes_fit(GRIDS.make(cell.grid))
 
 
 def _check_fit(study: Study, models: Mapping[str, Model]) -> None:

@@ -232,11 +232,11 @@ class Trajectory:
         evaluated: Sequence[Callable[..., Tensor]] = clocks or plain
         (network, own), *weaker = (counted(each, shape) for each in evaluated)
         if cell.cell.guidance == UNGUIDED:
-            model = cell.model.denoiser(cell.clip, start.labels, network=network, x0_variance=cell.x0_variance)
+            model = cell.model.denoiser(cell.clip, start.labels, network=network, fitted=cell.fitted)
             return model, [own, own]
         guided = cell.model.guided(cell.guidance, weaker[0][0] if weaker else None, network, together=self.together)
         asked, calls = counted(guided, shape)
-        model = cell.model.denoiser(cell.clip, start.labels, guided, asked, cell.x0_variance)
+        model = cell.model.denoiser(cell.clip, start.labels, guided, asked, cell.fitted)
         return model, [calls, own, *(count for _, count in weaker)]
 
     def _no_noise(self, like: Tensor) -> Tensor:

@@ -1,8 +1,10 @@
 """How many network evaluations a sampler makes under a guidance, told before it runs."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from models.denoiser import Denoiser
+from models.fitted import takes_fit
 from models.guidance import Guidance
 from models.plugins import installed
 from models.plugins.foreign import foreign
@@ -12,12 +14,17 @@ from samplers.about import declared_evaluations
 
 
 def declared_nfe(
-    spec: str, sampler: Sampler, guidance: Guidance, levels: Sequence[Level], schedule: Schedule
+    spec: str,
+    sampler: Sampler,
+    guidance: Guidance,
+    levels: Sequence[Level],
+    schedule: Schedule,
+    fitted: Any = None,
 ) -> int | None:
     """Network evaluations an image: those of each call, by the calls that the sampler declares.
 
-    None if the sampler cannot say before. Under a guidance whose evaluations depend on the level, the levels that are
-    asked about are found by a rehearsal.
+    None if the sampler cannot say before, or what it takes is not fitted yet where that matters. Under a guidance whose
+    evaluations depend on the level, the levels that are asked about are found by a rehearsal.
 
     Raises:
         PluginError: the sampler or the guidance raises, or says what is no number.
@@ -28,10 +35,14 @@ def declared_nfe(
     with foreign("a guidance: branches()", type(guidance).branches):
         if not guidance.varies:
             return calls * len(guidance.branches(levels[0]))
-        return sum(len(guidance.branches(at)) for at in levels_asked(spec, sampler, levels, schedule))
+        if takes_fit(sampler) and fitted is None:
+            return None
+        return sum(len(guidance.branches(at)) for at in levels_asked(spec, sampler, levels, schedule, fitted))
 
 
-def levels_asked(spec: str, sampler: Sampler, levels: Sequence[Level], schedule: Schedule) -> list[Level]:
+def levels_asked(
+    spec: str, sampler: Sampler, levels: Sequence[Level], schedule: Schedule, fitted: Any = None
+) -> list[Level]:
     """The levels of all calls of a sampler, in order.
 
     It is let sample a single value, whose noise is predicted as zero: the calls of samplers that declare their
@@ -45,7 +56,7 @@ def levels_asked(spec: str, sampler: Sampler, levels: Sequence[Level], schedule:
         found.extend([at] * len(x))
         return torch.zeros_like(torch.cat([x, x], dim=1))
 
-    model = Denoiser(network, "epsilon", schedule, learns_variance=True, x0_variance=lambda at: 0.0)
+    model = Denoiser(network, "epsilon", schedule, learns_variance=True, fitted=fitted)
     with torch.inference_mode(), installed.around(spec), foreign(f"sampler {spec!r}", type(sampler)):
         sampler.sample(model, torch.ones(1, 1, 1, 1), list(levels), lambda like: torch.zeros_like(like))
     return found

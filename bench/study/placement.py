@@ -7,12 +7,15 @@ from bench.study.plan import Cell, built
 from models.cards.card import Card
 from models.cards.schedule_cards import DISCRETE, ScheduleCard
 from models.common.errors import UsageError
+from models.fitted import OWN
 from models.grids import GRIDS
+from models.grids.fitted import FittedGrid
 from models.guidance import Guidance
 from models.guidance.base import CONDITIONAL
 from models.plugins.foreign import foreign
 from models.schedule import Level
 from samplers import SAMPLERS, Sampler
+from samplers.about import declared_evaluations
 
 
 def place(cell: Cell, card: Card, main: Card) -> tuple[Sampler, list[Level]]:
@@ -32,7 +35,7 @@ def place(cell: Cell, card: Card, main: Card) -> tuple[Sampler, list[Level]]:
         if (why := other_shape(card, main) or misfit(cell.sampler, sampler, card)) is not None:
             raise UsageError(why)
         levels = levels_on(card.schedule, cell.grid, cell.steps)
-        if (why := bad_start(cell.sampler, sampler, levels)) is not None:
+        if (why := bad_start(cell.sampler, sampler, levels) or unfittable(cell.grid, cell.sampler, levels)) is not None:
             raise UsageError(why)
     except UsageError as error:
         raise UsageError(f"{cell}: {error}") from None
@@ -107,6 +110,27 @@ def bad_start(spec: str, sampler: Sampler, levels: Sequence[Level]) -> str | Non
     return (
         f"the grid starts at t = {levels[0].t:g}, where alpha is 0 and log(alpha / sigma) is -inf; {spec} cannot start "
         "there. Leave out the grid's t_start, or give one below, such as t_start=0.99"
+    )
+
+
+def unfittable(spec: str, sampler: str, levels: Sequence[Level]) -> str | None:
+    """Why a grid cannot be fitted to a sampler, both named by specifications; None if it can, or is not fitted."""
+    grid = GRIDS.make(spec)
+    if not isinstance(grid, FittedGrid) or grid.fits_sampler is None:
+        return None
+    named = sampler if grid.fits_sampler == OWN else grid.fits_sampler
+    made = SAMPLERS.make(named)
+    if made.needs == "generator":
+        why = "needs a generator"
+    elif made.stochastic:
+        why = "draws noise"
+    elif made.places_steps or declared_evaluations(named, made, levels) is None:
+        why = "places its steps itself"
+    else:
+        return None
+    return (
+        f"{spec} is fitted to where a solver of the probability flow ends, but {named} {why}; give it another grid, or "
+        f"fit to a solver: {spec.partition('[')[0]}[sampler=ddim]"
     )
 
 

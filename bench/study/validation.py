@@ -8,7 +8,17 @@ from dataclasses import dataclass, field
 from itertools import product
 
 from bench.study.content import Content, Item
-from bench.study.placement import bad_start, levels_on, misfit, no_classes, no_label, no_law, other_shape, unguidable
+from bench.study.placement import (
+    bad_start,
+    levels_on,
+    misfit,
+    no_classes,
+    no_label,
+    no_law,
+    other_shape,
+    unfittable,
+    unguidable,
+)
 from bench.study.plan import UNGUIDED, BudgetTooSmall, built, most_steps
 from bench.study.study import DEFAULT_METRICS, FEATURE_METRICS, ExtractorChoice, metric_of
 from models.cards.card import Card, Changes
@@ -165,7 +175,7 @@ class _Check:
         except UsageError as error:
             self._add(on[0], error)
         else:
-            if (why := bad_start(named[1], sampler, levels)) is not None:
+            if (why := bad_start(named[1], sampler, levels) or unfittable(grid, named[1], levels)) is not None:
                 self._add(on[0], why)
 
     def _budget(self, named: Item, on: Item, budget: Item, guidance: Guidance, schedule: ScheduleCard) -> None:

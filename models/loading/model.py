@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -12,7 +13,7 @@ from models.guidance import Guidance
 from models.guidance.guided import Guided
 from models.networks.modes import Mode
 from models.networks.network import Network
-from models.schedule import Level, Schedule
+from models.schedule import Schedule
 
 
 @dataclass(frozen=True)
@@ -67,12 +68,12 @@ class Model:
         labels: Tensor | None = None,
         guided: Guided | None = None,
         network: Callable[..., Tensor] | None = None,
-        x0_variance: Callable[[Level], float] | None = None,
+        fitted: Any = None,
     ) -> Denoiser:
         """As samplers see it; see `Denoiser`.
 
         Args:
-            clip, labels, x0_variance: as `Denoiser` has them.
+            clip, labels, fitted: as `Denoiser` has them.
             guided: its network under guidance; None: without.
             network: asked instead of these, which it wraps.
         """
@@ -85,5 +86,5 @@ class Model:
             clip,
             labels,
             learns_variance=self.card.learns_variance,
-            x0_variance=x0_variance,
+            fitted=fitted,
         )

@@ -13,11 +13,11 @@ from guided import LABELS, mixture
 from studies import study_toml
 from torch import Tensor
 
+from bench.fitting.flow import solve
 from bench.running.code_hash import guidance_code_sha256
 from bench.running.generation import Generation
 from bench.running.resolve import Resolved, resolve
 from bench.running.session import Session
-from bench.running.solution import solve
 from bench.running.trajectory import Trajectory
 from bench.study.file import Overrides, parse_study
 from bench.study.plan import most_steps, plan

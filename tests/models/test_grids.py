@@ -12,11 +12,11 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from models.common.errors import UsageError
-from models.grids import GRIDS, Explicit, Grid, Karras, Leading, Linspace, LogSNR, Power, Quad, Trailing
+from models.grids import GRIDS, Explicit, FittedGrid, Grid, Karras, Leading, Linspace, LogSNR, Power, Quad, Trailing
 from models.schedule import VE, ContinuousVP, DiscreteVP, Flow, Level, Schedule
 
 LINEAR = DiscreteVP.linear()
-PLACED = [name for name in GRIDS.names() if name != "explicit"]
+PLACED = [name for name in GRIDS.names() if not issubclass(GRIDS.get(name), (Explicit, FittedGrid))]
 
 
 def indices(grid: Grid, steps: int, schedule: DiscreteVP = LINEAR) -> list[int]:

@@ -1,5 +1,6 @@
 """Two runs beside one another say on top what became better or worse or cannot be told, in every format."""
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,11 @@ import pytest
 from commands import Cli
 from renderings import Page
 from report_records import GRID, record, write_run
+from rich.console import Console
 
 from bench.escape import csv_text, plain_line
 from bench.record import Record
-from bench.report import COMPARED, compare, comparison_top, write_comparison
+from bench.report import COMPARED, compare, terminal_comparison, write_comparison
 from bench.report.data.changes import aspects
 from bench.report.tables.comparison import comparison_html, comparison_markdown
 
@@ -100,7 +102,7 @@ def test_a_run_beside_itself_is_the_same(runs: list[Path]) -> None:
 
 
 def test_the_top_says_what_became_of_which_setting(runs: list[Path]) -> None:
-    lines = comparison_top(compare(*runs)).splitlines()
+    lines = comparison_markdown(compare(*runs)).splitlines()
     told = "FD (digits), of 5 settings that both have: 1 better in b, 1 worse in b, 1 cannot be told from chance, "
     assert f"**{told}1 the same, 1 not tested.**" in lines
     assert lines[0] == "## new beside old"
@@ -111,6 +113,49 @@ def test_the_top_says_what_became_of_which_setting(runs: list[Path]) -> None:
     assert any("heun on trailing at 10 steps: 0.402 → 0.442, 1.10×" in each for each in lines[at["Worse"] :])
     assert any(each == "- FD (digits) ↓: ddpm on trailing at 10 steps" for each in lines[at["Cannot be told"] :])
     assert lines[at["Only in old"] + 2] == "- euler-maruyama on trailing at 10 steps"
+
+
+def _printed(a: Path, b: Path, width: int = 80) -> str:
+    console = Console(width=width, file=io.StringIO())
+    with console.capture() as captured:
+        console.print(terminal_comparison(compare(a, b)))
+    return captured.get()
+
+
+def test_the_terminal_has_tables_of_80_columns_with_what_changed_on_top(runs: list[Path]) -> None:
+    shown = _printed(runs[0], runs[1])
+    assert max(map(len, shown.splitlines())) <= 80
+    assert not any(each in shown for each in ("|:", "\\", "nan", "**", "latency_s"))
+    lines = [" ".join(line.split()) for line in shown.splitlines()]
+    assert "FD (digits) ↓ 1 1 1 1 1" in lines
+    quality, time = (lines.index(f"{name} ↓") for name in ("FD (digits)", "ms/image"))
+    order = [lines[n + 3].split()[0] for n in (quality, time)]
+    verdicts = [" ".join(line.split()[-2:]) for line in lines[quality:time] if "→" in line][1:]
+    assert order == ["ddim", "ddim"]
+    assert verdicts[0].endswith("better")
+    assert verdicts[1].endswith("worse")
+    assert any("heun on trailing at 10" in each and "0.402 → 0.442" in each for each in lines[time:])
+    assert "Only in old" in lines
+    assert lines.index("Only in old") > time
+    assert "All 7 settings, all qualities" in " ".join(lines)
+
+
+def test_of_many_settings_the_terminal_has_a_page_and_says_so(tmp_path: Path) -> None:
+    a, b = (
+        write_run(tmp_path / name, [_cell("ddim", fd + n / 10, grid=f"grid{n}") for n in range(60)])
+        for name, fd in (("a", 3.0), ("b", 3.1))
+    )
+    shown = _printed(a, b, 120)
+    assert shown.count("The first 20 of 60 settings that both have.") == 2
+    assert len(shown.splitlines()) < 80
+
+
+def test_what_the_terminal_shows_of_names_is_text(tmp_path: Path) -> None:
+    odd = _BAD + "[bold]x[/bold]"
+    a, b = (write_run(tmp_path / name, [_cell(odd, fd)]) for name, fd in (("a", 3.0), ("b", 2.0)))
+    shown = _printed(a, b, 400)
+    assert "[bold]x[/bold]" in shown
+    assert "\x1b" not in shown
 
 
 def test_what_measured_the_runs_is_told_where_it_differs(tmp_path: Path) -> None:
@@ -135,8 +180,8 @@ def test_the_three_files_are_written_where_they_are_asked_for(cli: Cli, runs: li
     assert [line for line in shown.splitlines() if line.startswith(str(tmp_path))] == [
         str(out / f"compare.{kind}") for kind in COMPARED
     ]
-    assert (out / "compare.md").read_text().startswith(comparison_top(compare(*runs)).rstrip())
-    assert shown.startswith(comparison_top(compare(*runs)))
+    assert (out / "compare.md").read_text() == comparison_markdown(compare(*runs))
+    assert shown.startswith("new beside old\n")
     read = pd.read_csv(out / "compare.csv")
     assert read["fd_digits_difference"].tolist() == pytest.approx(compare(*runs)["fd_digits_difference"], nan_ok=True)
     assert {path.name for path in out.iterdir()} == {f"compare.{kind}" for kind in COMPARED}

@@ -1,6 +1,7 @@
 """What the page holds, before a browser reads it."""
 
 import base64
+import gzip
 import io
 import json
 import re
@@ -10,11 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from report_records import BASELINE, GRID, column, guided, many, record, write_preview, write_run
+from report_records import BASELINE, GRID, column, failed, guided, many, record, write_preview, write_run
 
-from bench.report import summarise
+from bench.report import summarise, write_report
 from bench.report.page import page
 from bench.report.page.explore import explored
+from bench.report.page.libraries import _eager, libraries
 from bench.report.page.pictures import pictures, sheets
 
 
@@ -91,6 +93,54 @@ def test_lines_along_scales_join_settings_that_differ_in_the_scale_alone(tmp_pat
     lines = only(tmp_path, cells)["lines"]["scale"]
     assert [each["label"] for each in lines["entries"]] == ["ddpm, none", "ddim, cfg"]
     assert len(set(lines["part"])) == 4
+
+
+def test_along_scales_each_budget_has_a_panel_and_what_was_not_swept_one_together(tmp_path: Path) -> None:
+    cells = [record(*BASELINE), record("heun", steps=5)]
+    cells += [guided(f"cfg[scale={s}]", steps=n) for n in (5, 10) for s in (1.5, 2.0, 3.0)]
+    section = only(tmp_path, cells)
+    lines = section["lines"]["scale"]
+    assert lines["panels"] == ["at most 10 NFE", "at most 20 NFE", "other budgets"]
+    assert [lines["panels"][n] for n in lines["panel"]] == [
+        "at most 10 NFE" if nfe in (9, 10) else "at most 20 NFE" if nfe == 20 else "other budgets"
+        for nfe in section["values"]["nfe"]
+    ]
+
+
+def test_along_scales_colour_and_marker_are_the_samplers_and_line_and_filling_the_guidances(tmp_path: Path) -> None:
+    kinds = ("cfg[scale=2.0]", "cfg[scale=2.0,low=0.1,high=1.0]")
+    cells = [record(*BASELINE), *(guided(kind, sampler, steps=5) for sampler in ("ddim", "heun") for kind in kinds)]
+    entries = {each["label"]: each["trace"] for each in only(tmp_path, cells)["lines"]["scale"]["entries"]}
+    for sampler in ("ddim", "heun"):
+        plain, between = entries[f"{sampler}, cfg"], entries[f"{sampler}, cfg[low=0.1,high=1.0]"]
+        assert between["marker"]["symbol"].partition("-")[0] == plain["marker"]["symbol"].partition("-")[0]
+        assert between["marker"]["color"] == plain["marker"]["color"]
+        assert between["marker"]["symbol"] != plain["marker"]["symbol"]
+        assert between["line"]["dash"] != plain["line"]["dash"]
+    assert entries["ddim, cfg"]["marker"] != entries["heun, cfg"]["marker"]
+    assert entries["ddim, cfg"]["line"]["dash"] == entries["heun, cfg"]["line"]["dash"]
+
+
+def test_scales_are_on_a_logarithmic_axis_where_they_lie_far_apart_and_none_is_nothing(tmp_path: Path) -> None:
+    for n, (scales, far) in enumerate((((1.0, 2.0), False), ((1.0, 8.0), True), ((0.0, 8.0), False))):
+        cells = [record(*BASELINE), *(guided(f"cfg[scale={scale}]") for scale in scales)]
+        views = only(tmp_path / str(n), cells)["views"]
+        assert next(each["xlog"] for each in views if each["x"] == "guidance_scale") is far
+
+
+def test_a_page_without_a_result_says_nothing_of_what_is_explored(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", [failed("heun")])
+    (file,) = write_report([run], ["html"])
+    assert "explored above" not in file.read_text()
+
+
+def test_plotly_is_compiled_at_once_and_what_has_another_form_stays_as_it_is() -> None:
+    plotly = gzip.decompress(base64.b64decode(libraries()["plotly"])).decode()
+    assert "this, (() => {" in plotly[:1000]
+    assert plotly.endswith("})));")
+    assert plotly.count("window.Plotly = Plotly") == 1
+    for other in (b"(function(){})();", b"f(this, () => {})", b""):
+        assert _eager(other) == other
 
 
 def test_views_are_of_what_was_measured(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ Deselected otherwise: a browser takes a minute to try all.
 """
 
 import csv
+import itertools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -260,6 +261,92 @@ def test_guidance_is_drawn_along_its_scale(browser: Browser, tmp_path: Path) -> 
         assert len(visit.drawn()["ddim, cfg"]) == 4
 
 
+def test_budgets_of_guidance_are_apart_in_panels_that_share_their_axes(browser: Browser, tmp_path: Path) -> None:
+    cells = [record(*BASELINE)]
+    cells += [guided(f"cfg[scale={scale}]", steps=n) for n in (5, 10, 20) for scale in (1.5, 2.0, 3.0, 8.0)]
+    with Visit(browser, paged(write_run(tmp_path / "run", cells))) as visit:
+        visit.page.locator("#views button", has_text="guidance scale").click()
+        titles = "figure.layout.annotations.map(each => each.text)"
+        panels = "figure.data.filter(t => t.name === 'ddim, cfg').map(t => [t.xaxis, t.yaxis, t.x.length])"
+        assert visit.page.evaluate(titles) == ["at most 10 NFE", "at most 20 NFE", "at most 40 NFE"]
+        assert visit.page.evaluate(panels) == [["x", "y", 4], ["x2", "y2", 4], ["x3", "y3", 4]]
+        ranges = visit.page.evaluate("['', 2, 3].map(n => figure._fullLayout['yaxis' + n].range.join())")
+        assert len(set(ranges)) == 1
+        assert visit.page.locator("#figure .main-svg").first.evaluate("each => each.clientHeight") == pytest.approx(
+            visit.page.locator("#figure").evaluate("each => each.clientHeight"), abs=1
+        )
+        wide = visit.page.locator("#figure").evaluate("each => each.clientHeight")
+        visit.page.set_viewport_size({"width": 390, "height": 800})  # below one another
+        visit.page.wait_for_function("height => document.getElementById('figure').clientHeight > height", arg=wide)
+        visit.page.locator("#nfe-to").fill("12")
+        visit.counts("4 of 13")
+        assert visit.page.evaluate(titles) == ["at most 10 NFE"]
+
+
+def test_nothing_that_is_shown_moves_while_the_page_opens(browser: Browser, page: Path) -> None:
+    for width, height in ((1280, 900), (1280, 2600), (390, 800)):
+        context = browser.new_context(viewport={"width": width, "height": height})
+        shown = context.new_page()
+        shown.add_init_script(
+            "window.moved = 0; new PerformanceObserver(list => list.getEntries().forEach(each => {"
+            " window.moved += each.value; })).observe({ type: 'layout-shift', buffered: true });"
+        )
+        shown.goto(page.as_uri())
+        shown.wait_for_selector("html[data-ready]", timeout=60_000)
+        shown.wait_for_timeout(200)
+        assert shown.evaluate("window.moved") < 0.01
+        context.close()
+
+
+def test_on_a_phone_the_first_column_stays_and_an_edge_tells_that_there_is_more(browser: Browser, page: Path) -> None:
+    with Visit(browser, page, viewport={"width": 390, "height": 800}) as visit:
+        table, cell = visit.page.locator("#rows .wide"), visit.page.locator("#table tbody td:nth-child(2)").first
+        assert table.evaluate("each => each.scrollWidth > each.clientWidth")
+        assert "gradient" in table.evaluate("each => getComputedStyle(each).backgroundImage")
+        table.evaluate("each => { each.scrollLeft = 200; }")
+        place, frame = cell.bounding_box(), table.bounding_box()
+        assert place is not None
+        assert frame is not None
+        assert place["x"] == pytest.approx(frame["x"], abs=1)
+        assert place["width"] < frame["width"] / 2
+
+
+def test_in_the_dark_the_table_is_of_the_surface_of_the_page(browser: Browser, page: Path) -> None:
+    with Visit(browser, page, color_scheme="dark") as visit:
+        behind = visit.page.evaluate("getComputedStyle(document.body).backgroundColor")
+        over = visit.page.locator("#rows, #rows .dt-container, #rows table, #rows tbody tr, #rows td, #rows th")
+        found = set(over.evaluate_all("all => all.map(each => getComputedStyle(each).backgroundColor)"))
+        assert found == {behind, "rgba(0, 0, 0, 0)"}
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_run_of_one_row_has_axes_that_can_be_read(browser: Browser, tmp_path: Path, width: int) -> None:
+    run = write_run(tmp_path / "run", [record("heun")])
+    with Visit(browser, paged(run), viewport={"width": width, "height": 800}) as visit:
+        visit.counts("1 of 1")
+        for axis, (start, end) in (("x", ("left", "right")), ("y", ("top", "bottom"))):
+            boxes = visit.page.locator(f"#figure .{axis}tick text").evaluate_all(
+                f"all => all.map(each => each.getBoundingClientRect()).map(box => [box.{start}, box.{end}])"
+            )
+            boxes.sort()
+            assert len(boxes) > 1
+            assert all(one[1] <= other[0] for one, other in itertools.pairwise(boxes))
+
+
+def test_values_of_zero_and_below_are_not_on_a_logarithmic_axis_and_that_is_said(
+    browser: Browser, tmp_path: Path
+) -> None:
+    cells = [record(*BASELINE), *(record(steps=n, kid_mean=kid) for n, kid in ((5, -0.01), (10, 0.0), (20, None)))]
+    with Visit(browser, paged(write_run(tmp_path / "run", cells))) as visit:
+        visit.page.select_option("#y", "kid_mean")
+        visit.counts("1 of 4")
+        assert "3 not drawn, which have no positive value on an axis" in visit.page.locator("#drawn").inner_text()
+        visit.page.select_option("#ylog", "linear")
+        visit.page.select_option("#xlog", "linear")
+        visit.counts("3 of 4")
+        assert "1 not drawn, which have no value on an axis" in visit.page.locator("#drawn").inner_text()
+
+
 def test_each_protocol_is_explored_by_itself(browser: Browser, tmp_path: Path) -> None:
     cells = [record(*BASELINE), record("ddim"), *(record("heun", steps=n, images=2000) for n in (5, 10, 20))]
     with Visit(browser, paged(write_run(tmp_path / "run", cells))) as visit:
@@ -291,6 +378,32 @@ def test_the_keyboard_reaches_views_legend_and_rows(browser: Browser, page: Path
         visit.page.get_by_label("Select heun at 10 steps").focus()
         visit.page.keyboard.press("Space")
         assert len(visit.drawn()["selected"]) == 1
+
+
+def test_a_tap_on_a_point_selects_its_row_once_and_shows_its_card(browser: Browser, page: Path) -> None:
+    size = {"width": 390, "height": 800}
+    with Visit(browser, page, viewport=size, has_touch=True, is_mobile=True) as visit:
+        visit.page.touchscreen.tap(*visit.point("heun, trailing"))
+        expect(visit.page.locator("#chosen-count")).to_have_text("1 selected")
+        assert "heun" in visit.page.locator("#card").inner_text()
+        visit.page.wait_for_timeout(600)
+        card, frame = visit.page.locator("#card").bounding_box(), visit.page.locator("#figure").bounding_box()
+        assert card is not None
+        assert frame is not None
+        assert card["x"] + card["width"] <= frame["x"] + frame["width"] + 1
+        assert len(visit.drawn()["selected"]) == 1
+        visit.page.touchscreen.tap(*visit.point("heun, trailing"))
+        expect(visit.page.locator("#chosen")).to_be_hidden()
+
+
+def test_escape_shuts_a_list_and_the_keyboard_goes_on_from_there(browser: Browser, page: Path) -> None:
+    with Visit(browser, page) as visit:
+        visit.page.locator('[data-facet="family"] summary').focus()
+        visit.page.keyboard.press("Enter")
+        visit.page.keyboard.press("Tab")
+        visit.page.keyboard.press("Escape")
+        assert visit.page.evaluate("document.activeElement.textContent") == "Family"
+        assert not visit.page.locator('[data-facet="family"] label').first.is_visible()
 
 
 def test_the_printed_page_has_figures_and_tables_instead(browser: Browser, page: Path) -> None:

@@ -13,8 +13,11 @@ from pathlib import Path
 import pytest
 from report_records import BASELINE, failed, many, record, write_run, write_zoo
 
+from bench.record import Record
 from bench.report import View, summarise, write_report
+from bench.report.data.references import references
 from bench.report.data.view import Numbers
+from bench.report.tables.tex import latex_files
 
 _PUBLISHED = Path(__file__).parents[2] / "results" / "published"
 _MISSING = shutil.which("pdflatex") is None and "CI" not in os.environ
@@ -66,10 +69,53 @@ def test_the_tables_of_a_small_run_compile(tmp_path: Path, quick: Path, numbers:
     _checked(_compiled(tmp_path, ["quick/table"], "twocolumn", numbers))
 
 
+def test_a_table_compiles_without_the_others(tmp_path: Path, quick: Path) -> None:
+    summary = summarise([quick])
+    write_report([], ["latex"], tmp_path / "quick", summary)
+    files = latex_files(summary)
+    assert (
+        {path.stem for path in (tmp_path / "quick").glob("*.tex")}
+        == set(files)
+        == {"table", "table-samplers", "table-rows"}
+    )
+    _checked(_compiled(tmp_path, ["quick/table-samplers"], "twocolumn", "siunitx"))
+    whole, *parts = files.values()
+    assert sum(part.count(r"\begin{tabular}") for part in parts) == whole.count(r"\begin{tabular}")
+    for part in parts:
+        assert part.partition(r"\begin{table")[2] in whole
+
+
+def test_where_nothing_is_cited_bibtex_has_something_to_read(tmp_path: Path) -> None:
+    measured = {name: None for name in record() if name.startswith(("fd_", "kid_", "inception", "precision", "recall"))}
+    ours: Record = {
+        "sampler": "mine",
+        "grid": "own",
+        "model": "private",
+        "extractor": None,
+        "reference": None,
+    } | measured
+    run = write_run(tmp_path / "run", [record() | ours])
+    summary = summarise([run])
+    assert references(summary).used == ()
+    write_report([], ["latex"], tmp_path / "run", summary)
+    _checked(_compiled(tmp_path, ["run/table"], "10pt", "siunitx"))
+
+
+@pytest.mark.tools
+@pytest.mark.parametrize("options", ["10pt", "twocolumn"])
+@pytest.mark.parametrize("name", ["digits", "oracle", "modes", "guidance"])
+def test_the_figures_of_a_paper_compile_with_captions_that_fit(tmp_path: Path, name: str, options: str) -> None:
+    summary = summarise(
+        [_PUBLISHED / name / "run.zip"], View(style="paper", x="s_per_image_median", y="overhead_fraction")
+    )
+    write_report([], ["latex", "pdf"], tmp_path, summary)
+    _checked(_compiled(tmp_path, ["figures", "table-samplers"], options, "siunitx"))
+
+
 @pytest.mark.tools
 @pytest.mark.parametrize("options", ["10pt", "twocolumn"])
 @pytest.mark.parametrize("numbers", ["siunitx", "plain"])
-@pytest.mark.parametrize("name", ["digits", "oracle", "modes"])
+@pytest.mark.parametrize("name", ["digits", "oracle", "modes", "guidance"])
 def test_the_tables_of_published_runs_fit_pages_of_one_and_of_two_columns(
     tmp_path: Path, name: str, numbers: Numbers, options: str
 ) -> None:

@@ -32,7 +32,7 @@ def test_every_format_is_written_into_the_run_folder_and_twice_the_same(quick: P
     figures = [f"{name}.{kind}" for name in worth_drawing(summarise([quick])) for kind in ("png", "pdf")]
     tables = [
         "table.md",
-        "table.tex",
+        *(f"{name}.tex" for name in ("table", "table-samplers", "table-rows")),
         "references.bib",
         "index.html",
         "datapackage.json",

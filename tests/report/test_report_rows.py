@@ -13,7 +13,7 @@ from report_records import BASELINE, PROTOCOLS, QUICK, record, row_of, texts, ti
 from scipy.stats import ttest_ind_from_stats
 
 from bench.cli.reporting import compare_runs
-from bench.report import as_tables_show, compare, summarise, write_report
+from bench.report import compare, summarise, write_report
 from bench.report.data.columns import setting
 from bench.report.data.rows import pareto
 from bench.report.data.series import all_series
@@ -183,21 +183,3 @@ def test_of_unrelated_runs_it_says_what_differs_instead_of_a_table(
         f"reference: digits ({reference}) in a, none in b",
         "seeds: 3, 4 in a, 0 in b",
     ]
-
-
-def test_a_comparison_shows_only_what_has_a_value(tmp_path: Path) -> None:
-    a = write_run(tmp_path / "a", [record("ddim", recall=None)])
-    b = write_run(tmp_path / "b", [record("heun", recall=None, model="cifar10", model_sha256="d4" * 32)])
-    shown = as_tables_show(compare(a, b))
-    names = list(map(str, shown.columns))
-    assert {"latency_s_median_a", "latency_s_median_b", "fd_digits_a", "fd_digits_b", "reason"} <= set(names)
-    assert not [name for name in names if name.startswith("recall") or name.endswith(("ratio", "difference", "test"))]
-    assert len(shown) == 2
-
-
-def test_what_is_printed_has_the_units_of_the_tables(tmp_path: Path) -> None:
-    a, b = (write_run(tmp_path / name, [record(kid_mean=kid)]) for name, kid in (("a", 0.001), ("b", 0.0025)))
-    shown = as_tables_show(compare(a, b))
-    names = [name for name in shown.columns if name.startswith("kid_mean") and not name.endswith("test")]
-    assert names == [f"kid_mean_x1000_{end}" for end in ("a", "b", "difference")]
-    assert shown[names].iloc[0].tolist() == pytest.approx([1.0, 2.5, 1.5])

@@ -91,7 +91,12 @@ def test_the_whole_says_nothing_of_a_selection_and_counts_what_is_missing_alike(
 @pytest.mark.parametrize(
     ("samplers", "only", "words"),
     [
-        ("dim", (), "unknown sampler 'dim'. Did you mean 'ddim'?"),
+        (
+            "dim",
+            (),
+            "no record has the sampler 'dim'. Did you mean 'ddim'? There is: ddim, ddim[eta=0.5], ddpm, dpm++2m, heun",
+        ),
+        ("unipc", (), "no record has the sampler 'unipc'. There is: ddim"),
         (" , ", (), "no sampler was named"),
         ("ddim[eta=0.5", (), "unbalanced square brackets"),
         (None, ("grid",), "cannot read the condition 'grid'; expected COLUMN=VALUE"),

@@ -7,13 +7,14 @@ from report_records import BASELINE, column, record, row_of, section_of, summary
 
 from bench.record import Record
 from bench.report import compare, summarise, write_report
+from bench.report.data.columns import reasons
 from bench.report.data.section import Section
 from bench.report.data.text import DOUBTFUL, NOTHING
 from bench.report.figures.plots import FIGURES, worth_drawing
 from bench.report.page import page
 from bench.report.tables.markup import markdown
 from bench.report.tables.notes import notes
-from bench.report.tables.remarks import remarks, timing_warnings
+from bench.report.tables.remarks import drifting, remarks, timing_warnings
 from bench.report.tables.table import columns
 from bench.report.tables.tex import latex
 from bench.timing.bootstrap import median_interval
@@ -143,6 +144,34 @@ def test_many_doubtful_rows_are_counted_by_reason(tmp_path: Path) -> None:
     cells = [record(steps=n, **INVALID | {"timing_note": f"reason {n % 2}"}) for n in range(2, 32)]
     (line,) = [line for line in remarks(summary_of(tmp_path, cells)) if "Timing" in line]
     assert "the times of 30 of 30 rows do not hold up (reason 0; reason 1)" in line
+
+
+@pytest.mark.parametrize(
+    ("notes", "expected"),
+    [
+        (["times spread by 12 %"], "times spread by 12 %"),
+        (["a 1; b 2", "b 4", None, "b 4"], "a 1; b 2; b 4; no reason was recorded"),
+        ([f"times spread by {n} %" for n in (12, 9.5, 30, 11)], "times spread by 9.5 to 30 %"),
+        (["a 1; b 2", "b 4", "b 3", None], "b 2 to 4; a 1; no reason was recorded"),
+        ([*"abcde", "e"], "e; a; b; and 2 other reasons"),
+    ],
+)
+def test_many_reasons_are_told_in_few_words(notes: list[str | None], expected: str) -> None:
+    assert reasons([{"timing_note": each} for each in notes]) == expected
+
+
+def test_latex_marks_the_rows_that_others_find_in_the_csv(tmp_path: Path) -> None:
+    usual = [record(steps=n, latency_s=[0.01 * n], network_s=[0.01 * n]) for n in range(5, 20)]
+    slow = [record("heun", steps=n, latency_s=[0.05 * n], network_s=[0.05 * n]) for n in range(3, 10)]
+    base = record(*BASELINE, latency_s=[2.0], network_s=[2.0])
+    summary = summary_of(tmp_path, [base, *usual, *slow])
+    (section,) = summary.sections
+    assert drifting(section) == [row["sampler"] == "heun" for row in section.records]
+    tex = latex(summary)
+    assert tex.count(r"{\,\S{}} &") == len(slow)
+    assert r"(marked \S{})" in tex
+    assert "table.csv" not in tex
+    assert "in table.csv" in markdown(summary)
 
 
 def test_networks_in_different_modes_have_paces_of_their_own(tmp_path: Path) -> None:

@@ -3,9 +3,10 @@
 import pytest
 import torch
 
+from bench.fitting.flow import solve
 from bench.running.estimate import estimate
 from bench.running.session import Session
-from bench.running.solution import evaluations, solve
+from bench.running.solution import evaluations
 from bench.study.file import Overrides, parse_study
 from models.denoiser import Denoiser
 from models.networks.network import counted

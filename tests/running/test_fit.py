@@ -1,8 +1,9 @@
-"""What is fitted to a model, `Denoiser.x0_variance`, against closed forms; what is kept of it, shared and recorded."""
+"""The variance of x_0 that is fitted to a model, against closed forms; what is kept of fits, shared and recorded."""
 
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,19 +17,24 @@ from studies import study_toml
 from torch import Tensor
 
 from bench.conformance import laws
+from bench.fitting.model import CountedModel
+from bench.noise.stream import ImageNoise
 from bench.record import RunFolder
-from bench.running import fit
 from bench.running.estimate import estimate
-from bench.running.fit import Fits, Problem, X0Variance, evaluations, fitted, nodes
+from bench.running.fit import Fits
+from bench.running.resolve import Resolved, resolve
 from bench.running.runner import run_study
 from bench.running.session import Session
 from bench.study.file import Overrides, parse_study
+from bench.study.plan import plan
 from models.analytic import FiniteData, Gaussian
 from models.denoiser import Denoiser
 from models.grids import GRIDS
 from models.networks.network import counted
 from models.schedule import DiscreteVP, Flow, Level, Schedule
-from samplers import SAMPLERS
+from samplers import SAMPLERS, x0_variance
+from samplers.ddpm import DDPM
+from samplers.x0_variance import X0Variance, evaluations, nodes
 
 CPU, SHAPE = torch.device("cpu"), (1, 8, 8)
 ANALYTIC = "ddpm[variance=analytic]"
@@ -46,12 +52,17 @@ def gaussian(variance: float, mean: float = 0.3) -> Gaussian:
     return Gaussian(torch.full((64,), mean, dtype=torch.float64), variance * eye, SHAPE)
 
 
-def problem(network: Callable[..., Tensor], schedule: Schedule, most: float = 4.0, batch: int = 64) -> Problem:
+def model_of(network: Callable[..., Tensor], schedule: Schedule, most: float = 2.0, batch: int = 64) -> CountedModel:
     def denoiser(numbers: Tensor) -> tuple[Denoiser, Callable[[], int]]:
         evaluate, count = counted(network)
         return Denoiser(evaluate, "sample", schedule), count
 
-    return Problem({"model_sha256": "a1"}, denoiser, schedule, SHAPE, most, batch, CPU)
+    return CountedModel(schedule, SHAPE, (-most, most), denoiser, batch, CPU)
+
+
+def fitted(*given: Any, **more: Any) -> X0Variance:
+    """The variance that is fitted to a network."""
+    return x0_variance.read(x0_variance.fit(model_of(*given, **more)))
 
 
 def optimal(t: Level, s: Level, left: float) -> float:
@@ -77,8 +88,8 @@ def added(sampler: str, model: Denoiser, t: Level, s: Level) -> float:
 def test_on_a_gaussian_a_step_adds_the_optimal_variance(schedule: Schedule, variance: float) -> None:
     """It has a closed form, that of the exact reverse step: Var[x_s | x_t]; 3 % are 4 standard errors of 512 images."""
     law = gaussian(variance)
-    found = fitted(problem(law, schedule)).variance
-    model = Denoiser(law, "sample", schedule, x0_variance=found)
+    found = fitted(law, schedule)
+    model = Denoiser(law, "sample", schedule, fitted=found)
     for t, s in pairwise(GRIDS.make("trailing")(schedule, 10)[:-1]):
         marginal = [each.alpha**2 * variance + each.sigma**2 for each in (t, s)]
         if s.alpha == 0.0:
@@ -93,8 +104,8 @@ def test_on_a_gaussian_a_step_adds_the_optimal_variance(schedule: Schedule, vari
 def test_of_unit_gaussian_data_it_is_beta_and_of_data_at_a_point_the_posterior_s() -> None:
     schedule = DiscreteVP.linear()
     for law, fixed in ((gaussian(1.0, 0.0), "fixed_large"), (laws.point(), "fixed_small")):
-        found = fitted(problem(law, schedule)).variance
-        model = Denoiser(law, "sample", schedule, x0_variance=found)
+        found = fitted(law, schedule)
+        model = Denoiser(law, "sample", schedule, fitted=found)
         for t, s in pairwise(GRIDS.make("trailing")(schedule, 10)[:-1]):
             expected = added(f"ddpm[variance={fixed}]", model, t, s)
             assert added(ANALYTIC, model, t, s) == pytest.approx(expected, rel=0.03 if fixed == "fixed_large" else 1e-4)
@@ -102,11 +113,11 @@ def test_of_unit_gaussian_data_it_is_beta_and_of_data_at_a_point_the_posterior_s
 
 def test_with_modes_it_is_the_mean_squared_error_of_what_is_predicted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of two points, by an independent sum over states: an exact E[x_0 | x_t] errs by what is left, and by no more."""
-    monkeypatch.setattr(fit, "IMAGES", 8192)  # all elements of one move together: 8,192 values in all
+    monkeypatch.setattr(x0_variance, "IMAGES", 8192)  # all elements of one move together: 8,192 values in all
     schedule, draws = DiscreteVP.linear(), torch.Generator().manual_seed(5)
     points = torch.stack([torch.full(SHAPE, each, dtype=torch.float64) for each in (-0.1, 0.1)])
     law = FiniteData(points)
-    found = fitted(problem(law, schedule, batch=1024)).variance
+    found = fitted(law, schedule, batch=1024)
     for t in (0.2, 0.3, 0.5):
         at = schedule.level(t)
         x0 = points[torch.randint(2, (20_000,), generator=draws)]
@@ -119,7 +130,7 @@ def test_the_variance_is_within_what_the_range_of_values_allows() -> None:
     """Whatever the network says: one whose predictions are too far out, and one that predicts the noise too large."""
     schedule, levels = DiscreteVP.linear(), [DiscreteVP.linear().level(t) for t in (0.01, 0.3, 0.9)]
     for network in (lambda x, at: 0.0 * x, lambda x, at: (x - 3.0 * at.sigma * x) / at.alpha):
-        found = fitted(problem(network, schedule, most=0.25)).variance
+        found = fitted(network, schedule, most=0.5)
         assert all(0.0 <= found(at) <= 0.26 for at in levels)
 
 
@@ -141,11 +152,11 @@ def test_the_table_is_fine_enough_between_its_levels() -> None:
 
 def test_a_fit_counts_its_evaluations_and_is_the_same_in_every_batch() -> None:
     schedule, law = DiscreteVP.linear(), gaussian(0.25)
-    found = [fitted(problem(law, schedule, batch=batch)) for batch in (128, 128, 50)]
-    assert found[0].variance == found[1].variance
-    assert {each.nfe for each in found} == {fit.IMAGES * evaluations(schedule)}
-    np.testing.assert_allclose(found[2].variance.scaled, found[0].variance.scaled, rtol=1e-4)
-    assert found[0].seconds > 0.0
+    models = [model_of(law, schedule, batch=batch) for batch in (128, 128, 50)]
+    found = [x0_variance.read(x0_variance.fit(model)) for model in models]
+    assert found[0] == found[1]
+    assert {model.nfe for model in models} == {evaluations(schedule)}
+    np.testing.assert_allclose(found[2].scaled, found[0].scaled, rtol=1e-4)
 
 
 def test_a_batch_that_does_not_fit_into_the_memory_is_halved() -> None:
@@ -154,39 +165,44 @@ def test_a_batch_that_does_not_fit_into_the_memory_is_halved() -> None:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return 0.0 * x
 
-    found = fitted(problem(network, DiscreteVP.linear(), batch=128))
-    assert found.nfe == fit.IMAGES * evaluations(DiscreteVP.linear())
+    model = model_of(network, DiscreteVP.linear(), batch=128)
+    x0_variance.fit(model)
+    assert model.nfe == evaluations(DiscreteVP.linear())
 
 
 def test_predictions_that_are_no_numbers_are_no_fit() -> None:
     with pytest.raises(ValueError, match="predictions are NaN or Inf"):
-        fitted(problem(lambda x, at: math.nan * x, DiscreteVP.linear()))
+        fitted(lambda x, at: math.nan * x, DiscreteVP.linear())
 
 
 def test_a_sampler_that_asks_without_declaring_it_is_told() -> None:
     schedule = DiscreteVP.linear()
-    with pytest.raises(ValueError, match="takes_x0_variance = True"):
-        Denoiser(laws.point(), "sample", schedule).x0_variance(schedule.level(0.5))
-    one = Denoiser(laws.point(), "sample", schedule, x0_variance=lambda at: 0.5)
-    assert one.rows(slice(0, 1)).x0_variance(schedule.level(0.5)) == 0.5
+    with pytest.raises(ValueError, match="takes_fit = True"):
+        _ = Denoiser(laws.point(), "sample", schedule).fitted
+    one = Denoiser(laws.point(), "sample", schedule, fitted=lambda at: 0.5)
+    assert one.rows(slice(0, 1)).fitted(schedule.level(0.5)) == 0.5
 
 
 @pytest.fixture
-def fits(monkeypatch: pytest.MonkeyPatch) -> list[Problem]:
+def fits(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The fits that are made, in order, of few images."""
-    made, actual = list[Problem](), fit.fitted
+    made, actual = list[Any](), DDPM.fit
 
-    def spy(given: Problem) -> fit.Fit:
-        made.append(given)
-        return actual(given)
+    def spy(sampler: DDPM, model: Any) -> dict[str, Tensor]:
+        made.append(model)
+        return actual(sampler, model)
 
-    monkeypatch.setattr(fit, "fitted", spy)
-    monkeypatch.setattr(fit, "IMAGES", 32)
+    monkeypatch.setattr(DDPM, "fit", spy)
+    monkeypatch.setattr(x0_variance, "IMAGES", 32)
     return made
 
 
 def session_of(*samplers: str, **more: Any) -> Session:
     return Session.load(parse_study(study_toml(samplers, (2, 3), **more), "test", Overrides()))
+
+
+def cell_of(session: Session) -> Resolved:
+    return resolve(plan(session.study)[-1], session)
 
 
 def ran(folder: Path, *samplers: str, **more: Any) -> pd.DataFrame:
@@ -197,14 +213,14 @@ def ran(folder: Path, *samplers: str, **more: Any) -> pd.DataFrame:
     return frame
 
 
-def test_cells_share_a_fit_and_their_records_have_its_cost(tmp_path: Path, fits: list[Problem]) -> None:
+def test_cells_share_a_fit_and_their_records_have_its_cost(tmp_path: Path, fits: list[Any]) -> None:
     timing = {"repeats": 2, "seconds": 0.01}
     frame = ran(tmp_path, "ddpm", ANALYTIC, seeds=[0, 1], timing=timing)
     assert len(fits) == 1
     mine, others = (frame[(frame["sampler"] == ANALYTIC) == each] for each in (True, False))
     assert len(mine) == 4
-    assert {*mine["fit_nfe"]} == {fit.IMAGES * evaluations(DiscreteVP.linear())}
-    assert {*mine["fit_images"]} == {fit.IMAGES}
+    assert {*mine["fit_nfe"]} == {evaluations(DiscreteVP.linear())}
+    assert {*mine["fit_images"]} == {x0_variance.IMAGES}
     assert mine["fit_s"].nunique() == 1
     assert (mine["nfe"] == mine["steps"]).all()
     assert others["fit_nfe"].isna().all()
@@ -212,7 +228,7 @@ def test_cells_share_a_fit_and_their_records_have_its_cost(tmp_path: Path, fits:
     assert len(list((tmp_path / "fits").iterdir())) == 1
 
 
-def test_a_resumed_run_reads_a_fit(tmp_path: Path, fits: list[Problem]) -> None:
+def test_a_resumed_run_reads_a_fit(tmp_path: Path, fits: list[Any]) -> None:
     first = ran(tmp_path / "run", ANALYTIC, baseline=ANALYTIC)
     (tmp_path / "run" / "cells" / f"{first['id'][0]}.json").unlink()
     again = ran(tmp_path / "run", ANALYTIC, baseline=ANALYTIC)
@@ -221,7 +237,7 @@ def test_a_resumed_run_reads_a_fit(tmp_path: Path, fits: list[Problem]) -> None:
     assert again["fit_s"].tolist() == first["fit_s"].tolist()
 
 
-def test_modes_share_a_fit(tmp_path: Path, fits: list[Problem]) -> None:
+def test_modes_share_a_fit(tmp_path: Path, fits: list[Any]) -> None:
     more = {"metrics": ["solver_error"], "timing": {"repeats": 1, "seconds": 0.0}}
     frame = ran(tmp_path, ANALYTIC, baseline=ANALYTIC, model="digits", modes=["bf16", "fp32"], batch=128, **more)
     assert len(fits) == 1
@@ -233,7 +249,7 @@ def test_modes_share_a_fit(tmp_path: Path, fits: list[Problem]) -> None:
     ("guidance", "evaluated"), [("none", 1), ("cfg[scale=3]", 2), ("auto[scale=2,model=digits-mixture]", 2)]
 )
 def test_a_fit_is_of_the_guided_network_whose_evaluations_all_count(
-    tmp_path: Path, fits: list[Problem], guidance: str, evaluated: int
+    tmp_path: Path, fits: list[Any], guidance: str, evaluated: int
 ) -> None:
     """A mixture with its classes, and one whose weaker model is itself: it is evaluated all the same."""
     more = {"metrics": ["solver_error"], "timing": {"repeats": 0}}
@@ -241,14 +257,14 @@ def test_a_fit_is_of_the_guided_network_whose_evaluations_all_count(
         more["checkpoint"] = {"classes": 10, "null_label": "none"}
     frame = ran(tmp_path, ANALYTIC, baseline=ANALYTIC, guidance=["none", guidance], **more)
     asked = frame[frame["guidance"] == guidance]
-    assert set(asked["fit_nfe"]) == {evaluated * fit.IMAGES * evaluations(DiscreteVP.linear())}
+    assert set(asked["fit_nfe"]) == {evaluated * evaluations(DiscreteVP.linear())}
     assert len(fits) == (1 if guidance == "none" else 2)
 
 
 @pytest.mark.parametrize("damage", ["cut", "none"])
-def test_a_fit_that_was_cut_short_is_made_again(tmp_path: Path, fits: list[Problem], damage: str) -> None:
+def test_a_fit_that_was_cut_short_is_made_again(tmp_path: Path, fits: list[Any], damage: str) -> None:
     session = session_of(ANALYTIC)
-    given = problem(gaussian(0.25), DiscreteVP.linear())
+    given = cell_of(session)
     first = Fits(tmp_path, session).of(given)
     (path,) = tmp_path.iterdir()
     if damage == "cut":
@@ -256,17 +272,19 @@ def test_a_fit_that_was_cut_short_is_made_again(tmp_path: Path, fits: list[Probl
     (tmp_path / f"{path.stem}.123.tmp").write_bytes(b"left by a kill")
     second = Fits(tmp_path, session).of(given)
     assert len(fits) == (2 if damage == "cut" else 1)
-    assert second.variance == first.variance
-    Fits(tmp_path, session).of(replace(given, identity={"guidance": "cfg[scale=3]"}))
+    assert {name: each.tolist() for name, each in second.found.items()} == {
+        name: each.tolist() for name, each in first.found.items()
+    }
+    Fits(tmp_path, session).of(replace(given, identity=given.identity | {"model_sha256": "another"}))
     assert len(fits) == (3 if damage == "cut" else 2)
 
 
 def test_a_fit_that_is_killed_costs_an_attempt_and_begins_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def killed(given: Problem) -> fit.Fit:
+    def killed(sampler: DDPM, model: Any) -> dict[str, Tensor]:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(fit, "fitted", killed)
+        patch.setattr(DDPM, "fit", killed)
         with pytest.raises(KeyboardInterrupt):
             ran(tmp_path, ANALYTIC)
     assert ran(tmp_path, ANALYTIC)["status"].eq("ok").all()
@@ -277,7 +295,14 @@ def test_the_estimate_has_a_fit_once(tmp_path: Path) -> None:
     cells = sum(nfe or 0 for _, nfe in with_fit.cells) - sum(nfe or 0 for _, nfe in plain.cells)
     more = with_fit.evaluations - plain.evaluations
     timed = session_of(ANALYTIC).study.timing.repeats * 16 * cells
-    assert more - 16 * cells - timed == fit.IMAGES * evaluations(DiscreteVP.linear())
+    assert more - 16 * cells - timed == evaluations(DiscreteVP.linear())
+
+
+def left(law: laws.Law, at: Level) -> float:
+    """E tr Cov[x_0 | x_t] / D at a level: the mean squared error of E[x_0 | x_t] over exact samples."""
+    noise = ImageNoise(0, torch.arange(64))
+    x0 = law.network.draw(torch.linspace(0.0, 1.0, 66)[1:-1], noise(torch.empty(64, 64, dtype=torch.float64)))
+    return float((law.network(at.alpha * x0 + at.sigma * noise(x0), at) - x0).square().mean())
 
 
 def test_a_step_from_the_law_keeps_its_variance_which_is_between_those_that_are_fixed() -> None:
@@ -286,7 +311,7 @@ def test_a_step_from_the_law_keeps_its_variance_which_is_between_those_that_are_
     draws = torch.Generator().manual_seed(7)
     chance, normal = torch.rand(count, generator=draws, dtype=torch.float64), torch.randn(3, count, 64, generator=draws)
     x0, eps, fresh = law.network.draw(chance, normal[0]), *normal.double()[1:].view(2, count, *SHAPE)
-    model = Denoiser(law.network, "sample", schedule, x0_variance=law.x0_variance)
+    model = Denoiser(law.network, "sample", schedule, fitted=partial(left, law))
     for at, to in pairwise(schedule.level(t) for t in (0.5, 0.4, 0.3, 0.2, 0.1)):
         exact = to.alpha**2 * float(law.network.covariance.trace()) / 64 + to.sigma**2
         small, best, large = (

@@ -12,9 +12,10 @@ from scipy.integrate import solve_ivp
 from torch import Tensor
 
 from bench.conformance import laws
+from bench.fitting.flow import solve
 from bench.noise.stream import ImageNoise
 from bench.running import solution
-from bench.running.solution import Problem, Solutions, has_solver_error, solve
+from bench.running.solution import Problem, Solutions, has_solver_error
 from models.denoiser import Denoiser
 from models.grids import GRIDS
 from models.loading.zoo import load_model
@@ -163,7 +164,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The batches that are solved, each with its number of images; few steps, as it is about files."""
     monkeypatch.setattr(solution, "STEPS", 8)
     batches = list[int]()
-    plain = solution.solve
+    plain = solve
 
     def spy(model: Denoiser, x: Tensor, first: Level, last: Level, steps: int, jumps: Sequence[float]) -> Tensor:
         batches.append(len(x))

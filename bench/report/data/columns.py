@@ -1,5 +1,6 @@
 """The columns that all go by: what tells rows apart, what can be compared, and what a row is called."""
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -41,7 +42,7 @@ CLOCK = ("device_name", "timed_batch")
 SETTING = ("model", "guidance", "sampler", "grid", "steps", "images", "batch", "mode", "clip")
 """What a user chooses."""
 
-CODE = ("sampler_sha256", "guidance_code_sha256", "code_sha256", "version_torch")
+CODE = ("sampler_sha256", "grid_code_sha256", "guidance_code_sha256", "code_sha256", "version_torch")
 """What computed a row."""
 
 KEYS = (
@@ -100,9 +101,33 @@ def invalid(row: Row) -> bool:
 
 
 def reasons(rows: Iterable[Row]) -> str:
-    """Why the times of invalid rows do not hold up, in words; of many reasons, where they stand."""
-    found = list(dict.fromkeys(flat(row.get("timing_note") or "no reason was recorded") for row in rows))
-    return "; ".join(found) if len(found) <= 3 else "timing_note in table.csv"
+    """Why the times of invalid rows do not hold up, in words. Of many, those that differ in numbers are one with
+    their range; of many of these the commonest are told, and how many there are besides.
+    """
+    every = [flat(row.get("timing_note") or "no reason was recorded") for row in rows]
+    if len(few := list(dict.fromkeys(every))) < _REASONS:
+        return "; ".join(few)
+    kinds = dict[str, list[list[str]]]()
+    for note in every:
+        for reason in note.split("; "):
+            kinds.setdefault(_FIGURE.sub("#", reason), []).append([reason, *_FIGURE.findall(reason)])
+    common = sorted(kinds.values(), key=len, reverse=True)
+    told = [_ranged(each) for each in (common if len(common) <= _REASONS else common[: _REASONS - 1])]
+    more = len(common) - len(told)
+    return "; ".join([*told, *([f"and {more:,} other reasons"] if more else [])])
+
+
+_FIGURE = re.compile(r"\d+(?:\.\d+)?")
+_REASONS = 4
+"""Reasons that are told."""
+
+
+def _ranged(found: Sequence[Sequence[str]]) -> str:
+    """Texts that differ in their numbers as one text, each number with its range; each is followed by its numbers."""
+    ranges = iter(
+        [sorted(dict.fromkeys(values), key=float) for values in zip(*(each[1:] for each in found), strict=True)]
+    )
+    return _FIGURE.sub(lambda _: " to ".join((values := next(ranges))[:1] + values[1:][-1:]), found[0][0])
 
 
 def guidance_column(rows: Sequence[Row]) -> list[Column]:

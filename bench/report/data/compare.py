@@ -122,21 +122,6 @@ def _called(row: Row, name: str) -> str:
     return "none" if value is None else value if digest is None else f"{value} ({short(digest)})"
 
 
-def as_tables_show(frame: pd.DataFrame) -> pd.DataFrame:
-    """A comparison for reading: columns that have a value, in the units of the tables, which names then say.
-
-    What it says in words or that only programs ask for is left out.
-    """
-    ends = ("_ci", "_p", "_p_holm", "_low", "_high", "_verdict", "_note")
-    told = [str(name) for name in frame.columns if str(name).startswith(("setting", _TIMES[1])) or name.endswith(ends)]
-    shown, names = frame.drop(columns=told).dropna(axis=1, how="all"), dict[str, str]()
-    for quality in quality_columns(name[:-2] for name in frame.columns if name.endswith("_a")):
-        scaled = [f"{quality.key}_{end}" for end in ("a", "b", "difference")] if quality.scale != 1 else []
-        names |= {name: name.replace(quality.key, f"{quality.key}_x{quality.scale:.0f}") for name in scaled}
-        shown = shown.assign(**{name: quality.scale * shown[name] for name in scaled if name in shown})
-    return shown.rename(columns=names)
-
-
 def _tell_apart(rows: list[Row]) -> None:
     """Where several rows are the same in words, add to those what they differ in, or their number."""
     alike: dict[str, list[Row]] = {}

@@ -227,7 +227,13 @@ def mode_notes(found: Sequence[ModeCost]) -> list[str]:
     first = " or ".join(dict.fromkeys(each.first["mode"] for each in found))
     lines = [f"Speed-up: time an image in {first} over that in the row's mode, with its 95 % bootstrap interval."]
     if any(each.batches_differ for each in found):
-        lines.append("Some modes were timed in other batches than the first, as timed_batch in table.csv says.")
+        sizes = dict.fromkeys(
+            (str(row["mode"]), int(row["timed_batch"]))
+            for each in found
+            for row in ((each.first, each.row) if each.batches_differ else ())
+        )
+        said = ", ".join(f"{mode} {size:,}" for mode, size in sizes)
+        lines.append(f"Some modes were timed in other batches than the first (images a call: {said}).")
     if any(each.mark for each in found):
         lines.append(f"{DOUBTFUL}: of times that do not hold up.")
     differences = [each for cost in found for each in cost.differences]

@@ -14,7 +14,7 @@ from bench.report.data.summary import summarise
 from bench.report.data.text import ALIKE, NOTHING, decimals_for, known, scientific, spread
 
 _TELL_APART = (
-    *("run", "device_name", "batch", "version_torch", "sampler_sha256", "code_sha256"),
+    *("run", "device_name", "batch", "version_torch", "sampler_sha256", "grid_code_sha256", "code_sha256"),
     *("guidance_model_sha256", "guidance_code_sha256"),
 )
 """What rows of one setting may differ in."""

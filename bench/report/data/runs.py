@@ -13,11 +13,12 @@ from bench.packed import is_file, read_bytes
 from bench.record import RunFolder
 from bench.report.data.columns import KEYS, UNGUIDED, Row, guest, key_of, rows_of, with_columns
 from bench.report.data.text import known, known_text
+from models.common.words import counted
 
 _READ = (
     *("id", "sampler", "grid", "steps", "model_sha256", "extractor_sha256", "dtype", "clip", "labels"),
     *("subject_sha256", "mode", "timed_batch", "extractor_layer", "extractor_batch", "family", "value_range"),
-    *("guidance", "guidance_model_sha256", "guidance_code_sha256"),
+    *("guidance", "guidance_model_sha256", "guidance_code_sha256", "grid_code_sha256"),
 )
 """Columns that are there whatever the records measured."""
 
@@ -60,6 +61,7 @@ class Run:
         pictures: the files of its cells' first images that are not what was written; they are not shown.
         damage: of the file that holds floors and warnings, in words; None: it has none.
         older: whether no record says anything of guidance, as before there was any.
+        records: how many there are.
     """
 
     name: str
@@ -77,10 +79,20 @@ class Run:
     damage: str | None = None
     looks: list[int] = field(default_factory=list)
     older: bool = False
+    records: int = 0
 
     @property
     def tolerance(self) -> float:
         return float(self.study["tolerance"])
+
+    @property
+    def nothing(self) -> str | None:
+        """What is said of a run without a record, and what to do; None if it has one."""
+        if self.records:
+            return None
+        of = f"0 of {self.planned + len(self.broken)}"
+        broken = f", and {counted(len(self.broken), 'damaged record')}" if self.broken else ""
+        return f"no cell of {str(self.folder.path)!r} is measured yet ({of}{broken}); run its study again to go on"
 
     @property
     def timed(self) -> bool:
@@ -121,6 +133,7 @@ def load(path: Path, name: str) -> tuple[Run, pd.DataFrame]:
         damage=damage,
         looks=looks,
         older="guidance" not in recorded,
+        records=len(records),
     )
     flags = [run.is_baseline(row) for row in rows_of(records[list(_NAMED)])]
     return run, records.assign(run=name, baseline=pd.Series(flags, dtype=bool))

@@ -1,7 +1,8 @@
 """A choice of rows: what tables and figures show of some runs, and what they say of the rest."""
 
+import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,8 +87,16 @@ def _of_samplers(cells: pd.DataFrame, samplers: Sequence[str]) -> "pd.Series[boo
     there = dict.fromkeys([*names, *specs])
     for each in samplers:
         if each not in there:
-            raise unknown("sampler", each, there)
+            raise _not_measured(each, there)
     return specs.isin(samplers) | names.isin(samplers)
+
+
+def _not_measured(sampler: str, there: Iterable[str]) -> UsageError:
+    """That of a sampler that no record is of, be it one that there is elsewhere or none."""
+    names = sorted(there)
+    close = difflib.get_close_matches(sampler, names, n=1, cutoff=0.5)
+    meant = f" Did you mean {close[0]!r}?" if close else ""
+    return UsageError(f"no record has the sampler {sampler!r}.{meant} There is: {', '.join(names)}")
 
 
 def _that_hold(cells: pd.DataFrame, only: Sequence[str]) -> "pd.Series[bool]":

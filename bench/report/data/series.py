@@ -97,8 +97,8 @@ def one_mode_each(rows: pd.DataFrame, mode: str) -> pd.DataFrame:
     return rows.loc[rows.index.isin(kept.index)]
 
 
-def outstanding(section: Section) -> set[Line]:
-    """The lines that figures show in colour and by name.
+def outstanding(section: Section, most: int = MOST) -> set[Line]:
+    """The lines that figures show in colour and by name, at most so many.
 
     Where there are few, all. Else the best of each family; then, up to `MOST`, and up to `ALIKE` of a family where
     families have the colours, those on a Pareto front (of evaluations or of seconds), and those that at some number of
@@ -108,7 +108,7 @@ def outstanding(section: Section) -> set[Line]:
     rows, fd = section.records, section.rank
     lines = {line(row) for row in rows}
     drawable = [row for row in rows if fd and known(row[fd]) and row[fd] > 0 and known(row["nfe"])]
-    if len(lines) <= FEW or fd is None:
+    if len(lines) <= min(FEW, most) or fd is None:
         return lines
     excess: dict[Line, list[float]] = {}
     best = math.inf
@@ -121,10 +121,12 @@ def outstanding(section: Section) -> set[Line]:
     front = {line(row) for row in drawable if row["pareto_nfe"] or row["pareto_seconds"]}
     near = [each for each in ranked if min(excess[each]) <= math.log1p(NEAR)]
     winners = [line(each.winner) for each in section.answers if each.winner]
-    found = list(dict.fromkeys([*first.values(), *winners, *(each for each in ranked if each in front), *near]))
+    # where there is room for few, the answer comes before all
+    found = [*(winners if most < MOST else []), *first.values(), *winners]
+    found = list(dict.fromkeys([*found, *(each for each in ranked if each in front), *near]))
     if len(first) >= _COLOURED:
         found = [each for n, each in enumerate(found) if [families[m] for m in found[:n]].count(families[each]) < ALIKE]
-    return set(found[:MOST])
+    return set(found[:most])
 
 
 def several(rows: pd.DataFrame) -> list[str]:

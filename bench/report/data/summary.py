@@ -143,6 +143,8 @@ def summarise(runs: Sequence[Path], view: View = USUAL, names: Sequence[str] | N
     kept, growing = _of_looks(found, cells)
     whole, every = cells, kept
     if view.selection:
+        if not len(cells):
+            raise UsageError(str(found[0].nothing))
         cells, kept = selected(cells, view.selection), selected(kept, view.selection)
     table = aggregate(kept)
     failed = rows_of(cells.assign(clipping=clippings(cells))[cells["status"] == "failed"])

@@ -17,6 +17,7 @@ from bench.report.data.runs import Run
 from bench.report.data.series import MOST, family_order, one_mode_each, outstanding
 from bench.report.data.summary import Summary
 from bench.report.data.text import known, known_text, scientific, steps_words
+from bench.report.data.view import Style
 
 Pixels = NDArray[np.uint8]
 
@@ -30,6 +31,8 @@ _PLANE, _FRAME = 160, 200
 """Pixels of the figure that a scatter plot is wide and high, and the grey of its frame."""
 _ROW = 5
 """Images that stand in one row, whatever room there is."""
+_LINES: dict[Style, int] = {"page": 1_000_000, "paper": 8, "slide": 6}
+"""Lines that there is room for in a figure; in each of its parts, `MOST` at most."""
 _COLUMNS = 6
 """Step counts that have a column each."""
 
@@ -68,14 +71,15 @@ def tables(summary: Summary) -> list[Table]:
     groups = cells.groupby(["run", *PROTOCOL], dropna=False, sort=False)
     # of the first seed only, as of 10,000 cells the others are most
     parts = [each[each["seed"] == each["seed"].iloc[0]] for _, each in groups]
-    return [_table(cells, summary, len(parts) > 1) for cells in parts]
+    most = max(2, _LINES[summary.view.style] // max(1, len(parts)))
+    return [_table(cells, summary, most, len(parts) > 1) for cells in parts]
 
 
 def _protocol(row: Row) -> tuple[str, ...]:
     return tuple(str(row[name]) for name in PROTOCOL)
 
 
-def _table(cells: pd.DataFrame, summary: Summary, named: bool) -> Table:
+def _table(cells: pd.DataFrame, summary: Summary, most: int, named: bool) -> Table:
     run = next(run for run in summary.runs if run.name == cells["run"].iloc[0])
     mode = run.mode if cells["mode"].nunique() > 1 else None
     rows = rows_of(one_mode_each(cells, run.mode))
@@ -85,7 +89,7 @@ def _table(cells: pd.DataFrame, summary: Summary, named: bool) -> Table:
     # the baseline would have a column for itself
     placed = [row for row in rows if row is not baseline or (row["steps"] in columns and not by_budget)]
     lines = _lines(placed, by_budget)
-    shown = _shown(lines, rows, summary)
+    shown = _shown(lines, rows, summary, most)
     seen = [row for cells in shown.values() for row in cells.values()] + ([] if baseline is None else [baseline])
     tiles = {row["id"]: found for row in seen if (found := tiles_of(run, row))}
     answers = [each for section in summary.sections for each in section.answers]
@@ -114,12 +118,15 @@ def _evaluations(row: Row) -> float:
     return next((float(row[name]) for name in ("nfe", "nfe_declared") if known(row.get(name))), float(row["steps"]))
 
 
-def _shown(lines: dict[Line, dict[float, Row]], rows: list[Row], summary: Summary) -> dict[Line, dict[float, Row]]:
+def _shown(
+    lines: dict[Line, dict[float, Row]], rows: list[Row], summary: Summary, most: int
+) -> dict[Line, dict[float, Row]]:
     """The lines that there is room for: all, or by family those that stand out among the first model's."""
     section = next((each for each in summary.sections if _protocol(each.records[0]) == _protocol(rows[0])), None)
-    if len(lines) <= MOST or section is None:
+    most = min(most, MOST)
+    if len(lines) <= most or section is None:
         return lines
-    standing = outstanding(section)
+    standing = outstanding(section, most)
     order = family_order(row["family"] for row in rows)
     families = {line(row): order.index(row["family"]) for row in rows}
     found = [each for each in lines if each in standing]
@@ -207,9 +214,14 @@ def heading(table: Table, column: float) -> str:
 
 def caption(row: Row) -> str:
     """What stands below a block: evaluations, and the distance that is ranked by."""
+    return ", ".join(caption_parts(row))
+
+
+def caption_parts(row: Row) -> list[str]:
+    """The same in its parts, which have a line each where there is little room."""
     if row["status"] != "ok":
-        return ""
+        return []
     name = next((name for name in rank_columns(row) if known(row[name])), None)
-    quality = "" if name is None else f", {fd_label(name) if name in OWN_TRUTH else 'FD'} {scientific(row[name])}"
-    evaluations = f"NFE {row['nfe']:,.4g}" if known(row["nfe"]) else ""
-    return f"{evaluations}{quality}"
+    evaluations = [f"NFE {row['nfe']:,.4g}"] if known(row["nfe"]) else []
+    quality = [] if name is None else [f"{fd_label(name) if name in OWN_TRUTH else 'FD'} {scientific(row[name])}"]
+    return evaluations + quality

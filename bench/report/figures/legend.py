@@ -19,6 +19,7 @@ from bench.escape import figure_text
 from bench.report.data.columns import Row
 from bench.report.data.series import BEATEN, FAMILIES, MOST, Series, family_order
 from bench.report.figures.style import GREY, INK, SIGNS, SMALL, TINY, UP, apart, note_below, plain, style_of, wrapped
+from models.common.words import counted
 
 Floats = NDArray[np.float64]
 Entry = tuple[str, Line2D]
@@ -174,11 +175,10 @@ def _blank() -> Line2D:
 
 
 def beaten_names(curves: Sequence[Curve]) -> list[str]:
-    """The names of the grey lines; where they are too many for a footnote, how many they are."""
+    """The names of the grey lines."""
     # the baseline alone is named beside its star
     grey = [curve for curve in curves if curve.series.beaten and not all(row["baseline"] for row in curve.rows)]
-    names = [_whole(curve.series.label) for curve in grey]
-    return names if len(names) <= _GREY else [f"{len(names):,} lines"]
+    return [_whole(curve.series.label) for curve in grey]
 
 
 def mark_beyond(axes: Axes, curves: Sequence[Curve]) -> list[str]:
@@ -221,13 +221,17 @@ def _range(values: Sequence[float] | Floats) -> str:
 
 def footnote(axes: Axes, beaten: Sequence[str], beyond: Sequence[str], last: Sequence[str]) -> int:
     """Below the axes: what grey lines are, what lies beyond the axis, and what else must be said; how many lines."""
-    parts = []
-    if beaten:
-        rule = f"neither its family's best nor near the Pareto front (at most {MOST} are in colour), in the table"
-        parts.append(f"Grey: {rule}: {'; '.join(beaten)}.")
-    if beyond:
-        more = f" and {len(beyond) - _BEYOND} more" if len(beyond) > _BEYOND else ""
-        parts.append(f"Beyond the axis ({SIGNS[UP]}): {'; '.join(map(_whole, beyond[:_BEYOND]))}{more}.")
+    if style_of(axes) != "page":
+        parts = _counts(len(beaten), len(beyond))
+    else:
+        parts = []
+        if beaten:
+            rule = f"neither its family's best nor near the Pareto front (at most {MOST} are in colour), in the table"
+            names = beaten if len(beaten) <= _GREY else [f"{len(beaten):,} lines"]
+            parts.append(f"Grey: {rule}: {'; '.join(names)}.")
+        if beyond:
+            more = f" and {len(beyond) - _BEYOND} more" if len(beyond) > _BEYOND else ""
+            parts.append(f"Beyond the axis ({SIGNS[UP]}): {'; '.join(map(_whole, beyond[:_BEYOND]))}{more}.")
     if last:
         parts[-1:] = [" ".join([*parts[-1:], *last])]
     if apart(axes.get_figure(root=True), "\n".join(parts)):
@@ -235,6 +239,13 @@ def footnote(axes: Axes, beaten: Sequence[str], beyond: Sequence[str], last: Seq
     lines = [line for part in parts for line in fill(part, _WIDTH, break_on_hyphens=False).splitlines()]
     note_below(axes, "\n".join(lines), left=30, spacing=1.3)
     return len(lines)
+
+
+def _counts(beaten: int, beyond: int) -> list[str]:
+    """The same as captions say it: how many lines, and not which."""
+    grey = f"Grey: {beaten:,} other{'s' * (beaten > 1)}, not the best of a family and not near the Pareto front."
+    arrows = f"{counted(beyond, 'line')} with points beyond the axis ({SIGNS[UP]}: the largest value there)."
+    return [grey] * bool(beaten) + [arrows] * bool(beyond)
 
 
 def _whole(name: str) -> str:

@@ -14,8 +14,11 @@ from bench.report.data.section import Section
 from bench.report.data.series import Series, all_series, in_one_mode
 from bench.report.data.summary import Summary
 from bench.report.data.text import known
+from bench.report.data.view import Style
 from bench.report.figures import style
+from bench.report.figures.captions import axis_name, chosen_axes
 from bench.report.figures.legend import Curve, beaten_names, draw, footnote, legend
+from bench.report.figures.panels import panel_title
 from bench.report.figures.style import FAINT, INK, wrapped
 
 _HEIGHT, _LEGEND, _PAPER = 3.9, 0.16, 2.1
@@ -37,15 +40,6 @@ class Axis(NamedTuple):
         return float(value) if known(value) else None
 
 
-def chosen_axes(summary: Summary) -> tuple[str, str] | None:
-    """The columns of x and y; evaluations and what rows are ranked by where only one is asked for; None: neither is."""
-    view = summary.view
-    if view.x is None and view.y is None:
-        return None
-    rank = next((section.rank for section in summary.sections if section.rank is not None), None)
-    return view.x or "nfe", view.y or rank or "nfe"
-
-
 def chosen(summary: Summary) -> Figure:
     """The columns that are asked for, a panel for each protocol that has both; in the first mode."""
     names = chosen_axes(summary)
@@ -60,19 +54,19 @@ def chosen(summary: Summary) -> Figure:
         style.empty(grid[0, 0], "nothing to draw: no protocol has both columns")
     for axes, section, series in zip(grid[:, 0], panels, found, strict=False):
         style.plain_axes(axes)
-        style.panel_title(axes, section, None)
+        panel_title(axes, section, None)
         figure.set_figheight(figure.get_figheight() + 0.13 * _panel(axes, section, series, x, y))
     return figure
 
 
 def _axis(name: str, summary: Summary) -> Axis:
-    """A column of the table as an axis: a quality by its name, any other by its own, and what it means in the note."""
-    qualities = {each.key for each in quality_columns(summary.table.columns)}
-    if name not in qualities:
-        return Axis(name, name, None)
+    """A column of the table as an axis, called what it is in words; what it means is in the note."""
+    called = axis_name(name, summary)
+    if name not in {each.key for each in quality_columns(summary.table.columns)}:
+        return Axis(name, called, None)
     quality = of_key(name)
     good = {"min": "lower is better", "max": "higher is better"}[quality.better]
-    return Axis(name, f"{quality.name.removesuffix(' ×10³')}, {good}", quality.ci)
+    return Axis(name, f"{called}, {good}", quality.ci)
 
 
 def _height(series: Sequence[Series], summary: Summary) -> float:
@@ -100,13 +94,14 @@ def _panel(axes: Axes, section: Section, series: Sequence[Series], x: Axis, y: A
     drawn = sum(len(curve.rows) for curve in curves)
     every = sum(len(each.rows) for each in series)
     legend(axes, curves, f"{every - drawn} not drawn:\none is not known" if drawn < every else None)
-    return footnote(axes, beaten_names(curves), [], _meanings(x, y, curves))
+    return footnote(axes, beaten_names(curves), [], _meanings(x, y, curves, style.style_of(axes)))
 
 
-def _meanings(x: Axis, y: Axis, curves: Sequence[Curve]) -> list[str]:
+def _meanings(x: Axis, y: Axis, curves: Sequence[Curve], style_: Style) -> list[str]:
     """What columns that are no qualities mean, and what bars are."""
-    plain = [(axis.column, meaning_of(axis.column, TABLE)) for axis in (x, y) if axis.title == axis.column]
-    words = [f"{name}: {found.meaning}" for name, found in plain if found is not None]
+    plain = [(axis.title, meaning_of(axis.column, TABLE)) for axis in (x, y) if axis.interval is None]
+    words = [f"{name[:1].upper()}{name[1:]}: {found.meaning}" for name, found in plain if found is not None]
+    words = words if style_ == "page" else []  # a caption has the names
     return [*words, *(["Bars: 95 % interval of the mean."] if any(curve.spread.any() for curve in curves) else [])]
 
 

@@ -24,6 +24,7 @@ from bench.report.data.summary import Summary
 from bench.report.data.text import known
 from bench.report.figures import style
 from bench.report.figures.legend import Entry, family_legend, laid_out
+from bench.report.figures.panels import lettered
 from bench.report.figures.style import DOWN, GREY, HALO, INK, RIGHT, SIGNS, TEXT, TINY, UP
 
 ROUND_OFF = 1e-6
@@ -33,8 +34,8 @@ BEYOND = 10.0
 SLOPES = (1, 2, 3, 4)
 _NAME = (0.04, 0.06)
 """Of the width and height of the axes, what the name of a slope takes."""
-_HEIGHT, _LINE = 3.6, 0.165
-"""Inches of a row of panels and of a line of the legend."""
+_HEIGHT, _PAPER, _LINE = 3.6, 2.6, 0.165
+"""Inches of a row of panels, of one in a paper, and of a line of the legend."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,10 @@ def error_vs_nfe(summary: Summary) -> Figure:
     measured = rows_of(table)
     models = list(table.groupby("model_sha256", sort=False))
     looks, costs = _looks(measured, summary), _costs(measured)
-    figure = style.new_figure(summary, 1.0 + _HEIGHT * len(models), warned=False, paper=style.ACROSS)
+    height = _PAPER if summary.view.style == "paper" else _HEIGHT
+    figure = style.new_figure(
+        summary, 1.0 + height * len(models), warned=False, paper=style.ACROSS, highest=style.READABLE
+    )
     panels = figure.subplots(len(models), len(measures), squeeze=False, sharex=True)
     drawn: dict[Line, set[str]] = {}
     for row, (_, rows) in zip(panels, models, strict=True):
@@ -123,9 +127,10 @@ def _panel(
     """Draw a panel; its lines, each with the arrows that it needs."""
     style.plain_axes(axes)
     found = [row for row in rows_of(rows) if known(row[measure.column]) and known(row["nfe"]) and row["nfe"] > 0]
-    heading: dict[str, Any] = {"fontsize": TEXT, "fontweight": "bold", "color": INK}
-    axes.set_title(figure_text(str(rows["model"].iloc[0])), loc="left", y=style.ABOVE, **heading)
+    floors = [row[measure.floor] for row in found if known(row[measure.floor])]
+    model = str(rows["model"].iloc[0])
     if not found:
+        _heading(axes, model, measure, None)
         axes.axis("off")
         axes.text(0.5, 0.5, f"no {measure.name} was measured", ha="center", color=GREY, fontsize=TEXT)
         return {}
@@ -134,7 +139,6 @@ def _panel(
     lines = {each: members for each, members in lines.items() if members}  # others stand in another model's panel
     # the median error at the fewest evaluations of each line
     usual = float(np.median([members[0][measure.column] for members in lines.values()]))
-    floors = [row[measure.floor] for row in found if known(row[measure.floor])]
     values = [[row[measure.column] for row in members] for members in lines.values()]
     low, high = _limits(values, [] if measure.slopes else floors, usual)
     style.log_scale(axes, "x", 0.85 * min(costs), 1.18 * max(costs))
@@ -143,7 +147,7 @@ def _panel(
         errors.set_major_formatter(LogFormatterMathtext())
     if measure.slopes:
         _slopes(axes, usual)
-    _floor(axes, floors, measure)
+    _heading(axes, model, measure, _floor(axes, floors, measure))
     style.axis_titles(axes, y=f"{measure.name} ({measure.unit}), lower is better", size=TINY + 0.5)
     return {each: _draw(axes, members, measure, looks[each]) for each, members in lines.items()}
 
@@ -183,16 +187,29 @@ def _slopes(axes: Axes, usual: float) -> None:
         axes.annotate(name, (end, below), offset, path_effects=HALO, zorder=3.5, **words).set_in_layout(False)
 
 
-def _floor(axes: Axes, floors: Sequence[float], measure: Measure) -> None:
-    """What cannot be told from nothing: dotted where it is on the axis, and named above."""
-    if not floors:
+def _heading(axes: Axes, model: str, measure: Measure, floor: str | None) -> None:
+    """Above a panel, its model and floor; in a paper a letter, of which the caption says what it shows."""
+    figure = axes.get_figure(root=True)
+    told = f"{model}: {measure.name}{f' ({floor})' if floor else ''}"
+    letter = lettered(axes, [told], figure is not None and len(figure.axes) == 1)
+    heading: dict[str, Any] = {"loc": "left", "y": style.ABOVE, "color": INK}
+    if letter is not None:
+        axes.set_title(letter, fontsize=TINY, **heading)
         return
+    axes.set_title(figure_text(model), fontsize=TEXT, fontweight="bold", **heading)
+    if floor is not None:
+        axes.set_title(floor, loc="right", y=style.ABOVE, fontsize=TINY, color=GREY)
+
+
+def _floor(axes: Axes, floors: Sequence[float], measure: Measure) -> str | None:
+    """Draw what cannot be told from nothing, dotted where it is on the axis; what it is, in words."""
+    if not floors:
+        return None
     level = float(np.median(floors))
     inside = level > axes.get_ylim()[0]
     if inside:
         axes.axhline(level, color=INK, linewidth=0.9, linestyle=":", zorder=1.4)
-    text = f"{'dotted: ' if inside else ''}{measure.floor_name} {f'{level:.2g}' if level else 'under 1e-07'}"
-    axes.set_title(text, loc="right", y=style.ABOVE, fontsize=TINY, color=GREY)
+    return f"{'dotted: ' if inside else ''}{measure.floor_name} {f'{level:.2g}' if level else 'under 1e-07'}"
 
 
 def _draw(axes: Axes, rows: Sequence[Row], measure: Measure, look: Look) -> set[str]:

@@ -4,15 +4,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from textwrap import fill
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
-from matplotlib.transforms import Bbox
 
 from bench.escape import figure_text
 from bench.report.data.columns import Row, guided, has
@@ -22,8 +20,10 @@ from bench.report.data.summary import Summary
 from bench.report.data.sweeps import Sweep, Sweeps, sweeps
 from bench.report.data.text import known
 from bench.report.figures import style
+from bench.report.figures.labels import Label, write_labels
 from bench.report.figures.legend import Entry, family_legend, laid_out
-from bench.report.figures.style import FAINT, GREY, HALO, INK, SMALL, TINY, plain, text_width, wrapped
+from bench.report.figures.panels import lettered
+from bench.report.figures.style import FAINT, GREY, INK, SMALL, TINY, plain, text_width, wrapped
 
 LOG = 5.0
 """From how many times the least scale on the axis of scales is logarithmic; that of a distance likewise."""
@@ -39,11 +39,15 @@ def guidance(summary: Summary) -> Figure:
     """Quality against the scale, a row of panels for each protocol and budget; ValueError if nothing was swept."""
     found = _found(sweeps(summary))
     columns = max(len(each.qualities) for each in found)
-    figure = style.new_figure(summary, 0.5 + _ROW * len(found), warned=False, paper=style.ACROSS)
+    figure = style.new_figure(
+        summary, 0.5 + _ROW * len(found), warned=False, paper=style.ACROSS, highest=style.READABLE
+    )
     grid = figure.subplots(len(found), columns, squeeze=False)
     looks = _Looks(summary, found)
     for row, here, words in zip(grid, found, _titles(found, 116), strict=True):
-        _row_title(row[0], words)
+        letter = _letter(row[0], found, here)
+        if letter is None or letter:
+            _row_title(row[0], words if letter is None else letter, GREY if letter is None else INK)
         for axes in row[len(here.qualities) :]:
             axes.axis("off")
         for axes, quality in zip(row, here.qualities, strict=False):
@@ -63,19 +67,21 @@ def guidance(summary: Summary) -> Figure:
 def precision_recall(summary: Summary) -> Figure:
     """Precision against recall, a panel for each protocol and budget; ValueError if nothing was swept."""
     found = _found(with_both(sweeps(summary)))
-    across = min(2, len(found))
+    across = min(3 if summary.view.style == "slide" else 2, len(found))
     down = -(-len(found) // across)
-    figure = style.new_figure(summary, 0.5 + _SQUARE * down, warned=False, paper=style.ACROSS)
+    figure = style.new_figure(summary, 0.5 + _SQUARE * down, warned=False, paper=style.ACROSS, highest=style.READABLE)
     grid = figure.subplots(down, across, squeeze=False)
-    looks, labels = _Looks(summary, found), list[tuple[Axes, list[_Label]]]()
+    looks, labels = _Looks(summary, found), list[tuple[Axes, list[Label]]]()
     for axes in grid.flat[len(found) :]:
         axes.axis("off")
     for axes, here, words in zip(grid.flat, found, _titles(found, 108 // across), strict=False):
-        axes.set_title(words, loc="left", fontsize=TINY, color=GREY)
+        letter = _letter(axes, found, here)
+        if letter is None or letter:
+            axes.set_title(letter or words, loc="left", fontsize=TINY, color=INK if letter else GREY)
         labels.append((axes, _trade(axes, here, looks)))
     beside = [(words, _marker("x")) for words in _plain_words(found) if words == _UNGUIDED]
     _legend(figure, looks, beside, ["Numbers: the guidance scale, as far as there is room."], found, summary)
-    _place(figure, labels)
+    write_labels(figure, labels)
     return figure
 
 
@@ -97,16 +103,27 @@ def _titles(found: Sequence[Sweeps], width: int) -> list[str]:
         label = here.section.label
         lines = [] if label in said else fill(label, width).splitlines()
         said.add(label)
-        budget = f"at most {here.evaluations:,.0f} network evaluations an image (NFE)"
-        titles.append(figure_text("\n".join([*lines, *fill(budget, width).splitlines()])))
+        titles.append(figure_text("\n".join([*lines, *fill(_budget(here), width).splitlines()])))
     return titles
 
 
-def _row_title(axes: Axes, words: str) -> None:
+def _letter(axes: Axes, found: Sequence[Sweeps], here: Sweeps) -> str | None:
+    """The letter of a panel of a paper, whose caption says the budget and, first of all, the protocol."""
+    words, several = _budget(here), len({each.section.label for each in found}) > 1
+    if not several and here is found[0]:
+        style.apart(axes.get_figure(root=True), f"Protocol: {here.section.label}.")
+    return lettered(axes, [f"{words}; protocol: {here.section.label}" if several else words], len(found) == 1)
+
+
+def _budget(here: Sweeps) -> str:
+    return f"At most {here.evaluations:,.0f} network evaluations an image (NFE)"
+
+
+def _row_title(axes: Axes, words: str, colour: str) -> None:
     """Above a row of panels, from the left of its first, which needs room for its height, but none for its width."""
     axes.set_title("\n".join(" " for _ in words.splitlines()), loc="left", fontsize=TINY)
     place: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "va": "bottom"}
-    axes.annotate(words, (0, 1), (0, 7), fontsize=TINY, color=GREY, **place).set_in_layout(False)
+    axes.annotate(words, (0, 1), (0, 7), fontsize=TINY, color=colour, **place).set_in_layout(False)
 
 
 def _plain_words(found: Sequence[Sweeps]) -> list[str]:
@@ -209,30 +226,21 @@ def _scales(axes: Axes, here: Sweeps, width: float) -> None:
     axes.xaxis.grid(True, color=FAINT, linewidth=0.6)
 
 
-class _Label(NamedTuple):
-    """A word beside a point in data coordinates."""
-
-    x: float
-    y: float
-    text: str
-    colour: str
-
-
-def _trade(axes: Axes, here: Sweeps, looks: _Looks) -> list[_Label]:
+def _trade(axes: Axes, here: Sweeps, looks: _Looks) -> list[Label]:
     """Draw precision against recall; what is to stand beside its points."""
     style.plain_axes(axes)
-    labels = list[_Label]()
+    labels = list[Label]()
     for sweep in here.sweeps:
         rows = {scale: row for scale, row in sweep.points.items() if known(row["recall"]) and known(row["precision"])}
         x, y = [row["recall"] for row in rows.values()], [row["precision"] for row in rows.values()]
         axes.plot(x, y, **looks.of(sweep), zorder=3)
         colour = looks.colour(sweep.sampler)
-        labels += [_Label(right, up, plain(scale), colour) for right, up, scale in zip(x, y, rows, strict=True)]
+        labels += [Label(right, up, plain(scale), colour) for right, up, scale in zip(x, y, rows, strict=True)]
         row = sweep.plain
         if row is not None and not guided(row) and known(row["recall"]) and known(row["precision"]):
             look: dict[str, Any] = {"marker": "x", "markersize": 5.5, "markeredgewidth": 1.4, "zorder": 3.5}
             axes.plot([row["recall"]], [row["precision"]], color=colour, linestyle="none", **look)
-            labels.append(_Label(row["recall"], row["precision"], "", colour))
+            labels.append(Label(row["recall"], row["precision"], "", colour))
     axes.margins(0.08)
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(6))
@@ -240,34 +248,6 @@ def _trade(axes: Axes, here: Sweeps, looks: _Looks) -> list[_Label]:
     style.axis_titles(axes, "recall, higher is better", "precision, higher is better", size=SMALL)
     axes.xaxis.label.set_fontsize(SMALL)
     return labels
-
-
-_ROOM = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1))
-"""Where a label may stand beside its point, right and up, the best place first."""
-
-
-def _place(figure: Figure, panels: Sequence[tuple[Axes, list[_Label]]]) -> None:
-    """Write what there is room for: no label lies on another, on a point or on the edge; the ends of lines first."""
-    FigureCanvasAgg(figure)
-    figure.draw_without_rendering()  # the layout says where points are
-    dot = figure.dpi / 72
-    for axes, labels in panels:
-        points = [tuple(axes.transData.transform((each.x, each.y))) for each in labels]
-        taken = [Bbox.from_extents(x - 3 * dot, y - 3 * dot, x + 3 * dot, y + 3 * dot) for x, y in points]
-        inside = axes.get_window_extent()
-        for each, (x, y) in zip(labels, points, strict=True):
-            width, height = figure.dpi * text_width(each.text, TINY - 0.5), (TINY - 1.0) * dot
-            for right, up in _ROOM if each.text else ():
-                middle = x + right * (width / 2 + 4 * dot), y + up * (height / 2 + 4 * dot)
-                box = Bbox.from_bounds(middle[0] - width / 2, middle[1] - height / 2, width, height)
-                free = inside.x0 <= box.x0 and box.x1 <= inside.x1 and inside.y0 <= box.y0 and box.y1 <= inside.y1
-                if free and not any(box.overlaps(other) for other in taken):
-                    taken.append(box)
-                    words: dict[str, Any] = {"fontsize": TINY - 0.5, "color": each.colour, "path_effects": HALO}
-                    offset = ((middle[0] - x) / dot, (middle[1] - y) / dot)
-                    words |= {"ha": "center", "va": "center", "textcoords": "offset points", "zorder": 4}
-                    axes.annotate(each.text, (each.x, each.y), offset, **words).set_in_layout(False)
-                    break
 
 
 def _legend(

@@ -10,7 +10,9 @@ from bench.escape import figure_text
 from bench.report.data.columns import Line, Row, line, with_words
 from bench.report.data.summary import Summary
 from bench.report.data.text import NOTHING, percent, steps_words
-from bench.report.figures.image_table import ACROSS, Pixels, Table, block, caption, heading, tables
+from bench.report.figures import style
+from bench.report.figures.image_table import ACROSS, Pixels, Table, block, caption_parts, heading, tables
+from bench.report.figures.panels import with_letter
 from bench.report.figures.style import (
     DPI,
     FAINT,
@@ -88,10 +90,12 @@ class _Part:
     Args:
         table: what is shown.
         across: pixels that a block of images may be wide.
+        paper: whether it is of a paper: the caption has the legend, and what stands below a block has two lines.
         above: whether the legend stands above the baseline, and not beside it.
 
     Attributes:
-        legend: what it says.
+        legend: what it says, or of a paper's figure the caption.
+        line: height of what stands below a block.
         names: what stands beside its rows.
         baseline: the same of the baseline's row.
         width, height: of a block.
@@ -103,25 +107,25 @@ class _Part:
         size: width and height of all.
     """
 
-    def __init__(self, table: Table, across: int, *, above: bool = False) -> None:
-        self.table, self.legend = table, _legend(table)
-        lines, row = self.legend.splitlines(), table.baseline
-        self.above = above or row is None
+    def __init__(self, table: Table, across: int, *, paper: bool, above: bool = False) -> None:
+        self.table, self.legend, self.paper = table, _legend(table), paper
+        lines, row = [] if paper else self.legend.splitlines(), table.baseline
+        self.above, self.line = above or row is None, _LINE * (1.5 if paper else 1.0)
         self.pictures = {cell: block(tiles, across) for cell, tiles in table.tiles.items()}
-        height, width = next(iter(self.pictures.values())).shape[:2] if self.pictures else (80, 160)
+        height, width = next(iter(self.pictures.values())).shape[:2] if self.pictures else (80, min(160, across))
         self.width, self.height = float(width) / DPI, float(height) / DPI
         self.names = {each: _line_name(table, each) for each in table.lines}
-        below = [text_width(caption(row), _CAPTION) for cells in table.lines.values() for row in cells.values()]
+        below = [self._below(row) for cells in table.lines.values() for row in cells.values()]
         self.pitch = max([self.width, *below]) + _GAP
-        self.down = max([self.height + _LINE, *(name.height for name in self.names.values())]) + _GAP
+        self.down = max([self.height + self.line, *(name.height for name in self.names.values())]) + _GAP
         self.said = _SAID * len(lines) + _GAP if self.above and lines else 0.0
         self.first, self.beside, self.baseline = 0.0, self.width + 2 * _GAP, _named("baseline")
         if row is not None:
             where = f"{row['sampler']} on {row['grid']}"
             self.baseline = _named("baseline", where, steps_words(row["steps"]), with_words(row, model=False).lstrip())
             legend = 0.0 if self.above else _SAID * len(lines)
-            self.first = max(self.height + _LINE, self.baseline.height, legend) + _GAP
-            self.beside = max(self.width, text_width(caption(row), _CAPTION)) + 2 * _GAP
+            self.first = max(self.height + self.line, self.baseline.height, legend) + _GAP
+            self.beside = max(self.width, self._below(row)) + 2 * _GAP
         self._legend_width = max((text_width(each, SMALL) for each in lines), default=0.0)
         head = self._legend_width if self.above else _LABEL + self.beside + self._legend_width
         headings = _HEAD * (1 + bool(table.label))
@@ -130,13 +134,23 @@ class _Part:
             headings + self.said + self.first + len(table.lines) * self.down,
         )
 
+    def caption(self, row: Row) -> str:
+        """What stands below a block."""
+        return ("\n" if self.paper else ", ").join(caption_parts(row))
+
+    def _below(self, row: Row) -> float:
+        return max((text_width(each, _CAPTION) for each in self.caption(row).splitlines()), default=0.0)
+
     def filled(self, width: float) -> "_Part":
         """The same with as many images a block as there is room for in a figure of this width."""
+        if self.paper:
+            room = (width - 2 * _EDGE - _LABEL) / max(1, len(self.table.columns)) - _GAP
+            return _Part(self.table, max(1, int(DPI * room)), paper=True)
         room = width - 2 * _EDGE - _LABEL
         columns = room / max(1, len(self.table.columns)) - _GAP
         beside = min(columns, room - 2 * _GAP - self._legend_width)
-        narrow = _Part(self.table, max(ACROSS, int(DPI * beside)))
-        wide = _Part(self.table, max(ACROSS, int(DPI * columns)), above=True)
+        narrow = _Part(self.table, max(ACROSS, int(DPI * beside)), paper=False)
+        wide = _Part(self.table, max(ACROSS, int(DPI * columns)), paper=False, above=True)
         return wide if wide.width > narrow.width else narrow
 
 
@@ -146,31 +160,43 @@ def images(summary: Summary) -> Figure:
     Where there are more methods than can be seen at once, those that stand out in the other figures; where there are
     more step counts, columns are budgets of evaluations.
     """
-    parts = [_Part(table, ACROSS) for table in tables(summary)]
-    width = max([_NARROWEST, *(part.size[0] for part in parts)])
+    paper = summary.view.style == "paper"
+    parts = [_Part(table, ACROSS, paper=paper) for table in tables(summary)]
+    width = style.ACROSS if paper else max([_NARROWEST, *(part.size[0] for part in parts)])
+    if summary.view.style == "slide":
+        width = max(width, (0.75 + sum(part.size[1] for part in parts)) * style.SLIDE)
     parts = [part.filled(width) for part in parts]
-    top = "" if summary.view.style == "paper" else title(summary, width)
-    y = 0.5 + 0.2 * top.count("\n") if top else 0.15
-    sheet = _Sheet(width, y + 0.25 + sum(part.size[1] for part in parts) if parts else y + 1.0)
+    top = "" if paper else title(summary, width)
+    y = 0.5 + 0.2 * top.count("\n") if top else 0.1
+    height = y + 0.25 + sum(part.size[1] for part in parts) if parts else y + 1.0
+    width = max([width, *(part.size[0] for part in parts)])
+    if summary.view.style == "slide":
+        width = max(width, height * style.SLIDE)
+        height = width / style.SLIDE
+    sheet = _Sheet(width, height)
     sheet.figure.style = summary.view.style
     sheet.text(_EDGE, 0.1, top, fontsize=11, fontweight="bold")
     if not parts:
         sheet.text(_EDGE, y, "nothing to show: no cell was measured", color=GREY)
-    for part in parts:
-        if part.table.label:
+    for n, part in enumerate(parts):
+        if paper:
+            said = [part.table.label, *part.legend.splitlines()]
+            sheet.text(_EDGE, y, with_letter(sheet.figure, said, n if len(parts) > 1 else None))
+        elif part.table.label:
             sheet.text(_EDGE, y, figure_text(fill(part.table.label, int(width * 17))), fontsize=TINY, color=GREY)
         _draw(sheet, part, y + _HEAD * bool(part.table.label))
         y += part.size[1]
     if (note := warning(summary)) and not apart(sheet.figure, note):
         lines = [fill(line, int(width * 17)) for line in note.split("\n")]
-        sheet.text(_EDGE, y + 0.12, "\n".join(lines), fontsize=TINY, color=GREY)
+        sheet.text(_EDGE, y + 0.12, figure_text("\n".join(lines)), fontsize=TINY, color=GREY)
     return sheet.figure
 
 
 def _draw(sheet: _Sheet, part: _Part, y: float) -> None:
     table, left = part.table, _EDGE + _LABEL
     at = (_EDGE, y) if part.above else (left + part.beside, y)
-    sheet.text(*at, figure_text(part.legend), color=GREY, linespacing=1.5)
+    if not part.paper:
+        sheet.text(*at, figure_text(part.legend), color=GREY, linespacing=1.5)
     y += part.said
     if table.baseline is not None:
         _name(sheet, y, part.baseline)
@@ -235,4 +261,4 @@ def _cell(sheet: _Sheet, part: _Part, x: float, y: float, row: Row | None) -> No
     if (line(row), row["steps"]) in part.table.winners:
         corner, sides = (x - _FRAME, y - _FRAME), (width + 2 * _FRAME, height + 2 * _FRAME)
         sheet.axes.add_patch(Rectangle(corner, *sides, fill=False, linewidth=1.5))
-    sheet.text(x, y + height + 0.075, caption(row), fontsize=_CAPTION, color=GREY)
+    sheet.text(x, y + height + 0.075, part.caption(row), fontsize=_CAPTION, color=GREY)

@@ -14,6 +14,7 @@ from bench.report.data.series import COLOURS, MARKERS
 from bench.report.data.summary import Summary
 from bench.report.data.text import known
 from bench.report.figures import style
+from bench.report.figures.panels import panel_title
 from bench.report.figures.style import INK, SMALL, wrapped
 
 _HEIGHT = 3.9
@@ -37,7 +38,7 @@ def modes(summary: Summary) -> Figure:
     figure = style.new_figure(summary, 0.6 + _HEIGHT * len(sections), paper=style.ACROSS)
     for axes, section in zip(figure.subplots(len(sections), 1, squeeze=False)[:, 0], sections, strict=True):
         style.plain_axes(axes)
-        style.panel_title(axes, section, None)
+        panel_title(axes, section, None)
         _panel(axes, section)
     return figure
 

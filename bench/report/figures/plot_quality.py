@@ -36,6 +36,7 @@ from bench.report.figures.legend import (
     mark_beyond,
     too_long,
 )
+from bench.report.figures.panels import panel_title
 from bench.report.figures.style import HALO, INK, TINY, wrapped
 
 _ROOM = 0.1
@@ -95,7 +96,7 @@ def _figure(summary: Summary, panels: Sequence["_Panel"]) -> Figure:
         missing = "nothing was timed" if measured(summary) else "no Frechet distance was measured"
         style.empty(grid[0, 0], f"nothing to draw: {missing if summary.sections else 'no cell succeeded'}")
     for axes, panel in zip(grid[:, 0], panels, strict=False):
-        style.panel_title(axes, panel.section, panel.clock)
+        panel_title(axes, panel.section, panel.clock)
         if panel.drawn:
             figure.set_figheight(figure.get_figheight() + 0.13 * panel.draw(axes))
         else:
@@ -162,7 +163,7 @@ class _Panel:
         left_out = len(self.rows) - len(self.drawn)
         legend(axes, curves, f"{left_out} not drawn: no positive\ndistance or cost" if left_out else None)
         beyond = mark_beyond(axes, curves)
-        style.panel_title(axes, self.section, self.clock, raised=bool(beyond))
+        panel_title(axes, self.section, self.clock, raised=bool(beyond))
         last = [*self._last_words(short, few), *too_long(curves, short)]
         return footnote(axes, beaten_names(curves), beyond, last)
 

@@ -15,6 +15,8 @@ from bench.report.data.section import Section, was_timed
 from bench.report.data.series import Series, all_series, answer_mode, family_order, in_one_mode, usual
 from bench.report.data.summary import Summary
 from bench.report.data.text import known, significant, steps_words
+from bench.report.data.view import Style
+from bench.report.figures.panels import panel_title
 from bench.report.figures.style import (
     ACROSS,
     FAINT,
@@ -26,7 +28,6 @@ from bench.report.figures.style import (
     axis_titles,
     empty,
     new_figure,
-    panel_title,
     plain_axes,
     text_width,
 )
@@ -39,6 +40,8 @@ _HEADING = 1.35
 """Bars that a heading has the height of."""
 _MOST = 45
 """Bars and headings in one panel; where there are more, each sampler shows only its ends, or only one setting."""
+_MOST_OF: dict[Style, int] = {"page": 1_000_000, "paper": 32, "slide": 22}
+"""The same in a figure, however many panels it has."""
 _BEYOND = 3.0
 """How many times the median a bar is long at most; what is much longer is cut off, and an arrow says so."""
 _ROOM = 1.32
@@ -62,18 +65,16 @@ def time_split(summary: Summary) -> Figure:
     Divided by evaluations, settings of 5 and of 1000 steps fit on one scale, and what a sampler adds
     shows as a longer bar. In the mode of the answer, where there are several.
     """
-    panels = [
-        (section, *_groups(all_series(rows, section, summary), words))
-        for section in summary.sections
-        for rows, words in _clocks(section, summary)
-    ]
+    clocks = [(section, *each) for section in summary.sections for each in _clocks(section, summary)]
+    most = max(8, _MOST_OF[summary.view.style] // max(1, len(clocks)))
+    panels = [(section, *_groups(all_series(rows, section, summary), words, most)) for section, rows, words in clocks]
     bars = [1 + _length(groups) for _, groups, _ in panels] or [5]
     figure = new_figure(summary, 0.9 + sum(0.8 + _BAR * count for count in bars), paper=ACROSS)
     grid = figure.subplots(len(bars), 1, squeeze=False, height_ratios=bars)
     if not panels:
         empty(grid[0, 0], f"nothing to draw: {'nothing was timed' if summary.sections else 'no cell succeeded'}")
     for axes, (section, groups, subtitle) in zip(grid[:, 0], panels, strict=False):
-        words = f"{subtitle}\nat the end of a bar: overhead, time of a whole image"
+        words = f"{subtitle}\nAt the end of a bar: overhead, time of a whole image"
         panel_title(axes, section, words, width=_characters(groups))
         if groups:
             _draw(axes, groups)
@@ -102,20 +103,24 @@ def _length(groups: list[_Group]) -> float:
     return sum(_HEADING + len(group.bars) for group in groups)
 
 
-def _groups(found: list[Series], clock: str) -> tuple[list[_Group], str]:
+def _groups(found: list[Series], clock: str, most: int) -> tuple[list[_Group], str]:
     """The rows whose time inside the network is known, as many as can be read, and which those are."""
+    most = min(most, _MOST)
     timed = [(each, [row for row in each.rows if known(row["overhead_fraction"]) and row["nfe"] > 0]) for each in found]
     timed = [(each, rows) for each, rows in timed if rows]
     groups = [_Group(each.label, list(map(_with_steps, rows))) for each, rows in timed]
-    if _length(groups) <= _MOST:
+    if _length(groups) <= most:
         return groups, clock
     groups = [_Group(each.label, list(map(_with_steps, _ends(rows)))) for each, rows in timed]
-    if _length(groups) <= _MOST:
+    if _length(groups) <= most:
         return groups, f"{clock}; of each sampler only the fewest and the most steps"
     scale = " and at its first scale" if any(guided(row) for _, rows in timed for row in rows) else ""
-    return _one_each(
-        timed
-    ), f"{clock}; of each sampler the setting nearest {_USUAL} evaluations, on its first grid{scale}"
+    groups, left_out = _one_each(timed, most)
+    fewest = f", without the {left_out:,} of the least overhead" if left_out else ""
+    return (
+        groups,
+        f"{clock}; of each sampler the setting nearest {_USUAL} evaluations, on its first grid{scale}{fewest}",
+    )
 
 
 def _with_steps(row: Row) -> tuple[str, Row]:
@@ -126,9 +131,9 @@ def _ends(rows: list[Row]) -> list[Row]:
     return [row for row in rows if row["baseline"] or row is rows[0] or row is rows[-1]]
 
 
-def _one_each(timed: list[tuple[Series, list[Row]]]) -> list[_Group]:
+def _one_each(timed: list[tuple[Series, list[Row]]], most: int) -> tuple[list[_Group], int]:
     """One setting of each sampler, model, mode and guidance of whatever scale, under its family; the most overhead
-    first, and as many as fit.
+    first, and as many as fit; how many do not.
     """
     settings: dict[tuple[str, ...], Row] = {}
     # the first grid's, but the baseline's own line only where there is no other
@@ -137,13 +142,14 @@ def _one_each(timed: list[tuple[Series, list[Row]]]) -> list[_Group]:
         nearest = nearest | {"guidance": without_scale(str(nearest["guidance"]))}
         names = ("sampler", "clipping", "guidance", "model_sha256")
         settings.setdefault(tuple(nearest[name] for name in names), nearest)
-    chosen = sorted(settings.values(), key=lambda row: -float(row["overhead_fraction"]))[:_MOST]
+    every = sorted(settings.values(), key=lambda row: -float(row["overhead_fraction"]))
+    chosen = every[:most]
     several = len({row["model_sha256"] for row in settings.values()}) > 1
     groups = {name: _Group(name, []) for name in family_order(row["family"] for row in chosen)}
     for row in chosen:
         text = f"{row['sampler']}{with_words(row, model=several)}{clip_suffix(row)}, {steps_words(row['steps'])}"
         groups[row["family"]].bars.append((text, row))
-    return list(groups.values())
+    return list(groups.values()), len(every) - len(chosen)
 
 
 def _draw(axes: Axes, groups: list[_Group]) -> None:

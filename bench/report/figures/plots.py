@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 
 from bench.report.data.summary import Summary
 from bench.report.data.sweeps import sweeps
-from bench.report.figures.plot_chosen import chosen, chosen_axes
+from bench.report.figures.captions import chosen_axes
+from bench.report.figures.plot_chosen import chosen
 from bench.report.figures.plot_error import error_vs_nfe, shown_measures
 from bench.report.figures.plot_guidance import guidance, precision_recall, with_both
 from bench.report.figures.plot_images import images

@@ -23,7 +23,6 @@ from matplotlib.textpath import text_to_path
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 from bench.escape import figure_text, plain_line
-from bench.report.data.section import Section
 from bench.report.data.summary import Summary
 from bench.report.data.text import flat
 from bench.report.data.view import Style
@@ -44,7 +43,10 @@ COLUMN, ACROSS = 3.35, 6.9
 """Inches: the width of a column of a paper, and of both."""
 LETTERS = 8.0
 """Points: the size of a paper's figures' letters at most."""
-_SLIDE = 16 / 9
+SLIDE = 16 / 9
+"""Width by height of a slide."""
+READABLE = 6.4
+"""Inches: the height of a slide on which the smallest letters can be read."""
 _PAPER_DPI, _SLIDE_WIDE = 300, 1920
 
 
@@ -54,31 +56,37 @@ class Shown(Figure):
     Attributes:
         style: what it is drawn for.
         said: what would stand around it on a page, and of a paper or a slide stands in the caption, in sentences.
+        highest: inches that it may be high as a slide, for letters that can be read.
+        letters: of a paper's panels, which the caption calls them by.
     """
 
     style: Style = "page"
+    highest: float = math.inf
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.said: list[str] = []
+        self.letters: dict[Axes, str] = {}
 
     def _repr_png_(self) -> bytes:
         return render(self, "png")
 
 
-def new_figure(summary: Summary, height: float, warned: bool = True, paper: float = COLUMN) -> "Shown":
+def new_figure(
+    summary: Summary, height: float, warned: bool = True, paper: float = COLUMN, highest: float = math.inf
+) -> "Shown":
     """A figure of a page's width with the title of the study and, if it is to be warned of few images, the warning.
 
-    A paper's figure has neither, and so many inches of width; a slide's has no warning.
+    A paper's figure has neither, and so many inches of width; a slide's has no warning, and is no higher than asked.
     """
     style = summary.view.style
     figure = Shown(figsize=(paper if style == "paper" else WIDTH, height), dpi=DPI, layout="constrained")
-    figure.style = style
+    figure.style, figure.highest = style, highest
     if style != "paper":
         figure.suptitle(title(summary, WIDTH), x=0.01, ha="left", fontsize=11, fontweight="bold", color=INK)
     note = warning(summary) if warned else None
     if note and style == "page":
-        figure.supxlabel(note, x=0.01, ha="left", fontsize=TINY, color=GREY)
+        figure.supxlabel(figure_text(note), x=0.01, ha="left", fontsize=TINY, color=GREY)
     elif note:
         figure.said.append(note)
     return figure
@@ -113,7 +121,7 @@ def title(summary: Summary, width: float) -> str:
 def warning(summary: Summary) -> str | None:
     """What a selection leaves out, and the small-N note, once for every number of images below the limit."""
     where = "figure" if len(summary.sections) == 1 else "panel"
-    left_out = figure_text(fill(summary.left_out, 130)) if summary.left_out else None
+    left_out = fill(summary.left_out, 130) if summary.left_out else None
     found = [left_out, *(small_n(section, where) for section in summary.sections)]
     return "\n".join(dict.fromkeys(filter(None, found))) or None
 
@@ -143,21 +151,6 @@ def plain_axes(axes: Axes) -> None:
     axes.spines[["left", "bottom"]].set_color(GREY)
     axes.tick_params(labelsize=SMALL, color=GREY, labelcolor=INK)
     axes.set_axisbelow(True)
-
-
-def panel_title(axes: Axes, section: Section, clock: str | None, width: int = 116, raised: bool = False) -> None:
-    """What a panel shows, in lines of so many characters: the protocol, and what times were measured on."""
-    text = section.label if clock is None else f"{section.label}\n{clock}"
-    figure = axes.get_figure(root=True)
-    if isinstance(figure, Shown) and figure.style != "page":
-        if len(figure.axes) == 1:
-            said = [f"Protocol: {section.label}.", *(f"{line.rstrip('.')}." for line in (clock or "").splitlines())]
-            figure.said += [line for line in said if line not in figure.said]
-            return
-        width = int(width * figure.get_figwidth() / WIDTH)
-    lines = "\n".join(fill(line, width) for line in text.splitlines())
-    pad = 19.0 if raised else 6.0  # above marks on the axes
-    axes.set_title(figure_text(lines), loc="left", fontsize=TINY, color=GREY, pad=pad, y=ABOVE)
 
 
 def log_axis(axes: Axes, which: Literal["x", "y"], values: Sequence[float]) -> None:
@@ -266,11 +259,18 @@ def _styled(figure: Figure) -> tuple[Style, dict[str, dict[str, str]]]:
         for text in figure.findobj(Text):
             if isinstance(text, Text):
                 text.set_fontsize(min(LETTERS, float(text.get_fontsize())))
-    elif figure.get_layout_engine() is not None:
-        width, height = figure.get_size_inches()
-        figure.set_size_inches(max(width, height * _SLIDE), max(height, width / _SLIDE))
+    else:
+        shape(figure)
     said = plain_line(" ".join(figure.said))
     return figure.style, {"pdf": {"Subject": said}, "png": {"Description": said}}
+
+
+def shape(figure: Shown) -> None:
+    """Give what is laid out for a slide the slide's shape."""
+    if figure.style == "slide" and figure.get_layout_engine() is not None:
+        width, height = figure.get_size_inches()
+        width = max(WIDTH, min(height, figure.highest) * SLIDE)
+        figure.set_size_inches(width, width / SLIDE)
 
 
 @contextmanager

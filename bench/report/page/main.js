@@ -42,7 +42,7 @@ function buildControls() {
     $(axis).value = state[axis];
     $(`${axis}log`).value = state[`${axis}log`] ? "log" : "linear";
   }
-  const joins = { steps: "steps", scale: "guidance scale", none: "nothing" };
+  const joins = { steps: "steps", scale: "guidance scale, by budget", none: "nothing" };
   $("join").replaceChildren(...Object.keys(joins).filter((each) => each in section().lines || each === "none").map((each) => option(each, joins[each])));
   $("join").value = state.join;
   $("bars").checked = state.bars;
@@ -63,20 +63,26 @@ function listen() {
   }
   $("join").onchange = (event) => { state.join = event.target.value; changed(); };
   for (const flag of ["bars", "front"]) $(flag).onchange = (event) => { state[flag] = event.target.checked; changed(); };
-  $("clear").onclick = () => { table.rows({ selected: true }).deselect(); };
+  $("clear").onclick = () => { table?.rows({ selected: true }).deselect(); };
   dark.addEventListener("change", () => { theme(); draw(); });
+  let width = innerWidth;
+  addEventListener("resize", () => { if (innerWidth !== width) { width = innerWidth; soon(); } });  // what fits beside one another
   addEventListener("hashchange", () => {
     if (location.hash === written) return;
     written = location.hash;
     state = fromAddress();
     rebuild();
   });
-  const fold = (kept) => document.querySelectorAll(".choices[open]").forEach((each) => { if (!each.contains(kept)) each.open = false; });
-  addEventListener("keydown", (event) => { if (event.key === "Escape") { hideCard(); fold(null); } });
-  addEventListener("click", (event) => fold(event.target));
-  const printed = document.querySelectorAll("details");
-  addEventListener("beforeprint", () => printed.forEach((each) => { each.dataset.was = each.open; each.open = true; }));
-  addEventListener("afterprint", () => printed.forEach((each) => { each.open = each.dataset.was === "true"; }));
+  const shut = (kept) => document.querySelectorAll(".choices[open]").forEach((each) => {
+    if (each.contains(kept)) return;
+    if (each.contains(document.activeElement)) each.firstChild.focus();  // so that the keyboard goes on from there
+    each.open = false;
+  });
+  addEventListener("keydown", (event) => { if (event.key === "Escape") { hideCard(); shut(null); } });
+  addEventListener("click", (event) => shut(event.target));
+  const printed = () => document.querySelectorAll("details");
+  addEventListener("beforeprint", () => printed().forEach((each) => { each.dataset.was = each.open; each.open = true; }));
+  addEventListener("afterprint", () => printed().forEach((each) => { each.open = each.dataset.was === "true"; }));
 }
 
 function changed() {
@@ -89,18 +95,22 @@ function changed() {
 
 function rebuild() {
   buildControls();
-  buildTable();
+  if (table) buildTable();
   buildFilters();
   draw();
 }
 
-// A click on a point selects its row.
-function choosePoint({ points }) {
-  const n = points[0].customdata;
+// A click on a point selects its row; where there is none who hovers, it shows the card, too.
+function choosePoint(event) {
+  const n = event.points[0].customdata;
   if (typeof n !== "number") return;
   const row = table.row(n);
   if (state.selected.has(section().ids[n])) row.deselect(); else row.select();
+  if (matchMedia("(hover: none)").matches) showCard(event);
 }
+
+// Plotly tells a tap, and again the click that browsers make of it.
+function tapped(event) { if (event.cancelable && event.target.closest(".draglayer")) event.preventDefault(); }
 
 function theme() { document.documentElement.classList.toggle("dark", dark.matches); }
 
@@ -127,29 +137,50 @@ function reach() {
   });
 }
 
-async function begin() {
+// The program stands before what it does not need at once, so that what is seen first stays where it is.
+const parsed = new Promise((done) => addEventListener("DOMContentLoaded", done));
+
+function begin() {
   theme();
+  if (!data.sections.length) return;
+  document.documentElement.classList.add("live");
+  listen();
+  buildControls();
+  buildFilters();
+  draw();
+  $("rows").style.setProperty("--rows", Math.min(25, visibleRows().length));
+}
+
+async function complete() {
+  await parsed;
+  fold();
   reach();
   buildImages();
-  document.documentElement.classList.add("images");
-  if (!data.sections.length) { document.documentElement.dataset.ready = "yes"; return; }
-  const plotly = packed("plotly");
-  await openTables();
-  document.documentElement.classList.add("live");
-  document.querySelectorAll("details.printed").forEach((each) => { each.open = false; });
-  listen();
-  rebuild();
-  await loaded(await plotly);  // the larger: the table can be read meanwhile
-  draw();
-  $("figure").on("plotly_hover", showCard);
-  $("figure").on("plotly_unhover", hideCard);
-  $("figure").on("plotly_click", choosePoint);
+  if (data.sections.length) {
+    const plotly = loaded(await packed("plotly"));  // compiled beside the page, while the table is built
+    await openTables();
+    buildTable();
+    await plotly;
+    draw();
+    $("figure").on("plotly_hover", showCard);
+    $("figure").on("plotly_unhover", hideCard);
+    $("figure").on("plotly_click", choosePoint);
+    $("figure").addEventListener("touchend", tapped, { passive: false });
+    addEventListener("touchstart", hideCard, { passive: true, capture: true });
+  }
   document.documentElement.dataset.ready = "yes";
 }
 
-begin().catch((error) => {
+// What is explored stands folded below, and open for print.
+function fold() {
+  const live = document.documentElement.classList.contains("live");
+  document.querySelectorAll("details.printed").forEach((each) => { each.open = !live; });
+  document.documentElement.classList.add("folded");
+}
+
+(async () => { begin(); await complete(); })().catch((error) => {
   // what cannot be explored is still there to be read
   document.documentElement.classList.remove("live");
-  document.querySelectorAll("details.printed").forEach((each) => { each.open = true; });
+  fold();
   console.error(error);
 });

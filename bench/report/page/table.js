@@ -3,7 +3,8 @@ let table = null;
 const escaped = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;").replace(/"/g, "&quot;");
 
 function visibleRows() {
-  return table ? table.rows({ search: "applied", order: "applied" }).data().toArray().map((each) => each.n) : [];
+  if (!table) return [...section().ids.keys()].filter(passes);  // until there is one
+  return table.rows({ search: "applied", order: "applied" }).data().toArray().map((each) => each.n);
 }
 
 // What has no value stands last, whichever way the others are sorted.
@@ -104,8 +105,8 @@ function buildFilters() {
   $("filters").replaceChildren(...facets, limit("from", "NFE from"), limit("to", "to"), make("button", { type: "button", id: "reset", onclick: reset }, "Reset"));
   const shown = choices("Columns", columns.map((each) => [each.key, each.label, each.meaning]), new Set(state.columns), (kept) => {
     state.columns = kept;
-    columns.forEach((each, n) => table.column(n + 1).visible(kept.includes(each.key), false));
-    table.columns.adjust();
+    columns.forEach((each, n) => table?.column(n + 1).visible(kept.includes(each.key), false));
+    table?.columns.adjust();
     remember();
   });
   shown.id = "columns";
@@ -113,7 +114,7 @@ function buildFilters() {
 }
 
 function filtered() {
-  table.draw();
+  table?.draw();
   soon();
 }
 

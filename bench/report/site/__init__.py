@@ -91,7 +91,10 @@ def publish(runs: Sequence[Path], site: Path) -> list[Path]:
     """
     if not site.resolve().name:
         raise UsageError(f"{str(site)!r} is no place for a site; name a folder with --out, such as site")
-    read(runs)  # so that what is wrong with them is told before anything is made
+    # so that what is wrong with them is told before anything is made
+    for run, _ in read(runs):
+        if run.nothing is not None:
+            raise UsageError(f"{run.nothing}, or leave it out")
     folders = _folders([run_name(Path(run)) for run in runs], {_TOGETHER, _INDEX, MANIFEST})
     pairs = [(name, Path(run)) for name, run in zip(folders, runs, strict=True)]
     alone = [Entry(name, [run], summarise([run], names=[name])) for name, run in pairs]

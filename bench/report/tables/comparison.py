@@ -18,13 +18,14 @@ from models.common.words import counted
 _MOST = 12
 """Settings of one quality that are named on top; the table has all."""
 
-_HEADINGS: dict[Verdict, str] = {
+HEADINGS: dict[Verdict, str] = {
     "better": "Better",
     "worse": "Worse",
     "not told": "Cannot be told",
     "same": "The same",
     "not tested": "Not tested",
 }
+"""What verdicts are called."""
 _NOTES = (
     "All numbers: a → b. The change is b less a with its 95 % interval or, of times, b over a: below 1 is faster.",
     "Better, worse: a quality's p is at most 0.05 by Holm's procedure for all settings that differ at all, in pairs "
@@ -47,7 +48,7 @@ class _Part:
 
 
 @dataclass(frozen=True)
-class _Compared:
+class Compared:
     """All that is said of a comparison.
 
     Attributes:
@@ -65,34 +66,30 @@ class _Compared:
     table: list[Column]
 
 
-def comparison_top(frame: pd.DataFrame) -> str:
-    """What became better or worse, or cannot be told, as Markdown."""
-    return _markdown(_compared(frame), whole=False)
-
-
 def comparison_markdown(frame: pd.DataFrame) -> str:
     """All of it, as Markdown."""
-    return _markdown(_compared(frame), whole=True)
+    return _markdown(compared(frame))
 
 
 def comparison_html(frame: pd.DataFrame) -> str:
     """All of it, as a page that needs no other file and no network."""
     template = templates(Path(__file__).parent).get_template("comparison.html.j2")
     # each cell has been escaped
-    return template.render(said=_compared(frame), notes=_NOTES, table=lambda *of: Markup(html_table(*of)))
+    return template.render(said=compared(frame), notes=_NOTES, table=lambda *of: Markup(html_table(*of)))
 
 
-def _markdown(said: _Compared, whole: bool) -> str:
+def _markdown(said: Compared) -> str:
     parts = [f"## {markdown_text(said.title)}", *(f"**{markdown_text(line)}**" for line in said.answers)]
     parts += [] if said.counts is None else [markdown_table(said.counts)]
     for part in said.parts:
         parts += [f"### {markdown_text(part.heading)}", "\n".join(f"- {markdown_text(line)}" for line in part.lines)]
-    if whole and said.table[0].cells:
+    if said.table[0].cells:
         parts += ["### All settings", markdown_table(said.table), "\n".join(f"- {line}" for line in _NOTES)]
     return "\n\n".join(parts) + "\n"
 
 
-def _compared(frame: pd.DataFrame) -> _Compared:
+def compared(frame: pd.DataFrame) -> Compared:
+    """What `compare` gives, in words and columns."""
     a, b = (flat(name) for name in frame.attrs["runs"])
     found, rows = aspects(frame), rows_of(frame)
     several = frame["reason"].map(lambda value: value if known_text(value) else None)
@@ -104,7 +101,7 @@ def _compared(frame: pd.DataFrame) -> _Compared:
     untimed = frame["latency_note"]
     doubts = [_told(flat(note), frame[untimed == note]) for note in dict.fromkeys(untimed.dropna())]
     parts = [
-        *(_Part(heading, _verdicts(found, verdict), verdict) for verdict, heading in list(_HEADINGS.items())[:3]),
+        *(_Part(heading, _verdicts(found, verdict), verdict) for verdict, heading in list(HEADINGS.items())[:3]),
         _Part("Not compared", reasons),
         _Part("Times that are not tested", doubts),
         *lone,
@@ -112,7 +109,7 @@ def _compared(frame: pd.DataFrame) -> _Compared:
         _Part("What measured them differs", frame.attrs["differ"]),
         _Part("Broken files, which count for nothing", list(dict.fromkeys(frame.attrs["broken"]))),
     ]
-    return _Compared(
+    return Compared(
         f"{b} beside {a}",
         [f"a: {a}. b: {b}.", *(_answer(each) for each in found[:2])] if found else [_nothing(len(rows))],
         _counts(found) if found else None,
@@ -144,7 +141,7 @@ def _answer(aspect: Aspect) -> str:
 
 def _counts(found: Sequence[Aspect]) -> list[Column]:
     counts = [
-        numbers(heading, [f"{len(each.having(verdict)):,}" for each in found]) for verdict, heading in _HEADINGS.items()
+        numbers(heading, [f"{len(each.having(verdict)):,}" for each in found]) for verdict, heading in HEADINGS.items()
     ]
     return [words("", [each.name for each in found]), *counts]
 
@@ -176,7 +173,7 @@ def _table(frame: pd.DataFrame, found: Sequence[Aspect]) -> list[Column]:
     shown = [words("Setting", [row["setting"] for row in rows])]
     for each in found:
         verdicts = [each.verdict(row) for row in rows]
-        told = [NOTHING if verdict is None else _HEADINGS[verdict].lower() for verdict in verdicts]
+        told = [NOTHING if verdict is None else HEADINGS[verdict].lower() for verdict in verdicts]
         name = each.name.rstrip(" ↓↑")
         shown.append(numbers(each.name, [each.values(row) for row in rows]))
         shown.append(numbers(f"Change of {name}", [each.change(row) for row in rows]))

@@ -107,8 +107,7 @@ def interval_note(frame: pd.DataFrame, rows: list[Row], quality: list[Quality], 
     unsure = {"kid_std", "inception_score_std"} & {each.std for each in quality}
     if any(has(single, name) for name in unsure):
         line += (
-            " One seed's KID and IS have none: the deviation over subsets or splits, in table.csv, is no standard "
-            "error of the mean."
+            " One seed's KID and IS have none: their deviation over subsets or splits is no standard error of the mean."
         )
     return " ".join(filter(None, [line, agree]))
 

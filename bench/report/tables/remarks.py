@@ -33,13 +33,21 @@ from models.common.words import counted
 DRIFT = 0.1
 """How far a row's time an evaluation may be from the median row's before the report says so."""
 
+DRIFTING = "\N{SECTION SIGN}"
+"""The mark of a time that is off by what the machine did."""
+
 _NAMED = 5
 """Rows with times in doubt that are named one by one."""
 
 
-@lru_cache(maxsize=1)
-def remarks(summary: Summary) -> list[str]:
-    """All of it, in sentences, which all renderings of a summary share."""
+@lru_cache(maxsize=2)
+def remarks(summary: Summary, alone: bool = False) -> list[str]:
+    """All of it, in sentences, which renderings of a summary share.
+
+    Args:
+        summary: what it is about.
+        alone: whether a reader has the tables and nothing else, so that a mark says what others find in table.csv.
+    """
     named = len(summary.runs) > 1
     lines = summary.broken()
     lines += [f"{flat(text)}." for text in dict.fromkeys(text for run in summary.runs for text in run.warnings)]
@@ -56,7 +64,7 @@ def remarks(summary: Summary) -> list[str]:
     for row in rows_of(cells[cells["note"].notna()]):
         noted.setdefault((row["run"], *line(row), row["mode"], row["note"]), []).append(row)
     lines += [f"Note: {_cells(rows, named)}: {flat(rows[0]['note'])}" for rows in noted.values()]
-    return lines + [each for section in summary.sections for each in timing_warnings(section)]
+    return lines + [each for section in summary.sections for each in timing_warnings(section, alone)]
 
 
 def _cells(rows: list[Row], named: bool) -> str:
@@ -70,19 +78,18 @@ def _cells(rows: list[Row], named: bool) -> str:
     return f"{method}, {steps_words(row['steps'])}, seed {row['seed']}"
 
 
-def timing_warnings(section: Section) -> list[str]:
-    """The rows whose times are in doubt; where they are many, how many they are."""
-    clocks = [rows_of(rows) for _, rows in section.clocks()]
-    total = sum(map(len, clocks))
-    found = [(row, off) for rows in clocks for row, off in _drifts(rows) if off is not None or invalid(row)]
+def timing_warnings(section: Section, alone: bool = False) -> list[str]:
+    """The rows whose times are in doubt; of many their number, and `alone` the mark of those of `drifting`."""
+    total, found = len(section.rows), _doubtful(section)
     if len(found) <= _NAMED:
         return [f"Timing: {setting(row)}: {_why(row, off)}" for row, off in found]
     lines, drifts = [], [abs(off) for _, off in found if off is not None]
     if drifts:
+        where = f"marked {DRIFTING}" if alone else "eval_ms_median in table.csv"
         lines.append(
             f"Timing: in {len(drifts)} of {total} rows an evaluation took over {percent(DRIFT)} more or less "
             f"time than in the median row, up to {percent(max(drifts))}, which the machine did and not the samplers; "
-            "do not compare these rows by time (eval_ms_median in table.csv)."
+            f"do not compare these rows by time ({where})."
         )
     if wrong := [row for row, _ in found if invalid(row)]:
         lines.append(
@@ -90,6 +97,19 @@ def timing_warnings(section: Section) -> list[str]:
             "do not compare these rows by time."
         )
     return lines
+
+
+def drifting(section: Section) -> list[bool]:
+    """Of each row, whether the machine took much more or less time for it, and that is not said of it by name."""
+    found = _doubtful(section)
+    gone = [row["cells"] for row, off in found if off is not None] if len(found) > _NAMED else []
+    return [row["cells"] in gone for row in section.records]
+
+
+def _doubtful(section: Section) -> list[tuple[Row, float | None]]:
+    """The rows whose times are in doubt, with how far they are from their network's median where that is too far."""
+    clocks = [rows_of(rows) for _, rows in section.clocks()]
+    return [(row, off) for rows in clocks for row, off in _drifts(rows) if off is not None or invalid(row)]
 
 
 def _drifts(rows: Sequence[Row]) -> list[tuple[Row, float | None]]:

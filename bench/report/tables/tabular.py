@@ -36,7 +36,7 @@ def breakable(text: str, least: int = 30) -> str:
 
 _BREAKS = re.compile(r"(?<=\w)[/:.,=+](?=\w)|\\_|(?<=[a-z])(?=[A-Z])|[A-Za-z]{20}(?=[A-Za-z])")
 
-_CELL = re.compile(r"(\([\d.,]+\) )?([+-]?[\d,]*\.?\d+)(e-?\d+)?( ± [\d.,]+(?:e-?\d+)?)?((?: [†‡]+)?)")
+_CELL = re.compile(r"(\([\d.,]+\) )?([+-]?[\d,]*\.?\d+)(e-?\d+)?( ± [\d.,]+(?:e-?\d+)?)?((?: [†‡§]+)?)")
 """A number as columns have it: what stands before it, its digits, its exponent, half its interval, its marks."""
 _WORDS = ("", NOTHING, FAILED)
 

@@ -68,14 +68,14 @@ def _table(block: Block) -> Table:
         # beside the names of guidances there is little room
         narrow = any(each.heading == "Guidance" for each in block.short)
         shown, said = _spared(block.short, ("Grid", "Guidance") if narrow else ())
-        return _drawn(shown, [*median, whole, *block.notes, *said], block.highlighted)
+        return drawn(shown, [*median, whole, *block.notes, *said], block.highlighted)
     shown, said = _spared(block.table, block.spared)
     lines = [*block.notes, *said]
     more = sum(each.heading != each.name for each in shown) - _ROOM + _wide_words(shown)
     spare = {*SPEED_HEADINGS, *(name for least, names in _SPARE.items() if more >= least for name in names)}
     if spared := [each.name for each in shown if each.heading in spare]:
         lines.append(f"{', '.join(spared)}: in table.md.")
-    return _drawn([each for each in shown if each.heading not in spare], lines, block.highlighted)
+    return drawn([each for each in shown if each.heading not in spare], lines, block.highlighted)
 
 
 def _spared(columns: Sequence[Column], names: Sequence[str]) -> tuple[list[Column], list[str]]:
@@ -100,7 +100,7 @@ def _paper(block: Block) -> Table:
         replace(each, cells=_of(each.cells, rows), brief=_of(each.brief, rows), best=_of(each.best, rows))
         for each in shown
     ]
-    return _drawn(parts, lines, tuple(_of(block.highlighted, rows)))
+    return drawn(parts, lines, tuple(_of(block.highlighted, rows)))
 
 
 def _of(values: Sequence[T], rows: Iterable[int]) -> list[T]:
@@ -123,7 +123,8 @@ def _wide_words(shown: list[Column]) -> int:
     return sum(-(-max(map(len, cells)) // 8) for cells in wide)
 
 
-def _drawn(shown: list[Column], lines: list[str], highlighted: tuple[bool, ...]) -> Table:
+def drawn(shown: Sequence[Column], lines: Sequence[str], highlighted: Sequence[bool]) -> Table:
+    """Columns as a table with lines below it, rows that are highlighted in another colour."""
     caption = Text(terminal_text(" ".join(lines)))
     table = Table(caption=caption, caption_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.show_edge = table.pad_edge = False

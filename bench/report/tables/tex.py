@@ -6,11 +6,12 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from bench.escape import latex_text, needs_other_engine, plain_line
-from bench.report.data.references import References, references
+from bench.report.data.references import OURS, References, references
 from bench.report.data.summary import Summary
 from bench.report.data.text import Column, flat
 from bench.report.data.view import Numbers
-from bench.report.tables.blocks import Block, blocks
+from bench.report.tables.blocks import Block
+from bench.report.tables.marks import marked_blocks
 from bench.report.tables.paper import MOST_COLUMNS
 from bench.report.tables.remarks import remarks
 from bench.report.tables.tabular import LIST, LISTED, NAME, NAMED, breakable, latex_table, layout_of, width_of
@@ -27,10 +28,8 @@ _NOTES = 30
 """Lines of notes beyond which they stand behind a table, and not in it."""
 _COLUMN = 44
 """Characters of a line beyond which a table stands across both columns of a page that has two."""
-_FIT = r"\resizebox{\ifdim\width>\linewidth \linewidth\else \width\fi}{!}"
+FIT = r"\resizebox{\ifdim\width>\linewidth \linewidth\else \width\fi}{!}"
 """Scales what follows to the width of the text if it is wider."""
-_LOW = r"\resizebox{!}{\ifdim\totalheight>.7\textheight .7\textheight\else \totalheight\fi}"
-"""The same to a height that leaves room for a caption."""
 _ENGINE = "% Of some letters pdflatex prints the numbers: use xelatex or lualatex, with a font that has them."
 _PACKAGES = {
     "siunitx": r"% Needs \usepackage{booktabs,graphicx,siunitx}.",
@@ -87,7 +86,15 @@ class _Table:
 
 
 def latex(summary: Summary, numbers: Numbers = "siunitx") -> str:
-    """All tables, to be read with \\input; the answers stand above, as comments.
+    """All tables, to be read with \\input; see `latex_files`."""
+    return latex_files(summary, numbers)["table"]
+
+
+def latex_files(summary: Summary, numbers: Numbers = "siunitx") -> dict[str, str]:
+    """Files of LaTeX by name without its ending, to be read with \\input: `table` has all tables, each other file those
+    of one kind (`table-samplers`, `table-rows`, ...), numbered where there are several, with the same labels.
+
+    The answers stand above, as comments.
 
     Args:
         summary: what they say.
@@ -95,24 +102,51 @@ def latex(summary: Summary, numbers: Numbers = "siunitx") -> str:
     """
     cited = references(summary)
     style = _Style(numbers, _label(summary), cited)
-    lines = [f"{_PACKAGES[numbers]} Made by sampler-bench from the records; do not edit."]
-    lines += ["% What is cited stands in references.bib."] if cited.used else []
-    lines += [f"% No entry for {plain_line(each)}." for each in cited.lacking]
-    lines += [f"% {plain_line(answer.sentence)}" for answer in summary.answers]
-    below, found = [latex_text(each) for each in remarks(summary)], blocks(summary)
+    above = [f"{_PACKAGES[numbers]} Made by sampler-bench from the records; do not edit."]
+    # without any, BibTeX would fail
+    above += ["% What is cited stands in references.bib.", *([] if cited.used else [f"\\nocite{{{OURS.key}}}"])]
+    above += [f"% No entry for {plain_line(each)}." for each in cited.lacking]
+    above += [f"% {plain_line(answer.sentence)}" for answer in summary.answers]
+    below, found, lines = (
+        [latex_text(each) for each in remarks(summary, alone=True)],
+        marked_blocks(summary),
+        list[str](),
+    )
     if not summary.sections:
         lines += [f"{remark}\n" for remark in below]
     # remarks are about all tables, and stand below that of the last section
     last = next((block for block in reversed(found) if block.kind == "rows"), None)
-    tables = [table for block in found for table in _tables(block, flat(summary.title), below if block is last else ())]
+    title, names = flat(summary.title), _names(found)
+    pairs = [
+        (name, table)
+        for name, block in zip(names, found, strict=True)
+        for table in _tables(block, title, below if block is last else ())
+    ]
+    tables = [table for _, table in pairs]
     if tables:
         tables[0] = replace(tables[0], notes=[*tables[0].notes, *_bibliography(tables, style)])
     else:
         lines += _bibliography([], style)
-    lines += [_float(table, style, n) for n, table in enumerate(tables, 1)]
-    if any(map(needs_other_engine, lines)):
-        lines.insert(1, _ENGINE)
-    return "\n".join(lines)
+    floats = [_float(table, style, n) for n, table in enumerate(tables, 1)]
+    files = {"table": [*above, *lines, *floats]}
+    for (name, _), each in zip(pairs, floats, strict=True):
+        files.setdefault(f"table-{name}", [*above]).append(each)
+    return {name: "\n".join(_with_engine(each)) for name, each in files.items()}
+
+
+_NAMES = {"paper": "samplers", "rows": "rows", "modes": "modes", "left_out": "left-out", "published": "published"}
+"""What the files of blocks are called."""
+
+
+def _names(found: Sequence[Block]) -> list[str]:
+    """Names of the files of blocks, numbered from the second of a kind on."""
+    kinds = [_NAMES[block.kind] for block in found]
+    counts = [kinds[: n + 1].count(kind) for n, kind in enumerate(kinds)]
+    return [kind if count == 1 else f"{kind}-{count}" for kind, count in zip(kinds, counts, strict=True)]
+
+
+def _with_engine(lines: list[str]) -> list[str]:
+    return [*lines[:1], _ENGINE, *lines[1:]] if any(map(needs_other_engine, lines)) else lines
 
 
 def _label(summary: Summary) -> str:
@@ -241,7 +275,7 @@ def _float(table: _Table, style: _Style, n: int) -> str:
         f"\\caption{{{breakable(latex_text(table.caption))}}}",
         f"\\label{{tab:{style.label}-{n}}}",
         _SETUP[style.numbers],
-        f"{_FIT}{{%\n{tabular}}}",
+        f"{FIT}{{%\n{tabular}}}",
     ]
     if table.notes and _lines(table.notes) <= _NOTES:
         lines += [
@@ -259,21 +293,3 @@ def _float(table: _Table, style: _Style, n: int) -> str:
 
 def _cited(sampler: str | None, style: _Style) -> str:
     return style.cite(style.cited.samplers.get(sampler, ())) if sampler is not None else ""
-
-
-def figure_floats(figures: Sequence[tuple[str, Sequence[str], bool]]) -> str:
-    """Figures in files of PDF as floats, to be read with \\input.
-
-    Args:
-        figures: their names, what their captions say in sentences, and whether they fit a column of two.
-    """
-    lines = ["% Needs \\usepackage{graphicx}. Made by sampler-bench from the records; do not edit."]
-    for name, sentences, narrow in figures:
-        caption, kind = " ".join(breakable(latex_text(each)) for each in sentences), "figure" if narrow else "figure*"
-        lines += [
-            f"\\begin{{{kind}}}\n\\centering\\sloppy",
-            f"{_LOW}{{{_FIT}{{\\includegraphics{{{name}.pdf}}}}}}",
-            f"\\caption[{latex_text(sentences[0])}]{{{caption}}}\n\\label{{fig:{name.replace('_', '-')}}}",
-            f"\\end{{{kind}}}\n",
-        ]
-    return "\n".join(lines)

@@ -1,0 +1,126 @@
+"""Fits grids to a model and writes their levels, for studies and for other libraries."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
+from bench.escape import terminal_text
+from bench.progress import output, say
+from bench.report.data.text import significant
+from bench.report.figures.plot_levels import Levels, draw
+from bench.running.fit import Fits
+from bench.running.resolve import Resolved, resolve
+from bench.running.session import Session
+from bench.study.file import load_study, study_of
+from bench.study.plan import plan
+from bench.study.study import Study
+from models.common.errors import UsageError
+from models.common.writing import write_bytes, write_text
+from models.fitted import OWN
+from models.grids import GRIDS, TooManySteps
+from models.grids.fitted import FittedGrid
+from models.schedule import Schedule
+
+_BESIDE = ("trailing", "logsnr", "karras")
+"""Fixed grids whose levels the figure shows, too."""
+
+
+def fit_grid(
+    block: dict[str, Any], model: str | None, study: str | None, out: Path, as_json: bool, options: dict[str, Any]
+) -> int:
+    """Fit the grid of a block of a study, and write what was found."""
+    (sampler,), (grid,) = block["samplers"], block["grids"]
+    made = GRIDS.make(grid)
+    if not isinstance(made, FittedGrid):
+        names = ", ".join(name for name in GRIDS.names() if issubclass(GRIDS.get(name), FittedGrid))
+        raise UsageError(f"grid {grid!r} is the same on every model; expected one that is fitted: {names}")
+    session = Session.load(_study(model, study, block, options))
+    fits, found = Fits(out / "fits", session), list[dict[str, Any]]()
+    cells = {cell.steps: cell for cell in plan(session.study) if cell.grid == GRIDS.spec_of(GRIDS.make(grid))}
+    for count in sorted(cells):
+        if not as_json:
+            say(f"{grid} in {count} steps")
+        found.append(_found(resolve(cells[count], session), fits))
+    schedule, named = session.subject.schedule, sampler if made.fits_sampler == OWN else made.fits_sampler
+    title = f"{grid} on {session.subject.card.name}" + (f", fitted to {named}" if named else "")
+    write_text(out / "levels.json", json.dumps(found, indent=1))
+    write_bytes(out / "levels.png", draw(title, _panels(found, grid, schedule)))
+    if as_json:
+        print(json.dumps(found, indent=1))
+    else:
+        output(soft_wrap=True).print(_table(found, title))
+        say(f"wrote {out / 'levels.json'} and {out / 'levels.png'}")
+    return 0
+
+
+def _study(model: str | None, study: str | None, block: dict[str, Any], options: dict[str, Any]) -> Study:
+    """The settings that are fitted, on a model as its card has it or as a study has it."""
+    if model is not None and study is not None:
+        raise UsageError(f"expected either --model or --study, got {model!r} and {study!r}; a study says its model")
+    said: dict[str, Any] = {"model": model or "digits"}
+    if study is not None:
+        names = {"model", "checkpoint", "clip", "label", "labels"}
+        said = load_study(study).model_dump(mode="json", include=names, exclude_none=True)
+    first = {"sampler": block["samplers"][0], "grid": block["grids"][0], "steps": block["steps"][0]}
+    content = {"name": "fit", "title": "fit", "images": 16, "metrics": ["solver_error"], "baseline": first}
+    return study_of(content | said | options | {"block": [block]}, "what is to be fitted", complete=True)
+
+
+def _found(resolved: Resolved, fits: Fits) -> dict[str, Any]:
+    """What is written of one number of steps."""
+    kept, (fitted, columns) = fits.of(resolved), fits(resolved)
+    noisy, total = [each for each in fitted.levels if not each.is_clean], resolved.model.schedule.train_steps
+    errors = kept.found.get("grid.errors", torch.empty(0)).tolist()
+    return {
+        "model": resolved.model.card.name,
+        "guidance": resolved.cell.guidance,
+        "sampler": resolved.cell.sampler,
+        "grid": resolved.cell.grid,
+        "steps": resolved.cell.steps,
+        "t": columns["fitted_t"],
+        "sigma": [each.ratio for each in noisy],
+        "index": None if total is None else [each.t * total - 1.0 for each in noisy],
+        "explicit": f"explicit[clean={json.dumps(fitted.levels[-1].is_clean)},t={json.dumps(columns['fitted_t'])}]",
+        "error": errors[0] if errors else None,
+        "error_at_start": errors[1] if errors else None,
+        "fit_images": kept.images,
+        "fit_nfe": kept.nfe,
+        "fit_s": kept.seconds,
+    }
+
+
+def _panels(found: Sequence[dict[str, Any]], grid: str, schedule: Schedule) -> list[list[Levels]]:
+    """A panel for each number of steps: sigma / alpha of the fitted levels, and of fixed ones."""
+    return [[*_fixed(schedule, each["steps"]), Levels(grid, each["sigma"], fitted=True)] for each in found]
+
+
+def _fixed(schedule: Schedule, steps: int) -> list[Levels]:
+    found = list[Levels]()
+    for name in _BESIDE:
+        try:
+            levels = GRIDS.make(name)(schedule, steps)
+        except TooManySteps:
+            continue
+        found.append(Levels(name, [level.ratio for level in levels if not level.is_clean]))
+    return found
+
+
+def _table(found: Sequence[dict[str, Any]], title: str) -> Table:
+    table = Table(title=Text(terminal_text(title), "table.title"), title_justify="left", box=SIMPLE_HEAD)
+    table.add_column("steps", justify="right")
+    errors = any(each["error"] is not None for each in found)
+    for name in ("median error", "at its start") if errors else ():
+        table.add_column(name, justify="right")
+    table.add_column("evaluations of the fit", justify="right")
+    table.add_column("sigma / alpha", ratio=1)
+    for each in found:
+        told = [significant(each[name], 3) for name in ("error", "error_at_start")] if errors else []
+        sigmas = ", ".join(significant(sigma, 4) for sigma in each["sigma"])
+        table.add_row(str(each["steps"]), *told, f"{each['fit_nfe']:,}", sigmas)
+    return table

@@ -1,0 +1,210 @@
+"""The grid that suits a sampler best on a model: fitted, for a number of steps, to where the probability flow ends.
+
+The error of a grid is the distance (RMS an element) between where the sampler ends and a tight solution of the flow
+from the same noise. It is made small over some images of noise by the Levenberg-Marquardt method, in the logarithms of
+the gaps in lambda = log(alpha / sigma) between levels, so that levels always descend; its ends stay. Derivatives are
+differences, so the sampler may be any that is deterministic and says its evaluations, a plugin's too, under a guidance
+as well. Each image is weighed by the inverse of its squared error, for the sum of log errors, which no single image
+rules, as it would that of squares. It starts from the best of the fixed grids, or from one that is named, and images
+that it does not see decide how far it goes: of all that it passes, its start among them, it keeps that of the least
+median error on them. So it is never worse there than its start.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+from annotated_types import Ge
+
+from models.common.errors import UsageError
+from models.fitted import OWN, FitModel
+from models.grids.base import GRIDS
+from models.grids.by_time import Power
+from models.grids.fitted import FittedGrid
+from models.grids.listed import Explicit
+from models.schedule import Level, Schedule
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_FLOW_STEPS = 100
+"""Runge-Kutta steps of the solutions: solvers of 20 steps are farther away by orders of magnitude."""
+_DIFFERENCE = 0.03
+"""Of the logarithm of a gap: far above what float32 resolves of errors, and small for them to be linear."""
+_LEAST = 1e-3
+"""Of the whole range in lambda, that a gap is at first."""
+_PATIENCE = 3
+"""Steps in a row that do not better the images not seen."""
+_TRIES = 5
+"""Dampings that are tried in a step, each four times the one before."""
+
+
+@GRIDS.register("fit-grid")
+@dataclass(frozen=True)
+class FitGrid(FittedGrid):
+    """Fitted to a sampler: of as many steps, the levels from which it ends closest to the exact flow (ours).
+
+    Attributes:
+        sampler: that it is fitted to; "own": the one that it is run with.
+        start: the grid that it starts from; None: the best of the fixed ones.
+        images: of noise that errors are made small on.
+        held_out: images that decide how far.
+        iterations: at most; each takes about as many runs of the sampler as there are steps.
+    """
+
+    sampler: str = OWN
+    start: str | None = None
+    images: Annotated[int, Ge(8)] = 64
+    held_out: Annotated[int, Ge(8)] = 64
+    iterations: Annotated[int, Ge(1)] = 15
+
+    @property
+    def fits_sampler(self) -> str:  # type: ignore[override]
+        return self.sampler
+
+    @property
+    def fit_images(self) -> int:
+        return self.images + self.held_out
+
+    def fit_evaluations(self, schedule: Schedule, steps: int) -> int:
+        runs = len(self._starts(schedule, steps)) + self.iterations * (steps + 2)
+        return 4 * _FLOW_STEPS * self.fit_images + steps * (runs * self.images + self.iterations * self.held_out)
+
+    def fit(self, model: FitModel) -> dict[str, Tensor]:
+        """t: the noisy times; start_t: those that it started from; errors: the median on images not seen, of both."""
+        import torch  # only here: what only plans needs no torch
+
+        start, *_ = starts = self._starts(model.schedule, model.steps)
+        runs = _Runs(
+            model, start[0], self(model.schedule, 1)[-1], range(self.images), range(self.images, self.fit_images)
+        )
+        start = min(starts, key=lambda levels: _score(runs.residuals(levels, runs.seen)))
+        gaps, best = _Gaps(model.schedule, self.clean, model.steps), (runs.median(start), start)
+        first = best
+        if not math.isfinite(first[0]):
+            raise ValueError("nothing can be fitted: on the grid that it starts from the sampler gives NaN or Inf")
+        found, without = gaps.of(start), 0
+        damping = 1e-2
+        for _ in range(self.iterations if gaps.free else 0):
+            step = runs.step(gaps, found, damping)
+            if step is None:
+                break
+            found, damping = step
+            levels = gaps.levels(found)
+            now = runs.median(levels), levels
+            without = 0 if now[0] < best[0] else without + 1
+            best = min(best, now, key=lambda each: each[0])
+            if without == _PATIENCE:
+                break
+        noisy = [[level.t for level in levels if not level.is_clean] for levels in (best[1], first[1])]
+        told = {"t": noisy[0], "start_t": noisy[1], "errors": [best[0], first[0]]}
+        return {name: torch.tensor(each, dtype=torch.float64) for name, each in told.items()}
+
+    def read(self, found: Mapping[str, Tensor]) -> list[float]:
+        times: list[float] = found["t"].tolist()
+        return times
+
+    def check(self, schedule: Schedule, steps: int) -> None:
+        if self.start is not None and not self._starts(schedule, steps):
+            raise UsageError(f"fit-grid keeps its ends, and start={self.start!r} does not begin at the noisiest level")
+
+    def _starts(self, schedule: Schedule, steps: int) -> list[list[Level]]:
+        """The grids that it may start from: those that have its ends."""
+        named = [] if self.start is None else [replace(GRIDS.make(self.start), clean=self.clean)]
+        fixed = [GRIDS.get(name) for name in GRIDS.names()]
+        grids = named or [cls(clean=self.clean) for cls in fixed if not issubclass(cls, (FittedGrid, Explicit))]
+        found, own = list[list[Level]](), Power(clean=self.clean, exponent=1.0)(schedule, steps)
+        for grid in grids:
+            try:
+                levels = grid(schedule, steps)
+            except UsageError:
+                continue
+            ends = [own[0], *levels[1:-1], own[-1]]  # to the last bit
+            if all(math.isclose(a.t, b.t, rel_tol=1e-6) for a, b in zip(levels, ends, strict=True)):
+                found.append(ends)
+        return found if named else [*found, own]
+
+
+class _Gaps:
+    """Levels by the logarithms of the gaps between them in lambda, as parts of the whole range: (steps,).
+
+    With a clean level at the end the last gap is what is left from the lowest noisy level to that of the schedule.
+    """
+
+    def __init__(self, schedule: Schedule, clean: bool, steps: int) -> None:
+        self._schedule, self._clean = schedule, clean
+        self._high, self._low = (schedule.level(t).logsnr for t in (schedule.t_max, schedule.t_min))
+        self.free = steps > 1
+
+    def of(self, levels: Sequence[Level]) -> np.ndarray:
+        logsnrs = [level.logsnr for level in levels if not level.is_clean] + ([self._low] if self._clean else [])
+        gaps = np.maximum(np.diff(logsnrs) / (self._low - self._high), _LEAST)
+        return np.log(gaps)
+
+    def levels(self, logs: np.ndarray) -> list[Level]:
+        gaps = np.exp(logs - logs.max())
+        parts = np.cumsum(gaps / gaps.sum())[:-1]
+        logsnrs = (self._high + float(part) * (self._low - self._high) for part in parts)
+        inner = [max(self._schedule.t_at(logsnr), self._schedule.t_min) for logsnr in logsnrs]
+        ends = [0.0] if self._clean else [self._schedule.t_min]
+        return [self._schedule.level(t) for t in (self._schedule.t_max, *inner, *ends)]
+
+
+class _Runs:
+    """Runs of a sampler on levels, compared with where the flow ends."""
+
+    def __init__(self, model: FitModel, first: Level, last: Level, seen: range, held_out: range) -> None:
+        self._model, self._first, self.seen, self._held_out = model, first, seen, held_out
+
+        def ends(numbers: Tensor) -> Tensor:
+            x = model.start(numbers, first)
+            return model.flow(model.denoiser(numbers), x, first, last, _FLOW_STEPS).to(x.dtype)
+
+        self._ends = model.in_batches(range(held_out.stop), ends)
+
+    def residuals(self, levels: Sequence[Level], images: range) -> Tensor:
+        """Where the sampler ends without where the flow does, (images, D)."""
+
+        def distances(numbers: Tensor) -> Tensor:
+            x = self._model.start(numbers, self._first)
+            found = self._model.solver(self._model.denoiser(numbers), x, levels)
+            return (found - self._ends[numbers.cpu()].to(found)).flatten(1)
+
+        return self._model.in_batches(images, distances)
+
+    def median(self, levels: Sequence[Level]) -> float:
+        """The median error on images not seen; infinite where one is no number."""
+        errors = _errors(self.residuals(levels, self._held_out))
+        return float(errors.median()) if bool(errors.isfinite().all()) else math.inf
+
+    def step(self, gaps: _Gaps, logs: np.ndarray, damping: float) -> tuple[np.ndarray, float] | None:
+        """A step of Levenberg-Marquardt: the gaps after it and the next damping; None where none is better."""
+        import torch
+
+        now = self.residuals(gaps.levels(logs), self.seen)
+        weights, before = 1.0 / _errors(now)[:, None], _score(now)
+        moved = (self.residuals(gaps.levels(logs + each), self.seen) for each in np.eye(len(logs)) * _DIFFERENCE)
+        slopes = torch.stack([((each - now) * weights / _DIFFERENCE).flatten() for each in moved]).double()
+        squares, slope = (slopes @ slopes.T).numpy(), (slopes @ (now * weights).flatten().double()).numpy()
+        for _ in range(_TRIES):
+            damped = squares + damping * np.diag(squares.diagonal() + 1e-9 * squares.trace() + 1e-300)
+            change = np.clip(np.linalg.lstsq(damped, -slope, rcond=None)[0], -1.0, 1.0)
+            if np.isfinite(change).all() and _score(self.residuals(gaps.levels(logs + change), self.seen)) < before:
+                return logs + change, damping / 3.0
+            damping *= 4.0
+        return None
+
+
+def _errors(residuals: Tensor) -> Tensor:
+    """RMS an element of each image, (N,), above 0."""
+    return residuals.square().mean(1).sqrt().clamp(min=1e-12)
+
+
+def _score(residuals: Tensor) -> float:
+    """The mean log error; infinite where one is no number."""
+    score = float(_errors(residuals).log().mean())
+    return score if math.isfinite(score) else math.inf

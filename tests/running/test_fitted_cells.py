@@ -1,0 +1,114 @@
+"""Cells whose grid is fitted: what they share, what records say of it, and what cannot be fitted."""
+
+import json
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from commands import Cli
+from quiet import Quiet
+from studies import study_toml
+from torch import Tensor
+
+from bench.record import RunFolder
+from bench.running.runner import run_study
+from bench.running.session import Session
+from bench.study.file import Overrides, parse_study
+from models.grids import FitGrid
+
+FIT = "fit-grid[images=16,held_out=16,iterations=2]"
+
+
+@pytest.fixture
+def fits(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The fits that are made, in order."""
+    made, actual = list[Any](), FitGrid.fit
+
+    def spy(grid: FitGrid, model: Any) -> dict[str, Tensor]:
+        made.append(model)
+        return actual(grid, model)
+
+    monkeypatch.setattr(FitGrid, "fit", spy)
+    return made
+
+
+def on_grids(toml: str, *grids: str) -> str:
+    return toml.replace('grids = ["trailing"]', f"grids = {json.dumps(grids)}")
+
+
+def ran(folder: Path, samplers: tuple[str, ...], grids: tuple[str, ...], **more: Any) -> pd.DataFrame:
+    given = {"metrics": ["solver_error"], "timing": {"repeats": 1, "seconds": 0.0}} | more
+    toml = on_grids(study_toml(samplers, (4,), "ddim", 4, **given), *grids)
+    session = Session.load(parse_study(toml, "test", Overrides()))
+    outcome = run_study(session.study, session, RunFolder(folder), False, Quiet())
+    frame = RunFolder(folder).load()
+    assert (outcome.failed, outcome.untimed) == (0, 0), frame["error"].tolist()
+    return frame
+
+
+def test_records_have_the_levels_of_a_fitted_grid_and_its_cost(tmp_path: Path, fits: list[Any]) -> None:
+    frame = ran(tmp_path, ("ddim", "heun"), ("trailing", FIT), seeds=[0, 1])
+    mine = frame[frame["grid"] == FIT]
+    assert len(fits) == 2  # each sampler's own, for both seeds
+    assert len(mine) == 4
+    for _, record in mine.iterrows():
+        times = record["fitted_t"]
+        assert times[0] == 1.0
+        assert all(later < earlier for earlier, later in pairwise(times))
+        assert len(times) == record["steps"]
+        assert record["fit_images"] == 32
+        assert record["fit_nfe"] > 0
+        assert record["sigma_end"] == pytest.approx(frame["sigma_end"].min(), rel=50.0)
+    assert mine["timing_rounds"].dropna().eq(1).all()
+    assert mine.groupby("sampler")["fit_nfe"].nunique().eq(1).all()
+    assert frame[frame["grid"] != FIT]["fit_nfe"].isna().all()
+
+
+def test_a_grid_that_is_fitted_to_one_sampler_is_fitted_once_for_all_that_walk_it(
+    tmp_path: Path, fits: list[Any]
+) -> None:
+    grid = FIT.replace("[", "[sampler=unipc[solver_order=2],")
+    frame = ran(tmp_path, ("ddim", "ddpm", "dpm++2m"), (grid,), seeds=[0])
+    assert len(fits) == 1
+    assert frame[frame["grid"] == grid]["fitted_t"].map(tuple).nunique() == 1
+
+
+def test_a_resumed_run_reads_the_fit(tmp_path: Path, fits: list[Any]) -> None:
+    first = ran(tmp_path, ("ddim",), (FIT,))
+    (path,) = (tmp_path / "cells" / f"{name}.json" for name in first[first["grid"] == FIT]["id"])
+    path.unlink()
+    again = ran(tmp_path, ("ddim",), (FIT,))
+    assert len(fits) == 1
+    for column in ("fitted_t", "fit_nfe", "solver_rmse"):
+        assert again[again["grid"] == FIT][column].tolist() == first[first["grid"] == FIT][column].tolist()
+
+
+@pytest.mark.parametrize(
+    ("sampler", "grid", "said"),
+    [
+        ("ddpm", FIT, "ddpm draws noise; give it another grid, or fit to a solver: fit-grid[sampler=ddim]"),
+        (
+            "ddim",
+            "fit-grid[sampler=ddpm]",
+            "is fitted to where a solver of the probability flow ends, but ddpm",
+        ),
+        ("ddim", "fit-grid[sampler=rk45]", "but rk45 places its steps itself"),
+        ("ddim", "fit-grid[sampler=dim]", "unknown sampler 'dim'. Did you mean 'ddim'?"),
+        (
+            "ddim",
+            "fit-grid[start=leading]",
+            "fit-grid keeps its ends, and start='leading' does not begin at",
+        ),
+        ("ddim", "gits[nodes=3]", "4 steps of 3 levels to choose from; give the grid more nodes"),
+    ],
+)
+def test_what_cannot_be_fitted_is_refused_before_anything_runs(
+    sampler: str, grid: str, said: str, tmp_path: Path, cli: Cli
+) -> None:
+    study = tmp_path / "study.toml"
+    study.write_text(on_grids(study_toml((sampler,), (4,), "ddim", 4), grid))
+    printed = cli("run", study, "--out", tmp_path / "run", status=2)
+    assert said in " ".join(printed.err.split())
+    assert not (tmp_path / "run" / "cells").exists()
