@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from models.common.errors import UsageError
 from models.denoiser import Denoiser, Prediction
+from models.fitted import Fitted
 from models.schedule import Level
 from samplers.base import Family, Noise, Sampler
 from samplers.registry import SAMPLERS, register
@@ -43,6 +44,8 @@ class AnalyticalFirstStep(Sampler):
             raise UsageError(
                 f"the analytical first step is one of samplers on a grid that ask a denoiser, got {self.sampler!r}"
             )
+        if isinstance(inner, Fitted) and inner.takes_fit:
+            raise UsageError(f"the analytical first step is one of samplers without a fit, got {self.sampler!r}")
 
     @property
     def family(self) -> Family:  # type: ignore[override]
@@ -59,10 +62,6 @@ class AnalyticalFirstStep(Sampler):
     @property
     def takes_variance(self) -> bool:  # type: ignore[override]
         return _made(self.sampler).takes_variance
-
-    @property
-    def takes_x0_variance(self) -> bool:  # type: ignore[override]
-        return _made(self.sampler).takes_x0_variance
 
     def nfe(self, levels: Sequence[Level]) -> int | None:
         whole = _made(self.sampler).nfe(levels)
@@ -89,9 +88,6 @@ class _FirstKnown(Denoiser):
 
     def rows(self, images: slice) -> Denoiser:
         return _FirstKnown(self._model.rows(images))
-
-    def x0_variance(self, at: Level) -> float:
-        return self._model.x0_variance(at)
 
     def __call__(self, x: Tensor, at: Level) -> Prediction:
         if self._asked:

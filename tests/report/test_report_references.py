@@ -93,7 +93,7 @@ def test_dynamic_thresholding_is_cited_where_it_was_used(tmp_path: Path) -> None
 def test_the_analytical_first_step_cites_what_it_is_the_first_step_of(tmp_path: Path) -> None:
     inner = {
         "afs": ("zhang2023deis", "liu2022pndm"),
-        "afs[sampler=ddpm[variance=analytic]]": ("ho2020ddpm", "bao2022analyticdpm"),
+        "afs[sampler=ddpm[variance=learned_range]]": ("ho2020ddpm", "nichol2021improved"),
         "afs[sampler=unipc]": ("zhao2023unipc",),
     }
     run = write_run(tmp_path / "run", [record(*BASELINE), *(record(name, "karras") for name in inner)])

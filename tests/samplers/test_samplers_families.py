@@ -539,6 +539,9 @@ def test_the_analytical_first_step_refuses_samplers_that_have_none(spec: str) ->
 
 
 def test_the_analytical_first_step_says_what_it_cannot_wrap() -> None:
+    with pytest.raises(UsageError, match=r"without a fit, got 'ddpm\[variance=analytic\]'"):
+        SAMPLERS.make("afs[sampler=ddpm[variance=analytic]]")
+    assert SAMPLERS.make("afs[sampler=ddpm[variance=learned_range]]").takes_variance
     with pytest.raises(UsageError, match="fixed steps, got 'rk45'"):
         SAMPLERS.make("afs[sampler=rk45]").nfe(GRIDS.make("leading")(VP, 4))
     with pytest.raises(UsageError, match="unknown sampler 'ddin'"):
