@@ -5,13 +5,16 @@ In the tree torch is imported for types alone, so that what only lists and plans
 
 # ruff: noqa: F401  (each registers itself)
 from samplers import (
+    afs,
     consistency,
     ddim,
     ddpm,
     deis,
     dpm_2_ancestral,
+    dpm_adaptive,
     dpm_solver_2,
     dpm_solver_3,
+    dpm_solver_multistep,
     dpm_solver_v3,
     dpmpp_2m,
     dpmpp_2m_sde,
@@ -19,10 +22,12 @@ from samplers import (
     dpmpp_2s_ancestral,
     dpmpp_3m,
     dpmpp_3m_sde,
+    dpmpp_3s,
     dpmpp_sde,
     edm,
     er_sde,
     euler_maruyama,
+    gradient_estimation,
     heun,
     ipndm,
     langevin,
@@ -32,9 +37,11 @@ from samplers import (
     predictor_corrector,
     restart,
     reverse_diffusion,
+    rk,
     rk45,
     sa_solver,
     seeds,
+    stork,
     unipc,
 )  # fmt: skip
 from samplers.base import Noise, Sampler, StepSampler

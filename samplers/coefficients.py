@@ -20,7 +20,7 @@ from models.schedule import Level, Schedule
 if TYPE_CHECKING:
     from torch import Tensor
 
-_KEPT = 16_384
+KEPT = 16_384
 """Steps whose weights are kept: a few grids of a thousand steps."""
 
 
@@ -61,13 +61,22 @@ def reverse_sde(tau2: float, t: Level, s: Level) -> tuple[float, float]:
     return s.sigma / t.sigma * math.exp(-decay), s.sigma * math.sqrt(-math.expm1(-2.0 * decay))
 
 
+def first_order(x: Tensor, eps: Tensor, s: Level, t: Level) -> Tensor:
+    """DPM-Solver-1 (arXiv 2206.00927, eq. 3.7), which is DDIM: from s to t with the noise prediction as it is at s.
+
+    sigma_t (e^h - 1) is written as alpha_t sigma_s / alpha_s - sigma_t, which holds at the clean level as well.
+    """
+    ratio = t.alpha / s.alpha
+    return weighted_sum((ratio, x), (t.sigma - ratio * s.sigma, eps))
+
+
 def _weights(nodes: tuple[float, ...], moments: list[float]) -> tuple[float, ...]:
     """Weights w with sum_j w_j nodes_j^m = moments_m for every m below the number of nodes."""
     vandermonde = np.vander(nodes, increasing=True).T
     return tuple(float(w) for w in np.linalg.solve(vandermonde, moments))
 
 
-@lru_cache(_KEPT)
+@lru_cache(KEPT)
 def exponential_weights(rate: float, t: Level, s: Level, *nodes: Level) -> tuple[float, ...]:
     """Weights w_j of values at `nodes` in rate * integral of exp(-rate (lambda_s - lambda)) p(lambda) d lambda.
 
@@ -90,6 +99,11 @@ def exponential_weights(rate: float, t: Level, s: Level, *nodes: Level) -> tuple
     return _weights(scaled, [_exponential_moment(rate * h, m) for m in range(len(nodes))])
 
 
+def phi(k: int, z: float) -> float:
+    """phi_k(-z), k >= 1, of exponential integrators: integral of exp(-z (1 - v)) v^(k - 1) / (k - 1)! over 0 ... 1."""
+    return _exponential_moment(z, k - 1) / (z * math.factorial(k - 1))
+
+
 def _exponential_moment(z: float, m: int) -> float:
     """z * integral of exp(-z (1 - v)) v^m over 0 ... 1: for m = 0 this is 1 - exp(-z)."""
     if abs(z) > 1.0:  # by parts; cancels where z is small
@@ -104,7 +118,23 @@ def _exponential_moment(z: float, m: int) -> float:
     return total
 
 
-@lru_cache(_KEPT)
+def exponential_step(
+    x: Tensor, t: Level, s: Level, values: Sequence[tuple[Level, Tensor]], rate: float = 1.0
+) -> Tensor:
+    """The probability flow from t to s by the polynomial through values of x_0 (rate 1) or of eps (rate -1)."""
+    weights = exponential_weights(rate, t, s, *(level for level, _ in values))
+    return weighted_values(x, t, s, weights, [value for _, value in values], rate)
+
+
+def weighted_values(
+    x: Tensor, t: Level, s: Level, weights: Sequence[float], values: Sequence[Tensor], rate: float
+) -> Tensor:
+    """The linear part from t to s exactly, and a weighted sum of values of x_0 (rate 1) or of eps (rate -1)."""
+    keep, gain = (s.sigma / t.sigma, s.alpha) if rate > 0 else (s.alpha / t.alpha, s.sigma)
+    return weighted_sum((keep, x), *((gain * w, value) for w, value in zip(weights, values, strict=True)))
+
+
+@lru_cache(KEPT)
 def ratio_weights(t: Level, s: Level, *nodes: Level) -> tuple[float, ...]:
     """Weights of values at `nodes` in the integral d rho from t to s, rho = sigma / alpha, of a polynomial in rho."""
     start, width = t.ratio, s.ratio - t.ratio
@@ -112,7 +142,7 @@ def ratio_weights(t: Level, s: Level, *nodes: Level) -> tuple[float, ...]:
     return tuple(width * w for w in _weights(scaled, [1.0 / (m + 1) for m in range(len(nodes))]))
 
 
-@lru_cache(_KEPT)
+@lru_cache(KEPT)
 def time_weights(schedule: Schedule, t: Level, s: Level, *nodes: Level) -> tuple[float, ...]:
     """Weights of values at `nodes` in the integral d rho from t to s, rho = sigma / alpha, of a polynomial in t.
 

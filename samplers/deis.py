@@ -8,10 +8,9 @@ The authors sum the integrals over 10,000 points; here they are exact, or, for t
 good to 1e-4 at worst, which moves coefficients by 1e-4 to 8e-4. The step to the clean level, to which no polynomial is
 extrapolated, is of first order.
 
-In rho it is the linear multistep method with variable steps (`sample_lms` of k-diffusion, and iPNDM with the right
-weights for uneven steps). In log rho, degree 1 is the multistep DPM-Solver-2 for the noise prediction as its authors'
-code has it under `solver_type` "taylor"; their default, "dpmsolver", takes half of the difference instead of its
-integral, and their multistep DPM-Solver-3 half of the second derivative, so neither is a case of this.
+In rho it is the linear multistep method with variable steps, iPNDM with the right weights for uneven steps, and ends
+as ComfyUI's `sample_lms`; `ipndm[variant=exact]` goes on to the clean level, as k-diffusion's does. In log rho, degrees
+1 and 2 are `dpm-solver-multistep[solver_type=taylor]` of order 2 and 3 but for how the order falls there at the end.
 """
 
 from __future__ import annotations
@@ -25,8 +24,7 @@ from models.denoiser import Denoiser
 from models.schedule import Level, Schedule
 from models.vp_time import vp_time_of
 from samplers.base import Noise, Sampler
-from samplers.coefficients import exponential_weights, ratio_weights, time_weights, weighted_sum
-from samplers.dpm_solver_2 import first_order
+from samplers.coefficients import exponential_weights, first_order, ratio_weights, time_weights, weighted_sum
 from samplers.registry import register
 
 if TYPE_CHECKING:

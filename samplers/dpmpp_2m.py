@@ -2,8 +2,10 @@
 (arXiv 2211.01095), algorithm 2.
 
 A second-order multistep exponential integrator in log-SNR for the data prediction: one evaluation a step, the previous
-x_0 reused. It is the form with half of the difference of the last two x_0, the authors' `solver_type` "dpmsolver" and
-diffusers' "midpoint"; their "taylor" and "heun" integrate it exactly.
+x_0 reused. The paper's form has half of the difference of the last two x_0 (`midpoint`, so called by diffusers; the
+authors' `solver_type` "dpmsolver"); the line through them can be integrated exactly as well (`taylor`, so called by the
+authors; diffusers' "heun"). That is also the refined exponential solver's multistep method of order 2 (RES, arXiv
+2308.02157), ComfyUI's `res_multistep`, with `lower_order_below=0`. For the noise prediction: `dpm-solver-multistep`.
 
 The first step has no history and the step to the clean level an infinite length in log-SNR; both are of first order,
 the latter being x_0 itself. k-diffusion's `sample_dpmpp_2m` leaves it at that. The authors' code (`lower_order_final`)
@@ -17,14 +19,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from annotated_types import Ge
 
 from models.denoiser import Denoiser
 from models.schedule import Level
 from samplers.base import Noise, Sampler
-from samplers.coefficients import orders_left, weighted_sum
+from samplers.coefficients import exponential_step, orders_left, weighted_sum
 from samplers.registry import register
 
 if TYPE_CHECKING:
@@ -42,9 +44,11 @@ class DPMpp2M(Sampler):
             linspace, logsnr and karras at 5 to 20 evaluations: solver error on the digits 0.098 for 0.141 (geometric
             means), on the exact mixture 0.092 for 0.099, FD from 8 evaluations on 0.50 for 0.51. On trailing alone,
             whose last step is short, 0 is better (0.081 for 0.088), and so is its FD at 5 and 6 evaluations.
+        solver_type: what the last two x_0 are integrated by: "midpoint", the paper's, or "taylor", exactly.
     """
 
     lower_order_below: Annotated[int, Ge(0)] = 100
+    solver_type: Literal["midpoint", "taylor"] = "midpoint"
 
     paper = "arXiv:2211.01095"
     family = "ODE, multistep"
@@ -60,7 +64,8 @@ class DPMpp2M(Sampler):
         for done, (t, s) in enumerate(pairwise(levels)):
             past = [(t, model(x, t).x0), *past[:1]]
             order = 1 if s.is_clean else orders_left(levels, done, self.lower_order_below)
-            x = second_order(x, s, past[:order])
+            exact = self.solver_type == "taylor" and len(past[:order]) == 2
+            x = exponential_step(x, t, s, past) if exact else second_order(x, s, past[:order])
         return x
 
 

@@ -24,7 +24,7 @@ from annotated_types import Ge
 from models.denoiser import Denoiser
 from models.schedule import Level
 from samplers.base import Noise, Sampler
-from samplers.coefficients import exponential_weights, orders_left, weighted_sum
+from samplers.coefficients import exponential_weights, orders_left, weighted_values
 from samplers.dpmpp_2m import second_order
 from samplers.registry import register
 
@@ -67,11 +67,16 @@ class DPMpp3M(Sampler):
             if len(past[:order]) < 3:
                 x = second_order(x, s, past[:order])
             else:
-                integral = halved_weights if self.halved else exponential_weights
-                weights = integral(1.0, t, s, *(level for level, _ in past))
-                data = ((s.alpha * w, x0) for w, (_, x0) in zip(weights, past, strict=True))
-                x = weighted_sum((s.sigma / t.sigma, x), *data)
+                x = third_order(x, t, s, past, 1.0, self.halved)
         return x
+
+
+def third_order(
+    x: Tensor, t: Level, s: Level, past: Sequence[tuple[Level, Tensor]], rate: float, halved: bool
+) -> Tensor:
+    """The step to s with the last three x_0 (rate 1) or eps (rate -1)."""
+    weights = (halved_weights if halved else exponential_weights)(rate, t, s, *(level for level, _ in past))
+    return weighted_values(x, t, s, weights, [value for _, value in past], rate)
 
 
 @lru_cache(4096)

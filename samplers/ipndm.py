@@ -5,9 +5,12 @@ Adams-Bashforth in rho = sigma / alpha with the weights for even steps, whatever
 all but grids even in rho. The step to the clean level is a multistep one like any other: rho is 0 there, and the noise
 predictions are extrapolated to it.
 
-The right weights for uneven steps are `deis[variable=rho]`. The "iPNDM_v" of published tables (diff-sampler, copied by
-ComfyUI) is not that method: its code departs from it in three places. `v-published` makes the same numbers; with four
-values it tends to order 3 on grids even in log-SNR and to order 2 on `karras`, so of more than two it declares none.
+The right weights for uneven steps (`exact`) integrate the polynomial through the values in rho. That is the linear
+multistep method of k-diffusion (`sample_lms`) and diffusers' LMSDiscreteScheduler, to the clean level as well, but for
+what they lose by quadrature; ComfyUI's ends with x_0 itself, as `deis[variable=rho]` does. The "iPNDM_v" of published
+tables (diff-sampler, copied by ComfyUI) is not that method: its code departs from it in three places. `v-published`
+makes the same numbers; with four values it tends to order 3 on grids even in log-SNR and to order 2 on `karras`, so of
+more than two it declares none.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from typing import TYPE_CHECKING, Literal
 from models.denoiser import Denoiser
 from models.schedule import Level
 from samplers.base import Noise, Sampler
-from samplers.coefficients import weighted_sum
+from samplers.coefficients import ratio_weights, weighted_sum
 from samplers.registry import register
 
 if TYPE_CHECKING:
@@ -42,11 +45,12 @@ class IPNDM(Sampler):
 
     Attributes:
         solver_order: how many values are used, 4 in the paper.
-        variant: "even": the weights for even steps, the paper's; "v-published": those of iPNDM_v as its code has them.
+        variant: "even": the weights for even steps, the paper's; "exact": the right ones for uneven steps;
+            "v-published": those of iPNDM_v as its code has them.
     """
 
     solver_order: Literal[1, 2, 3, 4] = 4
-    variant: Literal["even", "v-published"] = "even"
+    variant: Literal["even", "exact", "v-published"] = "even"
 
     paper = "arXiv:2204.13902"
     family = "ODE, multistep"
@@ -56,7 +60,7 @@ class IPNDM(Sampler):
     def order(self) -> int | None:
         if self.variant == "v-published" and self.solver_order > 2:
             return None
-        return min(self.solver_order, 2)
+        return self.solver_order if self.variant == "exact" else min(self.solver_order, 2)
 
     def nfe(self, levels: Sequence[Level]) -> int:
         return len(levels) - 1
@@ -71,6 +75,8 @@ class IPNDM(Sampler):
     def _weights(self, s: Level, nodes: Sequence[Level]) -> Sequence[float]:
         if self.variant == "even":
             return ADAMS_BASHFORTH[len(nodes) - 1]
+        if self.variant == "exact":
+            return [w / (s.ratio - nodes[0].ratio) for w in ratio_weights(nodes[0], s, *nodes)]
         return published_uneven_weights([s.ratio, *(node.ratio for node in nodes)])
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Literal
 from models.denoiser import Denoiser
 from models.schedule import Level, Schedule
 from samplers.base import Noise, Sampler
-from samplers.dpm_solver_2 import first_order
+from samplers.coefficients import first_order
 from samplers.ipndm import ADAMS_BASHFORTH, transfer
 from samplers.registry import register
 

@@ -1,5 +1,5 @@
 """UniPC. Zhao et al.: UniPC: A Unified Predictor-Corrector Framework for Fast Sampling of Diffusion Models (arXiv
-2302.04867), multistep, for the data prediction.
+2302.04867), multistep, for the data prediction or the noise prediction.
 
 Each step predicts (UniP-p), evaluates there, and corrects with that value (UniC-p), which is then used again for the
 next step, so that N steps make N evaluations; nothing is evaluated at the clean level, which is predicted only. The
@@ -21,7 +21,7 @@ from annotated_types import Ge
 from models.denoiser import Denoiser
 from models.schedule import Level
 from samplers.base import Noise, Sampler
-from samplers.coefficients import exponential_weights, orders_left, weighted_sum
+from samplers.coefficients import exponential_step, first_order, orders_left, weighted_sum
 from samplers.registry import register
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ class UniPC(Sampler):
     Attributes:
         solver_order: p; the corrector makes the order of convergence p + 1.
         variant: B(h) = h ("bh1") or e^h - 1 ("bh2", the authors' choice), h being negative for the data prediction.
+        prediction: what is integrated in log-SNR, x_0 ("data") or eps ("noise").
         lower_order_below: with fewer steps than this p falls to 1 towards the end. The authors' code does so at any
             number of steps; with many, one first-order step at the end would be most of the error.
         first_order_to: where p gets to 1: in the step to the lowest "noisy" level, as in the authors' code, or only in
@@ -51,6 +52,7 @@ class UniPC(Sampler):
     variant: Literal["bh1", "bh2"] = "bh2"
     lower_order_below: Annotated[int, Ge(0)] = 100
     first_order_to: Literal["noisy", "clean"] = "noisy"
+    prediction: Literal["data", "noise"] = "data"
 
     paper = "arXiv:2302.04867"
     family = "ODE, multistep"
@@ -65,13 +67,13 @@ class UniPC(Sampler):
 
     def sample(self, model: Denoiser, x: Tensor, levels: Sequence[Level], noise: Noise) -> Tensor:
         steps = len(levels) - 1
-        past: list[_Value] = [(levels[0], model(x, levels[0]).x0)]  # the latest first
+        past: list[_Value] = [(levels[0], self._value(model, x, levels[0]))]  # the latest first
         for done, (t, s) in enumerate(pairwise(levels)):
             order = min(self.solver_order, len(past), self._most(levels, done))
-            predicted = _first_order(x, past[0][1], t, s) if s.is_clean else self._predict(x, s, past[:order])
+            predicted = self._first_order(x, past[0][1], t, s) if s.is_clean else self._predict(x, s, past[:order])
             if done + 1 == steps:
                 return predicted
-            new = (s, model(predicted, s).x0)
+            new = (s, self._value(model, predicted, s))
             x = self._correct(x, new, past[:order])
             past = [new, *past[: self.solver_order - 1]]
         raise ValueError("expected at least two levels")
@@ -82,36 +84,40 @@ class UniPC(Sampler):
             return len(levels) - 1 - done
         return orders_left(levels, done, self.lower_order_below) or self.solver_order
 
+    @property
+    def _rate(self) -> float:
+        return 1.0 if self.prediction == "data" else -1.0
+
+    def _value(self, model: Denoiser, x: Tensor, at: Level) -> Tensor:
+        prediction = model(x, at)
+        return prediction.x0 if self.prediction == "data" else prediction.eps
+
     def _predict(self, x: Tensor, s: Level, past: Sequence[_Value]) -> Tensor:
         """UniP-p from the latest level to s."""
-        (t, x0), *before = past
+        (t, value), *before = past
         if not before:
-            return _first_order(x, x0, t, s)
+            return self._first_order(x, value, t, s)
         if len(past) == 2:
-            ((level, x0_before),) = before
+            ((level, value_before),) = before
             r = (level.logsnr - t.logsnr) / (s.logsnr - t.logsnr)
-            change = -0.5 * s.alpha * self._b(t, s) / r
-            return _first_order(x, x0, t, s).add_(x0_before, alpha=change).add_(x0, alpha=-change)
-        return _exponential(x, t, s, past)
+            change = self._half_b(t, s) / r
+            return self._first_order(x, value, t, s).add_(value_before, alpha=change).add_(value, alpha=-change)
+        return exponential_step(x, t, s, past, self._rate)
 
     def _correct(self, x: Tensor, new: _Value, past: Sequence[_Value]) -> Tensor:
         """UniC-p from the latest of the past levels to the new one, whose value it uses."""
-        (t, x0), (s, x0_s) = past[0], new
+        (t, value), (s, value_s) = past[0], new
         if len(past) == 1:
-            change = -0.5 * s.alpha * self._b(t, s)
-            return _first_order(x, x0, t, s).add_(x0_s, alpha=change).add_(x0, alpha=-change)
-        return _exponential(x, t, s, [new, *past])
+            change = self._half_b(t, s)
+            return self._first_order(x, value, t, s).add_(value_s, alpha=change).add_(value, alpha=-change)
+        return exponential_step(x, t, s, [new, *past], self._rate)
 
-    def _b(self, t: Level, s: Level) -> float:
-        h = t.logsnr - s.logsnr
-        return h if self.variant == "bh1" else math.expm1(h)
+    def _half_b(self, t: Level, s: Level) -> float:
+        """-B(h) / 2 times alpha_s, or sigma_s for the noise prediction."""
+        h, gain = (t.logsnr - s.logsnr, s.alpha) if self.prediction == "data" else (s.logsnr - t.logsnr, s.sigma)
+        return -0.5 * gain * (h if self.variant == "bh1" else math.expm1(h))
 
-
-def _first_order(x: Tensor, x0: Tensor, t: Level, s: Level) -> Tensor:
-    return weighted_sum((s.sigma / t.sigma, x), (-s.alpha * math.expm1(t.logsnr - s.logsnr), x0))
-
-
-def _exponential(x: Tensor, t: Level, s: Level, values: Sequence[_Value]) -> Tensor:
-    weights = exponential_weights(1.0, t, s, *(level for level, _ in values))
-    data = ((s.alpha * w, x0) for w, (_, x0) in zip(weights, values, strict=True))
-    return weighted_sum((s.sigma / t.sigma, x), *data)
+    def _first_order(self, x: Tensor, value: Tensor, t: Level, s: Level) -> Tensor:
+        if self.prediction == "noise":
+            return first_order(x, value, t, s)
+        return weighted_sum((s.sigma / t.sigma, x), (-s.alpha * math.expm1(t.logsnr - s.logsnr), value))

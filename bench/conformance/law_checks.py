@@ -17,6 +17,7 @@ LAW_GRID, LAW_STEPS = "power[t_end=0.0005]", (400, 1000)
 LAW_IMAGES, LAW_TOLERANCE = 512, 0.08
 POINT_GRID, POINT_TOLERANCE = (f"logsnr[t_end={1 / 9000}]", 300), 2e-3
 ORDER_TOLERANCE = 0.2
+MORE_STEPS = (254, 510)
 _PLACED = "trailing", 500
 """The grid of adapters to libraries, which take discrete schedules, and seconds to place thousands of steps on them."""
 
@@ -98,6 +99,8 @@ def converges(sampler: Sampler) -> str:
     told = []
     for guidance, words in (("none", ""), ("cfg[scale=3]", ", under guidance at a scale of 3")):
         orders = laws.convergence(sampler, guidance=guidance).orders
+        if orders[-1] > sampler.order + ORDER_TOLERANCE:  # parts of the error may cancel where steps are few
+            orders += laws.convergence(sampler, MORE_STEPS, guidance).orders
         found = f"halving the step gives {', '.join(f'{order:.2f}' for order in orders)}{words}"
         require(abs(orders[-1] - sampler.order) <= ORDER_TOLERANCE, f"declares order {sampler.order}, but {found}")
         told.append(found)

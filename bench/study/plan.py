@@ -240,6 +240,8 @@ def _most_steps(
 
     with installed.around(spec):
         found = bisect_right(range(1, budget + 1), budget, key=evaluations)
+        if found == budget > evaluations(budget) and evaluations(budget + 1) <= budget:
+            found += 1  # the analytical first step takes none
         if guided.varies:  # more steps may have fewer in the interval
             more = range(found + 1, min(2 * found + _FURTHER, budget) + 1)
             found = max((steps for steps in more if evaluations(steps) <= budget), default=found)

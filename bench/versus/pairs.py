@@ -33,6 +33,7 @@ class Pair:
 
 _SINGLE, _MULTI = "DPMSolverSinglestepScheduler", "DPMSolverMultistepScheduler"
 _NOISE_PREDICTION = {"algorithm_type": "dpmsolver", "final_sigmas_type": "sigma_min"}
+_NEVER_LOWER = _NOISE_PREDICTION | {"lower_order_final": False}
 PAIRS = [
     Pair("ddim", "DDIMScheduler"),
     Pair("ddim", "EulerDiscreteScheduler"),
@@ -47,13 +48,28 @@ PAIRS = [
     Pair("dpm++2m[lower_order_below=0]", _MULTI, {"solver_order": 2}),
     Pair("dpm++3m[halved=true,lower_order_below=0]", _MULTI, {"solver_order": 3}),
     Pair("dpm++2m-sde", _MULTI, {"algorithm_type": "sde-dpmsolver++"}, draws=True),
+    Pair("dpm++2m[lower_order_below=0,solver_type=taylor]", _MULTI, {"solver_order": 2, "solver_type": "heun"}),
+    Pair("dpm-solver-multistep[lower_order_below=0]", _MULTI, {"solver_order": 2} | _NEVER_LOWER, clean=False),
+    Pair(
+        "dpm-solver-multistep[solver_order=3,halved=true,lower_order_below=0]",
+        _MULTI,
+        {"solver_order": 3} | _NEVER_LOWER,
+        clean=False,
+    ),
     Pair("deis[degree=2,variable=log-rho]", "DEISMultistepScheduler", {"solver_order": 3}, clean=False),
     Pair("deis[degree=3,variable=rho]", "LMSDiscreteScheduler"),
+    Pair("ipndm[variant=exact]", "LMSDiscreteScheduler"),
     Pair("ipndm", "IPNDMScheduler", betas=False),
     Pair("pndm", "PNDMScheduler"),
     Pair("pndm[variant=S]", "PNDMScheduler", {"skip_prk_steps": True}),
     Pair("unipc[solver_order=2,first_order_to=clean]", "UniPCMultistepScheduler", {"solver_order": 2}),
     Pair("unipc[solver_order=3,first_order_to=clean]", "UniPCMultistepScheduler", {"solver_order": 3}),
+    Pair(
+        "unipc[prediction=noise,lower_order_below=0]",
+        "UniPCMultistepScheduler",
+        {"solver_order": 3, "predict_x0": False, "final_sigmas_type": "sigma_min", "lower_order_final": False},
+        clean=False,
+    ),
     Pair("sa-solver", "SASolverScheduler", draws=True, clean=False),
     Pair("consistency", "LCMScheduler", {"original_inference_steps": 100}, draws=True),
 ]

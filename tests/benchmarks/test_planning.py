@@ -30,7 +30,9 @@ _TIMES = [0.01 * n for n in range(1, 31)]
 
 def many(kind: str) -> Study:
     """About 10,000 cells: all samplers on 8 grids at 10 numbers of steps, or 10 budgets of evaluations, and 5 seeds."""
-    samplers = [name for name in SAMPLERS.names() if name != "rk45"]  # which cannot say its evaluations
+    samplers = [
+        name for name in SAMPLERS.names() if name not in ("dpm-adaptive", "rk45")
+    ]  # which cannot say its evaluations
     block: dict[str, Any] = {"samplers": samplers, "grids": GRIDS, kind: COUNTS, "seeds": list(range(5))}
     content = {"name": "many", "title": "Many cells", "model": "digits", "images": 1000, "batch": 100, "block": [block]}
     return Study.model_validate(content | {"baseline": {"sampler": "ddim", "grid": "trailing", "steps": 10}})

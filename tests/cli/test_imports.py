@@ -25,7 +25,7 @@ from bench.study.plan import plan
 from bench.study.study import Study
 from samplers import SAMPLERS
 grids = ["leading", "trailing", "linspace", "power", "quad", "karras", "karras[rho=5]", "logsnr"]
-block = {"samplers": SAMPLERS.names(), "grids": grids, "steps": list(range(1, 1 + 2000 // len(SAMPLERS.names()) // 8))}
+block = {"samplers": SAMPLERS.names(), "grids": grids, "steps": list(range(1, 2 + 2000 // len(SAMPLERS.names()) // 8))}
 block["seeds"] = list(range(5))
 study = Study.model_validate({
     "name": "many", "title": "Many cells", "model": "digits", "images": 1000, "batch": 100, "block": [block],

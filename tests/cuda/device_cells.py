@@ -17,7 +17,7 @@ from bench.study.study import Study
 from bench.training.unet import unet_config
 from samplers import SAMPLERS
 
-FIXED = [name for name in SAMPLERS.names() if name != "rk45"]
+FIXED = [name for name in SAMPLERS.names() if name not in ("dpm-adaptive", "rk45")]
 """Samplers of fixed steps: all but the adaptive one."""
 
 _STUDY = """

@@ -104,6 +104,20 @@ def test_dynamic_thresholding_is_cited_where_it_was_used(tmp_path: Path) -> None
         assert ("saharia2022imagen" in {each.key for each in found.used}) == cited
 
 
+def test_the_analytical_first_step_cites_what_it_is_the_first_step_of(tmp_path: Path) -> None:
+    inner = {
+        "afs": ("zhang2023deis", "liu2022pndm"),
+        "afs[sampler=ddpm[variance=learned_range]]": ("ho2020ddpm", "nichol2021improved"),
+        "afs[sampler=unipc]": ("zhao2023unipc",),
+    }
+    run = write_run(tmp_path / "run", [record(*BASELINE), *(record(name, "karras") for name in inner)])
+    found = references(summarise([run]))
+    for name, keys in inner.items():
+        assert found.samplers[name] == ("dockhorn2022genie", *keys)
+        assert {each.key for each in found.used} >= {"dockhorn2022genie", *keys}
+    assert found.lacking == references(summarise([write_run(tmp_path / "other", [record(*BASELINE)])])).lacking
+
+
 def test_the_file_has_exactly_what_the_tables_cite(tmp_path: Path) -> None:
     names = ("heun", "ddpm[variance=analytic]", "diffusers:PNDMScheduler")
     cells = [record(*BASELINE), *(record(name, "karras") for name in names)]

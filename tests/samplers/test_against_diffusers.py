@@ -63,6 +63,11 @@ def multistep(**options: Any) -> Stepped:
     return Stepped(DPMSolverMultistepScheduler, options)
 
 
+def of_noise(order: int, solver_type: str) -> Stepped:
+    options = {"algorithm_type": "dpmsolver", "final_sigmas_type": "sigma_min", "lower_order_final": False}
+    return multistep(solver_order=order, solver_type=solver_type, **options)
+
+
 def dpm_solver_2() -> Stepped:
     """Without `lower_order_final`, which would take two first-order steps at the end of an even number."""
     options = {"algorithm_type": "dpmsolver", "final_sigmas_type": "sigma_min", "lower_order_final": False}
@@ -74,8 +79,8 @@ def deis(degree: int) -> Stepped:
     return Stepped(DEISMultistepScheduler, {"solver_order": degree + 1, "lower_order_final": False})
 
 
-def unipc(order: int, variant: str, end: str) -> Stepped:
-    options = {"solver_order": order, "solver_type": variant, "final_sigmas_type": end}
+def unipc(order: int, variant: str, end: str, **options: Any) -> Stepped:
+    options |= {"solver_order": order, "solver_type": variant, "final_sigmas_type": end}
     return Stepped(UniPCMultistepScheduler, options)
 
 
@@ -111,11 +116,20 @@ AGREE: list[tuple[str, str, Theirs]] = [
         multistep(algorithm_type="sde-dpmsolver++", solver_type="heun", lower_order_final=False),
     ),
     ("dpm-2-ancestral", TO_DATA, kdpm2_ancestral),
+    ("dpm++2m[solver_type=taylor,lower_order_below=0]", TO_DATA, multistep(solver_order=2, solver_type="heun")),
+    ("dpm-solver-multistep[lower_order_below=0]", TO_NOISE, of_noise(2, "midpoint")),
+    ("dpm-solver-multistep[solver_type=taylor,lower_order_below=0]", TO_NOISE, of_noise(2, "heun")),
+    ("dpm-solver-multistep[solver_order=3,halved=true,lower_order_below=0]", TO_NOISE, of_noise(3, "midpoint")),
     ("deis[degree=1,variable=log-rho]", TO_NOISE, deis(1)),
     ("deis[degree=2,variable=log-rho]", TO_NOISE, deis(2)),
     ("deis[degree=3,variable=rho]", TO_NOISE, Stepped(LMSDiscreteScheduler, scaled=True)),
     *((f"unipc[solver_order={p},variant=bh1]", TO_NOISE, unipc(p, "bh1", "sigma_min")) for p in (1, 2, 3)),
     *((f"unipc[solver_order={p},first_order_to=clean]", TO_DATA, unipc(p, "bh2", "zero")) for p in (1, 2, 3)),
+    *(
+        (f"unipc[solver_order={p},prediction=noise]", TO_NOISE, unipc(p, "bh2", "sigma_min", predict_x0=False))
+        for p in (1, 2, 3)
+    ),
+    ("ipndm[variant=exact]", TO_DATA, Stepped(LMSDiscreteScheduler, scaled=True)),
     ("pndm", "leading", Stepped(PNDMScheduler, place=as_table)),
     ("ipndm", TO_DATA, ipndm()),
     (

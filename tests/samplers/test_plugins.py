@@ -161,13 +161,13 @@ def _commands(installed: Path, runs: Path) -> dict[str, Any]:
     study = ["run", str(runs / "tiny.toml"), "--device", "cpu", "--samplers"]
     commands = {
         "run tree": [*study, "ddim", "--out", str(runs / "tree")],
-        "run plugin": [*study, "gradient-estimation,ddim", "--out", str(runs / "plugin")],
+        "run plugin": [*study, "my-gradient-estimation,ddim", "--out", str(runs / "plugin")],
         "table": ["list", "samplers"],
         "list": ["list", "samplers", "--json", "--steps", "7"],
-        "check": ["check", "gradient-estimation", "--json", "--plot", str(runs / "plot.png")],
+        "check": ["check", "my-gradient-estimation", "--json", "--plot", str(runs / "plot.png")],
         "check broken": ["check", "broken"],
         "own packages": ["list", "samplers", "--json", "--plugin", str(installed / "theirs" / "plugin.py")],
-        "take": ["new-sampler", "gradient-estimation", "--out", str(runs / "taken.py")],
+        "take": ["new-sampler", "my-gradient-estimation", "--out", str(runs / "taken.py")],
     }
     # without what "check" runs
     own_tests = [str(_EXAMPLE), "-q", "-p", "no:cacheprovider", "-k", "not reaches and not gradient-estimation-"]
@@ -194,7 +194,7 @@ class TestInstalledPackage:
     def test_a_study_runs_it_by_name(self, session: dict[str, list[Any]]) -> None:
         status, shown, imported = session["run plugin"]
         assert status == 0
-        assert "gradient-estimation" in shown
+        assert "my-gradient-estimation" in shown
         assert imported
 
     def test_it_conforms(self, session: dict[str, list[Any]]) -> None:
@@ -202,7 +202,7 @@ class TestInstalledPackage:
         found = json.loads(shown)
         assert status == 0
         assert found["conforms"]
-        assert found["sampler"] == "gradient-estimation"
+        assert found["sampler"] == "my-gradient-estimation"
         assert found["source"] == "sampler-bench-gradient-estimation 0.1.0"
         assert [check["name"] for check in found["checks"]] == [check.name for check in CHECKS]
         assert found["convergence"]["orders"][-1] == pytest.approx(1.0, abs=0.1)
@@ -217,12 +217,12 @@ class TestInstalledPackage:
 
     def test_it_is_listed_with_where_it_comes_from(self, session: dict[str, list[Any]]) -> None:
         rows = {row["name"]: row for row in json.loads(session["list"][1])}
-        row = rows["gradient-estimation"]
+        row = rows["my-gradient-estimation"]
         assert row["source"] == "sampler-bench-gradient-estimation 0.1.0"
         assert (row["family"], row["order"], row["stochastic"]) == ("ODE, multistep", 1, False)
         assert (row["nfe_at_7_steps"], row["parameters"]) == (7, "gamma=2.0")
         assert row["unavailable"] is None
-        assert "from sampler-bench-gradient-estimation 0.1.0: gradient-estimation" in session["table"][1]
+        assert "from sampler-bench-gradient-estimation 0.1.0: my-gradient-estimation" in session["table"][1]
 
     def test_a_broken_one_is_listed_with_its_reason_and_stops_nobody(self, session: dict[str, list[Any]]) -> None:
         rows = {row["name"]: row for row in json.loads(session["list"][1])}
@@ -238,7 +238,7 @@ class TestInstalledPackage:
 
     def test_its_name_is_taken(self, session: dict[str, list[Any]]) -> None:
         assert session["take"][0] == 2
-        said = "'gradient-estimation' exists already, from sampler-bench-gradient-estimation 0.1.0"
+        said = "'my-gradient-estimation' exists already, from sampler-bench-gradient-estimation 0.1.0"
         assert said in session["messages"][0]
 
     def test_a_plugin_may_have_a_package_called_as_one_of_ours(self, session: dict[str, Any]) -> None:

@@ -52,7 +52,7 @@ def test_a_whole_number_is_made_of_nothing_else() -> None:
     ]
     assert {"unipc[solver_order=3.0]", "unipc[solver_order=true]", "restart[iterations=2.4]"} <= set(wanted)
     for spec in wanted:
-        with pytest.raises(UsageError, match=r"whole number|valid integer|Input should be (0, )?1, 2"):
+        with pytest.raises(UsageError, match=r"whole number|valid integer|Input should be (0, )?[12]"):
             SAMPLERS.make(spec)
 
 

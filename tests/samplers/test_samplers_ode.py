@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -10,6 +11,7 @@ from nonlinear import (
     Array,
     assert_as_by_hand,
     each_schedule,
+    lagrange,
     lam,
     no_noise,
     nonlinear,
@@ -25,6 +27,7 @@ from samplers.ddim import DDIM
 from samplers.dpm_solver_2 import DPMSolver2
 from samplers.dpm_solver_3 import DPMSolver3
 from samplers.dpmpp_2s import DPMpp2S
+from samplers.dpmpp_3s import DPMpp3S
 from samplers.pf_euler import ProbabilityFlowEuler
 from samplers.singlestep import SinglestepSampler
 
@@ -91,11 +94,63 @@ def dpmpp_2s(x: Array, nodes: list[Level]) -> Array:
     return np.asarray(t.sigma / s.sigma * x - t.alpha * (math.exp(-h) - 1) * d)
 
 
+def dpmpp_3s(x: Array, nodes: list[Level]) -> Array:
+    """DPM-Solver-3 for the data prediction, as the authors' code of arXiv 2211.01095 has it."""
+    if len(nodes) == 3:
+        return dpmpp_2s(x, nodes)
+    s, s1, s2, t = nodes
+    h = lam(t) - lam(s)
+    r1, r2 = (lam(s1) - lam(s)) / h, (lam(s2) - lam(s)) / h
+    phi_11, phi_12, phi_1 = (math.exp(-r * h) - 1 for r in (r1, r2, 1.0))
+    phi_22, phi_2 = phi_12 / (r2 * h) + 1, phi_1 / h + 1
+    x0 = predicted(x, s)
+    u1 = s1.sigma / s.sigma * x - s1.alpha * phi_11 * x0
+    d1 = predicted(u1, s1) - x0
+    u2 = s2.sigma / s.sigma * x - s2.alpha * phi_12 * x0 + r2 / r1 * s2.alpha * phi_22 * d1
+    return np.asarray(t.sigma / s.sigma * x - t.alpha * phi_1 * x0 + t.alpha * phi_2 / r2 * (predicted(u2, s2) - x0))
+
+
+def taylor(data: bool, x: Array, nodes: list[Level]) -> Array:
+    """What the authors' `solver_type` "taylor" makes of two or three values: the polynomial through all of them."""
+    s, *inner, t = nodes
+    rate = 1.0 if data else -1.0
+    points, dv = np.polynomial.legendre.leggauss(40)
+
+    def value(u: Array, at: Level) -> Array:
+        return predicted(u, at) if data else predicted_eps(u, at)
+
+    def solved(at: Level, polynomial: Callable[[float], Array]) -> Array:
+        """The linear part exactly, and the integral of rate exp(-rate (lambda_at - lambda)) times the polynomial."""
+        length = lam(at) - lam(s)
+        keep, gain = (at.sigma / s.sigma, at.alpha) if data else (at.alpha / s.alpha, at.sigma)
+        places = length * (points + 1) / 2
+        parts = [
+            length / 2 * w * rate * math.exp(-rate * (length - v)) * polynomial(v)
+            for v, w in zip(places, dv, strict=True)
+        ]
+        return np.asarray(keep * x + gain * sum(parts))
+
+    l1 = lam(inner[0]) - lam(s)
+    v0 = value(x, s)
+    v1 = value(solved(inner[0], lambda _: v0), inner[0])
+    if len(inner) == 1:
+        return solved(t, lambda v: v0 + v / l1 * (v1 - v0))
+    l2 = lam(inner[1]) - lam(s)
+    v2 = value(solved(inner[1], lambda v: v0 + v / l1 * (v1 - v0)), inner[1])
+    places = [0.0, l1, l2]
+    return solved(t, lambda v: sum((lagrange(j, places, v) * each for j, each in enumerate((v0, v1, v2))), 0.0 * x))
+
+
 Update = Callable[[Array, list[Level]], Array]
 SINGLESTEP: list[tuple[SinglestepSampler, Update]] = [
     (DPMSolver2(), dpm_solver_2),
     (DPMSolver3(), dpm_solver_3),
     (DPMpp2S(), dpmpp_2s),
+    (DPMpp3S(), dpmpp_3s),
+    (DPMSolver2("taylor"), partial(taylor, False)),
+    (DPMSolver3("taylor"), partial(taylor, False)),
+    (DPMpp2S("taylor"), partial(taylor, True)),
+    (DPMpp3S("taylor"), partial(taylor, True)),
 ]
 
 
@@ -144,7 +199,9 @@ def test_pf_euler_takes_the_slope_in_time(schedule: Schedule) -> None:
 @pytest.mark.parametrize(
     "spec",
     [
-        "dpm-solver-2", "dpm-solver-3", "dpm++2s", "dpm++2m", "dpm++3m", "unipc", "unipc[solver_order=1]", "ipndm",
+        "rk[tableau=exp-euler]", "dpm++3s", "dpm-solver-multistep", "unipc[prediction=noise]", "gradient-estimation",
+        "ipndm[variant=exact]", "dpm-solver-2", "dpm-solver-3", "dpm++2s",
+        "dpm++2m", "dpm++3m", "unipc", "unipc[solver_order=1]", "ipndm",
         "deis", "deis[variable=rho]", "deis[variable=log-rho]", "er-sde[noise_scale=ode]", "sa-solver[tau=0]",
     ],
 )  # fmt: skip

@@ -128,6 +128,8 @@ def test_one_step_is_the_x_0_of_the_first_level_and_nothing_more() -> None:
 # evaluations
 
 COUNTS: dict[str, Callable[[int, bool], int]] = {
+    "afs": lambda n, clean: max(n - 1, 1),
+    "afs[sampler=heun]": lambda n, clean: max(2 * n - clean - 1, 1),
     "consistency": lambda n, clean: n,
     "ddim": lambda n, clean: n,
     "ddim[eta=1.0]": lambda n, clean: n,
@@ -144,11 +146,14 @@ COUNTS: dict[str, Callable[[int, bool], int]] = {
     "dpm-2-ancestral": lambda n, clean: 2 * n - clean,
     "dpm++2s": lambda n, clean: n,
     "dpm++3m": lambda n, clean: n,
+    "dpm++3s": lambda n, clean: n,
     "dpm-solver-2": lambda n, clean: n,
     "dpm-solver-3": lambda n, clean: n,
+    "dpm-solver-multistep": lambda n, clean: n,
     "edm": lambda n, clean: 2 * n - clean,
     "er-sde": lambda n, clean: n,
     "euler-maruyama": lambda n, clean: n,
+    "gradient-estimation": lambda n, clean: n,
     "heun": lambda n, clean: 2 * n - clean,
     "ipndm": lambda n, clean: n,
     "langevin[corrections=3]": lambda n, clean: 3 * n + 1 if clean else 3 * (n + 1),
@@ -157,6 +162,8 @@ COUNTS: dict[str, Callable[[int, bool], int]] = {
     "pndm": lambda n, clean: n + 3 * min(3, n - clean),
     "pndm[variant=S]": lambda n, clean: n + min(1, n - clean),
     "predictor-corrector[corrections=2]": lambda n, clean: 3 * n,
+    "rk": lambda n, clean: 4 * n - 3 * clean,
+    "rk[tableau=etd2rk]": lambda n, clean: 2 * n - clean,
     # every step but one to the data reaches a level at which to restart
     "restart[sigma_max=100,restart_steps=3,iterations=2]": lambda n, clean: 2 * n - clean + (12 if n > clean else 0),
     # of two that meet the later counts
@@ -173,12 +180,13 @@ COUNTS: dict[str, Callable[[int, bool], int]] = {
     "sa-solver[mode=more_steps,pc_mode=PECE]": lambda n, clean: 2 * n - 1 if clean else 2 * n,
     "seeds-2": lambda n, clean: 2 * n - clean,
     "seeds-3": lambda n, clean: 3 * n - 2 * clean,
+    "stork": lambda n, clean: n + (n > clean),
     "unipc": lambda n, clean: n,
 }
 
 
 def test_the_evaluations_of_every_registered_sampler_are_counted_here() -> None:
-    assert {spec.split("[")[0] for spec in COUNTS} == {*SAMPLERS.names()} - {"rk45"}
+    assert {spec.split("[")[0] for spec in COUNTS} == {*SAMPLERS.names()} - {"rk45", "dpm-adaptive"}
 
 
 @pytest.mark.parametrize("spec", COUNTS)

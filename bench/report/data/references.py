@@ -102,6 +102,8 @@ class _Collected:
         given = {part for each in inside.removesuffix("]").split(",") for part in (each, each.partition("=")[0])}
         found = [*names.get(name, ()), *(key for each in given for key in names.get(f"{name}[{each}]", ()))]
         self.used |= {key: known_entries()[key] for key in found}
+        if (kind, name) == ("samplers", "afs"):  # and of what it is the first step of
+            found += self.of(kind, inside.removesuffix("]").removeprefix("sampler=") or "ipndm")
         return tuple(dict.fromkeys(found))
 
     def _brought(self, kind: str, spec: str, text: str) -> list[str]:

@@ -24,7 +24,7 @@ from models.schedule import Level
 from samplers import Noise, Sampler, register
 
 
-@register("gradient-estimation")
+@register("my-gradient-estimation")
 @dataclass(frozen=True)
 class GradientEstimation(Sampler):
     """DDIM along a combination of the last two noise estimates.

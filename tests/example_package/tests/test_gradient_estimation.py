@@ -13,7 +13,7 @@ from samplers import SAMPLERS
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
-@pytest.mark.parametrize("spec", ["gradient-estimation", "gradient-estimation[gamma=1.5]"])
+@pytest.mark.parametrize("spec", ["my-gradient-estimation", "my-gradient-estimation[gamma=1.5]"])
 def test_conforms(spec: str, check: Check) -> None:
     result = run_check(check, SAMPLERS.make(spec))
     assert result.outcome != "failed", result.detail
@@ -27,6 +27,6 @@ def test_without_the_estimate_before_it_is_ddim() -> None:
     x = noise(torch.empty(3, 1, 2, 2, dtype=torch.float64))
     ours, ddim = (
         SAMPLERS.make(spec).sample(Denoiser(law, "sample", schedule), x, levels, noise)
-        for spec in ("gradient-estimation[gamma=1]", "ddim")
+        for spec in ("my-gradient-estimation[gamma=1]", "ddim")
     )
     torch.testing.assert_close(ours, ddim, rtol=0.0, atol=1e-12)

@@ -1,0 +1,23 @@
+"""DPM-Solver++(3S). Lu et al.: DPM-Solver++: Fast Solver for Guided Sampling of Diffusion Probabilistic Models
+(arXiv 2211.01095), the singlestep solver of order 3, which its code has: DPM-Solver-3 for the data prediction, with
+lower orders at the end.
+
+A third-order singlestep exponential integrator in log-SNR. What `dpm-solver-3` says of its last step holds here too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from samplers.registry import register
+from samplers.singlestep import SinglestepSampler
+
+
+@register("dpm++3s")
+@dataclass(frozen=True)
+class DPMpp3S(SinglestepSampler):
+    """DPM-Solver++(3S); the inner nodes are the two levels of the grid between."""
+
+    paper = "arXiv:2211.01095"
+    order = 3
+    rate = 1.0
