@@ -78,7 +78,7 @@ _TYPES = {
     """,
     "array": """
         metrics cells timing_calls timing_watches latency_s network_s device_s sweep_batches sweep_latency_s
-        <quality>_left_out
+        <quality>_left_out fitted_t
     """,
     "object": "guidance_parameters sampler_parameters grid_parameters made_on",
     "datetime": "finished",

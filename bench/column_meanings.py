@@ -106,7 +106,6 @@ _BOTH = {
     "fit_images": "Images of noise that what its sampler or its grid takes was fitted with, before all others.",
     "fit_nfe": "Network evaluations of that whole fit, which cells share; nfe leaves them out.",
     "fit_s": "Seconds of that whole fit, which no timed call has in it.",
-    "fitted_t": "Times of the noisy levels of a grid that was fitted.",
     "captured": "Whether calls were replayed from a CUDA graph; empty where that was not asked for.",
     "best_batch": "Of the batch sizes timed, that of the most images a second.",
     "best_throughput_img_per_s": "Images a second at that size.",
@@ -190,6 +189,7 @@ _RECORD = {
     "law_fd_floor_std": "Standard deviation of law_fd_floor over the sets.",
     "<quality>_left_out": "Its values without a tenth of the images each: what errors of differences are made from.",
     "repeats": "Of older records: timed calls.",
+    "fitted_t": "Times of the noisy levels of a grid that was fitted.",
 }
 """Of records alone."""
 

@@ -30,8 +30,10 @@ _ALONG = 0.05
 """Half of a difference along the flow, in lambda."""
 _ASIDE = 0.05
 """Half of a difference along random signs, in sigma."""
-_LEAST = 1e-12
-"""Variance of f, as part of the mean of u^2: of data at a point there is none."""
+_LEAST = 1e-11
+"""Variance of f, as part of the mean of u^2: of elements that never vary there is none but that of round-off."""
+_MOST = 4.0
+"""Of s, which goes from 1 at much noise to about -2 at little: beyond are round-off and chance."""
 
 
 def nodes(schedule: Schedule, count: int) -> list[Level]:
@@ -103,7 +105,7 @@ def _regressed(logsnrs: np.ndarray, means: np.ndarray) -> tuple[np.ndarray, np.n
     f, rate = u - own * w, (own - 1.0) * u + v - slope * w
     variance = uu - 2.0 * own * uw + own * own * ww - f * f
     product = (own - 1.0) * uu + uv - slope * uw - own * ((own - 1.0) * uw + vw - slope * ww)
-    s = (product - f * rate) / np.maximum(variance, _LEAST * uu)
+    s = np.clip((product - f * rate) / np.maximum(variance, _LEAST * uu), -_MOST, _MOST)
     return own, s, rate - s * f
 
 

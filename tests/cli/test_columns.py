@@ -46,7 +46,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> set[tuple[str, str]]:
     with_classes = _STUDY | {"metrics": ["class_accuracy"]} | labelled(other)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("bench.running.solution.STEPS", 4)
-        patch.setattr("bench.running.fit.IMAGES", 16)
+        patch.setattr("samplers.x0_variance.IMAGES", 16)
         patch.setattr("bench.running.session.Session.warm_up", lambda session: None)
         patch.setattr("bench.running.runner.first_look", lambda session, folder, warn: None)
         for content, at in ((_STUDY, folder), (with_classes, other / "run")):

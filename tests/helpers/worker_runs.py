@@ -70,7 +70,7 @@ def workers_here(monkeypatch: pytest.MonkeyPatch) -> type[Here]:
     monkeypatch.setattr("bench.running.executors.local.LocalSlot", Here)
     monkeypatch.setattr("bench.cli.reporting.report.FORMATS", ("md",))
     monkeypatch.setattr("bench.running.solution.STEPS", 2)
-    monkeypatch.setattr("bench.running.fit.IMAGES", 16)
+    monkeypatch.setattr("samplers.x0_variance.IMAGES", 16)
     monkeypatch.setattr(Here, "before", staticmethod(lambda *given: None))
     monkeypatch.setattr(Here, "started", 0)
     return Here

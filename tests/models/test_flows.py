@@ -5,6 +5,7 @@ import re
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from bench.conformance.laws import Convergence
+from bench.fitting.model import fitted_to
 from bench.noise.stream import ImageNoise
 from bench.study.file import Overrides, load_study
 from bench.study.placement import grid_ends, place
@@ -58,12 +60,21 @@ def _network(sampler: Sampler) -> Network:
     return _law()
 
 
+@cache
+def _fitted(sampler: Sampler) -> Any:
+    return fitted_to(sampler, lambda numbers: Denoiser(_network(sampler), "sample", FLOW), (1, 2, 2))
+
+
+def _model(sampler: Sampler) -> Denoiser:
+    return Denoiser(_network(sampler), "sample", FLOW, fitted=_fitted(sampler))
+
+
 def _sampled(sampler: Sampler, levels: list[Level], images: int) -> tuple[Tensor, Tensor]:
     """The initial state and what a sampler makes of it."""
     source = ImageNoise(0, torch.arange(images))
     x = source(torch.empty(images, 1, 2, 2, dtype=torch.float64)) * FLOW.prior_std(levels[0])
     with torch.inference_mode():
-        return x, sampler.sample(Denoiser(_network(sampler), "sample", FLOW), x, levels, source)
+        return x, sampler.sample(_model(sampler), x, levels, source)
 
 
 def _assert_right(name: str, grid: str) -> None:

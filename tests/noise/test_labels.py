@@ -10,6 +10,7 @@ from checkpoints import make
 from scipy.stats import chisquare
 from torch import Tensor
 
+from bench.fitting.model import fitted_to
 from bench.noise.class_labels import balanced_labels, draw_labels
 from bench.noise.philox import philox
 from bench.noise.stream import ImageNoise
@@ -195,14 +196,17 @@ def test_every_sampler_runs_on_labels_and_an_image_keeps_its_own_in_any_batch(na
     schedule, sampler = DiscreteVP.linear(), SAMPLERS.make(name)
     levels = GRIDS.make("trailing")(schedule, 12)
 
+    def network(x: Tensor, at: Level, labels: Tensor) -> Tensor:
+        return (x.sin() + labels[:, None, None, None]) / 5.0
+
+    def model_of(numbers: Tensor, evaluate: Any = network, fitted: Any = None) -> Denoiser:
+        return Denoiser(evaluate, "sample", schedule, None, draw_labels(7, numbers, 5), fitted=fitted)
+
+    fitted = fitted_to(sampler, model_of, (1, 2, 2))
+
     def drawn(numbers: Tensor) -> tuple[Tensor, float]:
-        labels = draw_labels(7, numbers, 5)
-
-        def network(x: Tensor, at: Level, labels: Tensor) -> Tensor:
-            return (x.sin() + labels[:, None, None, None]) / 5.0
-
         evaluate, evaluated = counted(network)
-        model, noise = Denoiser(evaluate, "sample", schedule, None, labels), ImageNoise(7, numbers)
+        model, noise = model_of(numbers, evaluate, fitted), ImageNoise(7, numbers)
         result = sampler.sample(model, noise(torch.empty(len(numbers), 1, 2, 2, dtype=torch.float64)), levels, noise)
         return result, evaluated() / len(numbers)
 

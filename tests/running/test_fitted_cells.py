@@ -60,7 +60,6 @@ def test_records_have_the_levels_of_a_fitted_grid_and_its_cost(tmp_path: Path, f
         assert len(times) == record["steps"]
         assert record["fit_images"] == 32
         assert record["fit_nfe"] > 0
-        assert record["sigma_end"] == pytest.approx(frame["sigma_end"].min(), rel=50.0)
     assert mine["timing_rounds"].dropna().eq(1).all()
     assert mine.groupby("sampler")["fit_nfe"].nunique().eq(1).all()
     assert frame[frame["grid"] != FIT]["fit_nfe"].isna().all()

@@ -11,6 +11,7 @@ import torch
 from nonlinear import SHAPE, VP, NoiseOf, each_schedule, no_noise, start
 from torch import Tensor
 
+from bench.fitting.model import fitted_to
 from models.analytic import Gaussian, GaussianMixture
 from models.denoiser import Denoiser, Parametrisation
 from models.grids import LogSNR
@@ -74,12 +75,16 @@ NETWORKS: dict[str, tuple[Network, Parametrisation]] = {
 
 def runs(name: str, schedule: Schedule, network: Network, meaning: Parametrisation, noise: NoiseOf) -> Tensor:
     sampler = SAMPLERS.make(name)
+    fitted = fitted_to(sampler, lambda numbers: Denoiser(network, meaning, schedule), SHAPE)
     results = []
     for grid in (LogSNR(t_start=0.99), LogSNR(clean=False, t_start=0.99)):
         levels = grid(schedule, 7)
         x = start(2) * schedule.prior_std(levels[0])
         found = sampler.sample(
-            Denoiser(network, meaning, schedule), x, levels, noise(5) if sampler.stochastic else no_noise
+            Denoiser(network, meaning, schedule, fitted=fitted),
+            x,
+            levels,
+            noise(5) if sampler.stochastic else no_noise,
         )
         results.append(found)
     return torch.stack(results)
@@ -109,7 +114,8 @@ def test_solvers_of_the_probability_flow_end_close_to_its_exact_solution(name: s
     levels = LogSNR(clean=False, t_start=0.99)(schedule, 60)
     x = start() * schedule.prior_std(levels[0])
     exact = law.flow(x, levels[0], levels[-1])
-    found = sampler.sample(Denoiser(law, "sample", schedule), x, levels, no_noise)
+    fitted = fitted_to(sampler, lambda numbers: Denoiser(law, "sample", schedule), SHAPE)
+    found = sampler.sample(Denoiser(law, "sample", schedule, fitted=fitted), x, levels, no_noise)
     error = float((found - exact).norm() / exact.norm())
     allowed = 0.05 if sampler.order == 1 else 0.01
     assert error < (0.15 if name == "dpm-adaptive" else allowed)

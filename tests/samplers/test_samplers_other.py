@@ -149,6 +149,7 @@ COUNTS: dict[str, Callable[[int, bool], int]] = {
     "dpm++3s": lambda n, clean: n,
     "dpm-solver-2": lambda n, clean: n,
     "dpm-solver-3": lambda n, clean: n,
+    "dpm-solver-v3": lambda n, clean: n,
     "dpm-solver-multistep": lambda n, clean: n,
     "edm": lambda n, clean: 2 * n - clean,
     "er-sde": lambda n, clean: n,

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from tape import Tape, noise_of_tensors
 from torch import Tensor
 
 from bench.noise.stream import ImageNoise
+from bench.running.fit import Fits
 from bench.running.resolve import Resolved, resolve
 from bench.running.session import Session
 from bench.running.trajectory import Trajectory
@@ -21,7 +24,8 @@ from models.denoiser import Denoiser
 from models.schedule import Level
 from samplers import SAMPLERS, Noise, Sampler
 
-_FIXED = [name for name in SAMPLERS.names() if name not in ("dpm-adaptive", "rk45")]
+_FIXED = [name for name in SAMPLERS.names() if name not in ("dpm-adaptive", "dpm-solver-v3", "rk45")]
+_FIXED += ["dpm-solver-v3[images=16,nodes=8]"]
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +40,11 @@ def words_of_tensors() -> Iterator[None]:
 
 
 def _cell(session: Session, sampler: str) -> Resolved:
-    return resolve(replace(plan(session.study)[0], sampler=sampler), session)
+    cell = resolve(replace(plan(session.study)[0], sampler=sampler), session)
+    if not cell.takes_fit:
+        return cell
+    with TemporaryDirectory() as folder:
+        return Fits(Path(folder), session)(cell)[0]
 
 
 def _draw(trajectory: Trajectory, numbers: Tensor) -> Tensor:

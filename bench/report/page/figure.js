@@ -198,8 +198,9 @@ function toggle(text, kind, pressed, act) {
 const SHAPES = { circle: "M18 6a4 4 0 1 1-8 0a4 4 0 1 1 8 0z", square: "M10.5 2.5h7v7h-7z", "triangle-up": "M14 1.5l4.6 8h-9.2z", diamond: "M14 1l5 5l-5 5l-5-5z",
   "triangle-down": "M14 10.5l4.6-8h-9.2z", cross: "M12.5 1.5h3v3h3v3h-3v3h-3v-3h-3v-3h3z", x: "M11 1.5l3 3l3-3l1.5 1.5l-3 3l3 3l-1.5 1.5l-3-3l-3 3l-1.5-1.5l3-3l-3-3z" };
 const STROKES = { dash: "6 3.5", dot: "1.5 2.5", dashdot: "6 2.5 1.5 2.5", longdash: "9 3", longdashdot: "9 2.5 1.5 2.5" };
+const SVG = Object.assign(document.createElement("template"), { innerHTML: "<svg></svg>" }).content.firstChild.namespaceURI;
 function drawn(tag, attributes, ...children) {
-  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  const element = document.createElementNS(SVG, tag);
   for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
   element.append(...children);
   return element;
