@@ -63,8 +63,9 @@ class DPMSolverV3(Sampler, Fitted):
     Attributes:
         solver_order: of the predictor.
         corrector: whether there is one, of one order more.
-        pseudo: where divided differences stand for derivatives, which leaves order 2: "corrector", "both", or "none".
-            The authors' code has all three; on an exact mixture "none" is best from 5 steps on.
+        pseudo: where divided differences stand for derivatives, which leaves order 2: in the "corrector" or in "both",
+            as in the authors' code, or in "none", which is ours: theirs then has a corrector of the predictor's order.
+            On an exact mixture "none" is the best of them from 8 steps on.
         lower_order_below: with fewer steps than this the order falls to 1 at the end.
         images: that statistics are means over.
         nodes: levels that they are worked out at.

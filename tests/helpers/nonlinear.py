@@ -68,10 +68,12 @@ def nonlinear(clip: ClipRange | None = None, schedule: Schedule = VP) -> Denoise
     return counted_nonlinear(clip, schedule)[0]
 
 
-def counted_nonlinear(clip: ClipRange | None = None, schedule: Schedule = VP) -> tuple[Denoiser, Callable[[], int]]:
+def counted_nonlinear(
+    clip: ClipRange | None = None, schedule: Schedule = VP, fitted: object = None
+) -> tuple[Denoiser, Callable[[], int]]:
     """The denoiser, and how many images it has evaluated."""
     network, evaluated = counted(lambda x, at: torch.from_numpy(predicted(x, at)).to(x.dtype))
-    return Denoiser(network, "sample", schedule, clip), evaluated
+    return Denoiser(network, "sample", schedule, clip, fitted=fitted), evaluated
 
 
 def no_noise(like: Tensor) -> Tensor:

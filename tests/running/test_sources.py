@@ -91,7 +91,7 @@ def _write_plugin(folder: Path, name: str) -> Path:
         ("ddim.py", "ddim", True),
         ("ddim.py", "ddpm", False),
         ("coefficients.py", "unipc", True),
-        ("coefficients.py", "ddpm", False),
+        ("coefficients.py", "one-step", False),
         ("singlestep.py", "dpm-solver-3", True),
         ("tableaus.py", "dpm-solver-3", True),
         ("ddpm.py", "predictor-corrector", True),

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from nonlinear import (
+    SHAPE,
     VP,
     Array,
     NoiseOf,
@@ -24,6 +25,7 @@ from nonlinear import (
 from scipy.integrate import solve_ivp
 from torch import Tensor
 
+from bench.fitting.model import fitted_to
 from models.denoiser import Denoiser
 from models.grids import Leading
 from models.schedule import VE, ContinuousVP, Level, Schedule
@@ -194,7 +196,8 @@ def test_the_evaluations_of_every_registered_sampler_are_counted_here() -> None:
 @pytest.mark.parametrize("steps", [1, 2, 3, 4, 5, 12])
 def test_evaluations_are_those_of_the_paper(spec: str, steps: int) -> None:
     sampler = SAMPLERS.make(spec)
+    fitted = fitted_to(sampler, lambda numbers: nonlinear(), SHAPE)
     for clean in (True, False):
-        levels, (model, evaluated) = Leading(clean=clean)(VP, steps), counted_nonlinear()
+        levels, (model, evaluated) = Leading(clean=clean)(VP, steps), counted_nonlinear(fitted=fitted)
         sampler.sample(model, start(), levels, constant_noise(0.5))
         assert evaluated() / len(start()) == sampler.nfe(levels) == COUNTS[spec](steps, clean)
