@@ -11,6 +11,8 @@ import re
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -26,6 +28,8 @@ from bench.record import Record, RunFolder
 from bench.report.data.runs import TIMES
 from bench.running.executors import crew
 from bench.running.executors.choice import Workers, carried_out
+from bench.running.executors.cluster import RaySlot
+from bench.running.executors.crew import Lost
 from bench.running.executors.remote import Remote
 from bench.study.file import parse_study
 from models.common.errors import UsageError
@@ -234,6 +238,25 @@ def test_devices_that_no_machine_has_are_refused(device: str, said: str, two: An
     with pytest.raises(UsageError, match=said), carried_out(study, Workers(ray=two.address), None):
         pass
     assert not ray.is_initialized()
+
+
+def test_who_waits_for_an_actor_that_was_ended_is_let_go_whatever_ray_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray says nothing of one that is killed while its process is being started."""
+    slot, asked = RaySlot({}), threading.Event()
+
+    def nothing_yet(reference: object, timeout: float) -> None:
+        asked.set()
+        time.sleep(timeout)
+        raise ray.exceptions.GetTimeoutError
+
+    monkeypatch.setattr(ray, "get", nothing_yet)
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    slot._actor = object()
+    with ThreadPoolExecutor(1) as thread:
+        waiting = thread.submit(slot._got, object(), None)
+        assert asked.wait(5.0)
+        slot.end()
+        assert isinstance(waiting.exception(timeout=5.0), Lost)
 
 
 def test_without_ray_its_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cli: Cli) -> None:

@@ -5,6 +5,7 @@ places actors where their device is, starts another one where one has died, and 
 """
 
 import logging
+import math
 import re
 import shutil
 import signal
@@ -15,7 +16,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import psutil
 
@@ -42,9 +43,9 @@ Result = TypeVar("Result")
 
 _ATTEMPTS = 2
 """At a cell that ends its worker's process."""
-_NOTICED_S, _LEAVES_S, _REACHED_S = 3.0, 2.0, 5.0
-"""Seconds in which Ray notices that a machine is gone whose worker is, that a worker is given to clear up, and in which
-a cluster is to be reached."""
+_NOTICED_S, _LEAVES_S, _REACHED_S, _LOOKS_S = 3.0, 2.0, 5.0, 0.5
+"""Seconds in which Ray notices that a machine is gone whose worker is, that a worker is given to clear up, in which a
+cluster is to be reached, and after which whoever waits looks whether the actor was ended."""
 _LEFT = re.compile(r"sampler-bench-(\d+)-.*")
 
 
@@ -113,14 +114,30 @@ class RaySlot:
             ray.kill(actor)
 
     def _got(self, reference: Any, timeout: float | None) -> Any:
-        """What comes of it."""
+        """What comes of it.
+
+        Whether the actor was ended is looked at from time to time: Ray does not tell of one that was killed while its
+        process was being started, until that is up.
+        """
+        until = math.inf if timeout is None else time.monotonic() + timeout
+        while True:
+            try:
+                return ray.get(reference, timeout=max(0.0, min(_LOOKS_S, until - time.monotonic())))
+            except GetTimeoutError:
+                if self._actor is None:
+                    raise Lost("it was ended") from None
+                if time.monotonic() >= until:
+                    self._kill()
+                    raise TookTooLong(f"took longer than {timeout:g} s (timeout)") from None
+            except RayError as error:
+                self._failed(error)
+
+    def _failed(self, error: RayError) -> NoReturn:
+        """What an error of Ray's means."""
         try:
-            return ray.get(reference, timeout=timeout)
-        except RayTaskError as error:
-            raise error.cause from None  # what it raised there
-        except GetTimeoutError:
-            self._kill()
-            raise TookTooLong(f"took longer than {timeout:g} s (timeout)") from None
+            raise error
+        except RayTaskError as raised:
+            raise raised.cause from None  # what it raised there
         except ActorUnavailableError as error:  # its machine does not answer, which Ray takes longer to call dead
             self._kill()
             raise Lost(str(error)) from None
