@@ -110,7 +110,8 @@ class Fits:
             known = self.of(_without_grid(named))
             named = replace(named, fitted=_read(named.cell.sampler, named.sampler, known))
         found = self._fit(named, grid, _GRID)
-        apart = known if named.sampler is not sampler else _NOTHING
+        shared = _content(_without_grid(named)) == _content(_without_grid(resolved))  # and counted once
+        apart = _NOTHING if shared else known
         images, nfe, seconds = (sum(each) for each in zip(own[1:], apart[1:], found[1:], strict=True))
         return Fit({**own.found, **found.found}, int(images), int(nfe), float(seconds))
 

@@ -74,6 +74,14 @@ def test_a_grid_that_is_fitted_to_one_sampler_is_fitted_once_for_all_that_walk_i
     assert frame[frame["grid"] == grid]["fitted_t"].map(tuple).nunique() == 1
 
 
+def test_a_fit_that_sampler_and_grid_share_is_counted_once(tmp_path: Path) -> None:
+    solver = "dpm-solver-v3[images=16,nodes=8]"
+    grid = FIT.replace("[", f"[sampler={solver},")
+    frame = ran(tmp_path, (solver,), ("trailing", FIT, grid))
+    costs = frame[frame["sampler"] == solver].set_index("grid")["fit_nfe"]
+    assert costs[grid] == costs[FIT] > costs["trailing"] > 0
+
+
 def test_a_resumed_run_reads_the_fit(tmp_path: Path, fits: list[Any]) -> None:
     first = ran(tmp_path, ("ddim",), (FIT,))
     (path,) = (tmp_path / "cells" / f"{name}.json" for name in first[first["grid"] == FIT]["id"])
