@@ -20,7 +20,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
@@ -134,20 +133,20 @@ class DPMSolverV3(Sampler, Fitted):
         """The step from s to t, with the values that are known, that at s first."""
         used = known[:order]
         pseudo = self.pseudo == "both" or (self.pseudo == "corrector" and not predicts)
-        step = _step(fitted, s, t, tuple(level for level, _ in used), pseudo, x.device, x.dtype)
+        given = s, t, tuple(level for level, _ in used), pseudo, x.device, x.dtype
+        step: _Step = fitted.kept(given, lambda: _step(fitted, *given))
         found = step.keep * x + step.add
         for take, (_, f) in zip(step.take, used, strict=True):
             found.addcmul_(take, f)
         return found
 
 
-@lru_cache(1024)
 def _at(fitted: Statistics, at: Level, device: torch.device, dtype: torch.dtype) -> Tensor:
     """l at a level."""
-    return _tensor(fitted.own(at.logsnr), device, dtype)
+    found: Tensor = fitted.kept((at, device, dtype), lambda: _tensor(fitted.own(at.logsnr), device, dtype))
+    return found
 
 
-@lru_cache(1024)
 def _step(
     fitted: Statistics,
     s: Level,

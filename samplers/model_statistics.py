@@ -12,9 +12,9 @@ automatic: along random signs (Hutchinson) and along the flow.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -126,6 +126,13 @@ class Statistics:
     of_l: PPoly
     of_s: PPoly
     of_b: PPoly
+    _kept: dict[Hashable, Any] = field(default_factory=dict)
+
+    def kept(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """What is worked out of them once, such as the coefficients of a step; it is given up with them."""
+        if key not in self._kept:
+            self._kept[key] = make()
+        return self._kept[key]
 
     @classmethod
     def read(cls, found: Mapping[str, Tensor]) -> Statistics:
