@@ -229,7 +229,7 @@ def test_images_of_the_same_noise_are_larger_on_click(browser: Browser, page: Pa
         assert large is not None
         assert large["width"] > 2 * small["width"]
         visit.page.keyboard.press("Escape")
-        assert not visit.page.locator("#large").is_visible()
+        expect(visit.page.locator("#large")).to_be_hidden()
 
 
 def test_names_of_markup_are_text_in_every_place(browser: Browser, tmp_path: Path) -> None:
@@ -403,16 +403,16 @@ def test_escape_shuts_a_list_and_the_keyboard_goes_on_from_there(browser: Browse
         visit.page.keyboard.press("Tab")
         visit.page.keyboard.press("Escape")
         assert visit.page.evaluate("document.activeElement.textContent") == "Family"
-        assert not visit.page.locator('[data-facet="family"] label').first.is_visible()
+        expect(visit.page.locator('[data-facet="family"] label').first).to_be_hidden()
 
 
 def test_the_printed_page_has_figures_and_tables_instead(browser: Browser, page: Path) -> None:
     with Visit(browser, page) as visit:
         visit.page.evaluate("dispatchEvent(new Event('beforeprint'))")
         visit.page.emulate_media(media="print")
-        assert not visit.page.locator("#figure").is_visible()
-        assert visit.page.locator("details.printed img").first.is_visible()
-        assert visit.page.locator(".rows table").first.is_visible()
+        expect(visit.page.locator("#figure")).to_be_hidden()
+        expect(visit.page.locator("details.printed img").first).to_be_visible()
+        expect(visit.page.locator(".rows table").first).to_be_visible()
         visit.page.evaluate("dispatchEvent(new Event('afterprint'))")
         assert not visit.page.locator("details.printed").first.evaluate("each => each.open")
 
@@ -421,15 +421,15 @@ def test_without_scripts_everything_is_there_to_be_read(browser: Browser, page: 
     context = browser.new_context(java_script_enabled=False)
     shown = context.new_page()
     shown.goto(page.as_uri())
-    assert shown.locator("details.printed img").first.is_visible()
-    assert shown.locator(".rows table").first.is_visible()
-    assert not shown.locator(".explore").is_visible()
+    expect(shown.locator("details.printed img").first).to_be_visible()
+    expect(shown.locator(".rows table").first).to_be_visible()
+    expect(shown.locator(".explore")).to_be_hidden()
     context.close()
 
 
 def test_a_page_without_a_result_is_read_as_it_is(browser: Browser, tmp_path: Path) -> None:
     with Visit(browser, paged(write_run(tmp_path / "run", [failed("heun")]))) as visit:
-        assert not visit.page.locator(".explore").is_visible()
+        expect(visit.page.locator(".explore")).to_be_hidden()
 
 
 def test_no_button_asks_a_host(browser: Browser, page: Path) -> None:
