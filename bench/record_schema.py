@@ -155,6 +155,7 @@ class CellRecord(Schema):
     solver_rmse: Measure | None = None
     solver_rmse_left_out: LeftOut | None = None
     solver_rmse_median: Measure | None = None
+    solver_rmse_median_left_out: LeftOut | None = None
     solver_rmse_reference: Measure | None = None
     solver_images: Number | None = None
 

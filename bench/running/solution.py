@@ -100,6 +100,7 @@ class Solutions:
                 parts, few images that end on another side of it can make most of this.
             solver_rmse_left_out: the same without one tenth of the images each; None for fewer than ten.
             solver_rmse_median: the median over images of the RMS distance of an image, which is blind to those.
+            solver_rmse_median_left_out: as above.
             solver_rmse_reference: what that is uncertain by: the solution's own error.
             solver_images: the images compared.
         """
@@ -107,11 +108,12 @@ class Solutions:
         difference = samples[: problem.count].double().cpu() - solution.images.double()
         squares = difference.square().flatten(1).mean(1)
         block = blocks_of(len(squares))
-        without = [math.sqrt(float(squares[block != number].mean())) for number in range(BLOCKS)]
+        parts = [squares[block != number] for number in range(BLOCKS)] if len(squares) >= BLOCKS else None
         return {
             "solver_rmse": math.sqrt(float(squares.mean())),
-            "solver_rmse_left_out": without if len(squares) >= BLOCKS else None,
+            "solver_rmse_left_out": parts and [math.sqrt(float(part.mean())) for part in parts],
             "solver_rmse_median": math.sqrt(float(squares.median())),
+            "solver_rmse_median_left_out": parts and [math.sqrt(float(part.median())) for part in parts],
             "solver_rmse_reference": solution.error,
             "solver_images": problem.count,
         }

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 from bench.model_record import Floors
 from bench.report.data.columns import Row, invalid, setting
 from bench.report.data.distances import of_key
+from bench.report.data.fits import fit_words
 from bench.report.data.gaps import good_enough, images_of
 from bench.report.data.significance import both_at_floor
 from bench.report.data.text import known, percent, scientific, significant
@@ -169,7 +170,7 @@ class Comparison:
 
     def _found(self, winner: Row) -> str:
         return (
-            f"{setting(winner)} ({counted(winner['nfe'], 'evaluation')}) is the {self.best} whose "
+            f"{setting(winner)} ({counted(winner['nfe'], 'evaluation')}{fit_words(winner)}) is the {self.best} whose "
             f"{self.fd} ({scientific(winner[self.fd])}) is within {percent(self.tolerance)} of the baseline's "
             f"{self.baseline_words}: {self.gain(winner)}{self._claim(winner)}."
         )

@@ -9,6 +9,7 @@ from bench.model_record import Floors
 from bench.report.data.answer import Answer
 from bench.report.data.columns import CLOCK, Row, has, rows_of
 from bench.report.data.distances import fd_columns
+from bench.report.data.fits import FitGain, fit_gains
 from bench.report.data.modes import ModeCost
 
 
@@ -52,6 +53,11 @@ class Section:
     def records(self) -> list[Row]:
         """The rows as dictionaries, for everything that goes through them one by one."""
         return rows_of(self.rows)
+
+    @cached_property
+    def fits(self) -> list[FitGain]:
+        """What fitting brings its fitted rows."""
+        return fit_gains(self.records, self.rank)
 
     def clocks(self) -> list[tuple[str, pd.DataFrame]]:
         """Rows with comparable times, and what they were measured on; a row without times is with its device's."""

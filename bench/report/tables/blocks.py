@@ -6,6 +6,8 @@ from typing import Literal
 
 from bench.report.data.decided import TITLE as LEFT_OUT
 from bench.report.data.decided import left_out_columns, left_out_notes, left_out_summary
+from bench.report.data.fits import TITLE as FITS
+from bench.report.data.fits import fit_columns, fit_notes
 from bench.report.data.looks import Decisions
 from bench.report.data.modes import TITLE as MODES
 from bench.report.data.modes import ModeCost, mode_columns, mode_notes, mode_summary
@@ -46,7 +48,7 @@ class Block:
         outstanding: the numbers of the rows that the terminal shows, where it does not show all.
     """
 
-    kind: Literal["paper", "rows", "modes", "left_out", "published"]
+    kind: Literal["paper", "rows", "fits", "modes", "left_out", "published"]
     heading: str | None
     table: list[Column]
     notes: list[str]
@@ -64,7 +66,7 @@ class Block:
 
 @lru_cache(maxsize=1)
 def groups(summary: Summary) -> list[list[Block]]:
-    """The blocks of each section, those of its samplers, rows and modes; then that of the published values.
+    """The blocks of each section, those of its samplers, rows, fits and modes; then that of the published values.
 
     All renderings of a summary share them: to test which values can be told apart takes longest.
     """
@@ -92,7 +94,7 @@ def _section(section: Section, summary: Summary) -> list[Block]:
     """The blocks of a section; heading and answers stand above the first."""
     # of settings that are left of those of another section it would say little
     whole = summary.decisions is None or section.images == summary.decisions.everyone
-    shown = [*(_paper(section, summary) if whole else []), _rows(section), *_modes(section.modes)]
+    shown = [*(_paper(section, summary) if whole else []), _rows(section), *_fits(section), *_modes(section.modes)]
     heading = section.label if len(summary.sections) > 1 else None
     answers = tuple(_sentences(section, summary))
     return [replace(shown[0], heading=heading, answers=answers), *shown[1:]]
@@ -154,6 +156,11 @@ def _rows(section: Section) -> Block:
         spared=(),
         highlighted=tuple(budget == NOTHING for budget in short[0].cells),
     )
+
+
+def _fits(section: Section) -> list[Block]:
+    found = section.fits
+    return [Block("fits", FITS, fit_columns(found), fit_notes(found), files="table.md and index.html")] if found else []
 
 
 def _modes(found: list[ModeCost]) -> list[Block]:

@@ -22,7 +22,7 @@ NOTE = (
     f"told from it ({TESTED}); what has no interval is not tested."
 )
 
-_KEPT = ("Sampler", "Grid", "Guidance", "Model", "Mode", "Steps", "NFE", "ms/image")
+_KEPT = ("Sampler", "Grid", "Guidance", "Model", "Mode", "Steps", "NFE", "Fit NFE", "ms/image")
 _NAMED, _NAMED_BRIEFLY = 4, 2
 """Samplers that are named of those that cannot be told apart."""
 

@@ -6,6 +6,7 @@ import pandas as pd
 
 from bench.report.data.columns import COMPACT_LAYER, SMALL_N, Row, guided, has, invalid, mode_words, reasons
 from bench.report.data.distances import Quality
+from bench.report.data.fits import fitted_note
 from bench.report.data.gaps import TESTED
 from bench.report.data.section import Section
 from bench.report.data.significance import JACKKNIFE_BLOCKS, resolution, t_quantile, unresolved
@@ -45,7 +46,7 @@ def notes(section: Section, table: Sequence[Column] | None = None) -> list[str]:
         *_timing_notes(rows),
         interval_note(section.rows, rows, quality, any(any(column.tested) for column in shown)),
         _alike_note(section.rows, quality, {column.heading: column for column in shown}),
-        *guidance_notes(rows),
+        *cost_notes(rows),
         *_floors_notes(section),
         *_quality_notes(section.rows, quality),
         *_provenance(rows),
@@ -147,7 +148,12 @@ def _alike_note(frame: pd.DataFrame, quality: list[Quality], shown: dict[str, Co
     return " ".join(parts)
 
 
-def guidance_notes(rows: Sequence[Row]) -> list[str]:
+def cost_notes(rows: Sequence[Row]) -> list[str]:
+    """What NFE counts and what it leaves out, where that does not go without saying: of guidance, and of fits."""
+    return [*_guidance_notes(rows), *filter(None, [fitted_note(rows)])]
+
+
+def _guidance_notes(rows: Sequence[Row]) -> list[str]:
     """How evaluations are counted under guidance, and what one of a weaker network costs; nothing without guidance."""
     found = [row for row in rows if guided(row)]
     if not found:

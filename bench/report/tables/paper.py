@@ -13,7 +13,7 @@ from bench.report.data.section import Section
 from bench.report.data.series import usual
 from bench.report.data.summary import Summary
 from bench.report.data.text import ALIKE, DOUBTFUL, NOTHING, Column, known, marked, words
-from bench.report.tables.notes import guidance_notes, interval_note, small_n, what_it_means
+from bench.report.tables.notes import cost_notes, interval_note, small_n, what_it_means
 from bench.report.tables.table import ranks, value_texts
 
 MOST_COLUMNS = 8
@@ -164,7 +164,7 @@ def _notes(section: Section, found: Budgets, quality: Quality, shown: Sequence[C
         _usual(frame),
         found.left_out
         and f"{found.left_out:,} more rows of the same samplers and budgets stand in the table of all rows alone.",
-        *guidance_notes(rows),
+        *cost_notes(rows),
         *what_it_means(section, frame, quality),
     ]
     return [line for line in lines if line]

@@ -7,6 +7,7 @@ import pandas as pd
 
 from bench.report.data.columns import Row, guidance_column, has, milliseconds
 from bench.report.data.distances import Quality, quality_columns
+from bench.report.data.fits import is_fitted
 from bench.report.data.gaps import told_apart
 from bench.report.data.section import Section
 from bench.report.data.text import (
@@ -48,6 +49,8 @@ def columns(section: Section) -> list[Column]:
     ]
     if any(row["calls"] != row["nfe"] for row in rows if known(row["nfe"])):
         shown.append(numbers("Calls", [f"{row['calls']:,.6g}" if known(row["calls"]) else NOTHING for row in rows]))
+    if has(frame, "fit_nfe"):
+        shown.append(numbers("Fit NFE", [f"{row['fit_nfe']:,.0f}" if is_fitted(row) else NOTHING for row in rows]))
     if frame["seeds"].max() > 1:
         shown.append(numbers("Seeds", [str(row["seeds"]) for row in rows]))
     if section.timed:

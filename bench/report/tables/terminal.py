@@ -45,7 +45,7 @@ _SPARE = {1: ["Overhead"], 2: ["Precision ↑", "Recall ↑"], 4: ["KID ×10³ �
 
 def terminal_table(summary: Summary) -> Table:
     """The tables of all sections, then those of modes, then the published values; of long ones the short form."""
-    order = {"paper": 0, "rows": 0, "left_out": 1, "modes": 2, "published": 3}
+    order = {"paper": 0, "rows": 0, "left_out": 1, "fits": 2, "modes": 3, "published": 4}
     shown = sorted(blocks(summary), key=lambda block: order[block.kind])
     for n, (block, below) in enumerate(pairwise(shown)):
         if block.kind == "paper":  # what holds for both is said once

@@ -134,13 +134,13 @@ def latex_files(summary: Summary, numbers: Numbers = "siunitx") -> dict[str, str
     return {name: "\n".join(_with_engine(each)) for name, each in files.items()}
 
 
-_NAMES = {"paper": "samplers", "rows": "rows", "modes": "modes", "left_out": "left-out", "published": "published"}
-"""What the files of blocks are called."""
+_NAMES = {"paper": "samplers", "left_out": "left-out"}
+"""What the files of blocks are called that are not called as their kind."""
 
 
 def _names(found: Sequence[Block]) -> list[str]:
     """Names of the files of blocks, numbered from the second of a kind on."""
-    kinds = [_NAMES[block.kind] for block in found]
+    kinds = [_NAMES.get(block.kind, block.kind) for block in found]
     counts = [kinds[: n + 1].count(kind) for n, kind in enumerate(kinds)]
     return [kind if count == 1 else f"{kind}-{count}" for kind, count in zip(kinds, counts, strict=True)]
 
