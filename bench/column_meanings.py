@@ -147,7 +147,7 @@ _RECORD = {
     "bibtex": "Entries for a bibliography that plugins bring, by which of sampler, grid and guidance; empty without.",
     "sampler_parameters": "All parameters of the sampler.",
     "grid_parameters": "All parameters of the grid.",
-    "levels_sha256": "Hash of the levels that were sampled at, to the last bit.",
+    "levels_sha256": "Hash of the levels that were sampled at, to the last bit; not of a fitted grid (fitted_t).",
     "intervals": "Steps that were made.",
     "architecture_sha256": "Hash of a plugin's code of the network.",
     "guidance_architecture_sha256": "The same of the weaker network of a guidance.",

@@ -1,5 +1,6 @@
 """The command that fits grids to a model."""
 
+import re
 from pathlib import Path
 
 from bench.cli.options import AsJson, Batch, Device, Numbers, Plugin
@@ -13,7 +14,7 @@ def fit(
     model: str | None = None,
     study: str | None = None,
     guidance: str = "none",
-    out: Path = Path("results/fits"),
+    out: Path | None = None,
     device: Device = "auto",
     batch: Batch = 64,
     as_json: AsJson = False,
@@ -23,8 +24,9 @@ def fit(
 
     Writes levels.json: of each number of steps the times, sigma / alpha and indices of the noisy levels, what the fit
     has cost, and the grid of a study that has the same levels; and levels.png, their figure beside the fixed grids.
-    What was fitted is kept there and read the next time. diffusers takes the indices as `timesteps=`, which it rounds,
-    and sigma / alpha as `sigmas=`.
+    What was fitted is kept there and read the next time. For diffusers there are `timesteps`, whole numbers, of the
+    schedulers whose set_timesteps takes timesteps= (to Euler's and Heun's give `index`, which is exact), and the
+    sigmas= of EulerDiscreteScheduler, on flows of FlowMatchEulerDiscreteScheduler.
 
     Args:
         sampler: That fit-grid is fitted to; the others are fitted to the model alone.
@@ -34,7 +36,7 @@ def fit(
         study: Instead of a model: name or file of a study, whose model is fitted to with what the study changes of its
             card, its clipping and its labels.
         guidance: Such as "cfg[scale=2]".
-        out: Folder to write.
+        out: Folder to write (default: results/fits/MODEL-GRID-SAMPLER).
         batch: Images evaluated at a time, or auto.
     """
     from bench.cli.fitting import fit_grid
@@ -42,4 +44,7 @@ def fit(
 
     load_plugins(plugin)
     block = {"samplers": [sampler], "grids": [grid], "steps": steps or [5, 6, 8, 10]}
-    return fit_grid(block, model, study, out, as_json, {"guidance": [guidance], "device": device, "batch": batch})
+    named = study or model or "digits", grid, sampler
+    told = [re.sub(r"[^\w+.]+", "-", Path(each).name).strip("-") for each in named]
+    folder = out or Path("results/fits") / "-".join(told)
+    return fit_grid(block, model, study, folder, as_json, {"guidance": [guidance], "device": device, "batch": batch})

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ from models.common.writing import write_bytes, write_text
 from models.fitted import OWN
 from models.grids import GRIDS, TooManySteps
 from models.grids.fitted import FittedGrid
-from models.schedule import Schedule
+from models.schedule import Flow, Level, Schedule
+from samplers import SAMPLERS
 
 _BESIDE = ("trailing", "logsnr", "karras")
 """Fixed grids whose levels the figure shows, too."""
@@ -39,7 +41,11 @@ def fit_grid(
     if not isinstance(made, FittedGrid):
         names = ", ".join(name for name in GRIDS.names() if issubclass(GRIDS.get(name), FittedGrid))
         raise UsageError(f"grid {grid!r} is the same on every model; expected one that is fitted: {names}")
-    session = Session.load(_study(model, study, block, options))
+    if SAMPLERS.make(sampler).places_steps:
+        raise UsageError(f"a grid is fitted for samplers that walk one, and {sampler} places its steps itself")
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"--out {str(out)!r} is a file; expected a folder, which is made if it is not there")
+    session = Session.load(_study(model, study, block, options, made))
     fits, found = Fits(out / "fits", session), list[dict[str, Any]]()
     cells = {cell.steps: cell for cell in plan(session.study) if cell.grid == GRIDS.spec_of(GRIDS.make(grid))}
     for count in sorted(cells):
@@ -48,8 +54,9 @@ def fit_grid(
         found.append(_found(resolve(cells[count], session), fits))
     schedule, named = session.subject.schedule, sampler if made.fits_sampler == OWN else made.fits_sampler
     title = f"{grid} on {session.subject.card.name}" + (f", fitted to {named}" if named else "")
+    panels = {each["steps"]: [*_fixed(schedule, each["steps"], made.clean), _fitted(each)] for each in found}
+    write_bytes(out / "levels.png", draw(title, panels))
     write_text(out / "levels.json", json.dumps(found, indent=1))
-    write_bytes(out / "levels.png", draw(title, _panels(found, grid, schedule)))
     if as_json:
         print(json.dumps(found, indent=1))
     else:
@@ -58,7 +65,9 @@ def fit_grid(
     return 0
 
 
-def _study(model: str | None, study: str | None, block: dict[str, Any], options: dict[str, Any]) -> Study:
+def _study(
+    model: str | None, study: str | None, block: dict[str, Any], options: dict[str, Any], grid: FittedGrid
+) -> Study:
     """The settings that are fitted, on a model as its card has it or as a study has it."""
     if model is not None and study is not None:
         raise UsageError(f"expected either --model or --study, got {model!r} and {study!r}; a study says its model")
@@ -66,8 +75,9 @@ def _study(model: str | None, study: str | None, block: dict[str, Any], options:
     if study is not None:
         names = {"model", "checkpoint", "clip", "label", "labels"}
         said = load_study(study).model_dump(mode="json", include=names, exclude_none=True)
-    first = {"sampler": block["samplers"][0], "grid": block["grids"][0], "steps": block["steps"][0]}
-    content = {"name": "fit", "title": "fit", "images": 16, "metrics": ["solver_error"], "baseline": first}
+    # a baseline that nothing is said of, and as many images as the fit has, so that a batch may be as large
+    content: dict[str, Any] = {"name": "fit", "title": "fit", "metrics": ["solver_error"]}
+    content |= {"baseline": {"sampler": "ddim", "grid": "trailing", "steps": 1}, "images": max(16, grid.fit_images)}
     return study_of(content | said | options | {"block": [block]}, "what is to be fitted", complete=True)
 
 
@@ -85,6 +95,7 @@ def _found(resolved: Resolved, fits: Fits) -> dict[str, Any]:
         "t": columns["fitted_t"],
         "sigma": [each.ratio for each in noisy],
         "index": None if total is None else [each.t * total - 1.0 for each in noisy],
+        "diffusers": _for_diffusers(resolved.model.schedule, noisy, fitted.levels[-1].is_clean),
         "explicit": f"explicit[clean={json.dumps(fitted.levels[-1].is_clean)},t={json.dumps(columns['fitted_t'])}]",
         "error": errors and errors[0],
         "error_at_start": errors and errors[1],
@@ -92,16 +103,26 @@ def _found(resolved: Resolved, fits: Fits) -> dict[str, Any]:
     }
 
 
-def _panels(found: Sequence[dict[str, Any]], grid: str, schedule: Schedule) -> list[list[Levels]]:
-    """A panel for each number of steps: sigma / alpha of the fitted levels, and of fixed ones."""
-    return [[*_fixed(schedule, each["steps"]), Levels(grid, each["sigma"], fitted=True)] for each in found]
+def _for_diffusers(schedule: Schedule, noisy: Sequence[Level], clean: bool) -> dict[str, Any]:
+    """What its schedulers take: as timesteps= whole numbers, since most cut off the rest; as sigmas= those of Euler's,
+    with the end, which that of flows adds itself.
+    """
+    total = schedule.train_steps
+    if isinstance(schedule, Flow):
+        return {"FlowMatchEulerDiscreteScheduler": {"sigmas": [each.sigma for each in noisy]}}
+    found = {} if total is None else {"timesteps": [max(0, round(each.t * total - 1.0)) for each in noisy]}
+    return {**found, "EulerDiscreteScheduler": {"sigmas": [each.ratio for each in noisy] + [0.0] * clean}}
 
 
-def _fixed(schedule: Schedule, steps: int) -> list[Levels]:
+def _fitted(found: dict[str, Any]) -> Levels:
+    return Levels(found["grid"], found["sigma"], fitted=True)
+
+
+def _fixed(schedule: Schedule, steps: int, clean: bool) -> list[Levels]:
     found = list[Levels]()
     for name in _BESIDE:
         try:
-            levels = GRIDS.make(name)(schedule, steps)
+            levels = replace(GRIDS.make(name), clean=clean)(schedule, steps)
         except TooManySteps:
             continue
         found.append(Levels(name, [level.ratio for level in levels if not level.is_clean]))

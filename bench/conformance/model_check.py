@@ -22,6 +22,7 @@ from bench.conformance.model_verdicts import (
     sigma_verdicts,
     spread_verdicts,
 )
+from bench.noise import OWN_SEEDS
 from bench.noise.class_labels import draw_labels
 from bench.noise.stream import ImageNoise
 from models.grids import GRIDS
@@ -30,7 +31,7 @@ from models.networks.network import counted
 from models.schedule import Level, Schedule
 from samplers import SAMPLERS
 
-SEED = 2**62 + 1
+SEED = OWN_SEEDS + 1
 """Of a check's samples, which no study's seed block has."""
 OWN_SAMPLES = "its own samples"
 """Where images come from if there are no real ones."""

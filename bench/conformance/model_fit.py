@@ -22,6 +22,7 @@ from bench.conformance.model_guesses import (
     other_signs,
     other_times,
 )
+from bench.noise import OWN_SEEDS
 from bench.noise.stream import ImageNoise
 from models.cards.card import Card
 from models.denoiser import PARAMETRISATIONS, ClipRange
@@ -47,7 +48,7 @@ _LEAST = 0.05
 """Part of the linear guess's error below which a network, exact then, is as good as any other."""
 _SCREENED = 16
 """Images on which all of them are, at every second level; the best alone is tried on the rest."""
-_NOISE_SEED = 2**62
+_NOISE_SEED = OWN_SEEDS
 """Of the noise of checks, which no study's seed block has."""
 _RANGES: tuple[ClipRange, ...] = ((-1.0, 1.0), (0.0, 1.0), (-0.5, 0.5), (0.0, 255.0))
 

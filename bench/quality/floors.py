@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from bench.model_record import Floors
+from bench.noise import OWN_SEEDS
 from bench.noise.stream import ImageNoise
 from bench.quality.extractor import Extractor
 from bench.quality.features import FeatureStream
@@ -19,7 +20,7 @@ from bench.quality.statistics import Moments
 
 _NOISE = 1000
 """Images of noise at most: their distance is so large that more change nothing."""
-_SEED = 2**62 + 2
+_SEED = OWN_SEEDS + 2
 """Of the noise, which no study's seed block has."""
 
 

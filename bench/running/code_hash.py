@@ -84,6 +84,14 @@ def sampler_sha256(cls: type[Sampler], given: tuple[str, ...] = ()) -> str:
     return _code_sha256(tuple(dict.fromkeys(each.__module__ for each in own)), tuple(unread), given)
 
 
+def code_sha256_of(sampler: Sampler) -> str:
+    """Of the code of a sampler, and of another one that its parameter `sampler` names."""
+    parameters = parameters_of(sampler)
+    own = sampler_sha256(type(sampler), tuple(texts_in(parameters)))
+    inner = parameters.get("sampler")
+    return own if inner is None else digest_of([own, code_sha256_of(registry.SAMPLERS.make(inner))])
+
+
 def architecture_sha256(model: Model) -> str | None:
     """Of the code of a network that a plugin brings, and of the files that its config.json names; None for one of
     diffusers', whose version is recorded.
@@ -113,8 +121,7 @@ def grid_code_sha256(grid: Grid) -> str | None:
     found = [] if in_tree(type(grid).__module__) else [_code_sha256((type(grid).__module__,))]
     if isinstance(grid, FittedGrid):
         if grid.fits_sampler not in (None, OWN):
-            named = registry.SAMPLERS.make(grid.fits_sampler)
-            found.append(sampler_sha256(type(named), tuple(texts_in(parameters_of(named)))))
+            found.append(code_sha256_of(registry.SAMPLERS.make(grid.fits_sampler)))
         if grid.fits_grid is not None:
             found += filter(None, [grid_code_sha256(GRIDS.make(grid.fits_grid))])
     return digest_of(found) if found else None

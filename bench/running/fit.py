@@ -15,9 +15,8 @@ from torch import Tensor
 
 from bench.fitting.model import SEED, CountedModel
 from bench.purity.unchanged import ProcessState, unchanged
-from bench.running.code_hash import sampler_sha256
+from bench.running.code_hash import code_sha256_of
 from bench.running.kept import Found, Kept
-from bench.running.named_files import texts_in
 from bench.running.resolve import Resolved
 from bench.running.session import PLAIN, Session
 from models.common.errors import UsageError
@@ -241,5 +240,4 @@ def _shared(resolved: Resolved, thing: Any, spec: str) -> dict[str, Any]:
 
 def _said(sampler: Sampler, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """What a sampler is that is run: its code, too."""
-    code = sampler_sha256(type(sampler), tuple(texts_in(parameters_of(sampler))))
-    return {"type": type(sampler).__qualname__, "code": code, "parameters": dict(parameters)}
+    return {"type": type(sampler).__qualname__, "code": code_sha256_of(sampler), "parameters": dict(parameters)}

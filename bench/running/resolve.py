@@ -11,12 +11,11 @@ from bench.quality.images import QUANTISER
 from bench.running.code_hash import (
     architecture_sha256,
     code_sha256,
+    code_sha256_of,
     extractor_code_sha256,
     grid_code_sha256,
     guidance_code_sha256,
-    sampler_sha256,
 )
-from bench.running.named_files import texts_in
 from bench.running.session import Session
 from bench.study.evaluations import declared_nfe
 from bench.study.placement import place, unguidable
@@ -25,6 +24,7 @@ from models.common.errors import UsageError
 from models.denoiser import Clip
 from models.fitted import takes_fit
 from models.grids import GRIDS, Grid
+from models.grids.fitted import FittedGrid
 from models.guidance import GUIDANCES, Guidance
 from models.guidance.guided import has_halves
 from models.loading.model import Model
@@ -172,12 +172,12 @@ def resolve(cell: Cell, session: Session) -> Resolved:
         "sampler": cell.sampler,
         "sampler_parameters": parameters,
         "family": about(cell.sampler, sampler).family,
-        "sampler_sha256": sampler_sha256(type(sampler), tuple(texts_in(parameters))),
+        "sampler_sha256": code_sha256_of(sampler),
         "grid": cell.grid,
         "grid_parameters": parameters_of(grid),
         "grid_code_sha256": grid_code_sha256(grid),
         "steps": cell.steps,
-        "levels_sha256": _levels_sha256(levels),
+        "levels_sha256": None if isinstance(grid, FittedGrid) else _levels_sha256(levels),
         "seed": cell.seed,
     }
     return Resolved(cell, model, sampler, levels, guidance, weaker, identity, grid)

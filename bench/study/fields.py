@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
+from bench.noise import OWN_SEEDS
 from bench.study.labels import refuse_grid
 from models.cards.schedule_cards import Strict
 from models.grids import GRIDS
@@ -71,7 +72,7 @@ SamplerSpec = Annotated[str, Field(max_length=LONGEST), _specifies(SAMPLERS)]
 GuidanceSpec = Annotated[str, Field(max_length=LONGEST), _specifies(GUIDANCES)]
 GridSpec = Annotated[str, Field(max_length=LONGEST), _specifies(GRIDS)]
 Steps = Annotated[int, within(1, MOST_STEPS)]
-Seed = Annotated[int, within(0, 2**64 - 1)]
+Seed = Annotated[int, within(0, OWN_SEEDS - 1)]
 Images = Annotated[int, within(LEAST_IMAGES, MOST_IMAGES, TOO_FEW)]
 Batch = Annotated[int | str, BeforeValidator(_batch)]
 Threads = Annotated[int, within(1, MOST_THREADS)]

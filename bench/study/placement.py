@@ -121,7 +121,11 @@ def bad_start(spec: str, sampler: Sampler, levels: Sequence[Level]) -> str | Non
 def unfittable(spec: str, sampler: str, levels: Sequence[Level]) -> str | None:
     """Why a grid cannot be fitted to a sampler, both named by specifications; None if it can, or is not fitted."""
     grid = GRIDS.make(spec)
-    if not isinstance(grid, FittedGrid) or grid.fits_sampler is None:
+    if not isinstance(grid, FittedGrid):
+        return None
+    if SAMPLERS.make(sampler).needs == "generator":
+        return f"{spec} is fitted to the probability flow, and generators have none: give {sampler} another grid"
+    if grid.fits_sampler is None:
         return None
     named = sampler if grid.fits_sampler == OWN else grid.fits_sampler
     made = SAMPLERS.make(named)

@@ -170,7 +170,7 @@ class Comparison:
 
     def _found(self, winner: Row) -> str:
         return (
-            f"{setting(winner)} ({counted(winner['nfe'], 'evaluation')}{fit_words(winner)}) is the {self.best} whose "
+            f"{setting(winner)} ({counted(winner['nfe'], 'evaluation')}) is the {self.best} whose "
             f"{self.fd} ({scientific(winner[self.fd])}) is within {percent(self.tolerance)} of the baseline's "
             f"{self.baseline_words}: {self.gain(winner)}{self._claim(winner)}."
         )
@@ -196,10 +196,11 @@ class Comparison:
         ours, theirs = row[self.cost], self.baseline[self.cost]
         words = _WORDS[self.cost].less if ours <= theirs else _WORDS[self.cost].more
         if self.cost == "nfe":
-            what = f"{ours:,g} against {theirs:,g} an image; nothing was timed"
+            what = f"{ours:,g} against {theirs:,g} an image{fit_words(row)}; nothing was timed"
         else:
             doubt = ", times that do not hold up" if invalid(row) or invalid(self.baseline) else ""
-            what = f"{significant(1000 * ours)} against {significant(1000 * theirs)} ms an image{self.times}{doubt}"
+            ms = f"{significant(1000 * ours)} against {significant(1000 * theirs)} ms an image"
+            what = f"{ms}{fit_words(row)}{self.times}{doubt}"
         ratio = max(ours / theirs, theirs / ours)
         if ratio < 1.05:
             return f"{'as many evaluations' if self.cost == 'nfe' else 'as fast'} to two digits ({what})"

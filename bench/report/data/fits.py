@@ -51,7 +51,7 @@ def is_fitted(row: Row) -> bool:
 
 def fit_words(row: Row) -> str:
     """What a fit took, as words that follow others; nothing where nothing was fitted."""
-    return f" after a fit of {row['fit_nfe']:,.0f}" if is_fitted(row) else ""
+    return f", after a fit of {row['fit_nfe']:,.0f} evaluations" if is_fitted(row) else ""
 
 
 def fit_gains(rows: Sequence[Row], rank: str | None) -> list[FitGain]:
@@ -134,8 +134,8 @@ def fit_notes(found: Sequence[FitGain]) -> list[str]:
     if any(each.p_holm is None for each in found):
         lines.append("What has no interval is not tested.")
     lines.append(
-        "Fit NFE: network evaluations of the whole fit, once a model, which NFE and times leave out; in images: of how "
-        "many images they would be the evaluations."
+        "Fit NFE: network evaluations of the whole fit, once for all images and seeds, which NFE and times leave out; "
+        "in images: of how many images they would be the evaluations."
     )
     return lines
 
