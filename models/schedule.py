@@ -71,9 +71,13 @@ class Schedule(ABC):
     def t_at(self, logsnr: float) -> float:
         """The time at which log(alpha / sigma) equals logsnr; the inverse of `level(t).logsnr`."""
 
+    def at_logsnr(self, logsnr: float) -> Level:
+        """The level with log(alpha / sigma) = logsnr, or the noisiest level if logsnr lies below it."""
+        return self.level(min(self.t_at(logsnr), 1.0))
+
     def at_ratio(self, rho: float) -> Level:
         """The level with sigma / alpha = rho > 0, or the noisiest level if rho lies above it."""
-        return self.level(min(self.t_at(-math.log(rho)), 1.0))
+        return self.at_logsnr(-math.log(rho))
 
     @abstractmethod
     def prior_std(self, level: Level) -> float:

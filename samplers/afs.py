@@ -63,6 +63,22 @@ class AnalyticalFirstStep(Sampler):
     def takes_variance(self) -> bool:  # type: ignore[override]
         return _made(self.sampler).takes_variance
 
+    @property
+    def takes_betas(self) -> bool:  # type: ignore[override]
+        return _made(self.sampler).takes_betas
+
+    @property
+    def takes_flow(self) -> bool:  # type: ignore[override]
+        return _made(self.sampler).takes_flow
+
+    @property
+    def strong_order(self) -> float | None:  # type: ignore[override]
+        return _made(self.sampler).strong_order
+
+    @property
+    def caveat(self) -> str | None:  # type: ignore[override]
+        return _made(self.sampler).caveat
+
     def nfe(self, levels: Sequence[Level]) -> int | None:
         whole = _made(self.sampler).nfe(levels)
         if whole is None:

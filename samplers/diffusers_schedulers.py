@@ -129,7 +129,7 @@ _DDIM = Scheduler("arXiv:2010.02502", _positive("eta"), (*_AT_0, *_STRIDE, _ALPH
 _DDPM = Scheduler("arXiv:2006.11239", _always, (*_AT_0, _NOISY_LAST))
 _EDM = "arXiv:2206.00364"
 _FLOW_PAPER = "arXiv:2403.03206"
-_ALONE = Caveat("its levels go down to 1/1000; pipelines give it others, which end at 1/N", _always)
+_ALONE = Caveat("its levels go down to 1/1000; pipelines such as FLUX's give it others, which end at 1/N", _always)
 _TWICE_SHIFTED = Caveat("the lowest level is shifted twice", lambda given: bool(given["shift"] != 1.0))
 _CHURN_OF_FLOW = frozenset({"s_churn", "s_tmin", "s_tmax", "s_noise"})
 """Which Euler's never reads, and by which Heun's would add noise as if alpha were 1 at every level."""

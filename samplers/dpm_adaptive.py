@@ -57,7 +57,7 @@ class DPMAdaptive(AdaptiveSampler):
         h, errors = self.h_init, list[float]()  # inverse errors: of this step, of the last accepted and the one before
         low_before = x / t.alpha
         while t != end:
-            s = end if t.logsnr + h >= end.logsnr else model.schedule.at_ratio(math.exp(-t.logsnr - h))
+            s = end if t.logsnr + h >= end.logsnr else model.schedule.at_logsnr(t.logsnr + h)
             low, high = take(model, x, self._steps(model, t, s))
             scaled = low / s.alpha
             allowed = (self.rtol * scaled.abs().maximum(low_before.abs())).clamp(min=self.atol)
@@ -81,7 +81,7 @@ class DPMAdaptive(AdaptiveSampler):
     def _steps(self, model: Denoiser, t: Level, s: Level) -> Steps:
         """A step with two ends: that of the lower order, then that of the higher."""
         inner = [
-            model.schedule.at_ratio(math.exp(-t.logsnr - (s.logsnr - t.logsnr) * part / self.solver_order))
+            model.schedule.at_logsnr(t.logsnr + (s.logsnr - t.logsnr) * part / self.solver_order)
             for part in range(1, self.solver_order)
         ]
         made = exponential.__wrapped__  # no other image has these steps

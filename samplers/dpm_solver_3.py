@@ -4,7 +4,8 @@ them.
 
 A third-order singlestep exponential integrator in log-SNR for the noise prediction. Where the number of intervals is
 not 2 modulo 3 the last step is of first order, and the error of that one step, of second order, remains. diffusers
-has the coefficient (e^h - 1) / 2 of DPM-Solver-2 in the second stage, instead of line 5's (e^h - 1) / h - 1.
+has the coefficient (e^h - 1) / 2 of DPM-Solver-2 in the second stage, instead of line 5's (e^h - 1) / h - 1; with
+`taylor`, its "heun", it makes the same images.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from models.denoiser import Denoiser
 from models.schedule import Level
 from samplers.base import Noise, Sampler
 from samplers.brownian import increment
-from samplers.coefficients import reverse_sde, weighted_sum
+from samplers.coefficients import exponential_weights, reverse_sde, weighted_sum
 from samplers.dpmpp_2m import extrapolated
 from samplers.registry import register
 
@@ -82,11 +82,9 @@ class DPMpp2MSDE(Sampler):
 
     def _data(self, past: Sequence[tuple[Level, Tensor]], s: Level) -> tuple[tuple[float, Tensor], ...]:
         """The terms of x_0 in the step to s."""
-        (t, x0), *before = past
-        h = s.logsnr - t.logsnr
-        z = (1.0 + self.eta) * h
-        if self.solver == "midpoint" or not before:
-            return extrapolated(past, h, -s.alpha * math.expm1(-z))
-        ((t_before, x0_before),) = before
-        change = s.alpha * (1.0 + math.expm1(-z) / z) * h / (t.logsnr - t_before.logsnr)
-        return (-s.alpha * math.expm1(-z) + change, x0), (-change, x0_before)
+        t, rate = past[0][0], 1.0 + self.eta
+        if self.solver == "midpoint" or len(past) == 1:
+            h = s.logsnr - t.logsnr
+            return extrapolated(past, h, -s.alpha * math.expm1(-rate * h))
+        weights = exponential_weights(rate, t, s, *(level for level, _ in past))
+        return tuple((s.alpha * w, x0) for w, (_, x0) in zip(weights, past, strict=True))

@@ -3,6 +3,8 @@
 lower orders at the end.
 
 A third-order singlestep exponential integrator in log-SNR. What `dpm-solver-3` says of its last step holds here too.
+diffusers has the coefficient -(e^-h - 1) / 2 of DPM-Solver++(2S) in the second stage, instead of (e^-h - 1) / h + 1;
+with `taylor`, its "heun", it makes the same images.
 """
 
 from __future__ import annotations

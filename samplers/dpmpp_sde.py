@@ -11,7 +11,7 @@ path:
 with W(t, m) and W(t, s) standard normal. At eta = 1 both stages are the exact solution for a constant D, and their
 noise is exact with the path in the clock of the signal-to-noise ratio ("snr"), where W(t, m) has the correlation
 sqrt(rho_s / (rho_t + rho_s)) with W(t, s) at r = 1/2. k-diffusion's path runs in rho, where it is
-sqrt(rho_t / (rho_t + rho_s)). Both reach the law. With "snr" and eta = 1 it is SEEDS-2 (`seeds-2`).
+sqrt(sqrt(rho_t) / (sqrt(rho_t) + sqrt(rho_s))). Both reach the law. With "snr" and eta = 1 it is SEEDS-2 (`seeds-2`).
 """
 
 from __future__ import annotations

@@ -70,8 +70,14 @@ def _file() -> dict[str, Any]:
 @cache
 def known(kind: Kind) -> tuple[Known, ...]:
     """All names of one kind, in the order of the file."""
+    shared = _file().get("differ", {}).get(kind, {})
+
+    def differs(name: str, own: dict[str, str]) -> str | None:
+        common = [how for how, names in shared.items() if name in names]
+        return "; ".join([own[name], *common] if name in own else common) or None
+
     return tuple(
-        Known(name, place, ours, entry.get("differs", {}).get(name))
+        Known(name, place, ours, differs(name, entry.get("differs", {})))
         for ours, entry in _file()[kind].items()
         for place in PLACES
         for name in entry.get(place, ())

@@ -9,8 +9,8 @@ The authors' `restart_info` has {i: [N_i, K_i, t_min, t_max]}, N_i counting the 
 them; an interval here is [N_i - 1, K_i, t_min, t_max]. Their settings for EDM's models, all on `karras`:
 
 - CIFAR-10, 18 steps: [2, K, 0.06, 0.3] with K = 2, 5, 10 or 20; 20 steps: [8, 30, 0.06, 0.2] (43 to 519 evaluations);
-- ImageNet 64, 36 steps (203 evaluations): [[3, 1, 19.35, 40.79], [3, 1, 1.09, 1.92], [3, 5, 0.59, 1.09],
-  [3, 5, 0.3, 0.59], [5, 6, 0.06, 0.3]].
+- ImageNet 64, 36 steps (203 evaluations), s_noise = 1.003: [[3, 1, 19.35, 40.79], [3, 1, 1.09, 1.92],
+  [3, 5, 0.59, 1.09], [3, 5, 0.3, 0.59], [5, 6, 0.06, 0.3]].
 """
 
 from __future__ import annotations

@@ -6,7 +6,6 @@ As there, the solver is scipy's, which runs on the CPU: compare its evaluations,
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -43,7 +42,7 @@ class RK45(AdaptiveSampler):
         from scipy.integrate import solve_ivp  # half a second of import: only where it is used
 
         def slope(logsnr: float, flat: np.ndarray) -> np.ndarray:
-            at = model.schedule.at_ratio(math.exp(-logsnr))
+            at = model.schedule.at_logsnr(logsnr)
             state = torch.from_numpy(at.alpha * flat).to(x).reshape(x.shape)
             return -at.ratio * model(state, at).eps.flatten().double().cpu().numpy()
 

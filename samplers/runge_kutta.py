@@ -109,17 +109,15 @@ class Variable(NamedTuple):
     slope: Callable[[Level], tuple[float, Mix]]
 
 
-def _at_logsnr(schedule: Schedule, logsnr: float) -> Level:
-    return schedule.at_ratio(math.exp(-logsnr))
-
-
 VARIABLES = {
     # EDM, eq. 4, and DEIS: d(x / alpha) = eps d rho
     "rho": Variable(lambda at: at.ratio, Schedule.at_ratio, lambda at: at.alpha, lambda at: (1.0, NOISE)),
     "lambda-data": Variable(
-        lambda at: at.logsnr, _at_logsnr, lambda at: at.sigma, lambda at: (at.alpha / at.sigma, DATA)
+        lambda at: at.logsnr, Schedule.at_logsnr, lambda at: at.sigma, lambda at: (at.alpha / at.sigma, DATA)
     ),
-    "lambda-noise": Variable(lambda at: at.logsnr, _at_logsnr, lambda at: at.alpha, lambda at: (-at.ratio, NOISE)),
+    "lambda-noise": Variable(
+        lambda at: at.logsnr, Schedule.at_logsnr, lambda at: at.alpha, lambda at: (-at.ratio, NOISE)
+    ),
     # Score SDE, eq. 13: dx = (f x - g^2 score / 2) dt
     "t": Variable(
         lambda at: at.t,
@@ -155,7 +153,7 @@ def plain(tableau: Rows, variable: str, schedule: Schedule, t: Level, s: Level) 
 def exponential_between(tableau: Exponential, rate: float, schedule: Schedule, t: Level, s: Level) -> Steps:
     """A step of an exponential method from t to s, its stages where the tableau has them."""
     h = s.logsnr - t.logsnr
-    nodes = _between(lambda c: _at_logsnr(schedule, t.logsnr + c * h), tableau.nodes, t, s)
+    nodes = _between(lambda c: schedule.at_logsnr(t.logsnr + c * h), tableau.nodes, t, s)
     return exponential(tableau, rate, *nodes, s)
 
 

@@ -18,6 +18,10 @@ for a stage or the end u at h_u, where I is the integral against (1 + eta) e^(-(
 
 The paper's algorithms are for the noise prediction of VP models; the data prediction is what ComfyUI (`seeds_2`,
 `seeds_3`) has, and what loses least in few steps. The step to the clean level is x_0 itself, without noise.
+
+The authors' code (nfsrules/SEEDS, `etd_serk.py`) has both, a line of the data prediction marked "TO BE CORRECTED". Its
+noise is that of a path only with even stages (c2 = 1/2, for SEEDS-3 1/3); and in SEEDS-3 for the noise prediction the
+second stage's has the scale of the end, and the end's first two draws are swapped.
 """
 
 from __future__ import annotations
@@ -29,7 +33,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Literal, final
 
-from annotated_types import Ge, Gt, Lt
+from annotated_types import Ge, Gt, Le, Lt
 
 from models.common.errors import UsageError
 from models.denoiser import Denoiser, Prediction
@@ -99,7 +103,7 @@ class _SEEDS(StepSampler):
             if std > 0.0:
                 terms.append((self.s_noise * std, draws[to - 1]))
             y = weighted_sum(*terms)
-            if u is not s:
+            if to <= len(self.stages):
                 values = [start, self._value(model(y, u))]
         return y
 
@@ -121,11 +125,11 @@ class SEEDS2(_SEEDS):
     """SEEDS-2: two evaluations and two draws a step.
 
     Attributes:
-        r: where the stage is, of the step's length in log-SNR.
+        r: where the stage is, of the step's length in log-SNR; with 1, at its end, and "phi_2" it is Heun's method.
         solver: how the end uses the stage's value, "phi_1" as in the paper or "phi_2".
     """
 
-    r: Annotated[float, Gt(0), Lt(1)] = 0.5
+    r: Annotated[float, Gt(0), Le(1)] = 0.5
     solver: Literal["phi_1", "phi_2"] = "phi_1"
 
     @property
@@ -179,5 +183,5 @@ class SEEDS3(_SEEDS):
 
 @lru_cache(16_384)
 def _on_the_way(schedule: Schedule, t: Level, s: Level, share: float) -> Level:
-    """The level that lies a share of the way from t to s in log-SNR."""
-    return schedule.level(min(schedule.t_at(t.logsnr + share * (s.logsnr - t.logsnr)), 1.0))
+    """The level that lies a share of the way from t to s in log-SNR; of all of it, s without round-off."""
+    return s if share == 1.0 else schedule.at_logsnr(t.logsnr + share * (s.logsnr - t.logsnr))

@@ -37,7 +37,8 @@ class UniPC(Sampler):
 
     Attributes:
         solver_order: p; the corrector makes the order of convergence p + 1.
-        variant: B(h) = h ("bh1") or e^h - 1 ("bh2", the authors' choice), h being negative for the data prediction.
+        variant: B(h) = h ("bh1", the default of the authors' code) or e^h - 1 ("bh2", that of diffusers), h being
+            negative for the data prediction.
         prediction: what is integrated in log-SNR, x_0 ("data") or eps ("noise").
         lower_order_below: with fewer steps than this p falls to 1 towards the end. The authors' code does so at any
             number of steps; with many, one first-order step at the end would be most of the error.

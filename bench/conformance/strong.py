@@ -23,7 +23,8 @@ _FINE = 8
 """Times the most steps, of the fine solution: its own error, of order 1, raises the last order by 0.1 at most."""
 _SCHEDULE = ContinuousVP()
 _STARTS, _SEED, _GRID = 16, 0, "logsnr[clean=false]"
-TOLERANCE = 0.25
+TOLERANCE = 0.23
+"""Of the last order: in these steps methods of order 1 show 0.83 and more, and those of order 1/2 0.46 to 0.71."""
 
 
 class StrongConvergence(NamedTuple):

@@ -45,7 +45,11 @@ class BrownianPath:
         return self._fresh(like)
 
     def between(self, like: Tensor, t: Level, s: Level, rate: float) -> Tensor:
-        """W(c_s) - W(c_t) over its standard deviation, c = exp(2 rate lambda); ValueError where the clock ends."""
+        """W(c_s) - W(c_t) over its standard deviation, c = exp(2 rate lambda); ValueError where the clock ends.
+
+        Where the clock's logarithms are d apart its variance is short by 1e-8 / d, as the path is a line below 3e-8:
+        by 1e-5 at 1e-3, by a tenth at 1e-7.
+        """
         start, end = 2.0 * rate * t.logsnr, 2.0 * rate * s.logsnr
         low, high = sorted((start, end))
         std = math.exp(0.5 * high) * math.sqrt(-math.expm1(low - high))

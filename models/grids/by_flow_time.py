@@ -63,9 +63,10 @@ class _FromStart(Grid):
 class Shift(_FromStart):
     """Even in flow time, then sigma / alpha times a shift: SD3's (arXiv 2403.03206, eq. 23) and FLUX's.
 
-    Flow time u goes to shift u / (1 + (shift - 1) u). N steps are at n / N of the noisiest, n = N ... 1, as in the
-    pipelines of FLUX and SD3; with t_end they run from t_start to there, both included. The larger an image, the more
-    noise it takes to hide it: with `tokens`, log(shift) is a line through base_shift at base_tokens and max_shift at
+    Flow time u goes to shift u / (1 + (shift - 1) u). N steps are at n / N of the noisiest, n = N ... 1, as in FLUX's
+    pipeline; with t_end they run from t_start to there, both included. SD3's pipeline leaves them to its scheduler,
+    which shifts its lowest level, 1/1000, twice: `shift=3,t_start=1,t_end=0.00893`. The larger an image, the more noise
+    it takes to hide it: with `tokens`, log(shift) is a line through base_shift at base_tokens and max_shift at
     max_tokens, FLUX's and diffusers' `use_dynamic_shifting`; a FLUX image has (height / 16) x (width / 16) tokens.
 
     Attributes:

@@ -61,6 +61,7 @@ _VARIANTS = [
     "sa-solver[mode=more_steps,pc_mode=PECE]",
     "sa-solver[t_min=0,t_max=1]",
     "seeds-2[prediction=noise]",
+    "seeds-2[r=1,solver=phi_2]",
     "seeds-2[eta=0,solver=phi_2]",
     "seeds-2[eta=0,prediction=noise]",
     "seeds-3[prediction=noise]",

@@ -31,6 +31,7 @@ import torch
 from diffusers.schedulers.deprecated.scheduling_karras_ve import KarrasVeScheduler
 from diffusers.schedulers.scheduling_ipndm import IPNDMScheduler
 from diffusers.schedulers.scheduling_k_dpm_2_ancestral_discrete import KDPM2AncestralDiscreteScheduler
+from diffusers.schedulers.scheduling_k_dpm_2_discrete import KDPM2DiscreteScheduler
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -225,21 +226,52 @@ def karras_ve(
     return run
 
 
-def kdpm2_ancestral(x: Tensor, levels: Sequence[Level], noise: Noise) -> Tensor:
-    """Its step is asked for twice, with the network at the level between, which has no index."""
-    rho = torch.tensor([level.ratio for level in levels], dtype=torch.float64)
-    up = rho[1:] * (rho[:-1] ** 2 - rho[1:] ** 2).sqrt() / rho[:-1]
-    down = (rho[1:] ** 2 - up**2).sqrt()
-    scheduler = KDPM2AncestralDiscreteScheduler()
-    scheduler.sigmas, scheduler.sigmas_interpol, scheduler.sigmas_up, scheduler.sigmas_down = (
-        table.repeat_interleave(2).to(x.dtype) for table in (rho[:-1], (rho[:-1] * down).sqrt(), up, down)
-    )
-    scheduler._step_index = 0
-    x = x / levels[0].alpha
-    for t, between in zip(levels, scheduler.sigmas_interpol[::2].tolist(), strict=False):
-        for ratio in (t.ratio, between):
-            if ratio > 0.0:  # to the data it takes Euler's step
-                at = SCHEDULE.at_ratio(ratio)
-                with draws_from(noise, scheduler, x.dtype):
-                    x = scheduler.step(digits(x.dtype)(at.alpha * x, at), 0, x, return_dict=False)[0]
-    return x * levels[-1].alpha
+def kdpm2_ancestral(network: Callable[[Tensor, Level], Tensor] | None = None) -> Theirs:
+    def place(scheduler: Any, rho: Tensor) -> Tensor:
+        up = rho[1:] * (rho[:-1] ** 2 - rho[1:] ** 2).sqrt() / rho[:-1]
+        down = (rho[1:] ** 2 - up**2).sqrt()
+        between = (rho[:-1] * down).sqrt()
+        scheduler.sigmas, scheduler.sigmas_interpol, scheduler.sigmas_up, scheduler.sigmas_down = (
+            table.repeat_interleave(2) for table in (rho[:-1], between, up, down)
+        )
+        return between
+
+    return _asked_between(KDPM2AncestralDiscreteScheduler, place, network)
+
+
+def kdpm2(network: Callable[[Tensor, Level], Tensor] | None = None) -> Theirs:
+    def place(scheduler: Any, rho: Tensor) -> Tensor:
+        between = (rho[:-1] * rho[1:]).sqrt()
+        scheduler.sigmas = torch.cat([rho[:1], rho[1:].repeat_interleave(2)])
+        scheduler.sigmas_interpol = torch.cat([rho[:1], between.repeat_interleave(2)])
+        return between
+
+    return _asked_between(KDPM2DiscreteScheduler, place, network)
+
+
+def _asked_between(
+    cls: Any, place: Callable[[Any, Tensor], Tensor], network: Callable[[Tensor, Level], Tensor] | None
+) -> Theirs:
+    """Its step is asked for twice, with the network at the level between, which has no index.
+
+    Args:
+        cls: of the scheduler.
+        place: puts sigma / alpha of the levels in its tables; returns that between them.
+        network: the digits checkpoint if None.
+    """
+
+    def run(x: Tensor, levels: Sequence[Level], noise: Noise) -> Tensor:
+        scheduler = cls()
+        middles = place(scheduler, torch.tensor([level.ratio for level in levels], dtype=x.dtype))
+        scheduler._step_index = 0
+        x = x / levels[0].alpha
+        for t, between in zip(levels, middles.tolist(), strict=False):
+            for ratio in (t.ratio, between):
+                if ratio > 0.0:  # to the data it takes Euler's step
+                    at = SCHEDULE.at_ratio(ratio)
+                    with draws_from(noise, scheduler, x.dtype):
+                        asked = digits(x.dtype) if network is None else network
+                        x = scheduler.step(asked(at.alpha * x, at), 0, x, return_dict=False)[0]
+        return x * levels[-1].alpha
+
+    return run

@@ -93,6 +93,9 @@ def test_kl_optimal_is_theorem_3_1(schedule: Schedule, steps: int) -> None:
     share = np.arange(steps) / max(steps - 1, 1)
     theirs = np.tan(share * math.atan(low) + (1 - share) * math.atan(high))
     np.testing.assert_allclose(ratios("kl-optimal", schedule, steps), theirs, rtol=1e-9)
+    a1111 = np.tan(np.linspace(0, 1, steps + 1) * (math.atan(low) - math.atan(high)) + math.atan(high))
+    without_data = [level.ratio for level in GRIDS.make("kl-optimal[clean=false]")(schedule, steps)]
+    np.testing.assert_allclose(without_data, a1111, rtol=1e-9)
     within = ratios("kl-optimal[sigma_min=0.1,sigma_max=10]", schedule, steps)
     assert within[0] == pytest.approx(10.0, rel=1e-12)
     assert within[-1] == pytest.approx(0.1 if steps > 1 else 10.0, rel=1e-12)
@@ -158,8 +161,8 @@ def test_sgm_uniform_is_that_of_comfyui_to_how_it_interpolates(steps: int) -> No
 
 @each_steps
 @pytest.mark.parametrize("shift", [1.0, 3.0, 0.5])
-def test_shift_is_that_of_the_pipelines_of_flux_and_sd3(steps: int, shift: float) -> None:
-    """These give the scheduler 1, ..., 1/N."""
+def test_shift_is_that_of_the_pipeline_of_flux(steps: int, shift: float) -> None:
+    """It gives the scheduler 1, ..., 1/N."""
     theirs = FlowMatchEulerDiscreteScheduler(shift=shift)
     theirs.set_timesteps(sigmas=np.linspace(1.0, 1 / steps, steps).tolist())
     ours = flow_times(f"shift[shift={shift},t_start=1]", Flow(), steps)
@@ -175,6 +178,16 @@ def test_shift_to_an_end_is_what_the_scheduler_places_alone(steps: int) -> None:
     twice = 3 * once / (1 + 2 * once)
     ours = flow_times(f"shift[shift=3,t_start=1,t_end={twice}]", Flow(), steps)
     np.testing.assert_allclose(ours, theirs.sigmas.numpy(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("steps", [5, 28])
+def test_sd3_has_the_levels_of_its_scheduler_which_are_not_those_of_flux(steps: int) -> None:
+    theirs = FlowMatchEulerDiscreteScheduler(shift=3.0)  # its pipeline gives the number of steps alone
+    theirs.set_timesteps(steps)
+    sd3 = flow_times("shift[shift=3,t_start=1,t_end=0.00893]", Flow(), steps)
+    np.testing.assert_allclose(sd3, theirs.sigmas.numpy(), atol=2e-6)
+    flux = flow_times("shift[shift=3,t_start=1]", Flow(), steps)
+    assert abs(flux - theirs.sigmas.numpy()).max() > 0.08
 
 
 @pytest.mark.parametrize("tokens", [256, 1024, 4096, 9216])

@@ -32,6 +32,7 @@ from diffusers_runs import (
     difference,
     ipndm,
     karras_ve,
+    kdpm2,
     kdpm2_ancestral,
 )  # fmt: skip
 
@@ -115,7 +116,8 @@ AGREE: list[tuple[str, str, Theirs]] = [
         TO_DATA,
         multistep(algorithm_type="sde-dpmsolver++", solver_type="heun", lower_order_final=False),
     ),
-    ("dpm-2-ancestral", TO_DATA, kdpm2_ancestral),
+    ("dpm-2-ancestral", TO_DATA, kdpm2_ancestral()),
+    ("dpm-2-ancestral[eta=0]", TO_DATA, kdpm2()),
     ("dpm++2m[solver_type=taylor,lower_order_below=0]", TO_DATA, multistep(solver_order=2, solver_type="heun")),
     ("dpm-solver-multistep[lower_order_below=0]", TO_NOISE, of_noise(2, "midpoint")),
     ("dpm-solver-multistep[solver_type=taylor,lower_order_below=0]", TO_NOISE, of_noise(2, "heun")),

@@ -115,7 +115,7 @@ def test_on_a_flow_euler_in_time_is_ddim() -> None:
 
 
 @each_steps
-def test_pipelines_give_it_levels_that_are_the_shift_grid(steps: int) -> None:
+def test_the_pipeline_of_flux_gives_it_levels_that_are_the_shift_grid(steps: int) -> None:
     scheduler = FlowMatchEulerDiscreteScheduler(shift=3.0)
     scheduler.set_timesteps(sigmas=np.linspace(1.0, 1 / steps, steps).tolist())
     x, denoise = start()[0], model()

@@ -522,6 +522,14 @@ def test_the_analytical_first_step_is_one_evaluation_fewer_of_any_sampler() -> N
         assert (outer.order, outer.stochastic, outer.family) == (None, inner.stochastic, inner.family)
         assert SAMPLERS.spec_of(outer) == (f"afs[sampler={spec}]" if spec != "ipndm" else "afs")
     assert AnalyticalFirstStep("ddim[eta=0.5]").stochastic
+    assert (AnalyticalFirstStep("ddpm").strong_order, AnalyticalFirstStep("ddim").strong_order) == (1.0, None)
+
+
+def test_the_analytical_first_step_says_of_a_sampler_what_that_says_itself() -> None:
+    body = {"takes_betas": True, "takes_flow": True, "caveat": "of libraries", "__module__": __name__}
+    SAMPLERS.register("particular")(type("Particular", (type(SAMPLERS.make("ddim")),), body))
+    outer = AnalyticalFirstStep("particular")
+    assert (outer.takes_betas, outer.takes_flow, outer.caveat) == (True, True, "of libraries")
 
 
 def test_with_the_analytical_first_step_a_flow_can_start_at_noise_alone() -> None:

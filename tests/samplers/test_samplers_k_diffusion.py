@@ -11,6 +11,7 @@ from typing import Literal
 
 import numpy as np
 import pytest
+import torch
 from nonlinear import (
     VP,
     Array,
@@ -31,6 +32,7 @@ from nonlinear import (
 from models.common.errors import UsageError
 from models.schedule import Level, Schedule
 from samplers import SAMPLERS, Sampler
+from samplers.brownian import increments
 from samplers.ddim import DDIM
 from samplers.dpm_2_ancestral import DPM2Ancestral
 from samplers.dpmpp_2m import DPMpp2M
@@ -38,7 +40,7 @@ from samplers.dpmpp_2m_sde import DPMpp2MSDE
 from samplers.dpmpp_2s_ancestral import DPMpp2SAncestral
 from samplers.dpmpp_3m import DPMpp3M
 from samplers.dpmpp_3m_sde import DPMpp3MSDE
-from samplers.dpmpp_sde import DPMppSDE
+from samplers.dpmpp_sde import _RATES, DPMppSDE
 from samplers.sa_solver import SASolver
 from samplers.seeds import SEEDS2, SEEDS3
 
@@ -159,6 +161,16 @@ def test_dpmpp_sde_takes_two_increments_of_one_path(
     check(DPMppSDE(eta, s_noise, r, clock), step, schedule, noise)
 
 
+@pytest.mark.parametrize("clock", ["sigma", "snr"])
+def test_the_increments_of_dpmpp_sde_are_as_correlated_as_its_docstring_says(clock: str) -> None:
+    t, s = VP.level(0.8), VP.level(0.4)
+    root_t, root_s = math.sqrt(rho(t)), math.sqrt(rho(s))
+    draws = iter([torch.ones(1), torch.zeros(1)])
+    found = increments(lambda like: next(draws), torch.empty(1), _RATES[clock], t, VP.at_ratio(root_t * root_s), s)
+    expected = root_t / (root_t + root_s) if clock == "sigma" else rho(s) / (rho(t) + rho(s))
+    assert float(found[1]) == pytest.approx(math.sqrt(expected), rel=1e-6)
+
+
 def dpmpp_3m_sde(x: Array, levels: Sequence[Level], draw: Draw, eta: float, s_noise: float, halved: bool) -> Array:
     """By differences of the last three x_0, as divided by steps: D_1 and D_2 of the published solver."""
     past: list[tuple[float, Array]] = []
@@ -231,7 +243,7 @@ def phi(k: int, z: float) -> float:
 
 @each_schedule
 @eta_and_s_noise
-@pytest.mark.parametrize(("r", "solver"), [(0.5, "phi_1"), (0.4, "phi_1"), (0.4, "phi_2")])
+@pytest.mark.parametrize(("r", "solver"), [(0.5, "phi_1"), (0.4, "phi_1"), (0.4, "phi_2"), (1.0, "phi_2")])
 def test_seeds_2_is_the_two_stage_exponential_integrator(
     schedule: Schedule, eta: float, s_noise: float, r: float, solver: Literal["phi_1", "phi_2"], noise: NoiseOf
 ) -> None:

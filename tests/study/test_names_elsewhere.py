@@ -32,10 +32,8 @@ def made(spec: str, kind: file.Kind = "samplers") -> tuple[str, list[str]]:
     [
         ("euler_a", "ddim[eta=1]"),
         ("Euler a", "ddim[eta=1]"),
-        ("euler_ancestral", "ddim[eta=1]"),
         ("EulerAncestralDiscreteScheduler", "ddim[eta=1]"),
         ("DDIMScheduler[eta=1]", "ddim[eta=1]"),
-        ("dpmpp_2m", "dpm++2m[lower_order_below=0]"),
         ("DPM++ 2M", "dpm++2m[lower_order_below=0]"),
         ("sample_heun", "heun"),
         ("UniPCMultistepScheduler", "unipc[solver_order=2,first_order_to=clean]"),
@@ -58,9 +56,16 @@ def test_grids_are_known_by_the_names_of_others_too(given: str, ours: str) -> No
 
 
 def test_what_is_not_quite_the_same_says_in_what() -> None:
+    flows = "on flows it steps in t, not in sigma / alpha"
     assert made("uni_pc")[1] == [
-        "uni_pc is unipc[variant=bh1] here, but not quite: it ends at sigma = 0.001, not at the data"
+        "uni_pc is unipc[variant=bh1] here, but not quite: it ends at sigma = 0.001, not at the data; "
+        f"it places one level more and leaves out the last but one; {flows}"
     ]
+    assert made("dpmpp_2m") == (
+        "dpm++2m[lower_order_below=0]",
+        [f"dpmpp_2m is dpm++2m[lower_order_below=0] here, but not quite: {flows}"],
+    )
+    assert "on flows it goes down to s * s / t" in made("euler_ancestral")[1][0]
     assert "its quantiles are of sigma" in made("Beta", "grids")[1][0]
     assert made("beta", "grids")[1] == []
 
