@@ -1,6 +1,7 @@
 """Figures for papers have a column's width, letters of 8 points and nothing around them; slides are 16 by 9."""
 
 import re
+from collections import Counter
 from io import BytesIO
 from pathlib import Path
 
@@ -100,8 +101,12 @@ def test_what_stands_around_a_figure_on_a_page_is_in_its_caption_and_in_the_file
 
 
 def test_a_slide_is_16_by_9_without_a_footnote_and_says_whose_it_is(tmp_path: Path) -> None:
+    drawn = Counter[str]()
     for summary in _summaries(tmp_path, "slide"):
         for name in worth_drawing(summary):
+            drawn[name] += 1
+            if drawn[name] > 2:  # of few settings and of many
+                continue
             figure = draw(summary, name)
             width, height = Image.open(BytesIO(render(figure, "png"))).size
             assert width == pytest.approx(1920, abs=1)
