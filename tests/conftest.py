@@ -2,7 +2,7 @@
 
 import itertools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -58,6 +58,14 @@ def noise() -> Callable[[int], Noise]:
         return draw
 
     return stream
+
+
+@pytest.fixture(scope="session", autouse=True)
+def buffered() -> Iterator[None]:
+    """What is written is left to the system, and waits for no disk: only a machine that loses its power could tell."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda file: None)
+        yield
 
 
 @pytest.fixture(autouse=True)
