@@ -44,7 +44,7 @@ from samplers import (
     stork,
     unipc,
 )  # fmt: skip
-from samplers.base import Noise, Sampler, StepSampler
+from samplers.base import AdaptiveSampler, Noise, Sampler, StepSampler
 from samplers.registry import SAMPLERS, register
 
-__all__ = ["SAMPLERS", "Noise", "Sampler", "StepSampler", "register"]
+__all__ = ["SAMPLERS", "AdaptiveSampler", "Noise", "Sampler", "StepSampler", "register"]

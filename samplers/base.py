@@ -107,3 +107,38 @@ class StepSampler(Sampler):
     @abstractmethod
     def step(self, model: Denoiser, x: Tensor, t: Level, s: Level, noise: Noise) -> Tensor:
         """Carry x from level t to the next lower level s, which may be clean."""
+
+
+class AdaptiveSampler(Sampler):
+    """A method that chooses its steps by their error, for each image alone: one error norm for a batch, as solvers of
+    whole tensors have, would let an image depend on its neighbours. So an evaluation is one of a batch of 1.
+
+    The grid's first and last noisy level are the ends; those between are the method's to choose. A grid that ends at
+    the clean level adds one evaluation there, the posterior mean of x_0.
+    """
+
+    family = "ODE, one step"
+    order = None  # the error follows the tolerances, not the number of steps
+    stochastic = False
+
+    @final
+    def nfe(self, levels: Sequence[Level]) -> None:
+        return None
+
+    @final
+    def sample(self, model: Denoiser, x: Tensor, levels: Sequence[Level], noise: Noise) -> Tensor:
+        import torch  # here there are tensors already; to list and plan samplers nothing needs it
+
+        last = levels[-2] if levels[-1].is_clean else levels[-1]
+        if last != levels[0]:
+            rows = [slice(n, n + 1) for n in range(len(x))]
+            x = torch.cat([self.solve(model.rows(each), x[each], levels[0], last) for each in rows])
+        return model(x, last).x0 if levels[-1].is_clean else x
+
+    @abstractmethod
+    def solve(self, model: Denoiser, x: Tensor, t: Level, s: Level) -> Tensor:
+        """Carry x, one image, from level t to the lower noisy level s.
+
+        Raises:
+            RuntimeError: the error cannot be kept.
+        """

@@ -4,17 +4,13 @@ Probabilistic Model Sampling in Around 10 Steps (arXiv 2206.00927), appendix; as
 The methods of order 1 and 2, or 2 and 3, share their evaluations, and from their difference a PID controller finds the
 next step in log-SNR. As k-diffusion has it: the difference is that of x / alpha, of which a part of its size (`rtol`)
 or `atol` is allowed; a step that is rejected costs its evaluations; the better of the two goes on. The paper's
-controller is the integral alone, with other factors. There one error norm holds for a batch; here each image is
-integrated by itself, so that it does not depend on its neighbours, and an evaluation is one of a batch of 1.
-
-The grid's first and last noisy level are the ends of the integration; those between are the solver's to choose. A grid
-that ends at the clean level adds one evaluation there, x_0 itself.
+controller is the integral alone, with other factors. There one error norm holds for a batch; here each image has its
+own.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -22,7 +18,7 @@ from annotated_types import Ge, Gt, Le
 
 from models.denoiser import Denoiser
 from models.schedule import Level
-from samplers.base import Noise, Sampler
+from samplers.base import AdaptiveSampler
 from samplers.registry import register
 from samplers.runge_kutta import Row, Steps, exponential, take
 from samplers.tableaus import HALF_SLOPE, LINE_TO_THIRD
@@ -35,7 +31,7 @@ _Share = Annotated[float, Ge(0), Le(1)]
 
 @register("dpm-adaptive")
 @dataclass(frozen=True)
-class DPMAdaptive(Sampler):
+class DPMAdaptive(AdaptiveSampler):
     """Adaptive DPM-Solver, error control per image.
 
     Attributes:
@@ -56,24 +52,8 @@ class DPMAdaptive(Sampler):
     accept_safety: Annotated[float, Gt(0), Le(1)] = 0.81
 
     paper = "arXiv:2206.00927"
-    family = "ODE, one step"
-    order = None  # the error follows the tolerances, not the number of steps
-    stochastic = False
 
-    def nfe(self, levels: Sequence[Level]) -> None:
-        return None
-
-    def sample(self, model: Denoiser, x: Tensor, levels: Sequence[Level], noise: Noise) -> Tensor:
-        import torch  # here there are tensors already; to list and plan samplers nothing needs it
-
-        last = levels[-2] if levels[-1].is_clean else levels[-1]
-        if last != levels[0]:
-            x = torch.cat(
-                [self._solve(model.rows(slice(i, i + 1)), x[i : i + 1], levels[0], last) for i in range(len(x))]
-            )
-        return model(x, last).x0 if levels[-1].is_clean else x
-
-    def _solve(self, model: Denoiser, x: Tensor, t: Level, end: Level) -> Tensor:
+    def solve(self, model: Denoiser, x: Tensor, t: Level, end: Level) -> Tensor:
         h, errors = self.h_init, list[float]()  # inverse errors: of this step, of the last accepted and the one before
         low_before = x / t.alpha
         while t != end:

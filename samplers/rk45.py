@@ -1,19 +1,12 @@
 """The black-box ODE sampler: adaptive Runge-Kutta of order 5(4) (Dormand and Prince, 1980) on the probability flow.
 Song et al.: Score-Based Generative Modeling through Stochastic Differential Equations (arXiv 2011.13456), section 4.3.
 
-As there, the solver is scipy's. Its error is controlled for each image alone: images are integrated one after another,
-because with one error norm for a batch, which is what solvers of whole tensors take (torchdiffeq too), an image would
-depend on its neighbours. So an evaluation is one of a batch of 1, and the solver itself runs on the CPU: compare its
-evaluations, and take its seconds for what they are.
-
-The grid's first and last noisy level are the ends of the integration; those between are the solver's to choose. A grid
-that ends at the clean level adds one evaluation there, the posterior mean of x_0.
+As there, the solver is scipy's, which runs on the CPU: compare its evaluations, and take its seconds for what they are.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,7 +15,7 @@ from annotated_types import Gt
 
 from models.denoiser import Denoiser
 from models.schedule import Level
-from samplers.base import Noise, Sampler
+from samplers.base import AdaptiveSampler
 from samplers.registry import register
 
 if TYPE_CHECKING:
@@ -31,7 +24,7 @@ if TYPE_CHECKING:
 
 @register("rk45")
 @dataclass(frozen=True)
-class RK45(Sampler):
+class RK45(AdaptiveSampler):
     """Adaptive Runge-Kutta 5(4), error control per image.
 
     Attributes:
@@ -43,24 +36,8 @@ class RK45(Sampler):
     atol: Annotated[float, Gt(0)] = 1e-3
 
     paper = "arXiv:2011.13456"
-    family = "ODE, one step"
-    order = None  # the error follows the tolerances, not the number of steps
-    stochastic = False
 
-    def nfe(self, levels: Sequence[Level]) -> None:
-        return None
-
-    def sample(self, model: Denoiser, x: Tensor, levels: Sequence[Level], noise: Noise) -> Tensor:
-        import torch  # here there are tensors already; to list and plan samplers nothing needs it
-
-        last = levels[-2] if levels[-1].is_clean else levels[-1]
-        if last != levels[0]:
-            x = torch.cat(
-                [self._solve(model.rows(slice(i, i + 1)), x[i : i + 1], levels[0], last) for i in range(len(x))]
-            )
-        return model(x, last).x0 if levels[-1].is_clean else x
-
-    def _solve(self, model: Denoiser, x: Tensor, t: Level, s: Level) -> Tensor:
+    def solve(self, model: Denoiser, x: Tensor, t: Level, s: Level) -> Tensor:
         """The probability flow d(x / alpha) / d lambda = -rho eps from t to s, for one image."""
         import torch
         from scipy.integrate import solve_ivp  # half a second of import: only where it is used

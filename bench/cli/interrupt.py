@@ -2,12 +2,14 @@
 
 The first interrupts what runs, which puts its own affairs in order. The second ends the process at once, and so does
 the first while a module is being imported: nothing is half written then, and libraries turn an exception out of the
-blue into another one, or swallow it. This module imports nothing that takes long, so that it is there soon.
+blue into another one, or swallow it. One that comes where nothing can be raised, as while an object is given back, is
+lost there, and comes again. This module imports nothing that takes long, so that it is there soon.
 """
 
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -16,6 +18,7 @@ _SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if
 _KEEPING = ("run", "train")
 """Commands that go on where they were; so does the quick study, which has no name."""
 _CURSOR = "\x1b[?25h"
+_SOON_S = 0.05
 
 _received: list[int] = []
 
@@ -25,6 +28,7 @@ def listen() -> None:
     for number in _SIGNALS:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _take)
+    sys.unraisablehook = _come_again
     os.register_at_fork(after_in_child=_let_go)
 
 
@@ -85,6 +89,13 @@ def _take(number: int, frame: FrameType | None) -> None:
     with suppress(OSError):
         os.write(2, f"{_CURSOR * os.isatty(2)}\n{_words()}\n".encode(errors="backslashreplace"))
     os._exit(_status())
+
+
+def _come_again(lost: "sys.UnraisableHookArgs") -> None:
+    if lost.exc_type is not KeyboardInterrupt or len(_received) != 1:
+        sys.__unraisablehook__(lost)
+        return
+    threading.Timer(_SOON_S, os.kill, (os.getpid(), _received.pop())).start()
 
 
 def _leave(number: int, frame: FrameType | None) -> None:

@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -29,6 +30,7 @@ def handlers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(interrupt, "_received", [])
     monkeypatch.setattr(entry, "write_anywhere", lambda: None)  # pytest's streams stay as they are
     monkeypatch.delenv("UV_RUN_RECURSION_DEPTH", raising=False)
+    monkeypatch.setattr(sys, "unraisablehook", sys.__unraisablehook__)
     before = {number: signal.getsignal(number) for number in interrupt._SIGNALS}
     for number in before:  # the tests themselves may run where one is ignored, in the background or under nohup
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
@@ -84,6 +86,28 @@ def test_an_interrupt_that_is_swallowed_or_becomes_another_error_is_one_all_the_
     monkeypatch.setattr("bench.cli.run.run_and_report", run)
     assert _ended(monkeypatch, "run_bench.py", "run", "quick") == 143
     assert capsys.readouterr().err.startswith("interrupted by SIGTERM; ")
+
+
+def test_an_interrupt_that_is_lost_while_an_object_is_given_back_comes_again(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Handle:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGTERM)
+
+    def run(*given: object, **named: object) -> int:
+        Handle()
+        threading.Event().wait(10.0)
+        done.append(True)
+        return 0
+
+    done = list[bool]()
+    monkeypatch.setattr("bench.cli.run.run_and_report", run)
+    assert _ended(monkeypatch, "run_bench.py", "run", "quick") == 143
+    assert not done
+    said = capsys.readouterr().err
+    assert said.startswith("interrupted by SIGTERM; ")
+    assert "Exception ignored" not in said
 
 
 def test_a_terminal_that_was_closed_hears_nothing_and_the_status_is_right(monkeypatch: pytest.MonkeyPatch) -> None:

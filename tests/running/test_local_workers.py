@@ -5,17 +5,20 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
+from threading import Timer
 from typing import cast
 
 import psutil
 import pytest
 from acts import Errand, Small
 
-from bench.running.executors.crew import Crew, Died, TookTooLong
+from bench.running.executors.crew import Crew, Died, TookTooLong, waited
 from bench.running.executors.local import LocalSlot
 from bench.running.executors.worker import Order
 from models.common.errors import UsageError
@@ -208,3 +211,20 @@ def test_whatever_ends_a_run_ends_its_workers(tmp_path: Path, name: str, status:
         assert len(left) >= 2
         assert all(_is_gone(each) for each in left)
     assert not list(tmp_path.iterdir())
+
+
+def test_an_interrupt_that_another_thread_takes_ends_a_wait_at_once() -> None:
+    """Python acts on a signal in its main thread, which sleeps on where the system hands it to another one."""
+    done = Future[None]()
+    threads = [Timer(0.1, lambda: signal.pthread_kill(threading.get_ident(), signal.SIGINT))]
+    threads.append(Timer(5.0, lambda: done.set_result(None)))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        for thread in threads:
+            thread.start()
+        with pytest.raises(KeyboardInterrupt):
+            waited([done])
+        assert not done.done()
+    finally:
+        signal.signal(signal.SIGINT, before)
+        threads[1].cancel()

@@ -1,11 +1,13 @@
 """DPM-Solver-v3 against what it is without statistics, its statistics against closed forms, and an independent step."""
 
+import math
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from scipy.integrate import quad
 from torch import Tensor
 
 from bench.conformance import laws
@@ -48,7 +50,7 @@ def no_noise(like: Tensor) -> Tensor:
 def test_without_statistics_it_is_the_exact_exponential_multistep_for_x_0(clean: bool, order: int, below: int) -> None:
     law = laws.mixture_law().network
     x = torch.randn(5, *SHAPE, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
-    ours = SAMPLERS.make(f"dpm-solver-v3[corrector=false,solver_order={order},lower_order_below={below}]")
+    ours = SAMPLERS.make(f"dpm-solver-v3[corrector=none,solver_order={order},lower_order_below={below}]")
     for schedule in (SCHEDULE, DiscreteVP.linear()):
         levels = GRIDS.make(f"logsnr[clean={str(clean).lower()}]")(schedule, 7)
         model = Denoiser(law, "sample", schedule, fitted=degenerate(schedule))
@@ -66,6 +68,50 @@ def test_without_statistics_it_is_the_exact_exponential_multistep_for_x_0(clean:
                 parts = (weight * x0 for weight, (_, x0) in zip(weights, used, strict=True))
                 state = s.sigma / t.sigma * state + s.alpha * sum(parts, torch.zeros_like(x))
         torch.testing.assert_close(found, state, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("pseudo", [False, True])
+@pytest.mark.parametrize("corrector", ["none", "same", "pseudo", "higher"])
+def test_predictor_and_corrector_are_the_authors_in_all_their_modes(corrector: str, pseudo: bool) -> None:
+    """Without statistics: x_t = sigma_t / sigma_s x_s + sigma_t integral exp(lambda) x_0 (lambda), by quadrature of the
+    powers of lambda - lambda_s, whose coefficients are those of the polynomial, or the divided differences.
+    """
+    x = torch.randn(3, *SHAPE, generator=torch.Generator().manual_seed(6), dtype=torch.float64)
+    levels = GRIDS.make("logsnr[clean=false]")(SCHEDULE, 6)
+    model = Denoiser(laws.mixture_law().network, "sample", SCHEDULE, fitted=degenerate(SCHEDULE))
+
+    def step(x_s: Tensor, s: Level, t: Level, known: list[tuple[Level, Tensor]], differences: bool) -> Tensor:
+        h = np.array([level.logsnr - s.logsnr for level, _ in known])
+        values = np.stack([value.numpy().reshape(-1) for _, value in known])
+        if differences:
+            columns = [values]
+            for k in range(1, len(h)):
+                columns.append((columns[-1][:-1] - columns[-1][1:]) / (h[: len(h) - k] - h[k:])[:, None])
+            powers = [each[0] for each in columns]
+        else:
+            powers = list(np.linalg.solve(np.vander(h, increasing=True), values))
+        areas = [
+            quad(lambda at, k=k: math.exp(at) * (at - s.logsnr) ** k, s.logsnr, t.logsnr, epsabs=1e-13)[0]
+            for k in range(len(h))
+        ]
+        drawn = sum(area * power for area, power in zip(areas, powers, strict=True))
+        return t.sigma / s.sigma * x_s + t.sigma * torch.from_numpy(drawn).reshape(x_s.shape)
+
+    with torch.inference_mode():
+        made = SAMPLERS.make(f"dpm-solver-v3[corrector={corrector},pseudo_predictor={str(pseudo).lower()}]")
+        found = made.sample(model, x, levels, no_noise)
+        state, past, order = x, list[tuple[Level, Tensor, Tensor]](), 0
+        for done, (t, s) in enumerate(pairwise(levels)):
+            x0 = model(state, t).x0
+            size = order + (corrector in ("pseudo", "higher"))
+            if corrector != "none" and size > 1:
+                (before, earlier, start), *older = past
+                known = [(before, earlier), (t, x0), *((level, value) for level, value, _ in older)]
+                state = step(start, before, t, known[:size], corrector == "pseudo")
+            past = [(t, x0, state), *past]
+            order = min(3, done + 1, 6 - done)
+            state = step(state, t, s, [(level, value) for level, value, _ in past[:order]], pseudo)
+    torch.testing.assert_close(found, state, rtol=1e-9, atol=1e-9)
 
 
 def test_statistics_of_a_gaussian_have_a_closed_form() -> None:
@@ -122,7 +168,7 @@ def test_a_step_is_the_papers_with_its_integrals_by_another_rule() -> None:
         levels = [SCHEDULE.level(t) for t in (0.8, 0.5, 0.3)]
         x = torch.randn(3, *SHAPE, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
         model = Denoiser(law, "sample", SCHEDULE, fitted=statistics)
-        spec = "dpm-solver-v3[solver_order=2,corrector=false,lower_order_below=0,images=64,nodes=40]"
+        spec = "dpm-solver-v3[solver_order=2,corrector=none,lower_order_below=0,images=64,nodes=40]"
         found = SAMPLERS.make(spec).sample(model, x, levels, no_noise)
         states, values = [x.numpy()], list[np.ndarray]()
         for n, (s, t) in enumerate(pairwise(levels)):

@@ -15,6 +15,7 @@ from models.grids import GRIDS
 from models.loading.diffusers_folder import CONFIG, WEIGHTS
 from models.schedule import VE, ContinuousVP, DiscreteVP, Level, Schedule
 from samplers import SAMPLERS
+from samplers.dpm_solver_v3 import DPMSolverV3
 
 STUDIES = Path(__file__).parents[2] / "bench" / "studies"
 SCHEDULES: dict[str, Schedule] = {
@@ -67,6 +68,7 @@ EDM: list[tuple[str, list[int], Callable[[int], np.ndarray]]] = [
     ("arXiv:2310.13268, table 1, Heun", EDM_V3, heun),
     ("arXiv:2310.13268, table 1, DPM-Solver++", EDM_V3, log_snr),
     ("arXiv:2310.13268, table 1, UniPC", EDM_V3, log_snr),
+    ("arXiv:2310.13268, table 1, DPM-Solver-v3", [5, 10], log_snr),
     ("diff-sampler, Euler", EDM_FEW, polynomial),
     ("diff-sampler, DPM-Solver++(3M)", EDM_FEW, log_snr),
     ("diff-sampler, UniPC-3", EDM_FEW, log_snr),
@@ -92,7 +94,7 @@ def test_every_source_of_the_edm_study_is_checked() -> None:
     assert {each.source for each in expectations(load_study("reproduce-edm"))} == {source for source, *_ in EDM}
 
 
-@pytest.mark.parametrize("row", ["DDIM", "DPM-Solver++", "UniPC"])
+@pytest.mark.parametrize("row", ["DDIM", "DPM-Solver++", "UniPC", "DPM-Solver-v3"])
 def test_cells_on_score_sdes_checkpoint_end_where_dpm_solver_v3_ends_them(row: str) -> None:
     found = resolved("reproduce-dpm-solver-v3", f"arXiv:2310.13268, table 1, {row}")
     counts = EDM_V3[:-1] if row == "DDIM" else EDM_V3
@@ -111,6 +113,27 @@ def test_the_third_order_multistep_solver_is_the_published_one_and_unipc_has_bot
     made = [SAMPLERS.make(each) for each in samplers if each.startswith("unipc")]
     assert {each.variant for each in made} == {"bh1", "bh2"}  # type: ignore[attr-defined]
     assert all(each.lower_order_below > 25 for each in made)  # type: ignore[attr-defined]
+
+
+# evaluations: whether the predictor is pseudo, whether its order falls at the end, and whether there is a corrector
+SCORE_SDE_V3 = {5: (True, False, True), 6: (False, True, True), 8: (False, True, True), 10: (False, True, False)}
+SCORE_SDE_V3 |= dict.fromkeys((12, 15, 20, 25), (False, True, True))
+EDM_V3_MODES = {5: (True, True, True), 10: (False, True, False)}
+
+
+@pytest.mark.parametrize(
+    ("name", "modes"), [("reproduce-dpm-solver-v3", SCORE_SDE_V3), ("reproduce-edm", EDM_V3_MODES)]
+)
+def test_dpm_solver_v3_runs_in_the_modes_of_the_authors_launch_scripts(
+    name: str, modes: dict[int, tuple[bool, bool, bool]]
+) -> None:
+    found = {}
+    for nfe, _, each in resolved(name, "arXiv:2310.13268, table 1, DPM-Solver-v3"):
+        made = SAMPLERS.make(each.cell.sampler)
+        assert isinstance(made, DPMSolverV3)
+        assert (made.solver_order, made.corrector in ("none", "same")) == (3, True)
+        found[nfe] = made.pseudo_predictor, made.lower_order_below > nfe, made.corrector == "same"
+    assert found == modes
 
 
 def test_only_the_data_predictions_of_diff_sampler_are_clamped_dynamically() -> None:

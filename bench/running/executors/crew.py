@@ -1,5 +1,6 @@
 """Workers of a run: the places where they work, how they end, and a thread for each that waits for it."""
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
@@ -23,6 +24,9 @@ _MOST_FAILURES = 3
 """Workers that may end one after another while they are started."""
 _AGAIN_S = 0.2
 """Seconds after which what is started while all are ended is ended too."""
+_LOOKS_S = 0.5
+"""Seconds of a wait after which Python looks whether a signal came. One that comes just before a wait, or is taken by a
+thread of a library, does not end that wait."""
 
 
 class Died(Exception):
@@ -44,6 +48,16 @@ class TookTooLong(Died):
 
 class Lost(Exception):
     """The machine of a worker is gone, which is nothing that its work has done."""
+
+
+def waited(futures: "Collection[Future[Any]]", timeout: float = math.inf) -> "set[Future[Any]]":
+    """Those that are done, once one is or so many seconds are over; an interrupt ends it within a moment."""
+    until = time.monotonic() + timeout
+    while futures:
+        left = max(0.0, min(_LOOKS_S, until - time.monotonic()))
+        if (found := wait(futures, timeout=left, return_when=FIRST_COMPLETED).done) or time.monotonic() >= until:
+            return found
+    return set()
 
 
 class Slot(Protocol):
@@ -155,7 +169,7 @@ class Crew:
 
     def _came(self, given: Collection["Future[Any]"] = ()) -> bool:
         """Wait for workers that are coming, or what was given; whether something has happened."""
-        found = wait([*given, *self._coming], timeout=_PATIENCE_S, return_when=FIRST_COMPLETED).done
+        found = waited([*given, *self._coming], _PATIENCE_S)
         for future in [each for each in self._coming if each in found]:
             self._arrived(self._coming.pop(future), future)
         if not found and not given:

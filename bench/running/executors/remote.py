@@ -19,7 +19,7 @@ from bench.environment import command
 from bench.model_record import Look
 from bench.quality.statistics import BLOCKS
 from bench.running.executors.base import Advanced, Desk, Measured, Wanted
-from bench.running.executors.crew import MOST_LOSSES, Crew, Died, Lost, Slot, TookTooLong
+from bench.running.executors.crew import MOST_LOSSES, Crew, Died, Lost, Slot, TookTooLong, waited
 from bench.running.executors.pieces import Once, Open, Piece, divided
 from bench.running.executors.worker import Files, Job, Reply, Worker, files_of
 from bench.running.measuring import Failure, Found, Measuring
@@ -73,6 +73,7 @@ class Remote:
         jobs = [*kinds.values()]  # what a machine has another version of differs in one of these
         calls = [partial(slot.call, Worker.require_same, jobs) for slot in self._crew.slots if slot.is_up]
         for asked in [self._crew.submit(call) for call in calls]:
+            waited([asked])
             with suppress(Died, Lost):
                 asked.result()
 
@@ -138,7 +139,9 @@ class Remote:
         for _ in range(MOST_LOSSES):
             slot = self._crew.take()
             try:
-                found = self._crew.do(slot, function, *arguments, timeout=timeout).result()
+                asked = self._crew.do(slot, function, *arguments, timeout=timeout)
+                waited([asked])
+                found = asked.result()
                 if spoilt(found):
                     slot.end()
                 return found
