@@ -94,11 +94,12 @@ def _repeats(sampler: Sampler, change: str) -> None:
     # all but unnoticeably other betas every time, so that no level has been seen before
     schedule = DiscreteVP.linear(beta_end=0.02 * (1.0 + 1e-6 * next(_UNSEEN)))
     levels = GRIDS.make("trailing")(schedule, _STEPS)
-    fit = fit_of(sampler, _network(), schedule)  # shared, as the cells of a run share it, with what it keeps
+    fit = fit_of(sampler, _network(), schedule)
     alone = _call(sampler, schedule, levels, _IMAGES, fit)
     equal = [Level(*level) for level in levels]
     for what, again in (("the same levels", levels), ("equal levels", equal)):
         _compare(alone, _call(sampler, schedule, again, _IMAGES, fit), f"{change}: a second call on {what}")
+    fit = fit_of(sampler, _network(), schedule)  # of which all that it keeps is at first of the calls between
     for steps, images, grid in _OTHERS:
         _call(sampler, schedule, GRIDS.make(grid)(schedule, steps), images, fit)
     for what, again in (("the same levels", levels), ("new levels", GRIDS.make("trailing")(schedule, _STEPS))):
