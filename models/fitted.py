@@ -1,6 +1,7 @@
 """What is fitted to a model before it is used: the coefficients of a sampler, the levels of a grid.
 
-A fit is made once a model, guidance and clipping, from images of noise that no study has, and is kept. What it costs
+A fit is made once a model, guidance and clipping (and number of steps, where it is for one), from images of noise that
+no study has, and is kept. What it costs
 stands in columns of its own, `fit_nfe` and `fit_s`. It comes back as data: a sampler finds it in `model.fitted`, a grid
 gives the times that it reads from it. So both stay frozen and pure.
 """
@@ -83,14 +84,11 @@ class Fitted(ABC):
         takes_fit: whether it is: with some parameters it may need none.
         fit_images: images of noise that the fit takes.
         fits_steps: whether the fit is for a number of steps.
-        fits_sampler: the specification of the sampler that the fit is for; "own": the one that the grid is run with;
-            None: it is for none.
         fit_parameters: the names of its parameters that the fit depends on; None: all.
     """
 
     takes_fit: bool = True
     fits_steps: ClassVar[bool] = False
-    fits_sampler: str | None = None
     fit_parameters: ClassVar[tuple[str, ...] | None] = None
 
     @property
@@ -110,8 +108,8 @@ class Fitted(ABC):
         """
 
     @abstractmethod
-    def read(self, found: Mapping[str, Tensor]) -> Any:
-        """What was found as it is used: of a sampler `model.fitted`, of a grid its noisy times, descending."""
+    def read(self, found: Mapping[str, Tensor], steps: int) -> Any:
+        """What was found as it is used in so many steps: of a sampler `model.fitted`, of a grid its noisy times."""
 
 
 def images_of(model: FitModel, images: range) -> Tensor:

@@ -76,7 +76,7 @@ class DDPM(StepSampler, Fitted):
     def fit(self, model: FitModel) -> dict[str, Tensor]:
         return x0_variance.fit(model)
 
-    def read(self, found: Mapping[str, Tensor]) -> X0Variance:
+    def read(self, found: Mapping[str, Tensor], steps: int) -> X0Variance:
         return x0_variance.read(found)
 
     def nfe(self, levels: Sequence[Level]) -> int:

@@ -103,7 +103,7 @@ class DPMSolverV3(Sampler, Fitted):
     def fit(self, model: FitModel) -> dict[str, Tensor]:
         return model_statistics.fit(model, self.images, self.nodes)
 
-    def read(self, found: Mapping[str, Tensor]) -> Statistics:
+    def read(self, found: Mapping[str, Tensor], steps: int) -> Statistics:
         return Statistics.read(found)
 
     def sample(self, model: Denoiser, x: Tensor, levels: Sequence[Level], noise: Noise) -> Tensor:

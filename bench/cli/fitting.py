@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
@@ -74,9 +73,9 @@ def _study(model: str | None, study: str | None, block: dict[str, Any], options:
 
 def _found(resolved: Resolved, fits: Fits) -> dict[str, Any]:
     """What is written of one number of steps."""
-    kept, (fitted, columns) = fits.of(resolved), fits(resolved)
+    (fitted, columns), found = fits(resolved), fits.of(resolved)["grid"].found
     noisy, total = [each for each in fitted.levels if not each.is_clean], resolved.model.schedule.train_steps
-    errors = kept.found.get("grid.errors", torch.empty(0)).tolist()
+    errors = found["errors"].tolist() if "errors" in found else None
     return {
         "model": resolved.model.card.name,
         "guidance": resolved.cell.guidance,
@@ -87,11 +86,9 @@ def _found(resolved: Resolved, fits: Fits) -> dict[str, Any]:
         "sigma": [each.ratio for each in noisy],
         "index": None if total is None else [each.t * total - 1.0 for each in noisy],
         "explicit": f"explicit[clean={json.dumps(fitted.levels[-1].is_clean)},t={json.dumps(columns['fitted_t'])}]",
-        "error": errors[0] if errors else None,
-        "error_at_start": errors[1] if errors else None,
-        "fit_images": kept.images,
-        "fit_nfe": kept.nfe,
-        "fit_s": kept.seconds,
+        "error": errors and errors[0],
+        "error_at_start": errors and errors[1],
+        **{name: columns[name] for name in ("fit_images", "fit_nfe", "fit_s")},
     }
 
 

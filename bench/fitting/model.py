@@ -96,7 +96,11 @@ class CountedModel:
 
 
 def fitted_to(
-    sampler: object, make: Callable[[Tensor], Denoiser], shape: tuple[int, int, int], dtype: torch.dtype = torch.float64
+    sampler: object,
+    make: Callable[[Tensor], Denoiser],
+    shape: tuple[int, int, int],
+    dtype: torch.dtype = torch.float64,
+    steps: int = 0,
 ) -> Any:
     """What a sampler finds in `model.fitted`, fitted to a network in closed form; None if it takes nothing.
 
@@ -105,6 +109,7 @@ def fitted_to(
         make: the denoiser of some image numbers.
         shape: (C, H, W) of a state.
         dtype: of states.
+        steps: of the grid, which some fits are for.
     """
     if not (isinstance(sampler, Fitted) and sampler.takes_fit):
         return None
@@ -112,5 +117,5 @@ def fitted_to(
     counted = lambda numbers: (make(numbers), lambda: 0)  # noqa: E731
     with torch.inference_mode():
         schedule = make(torch.arange(1)).schedule
-        model = CountedModel(schedule, shape, wide, counted, batch, torch.device("cpu"), dtype=dtype)
-        return sampler.read(sampler.fit(model))
+        model = CountedModel(schedule, shape, wide, counted, batch, torch.device("cpu"), steps, dtype=dtype)
+        return sampler.read(sampler.fit(model), steps)

@@ -28,12 +28,13 @@ from models.cards.card import DIFFUSERS
 from models.common.errors import UsageError
 from models.common.files import read_json
 from models.fitted import OWN
-from models.grids import Grid
+from models.grids import GRIDS, Grid
 from models.grids.fitted import FittedGrid
 from models.guidance import Guidance
 from models.loading.diffusers_folder import CONFIG
 from models.loading.model import Model
 from models.plugins.foreign import is_installed, is_standard
+from models.plugins.plain import parameters_of
 from samplers import Sampler, base, registry
 
 _MEASURES = ("bench.running.cell", "bench.running.rounds", "bench.running.study_flops", base.__name__)
@@ -104,14 +105,19 @@ def guidance_code_sha256(cls: type[Guidance]) -> str | None:
 
 
 def grid_code_sha256(grid: Grid) -> str | None:
-    """Of the code of a grid that a plugin or an installed package brings, and of the sampler that it is fitted to.
+    """Of the code of a grid that a plugin or an installed package brings, and of the sampler that it is fitted to and
+    the grid that it starts from, where it names one.
 
-    None for one of ours that is fitted to no sampler but its cell's.
+    None for one of ours that names none, or one of our grids.
     """
-    named = grid.fits_sampler if isinstance(grid, FittedGrid) else None
-    fitted_to = None if named in (None, OWN) else sampler_sha256(type(registry.SAMPLERS.make(named)))
-    own = None if in_tree(type(grid).__module__) else _code_sha256((type(grid).__module__,))
-    return digest_of(filter(None, (own, fitted_to))) if own or fitted_to else None
+    found = [] if in_tree(type(grid).__module__) else [_code_sha256((type(grid).__module__,))]
+    if isinstance(grid, FittedGrid):
+        if grid.fits_sampler not in (None, OWN):
+            named = registry.SAMPLERS.make(grid.fits_sampler)
+            found.append(sampler_sha256(type(named), tuple(texts_in(parameters_of(named)))))
+        if grid.fits_grid is not None:
+            found += filter(None, [grid_code_sha256(GRIDS.make(grid.fits_grid))])
+    return digest_of(found) if found else None
 
 
 def extractor_code_sha256(module: object) -> str | None:

@@ -1,5 +1,6 @@
 """What a study will take, before it takes it: its evaluations, and the time that a short calibration gives them."""
 
+import json
 from dataclasses import dataclass
 from functools import partial
 
@@ -7,13 +8,13 @@ import torch
 
 from bench.purity.unchanged import put_back
 from bench.quality.extractor import Extractor
+from bench.running.fit import parts_of
 from bench.running.session import PLAIN, Rate, Session
 from bench.running.solution import evaluations, has_solver_error
 from bench.running.stages import Stages
 from bench.study.plan import Cell
 from bench.timing.clock import Stopwatch
 from bench.timing.memory import Halving
-from models.fitted import Fitted
 from models.networks.modes import Mode, parse_mode
 
 _CALIBRATION_S = 1.0
@@ -50,12 +51,10 @@ def estimate(session: Session) -> Estimate:
         cell = resolved.cell
         with put_back(cell.sampler):
             cells.append((cell, resolved.declared().nfe))
-        for spec, fitted in ((cell.sampler, resolved.sampler), (cell.grid, resolved.grid)):
-            if isinstance(fitted, Fitted) and fitted.takes_fit:
-                once = (spec, cell.steps if fitted.fits_steps else None, cell.sampler if fitted.fits_sampler else None)
-                each = len(resolved.guidance.evaluated)
-                count = each * fitted.fit_evaluations(resolved.model.schedule, cell.steps)
-                before[("fit", cell.model, cell.clip, cell.guidance, *once)] = cell.model, count
+        for part in parts_of(resolved):
+            each = len(resolved.guidance.evaluated)
+            count = each * part.thing.fit_evaluations(resolved.model.schedule, cell.steps)
+            before["fit", json.dumps(part.content, sort_keys=True)] = cell.model, count
         if "solver_error" in study.metrics and has_solver_error(resolved.sampler, resolved.model.card.is_generator):
             ends = resolved.levels[0], resolved.levels[-1]
             problem = ("flow", cell.model, cell.clip, cell.guidance, cell.seed, *ends)  # solved once for all its cells

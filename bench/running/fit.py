@@ -1,4 +1,5 @@
-"""What samplers and grids of a run have fitted to its models: each once a model, guidance and clipping, and kept.
+"""What samplers and grids of a run have fitted to its models: each once a model, guidance and clipping, and, where it
+is for a number of steps or a sampler, once for each; and kept.
 
 A fit is of the network in plain float32: all modes and seeds share it.
 """
@@ -7,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,9 +20,10 @@ from bench.running.kept import Found, Kept
 from bench.running.named_files import texts_in
 from bench.running.resolve import Resolved
 from bench.running.session import PLAIN, Session
+from models.common.errors import UsageError
+from models.common.explain import shown
 from models.denoiser import Denoiser
 from models.fitted import OWN, Fitted, Solver, takes_fit
-from models.grids import Explicit
 from models.grids.fitted import FittedGrid
 from models.networks.execution import arithmetic
 from models.networks.network import counted
@@ -48,7 +50,44 @@ class Fit(NamedTuple):
     seconds: float
 
 
-_NOTHING = Fit({}, 0, 0, 0.0)
+class Part(NamedTuple):
+    """One of the things that are fitted for a cell.
+
+    Attributes:
+        of: what it is of the cell: its sampler, another sampler that its grid is fitted to, or its grid.
+        spec: its specification.
+        thing: the sampler or grid.
+        solver: the cell with the sampler that is run in the fit.
+        content: all that the fit depends on.
+    """
+
+    of: Literal["sampler", "solver", "grid"]
+    spec: str
+    thing: Fitted
+    solver: Resolved
+    content: dict[str, Any]
+
+
+def parts_of(resolved: Resolved) -> list[Part]:
+    """What is fitted for a cell, each after what it needs.
+
+    Raises:
+        UsageError: a sampler or grid says that its fit depends on parameters that it has not.
+    """
+    cell, grid, named = resolved.cell, resolved.grid, _solver_of(resolved)
+    found = list[Part]()
+    if isinstance(resolved.sampler, Fitted) and resolved.sampler.takes_fit:
+        found.append(Part("sampler", cell.sampler, resolved.sampler, resolved, _of_sampler(resolved, resolved.sampler)))
+    if not isinstance(grid, FittedGrid):
+        return found
+    if grid.fits_sampler is not None and isinstance(named.sampler, Fitted) and named.sampler.takes_fit:
+        content = _of_sampler(named, named.sampler)
+        if content not in [part.content for part in found]:  # else it is fitted, and counted, once
+            found.append(Part("solver", named.cell.sampler, named.sampler, named, content))
+    content = _shared(resolved, grid, cell.grid) | {"grid_code": resolved.identity["grid_code_sha256"]}
+    if grid.fits_sampler is not None:
+        content["solver"] = _said(named.sampler, parameters_of(named.sampler))
+    return [*found, Part("grid", cell.grid, grid, named, content)]
 
 
 class Fits:
@@ -71,58 +110,67 @@ class Fits:
             fit_s: seconds of the whole fit.
             fitted_t: noisy times of the levels, where the grid was fitted.
         """
-        if not resolved.takes_fit:
-            return resolved, {}
         found = self.of(resolved)
-        columns: Columns = {"fit_images": found.images, "fit_nfe": found.nfe, "fit_s": found.seconds}
-        if takes_fit(resolved.sampler):
-            resolved = replace(resolved, fitted=_read(resolved.cell.sampler, resolved.sampler, found))
+        if not found:
+            return resolved, {}
+        images, nfe, seconds = (sum(each) for each in zip(*(fit[1:] for fit in found.values()), strict=True))
+        columns: Columns = {"fit_images": images, "fit_nfe": nfe, "fit_s": seconds}
+        if "sampler" in found:
+            resolved = _with_fit(resolved, found["sampler"])
         if isinstance(resolved.grid, FittedGrid):
-            levels = resolved.grid.fitted(resolved.model.schedule, resolved.cell.steps, _of(found, _GRID))
+            levels = resolved.grid.fitted(resolved.model.schedule, resolved.cell.steps, found["grid"].found)
             resolved = replace(resolved, levels=levels)
             columns["fitted_t"] = [level.t for level in levels if not level.is_clean]
         return resolved, columns
 
-    def of(self, resolved: Resolved) -> Fit:
-        """What is kept of a cell, or fitted now and kept."""
-        content = _content(resolved)
-        if (kept := self._kept.get(content)) is not None:
-            said = kept.said
-            return Fit(kept.tensors, int(said["images"]), int(said["nfe"]), float.fromhex(said["seconds"]))
-        with arithmetic(PLAIN.precision), torch.inference_mode():
-            found = self._fitted(resolved)
-        said = {"images": str(found.images), "nfe": str(found.nfe), "seconds": found.seconds.hex()}
-        self._kept.put(content, Found(found.found, said))
+    def of(self, resolved: Resolved, last: str | None = None) -> dict[str, Fit]:
+        """What is kept of a cell, or fitted now and kept, by what it is of the cell.
+
+        Args:
+            resolved: the cell.
+            last: the name of a file: what comes after it is left out.
+        """
+        found = dict[str, Fit]()
+        for part in parts_of(resolved):
+            found[part.of] = self._one(part, found.get("solver", found.get("sampler")))
+            if self._kept.place(part.content)[0].name == last:
+                break
         return found
 
-    def place(self, resolved: Resolved) -> Path | None:
-        """The file of what a cell takes, which need not be there; None: it takes nothing."""
-        return self._kept.place(_content(resolved))[0] if resolved.takes_fit else None
+    def places(self, resolved: Resolved) -> list[Path]:
+        """The files of what a cell takes, which need not be there, each after what it needs."""
+        return [self._kept.place(part.content)[0] for part in parts_of(resolved)]
 
-    def _fitted(self, resolved: Resolved) -> Fit:
-        """Fit, whatever it takes: first what a sampler takes, then the grid."""
-        grid, sampler = resolved.grid, resolved.sampler
-        if not isinstance(grid, FittedGrid):
-            return self._fit(resolved, sampler, _SAMPLER)
-        own = self.of(_without_grid(resolved)) if takes_fit(sampler) else _NOTHING
-        named, known = _solver_of(resolved), _NOTHING
-        if takes_fit(named.sampler):
-            known = self.of(_without_grid(named))
-            named = replace(named, fitted=_read(named.cell.sampler, named.sampler, known))
-        found = self._fit(named, grid, _GRID)
-        shared = _content(_without_grid(named)) == _content(_without_grid(resolved))  # and counted once
-        apart = _NOTHING if shared else known
-        images, nfe, seconds = (sum(each) for each in zip(own[1:], apart[1:], found[1:], strict=True))
-        return Fit({**own.found, **found.found}, int(images), int(nfe), float(seconds))
+    def _one(self, part: Part, before: Fit | None) -> Fit:
+        """What is kept, or fitted now.
 
-    def _fit(self, resolved: Resolved, thing: Any, part: str) -> Fit:
-        """Fit one thing to the model of a cell."""
-        start, model = time.perf_counter(), self._model(resolved)
-        spec = resolved.cell.sampler if part == _SAMPLER else resolved.cell.grid
-        with unchanged(spec, ProcessState(), self._session.weights), foreign(f"{spec}: fit()", type(thing).fit):
+        Args:
+            part: that is wanted.
+            before: the fit of the sampler that it is fitted to, if there is one.
+        """
+        if (kept := self._kept.get(part.content)) is not None:
+            said = kept.said
+            return Fit(kept.tensors, int(said["images"]), int(said["nfe"]), float.fromhex(said["seconds"]))
+        solver = part.solver
+        if isinstance(part.thing, FittedGrid) and part.thing.fits_sampler is not None and takes_fit(solver.sampler):
+            assert before is not None, "a sampler is fitted before the grid that is fitted to it"
+            solver = _with_fit(solver, before)
+        with arithmetic(PLAIN.precision), torch.inference_mode():
+            found = self._fitted(part, solver)
+        said = {"images": str(found.images), "nfe": str(found.nfe), "seconds": found.seconds.hex()}
+        self._kept.put(part.content, Found(found.found, said))
+        return found
+
+    def _fitted(self, part: Part, solver: Resolved) -> Fit:
+        thing, start, model = part.thing, time.perf_counter(), self._model(solver)
+        with (
+            unchanged(part.spec, ProcessState(), self._session.weights),
+            foreign(f"{part.spec}: fit()", type(thing).fit),
+        ):
             found = thing.fit(model)
-        seconds = time.perf_counter() - start
-        return Fit({f"{part}{name}": each for name, each in found.items()}, thing.fit_images, model.nfe, seconds)
+            if not (isinstance(found, Mapping) and all(isinstance(each, Tensor) for each in found.values())):
+                raise TypeError(f"expected tensors by name, got {shown(found)}")
+        return Fit(found, thing.fit_images, model.nfe, time.perf_counter() - start)
 
     def _model(self, resolved: Resolved) -> CountedModel:
         session, cell = self._session, resolved.cell
@@ -148,19 +196,12 @@ class Fits:
         )
 
 
-_SAMPLER, _GRID = "sampler.", "grid."
-"""What the names of kept tensors begin with."""
-
-
-def _of(fit: Fit, part: str) -> dict[str, Tensor]:
-    """The tensors of one thing that was fitted, by its own names."""
-    return {name.removeprefix(part): each for name, each in fit.found.items() if name.startswith(part)}
-
-
-def _read(spec: str, sampler: Any, fit: Fit) -> Any:
-    """What a sampler finds in `model.fitted`."""
-    with foreign(f"{spec}: read()", type(sampler).read):
-        return sampler.read(_of(fit, _SAMPLER))
+def _with_fit(resolved: Resolved, fit: Fit) -> Resolved:
+    """A cell with what its sampler finds in `model.fitted`."""
+    sampler = resolved.sampler
+    assert isinstance(sampler, Fitted)
+    with foreign(f"{resolved.cell.sampler}: read()", type(sampler).read):
+        return replace(resolved, fitted=sampler.read(fit.found, resolved.cell.steps))
 
 
 def _solver(sampler: Sampler) -> Solver:
@@ -178,30 +219,27 @@ def _solver_of(resolved: Resolved) -> Resolved:
     return replace(resolved, cell=replace(resolved.cell, sampler=spec), sampler=SAMPLERS.make(spec))
 
 
-def _without_grid(resolved: Resolved) -> Resolved:
-    """The cell as far as its sampler goes, whose fit cells of all grids share."""
-    return replace(resolved, grid=Explicit())
+def _of_sampler(resolved: Resolved, sampler: Sampler) -> dict[str, Any]:
+    """All that the fit of a cell's sampler depends on."""
+    content = _shared(resolved, sampler, resolved.cell.sampler)
+    return content | {"code": _said(sampler, {})["code"]}
 
 
-def _content(resolved: Resolved) -> dict[str, Any]:
-    """All that a cell's fit depends on."""
-    grid = resolved.grid
-    content: dict[str, Any] = {"identity": resolved.predictions, "seed": str(SEED)}
-    if takes_fit(resolved.sampler):
-        content["sampler"] = _said(resolved, resolved.sampler)
-    if isinstance(grid, FittedGrid):
-        content["grid"] = {"type": type(grid).__qualname__, **parameters_of(grid)}
-        content["grid_code"], content["steps"] = resolved.identity["grid_code_sha256"], resolved.cell.steps
-        if grid.fits_sampler is not None:
-            named = _solver_of(resolved)
-            content["solver"] = _said(named, named.sampler, whole=True)
-    return content
+def _shared(resolved: Resolved, thing: Any, spec: str) -> dict[str, Any]:
+    """What the fit of any thing depends on: the model, what the thing is, and those of its parameters that it says."""
+    parameters = parameters_of(thing)
+    wanted = tuple(parameters) if thing.fit_parameters is None else thing.fit_parameters
+    if wrong := [name for name in wanted if name not in parameters]:
+        raise UsageError(
+            f"{spec}: fit_parameters has {', '.join(map(repr, wrong))}; expected names of its parameters: "
+            f"{', '.join(parameters) or 'there are none'}"
+        )
+    content = {"identity": resolved.predictions, "seed": str(SEED), "type": type(thing).__qualname__}
+    told = {name: parameters[name] for name in wanted}
+    return content | {"parameters": told, "steps": resolved.cell.steps if thing.fits_steps else None}
 
 
-def _said(resolved: Resolved, sampler: Sampler, *, whole: bool = False) -> dict[str, Any]:
-    """What a fit depends on of a sampler: the parameters that it says, or all of them where it is run."""
-    parameters = parameters_of(sampler)
-    code = sampler_sha256(type(sampler), tuple(texts_in(parameters)))
-    wanted = sampler.fit_parameters if isinstance(sampler, Fitted) and not whole else None
-    told = parameters if wanted is None else {name: parameters[name] for name in wanted}
-    return {"type": type(sampler).__qualname__, "code": code, "parameters": told}
+def _said(sampler: Sampler, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """What a sampler is that is run: its code, too."""
+    code = sampler_sha256(type(sampler), tuple(texts_in(parameters_of(sampler))))
+    return {"type": type(sampler).__qualname__, "code": code, "parameters": dict(parameters)}

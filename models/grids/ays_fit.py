@@ -18,7 +18,7 @@ import numpy as np
 
 from models.fitted import IMAGE_EVALUATIONS, FitModel, images_of
 from models.grids.base import GRIDS
-from models.grids.gits import OfNodes
+from models.grids.gits import OfNodes, cheapest_path
 from models.schedule import Level, Schedule
 
 if TYPE_CHECKING:
@@ -30,25 +30,23 @@ if TYPE_CHECKING:
 class AYSFit(OfNodes):
     """Fitted to how predictions change with the noise: the least bound of Align Your Steps (arXiv 2404.14507)."""
 
+    fit_parameters = ("images", "nodes")
+
     def fit_evaluations(self, schedule: Schedule, steps: int) -> int:
         return self.images * (IMAGE_EVALUATIONS + self.nodes)
 
-    def fit(self, model: FitModel) -> dict[str, Tensor]:
-        """t: the noisy times.
+    def path(self, cost: np.ndarray, intervals: int) -> list[int]:
+        return cheapest_path(cost, intervals)
 
-        Raises:
-            ValueError: the network gives NaN or Inf.
-        """
-        nodes, x0 = self.candidates(model.schedule), images_of(model, range(self.images))
-        moved = model.mean(range(self.images), lambda numbers: _moved(model, nodes, x0, numbers).sum(0)).numpy()
-        if not np.isfinite(moved).all():
-            raise ValueError("nothing can be fitted to the model: its predictions are NaN or Inf")
-        return self.chosen(nodes, _bound(nodes, moved), model.steps)
+    def cost(self, model: FitModel, nodes: Sequence[Level]) -> Tensor:
+        x0 = images_of(model, range(self.images))
+        moved = model.mean(range(self.images), lambda numbers: _moved(model, nodes, x0, numbers).sum(0))
+        return _bound(nodes, moved)
 
 
 def _moved(model: FitModel, nodes: Sequence[Level], x0: Tensor, numbers: Tensor) -> Tensor:
     """|D(x_t, t) - D(x_s, s)|^2, (N, nodes, nodes), where x_t is x_0 with the noise of one path that grows."""
-    import torch
+    import torch  # only here: what only plans needs no torch
 
     network, noise, known = model.denoiser(numbers), model.noise(numbers, first=1), x0[numbers.cpu()].to(numbers.device)
     path, below, found = known.clone(), 0.0, []
@@ -60,11 +58,13 @@ def _moved(model: FitModel, nodes: Sequence[Level], x0: Tensor, numbers: Tensor)
     return torch.cdist(predicted, predicted, compute_mode="donot_use_mm_for_euclid_dist").square()
 
 
-def _bound(nodes: Sequence[Level], moved: np.ndarray) -> np.ndarray:
+def _bound(nodes: Sequence[Level], moved: Tensor) -> Tensor:
     """The integrals over each step by the trapezoidal rule in the nodes, (nodes, nodes); t^-3 dt is exact."""
-    ratios = np.array([at.ratio for at in nodes])
+    import torch
+
+    ratios = moved.new_tensor([at.ratio for at in nodes])
     masses = 0.5 * (ratios[1:] ** -2 - ratios[:-1] ** -2)
-    each = 0.5 * (moved[:, 1:] + moved[:, :-1]) * masses
-    sums = np.concatenate([np.zeros((len(nodes), 1)), np.cumsum(each, axis=1)], axis=1)
-    found: np.ndarray = sums - sums.diagonal()[:, None]
-    return found
+    sums = (0.5 * (moved[:, 1:] + moved[:, :-1]) * masses).cumsum(1)
+    sums = torch.cat([sums.new_zeros(len(nodes), 1), sums], dim=1)
+    found: Tensor = sums - sums.diagonal()[:, None]
+    return found.triu()

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, ClassVar, final
 
 from models.common.explain import shown
 from models.fitted import Fitted
@@ -24,9 +24,15 @@ class FittedGrid(Grid, Fitted):
     lowest one if it is not `clean`.
 
     Until it is fitted it is even in time, so that plans and counts can be made.
+
+    Attributes:
+        fits_sampler: the specification of the sampler that it is fitted to; "own": the one that it is run with; None:
+            none.
+        fits_grid: that of the grid that the fit starts from, if one is named.
     """
 
-    fits_steps = True
+    fits_sampler: ClassVar[str | None] = None
+    fits_grid: ClassVar[str | None] = None
 
     @final
     def times(self, schedule: Schedule, count: int) -> list[float]:
@@ -37,7 +43,7 @@ class FittedGrid(Grid, Fitted):
         """UsageError if it cannot be fitted in so many steps, whatever the model says."""
 
     @abstractmethod
-    def read(self, found: Mapping[str, Tensor]) -> list[float]:
+    def read(self, found: Mapping[str, Tensor], steps: int) -> list[float]:
         """The noisy times, descending."""
 
     @final
@@ -47,7 +53,7 @@ class FittedGrid(Grid, Fitted):
         Raises:
             ValueError: they are not as many, do not descend, or do not have the ends of the grid.
         """
-        before, times = self(schedule, steps), self.read(found)
+        before, times = self(schedule, steps), self.read(found, steps)
         noisy = before[:-1] if self.clean else before
         ends = [noisy[0].t] if self.clean else [noisy[0].t, noisy[-1].t]
         descends = all(later < earlier for earlier, later in pairwise(times))

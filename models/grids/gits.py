@@ -10,10 +10,11 @@ As the authors' code but for the trajectories, which one step of Runge-Kutta of 
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, final
 
 import numpy as np
 from annotated_types import Ge, Gt
@@ -44,9 +45,14 @@ class OfNodes(FittedGrid):
     def fit_images(self) -> int:
         return self.images
 
-    def read(self, found: Mapping[str, Tensor]) -> list[float]:
-        times: list[float] = found["t"].tolist()
+    def read(self, found: Mapping[str, Tensor], steps: int) -> list[float]:
+        path = self.path(found["cost"].numpy(), steps - self.clean)
+        times: list[float] = found["t"][path].tolist()
         return times
+
+    @abstractmethod
+    def path(self, cost: np.ndarray, intervals: int) -> list[int]:
+        """The levels of least cost, by number; with a clean level at the end the step there is not in it."""
 
     def check(self, schedule: Schedule, steps: int) -> None:
         if steps - self.clean >= self.nodes:
@@ -57,14 +63,24 @@ class OfNodes(FittedGrid):
         inner = Karras(clean=False)(schedule, self.nodes - 1)[1:-1]
         return [schedule.level(schedule.t_max), *inner, schedule.level(schedule.t_min)]
 
-    def chosen(
-        self, nodes: Sequence[Level], cost: np.ndarray, steps: int, coefficient: float = 1.0
-    ) -> dict[str, Tensor]:
-        """t: the times of the path of least cost; with a clean level at the end its last step is not in `cost`."""
+    @final
+    def fit(self, model: FitModel) -> dict[str, Tensor]:
+        """t: the times of the levels that are chosen from; cost: of a step from each to each lower one.
+
+        Raises:
+            ValueError: the network gives NaN or Inf.
+        """
         import torch  # only here: what only plans needs no torch
 
-        path = cheapest_path(cost, steps - self.clean, coefficient)
-        return {"t": torch.tensor([nodes[index].t for index in path], dtype=torch.float64)}
+        nodes = self.candidates(model.schedule)
+        cost = self.cost(model, nodes)
+        if not bool(cost.isfinite().all()):
+            raise ValueError("nothing can be fitted to the model: its predictions are NaN or Inf")
+        return {"t": torch.tensor([level.t for level in nodes], dtype=torch.float64), "cost": cost}
+
+    @abstractmethod
+    def cost(self, model: FitModel, nodes: Sequence[Level]) -> Tensor:
+        """(nodes, nodes) float64: of a step from each level to each lower one; else 0."""
 
 
 @GRIDS.register("gits")
@@ -81,20 +97,16 @@ class GITS(OfNodes):
     coefficient: Annotated[float, Gt(0)] = 1.15
     metric: Literal["dev", "l1", "l2"] = "dev"
 
+    fit_parameters = ("images", "nodes", "metric")
+
     def fit_evaluations(self, schedule: Schedule, steps: int) -> int:
         return self.images * (5 * (self.nodes - 1))
 
-    def fit(self, model: FitModel) -> dict[str, Tensor]:
-        """t: the noisy times.
+    def path(self, cost: np.ndarray, intervals: int) -> list[int]:
+        return cheapest_path(cost, intervals, self.coefficient)
 
-        Raises:
-            ValueError: the network gives NaN or Inf.
-        """
-        nodes = self.candidates(model.schedule)
-        costs = model.mean(range(self.images), lambda numbers: self._costs(model, nodes, numbers).sum(0)).numpy()
-        if not np.isfinite(costs).all():
-            raise ValueError("nothing can be fitted to the model: its trajectories are NaN or Inf")
-        return self.chosen(nodes, costs, model.steps, self.coefficient)
+    def cost(self, model: FitModel, nodes: Sequence[Level]) -> Tensor:
+        return model.mean(range(self.images), lambda numbers: self._costs(model, nodes, numbers).sum(0))
 
     def _costs(self, model: FitModel, nodes: Sequence[Level], numbers: Tensor) -> Tensor:
         """(N, nodes, nodes) float64: of each image, from each level to each lower one; else 0."""

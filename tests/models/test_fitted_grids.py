@@ -19,6 +19,7 @@ from models.denoiser import Denoiser
 from models.fitted import FitModel
 from models.grids import GITS, GRIDS, AYSFit, FitGrid, FittedGrid, LogSNR
 from models.grids.ays_fit import _bound, _moved
+from models.grids.fit_grid import _FIRST_IMAGE, _STARTS
 from models.grids.gits import cheapest_path
 from models.networks.network import counted
 from models.schedule import VE, ContinuousVP, DiscreteVP, Level, Schedule
@@ -80,7 +81,7 @@ def test_what_ays_measures_and_sums_has_a_closed_form_on_a_gaussian() -> None:
         high, low = nodes[i].ratio, nodes[j].ratio
         assert moved[i, j] == pytest.approx(expected(low, high), rel=0.05)
     exact = np.array([[expected(min(s, t), max(s, t)) for t in ratios(nodes)] for s in ratios(nodes)])
-    bound = _bound(nodes, exact)
+    bound = _bound(nodes, torch.from_numpy(exact)).numpy()
     for i, j in ((0, 20), (10, 40), (30, 59)):
         high, low = nodes[i].ratio, nodes[j].ratio
         integral = quad(lambda t, high=high: expected(t, high) / t**3, low, high)[0]
@@ -154,7 +155,7 @@ def test_a_fitted_grid_is_better_than_its_start_on_noise_that_it_has_not_seen(sa
         assert best < 0.9 * first
         levels = grid.fitted(schedule, 6, found), LogSNR()(schedule, 6)
         errors = {
-            images: [float(_errors(model, each, torch.arange(*images)).median()) for each in levels]
+            images: [float(_errors(model, each, _FIRST_IMAGE + torch.arange(*images)).median()) for each in levels]
             for images in ((32, 64), (100, 164))
         }
     np.testing.assert_allclose(errors[32, 64], [best, first], rtol=1e-6)
@@ -173,13 +174,45 @@ def test_it_starts_from_the_best_fixed_grid_and_is_never_worse_on_what_decides()
     model, grid = model_of(law, schedule, 5), FitGrid(images=16, held_out=16, iterations=1)
     with torch.inference_mode():
         found = grid.fit(model)
-        seen = {
-            name: float(_errors(model, GRIDS.make(name)(schedule, 5), torch.arange(16)).log().mean())
-            for name in ("trailing", "linspace", "karras", "logsnr", "power")
-        }
-    best = GRIDS.make(min(seen, key=lambda name: seen[name]))(schedule, 5)
+        numbers = _FIRST_IMAGE + torch.arange(16)
+        best = min(grid._starts(schedule, 5), key=lambda each: float(_errors(model, each, numbers).log().mean()))
     assert found["start_t"].tolist() == pytest.approx([level.t for level in best[:-1]])
     assert float(found["errors"][0]) <= float(found["errors"][1])
+
+
+@pytest.mark.parametrize("steps", [4, 5])
+def test_it_ends_where_it_ends_from_other_starts(steps: int) -> None:
+    """For Euler's method the best fixed grid has its last level at the lowest, from which the way is long."""
+    schedule, law = DiscreteVP.linear(), laws.mixture_law().network
+    found = {}
+    for start in (None, "trailing", "logsnr"):
+        with torch.inference_mode():
+            grid = FitGrid(images=32, held_out=32, start=start)
+            found[start] = grid.fit(model_of(law, schedule, steps))["errors"].tolist()
+    assert found[None][0] < 0.95 * found[None][1]
+    assert found[None][0] < 1.05 * min(best for best, _ in found.values())
+
+
+def test_it_starts_from_grids_of_ours_whatever_plugins_register() -> None:
+    fixed = {name for name in GRIDS.names() if not issubclass(GRIDS.get(name), FittedGrid)}
+    unlike = {"explicit", "native", "leading", "oss"}  # given, none, beginning lower, and of another model
+    assert {*_STARTS} == fixed - unlike
+
+
+def test_what_is_fitted_itself_is_no_start() -> None:
+    with pytest.raises(UsageError, match="start='gits' is fitted"):
+        FitGrid(start="gits")(DiscreteVP.linear(), 5)
+
+
+@pytest.mark.parametrize("name", ["gits", "ays-fit"])
+def test_one_fit_of_costs_gives_the_levels_for_any_number_of_steps(name: str) -> None:
+    schedule, law = ContinuousVP(), laws.mixture_law().network
+    grid = GRIDS.make(f"{name}[images=16]")
+    assert isinstance(grid, FittedGrid)
+    with torch.inference_mode():
+        found = grid.fit(model_of(law, schedule, 9))
+        for steps in (2, 5, 9):
+            assert grid.fitted(schedule, steps, found) == fitted(grid, model_of(law, schedule, steps))
 
 
 def test_a_start_that_does_not_begin_at_the_noisiest_level_is_refused() -> None:
@@ -194,8 +227,7 @@ def test_a_network_that_gives_no_numbers_is_no_fit() -> None:
 
 
 def test_times_that_are_not_what_the_grid_says_are_refused() -> None:
-    schedule, grid = ContinuousVP(), GRIDS.make("gits")
-    assert isinstance(grid, FittedGrid)
+    schedule, grid = ContinuousVP(), FitGrid()
     for times in ([1.0, 0.5], [1.0, 0.5, 0.6], [0.9, 0.5, 0.1], [1.0, 0.5, 1e-9]):
         with pytest.raises(ValueError, match="expected 3 times that descend from 1"):
             grid.fitted(schedule, 3, {"t": torch.tensor(times, dtype=torch.float64)})

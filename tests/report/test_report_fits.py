@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from report_records import BASELINE, column, guided, own_truth, record, section_of, summary_of, write_run
+from report_records import BASELINE, column, guided, own_truth, record, section_of, summary_of, texts, write_run
 from scipy import stats
 
 from bench.record import Record
 from bench.report import summarise
 from bench.report.data.fits import FitGain, fit_columns, fit_notes
+from bench.report.figures.plots import FIGURES
 from bench.report.tables.blocks import blocks
 from bench.report.tables.markup import markdown
 from bench.report.tables.notes import notes
@@ -94,13 +95,15 @@ def test_the_table_says_what_cannot_be_told_apart_and_what_fits_took(tmp_path: P
         ended("unipc", "trailing", 0.030),
         ended("unipc", "ays-fit", 0.02, own=1, solver_rmse_left_out=None, solver_rmse_median_left_out=None, **FIT),
     ]
-    section = section_of(tmp_path, cells)
+    summary = summary_of(tmp_path, cells)
+    (section,) = summary.sections
     lines = {(metric, fitted): gap for metric, fitted, _, gap in shown(section.fits)}
     assert lines["Solver RMSE", "unipc on fit-grid at 8 steps"].endswith("†")
     assert "±" not in lines["Solver RMSE", "unipc on ays-fit at 8 steps"]
     said = " ".join(fit_notes(section.fits))
     assert "Holm's procedure" in said
     assert "What has no interval is not tested." in said
+    assert "nothing is tested against" not in " ".join(each for block in blocks(summary) for each in block.notes)
     table = {each.heading: each.cells for each in fit_columns(section.fits)}
     assert (table["Fit NFE"][0], table["In images"][0]) == ("94,528", "11,816")
 
@@ -116,6 +119,7 @@ def test_every_table_and_the_answer_say_that_a_fit_came_first(tmp_path: Path) ->
     assert told in notes(section)
     assert [block.kind for block in blocks(summary)] == ["paper", "rows", "fits"]
     assert told in blocks(summary)[0].notes
+    assert told in " ".join(" ".join(texts(FIGURES["quality_vs_nfe"](summary))).split())
     assert "What fitting brings" in markdown(summary)
     assert "table-fits" in latex_files(summary)
 

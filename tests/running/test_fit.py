@@ -265,12 +265,12 @@ def test_a_fit_is_of_the_guided_network_whose_evaluations_all_count(
 def test_a_fit_that_was_cut_short_is_made_again(tmp_path: Path, fits: list[Any], damage: str) -> None:
     session = session_of(ANALYTIC)
     given = cell_of(session)
-    first = Fits(tmp_path, session).of(given)
+    first = Fits(tmp_path, session).of(given)["sampler"]
     (path,) = tmp_path.iterdir()
     if damage == "cut":
         path.write_bytes(path.read_bytes()[:-9])
     (tmp_path / f"{path.stem}.123.tmp").write_bytes(b"left by a kill")
-    second = Fits(tmp_path, session).of(given)
+    second = Fits(tmp_path, session).of(given)["sampler"]
     assert len(fits) == (2 if damage == "cut" else 1)
     assert {name: each.tolist() for name, each in second.found.items()} == {
         name: each.tolist() for name, each in first.found.items()

@@ -8,6 +8,7 @@ a model that is known exactly.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from matplotlib.ticker import LogFormatterMathtext
 
 from bench.escape import figure_text
 from bench.report.data.columns import Line, Row, clippings, guided, line, rows_of, with_columns
+from bench.report.data.fits import fitted_note
 from bench.report.data.series import Look, all_looks, by_family, costs_on_axis, family_order, one_mode_each
 from bench.report.data.summary import Summary
 from bench.report.data.text import known
@@ -266,5 +268,6 @@ def _legend(
     zero = f", {SIGNS[DOWN]} perhaps 0" if DOWN in beyond else ""
     grid = f"Grid: {usual} unless named." if len(set(grids)) > 1 else ""
     note = f"{grid} {signs} beyond the axis{zero}.".strip() if signs else grid
-    lines = filter(None, (note, style.warning(summary)))
+    fitted = fill(fitted_note(rows) or "", 130)
+    lines = filter(None, (note, fitted, style.warning(summary)))
     style.note_above(legend, figure, list(lines))

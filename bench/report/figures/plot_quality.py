@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from bench.report.data.answer import Answer
 from bench.report.data.columns import Row, guided, mode_words, rows_of, setting, with_words
 from bench.report.data.distances import fd_label, of_key
+from bench.report.data.fits import fitted_note
 from bench.report.data.section import Section, was_timed
 from bench.report.data.series import (
     FEW,
@@ -244,6 +245,7 @@ class _Panel:
             if self.rows["mode"].nunique() == 1:
                 words.append(f"Mode: {self.rows['mode'].iloc[0]}.")
             words.append("Another figure compares the modes.")
+        words += filter(None, [fitted_note(self.drawn)])
         if any(curve.spread.any() for curve in curves if not curve.series.beaten):
             of = "" if few else " of the Pareto front, the baseline and the answer"
             words.append(f"Bars: 95 % interval of the mean{of}, where there is one.")

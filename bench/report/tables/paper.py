@@ -12,7 +12,7 @@ from bench.report.data.gaps import TESTED
 from bench.report.data.section import Section
 from bench.report.data.series import usual
 from bench.report.data.summary import Summary
-from bench.report.data.text import ALIKE, DOUBTFUL, NOTHING, Column, known, marked, words
+from bench.report.data.text import ALIKE, DOUBTFUL, NOTHING, Column, marked, words
 from bench.report.tables.notes import cost_notes, interval_note, small_n, what_it_means
 from bench.report.tables.table import ranks, value_texts
 
@@ -196,9 +196,9 @@ def _untested(found: Budgets, quality: Quality, shown: Sequence[Column]) -> str 
     """The columns whose best has no interval."""
     names, ranked = list[str](), 0
     for n, column in enumerate(shown[1:]):
-        here = [line.cells[n] for line in found.lines if n in line.cells]
-        ranked += len(here) > 1
-        if len(here) > 1 and not known(min(here, key=quality.order).get(quality.ci)):
+        several = sum(n in line.cells for line in found.lines) > 1
+        ranked += several
+        if several and not any(column.tested):
             names.append(column.heading)
     if not names:
         return None

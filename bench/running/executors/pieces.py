@@ -17,8 +17,8 @@ class Open:
     Attributes:
         wanted: the cell.
         ranges: of images that nobody makes yet.
-        fit, solution: files of what is worked out once, the one before images are made, the other before they are
-            scored; None: it needs no such thing.
+        fits: files of what is fitted once, before images are made, in this order.
+        solution: that of what is worked out once before they are scored; None: it needs no such thing.
         before: the part of earlier runs; None: there is none.
         parts: that were made.
         under_way: pieces of work that are.
@@ -29,7 +29,7 @@ class Open:
 
     wanted: Wanted
     ranges: deque[range]
-    fit: Path | None
+    fits: list[Path]
     solution: Path | None
     before: Packed | None
     parts: list[Packed] = field(default_factory=list)

@@ -104,7 +104,7 @@ class Remote:
     def visit(self, setting: Setting) -> int:
         resolved, rule, session = setting.resolved, self._desk.session.study.timing, self._desk.session
         preview = setting.preview.read_bytes() if setting.preview is not None and setting.preview.is_file() else None
-        files = files_of(self._desk.folder.path, [self._planned.fits.place(resolved)])
+        files = files_of(self._desk.folder.path, self._planned.fits.places(resolved))
         given, most = (Job.of(resolved), setting.columns, preview, files), self._crew.timeout
         try:
             self._ask(Worker.get_ready)  # the same one, whatever it takes
@@ -208,12 +208,12 @@ class Remote:
         ranges = divided(missing, self._unit, pieces, self._crew.most)
         problem = planned.cells.problem(resolved)
         solution = None if problem is None else planned.solutions.place(problem)
-        return Open(wanted, ranges, planned.fits.place(resolved), solution, None if before is None else packed(before))
+        return Open(wanted, ranges, planned.fits.places(resolved), solution, None if before is None else packed(before))
 
     def _piece(self, cell: Open) -> Piece | None:
         """What can be done of a cell next."""
-        if cell.fit is not None and not self._once.is_settled(cell.fit):
-            return Piece(cell, file=cell.fit) if self._once.begin(cell.fit) else None
+        if (fit := next((each for each in cell.fits if not self._once.is_settled(each)), None)) is not None:
+            return Piece(cell, file=fit) if self._once.begin(fit) else None
         if cell.ranges:
             alone = len(cell.ranges) == 1 and not cell.parts and not cell.under_way
             return Piece(cell, cell.ranges.popleft(), score=alone and self._once.is_settled(cell.solution))
@@ -228,13 +228,13 @@ class Remote:
         """A piece of work is given to a worker; what will come of it."""
         cell, crew = piece.cell, self._crew
         job, images = Job.of(cell.wanted.resolved), None if piece.images is None else piece.images
-        files = self._lacking(slot, [cell.fit, cell.solution if piece.score else None])
+        files = self._lacking(slot, [*cell.fits, cell.solution if piece.score else None])
         parts, keep = cell.all_parts if piece.score else [], self._desk.growth is not None
 
         def done() -> Reply:
             if piece.file is not None:
-                fit = piece.file == cell.fit
-                return slot.call(Worker.work_out, job, files, fit, timeout=crew.timeout if fit else None)
+                fit = piece.file.name if piece.file in cell.fits else None
+                return slot.call(Worker.work_out, job, files, fit, timeout=None if fit is None else crew.timeout)
             start = time.monotonic()
             left = None if crew.timeout is None else max(_LEAST_S, crew.timeout - cell.seconds)
             try:
@@ -263,7 +263,7 @@ class Remote:
         if piece.file is not None:
             self._once.settle(piece.file)
         for path, content in ((self._desk.folder.path / file, each) for file, each in reply.files.items()):
-            if path not in (cell.fit, cell.solution):  # whatever a worker says, nothing else is written
+            if path not in (*cell.fits, cell.solution):  # whatever a worker says, nothing else is written
                 continue
             with naming(path):
                 path.parent.mkdir(parents=True, exist_ok=True)

@@ -188,14 +188,20 @@ class Worker:
         """Seconds of an evaluation of one image."""
         return self._session.rate(self._session.plainest, 0.5).seconds
 
-    def work_out(self, job: Job, files: Files, fit: bool) -> Reply:
-        """What a cell needs and others share: what is fitted to its model, or the exact flow; nothing if that fails."""
+    def work_out(self, job: Job, files: Files, fit: str | None) -> Reply:
+        """What a cell needs and others share; nothing if that fails.
+
+        Args:
+            job: the cell.
+            files: that it may need.
+            fit: the name of the file of what is to be fitted; None: the exact flow is wanted.
+        """
         self._take(files)
         resolved = self._cell(job)
         try:
             with torch.inference_mode():
-                if fit:
-                    self._measuring.fits(resolved)
+                if fit is not None:
+                    self._measuring.fits.of(resolved, last=fit)
                 elif (problem := self._measuring.cells.problem(resolved)) is not None:
                     with arithmetic(PLAIN.precision):
                         self._measuring.solutions.of(problem)
