@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -122,15 +122,23 @@ def call(
     return result, changed
 
 
-def denoiser(sampler: Sampler, network: Network, schedule: Schedule, asked: Network | None = None) -> Denoiser:
+def fit_of(sampler: Sampler, network: Network, schedule: Schedule) -> Any:
+    """What a sampler finds in `model.fitted` on a network in closed form; None if it takes nothing."""
+    return fitted_to(sampler, lambda numbers: Denoiser(network, "sample", schedule), SHAPE)
+
+
+def denoiser(
+    sampler: Sampler, network: Network, schedule: Schedule, asked: Network | None = None, fit: Any = None
+) -> Denoiser:
     """A network in closed form as a sampler asks it: fitted first, if it takes that; if it takes a variance, with the
     smaller bound of every step.
 
     Args:
         sampler, network, schedule: that are run.
         asked: in the place of the network, which it wraps.
+        fit: what `fit_of` gave for these, where several calls share it; None: it is made.
     """
-    fitted = fitted_to(sampler, lambda numbers: Denoiser(network, "sample", schedule), SHAPE)
+    fitted = fit_of(sampler, network, schedule) if fit is None else fit
     network = asked or network
     if not sampler.takes_variance:
         return Denoiser(network, "sample", schedule, fitted=fitted)
@@ -148,7 +156,9 @@ def sample(
     images: Tensor | None = None,
     grid: str = "trailing",
     schedule: Schedule | None = None,
+    fit: Any = None,
 ) -> _Run:
+    """One run on a network in closed form; on DiscreteVP.linear(), unless a schedule is given."""
     numbers = torch.arange(16) if images is None else images
     schedule = DiscreteVP.linear() if schedule is None else schedule
     levels = GRIDS.make(grid)(schedule, steps)
@@ -157,6 +167,6 @@ def sample(
     noise.draws = 0
     evaluate, evaluated = counted(steady(network, "it"), SHAPE)
     start = x.clone()
-    model = denoiser(sampler, network, schedule, evaluate)
+    model = denoiser(sampler, network, schedule, evaluate, fit)
     result, changed = call(sampler, model, x, levels, noise, {"the law": network})
     return _Run(x, start, result, evaluated() / len(x), changed, noise)

@@ -18,7 +18,7 @@ from pydantic import TypeAdapter
 from torch import Tensor
 
 from bench.conformance import laws
-from bench.conformance.check import SHAPE, Nonconforming, call, denoiser, require
+from bench.conformance.check import SHAPE, Nonconforming, call, denoiser, fit_of, require
 from bench.noise.stream import ImageNoise
 from models.common.errors import UsageError
 from models.grids import GRIDS
@@ -94,21 +94,23 @@ def _repeats(sampler: Sampler, change: str) -> None:
     # all but unnoticeably other betas every time, so that no level has been seen before
     schedule = DiscreteVP.linear(beta_end=0.02 * (1.0 + 1e-6 * next(_UNSEEN)))
     levels = GRIDS.make("trailing")(schedule, _STEPS)
-    alone = _call(sampler, schedule, levels, _IMAGES)
+    fit = fit_of(sampler, _network(), schedule)
+    alone = _call(sampler, schedule, levels, _IMAGES, fit)
     equal = [Level(*level) for level in levels]
     for what, again in (("the same levels", levels), ("equal levels", equal)):
-        _compare(alone, _call(sampler, schedule, again, _IMAGES), f"{change}: a second call on {what}")
+        _compare(alone, _call(sampler, schedule, again, _IMAGES, fit), f"{change}: a second call on {what}")
+    fit = fit_of(sampler, _network(), schedule)  # of which all that it keeps is at first of the calls between
     for steps, images, grid in _OTHERS:
-        _call(sampler, schedule, GRIDS.make(grid)(schedule, steps), images)
+        _call(sampler, schedule, GRIDS.make(grid)(schedule, steps), images, fit)
     for what, again in (("the same levels", levels), ("new levels", GRIDS.make("trailing")(schedule, _STEPS))):
-        found = _call(sampler, schedule, again, _IMAGES)
+        found = _call(sampler, schedule, again, _IMAGES, fit)
         _compare(alone, found, f"{change}: after calls at other steps, batches and levels, one on {what}")
 
 
-def _call(sampler: Sampler, schedule: Schedule, levels: Sequence[Level], images: int) -> Tensor:
+def _call(sampler: Sampler, schedule: Schedule, levels: Sequence[Level], images: int, fit: Any) -> Tensor:
     noise = ImageNoise(0, torch.arange(images))
     x = noise(torch.empty(images, *SHAPE, dtype=torch.float64)) * schedule.prior_std(levels[0])
-    return call(sampler, denoiser(sampler, _network(), schedule), x, levels, noise)[0]
+    return call(sampler, denoiser(sampler, _network(), schedule, fit=fit), x, levels, noise)[0]
 
 
 @contextmanager

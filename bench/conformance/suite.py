@@ -20,6 +20,7 @@ from bench.conformance.check import (
     call,
     declared,
     denoiser,
+    fit_of,
     require,
     run_check,
     sample,
@@ -69,21 +70,23 @@ def _repeats(sampler: Sampler) -> str:
 
 
 def _independent_of_batch(sampler: Sampler) -> str:
-    numbers = torch.arange(64)
-    whole = sample(sampler, laws.gaussian(), images=numbers).result
+    numbers, law = torch.arange(64), laws.gaussian()
+    fit = fit_of(sampler, law, DiscreteVP.linear())
+    whole = sample(sampler, law, images=numbers, fit=fit).result
     worst = 0.0
     for batch in (1, 7):
-        parts = [sample(sampler, laws.gaussian(), images=part).result for part in numbers[:14].split(batch)]
+        parts = [sample(sampler, law, images=part, fit=fit).result for part in numbers[:14].split(batch)]
         worst = max(worst, float((torch.cat(parts) - whole[:14]).abs().max()))
     require(worst < 1e-9, f"images of batches 1 and 7 differ from those of batch 64 by up to {worst:.3g}")
     return f"batches of 1, 7 and 64 agree to {worst:.1g}"
 
 
 def _counts(sampler: Sampler) -> str:
-    found = []
+    found, law = [], laws.gaussian()
+    fit = fit_of(sampler, law, DiscreteVP.linear())
     few = () if sampler.places_steps else ((1, "trailing"), (2, "trailing"), (9, "logsnr[clean=false]"))
     for steps, grid in (*few, (10, "trailing"), (20, "trailing")):
-        run = sample(sampler, laws.gaussian(), steps, grid=grid)
+        run = sample(sampler, law, steps, grid=grid, fit=fit)
         said = declared(sampler, GRIDS.make(grid)(DiscreteVP.linear(), steps))
         if said is None:
             raise NotApplicable("it declares no number of evaluations: they are known once they are made")
@@ -120,7 +123,9 @@ def _recordable(sampler: Sampler) -> str:
 
 
 def _declares_noise(sampler: Sampler) -> str:
-    draws = [sample(sampler, laws.gaussian(), 20, grid=grid).noise.draws for grid in ("trailing", "logsnr")]
+    law = laws.gaussian()
+    fit = fit_of(sampler, law, DiscreteVP.linear())
+    draws = [sample(sampler, law, 20, grid=grid, fit=fit).noise.draws for grid in ("trailing", "logsnr")]
     require(
         (sum(draws) > 0) == sampler.stochastic,
         f"stochastic = {sampler.stochastic}, but draws noise {draws[0]} and {draws[1]} times in 20 steps on two grids",

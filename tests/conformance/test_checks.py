@@ -9,6 +9,7 @@ import pytest
 from bench.conformance import strong
 from bench.conformance.law_checks import reaches_law
 from bench.conformance.laws import convergence
+from bench.conformance.purity_checks import PURITY_CHECKS
 from bench.conformance.repeat_checks import repeats_at_ends
 from bench.conformance.suite import CHECKS, Check, run_check
 from samplers import SAMPLERS
@@ -75,15 +76,31 @@ _VARIANTS = [
 ]
 
 
+_OF_THE_CLASS = {
+    "keeps shape, dtype and device, and stays finite",
+    "leaves its input untouched",
+    *(check.name for check in PURITY_CHECKS),
+    "has parameters that survive JSON",
+    "says what a record can hold",
+}
+"""What no parameter changes; and of its parameters a sampler's own check tries all the ends."""
+
+
 def _checked() -> Iterator[tuple[str, Check]]:
-    """All checks of all samplers. Of a variant that declares an order the law is left out: its error on a mixture,
-    which has to fall with that order, says more in less time; and so is what tries parameters itself.
+    """All checks of all samplers, but the law of what solves the probability flow: its error on a mixture, which has to
+    fall with its order, or for those without one to the exact solution on every schedule (test_parametrisations.py),
+    says more in less time. Of a variant what is left out, too, is of its class.
     """
     for spec, check in product([*SAMPLERS.names(), *_VARIANTS], CHECKS):
-        solves = spec in _VARIANTS and SAMPLERS.make(spec).order is not None
-        tried = spec in _VARIANTS and check.run is repeats_at_ends
+        sampler = SAMPLERS.make(spec)
+        solves = not sampler.stochastic and sampler.needs == "denoiser"
+        tried = spec in _VARIANTS and (check.run is repeats_at_ends or check.name in _OF_THE_CLASS)
         if not (tried or (solves and check.run is reaches_law)):
             yield spec, check
+
+
+def test_what_is_left_out_of_variants_are_checks() -> None:
+    assert {check.name for check in CHECKS} >= _OF_THE_CLASS
 
 
 @pytest.mark.parametrize(("spec", "check"), list(_checked()), ids=lambda each: getattr(each, "name", each))

@@ -166,7 +166,7 @@ def test_a_cell_that_two_runs_have_is_a_row_of_each_with_its_own_picture(tmp_pat
     assert set(ids) == set(pictures(summary))
 
 
-@pytest.mark.parametrize(("side", "cells", "shown"), [(8, 3, (89, 8)), (32, 60, (32 * 5 + 4, 32)), (256, 60, (64, 64))])
+@pytest.mark.parametrize(("side", "cells", "shown"), [(8, 3, (89, 8)), (32, 60, (32 * 5 + 4, 32)), (256, 10, (64, 64))])
 def test_pictures_have_as_many_images_as_there_is_room_for(
     tmp_path: Path, side: int, cells: int, shown: tuple[int, int]
 ) -> None:

@@ -153,8 +153,8 @@ CLIPPED: list[tuple[str, str, Theirs]] = [
 ]
 
 
-@pytest.mark.parametrize("steps", [10, 20])
-@pytest.mark.parametrize("dtype", TOLERANCE)
+# few steps, where diffusers falls to lower orders of its own, and many: to round-off once, and as shipped once
+@pytest.mark.parametrize(("dtype", "steps"), [(torch.float64, 10), (torch.float32, 20)])
 @pytest.mark.parametrize(("spec", "grid", "theirs"), AGREE, ids=[spec for spec, _, _ in AGREE])
 def test_samplers_agree_with_diffusers(
     spec: str, grid: str, theirs: Theirs, dtype: torch.dtype, steps: int, noise: NoiseOf

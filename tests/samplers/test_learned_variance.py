@@ -177,7 +177,7 @@ def test_check_model_reads_the_mean_of_such_a_network(tmp_path: Path, cli: Cli) 
     write(folder / "model_index.json", {"_class_name": "DDPMPipeline"} | parts)
 
     def table(model: object) -> str:
-        said = cli("check-model", model, "--data", "digits", "--images", 32).out
+        said = cli("check-model", model, "--data", "digits", "--images", 8).out
         return next(line for line in said.splitlines() if "error / guess" in line)
 
     assert table(folder).split() == table("digits").split()
