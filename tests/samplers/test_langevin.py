@@ -65,7 +65,7 @@ def axis_aligned(size: int) -> tuple[Denoiser, Tensor]:
     return Denoiser(posterior_mean, "sample", ContinuousVP()), variances
 
 
-def along_two_levels(size: int, sampler: Langevin, noise: NoiseOf, values: int = 64_000) -> tuple[float, float]:
+def along_two_levels(size: int, sampler: Langevin, noise: NoiseOf) -> tuple[float, float]:
     """Mean of x^2 / V after Langevin steps at two close levels that started at x^2 = 4 V: found, and by the recursion.
 
     V_i are a level's variances. A step takes the variances X_i of the state to (1 - h / V_i)^2 X_i + 2 h. By norms,
@@ -81,7 +81,7 @@ def along_two_levels(size: int, sampler: Langevin, noise: NoiseOf, values: int =
             by_norms = size / float((expected / marginal**2).sum())
             h = 2.0 * a * sampler.snr**2 * (level.sigma**2 if sampler.step_size == "level" else by_norms)
             expected = (1.0 - h / marginal) ** 2 * expected + 2.0 * h
-    x = start_at * noise(4)(torch.zeros(values // size, 1, 1, size, dtype=torch.float64))
+    x = start_at * noise(4)(torch.zeros(64_000 // size, 1, 1, size, dtype=torch.float64))
     found = sampler.sample(model, x, [t, s], noise(5))
     return float((found**2 / marginal).mean()), float((expected / marginal).mean())
 
@@ -110,7 +110,7 @@ def test_langevin_bias_falls_with_snr_to_what_the_step_size_leaves(
     size: int, step_size: StepSize, noise: NoiseOf
 ) -> None:
     cases = ((0.6, 20), (0.4, 40), (0.2, 100), (0.1, 400))  # as the steps get smaller, more of them
-    pairs = [along_two_levels(size, Langevin(snr, count, step_size), noise, 32_000) for snr, count in cases]
+    pairs = [along_two_levels(size, Langevin(snr, corrections, step_size), noise) for snr, corrections in cases]
     assert all(later < earlier for (earlier, _), (later, _) in pairwise(pairs))
     for found, by_recursion in pairs[1:]:
         assert found == pytest.approx(by_recursion * limit(size, step_size), rel=0.03)
