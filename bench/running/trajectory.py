@@ -14,6 +14,7 @@ from bench.study.plan import UNGUIDED
 from bench.timing.capture import Captured, Graph, NotCapturable, no_synchronisation
 from bench.timing.clock import TimedNetwork
 from models.denoiser import Denoiser
+from models.fitted import Fitted
 from models.networks.network import Evaluations, counted
 from models.schedule import Level
 from samplers import Noise
@@ -184,7 +185,9 @@ class Trajectory:
     def _warm_up(self, start: Start) -> None:
         """A call of at most two steps."""
         levels = self._resolved.levels
-        whole = len(levels) <= 2 or self._resolved.sampler.places_steps  # which may not be able to place two
+        sampler = self._resolved.sampler
+        # which may not be able to place two, or has coefficients for as many steps as there are
+        whole = len(levels) <= 2 or sampler.places_steps or (isinstance(sampler, Fitted) and sampler.fits_steps)
         self._sample(start, levels=None if whole else [*levels[:2], levels[-1]])
 
     def release(self) -> None:
