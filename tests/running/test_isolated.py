@@ -10,12 +10,15 @@ from typing import Any
 
 import pytest
 from commands import Cli
+from torch import Tensor
 from worker_runs import Here, only, worker_study
 
 from bench.record import Record, RunFolder
 from bench.report.data.runs import TIMES
 from bench.running.executors.crew import Died, TookTooLong
 from bench.running.executors.worker import Job, Worker
+from models.fitted import FitModel
+from samplers.dpm_solver_v3 import DPMSolverV3
 
 _EACH_RUN = {*TIMES, "command", "finished", "load_average_1min", "timing_watches", "made_on", "fit_s"}
 """Columns that no two runs have alike."""
@@ -150,6 +153,24 @@ def test_what_hangs_or_ends_while_a_fit_is_made_lets_nobody_wait_for_it(
         assert sum(each["status"] == "failed" for each in RunFolder(out).records()) == 2
     monkeypatch.setattr(here, "before", staticmethod(lambda *given: None))
     cli("run", study, "--out", out, "--isolate")
+
+
+def test_workers_share_the_fit_of_a_sampler_whose_grid_is_fitted_too(
+    cli: Cli, tmp_path: Path, here: type[Here], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in one process: one fit of the sampler for all steps, and one of its grid for each; all are kept for all."""
+    made, actual = list[int](), DPMSolverV3.fit
+
+    def spy(sampler: DPMSolverV3, model: FitModel) -> dict[str, Tensor]:
+        made.append(model.steps)
+        return actual(sampler, model)
+
+    monkeypatch.setattr(DPMSolverV3, "fit", spy)
+    study = worker_study(tmp_path, ["dpm-solver-v3[images=16,nodes=8]"], metrics=["law"], steps=[3, 4])
+    grid = "fit-grid[images=8,held_out=8,iterations=1]"
+    cli("run", study, "--grids", grid, "--out", tmp_path / "run", "--isolate")
+    assert len(made) == 1
+    assert len(list((tmp_path / "run" / "fits").glob("*.safetensors"))) == 3
 
 
 def test_a_timeout_tells_no_records_apart(cli: Cli, tmp_path: Path, here: type[Here]) -> None:
