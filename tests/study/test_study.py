@@ -70,7 +70,7 @@ def test_the_product_is_taken_once_and_the_baseline_comes_first() -> None:
         ),
         (("batch = 50", "batch = 50\nrepeats = 9"), "Instead of `repeats = 10` write `timing = { repeats = 10 }`"),
         (("batch = 50", "batch = 50\nprecision = 'bf16'"), 'write `modes = ["bf16"]`'),
-        (("batch = 50", "batch = 50\nseeds = [-1]"), "seeds.0: expected a whole number, 0 ... 2^64 - 1, got -1"),
+        (("batch = 50", "batch = 50\nseeds = [-1]"), "seeds.0: expected a whole number, 0 ... 2^62 - 1, got -1"),
         (('name = "s"', 'name = "../s"'), "name: '../s' cannot name a study; expected up to 40 lower-case letters"),
         (("images = 100", "images = "), "is not valid TOML"),
     ],

@@ -47,7 +47,15 @@ _LABELS = {
         "grid": "Grid",
         "run": "Run",
     },
-    **{"guidance_scale": "Scale", "steps": "Steps", "nfe": "NFE", "calls": "Calls", "mode": "Mode", "seeds": "Seeds"},
+    **{
+        "guidance_scale": "Scale",
+        "steps": "Steps",
+        "nfe": "NFE",
+        "calls": "Calls",
+        "fit_nfe": "Fit NFE",
+        "mode": "Mode",
+        "seeds": "Seeds",
+    },
     **{"clipping": "Clip", "device_name": "Device", "ms_per_image": "ms/image", "overhead_fraction": "Overhead"},
 }
 _ALWAYS = ("sampler", "family", "model", "guidance", "grid", "mode", "steps", "nfe", "calls")
@@ -65,7 +73,7 @@ _OWN = {
 }
 """What the columns mean that only the page has."""
 _COSTS = (
-    *("steps", "nfe", "calls", "ms_per_image", "latency_s_median", "network_s_median", "overhead_s_median"),
+    *("steps", "nfe", "calls", "fit_nfe", "ms_per_image", "latency_s_median", "network_s_median", "overhead_s_median"),
     *("peak_mem_mib", "held_mem_mib", "energy_j_per_image", "eval_ms_median"),
 )
 """Of which less is better: the front of what is drawn is of these."""
