@@ -201,6 +201,7 @@ _ROW = {
     "timed_rounds": "Rounds that they were made in.",
     "s_per_image_median": "Seconds an image at the median call.",
     "overhead_fraction": "Share of the median call outside the network.",
+    "flow_ends": "What the exact flow of solver errors goes between, sigma / alpha of the first level and of the end.",
     "std_over": "What standard deviations are over: seeds, or parts of a single cell.",
     "pareto_nfe": "Whether no other row of its protocol is better in distance and evaluations.",
     "pareto_seconds": "Whether no other row of its protocol and clock is better in distance and seconds.",

@@ -23,6 +23,7 @@ from report_records import (
 
 from bench.record import Record
 from bench.report import summarise, write_report
+from bench.report.data.section import Section
 from bench.report.data.text import scientific
 from bench.report.figures.legend import laid_out
 from bench.report.figures.plot_error import error_vs_nfe, shown_measures
@@ -284,3 +285,39 @@ def test_without_an_exact_law_there_is_one_column_of_panels(tmp_path: Path) -> N
     summary = summarise([write_run(tmp_path / "solver", rows)])
     assert [each.column for each in shown_measures(summary)] == ["solver_rmse"]
     assert len(error_vs_nfe(summary).axes) == 1
+
+
+def test_errors_of_solvers_are_ranked_by_flow(tmp_path: Path) -> None:
+    """Of two grids the one that begins lower has an easier flow: neither is better than the other for that."""
+    usual = {"sigma_start": 157.4, "sigma_end": 0.3, "final_denoising": True}
+    ends: dict[str, Record] = {"trailing": {}, "karras": {"sigma_end": 0.01}, "quad": {"sigma_start": 25.7}}
+    ends["logsnr"] = {"final_denoising": False}
+    cells = [own_truth("ddim", 10, None, 0.2, grid=grid, **(usual | each)) for grid, each in ends.items()]
+    baseline = {"sampler": "ddim", "grid": "trailing", "steps": 10}
+    summary = summarise([write_run(tmp_path / "run", cells, baseline=baseline)])
+    assert [sorted(row["grid"] for row in section.records) for section in summary.sections] == [
+        ["karras", "trailing"], ["quad"], ["logsnr"],
+    ]  # fmt: skip
+    assert [section.label.partition("flow ")[2] for section in summary.sections] == [
+        "from sigma / alpha 157.4 to 0, quantiser round",
+        "from sigma / alpha 25.7 to 0, quantiser round",
+        "from sigma / alpha 157.4 to 0.3, quantiser round",
+    ]
+    for each in summary.answers[1:]:
+        assert "(ddim on trailing at 10 steps) was not measured on this flow" in each.sentence
+
+
+def test_beside_a_distance_that_ranks_all_errors_of_solvers_are_compared_by_flow(tmp_path: Path) -> None:
+    usual: Record = {"sigma_start": 157.4, "sigma_end": 0.3, "final_denoising": True, "solver_images": 100}
+    cells = [
+        record("ddim", grid, solver_rmse=error, **(usual | {"sigma_start": start}))
+        for grid, start, error in (("trailing", 157.4, 0.2), ("karras", 157.4, 0.1), ("quad", 25.7, 0.05))
+    ]
+    section = section_of(tmp_path, cells)
+    assert [cell for cell, best in zip(*_best(section, "Solver RMSE ↓"), strict=True) if best] == ["0.100", "0.0500"]
+    assert "Solver RMSE: ranked among rows of the same ends of the flow only." in notes(section)
+
+
+def _best(section: Section, heading: str) -> tuple[list[str], list[bool]]:
+    shown = column(section, heading)
+    return shown.brief, shown.best

@@ -252,6 +252,8 @@ def protocol_label(rows: Sequence[Row], rank: str | None) -> str:
     if known(row["extractor_batch"]) and row["extractor_batch"] != COMPACT_BATCH:
         parts.append(f"features in batches of {int(row['extractor_batch']):,}")
     parts.append(f"{row['images']:,} images")
+    if rank == "solver_rmse" and known_text(row.get("flow_ends")):
+        parts.append(f"flow from sigma / alpha {row['flow_ends']}")
     if isinstance(row["quantiser"], str):
         parts.append(f"quantiser {row['quantiser']}")
     return ", ".join([*parts, *([f"labels {row['labels']}"] if known_text(row["labels"]) else [])])

@@ -92,8 +92,8 @@ _OTHERS = (
     _own("law_fd", "Law FD ↓", "law_fd_floor"),
     _own("law_nearest_rmse", "Nearest RMSE ↓", None),
     _own("law_occupancy", "Occupancy ↓", "law_occupancy_floor_std", floors=2.0),  # standard deviations about 0
-    _own("solver_rmse", "Solver RMSE ↓", "solver_rmse_reference", "solver_images"),
-    _own("solver_rmse_median", "Median RMSE ↓", "solver_rmse_reference", "solver_images"),
+    _own("solver_rmse", "Solver RMSE ↓", "solver_rmse_reference", "solver_images", "flow_ends"),
+    _own("solver_rmse_median", "Median RMSE ↓", "solver_rmse_reference", "solver_images", "flow_ends"),
 )
 
 OWN_TRUTH = ("law_fd", "solver_rmse")

@@ -7,7 +7,7 @@ samplers, with as many evaluations or fewer, where the sampler itself is what is
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from bench.report.data.columns import Row, clip_word, guest, guided, setting
+from bench.report.data.columns import Row, guest, setting
 from bench.report.data.distances import Quality, of_key
 from bench.report.data.gaps import Gap, gap, holm
 from bench.report.data.significance import LEVEL, half_width
@@ -17,6 +17,8 @@ TITLE = "What fitting brings"
 
 _MEDIAN = "solver_rmse_median"
 """What is compared besides the distance that rows are ranked by: few images do not rule it."""
+_ALIKE = ("model_sha256", "guidance", "clip", "mode", "device_name")
+"""What settings have to be alike in to be compared."""
 _NAMED = 5
 """Settings that a note names."""
 
@@ -77,17 +79,14 @@ def _beside(row: Row, others: Sequence[Row], quality: Quality) -> Row | None:
     """The best that is not fitted; None if there is none, or one of them has no value."""
     if not known(row.get(quality.key)) or not known(row["nfe"]):
         return None
-    alike = [each for each in others if _kind(each) == _kind(row) and known(each.get(quality.key))]
+    names = (*_ALIKE, *quality.within)
+    kinds = [each for each in others if all(str(each.get(name)) == str(row.get(name)) for name in names)]
+    alike = [each for each in kinds if known(each.get(quality.key))]
     own = [each for each in alike if each["sampler"] == row["sampler"] and each["nfe"] == row["nfe"]]
     rivals = own or [
         each for each in alike if known(each["nfe"]) and each["nfe"] <= row["nfe"] and not each["baseline"]
     ]
     return min(rivals, key=quality.order, default=None)
-
-
-def _kind(row: Row) -> tuple[str, ...]:
-    guidance = str(row["guidance"]) if guided(row) else ""
-    return str(row["model_sha256"]), guidance, clip_word(row), str(row["mode"]), str(row["device_name"])
 
 
 def fit_columns(found: Sequence[FitGain]) -> list[Column]:

@@ -125,8 +125,18 @@ def _row(cells: Group, quality: Sequence[Quality]) -> Row:
     row["std_over"] = "seeds" if row["seeds"] > 1 else "subsets, splits or jackknife of the cell"
     for each in quality:
         row |= _quality(cells, each, row["seeds"], resolution(row, each))
+    if "solver_rmse" in cells:
+        row["flow_ends"] = _flow_ends(row)
     row[PAIRS] = {each.key: found for each in quality if len(found := pairs_of(cells, each)) == row["seeds"]}
     return row
+
+
+def _flow_ends(row: Row) -> str:
+    """What the exact flow of solver errors goes between: where a grid begins lower, or ends above the data, there is
+    another one, and less to err by.
+    """
+    ends = row.get("sigma_start"), 0.0 if row.get("final_denoising") else row.get("sigma_end")
+    return " to ".join(f"{each:.6g}" if known(each) else "inf" for each in ends)
 
 
 def pairs_of(cells: Group, quality: Quality) -> dict[Any, list[float]]:
@@ -276,7 +286,7 @@ def protocols(table: pd.DataFrame) -> list[tuple[pd.DataFrame, str | None]]:
     """The rows that are ranked with one another, and the column that they are ranked by; None if there is none.
 
     A Frechet distance to a reference ranks all rows of a protocol. Without one, each model has its own truth, and its
-    rows are a part of their own.
+    rows are a part of their own; so are those of each flow where they are ranked by the error of its solution.
     """
     found: list[tuple[pd.DataFrame, str | None]] = []
     for _, rows in table.groupby(list(PROTOCOL), dropna=False, sort=False) if len(table) else ():
@@ -284,7 +294,10 @@ def protocols(table: pd.DataFrame) -> list[tuple[pd.DataFrame, str | None]]:
         if rank is None or rank in fd_columns(rows.columns):
             found.append((rows, rank))
         else:
-            found += [(part, _measured_rank(part)) for _, part in rows.groupby("model_sha256", sort=False)]
+            for _, part in rows.groupby("model_sha256", sort=False):
+                flows = ["flow_ends"] if _measured_rank(part) == "solver_rmse" else ["model_sha256"]
+                parts = part.groupby(flows, dropna=False, sort=False)
+                found += [(each, _measured_rank(each)) for _, each in parts]
     return found
 
 

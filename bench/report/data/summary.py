@@ -284,7 +284,9 @@ def _gap(run: Run, failed: list[Row], section: Section, rows: list[Row]) -> str:
         if row["run"] == run.name and run.is_baseline(row):
             return f"{words} failed ({flat(row['error'])})"
     elsewhere = [clock for clock, each in section.clocks() if each["baseline"].any()]
-    return f"{words} was measured on {elsewhere[0]}" if elsewhere else f"{words} was not measured"
+    if elsewhere:
+        return f"{words} was measured on {elsewhere[0]}"
+    return f"{words} was not measured{' on this flow' if section.rank == 'solver_rmse' else ''}"
 
 
 def _scoped(answer: Answer, scope: str) -> Answer:

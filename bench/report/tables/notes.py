@@ -205,6 +205,12 @@ _MEANT = {
     "law_nearest_rmse": "Nearest RMSE: a pixel, to the nearest point of the data, which are all that the law has.",
     "law_occupancy": "Occupancy: how unevenly the points of the data are reached, chi-squared{floor}.",
 }
+_ALIKE_IN = {
+    "kid_subset_size": "subset size",
+    "model_sha256": "model",
+    "solver_images": "number of images",
+    "flow_ends": "ends of the flow",
+}
 _FLOORS = {
     "law_fd": "as many exact samples have {}",
     "law_occupancy": "exact samples are within {} of 0",
@@ -222,7 +228,7 @@ def _quality_notes(frame: pd.DataFrame, quality: list[Quality]) -> list[str]:
     for each in quality:
         apart = [name for name in each.within if name in frame.columns and frame[name].nunique() > 1]
         if apart:
-            words = " and ".join({"kid_subset_size": "subset size", "model_sha256": "model"}.get(n, n) for n in apart)
+            words = " and ".join(_ALIKE_IN.get(n, n) for n in apart)
             lines.append(f"{each.name}: ranked among rows of the same {words} only.")
     counts = [f"{int(each):,}" for each in _distinct(frame, "solver_images")]
     over = f", over {' or '.join(counts)} images" if counts else ""
