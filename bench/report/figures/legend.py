@@ -18,7 +18,20 @@ from numpy.typing import NDArray
 from bench.escape import figure_text
 from bench.report.data.columns import Row
 from bench.report.data.series import BEATEN, FAMILIES, MOST, Series, family_order
-from bench.report.figures.style import GREY, INK, SIGNS, SMALL, TINY, UP, apart, note_below, plain, style_of, wrapped
+from bench.report.figures.style import (
+    GREY,
+    INK,
+    SIGNS,
+    SMALL,
+    TINY,
+    UP,
+    WIDTH,
+    apart,
+    note_below,
+    plain,
+    style_of,
+    wrapped,
+)
 from models.common.words import counted
 
 Floats = NDArray[np.float64]
@@ -38,6 +51,8 @@ _SHORT = np.log(3.0)
 """The length of axes that grow with what bars need."""
 _COLUMNS = 4
 """Of a legend below a figure, at most."""
+_BESIDE, _LETTER = 0.56, 0.05
+"""Inches of a column beside its labels, and of a letter of these."""
 
 
 @dataclass(frozen=True)
@@ -149,13 +164,20 @@ def _bold_families(drawn: Legend, handles: Sequence[Any], names: Sequence[str], 
 
 
 def laid_out(groups: Mapping[str, Sequence[Entry]]) -> list[list[Entry]]:
-    """The columns, of one length: families one after another, each below its name, which is no column's last entry."""
+    """The columns, of one length: families one after another, each below its name, which is no column's last entry; as
+    many as fit beside one another.
+    """
     lists = [[(name, _blank()), *members] for name, members in groups.items()]
     height = max(2, -(-sum(map(len, lists)) // _COLUMNS))
-    while len(found := _filled(lists, height)) > _COLUMNS:
+    while (count := len(found := _filled(lists, height))) > _COLUMNS or (count > 1 and _width(found) > WIDTH):
         height += 1
     longest = max(map(len, found))
     return [column + [("", _blank())] * (longest - len(column)) for column in found]
+
+
+def _width(columns: Sequence[Sequence[Entry]]) -> float:
+    """Inches that columns take, about."""
+    return sum(_BESIDE + _LETTER * max(len(label) for label, _ in column) for column in columns)
 
 
 def _filled(groups: Sequence[Sequence[Entry]], height: int) -> list[list[Entry]]:
