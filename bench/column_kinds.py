@@ -62,8 +62,8 @@ _TYPES = {
     "string": """
         model guidance sampler grid mode clip labels value_range quantiser device_name version_torch dtype family device
         extractor extractor_layer reference guidance_model model_source model_variance run timing_note id status error
-        note preview_kind cuda platform python command git_commit std_over first_mode source column verdict reason
-        open_points version_<package>
+        note preview_kind cuda platform python command git_commit std_over flow_ends first_mode source column verdict
+        reason open_points version_<package>
     """,
     "boolean": """
         channels_last compile graph stochastic extractor_official final_denoising captured timing_valid git_dirty
