@@ -1,9 +1,8 @@
 """What is fitted to a model before it is used: the coefficients of a sampler, the levels of a grid.
 
 A fit is made once a model, guidance and clipping (and number of steps, where it is for one), from images of noise that
-no study has, and is kept. What it costs
-stands in columns of its own, `fit_nfe` and `fit_s`. It comes back as data: a sampler finds it in `model.fitted`, a grid
-gives the times that it reads from it. So both stay frozen and pure.
+no study has, and is kept. What it costs stands in columns of its own, `fit_nfe` and `fit_s`. It comes back as data: a
+sampler finds it in `model.fitted`, a grid gives the times that it reads from it. So both stay frozen and pure.
 """
 
 from __future__ import annotations

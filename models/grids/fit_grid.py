@@ -44,21 +44,10 @@ _MOST_DAMPING = 1e4
 _FIRST_IMAGE = 1 << 20
 """The number of the first image of noise: those before are for what samplers take."""
 _STARTS = (
-    *(
-        "trailing",
-        "linspace",
-        "quad",
-        "power",
-        "vp-time",
-        "logsnr",
-        "karras",
-        "polyexponential",
-        "laplace",
-        "kl-optimal",
-    ),
-    *("linear-quadratic", "beta", "sgm-uniform", "shift", "ays"),
-)
-"""The fixed grids that it may start from: these, whatever plugins register."""
+    "trailing", "linspace", "quad", "power", "vp-time", "logsnr", "karras", "polyexponential", "laplace", "kl-optimal",
+    "linear-quadratic", "beta", "sgm-uniform", "shift", "ays",
+)  # fmt: skip
+"""The fixed grids that it may start from, where they have its ends: these, whatever plugins register."""
 
 
 @GRIDS.register("fit-grid")
