@@ -30,7 +30,7 @@ def _own_cache(cache: None) -> None:
 def of_text(tiny: Tiny, tmp_path: Path) -> Callable[..., str]:
     """The TOML of a study of Stable Diffusion, whose prompts are in a file."""
     (tmp_path / "prompts.csv").write_text('id,caption\n1,a cat\n2,"the dog, 3"\n3,x y z\n')
-    said = {"model": str(tiny("sd")[0]), "metrics": ["solver_error"], "solver_images": 2, "batch": 8}
+    said: dict[str, Any] = {"model": str(tiny("sd")[0]), "metrics": ["solver_error"], "solver_images": 2, "batch": 8}
     said["prompts"] = {"file": str(tmp_path / "prompts.csv"), "negative": "bad"}
     return lambda **more: study_toml(**said | more)
 

@@ -150,7 +150,7 @@ class _OnDevice(TorchDispatchMode):
     """Notes what is made on the host, from where it would have to be copied, in a call on another device."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.on_host = list[str]()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
