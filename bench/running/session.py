@@ -109,7 +109,7 @@ class Session:
         wanted |= dict.fromkeys((name, PLAIN) for cell in fitted for name in (cell.model, weaker_of(cell)) if name)
         models = dict[tuple[str, Mode], Model]()
         for name, mode in wanted:
-            images, in_mode = (study.most_made, mode) if processor is None else (1, PLAIN)  # nothing is sampled then
+            images, in_mode = (study.most_made, mode) if processor is None else (0, PLAIN)
             loaded = load_model(name, device, study.changes_of(name), in_mode, images)
             models[name, mode] = replace(loaded, mode=mode)
         subject = models[study.model, parse_mode(study.modes[0])]

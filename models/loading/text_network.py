@@ -33,7 +33,7 @@ def encode(
         folder: of the model.
         pipeline: that it is.
         card: which names the prompts.
-        needed: images that are made; None: it is not known.
+        needed: images that are made, 0: none; None: it is not known.
         device: that the tables are to go to, where the encoders work.
         bytes_a_number: of the tables there.
     """
@@ -41,7 +41,7 @@ def encode(
     assert prompts is not None, "of text"
     assert card.prompts is not None, "of text"
     encoders, count = find_encoders(folder, pipeline), len(prompts.texts)
-    tables = embeddings(encoders, prompts, card.prompts, min(count, needed or count), device)
+    tables = embeddings(encoders, prompts, card.prompts, count if needed is None else min(count, needed), device)
     refuse_too_large(tables, device, bytes_a_number)
     return encoders, tables
 

@@ -79,7 +79,8 @@ def load_model(
         device: where its network goes.
         changes: what a study says about it instead of its own configuration.
         mode: how its network is executed. Its hash does not depend on that.
-        images: how many are made, of which each has a prompt; more take prompts of these. None: it is not known.
+        images: how many are made, of which each has a prompt; more take prompts of these. 0: none, as where only is
+            looked at a network; None: it is not known.
 
     Raises:
         UsageError: no such model, files or weights that do not fit, or a mode that device or model do not have.

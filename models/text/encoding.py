@@ -126,13 +126,13 @@ def embeddings(
     device: torch.device,
     dtype: torch.dtype = torch.float32,
 ) -> dict[str, Tensor]:
-    """Tables of embeddings on the CPU, (needed + 1, ...) by name: of the first prompts, and of the negative one.
+    """Tables of embeddings on the CPU, by name: of the first prompts, and of the negative one, which is the last row.
 
     Args:
         encoders: that make them.
         prompts: all there are.
         choice: what the study says of them.
-        needed: how many of the first are looked up.
+        needed: how many of the first are looked up; 0: none, so that those of any device will do for one.
         device: that they are worked out on, where they are not kept yet.
         dtype: that the encoders compute in.
 
@@ -140,7 +140,7 @@ def embeddings(
         UsageError: no transformers, or encoders that cannot be loaded, or give what is no number.
     """
     tokens = choice.tokens or _TOKENS.get(encoders.pipeline.family)
-    maker = _Maker(encoders, tokens, device, dtype)
+    maker, needed = _Maker(encoders, tokens, device, dtype, anyones=needed == 0), max(needed, 1)
     texts = prompts.texts[: -(-needed // CHUNK) * CHUNK]
     tables, cut = dict[str, Tensor](), 0
     try:
@@ -175,16 +175,43 @@ def _tell_cut(cut: int, of: int, negative: bool, folder: str) -> None:
 
 
 class _Maker:
-    """Embeddings of texts: those that are kept, or new ones."""
+    """Embeddings of texts: those that are kept, also of another device if they may be `anyones`, or new ones."""
 
-    def __init__(self, encoders: Encoders, tokens: int | None, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(
+        self, encoders: Encoders, tokens: int | None, device: torch.device, dtype: torch.dtype, *, anyones: bool
+    ) -> None:
         self._encoders, self._tokens, self._device, self._dtype = encoders, tokens, device, dtype
+        self._devices = ["cpu", "cuda"] if anyones else []
         self._kept = Kept(data_root() / "embeddings")
         self._pipe: Any = None
 
     def of(self, texts: Sequence[str], *, negative: bool) -> Found:
+        content = self._content(texts, negative=negative)
+        for device in (self._device.type, *self._devices):
+            if (kept := self._kept.get(content | {"device": device})) is not None:
+                return kept
+        try:
+            if self._pipe is None:
+                self._pipe = _load(self._encoders, self._device, self._dtype)
+            made = self._made(list(texts), negative=negative)
+        except torch.OutOfMemoryError:
+            if self._device.type == "cpu":
+                raise
+            where = f"the text encoders of {self._encoders.folder} do not fit into the memory of {self._device}"
+            warnings.warn(f"{where}; the CPU encodes the prompts, which takes longer", Notice, stacklevel=2)
+            self.release()
+            self._device = torch.device("cpu")
+            return self.of(texts, negative=negative)
+        try:
+            self._kept.put(content, made)
+        except NotWritten as error:
+            warnings.warn(f"embeddings of prompts are not kept, and worked out again: {error}", Notice, stacklevel=2)
+        return made
+
+    def _content(self, texts: Sequence[str], *, negative: bool) -> dict[str, Any]:
+        """All that embeddings of texts depend on."""
         encoders = self._encoders
-        content = {
+        return {
             "what": "embeddings",
             "way": _ENCODING,
             "pipeline": encoders.pipeline.name,
@@ -198,16 +225,6 @@ class _Maker:
             "device": self._device.type,
             **{name: _version(name) for name in ("torch", "diffusers", "transformers")},
         }
-        if (kept := self._kept.get(content)) is not None:
-            return kept
-        if self._pipe is None:
-            self._pipe = _load(encoders, self._device, self._dtype)
-        made = self._made(list(texts), negative=negative)
-        try:
-            self._kept.put(content, made)
-        except NotWritten as error:
-            warnings.warn(f"embeddings of prompts are not kept, and worked out again: {error}", Notice, stacklevel=2)
-        return made
 
     def _made(self, texts: list[str], *, negative: bool) -> Found:
         family = self._encoders.pipeline.family

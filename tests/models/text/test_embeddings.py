@@ -15,7 +15,7 @@ from models.common.kept import ROOT_VARIABLE, data_root
 from models.loading.sources import describe_model
 from models.loading.zoo import load_model
 from models.text import encoding
-from models.text.encoding import Encoders, embeddings, find_encoders
+from models.text.encoding import Encoders, embeddings, find_encoders, refuse_too_large
 from models.text.pipelines import PIPELINES
 from models.text.prompts import Prompts, read_prompts
 
@@ -43,13 +43,19 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
 
 def tables(
-    folder: Path, name: str, own: Path, texts: tuple[str, ...] = TEXTS, needed: int | None = None, negative: str = "bad"
+    folder: Path,
+    name: str,
+    own: Path,
+    texts: tuple[str, ...] = TEXTS,
+    needed: int | None = None,
+    negative: str = "bad",
+    device: torch.device = CPU,
 ) -> dict[str, torch.Tensor]:
     changes = of_prompts(own, texts, negative=negative, tokens=16 if "flux" in name or "sd3" in name else None)
     assert changes.prompts is not None
     pipeline = next(each for each in PIPELINES.values() if each.family == name.split("-")[0])
     encoders, prompts = find_encoders(folder, pipeline), read_prompts(changes.prompts)
-    return embeddings(encoders, prompts, changes.prompts, needed or len(texts), CPU)
+    return embeddings(encoders, prompts, changes.prompts, len(texts) if needed is None else needed, device)
 
 
 def test_the_second_time_nothing_is_encoded_and_nothing_else_is_found(
@@ -215,3 +221,39 @@ def test_where_nothing_can_be_kept_it_is_told_and_embeddings_are_made_all_the_sa
     with pytest.warns(Notice, match=r"are not kept, and worked out again: .*Not a directory"):
         again = tables(folder, "sd", tmp_path)
     assert torch.equal(first["hidden"], again["hidden"])
+
+
+def test_encoders_that_do_not_fit_into_a_device_encode_on_the_cpu(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = encoding._load
+
+    def full(encoders: Encoders, device: torch.device, dtype: torch.dtype) -> Any:
+        if device.type == "cuda":
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return load(encoders, device, dtype)
+
+    monkeypatch.setattr(encoding, "_load", full)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    expected = tables(tiny("sd")[0], "sd", tmp_path)
+    with pytest.warns(Notice, match="do not fit into the memory of cuda:0; the CPU encodes the prompts"):
+        found = tables(tiny("sd")[0], "sd", tmp_path, device=torch.device("cuda:0"))
+    assert torch.equal(found["hidden"], expected["hidden"])
+
+
+def test_where_no_image_is_made_the_embeddings_of_any_device_will_do(
+    tiny: Tiny, tmp_path: Path, loads: list[Path]
+) -> None:
+    expected = tables(tiny("sd")[0], "sd", tmp_path)
+    found = tables(tiny("sd")[0], "sd", tmp_path, needed=0, device=torch.device("cuda:0"))
+    assert len(loads) == 1
+    assert torch.equal(found["hidden"], expected["hidden"][[0, -1]])
+
+
+def test_tables_that_a_device_does_not_hold_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (2**20, 2**30))
+    held, device = {"hidden": torch.zeros(5, 64, 512)}, torch.device("cuda:0")  # 2.5 * 2^18 bytes of two each
+    refuse_too_large(held, device, 2)
+    with pytest.raises(UsageError, match=r"the embeddings of 4 prompts take 0.0 GiB, and cuda:0 has 0.0 GiB free"):
+        refuse_too_large({"hidden": torch.zeros(5, 512, 512)}, device, 2)
+    refuse_too_large({"hidden": torch.zeros(5, 512, 512)}, CPU, 2)
