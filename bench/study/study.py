@@ -277,7 +277,11 @@ class Study(Strict):
     @field_validator("prompts", mode="before")
     @classmethod
     def _in_a_file(cls, prompts: Any) -> Any:
-        return {"file": prompts} if isinstance(prompts, str) else prompts
+        if isinstance(prompts, str):
+            return {"file": prompts}
+        if not isinstance(prompts, dict | PromptsChoice):
+            raise ValueError('expected a file, or a table such as { file = "coco.csv", column = "text" }')
+        return prompts
 
     @field_validator("checkpoint")
     @classmethod

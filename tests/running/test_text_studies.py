@@ -85,6 +85,8 @@ def test_a_text_study_runs_through_and_is_taken_up_again(
         ({"labels": "balanced"}, {}, "labels: model '.*sd' is given prompts"),
         ({"metrics": ["class_accuracy"]}, {}, "metric 'class_accuracy' is the share of images .* no classes"),
         ({"prompts": {"file": "none.csv", "colum": "x"}}, {}, "prompts.colum"),
+        ({"prompts": 5}, {}, "prompts: expected a file, or a table such as { file = .*, got 5"),
+        ({"prompts": {"column": "x"}}, {}, "prompts.file: is missing"),
         ({}, {"prompts": "none.txt"}, "--prompts: there is no file of prompts 'none.txt'"),
         ({}, {"model": "digits"}, "prompts: no model of the study makes images of prompts .there is 'digits'."),
     ],
