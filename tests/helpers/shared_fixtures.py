@@ -136,3 +136,9 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Path
 def copied(tiny: Callable[[str], tuple[Path, Any]], tmp_path: Path) -> Callable[[str], Path]:
     """`copied(name)` is a folder of such a pipeline of one's own."""
     return lambda name: Path(shutil.copytree(tiny(name)[0], tmp_path / name))
+
+
+@pytest.fixture
+def encoded_once(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cache that all tests of a process share, so that prompts are encoded once."""
+    monkeypatch.setenv(ROOT_VARIABLE, str(tmp_path_factory.getbasetemp() / "encoded"))

@@ -22,7 +22,7 @@ _TEXTS = ("a cat", "the dog, 3", "x y z")
 
 
 @pytest.fixture(autouse=True)
-def _own_cache(cache: None) -> None:
+def _own_cache(encoded_once: None) -> None:
     pass
 
 

@@ -30,7 +30,7 @@ _GRIDS = {
 
 
 @pytest.fixture(autouse=True)
-def _own_cache(cache: None) -> None:
+def _own_cache(encoded_once: None) -> None:
     pass
 
 

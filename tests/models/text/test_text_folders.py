@@ -24,7 +24,7 @@ _INDEX, _UNET, _TRANSFORMER, _VAE = "model_index.json", "unet/config.json", "tra
 
 
 @pytest.fixture(autouse=True)
-def _own_cache(cache: None) -> None:
+def _own_cache(encoded_once: None) -> None:
     pass
 
 
