@@ -87,7 +87,11 @@ _BOTH = {
     "sigma_end": "sigma / alpha of the last noisy level.",
     "final_denoising": "Whether a step from there to clean data follows.",
     "model_source": "Where the model came from: an embedded name, a folder, or hf:owner/name@commit.",
-    "solver_images": "Images that the solver error was measured on.",
+    "solver_images": "Images that the solver error and the PSNR were measured on.",
+    "solver_steps": "Runge-Kutta steps of the exact solution that these are measured from.",
+    "clip_model": "The CLIP of the CLIP score: a folder, or hf:owner/name@commit.",
+    "clip_sha256": "Hash of its files: configuration, preprocessor, tokenizer and weights.",
+    "prompts_sha256": "Hash of the prompts that the images were made of.",
     "run": "Name of the run folder; of rows pooled from several, joined by +.",
     "timed_batch": "Images of a timed call.",
     "latency_s_median": "Seconds of a whole sample call: median.",
@@ -125,6 +129,7 @@ _BOTH = {
     "recall": "Share of the real images in theirs; higher is better.",
     "class_accuracy": "Share of the images that the extractor takes for the class asked for; higher is better.",
     "class_accuracy_real": "The same of real images that it was not trained on, as its card says.",
+    "clip_score": "100 max(cos, 0) of CLIP's embeddings of an image and of its prompt, the mean; higher is better.",
     "law_fd": "Of exact models: Frechet distance of the pixels from the law's mean and covariance.",
     "law_fd_floor": "The same of as many exact samples, the mean over 8 sets.",
     "law_nearest_rmse": "Of finite data: RMS distance a pixel from the nearest point; 0 for exact samples.",
@@ -132,6 +137,7 @@ _BOTH = {
     "law_occupancy_floor_std": "Its standard deviation if all points are equally likely.",
     "solver_rmse": "Of deterministic samplers: RMS distance a pixel from the exact solution from the same noise.",
     "solver_rmse_median": "The same of the median image, blind to the few that end on another side.",
+    "psnr": "Of deterministic samplers: PSNR of images to those of the exact solution; higher is better, at most 120.",
     "solver_rmse_reference": "How far the exact solution moves when its own steps double.",
 }
 """Of records and of the table alike; of several seeds the table has the mean."""
