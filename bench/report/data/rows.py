@@ -128,6 +128,8 @@ def _row(cells: Group, quality: Sequence[Quality]) -> Row:
         row |= _quality(cells, each, row["seeds"], resolution(row, each))
     if "solver_rmse" in cells or "psnr" in cells:
         row["flow_ends"] = _flow_ends(row)
+    if "solver_rmse_reference" in cells:
+        row["solver_rmse_reference"] = _mean(cells.numbers("solver_rmse_reference"))
     row[PAIRS] = {each.key: found for each in quality if len(found := pairs_of(cells, each)) == row["seeds"]}
     return row
 
