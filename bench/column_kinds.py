@@ -34,6 +34,9 @@ _NAMES = {
     "latency_s_ci_high": "upper end of the 95 % interval of the time of a call",
     "latency_1_s_median": "time of a call on one image",
     "s_per_image_median": "time an image",
+    "decode_s_per_image": "time of decoding an image",
+    "decode_batch": "images decoded at a time",
+    "total_seconds": "time an image, decoded",
     "throughput_img_per_s": "throughput",
     "best_batch": "batch of the most images a second",
     "best_throughput_img_per_s": "throughput at the best batch",
@@ -74,13 +77,14 @@ _TYPES = {
     """,
     "integer": """
         steps images extractor_batch reference_count reference_features nfe_declared calls_declared guidance_batches
-        solver_images timed_batch fit_images fit_nfe best_batch threads kid_subset_size schema seed intervals
-        kid_subsets isc_splits prc_neighbourhood jackknife_blocks extrapolation_smallest_window metrics_rng_seed
+        solver_images timed_batch decode_batch fit_images fit_nfe best_batch threads kid_subset_size schema seed
+        intervals kid_subsets isc_splits prc_neighbourhood jackknife_blocks extrapolation_smallest_window
+        metrics_rng_seed
         generation_batch batch_halvings preview_count cpus timing_rounds repeats seeds timed_calls timed_rounds
         published_images <quality>_difference_seeds solver_steps
     """,
     "array": """
-        metrics cells timing_calls timing_watches latency_s network_s device_s sweep_batches sweep_latency_s
+        metrics cells timing_calls timing_watches latency_s network_s device_s decode_s sweep_batches sweep_latency_s
         <quality>_left_out fitted_t
     """,
     "object": "guidance_parameters sampler_parameters grid_parameters made_on",
@@ -90,10 +94,10 @@ _TYPES = {
 _UNITS = {
     "s": """
         latency_s latency_s_median latency_s_q1 latency_s_q3 latency_s_ci_low latency_s_ci_high latency_1_s_median
-        network_s network_s_median overhead_s_median device_s first_call_s compile_s fit_s sweep_latency_s
+        network_s network_s_median overhead_s_median device_s first_call_s compile_s fit_s sweep_latency_s decode_s
     """,
     "ms": "eval_ms_median",
-    "s/image": "s_per_image_median",
+    "s/image": "s_per_image_median decode_s_per_image total_seconds",
     "images/s": "throughput_img_per_s best_throughput_img_per_s",
     "evaluations/s": "evaluations_per_s",
     "evaluations/image": "nfe nfe_declared nfe_first_batch",
@@ -102,7 +106,7 @@ _UNITS = {
     "calls": "timed_calls timing_calls",
     "steps": "steps intervals solver_steps",
     "images": """
-        images batch timed_batch best_batch generation_batch extractor_batch sweep_batches reference_count
+        images batch timed_batch decode_batch best_batch generation_batch extractor_batch sweep_batches reference_count
         reference_features solver_images fit_images kid_subset_size preview_count published_images
     """,
     "seeds": "seeds <quality>_difference_seeds",

@@ -96,6 +96,8 @@ class CellRecord(Schema):
     latency_s: list[Seconds] | None = None
     network_s: list[Measure] | None = None
     device_s: list[Measure] | None = None
+    decode_s: list[Measure] | None = None
+    decode_batch: Number | None = None
     timed_batch: Number | None = None
     timing_rounds: Count | None = None
     timing_calls: list[Number] | None = None

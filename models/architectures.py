@@ -1,4 +1,5 @@
-"""What a card's `architecture` names: diffusers' UNet2DModel, or a network that a plugin brings.
+"""What a card's `architecture` names: diffusers' UNet2DModel or DiTTransformer2DModel, or a network that a plugin
+brings.
 
 EDM's SongUNet, Score SDE's NCSN++ or ADM's U-Net are their authors' code. A plugin file (`--plugin FILE`) that imports
 it registers a function from the content of config.json to a module, and a card with that name does the rest:
@@ -20,16 +21,16 @@ from typing import Any, cast
 
 from torch import nn
 
-from models.cards.card import DIFFUSERS
+from models.cards.card import BUILT_BY_DIFFUSERS, DIFFUSERS, DIT
 from models.common.errors import UsageError
-from models.networks.network import Conditioned, call_unet, make_unet
+from models.networks.network import Conditioned, call_diffusers, make_dit, make_unet
 from models.plugins.foreign import foreign
 from models.plugins.registry import origin as origin_of
 from models.plugins.registry import unknown
 
 Maker = Callable[[dict[str, Any]], nn.Module]
 
-_makers: dict[str, Maker] = {DIFFUSERS: make_unet}
+_makers: dict[str, Maker] = {DIFFUSERS: make_unet, DIT: make_dit}
 
 
 def register_network(name: str) -> Callable[[Maker], Maker]:
@@ -73,8 +74,9 @@ def make_network(name: str, config: dict[str, Any], origin: str) -> nn.Module:
             f"{origin}: {unknown('architecture', name, _makers)} Others come from a plugin file that calls "
             "models.architectures.register_network: give it with --plugin FILE"
         )
-    made = "a diffusers UNet2DModel" if name == DIFFUSERS else f"a {name}"
-    with foreign(f"{origin} does not describe {made}", None if name == DIFFUSERS else _makers[name]):
+    theirs = name in BUILT_BY_DIFFUSERS
+    made = f"a diffusers {name}" if theirs else f"a {name}"
+    with foreign(f"{origin} does not describe {made}", None if theirs else _makers[name]):
         module = _makers[name](config)
     if not isinstance(module, nn.Module):
         raise UsageError(
@@ -85,7 +87,7 @@ def make_network(name: str, config: dict[str, Any], origin: str) -> nn.Module:
 
 def as_called(name: str, module: nn.Module) -> Conditioned:
     """The module as networks call it: state, condition and labels."""
-    return call_unet(module) if name == DIFFUSERS else module
+    return call_diffusers(module) if name in BUILT_BY_DIFFUSERS else module
 
 
 def misfit(name: str, module: nn.Module, shape: tuple[int, int, int]) -> str | None:

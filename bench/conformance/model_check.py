@@ -25,6 +25,7 @@ from bench.conformance.model_verdicts import (
 from bench.noise import OWN_SEEDS
 from bench.noise.class_labels import draw_labels
 from bench.noise.stream import ImageNoise
+from bench.quality.decoding import Decoding
 from models.grids import GRIDS
 from models.loading.model import Model
 from models.networks.network import counted
@@ -111,16 +112,19 @@ def check_model(
             nothing and is taken on its own samples.
         depth: how far to go.
     """
-    drawn, classes, spent = _samples(model, depth, device)
+    sampled, classes, spent = _samples(model, depth, device)
+    decoding = Decoding(model)
+    with torch.inference_mode():
+        drawn = decoding(sampled)
+        shares = _shares(model, sampled) if images is None else _encoded(model, images.to(device), decoding)
     verdicts = [*clip_verdicts(model), range_verdict(model, drawn)]
-    shares = _shares(model, drawn) if images is None else images.to(device).float() / 255.0
     if images is None:
         labels = classes
         verdicts += filling_verdicts(model, drawn)
     elif not model.card.is_generator:
         verdicts += spread_verdicts(model, drawn, images)
         if labels is None and classes is not None:
-            data, shares, labels = None, _shares(model, drawn), classes
+            data, shares, labels = None, _shares(model, sampled), classes
             verdicts.append(Verdict(True, "the classes of the images are not known: its error is on its own samples"))
     labels = _classes(model, labels, len(shares), device)
     curves, readings, read = _readings(model, shares, labels, data is not None, depth)
@@ -180,9 +184,21 @@ def _samples(model: Model, depth: Depth, device: torch.device) -> tuple[Tensor, 
 
 
 def _shares(model: Model, drawn: Tensor) -> Tensor:
-    """Samples as parts of the card's range, (N, C, H, W): what leaves it is kept, as far as it is of any use."""
+    """Samples as parts of the card's range, (N, C, H, W): what leaves it is kept, as far as it is of any use.
+
+    Latents, which have no range, are themselves.
+    """
+    if model.card.decoder is not None:
+        return drawn.nan_to_num(0.0).clamp(*model.card.state_range)
     low, high = model.card.value_range
     return ((drawn - low) / (high - low)).nan_to_num(0.5).clamp(-_FARTHEST, 1.0 + _FARTHEST)
+
+
+def _encoded(model: Model, images: Tensor, decoding: Decoding) -> Tensor:
+    """Images (N, C, H, W), uint8, as parts of the card's range, or the latents of these."""
+    shares = images.float() / 255.0
+    low, high = model.card.value_range
+    return shares if model.card.decoder is None else decoding.encoded(low + (high - low) * shares)
 
 
 def _walked(schedule: Schedule, steps: int) -> list[Level]:

@@ -17,6 +17,7 @@ from torch import Tensor
 from bench.conformance.model_guesses import (
     AS_SAID,
     other_lengths,
+    other_scales,
     other_schedules,
     other_sigmas,
     other_signs,
@@ -59,7 +60,7 @@ class Reading:
 
     Attributes:
         output: what it predicts, of `MEANINGS`.
-        values: the range of its images.
+        values: the range of its images; of a latent model (0, s) for latents s times as large as the card's.
         schedule: name of the schedule that it was trained on.
         time: name of the time that it is given.
         inner: what the preconditioning that it is in is, in words.
@@ -119,7 +120,8 @@ class Fit:
 
     Args:
         model: in float32.
-        images: (N, C, H, W), on the model's device: parts of the range of values, 0 its lower end and 1 its upper.
+        images: (N, C, H, W), on the model's device: parts of the range of values, 0 its lower end and 1 its upper; of a
+            latent model latents, in units of those that the card's scaling_factor gives.
         labels: (N,) int64, for a class-conditional network.
         logsnrs: log(alpha / sigma) of the levels.
 
@@ -138,7 +140,9 @@ class Fit:
         self._model, self._screened = model, dict[tuple[Reading, ...], str]()
         self._few: Fit | None = None
         self._outputs: dict[Reading, list[_Evaluated]] = {}
-        self.said = Reading(model.card.parametrisation, model.card.value_range)
+        self._ranges = _RANGES if model.card.decoder is None else other_scales(model.card.decoder)
+        values = model.card.value_range if model.card.decoder is None else (0.0, 1.0)
+        self.said = Reading(model.card.parametrisation, values)
 
     def curve(self, reading: Reading) -> Curve:
         """The errors of the network, read so."""
@@ -190,7 +194,7 @@ class Fit:
     def _others(self, reading: Reading, axis: str) -> Iterator[Reading]:
         known: dict[str, Sequence[object]] = {
             "output": list(outputs(self._card)),
-            "values": _RANGES,
+            "values": self._ranges,
             "schedule": self._trained_on(reading) if axis == "schedule" else (),
             "time": list(self._times),
             "inner": self._inners(reading) if axis == "inner" else (),

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from copy import copy
 from functools import partial
 
-from models.cards.card import DIFFUSERS, Card
+from models.cards.card import BUILT_BY_DIFFUSERS, Card
+from models.cards.decoder_card import DecoderCard
 from models.cards.schedule_cards import DISCRETE, ExplicitBetas
 from models.loading.model import Model
 from models.loading.zoo import TIME_SCALES
@@ -20,6 +21,8 @@ _APART = 0.05
 """Part by which numbers have to differ for a network to be tried with another."""
 _SIGMAS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.66, 0.75, 0.9, 1.0, 1.25, 1.5, 2.0)
 """Values of sigma_data that are tried."""
+_FACTORS = (1.0, 0.18215, 0.13025, 0.3611, 1.5305)
+"""Factors that latents are scaled by: none, Stable Diffusion's, SDXL's, FLUX's and SD 3's."""
 _LENGTHS = (100, 250, 500, 1000, 2000, 4000)
 """Numbers of trained levels that are tried."""
 
@@ -36,6 +39,11 @@ def other_schedules(card: Card) -> dict[str, Schedule]:
     return {AS_SAID: own, **others}
 
 
+def other_scales(decoder: DecoderCard) -> tuple[tuple[float, float], ...]:
+    """The ranges (0, s) for latents s times as large as a card's scaling_factor makes them: those in use."""
+    return tuple((0.0, factor / decoder.scaling_factor) for factor in _FACTORS)
+
+
 def other_lengths(card: Card) -> dict[str, Schedule]:
     """Of a network that sees the index alone: the card's kind of schedule, and the usual ones, with other train_steps.
 
@@ -45,7 +53,7 @@ def other_lengths(card: Card) -> dict[str, Schedule]:
     steps, found = said.build().train_steps, dict[str, Schedule]()
     if card.network != "unet" or said.kind not in DISCRETE or steps is None:
         return found
-    takes_any = card.architecture == DIFFUSERS and not card.round_time
+    takes_any = card.architecture in BUILT_BY_DIFFUSERS and not card.round_time
     for each in (value for value in _LENGTHS if abs(value / steps - 1.0) > _APART and (takes_any or value < steps)):
         name = f"train_steps = {each}"
         if not isinstance(said, ExplicitBetas):

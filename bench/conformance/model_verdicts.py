@@ -27,7 +27,7 @@ class Verdict:
 
 
 def range_verdict(model: Model, drawn: Tensor) -> Verdict:
-    """Whether samples lie in the card's range, or so near it that a few steps explain it."""
+    """Whether samples, decoded if they are latents, lie in the card's range, or so near it that few steps tell why."""
     low, high = model.card.value_range
     said = f"[{low:g}, {high:g}]"
     if not bool(drawn.isfinite().all()):
@@ -78,9 +78,9 @@ def spread_verdicts(model: Model, drawn: Tensor, images: Tensor) -> list[Verdict
 
 
 def clip_verdicts(model: Model) -> list[Verdict]:
-    """Both are the range of x_0."""
+    """Both are the range of x_0, unless that is a latent."""
     clip, values = model.card.clip, model.card.value_range
-    if clip is None or clip == values:
+    if clip is None or clip == values or model.card.decoder is not None:
         return []
     said, images = (f"[{low:g}, {high:g}]" for low, high in (clip, values))
     return [Verdict(False, f"x_0 is clipped to {said}, but the card's value_range is {images}")]
@@ -149,7 +149,7 @@ def _differences(model: Model, said: Reading, found: Reading, instead: Reading |
     verdicts = [Verdict(True, f"this network predicts {meaning}, as the card says")]
     if found.output != said.output:
         verdicts = [Verdict(False, f"this network predicts {meaning}, the card says {card}")]
-    scales = [_scale(said, each) for each in (found, instead) if each is not None]
+    scales = [_scale(model, said, each) for each in (found, instead) if each is not None]
     if scales[0]:
         verdicts.append(Verdict(False, "; or, which fits as well, ".join(scales)))
     if found.schedule != said.schedule:
@@ -161,10 +161,13 @@ def _differences(model: Model, said: Reading, found: Reading, instead: Reading |
     return verdicts
 
 
-def _scale(said: Reading, found: Reading) -> str:
+def _scale(model: Model, said: Reading, found: Reading) -> str:
     """In what range of images and preconditioning a reading differs from the card's, in words."""
     words = [] if found.inner == said.inner else [found.inner]
-    if found.values != said.values:
+    if found.values != said.values and model.card.decoder is not None:
+        own = model.card.decoder.scaling_factor
+        words.append(f"its latents have scaling_factor = {own * found.values[1]:.5g}, the card's decoder has {own:.5g}")
+    elif found.values != said.values:
         ranges = [f"[{low:g}, {high:g}]" for low, high in (found.values, said.values)]
         words.append(f"its images lie in {ranges[0]}, the card's value_range is {ranges[1]}")
     return ", and ".join(words)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from bench.purity.functions import KeptSampler
 from bench.purity.unchanged import KeptFunctions, ProcessState, unchanged
+from bench.quality.decoding import Decoding
 from bench.quality.images import preview_kind, preview_size, shown, to_uint8
 from bench.running.fit import Fits
 from bench.running.generation import Generation
@@ -76,10 +77,10 @@ class Cells:
         head, first, wanted = list[Tensor](), 0.0, max(FEWEST, preview_size(model.card.shape) - images.start)
         with arithmetic(resolved.mode.precision), unchanged(name, *watched):
             trajectory = Trajectory(session, resolved, self._graphs if resolved.mode.graph else None)
-            generation = self._generation(trajectory, resolved, images)
+            generation, decoding = self._generation(trajectory, resolved, images), Decoding(model)
             for samples in generation:
                 first = first or trajectory.evaluations / generation.drawn
-                pixels = to_uint8(samples, model.card.value_range)
+                pixels = to_uint8(decoding(samples), model.card.value_range)
                 if wanted > 0:
                     head.append(pixels[:wanted].clone())
                     wanted -= len(head[-1])
@@ -93,7 +94,8 @@ class Cells:
             Scored(resolved, shown(again.to(session.device))).require_again(generation, number)
             trajectory.release()
         columns = {"nfe_first_batch": first} | _columns(resolved, trajectory, generation)
-        remarks = _said(trajectory, generation)
+        columns |= {} if decoding.batch is None else {"decode_batch": decoding.batch}
+        remarks = [*_said(trajectory, generation), *decoding.fitting.remarks("latents were decoded")]
         kept, told = score.finish()
         counts = (calls, evaluations, generation.drawn)
         preview = made[: max(0, preview_size(model.card.shape) - images.start)]
@@ -178,6 +180,7 @@ class Cells:
             device=session.device,
             jumps=resolved.guidance.interval if resolved.guidance.varies else (),
             steps=session.study.solver_steps,
+            decoded=Decoding(plain),
             value_range=model.card.value_range,
         )
 

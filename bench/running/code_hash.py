@@ -24,7 +24,8 @@ from bench.running.closure import (
 )
 from bench.running.named_files import texts_in
 from models.architectures import maker_of
-from models.cards.card import DIFFUSERS
+from models.cards.card import BUILT_BY_DIFFUSERS
+from models.cards.decoder_card import AUTOENCODERS
 from models.common.errors import UsageError
 from models.common.files import read_json
 from models.fitted import OWN
@@ -93,16 +94,22 @@ def code_sha256_of(sampler: Sampler) -> str:
 
 
 def architecture_sha256(model: Model) -> str | None:
-    """Of the code of a network that a plugin brings, and of the files that its config.json names; None for one of
-    diffusers', whose version is recorded.
+    """Of the code of a network and of a decoder that a plugin brings, and of the files that their config.json name;
+    None for those of diffusers, whose version is recorded.
     """
-    name = model.card.architecture
-    if name == DIFFUSERS:
-        return None
+    card, found = model.card, list[str]()
+    if card.architecture not in BUILT_BY_DIFFUSERS:
+        found.append(_maker_sha256(card.architecture, model.folder / CONFIG))
+    if card.decoder is not None and card.decoder.kind not in AUTOENCODERS:
+        found.append(_maker_sha256(card.decoder.kind, model.folder / card.decoder.folder / CONFIG))
+    return digest_of(found) if len(found) > 1 else next(iter(found), None)
+
+
+def _maker_sha256(name: str, config: Path) -> str:
+    """Of the code of an architecture that a plugin brings."""
     maker: Callable[..., Any] = maker_of(name)
     while isinstance(maker, partial):
         maker = maker.func
-    config = model.folder / CONFIG
     given = texts_in(read_json(config)) if config.is_file() else ()
     return _code_sha256((inspect.unwrap(maker).__module__,), given=tuple(given))
 

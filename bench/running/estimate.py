@@ -7,6 +7,7 @@ from functools import partial
 import torch
 
 from bench.purity.unchanged import put_back
+from bench.quality.decoding import Decoding
 from bench.quality.features import Sees
 from bench.running.fit import parts_of
 from bench.running.session import PLAIN, Rate, Session
@@ -15,6 +16,7 @@ from bench.running.stages import Stages
 from bench.study.plan import Cell
 from bench.timing.clock import Stopwatch
 from bench.timing.memory import Halving
+from models.loading.model import Model
 from models.networks.modes import Mode, parse_mode
 
 _CALIBRATION_S = 1.0
@@ -29,8 +31,8 @@ class Estimate:
         cells: with the network evaluations an image that each sampler declares; None where it cannot say.
         evaluations: of all images of all cells whose samplers can say, of the rounds of timing, and of the reference
             solutions that solver errors are measured from, and of fits.
-        seconds: for those, and for the features of all images; metrics, compilation and loading not included, nor calls
-            so short that a round of timing repeats them.
+        seconds: for those, and for decoding and the features of all images; metrics, compilation and loading not
+            included, nor calls so short that a round of timing repeats them.
         rates: measured, by model and mode.
     """
 
@@ -68,6 +70,9 @@ def estimate(session: Session) -> Estimate:
     work += [((name, PLAIN), count) for name, count in before.values()]
     sampling = sum(count * rates[key].seconds for key, count in work)
     features = len(cells) * study.most_images * _seconds_an_extraction(session)
+    decoding = {name: _seconds_a_decoding(session, model) for (name, _), model in session.models.items()}
+    compared = 2 * min(study.solver_images, study.most_images) if "psnr" in study.metrics else 0
+    features += (study.most_images + compared) * sum(decoding[cell.model] for cell, _ in cells)
     named = {f"{name}, {mode}" if mode != PLAIN else name: rate for (name, mode), rate in rates.items()}
     return Estimate(cells, sum(count for _, count in work), sampling + features, named)
 
@@ -81,6 +86,19 @@ def _seconds_an_extraction(session: Session) -> float:
     """Time of the features of one image, in one batch of the size of each that gives some, or the part that fits."""
     found = [each for each in (session.extractor, session.clip) if each is not None]
     return sum(Halving(each.batch)(partial(_extraction_s, session, each)) for each in found)
+
+
+def _seconds_a_decoding(session: Session, model: Model) -> float:
+    """Time of decoding one latent, in a batch as they are decoded in; 0 of a model of images."""
+    decoding = Decoding(model)
+    if decoding.batch is None:
+        return 0.0
+    batch = min(decoding.batch, session.batch)
+    latents = torch.zeros((batch, *model.card.sample_shape), device=session.device)
+    stopwatch = Stopwatch(session.device)
+    with torch.inference_mode():
+        _, second = (stopwatch.seconds(partial(decoding, latents)) for _ in range(2))  # the first picks kernels
+    return second / batch
 
 
 def _extraction_s(session: Session, extractor: Sees, batch: int) -> float:

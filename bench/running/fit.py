@@ -185,7 +185,7 @@ class Fits:
         return CountedModel(
             plain.schedule,
             shape,
-            plain.card.value_range,
+            plain.card.state_range,
             make,
             session.batch,
             session.device,

@@ -126,7 +126,7 @@ def _pixels(parts: Sequence[Tensor]) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(list(parts))
 
 
-_JOINED = {"captured": min, "batch_halvings": max, "guidance_batches": max}
+_JOINED = {"captured": min, "batch_halvings": max, "guidance_batches": max, "decode_batch": min}
 """What is said of all where parts were made differently: as where one device had less memory left."""
 
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from bench.purity.unchanged import Impure, ProcessState, unchanged
+from bench.quality.decoding import Decoding
 from bench.quality.images import BadSamples
 from bench.running.fit import Fits
 from bench.running.resolve import Resolved
@@ -72,11 +73,14 @@ class Setting:
 
 
 class _Round(NamedTuple):
-    """A round of a setting at one batch size: making ready, the timed calls, and what else went on during these."""
+    """A round of a setting at one batch size: making ready, the timed calls, what else went on during these, and after
+    them the seconds of decoding `decode_batch` of their latents, if they are such.
+    """
 
     ready: Timed
     calls: list[Timed]
     watch: Watch
+    decode_s: float | None
 
 
 class Rounds:
@@ -129,7 +133,7 @@ class Rounds:
         if fitting.halvings:
             setting.times = Times(fitting.size)  # all times of a setting are of one batch
             setting.remark(*fitting.remarks("it was timed with images"))
-        setting.times.add(found.calls, found.watch, found.ready)
+        setting.times.add(found.calls, found.watch, found.ready, found.decode_s)
         return fitting.size * len(found.calls)
 
     def _other(self, setting: Setting, batch: int) -> int:
@@ -192,7 +196,18 @@ class Rounds:
         if scored is not None:
             scored.finish(f"in a timed call of {batch} images")
         trajectory.release()
-        return _Round(ready, calls, watch)
+        return _Round(ready, calls, watch, self._decode_s(setting, samples))
+
+    def _decode_s(self, setting: Setting, samples: Tensor) -> float | None:
+        """Seconds that so many latents take to be decoded as were when the images were made; None for images."""
+        size = setting.columns.get("decode_batch")
+        if size is None:
+            return None
+        decoding = Decoding(setting.resolved.model, size)
+        # as many as that, whatever the batch that is timed
+        latents = samples[torch.arange(size, device=samples.device) % len(samples)]
+        decoding(latents)  # picks kernels
+        return self._stopwatch.time(lambda: decoding(latents)).seconds
 
 
 def in_rounds(

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from bench.quality.decoding import Decoding
 from bench.quality.images import SampleCheck, preview_size, read_preview, shown, to_uint8
 from bench.running.generation import Generation
 from bench.running.resolve import Resolved
@@ -46,9 +47,10 @@ class Scored:
     def __init__(self, resolved: Resolved, first: Tensor) -> None:
         card = resolved.model.card
         self._first, self._sampler = first, resolved.cell.sampler
-        self._range, self._shape = card.value_range, card.shape
+        self._range, self._shape = card.value_range, card.sample_shape
         self._exact = resolved.mode.precision == "fp32"
-        self._check, self._distances = SampleCheck(first.device), list[Tensor]()
+        self._decoding = Decoding(resolved.model)
+        self._check, self._heads = SampleCheck(first.device), list[Tensor]()
 
     @classmethod
     def of_preview(cls, resolved: Resolved, columns: Columns, preview: Path, device: torch.device) -> "Scored":
@@ -65,18 +67,25 @@ class Scored:
         return cls(resolved, read_preview(preview, count, shape).to(device))
 
     def add(self, samples: Tensor, batch: int) -> None:
-        """Take the images of a call, 0 ... batch - 1, as the sampler returned them. Nothing waits for a GPU."""
+        """Take the images of a call, 0 ... batch - 1, as the sampler returned them. Nothing waits for a GPU, and
+        nothing is decoded: calls may be timed meanwhile.
+        """
         self._check.add(samples, (batch, *self._shape), torch.float32)
         few = min(batch, len(self._first))
         if self._exact or few >= FEWEST:
-            pixels = shown(to_uint8(samples[:few], self._range))
-            self._distances.append(_apart(pixels.float() / 255.0, self._first[:few].float() / 255.0))
+            self._heads.append(samples[:few].clone())  # a view would keep all of the batch
 
     def finish(self, call: str, why: str = "") -> None:
         """OtherImages if those of a call, in words, were others, with why that may be; BadSamples for NaN or Inf."""
         self._check.finish()
-        found = max(torch.stack(self._distances).tolist(), default=0.0) if self._distances else 0.0
+        apart, self._heads = [self._distance(head) for head in self._heads], []
+        found = max(torch.stack(apart).tolist()) if apart else 0.0
         self._require(found, _ALIKE if self._exact else _ROUNDED, f"{call} than those that were scored", why)
+
+    def _distance(self, head: Tensor) -> Tensor:
+        """How far some first images of a call are from those that were scored."""
+        pixels = shown(to_uint8(self._decoding(head), self._range))
+        return _apart(pixels.float() / 255.0, self._first[: len(head)].float() / 255.0)
 
     def require_again(self, generation: Generation, first: int = 0) -> None:
         """Make the first of them, from a number on, twice more, the second time in the reverse order.

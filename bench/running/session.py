@@ -158,7 +158,8 @@ class Session:
         if self.clip is not None:
             networks["the CLIP"] = self.clip.model
         for (name, mode), each in self.models.items():
-            networks[f"{name} in {mode}"] = {"network": each.network, "schedule": each.schedule}
+            own = {"network": each.network, "schedule": each.schedule, "decoder": each.decoder}
+            networks[f"{name} in {mode}"] = own
         return KeptWeights.settled(networks, self._try)
 
     def _try(self) -> None:

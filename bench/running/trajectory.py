@@ -115,8 +115,8 @@ class Trajectory:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(C, H, W) of an image."""
-        return self._resolved.model.card.shape
+        """(C, H, W) of what the sampler gives, images or latents."""
+        return self._resolved.model.card.sample_shape
 
     def start(self, numbers: Tensor) -> Start:
         """Where images of these numbers (N,) start from, on the device."""

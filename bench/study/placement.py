@@ -147,6 +147,16 @@ def unfittable(spec: str, sampler: str, levels: Sequence[Level]) -> str | None:
     )
 
 
+def no_range(card: Card) -> str | None:
+    """Why x_0 of a model cannot be clipped by dynamic thresholding; None if it can."""
+    if card.decoder is None or card.clip is not None:
+        return None
+    return (
+        f"'dynamic' clips x_0 to the range of images, but model {card.name!r} predicts latents, which have none: leave "
+        "it out, or say clip = [low, high] of latents in the study's [checkpoint] table"
+    )
+
+
 def no_law(name: str, card: Card) -> str | None:
     """Why distances to the law of a model cannot be measured; None if they can."""
     if card.is_exact and card.classes is None:
@@ -197,7 +207,7 @@ def no_label(label: int, name: str, card: Card) -> str | None:
     return f"model {name!r} {what}"
 
 
-_ALIKE = ("shape", "parametrisation", "schedule", "classes", "value_range", "learns_variance")
+_ALIKE = ("sample_shape", "decoder", "parametrisation", "schedule", "classes", "value_range", "learns_variance")
 """What a weaker model of a guidance has in common with the one it guides."""
 
 

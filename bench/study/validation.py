@@ -16,6 +16,7 @@ from bench.study.placement import (
     no_label,
     no_law,
     no_prompts,
+    no_range,
     other_shape,
     prompts_of,
     unfittable,
@@ -75,6 +76,7 @@ class _Check:
             self._place(each)
         self._published()
         self._until()
+        self._dynamic(products)
         if self.complete:
             self._models(products)
             self._modes(products)
@@ -200,6 +202,15 @@ class _Check:
         known = {metric for _, metric in self._metrics}
         if self.content.value("until") is not None and not self._wrong("metrics") and not known & {"fd", "law"}:
             self._add(("until",), "needs a distance of all images: add metric 'fd' or, of an exact model, 'law'")
+
+    def _dynamic(self, products: list[_Product]) -> None:
+        """Dynamic thresholding, which is to a range of x_0."""
+        usual = self.content.value("clip")
+        for each in products:
+            own = self.content.value(*each.place, "clip") if each.place != ("baseline",) else None
+            card, clip = self.cards.get(each.model or ""), usual if own is None else own
+            if card is not None and clip == "dynamic" and (why := no_range(card)) is not None:
+                self._add(("clip",) if own is None else (*each.place, "clip"), why)
 
     def _published(self) -> None:
         """Columns that published values are compared with."""

@@ -48,6 +48,7 @@ class Times:
         held_mem_mib: what was in use before, at the most.
         watches, calls: what else went on in each round, and how many calls it had.
         others: latencies at other batch sizes, by batch; empty where a batch did not fit into the memory.
+        decode_s: of decoding `decode_batch` latents, once a round; empty for models without a decoder.
     """
 
     batch: int
@@ -61,6 +62,7 @@ class Times:
     watches: list[Watch] = field(default_factory=list)
     others: dict[int, list[float]] = field(default_factory=dict)
     calls: list[int] = field(default_factory=list)
+    decode_s: list[float] = field(default_factory=list)
 
     @classmethod
     def of_record(cls, record: Columns, batch: int, others: Sequence[int] = ()) -> "Times":
@@ -89,10 +91,12 @@ class Times:
             watches,
             {size: [*times] for size, times in sweep.items() if size != batch},
             [*record["timing_calls"]],
+            [*(record.get("decode_s") or [])],
         )
 
-    def add(self, calls: Sequence[Timed], watch: Watch, ready: Timed) -> None:
-        """Take the calls of a round at the main batch, what else went on, and what making ready for them took.
+    def add(self, calls: Sequence[Timed], watch: Watch, ready: Timed, decode_s: float | None = None) -> None:
+        """Take the calls of a round at the main batch, what else went on, what making ready for them took, and what
+        decoding takes.
 
         A graph takes its memory when it is captured; a call that is not captured takes in its first steps no more than
         in all of them.
@@ -105,6 +109,7 @@ class Times:
         self.held_mem_mib = _most(self.held_mem_mib, ready.held_mem_mib)  # in the calls a graph is held, too
         self.watches.append(watch)
         self.calls.append(len(calls))
+        self.decode_s += [] if decode_s is None else [decode_s]
 
     def columns(self, nfe: float, work: Work) -> Columns:
         """Record columns.
@@ -145,6 +150,7 @@ class Times:
             "timing_valid": note is None,
             "timing_note": note,
             "timing_watches": [asdict(watch) for watch in self.watches],
+            **({"decode_s": [*self.decode_s]} if self.decode_s else {}),
             **self._inside(nfe),
             **self._sweep(),
         }

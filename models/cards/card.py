@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
+from models.cards.decoder_card import DecoderCard
 from models.cards.schedule_cards import DISCRETE, KINDS, ScheduleCard, Strict
 from models.common.errors import UsageError
 from models.common.explain import Place, faults
@@ -18,9 +19,12 @@ NetworkKind = Literal[
 EXACT: tuple[NetworkKind, ...] = ("finite-data", "mixture")
 """Kinds that are a law of data in closed form, not a trained network."""
 DIFFUSERS = "UNet2DModel"
-"""The architecture of networks that diffusers builds."""
+DIT = "DiTTransformer2DModel"
+BUILT_BY_DIFFUSERS = (DIFFUSERS, DIT)
+"""Architectures of networks that diffusers builds."""
 
 _MEANS_X0: tuple[NetworkKind, ...] = ("edm", "consistency", "decoder", *EXACT)
+_DECODES_NOTHING: tuple[NetworkKind, ...] = ("decoder", *EXACT)
 _UNLABELLED: tuple[NetworkKind, ...] = ("decoder", "finite-data")
 _SCHEDULES: dict[NetworkKind, tuple[str, ...]] = {
     "unet": DISCRETE,
@@ -37,6 +41,7 @@ _PARAMETERS: dict[str, tuple[NetworkKind, ...]] = {
 Variance = Literal["fixed_small", "fixed_small_log", "fixed_large", "fixed_large_log", "learned", "learned_range"]
 """The variance of a reverse step, in diffusers' words."""
 
+_LATENTS = (-100.0, 100.0)
 _PATTERNS = frozenset("*?[\\")
 _Side = Annotated[int, Field(ge=1, le=65_536)]
 _Classes = Annotated[int, Field(ge=1, lt=2**31)]
@@ -99,7 +104,7 @@ class Card(FolderCard):
     """What a model is, where it comes from, and the sha256 of every file that belongs to it.
 
     Attributes:
-        shape: (C, H, W) of an image.
+        shape: (C, H, W) of an image; of a latent model, as its decoder makes them.
         network: what a network is given for the level, beside the state x:
             "unet": the index of the discrete schedule's level, between indices a fraction;
             "edm": log(sigma / alpha) / 4 and the scaled state, in EDM's preconditioning with `sigma_data`;
@@ -110,8 +115,11 @@ class Card(FolderCard):
             "decoder": nothing: it makes samples from noise whatever the level, and only takes grids from the schedule;
             "finite-data", "mixture": no network but the exact E[x_0 | x_t] of the points or of the Gaussian mixture in
             a file of tensors.
-        architecture: what is built from config.json: a UNet2DModel of diffusers, or a name that a plugin registers
-            (`models.architectures`).
+        architecture: what is built from config.json: a UNet2DModel or DiTTransformer2DModel of diffusers, or a name
+            that a plugin registers (`models.architectures`).
+        decoder: what makes images of latents, where the network works on these; None: it works on images.
+        guided_channels: the first channels of a state, which guidance joins; the rest are the conditional output's, as
+            DiT's authors sample with 3 of 4. None: all.
         noise_shape: (C, H, W) of a decoder's noise; None: the image's.
         sigma_data: standard deviation of the data in the preconditioning; None: 0.5.
         time_scale: what the time is multiplied by; None: 1000 for "flow", 999 for "vp-continuous".
@@ -119,7 +127,7 @@ class Card(FolderCard):
             table of its trained times takes them. Samplers that ask between the trained levels, and the exact solution
             that their error is measured against, then see a staircase in time: another model, as records say.
         raw_prediction: what an "edm" network's own output is called in diffusers: "v_prediction" has the other sign.
-        value_range: (low, high) of the network's images, which black and white are mapped to.
+        value_range: (low, high) of the network's images, or the decoder's, which black and white are mapped to.
         classes: labels are 0 ... classes - 1, of a mixture its components; None: the network takes none.
         null_label: what a network that was also trained without classes is given for no class, which guidance needs: a
             number, `classes` or above; "zeros": labels are given as rows of one-hot (N, classes), then all zero;
@@ -139,6 +147,8 @@ class Card(FolderCard):
     shape: tuple[_Side, _Side, _Side] = Field(strict=False)
     network: NetworkKind = "unet"
     architecture: str = DIFFUSERS
+    decoder: DecoderCard | None = None
+    guided_channels: Annotated[int, Field(ge=1)] | None = None
     noise_shape: tuple[_Side, _Side, _Side] | None = Field(default=None, strict=False)
     parametrisation: Parametrisation
     sigma_data: float | None = Field(default=None, gt=0)
@@ -163,6 +173,14 @@ class Card(FolderCard):
         if pair is not None and pair[0] >= pair[1]:
             raise ValueError("expected [low, high] with low < high")
         return pair
+
+    @model_validator(mode="after")
+    def _fits_its_decoder(self) -> "Card":
+        if self.decoder is not None and self.network in _DECODES_NOTHING:
+            raise ValueError(f"network {self.network!r} makes images itself; leave out the decoder")
+        if self.guided_channels is not None and self.guided_channels > self.sample_shape[0]:
+            raise ValueError(f"guided_channels = {self.guided_channels}, but states have {self.sample_shape[0]}")
+        return self
 
     @model_validator(mode="after")
     def _fits_its_network(self) -> "Card":
@@ -214,12 +232,22 @@ class Card(FolderCard):
     @property
     def state_shape(self) -> tuple[int, int, int]:
         """(C, H, W) of what sampling starts from."""
-        return self.shape if self.noise_shape is None else self.noise_shape
+        return self.sample_shape if self.noise_shape is None else self.noise_shape
+
+    @property
+    def sample_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of what samplers give: of images, or of latents where a decoder makes images of these."""
+        return self.shape if self.decoder is None else self.decoder.latent_shape
+
+    @property
+    def state_range(self) -> ClipRange:
+        """What clean states lie in: the images' range, or what no latent leaves."""
+        return self.value_range if self.decoder is None else _LATENTS
 
     @property
     def output_shape(self) -> tuple[int, int, int]:
         """(C, H, W) of what the network gives."""
-        channels, height, width = self.shape
+        channels, height, width = self.sample_shape
         return (2 * channels if self.learns_variance else channels, height, width)
 
     def digest_content(self) -> dict[str, Any]:
@@ -229,6 +257,7 @@ class Card(FolderCard):
         content = self.model_dump(mode="json", include={"shape", "parametrisation", "clip", "schedule", "files"})
         newer = {"network", "noise_shape", "architecture", "sigma_data", "time_scale", "raw_prediction"}
         newer |= {"value_range", "classes", "null_label", "variance", "weights", "state_key", "round_time"}
+        newer |= {"decoder", "guided_channels"}
         return content | self.model_dump(mode="json", include=newer, exclude_defaults=True)
 
 
@@ -236,7 +265,8 @@ class Changes(Strict):
     """What a study says about its model instead of the model's own card or configuration.
 
     Attributes:
-        parametrisation, value_range, schedule, classes, null_label, variance, round_time: as on a `Card`.
+        parametrisation, value_range, schedule, classes, null_label, variance, round_time, guided_channels: as on a
+            `Card`.
         clip: the range that predictions of x_0 are clamped to; false: none.
         weights_sha256: hash that the weights must have: of the file, or of several the hash of their hashes' digits,
             one after the other in the order of their names.
@@ -250,6 +280,7 @@ class Changes(Strict):
     null_label: NullLabel | None = None
     variance: Variance | None = None
     round_time: bool | None = None
+    guided_channels: Annotated[int, Field(ge=1)] | None = None
     weights_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
 
     def applied(self, card: dict[str, Any]) -> dict[str, Any]:
@@ -264,7 +295,7 @@ def table_of(place: Place, content: dict[str, Any], whole: type[Strict]) -> type
     """The table that a place is in, of a card or of a study's changes of one; None: it has no keys of its own."""
     if place[:-1] == ("schedule",):
         return KINDS.get(content["schedule"].get("kind"))
-    tables: dict[Place, type[Strict]] = {(): whole, ("extractor",): ExtractorCard}
+    tables: dict[Place, type[Strict]] = {(): whole, ("extractor",): ExtractorCard, ("decoder",): DecoderCard}
     return tables.get(place[:-1])
 
 

@@ -38,6 +38,7 @@ class Guided:
         weaker: the network of the "weaker" branch.
         learns_variance: whether outputs have 2 C channels; the second half of the first branch is kept as it is.
         together: whether the conditional and the unconditional half go through the network as one batch.
+        channels: the first channels, which are joined; the rest are the first branch's. None: all.
 
     Attributes:
         parametrisation: what its own output means.
@@ -53,8 +54,9 @@ class Guided:
         *,
         learns_variance: bool = False,
         together: bool = True,
+        channels: int | None = None,
     ) -> None:
-        self._network, self._weaker, self._guidance = network, weaker, guidance
+        self._network, self._weaker, self._guidance, self._channels = network, weaker, guidance, channels
         self._given = parametrisation
         self._null = None if null_label is None else label_of_none(null_label)
         self._learns_variance = learns_variance
@@ -75,11 +77,13 @@ class Guided:
             outputs = [_converted(output, x, at, self._given, form) for output in outputs]
         if len(outputs) == 1:
             return outputs[0]
+        rest = outputs[0][:, self._channels :] if self._channels is not None else None
+        outputs = [output[:, : self._channels] for output in outputs]
         joined = self._guidance.join(*outputs)
         if joined.shape != outputs[0].shape:
             shapes = tuple(joined.shape), tuple(outputs[0].shape)
             raise ValueError(f"{type(self._guidance).__name__}.join gave shape {shapes[0]}; expected {shapes[1]}")
-        return joined
+        return joined if rest is None else torch.cat([joined, rest], dim=1)
 
     def _outputs(self, branches: tuple[Branch, ...], x: Tensor, at: Level, labels: tuple[Tensor, ...]) -> list[Tensor]:
         if self._together and branches == BOTH:

@@ -20,6 +20,9 @@ CONFIGS = [
     "config.json",
     "scheduler_config.json",
     "unet/config.json",
+    "transformer/config.json",
+    "vae/config.json",
+    "vqvae/config.json",
     "scheduler/scheduler_config.json",
 ]
 _LFS = re.compile("[0-9a-f]{64}")  # the cache names large files by their sha256,

@@ -11,6 +11,7 @@ from models.cards.card import Card
 from models.denoiser import Clip, Denoiser
 from models.guidance import Guidance
 from models.guidance.guided import Guided
+from models.networks.autoencoder import Autoencoder
 from models.networks.modes import Mode
 from models.networks.network import Network
 from models.schedule import Schedule
@@ -31,6 +32,7 @@ class Model:
         weights_sha256: hash of the weights alone, as a study may pin it (`Changes.weights_sha256`); None: not known.
         source: the name of an embedded model, the folder as it was given, or hf:owner/name@commit.
         mode: how the network is executed.
+        decoder: of the latents that its network works on; None: it works on images.
     """
 
     card: Card
@@ -41,6 +43,7 @@ class Model:
     source: str
     weights_sha256: str | None = None
     mode: Mode = field(default_factory=Mode)
+    decoder: Autoencoder | None = None
 
     def guided(
         self,
@@ -60,7 +63,12 @@ class Model:
             weaker,
             learns_variance=card.learns_variance,
             together=together,
+            channels=card.guided_channels,
         )
+
+    def decoded(self, samples: Tensor) -> Tensor:
+        """Images (N, C, H, W) of what a sampler gave: itself, or decoded where it is latents."""
+        return samples if self.decoder is None else self.decoder.decode(samples)
 
     def denoiser(
         self,

@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from models.common.errors import UsageError
 from models.common.files import INDEX, how_to_convert, refuse_programs, shards_of
 from models.common.words import counted
-from models.loading.diffusers_folder import Layout
 from models.loading.fitting import fit, is_wrapped, misfit, refuse_codes
 from models.loading.fitting import shortened as shortened
 
@@ -197,26 +196,33 @@ def _real(path: Path) -> dict[str, bool]:
     return {name: kind.startswith(("F", "BF")) for name, kind in kinds.items()}
 
 
-def load_unet(folder: Path, layout: Layout, weights: list[str]) -> nn.Module:
-    """The network with its weights, by diffusers itself, which knows what older releases called them.
+def load_diffusers(name: str, folder: Path, part: str, weights: Sequence[str]) -> nn.Module:
+    """A network with its weights, by diffusers itself, which knows what older releases called them.
 
-    UsageError for weights that are missing, left over, of another shape, NaN or infinite, or cannot be read.
+    Args:
+        name: its class.
+        folder: of the model.
+        part: the folder in that, or "".
+        weights: its files, relative to `folder`.
+
+    Raises:
+        UsageError: weights that are missing, left over, of another shape, NaN or infinite, or cannot be read.
     """
-    from diffusers.models.unets.unet_2d import UNet2DModel  # several seconds of import: only where a U-Net is made
+    import diffusers  # several seconds of import: only where a network is made
 
     origin = str(folder / weights[0])
-    for name in weights:
-        refuse_programs(folder / name)
+    for each in weights:
+        refuse_programs(folder / each)
     # for our own refusals: diffusers gives no reason, or takes what it finds
-    parts = {name: _real(folder / name) for name in weights if not name.endswith(INDEX)}
+    parts = {each: _real(folder / each) for each in weights if not each.endswith(INDEX)}
     _refuse_twice(parts, origin)
-    refuse_codes([name for part in parts.values() for name, real in part.items() if not real], origin)
+    refuse_codes([each for found in parts.values() for each, real in found.items() if not real], origin)
     logger = logging.getLogger("diffusers.models.modeling_utils")  # which also logs pages of names that do not fit
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        unet, info = UNet2DModel.from_pretrained(
-            folder / layout.unet,
+        network, info = getattr(diffusers, name).from_pretrained(
+            folder / part,
             local_files_only=True,
             use_safetensors=".safetensors" in weights[0],
             low_cpu_mem_usage=False,
@@ -224,16 +230,16 @@ def load_unet(folder: Path, layout: Layout, weights: list[str]) -> nn.Module:
         )
     except Exception as error:  # of diffusers, torch and safetensors, for configs and weights alike
         raise UsageError(
-            f"cannot load the UNet2DModel of {folder / layout.unet} (damaged, cut short, or weights of another "
-            f"network?): {shortened(str(error))}"
+            f"cannot load the {name} of {folder / part} (damaged, cut short, or weights of another network?): "
+            f"{shortened(str(error))}"
         ) from None
     finally:
         logger.setLevel(level)
     missing, left_over = info["missing_keys"], info["unexpected_keys"]
     if any(map(is_wrapped, left_over)):
-        fit(unet, {name: tensor for file in parts for name, tensor in load_state(folder / file).items()}, origin)
+        fit(network, {name: tensor for file in parts for name, tensor in load_state(folder / file).items()}, origin)
     elif missing or left_over:
         raise misfit(missing, left_over, origin)
-    check_finite(unet.state_dict(), origin)
-    network: nn.Module = unet.eval().requires_grad_(False)
-    return network
+    check_finite(network.state_dict(), origin)
+    loaded: nn.Module = network.eval().requires_grad_(False)
+    return loaded

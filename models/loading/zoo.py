@@ -18,15 +18,25 @@ from torch import Tensor, nn
 
 from models.analytic import FiniteData, GaussianMixture
 from models.architectures import as_called, make_network, misfit
-from models.cards.card import DIFFUSERS, Card, Changes
+from models.cards.card import BUILT_BY_DIFFUSERS, DIFFUSERS, Card, Changes
+from models.cards.decoder_card import AUTOENCODERS, DecoderCard
 from models.common.errors import PluginError, UsageError
 from models.common.files import INDEX, joint_sha256, read_json, sha256_of, shards_of
 from models.guidance.guided import label_of_none
-from models.loading.diffusers_folder import CONFIG, WEIGHTS, check_config, find_layout, weight_files
+from models.loading.diffusers_folder import (
+    CONFIG,
+    WEIGHTS,
+    check_config,
+    find_layout,
+    weight_files,
+    weight_patterns,
+    within,
+)
 from models.loading.hub import fetch_weights, verify_cached
 from models.loading.model import Model
 from models.loading.sources import CARD, Source, describe_source, find_source, verify_files
-from models.loading.weights import load_tensors, load_unet, load_weights
+from models.loading.weights import load_diffusers, load_tensors, load_weights
+from models.networks.autoencoder import Autoencoder
 from models.networks.execution import check_mode, in_mode, prepared
 from models.networks.modes import Mode
 from models.networks.network import (
@@ -71,7 +81,7 @@ def load_model(
     card = describe_source(source, changes)
     check_mode(mode, card, device)
     load = _load_with_card if source.has_card else _load_as_diffusers
-    card, network, weights = load(source, card, device, mode)
+    card, network, weights, decoder = load(source, card, device, mode)
     found = joint_sha256([card.files[name] for name in sorted(weights) if not name.endswith(".json")])
     if changes is not None and changes.weights_sha256 not in (None, found):
         raise UsageError(
@@ -79,32 +89,75 @@ def load_model(
             "other weights, or a damaged file. Get those that it was written for, or correct the study"
         )
     digest = hashlib.sha256(json.dumps(card.digest_content(), sort_keys=True).encode()).hexdigest()
-    return Model(card, source.folder, network, card.schedule.build(), digest, source.origin, found, mode)
+    return Model(card, source.folder, network, card.schedule.build(), digest, source.origin, found, mode, decoder)
 
 
-def _load_with_card(source: Source, card: Card, device: torch.device, mode: Mode) -> tuple[Card, Network, list[str]]:
+_Loaded = tuple[Card, Network, list[str], Autoencoder | None]
+"""The card with its files, the network, the files of its weights, and the decoder of its latents."""
+
+
+def _load_with_card(source: Source, card: Card, device: torch.device, mode: Mode) -> _Loaded:
     folder = source.folder
     if source.hub is not None:
         fetch_weights(source.hub, sorted(card.files), [])
     needed = needed_files(folder, card)
-    for name in needed:
+    for name in [*needed, *_decoder_files(folder, card)]:
         if name not in card.files:
             found = f" (it is {sha256_of(folder / name)})" if (folder / name).is_file() else ""
             raise UsageError(f"{folder / CARD}: files does not list {name!r} with its sha256{found}")
     verify_files(folder, card)
-    return card, build_network(folder, card, device, mode), needed
+    return card, build_network(folder, card, device, mode), needed, _autoencoder(folder, card, device)
 
 
-def _load_as_diffusers(source: Source, card: Card, device: torch.device, mode: Mode) -> tuple[Card, Network, list[str]]:
+def _load_as_diffusers(source: Source, card: Card, device: torch.device, mode: Mode) -> _Loaded:
     folder, layout = source.folder, find_layout(source.folder)
+    for part in layout.parts if source.hub is not None else ():
+        assert source.hub is not None
+        fetch_weights(source.hub, weight_patterns(part, "safetensors"), weight_patterns(part, "bin"))
+    weights = {part: weight_files(folder, part) for part in layout.parts}
+    named = [name for part in layout.parts for name in (within(part, CONFIG), *weights[part])]
     if source.hub is not None:
-        fetch_weights(source.hub, layout.weight_patterns("safetensors"), layout.weight_patterns("bin"))
-    weights = weight_files(folder, layout)
-    if source.hub is not None:
-        verify_cached(folder, [layout.path(CONFIG), *filter(None, [layout.scheduler]), *weights])
-    files = {name: sha256_of(folder / name) for name in (layout.path(CONFIG), *weights)}
-    card = card.model_copy(update={"files": files})
-    return card, tried(load_unet(folder, layout, weights), card, device, mode, source.origin), weights
+        verify_cached(folder, [*filter(None, [layout.scheduler]), *named])
+    card = card.model_copy(update={"files": {name: sha256_of(folder / name) for name in named}})
+    own = weights[layout.network]
+    module = load_diffusers(layout.architecture, folder, layout.network, own)
+    network = tried(module, card, device, mode, source.origin)
+    return card, network, own, _autoencoder(folder, card, device)
+
+
+def _decoder_files(folder: Path, card: Card) -> list[str]:
+    """The files that a card must list of its decoder."""
+    if card.decoder is None:
+        return []
+    part, config = card.decoder.folder, within(card.decoder.folder, CONFIG)
+    if not (folder / part).is_dir():
+        raise UsageError(f"{folder} has no folder {part!r}, where the card's decoder is: latents cannot be decoded")
+    has_config = card.decoder.kind in AUTOENCODERS or (folder / config).is_file()
+    return [*([config] if has_config else []), *weight_files(folder, part)]
+
+
+def _autoencoder(folder: Path, card: Card, device: torch.device) -> Autoencoder | None:
+    """The decoder of a card's latents on a device, tried on one; None for a model of images."""
+    if card.decoder is None:
+        return None
+    decoder = Autoencoder(_decoder_module(folder, card.decoder).to(device), card.decoder)
+    origin = f"{folder / card.decoder.folder}: decoder {card.decoder.kind!r}"
+    latent, expected = torch.zeros((1, *card.decoder.latent_shape), device=device), (1, *card.shape)
+    with foreign(f"{origin} failed on a latent of shape {card.decoder.latent_shape}"), torch.inference_mode():
+        found = decoder.decode(latent)
+    if found.shape != expected:
+        raise UsageError(f"{origin} gave images of shape {tuple(found.shape)}; expected {expected}, as the card says")
+    return decoder
+
+
+def _decoder_module(folder: Path, card: DecoderCard) -> nn.Module:
+    weights = weight_files(folder, card.folder)
+    if card.kind in AUTOENCODERS:
+        return load_diffusers(AUTOENCODERS[card.kind], folder, card.folder, weights)
+    path = folder / card.folder / CONFIG
+    config = read_json(path) if path.is_file() else {}
+    module = make_network(card.kind, config, str(path) if config else f"{folder / CARD}: [decoder]")
+    return load_weights(module, folder / weights[0])
 
 
 def needed_files(folder: Path, card: Card) -> list[str]:
@@ -121,7 +174,7 @@ def needed_files(folder: Path, card: Card) -> list[str]:
 
 def _has_config(folder: Path, card: Card) -> bool:
     """Whether a config.json describes the network; a plugin may need none."""
-    return card.architecture == DIFFUSERS or CONFIG in card.files or (folder / CONFIG).is_file()
+    return card.architecture in BUILT_BY_DIFFUSERS or CONFIG in card.files or (folder / CONFIG).is_file()
 
 
 def weights_name(card: Card) -> str:
@@ -143,7 +196,7 @@ def build_network(folder: Path, card: Card, device: torch.device, mode: Mode) ->
     if _has_config(folder, card):
         config, origin = read_json(folder / CONFIG), str(folder / CONFIG)
     module = make_network(card.architecture, config, origin)
-    if card.architecture == DIFFUSERS:
+    if card.architecture in BUILT_BY_DIFFUSERS:
         check_config(config, card, folder / CONFIG)
     load_weights(module, folder / weights_name(card), card.state_key, card.ignore)
     return tried(module, card, device, mode, str(folder))
@@ -159,7 +212,7 @@ def tried(module: nn.Module, card: Card, device: torch.device, mode: Mode, origi
     try:
         _try(plain, card, device, f"{origin} in mode {mode}")
     except UsageError:
-        reason = None if card.network == "decoder" else misfit(card.architecture, module, card.shape)
+        reason = None if card.network == "decoder" else misfit(card.architecture, module, card.state_shape)
         if reason is None:
             raise
         raise UsageError(f"{origin}: {reason}") from None

@@ -32,11 +32,11 @@ class ConditionalNetwork(Protocol):
     def __call__(self, x: Tensor, at: Level, labels: Tensor | None = None) -> Tensor: ...
 
 
-def call_unet(unet: nn.Module) -> Conditioned:
-    """diffusers' `UNet2DModel`, called as all modules are here."""
+def call_diffusers(module: nn.Module) -> Conditioned:
+    """diffusers' `UNet2DModel` or `DiTTransformer2DModel`, called as all modules are here."""
 
     def call(x: Tensor, condition: Tensor, labels: Tensor | None = None) -> Tensor:
-        output: Tensor = unet(x, condition, class_labels=labels, return_dict=False)[0]
+        output: Tensor = module(x, condition, class_labels=labels, return_dict=False)[0]
         return output
 
     return call
@@ -81,7 +81,7 @@ class IndexedUNet:
         self, unet: nn.Module, schedule: DiscreteVP, call: Conditioned | None = None, *, rounded: bool = False
     ) -> None:
         self.unet, self.schedule = unet, schedule
-        self._call = ConditionedNetwork(call or call_unet(unet), index_of(schedule, rounded=rounded))
+        self._call = ConditionedNetwork(call or call_diffusers(unet), index_of(schedule, rounded=rounded))
 
     def __call__(self, x: Tensor, at: Level, labels: Tensor | None = None) -> Tensor:
         return self._call(x, at, labels)
@@ -224,8 +224,18 @@ class ConsistencyPreconditioned:
 
 
 def make_unet(config: dict[str, Any]) -> nn.Module:
-    """A diffusers `UNet2DModel` from its `config.json` (keys that start with an underscore are diffusers' notes)."""
-    from diffusers.models.unets.unet_2d import UNet2DModel  # several seconds of import: only where a U-Net is made
+    """A diffusers `UNet2DModel` from its `config.json`."""
+    return _make("UNet2DModel", config)
 
-    unet: nn.Module = UNet2DModel(**{key: value for key, value in config.items() if not key.startswith("_")})
-    return unet
+
+def make_dit(config: dict[str, Any]) -> nn.Module:
+    """A diffusers `DiTTransformer2DModel` from its `config.json`."""
+    return _make("DiTTransformer2DModel", config)
+
+
+def _make(name: str, config: dict[str, Any]) -> nn.Module:
+    import diffusers  # several seconds of import: only where a network is made
+
+    # keys that start with an underscore are diffusers' notes
+    network: nn.Module = getattr(diffusers, name)(**{key: each for key, each in config.items() if key[:1] != "_"})
+    return network

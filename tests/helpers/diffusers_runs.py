@@ -38,7 +38,7 @@ from torch import Tensor, nn
 import models.networks.network
 from models.denoiser import ClipRange, Denoiser
 from models.grids import GRIDS
-from models.networks.network import IndexedUNet, call_unet, make_unet
+from models.networks.network import IndexedUNet, call_diffusers, make_unet
 from models.schedule import DiscreteVP, Level
 from samplers import SAMPLERS, Noise
 
@@ -62,7 +62,7 @@ def digits(dtype: torch.dtype) -> IndexedUNet:
     given = torch.zeros(SHAPE, dtype=dtype), torch.zeros(SHAPE[0], dtype=dtype)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that it is deprecated, and of what depends on the shape, which is this one
-        traced = torch.jit.trace(call_unet(unet), given, check_trace=False)
+        traced = torch.jit.trace(call_diffusers(unet), given, check_trace=False)
     return IndexedUNet(traced, SCHEDULE, traced)
 
 
@@ -171,7 +171,7 @@ class Stepped:
         fixed = _BETAS | {"clip_sample": False, "set_alpha_to_one": True}
         scheduler = self.scheduler(**{name: fixed[name] for name in fixed if name in known} | self.options)
         self.place(scheduler, levels, x.dtype)
-        unet = call_unet(self.network(x.dtype).unet) if self.network is not digits else digits(x.dtype).unet
+        unet = call_diffusers(self.network(x.dtype).unet) if self.network is not digits else digits(x.dtype).unet
         x = x / levels[0].alpha if self.scaled else x
         for t in scheduler.timesteps:
             eps = unet(scheduler.scale_model_input(x, t), t.to(x.dtype).expand(len(x)))

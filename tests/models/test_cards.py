@@ -182,7 +182,11 @@ def test_an_edm_network_on_a_card_is_preconditioned_with_its_sigma_data(tmp_path
         ({}, {"classes": 4}, "the network has no classes (no num_class_embeds), but the card has 4"),
         ({"out_channels": 6}, {}, "has in/out channels (3, 6), but the card's shape is (3, 8, 8): expected (3, 3)"),
         ({}, {"weights": "ema.pt"}, "files does not list 'ema.pt' with its sha256"),
-        ({}, {"architecture": "SongUNet"}, "unknown architecture 'SongUNet'. There is: UNet2DModel. Others come from"),
+        (
+            {},
+            {"architecture": "SongUNet"},
+            "unknown architecture 'SongUNet'. There is: DiTTransformer2DModel, UNet2DModel. Others come from",
+        ),
     ],
 )
 def test_a_card_that_contradicts_its_network_is_refused(

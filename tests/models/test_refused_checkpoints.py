@@ -123,9 +123,12 @@ def test_weights_that_are_not_the_network_s_are_refused(
             _set(_CONFIG, _class_name="UNet2DConditionModel"),
             "is of class 'UNet2DConditionModel'; expected 'UNet2DModel'",
         ),
-        (_set(_INDEX, vqvae=["diffusers", "VQModel"]), "unet (UNet2DModel), vqvae (VQModel): latents, text"),
-        (_set(_INDEX, unet=["diffusers", "UNet2DConditionModel"]), "unet (UNet2DConditionModel): latents, text"),
-        (_set(_INDEX, unet=None, transformer=["diffusers", "DiTTransformer2DModel"]), "transformer (DiTTransformer2D"),
+        (_set(_INDEX, vqvae=["diffusers", "VQModel"]), "has no vqvae/config.json, which model_index.json names"),
+        (_set(_INDEX, unet=["diffusers", "UNet2DConditionModel"]), "unet (UNet2DConditionModel): a pipeline that"),
+        (
+            _set(_INDEX, unet=None, transformer=["diffusers", "DiTTransformer2DModel"]),
+            "has no transformer/config.json, which model_index.json names",
+        ),
         (
             _set(_SCHEDULER, prediction_type="eps"),
             "prediction_type 'eps'; expected one of epsilon, sample, v_prediction",
@@ -138,7 +141,7 @@ def test_weights_that_are_not_the_network_s_are_refused(
         (_set(_SCHEDULER, _class_name="IPNDMScheduler"), "unknown scheduler 'IPNDMScheduler'"),
         (lambda folder: (folder / _SCHEDULER).unlink(), "so what the network predicts and on which noise is not known"),
         (lambda folder: (folder / _SCHEDULER).write_text("[1]"), "holds a list; expected a JSON object"),
-        (lambda folder: (folder / _CONFIG).unlink(), "has no network: neither unet/config.json nor config.json"),
+        (lambda folder: (folder / _CONFIG).unlink(), "has no unet/config.json, which model_index.json names"),
         # variants of a scheduler that change what the network means
         (_of("EDMEuler", prediction_type="sample"), "expected epsilon or v_prediction"),
         (_of("EDMEuler", sigma_data="half"), "sigma_data 'half'; expected a finite number above"),

@@ -6,7 +6,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench.timing.flops import gflop_per_evaluation, vendor_peak_tflops
-from models.networks.network import call_unet, make_unet
+from models.networks.network import call_diffusers, make_unet
 
 _META = torch.device("meta")
 _CIFAR10 = {
@@ -38,7 +38,7 @@ def test_ddpms_u_net_takes_12_444_gflop_of_which_attention_multiplies_0_336() ->
         unet = make_unet(_CIFAR10)
         at = torch.zeros(1)
     assert sum(each.numel() for each in unet.parameters()) == 35_746_307
-    call = call_unet(unet)
+    call = call_diffusers(unet)
     found = gflop_per_evaluation(lambda x: call(x, at), (3, 32, 32), _META)
     # six blocks of one head: five on 16 x 16 pixels, one on 4 x 4, all with 256 channels; q k and (q k) v
     attention = 2 * 2 * 256 * (5 * 256**2 + 16**2) / 1e9

@@ -252,10 +252,24 @@ def _cost(cells: Group, nfe: float) -> Row:
     if "timing_note" in cells:
         notes = [note for note in cells.values("timing_note") if isinstance(note, str)]
         row["timing_note"] = "; ".join(dict.fromkeys(notes)) or None
+    if "decode_batch" in cells:
+        row |= _decoding(cells, half / images_a_call)
     for name in ("compile_s", "fit_images", "fit_nfe", "fit_s"):
         if name in cells:
             row[name] = _mean(cells.numbers(name))
     return row | {name: cells.first_known(name) for name in _MEASURED_ONCE if name in cells}
+
+
+def _decoding(cells: Group, sampling: float) -> Row:
+    """What decoding latents takes an image, and both together; of a model of images, sampling alone."""
+    batches = cells.values("decode_batch")
+    recorded = zip(cells.values("decode_s") or [None] * len(batches), batches, strict=True)
+    decoded = _median(_pooled([_seconds(times) / batch for times, batch in recorded if known(batch)]))
+    return {
+        "decode_batch": max(cells.numbers("decode_batch"), default=np.nan),
+        "decode_s_per_image": decoded,
+        "total_seconds": sampling + (decoded if any(map(known, batches)) else 0.0),
+    }
 
 
 def pareto(cost: Sequence[float], distance: Sequence[float]) -> list[bool]:

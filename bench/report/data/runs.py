@@ -27,6 +27,7 @@ NEEDED = (*KEYS, "id", "status", "error", "note", "seed", "device", "extractor",
 
 TIMES = (
     *("timing_rounds", "timing_calls", "timed_batch", "first_call_s", "latency_s", "network_s", "device_s"),
+    "decode_s",
     *("latency_s_median", "latency_s_q1", "latency_s_q3", "latency_s_ci_low", "latency_s_ci_high"),
     *("throughput_img_per_s", "evaluations_per_s", "gflop_per_evaluation", "arithmetic_fraction"),
     *("peak_mem_mib", "held_mem_mib", "energy_j_per_image", "timing_valid", "timing_note", "timing_watches"),
