@@ -100,6 +100,8 @@ def quality_columns(session: Session, resolved: Resolved, kept: Tensors) -> tupl
     if samples is not None:
         law = cast(Law, resolved.model.network)  # the session has refused every other
         values |= law_columns(law, samples, resolved.seed)
+    if fits_prompts and (prompts := prompts_of(resolved.model)) is not None:
+        fits_prompts["prompts_sha256"] = prompts.sha256
     return values | fits_prompts, remarks
 
 

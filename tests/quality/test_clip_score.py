@@ -1,5 +1,6 @@
 """CLIP score: transformers' own computation on a tiny CLIP, whatever the batches; and what is refused."""
 
+import importlib
 import json
 import math
 import shutil
@@ -9,9 +10,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import pytest
 import tiny_clip
 import torch
+from checkpoints import COMMIT, into_cache
+from huggingface_hub import constants, errors
 from torch import Tensor
 
 from bench.quality.clip_model import ClipModel, load_clip, refuse_clip
@@ -66,14 +70,13 @@ def scored(clip: ClipModel, images: Tensor, cuts: Sequence[int] = (), at_a_time:
 @pytest.fixture(scope="module")
 def theirs(folder: Path, images: Tensor) -> Tensor:
     """(N, n), the cosines of all images and all prompts, by transformers' processor and model on all at once."""
-    from transformers import CLIPModel, CLIPProcessor, CLIPTokenizer
-    from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
-
-    made = CLIPProcessor(CLIPImageProcessorPil.from_pretrained(folder), CLIPTokenizer.from_pretrained(folder))
+    library = importlib.import_module("transformers")
+    pillow = importlib.import_module("transformers.models.clip.image_processing_pil_clip").CLIPImageProcessorPil
+    made = library.CLIPProcessor(pillow.from_pretrained(folder), library.CLIPTokenizer.from_pretrained(folder))
     pixels = [each.movedim(0, 2).numpy() for each in images]
     texts: dict[str, Any] = {"padding": True, "truncation": True, "max_length": tiny_clip.TOKENS}
     given = made(text=list(Given().texts), images=pixels, return_tensors="pt", **texts)
-    model = CLIPModel.from_pretrained(folder).eval()
+    model = library.CLIPModel.from_pretrained(folder).eval()
     with torch.inference_mode():
         logits: Tensor = model(**given).logits_per_image / model.logit_scale.exp()
     return logits
@@ -226,13 +229,23 @@ def test_what_is_missing_is_told_before_weights_are_looked_at(
         refuse_clip(str(folder))
 
 
-def test_a_gated_repository_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    import httpx
-    import huggingface_hub
-    from huggingface_hub.errors import GatedRepoError
+def test_a_repository_of_the_hub_is_the_clip_in_its_files(
+    folder: Path, clip: ClipModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    into_cache(tmp_path / "cache", folder, "someone/clip")
+    found = load_clip("hf:someone/clip", CPU)
+    assert (found.name, found.sha256) == (f"hf:someone/clip@{COMMIT}", clip.sha256)
+    (tmp_path / "cache" / "models--someone--clip" / "snapshots" / COMMIT / "model.safetensors").unlink()
+    refuse_clip("hf:someone/clip")
+    with pytest.raises(UsageError, match=r"has none of model\.safetensors, model-\*\.safetensors, .* in its cache"):
+        load_clip("hf:someone/clip", CPU)
 
+
+def test_a_gated_repository_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     def gated(*_: Any, **__: Any) -> str:
-        raise GatedRepoError("gated", response=httpx.Response(403, request=httpx.Request("GET", "https://hub")))
+        raise errors.GatedRepoError.__new__(errors.GatedRepoError)  # of which only the class matters here
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", gated)
     with pytest.raises(UsageError, match=r"cannot get hf:someone/clip from the hub: .* Accept its conditions"):

@@ -1,6 +1,7 @@
 """PSNR and CLIP score in reports: higher is better, compared in pairs, each with what it is of."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,10 +16,10 @@ from bench.report.tables.notes import notes
 
 FLOW = {"solver_images": 64, "solver_rmse_reference": 2e-3, "sigma_start": 80.0, "sigma_end": 0.1}
 CLIP = {"clip_model": "hf:openai/clip@0123", "clip_sha256": "5e" * 32, "prompts_sha256": "6f" * 32}
-KEYS = {"psnr": FLOW, "clip_score": CLIP}
+KEYS: dict[str, Record] = {"psnr": FLOW, "clip_score": CLIP}
 
 
-def told(key: str, sampler: str, steps: int, value: float, error: float, own: float = 0.0, **more: object) -> Record:
+def told(key: str, sampler: str, steps: int, value: float, error: float, own: float = 0.0, **more: Any) -> Record:
     """A record with this value, whose jackknife is a swing that others share and one of its own."""
     swing = np.array([-1.0, 1.0] * 5) * error / 3  # of values c and -c the jackknife's standard error is 3 c
     apart = np.array([-1.0, -1.0, 1.0, 1.0, -1.0, -1.0, 1.0, 1.0, 0.0, 0.0]) * own

@@ -86,6 +86,7 @@ def test_it_is_that_of_all_images_in_whatever_parts_they_are_made(
     assert found.columns["clip_score"] == pytest.approx(100 * float(cosines.clamp(min=0).mean()), abs=1e-4)
     assert cell.identity["clip_sha256"] == clip.sha256
     assert cell.identity["clip_model"] == files["clip_model"]
+    assert found.columns["prompts_sha256"] == "a1"
 
 
 def test_a_guest_without_prompts_has_none(files: dict[str, str], prompted: None, tmp_path: Path) -> None:

@@ -19,7 +19,12 @@ from bench.study.file import parse_study
 from bench.study.plan import plan
 from models.common.errors import UsageError
 
-LATENT = {"metrics": ["psnr", "solver_error"], "solver_images": 14, "solver_steps": 4, "timing": {"repeats": 0}}
+LATENT: dict[str, Any] = {
+    "metrics": ["psnr", "solver_error"],
+    "solver_images": 14,
+    "solver_steps": 4,
+    "timing": {"repeats": 0},
+}
 
 
 def measured(session: Session, cell: Resolved, folder: Path, bounds: Sequence[int]) -> tuple[dict[str, Any], Part]:
@@ -65,9 +70,10 @@ def test_of_latents_it_is_that_of_decoded_images(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("metrics", [["psnr"], ["psnr", "solver_error"]])
 def test_it_needs_neither_extractor_nor_reference_and_no_other_metric(metrics: list[str], tmp_path: Path) -> None:
-    more = {"metrics": metrics, "solver_images": 16, "solver_steps": 4, "timing": {"repeats": 0}}
+    more: dict[str, Any] = {"metrics": metrics, "solver_images": 16, "solver_steps": 4, "timing": {"repeats": 0}}
     session = Session.load(parse_study(study_toml(**more), "test", complete=True))
-    assert session.extractor is session.reference is None
+    assert session.extractor is None
+    assert session.reference is None
     found, _ = measured(session, cells(session)["ddim"], tmp_path, (0, 16))
     assert 0 < found["psnr"] < 120
     assert len(found["psnr_left_out"]) == 10
@@ -78,7 +84,7 @@ def test_it_needs_neither_extractor_nor_reference_and_no_other_metric(metrics: l
 def test_the_usual_number_of_steps_goes_without_saying_and_any_other_is_another_cell() -> None:
     identities = {}
     for steps in (None, 250, 20):
-        said = {} if steps is None else {"solver_steps": steps}
+        said: dict[str, Any] = {} if steps is None else {"solver_steps": steps}
         session = Session.load(parse_study(study_toml(metrics=["psnr"], **said), "test"))
         identities[steps] = cells(session)["ddim"].identity
     assert identities[None] == identities[250]
