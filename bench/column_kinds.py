@@ -81,7 +81,7 @@ _TYPES = {
         intervals kid_subsets isc_splits prc_neighbourhood jackknife_blocks extrapolation_smallest_window
         metrics_rng_seed
         generation_batch batch_halvings preview_count cpus timing_rounds repeats seeds timed_calls timed_rounds
-        published_images <quality>_difference_seeds solver_steps
+        published_images prompts <quality>_difference_seeds solver_steps
     """,
     "array": """
         metrics cells timing_calls timing_watches latency_s network_s device_s decode_s sweep_batches sweep_latency_s

@@ -92,6 +92,8 @@ class CellRecord(Schema):
     value_range: Range | None = None
     clip: Clip | None = None
     labels: Name | list[_Plain] | None = None
+    prompts: Number | None = None
+    prompts_sha256: Name | None = None
 
     latency_s: list[Seconds] | None = None
     network_s: list[Measure] | None = None

@@ -150,6 +150,7 @@ def check_model(
     /,
     *,
     study: str | None = None,
+    prompts: str | None = None,
     data: str | None = None,
     resize: int | None = None,
     images: int = 64,
@@ -166,6 +167,7 @@ def check_model(
         model: Embedded model, model folder, or hf:owner/name.
         study: Instead of a model: name or file of a study, whose model is checked with what the study changes of its
             card.
+        prompts: File of what a text-to-image model makes images of: one prompt a line, or .csv with a column of them.
         data: Folder of images, or a data set such as cifar10 (default: what the model's reference is of, if it is
             there; else the network's own samples, which tell less).
         resize: Side that the images of a folder are scaled and cropped to.
@@ -174,7 +176,7 @@ def check_model(
     from bench.cli.check_model import check as checked
 
     load_plugins(plugin)
-    return checked(model, study, data, resize, images, device, as_json)
+    return checked(model, study, prompts, data, resize, images, device, as_json)
 
 
 @app.command

@@ -20,8 +20,10 @@ from bench.quality.images import to_uint8
 from bench.quality.reference import data_of
 from bench.report.data.text import significant
 from bench.running.first_look import refuse_newer_check, remember
-from bench.study.file import load_study
+from bench.study.file import Overrides, load_study
 from models.analytic import Law
+from models.cards.card import Changes
+from models.cards.prompts_card import PromptsChoice
 from models.common.errors import UsageError
 from models.loading.model import Model
 from models.loading.sources import CARD, measuring_folder
@@ -37,13 +39,20 @@ _NONE: _Images = (None, None, None)
 
 
 def check(
-    model: str | None, study: str | None, data: str | None, resize: int | None, images: int, device: str, as_json: bool
+    model: str | None,
+    study: str | None,
+    prompts: str | None,
+    data: str | None,
+    resize: int | None,
+    images: int,
+    device: str,
+    as_json: bool,
 ) -> int:
     """Check a model, as its card or a study has it, and print what was found; the exit status."""
     if images < 2:
         raise UsageError(f"--images {images}: expected at least 2")
     where = pick_device(device)
-    found = _checked(_loaded(model, study, where), where, data, resize, images)
+    found = _checked(_loaded(model, study, prompts, images, where), where, data, resize, images)
     if as_json:
         print(json.dumps(_plain(dataclasses.asdict(found)), indent=1, allow_nan=False))
     else:
@@ -51,15 +60,19 @@ def check(
     return 1 if found.bad else 0
 
 
-def _loaded(model: str | None, study: str | None, device: torch.device) -> Model:
-    """A model as its card has it, or that of a study with the study's changes."""
+def _loaded(model: str | None, study: str | None, prompts: str | None, images: int, device: torch.device) -> Model:
+    """A model as its card has it, or that of a study with the study's changes, for so many images."""
     if model is not None and study is None:
-        return load_model(model, device)
+        said = None if prompts is None else Changes(prompts=PromptsChoice(file=prompts))
+        loaded = load_model(model, device, said, images=images)
+        if prompts is not None and loaded.prompts is None:
+            raise UsageError(f"--prompts {prompts}: model {model!r} makes no images of prompts; leave it out")
+        return loaded
     if model is not None or study is None:
         given = "neither" if model is None else f"model {model!r} and --study {study}"
         raise UsageError(f"expected either a model or --study, got {given}; a study says itself what its model is")
-    chosen = load_study(study)
-    return load_model(chosen.model, device, chosen.changes_of(chosen.model))
+    chosen = load_study(study, Overrides(prompts=prompts))
+    return load_model(chosen.model, device, chosen.changes_of(chosen.model), images=images)
 
 
 def _checked(model: Model, device: torch.device, data: str | None, resize: int | None, images: int) -> Check:
@@ -119,7 +132,8 @@ def _images(model: Model, data: str | None, resize: int | None, count: int) -> _
     pixels = found.images[chosen][:count]
     if len(pixels) < 2:
         raise UsageError(f"{data!r} holds {len(pixels)} image; expected at least 2")
-    alike = found.labels is not None and found.classes is not None and card.classes == len(found.classes)
+    known = card.takes_classes and found.labels is not None and found.classes is not None
+    alike = known and card.classes == len(found.classes or ())
     return data, pixels, found.labels[chosen][:count] if alike and found.labels is not None else None
 
 

@@ -73,7 +73,7 @@ def _study(
         raise UsageError(f"expected either --model or --study, got {model!r} and {study!r}; a study says its model")
     said: dict[str, Any] = {"model": model or "digits"}
     if study is not None:
-        names = {"model", "checkpoint", "clip", "label", "labels"}
+        names = {"model", "checkpoint", "clip", "label", "labels", "prompts"}
         said = load_study(study).model_dump(mode="json", include=names, exclude_none=True)
     # a baseline that nothing is said of, and as many images as the fit has, so that a batch may be as large
     content: dict[str, Any] = {"name": "fit", "title": "fit", "metrics": ["solver_error"]}

@@ -61,6 +61,7 @@ class StudyOptions:
         steps: Instead of the study's, such as "5,10".
         evaluations: Budgets instead of steps, such as "10,20": each sampler takes the most steps that stay within.
         model: Embedded model, model folder, or hf:owner/name.
+        prompts: File of what text-to-image models make images of: one prompt a line, or .csv with a column of them.
         images: Images a cell generates.
         batch: Images generated and timed at a time, or auto: as many as the device evaluates fastest.
         seed: One seed block instead of the study's.
@@ -78,6 +79,7 @@ class StudyOptions:
     steps: Numbers = None
     evaluations: Numbers = None
     model: str | None = None
+    prompts: str | None = None
     images: int | None = None
     batch: Batch | None = None
     seed: int | None = None

@@ -125,7 +125,8 @@ def check_model(
         verdicts += spread_verdicts(model, drawn, images)
         if labels is None and classes is not None:
             data, shares, labels = None, _shares(model, sampled), classes
-            verdicts.append(Verdict(True, "the classes of the images are not known: its error is on its own samples"))
+            what = "classes" if model.card.takes_classes else "prompts"
+            verdicts.append(Verdict(True, f"the {what} of the images are not known: its error is on its own samples"))
     labels = _classes(model, labels, len(shares), device)
     curves, readings, read = _readings(model, shares, labels, data is not None, depth)
     inputs, tried = _inputs(model, shares, labels)
@@ -227,7 +228,8 @@ def _inputs(model: Model, images: Tensor, labels: Tensor | None) -> tuple[list[V
     if card.network != "decoder" and noisy != clear:
         tried.append(("the noise level", evaluate(network, x, clear, labels)))
     if labels is not None and card.classes is not None and card.classes > 1:
-        tried.append(("the class", evaluate(network, x, noisy, (labels + 1) % card.classes)))
+        what = "the class" if card.takes_classes else "the prompt"
+        tried.append((what, evaluate(network, x, noisy, (labels + 1) % card.classes)))
     ignored = [what for what, other in tried if _is_same(other, output)]
     names = " and ".join(what for what, _ in tried)
     verdicts = [Verdict(False, f"its output ignores {what}") for what in ignored]

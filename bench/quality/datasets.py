@@ -23,6 +23,8 @@ from bench.quality.image_folder import SPLITS, copies_in, read_folder
 from bench.quality.images import to_uint8
 from models.common.errors import UsageError
 from models.common.files import expanded
+from models.common.kept import ROOT_VARIABLE as ROOT_VARIABLE
+from models.common.kept import data_root as data_root
 from models.common.program import bring
 from models.common.words import counted
 from models.common.writing import replacing
@@ -30,8 +32,6 @@ from models.plugins.registry import unknown
 
 ARCHIVE = ".npz"
 _OF_ARCHIVES = ("images", "labels", "classes")
-ROOT_VARIABLE = "SAMPLER_BENCH_DATA"
-"""Environment variable that names the folder where downloaded data are kept."""
 
 
 @dataclass(frozen=True)
@@ -191,13 +191,6 @@ def holds_images(path: Path) -> bool:
             return not {"images.npy", "arr_0.npy"}.isdisjoint(file.namelist())
     except (OSError, BadZipFile):
         return False
-
-
-def data_root() -> Path:
-    """Where downloaded data are kept: SAMPLER_BENCH_DATA, or the user's cache folder."""
-    if named := os.environ.get(ROOT_VARIABLE):
-        return expanded(named)
-    return expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "sampler-bench"
 
 
 def load_digits() -> tuple[Tensor, Tensor]:

@@ -6,7 +6,7 @@
   `measuring` (whatever goes wrong), `recording` (its record), `saving` (all its images, if that is asked for); `part`
   (what some of its images have come to), `growth` (what is kept of images that will be more), `fit` (what a sampler
   needs to know of a model before, at a cost of its own), `solution` (the exact flow that solver errors are measured
-  from), `kept` (where both are)
+  from)
 - `executors`: who measures cells: this process, others of this machine, or those of a cluster
 - times: `rounds`, with `same_images` and `study_flops`; before all of it `first_look`, `estimate`
 - `telling`: what is said of it meanwhile

@@ -24,7 +24,7 @@ from bench.running.closure import (
 )
 from bench.running.named_files import texts_in
 from models.architectures import maker_of
-from models.cards.card import BUILT_BY_DIFFUSERS
+from models.cards.card import BUILT_BY_DIFFUSERS, OF_PROMPTS
 from models.cards.decoder_card import AUTOENCODERS
 from models.common.errors import UsageError
 from models.common.files import read_json
@@ -98,7 +98,7 @@ def architecture_sha256(model: Model) -> str | None:
     None for those of diffusers, whose version is recorded.
     """
     card, found = model.card, list[str]()
-    if card.architecture not in BUILT_BY_DIFFUSERS:
+    if card.architecture not in (*BUILT_BY_DIFFUSERS, *OF_PROMPTS):
         found.append(_maker_sha256(card.architecture, model.folder / CONFIG))
     if card.decoder is not None and card.decoder.kind not in AUTOENCODERS:
         found.append(_maker_sha256(card.decoder.kind, model.folder / card.decoder.folder / CONFIG))

@@ -140,7 +140,8 @@ def _recorded(model: Model, warn: Tell) -> ModelLook | None:
 def _brief(session: Session, name: str, subject: Model) -> ModelLook:
     plain = session.models.get((name, PLAIN))
     if plain is None:  # a compiled one would be compiled again for so few images
-        plain = load_model(name, session.device, session.study.changes_of(name), PLAIN)
+        study = session.study
+        plain = load_model(name, session.device, study.changes_of(name), PLAIN, study.most_made)
     with arithmetic(PLAIN.precision):
         return _kept(subject, check_model(plain, session.device, depth=BRIEF))
 

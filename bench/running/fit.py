@@ -16,11 +16,11 @@ from torch import Tensor
 from bench.fitting.model import SEED, CountedModel
 from bench.purity.unchanged import ProcessState, unchanged
 from bench.running.code_hash import code_sha256_of
-from bench.running.kept import Found, Kept
 from bench.running.resolve import Resolved
 from bench.running.session import PLAIN, Session
 from models.common.errors import UsageError
 from models.common.explain import shown
+from models.common.kept import Found, Kept
 from models.denoiser import Denoiser
 from models.fitted import OWN, Fitted, Solver, takes_fit
 from models.grids.fitted import FittedGrid

@@ -182,6 +182,8 @@ def resolve(cell: Cell, session: Session) -> Resolved:
         "levels_sha256": None if isinstance(grid, FittedGrid) else _levels_sha256(levels),
         "seed": cell.seed,
     }
+    if model.prompts is not None:
+        identity |= {"prompts": len(model.prompts.texts), "prompts_sha256": model.prompts.sha256}
     return Resolved(cell, model, sampler, levels, guidance, weaker, identity, grid)
 
 
@@ -226,4 +228,6 @@ def _label_rule(session: Session, model: Model) -> str | None:
     """How the classes of images were chosen."""
     if model.card.classes is None:
         return None
+    if model.card.prompts is not None:
+        return "prompts"
     return session.study.labels if session.study.label is None else str(session.study.label)

@@ -112,7 +112,8 @@ class Session:
         wanted |= dict.fromkeys((name, PLAIN) for cell in fitted for name in (cell.model, weaker_of(cell)) if name)
         models = dict[tuple[str, Mode], Model]()
         for name, mode in wanted:
-            loaded = load_model(name, device, study.changes_of(name), mode if processor is None else PLAIN)
+            images, in_mode = (study.most_made, mode) if processor is None else (1, PLAIN)  # nothing is sampled then
+            loaded = load_model(name, device, study.changes_of(name), in_mode, images)
             models[name, mode] = replace(loaded, mode=mode)
         subject = models[study.model, parse_mode(study.modes[0])]
         _check_fit(study, {name: model for (name, _), model in models.items()})
@@ -122,7 +123,7 @@ class Session:
             extractor.check(study.metrics, subject.card.shape)
             if "class_accuracy" in study.metrics:
                 for (name, _), model in models.items():
-                    extractor.check_classes(name, model.card.classes)
+                    extractor.check_classes(name, model.card.classes if model.card.takes_classes else None)
             reference = load_reference(study.reference, extractor, study.metrics).beside(subject.card.shape)
         clip = load_clip(study.clip_model, device) if "clip_score" in study.metrics else None
         if clip is not None:
@@ -208,9 +209,11 @@ class Session:
         return model.denoiser(clip, self.labels(model, seed, numbers), guided, fitted=fitted)
 
     def labels(self, model: Model, seed: int, numbers: Tensor) -> Tensor | None:
-        """The classes of images of a seed, (N,) int64; None for a model without classes."""
+        """The classes of images of a seed, (N,) int64, or the numbers of their prompts; None for a model without."""
         if model.card.classes is None:
             return None
+        if model.card.prompts is not None:
+            return numbers % model.card.classes
         if self.study.label is not None:
             return torch.full_like(numbers, self.study.label)
         rule = balanced_labels if self.study.labels == "balanced" else draw_labels

@@ -19,8 +19,8 @@ from bench.fitting.flow import FARTHEST, IN_RATIO, STEPS, solve
 from bench.noise.stream import ImageNoise
 from bench.quality.frechet import jackknife
 from bench.quality.statistics import BLOCKS, blocks_of
-from bench.running.kept import Found, Kept
 from bench.timing.memory import Halving
+from models.common.kept import Found, Kept
 from models.denoiser import Denoiser
 from models.schedule import Level
 from samplers import Sampler

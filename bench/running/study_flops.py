@@ -43,7 +43,7 @@ class StudyFlops:
         """On a plain copy on the CPU, None if that cannot run there: in a compiled network nothing can be counted."""
         cpu = torch.device("cpu")
         try:
-            model = load_model(name, cpu, self._session.study.changes_of(name))
+            model = load_model(name, cpu, self._session.study.changes_of(name), images=1)
             denoiser = self._session.denoiser(model, 0, torch.zeros(1, dtype=torch.int64), None)
             level = model.schedule.level(0.5)
             return gflop_per_evaluation(lambda x: denoiser(x, level), model.card.state_shape, cpu)

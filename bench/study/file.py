@@ -34,6 +34,7 @@ from bench.study.labels import OnGrid, grid_named, grid_of, sampler_of
 from bench.study.study import Baseline, Block, ExtractorChoice, Published, Study, Timing
 from bench.study.validation import misfits
 from models.cards.card import Changes, table_of
+from models.cards.prompts_card import PromptsChoice
 from models.cards.schedule_cards import Strict
 from models.common.errors import UsageError
 from models.common.explain import Fault, Place, faults, in_order, shown
@@ -62,6 +63,7 @@ class Overrides(BaseModel, extra="forbid"):
     modes: str | list[str] | None = None
     precision: str | None = None
     model: str | None = None
+    prompts: str | None = None
     until: str | None = None
 
 
@@ -101,6 +103,7 @@ class _Options(Strict):
     modes: Annotated[Modes, _Listed] | None = None
     precision: Precision | None = None
     model: Words | None = None
+    prompts: Words | None = None
     until: Literal["decided"] | None = None
 
     @field_validator("grids")
@@ -191,6 +194,7 @@ _TABLES: dict[str, type[BaseModel]] = {
     "baseline": Baseline,
     "published": Published,
     "extractor": ExtractorChoice,
+    "prompts": PromptsChoice,
 }
 _MOVED = {
     "repeats": "Instead of `repeats = 10` write `timing = { repeats = 10 }`",
@@ -274,6 +278,9 @@ def _overridden(study: Study, options: _Options) -> tuple[dict[str, Any], list[i
             content[key] = value
     if options.model is not None:
         content.pop("checkpoint", None)  # which is about the file's own model
+    if options.prompts is not None:  # another file may have other columns
+        kept = {key: value for key, value in content.get("prompts", {}).items() if key in ("negative", "tokens")}
+        content["prompts"] = kept | {"file": options.prompts}
     if options.seed is not None:
         content["seeds"] = [options.seed]
     if options.precision is not None:

@@ -173,7 +173,7 @@ def no_law(name: str, card: Card) -> str | None:
 
 def no_classes(cards: Mapping[str, Card]) -> str | None:
     """Why class accuracy cannot be measured of any of a study's models, by their names; None if of one it can."""
-    if any(card.classes is not None for card in cards.values()):
+    if any(card.takes_classes for card in cards.values()):
         return None
     models = f"model{'s' * (len(cards) > 1)} {', '.join(map(repr, cards))} {'have' if len(cards) > 1 else 'has'}"
     return (
@@ -201,13 +201,24 @@ def no_prompts(models: Sequence[str], *, prompted: bool) -> str | None:
 
 def no_label(label: int, name: str, card: Card) -> str | None:
     """Why a model has no such class; None if it has."""
-    if card.classes is not None and label < card.classes:
+    if card.takes_classes and card.classes is not None and label < card.classes:
         return None
+    if card.prompts is not None:
+        return f"model {name!r} is given prompts, which image i has by its number, and has no classes"
     what = "has no classes" if card.classes is None else f"has the classes 0 ... {card.classes - 1}"
     return f"model {name!r} {what}"
 
 
-_ALIKE = ("sample_shape", "decoder", "parametrisation", "schedule", "classes", "value_range", "learns_variance")
+_ALIKE = (
+    "sample_shape",
+    "prompts_sha256",
+    "decoder",
+    "parametrisation",
+    "schedule",
+    "classes",
+    "value_range",
+    "learns_variance",
+)
 """What a weaker model of a guidance has in common with the one it guides."""
 
 

@@ -39,6 +39,7 @@ from bench.study.fields import (
     within,
 )
 from models.cards.card import Changes
+from models.cards.prompts_card import PromptsChoice
 from models.cards.schedule_cards import Strict
 from models.plugins.names import names_a
 from models.plugins.registry import unknown
@@ -235,6 +236,8 @@ class Study(Strict):
         timing: how every setting is timed.
         seeds: seed blocks; a block of the product may have its own.
         label: the class of all images, for class-conditional models; None: as `labels` says.
+        prompts: what text-to-image models make images of: a file of one prompt a line, or a table of file, column,
+            negative (the negative prompt of guidance), count and tokens. Image i is made of prompt i mod n.
         labels: "drawn": a class by seed and image, all equally likely; "balanced": each class equally often.
         device: "auto", "cpu", "cuda", "cuda:1", ...
         threads: of the CPU; None: as many as torch takes.
@@ -269,6 +272,7 @@ class Study(Strict):
     batch: Batch
     timing: Timing = Timing()
     seeds: list[Seed] = Field(default=[0], min_length=1)
+    prompts: PromptsChoice | None = None
     label: Annotated[int, within(0, 2**31 - 1)] | None = None
     labels: Literal["drawn", "balanced"] = "drawn"
     device: Words = "auto"
@@ -291,6 +295,18 @@ class Study(Strict):
     def _named(cls, extractor: Any) -> Any:
         return {"name": extractor} if isinstance(extractor, str) else extractor
 
+    @field_validator("prompts", mode="before")
+    @classmethod
+    def _in_a_file(cls, prompts: Any) -> Any:
+        return {"file": prompts} if isinstance(prompts, str) else prompts
+
+    @field_validator("checkpoint")
+    @classmethod
+    def _without_prompts(cls, checkpoint: Changes | None) -> Changes | None:
+        if checkpoint is not None and checkpoint.prompts is not None:
+            raise ValueError("prompts is a key of the study itself, for all of its models; move it there")
+        return checkpoint
+
     @field_validator("labels")
     @classmethod
     def _of_no_single_class(cls, labels: str, info: ValidationInfo) -> str:
@@ -312,6 +328,11 @@ class Study(Strict):
         return max(min(self.images, USUAL_START), self.images // MOST_GROWTH)
 
     @property
+    def most_made(self) -> int:
+        """The highest number of an image that is made, of a cell or of a timed batch, and one."""
+        return max(self.most_images, *self.timing.batches, 1)
+
+    @property
     def needs_features(self) -> bool:
         """Whether some metric needs a feature extractor and a reference."""
         return any(metric in FEATURE_METRICS for metric in self.metrics)
@@ -322,5 +343,6 @@ class Study(Strict):
         return any(metric in FLOW_METRICS for metric in self.metrics)
 
     def changes_of(self, model: str) -> Changes | None:
-        """What the study says about a model of its own: only about the main one."""
-        return self.checkpoint if model == self.model else None
+        """What the study says about a model of its own: about the main one, and its prompts about all."""
+        said = self.checkpoint if model == self.model else None
+        return said if self.prompts is None else (said or Changes()).model_copy(update={"prompts": self.prompts})

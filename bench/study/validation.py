@@ -25,6 +25,7 @@ from bench.study.placement import (
 from bench.study.plan import UNGUIDED, BudgetTooSmall, built, most_steps
 from bench.study.study import DEFAULT_METRICS, FEATURE_METRICS, ExtractorChoice, metric_of
 from models.cards.card import Card, Changes
+from models.cards.prompts_card import PromptsChoice
 from models.cards.schedule_cards import ScheduleCard
 from models.common.errors import UsageError
 from models.common.explain import Fault, Place
@@ -33,6 +34,7 @@ from models.guidance import GUIDANCES, Guidance
 from models.loading.sources import describe_model
 from models.networks.modes import parse_mode
 from models.plugins.registry import unknown
+from models.text.prompts import read_prompts
 from samplers import SAMPLERS, Sampler
 
 
@@ -123,6 +125,8 @@ class _Check:
         main, broken = self._main, self._wrong("checkpoint")
         said = None if broken else self.content.value("checkpoint")
         changes = None if said is None else Changes.model_validate(said)
+        if not self._prompts():
+            return
         if main is not None and changes is not None and changes.schedule is not None:
             self.schedules[main] = changes.schedule
         for each in products:
@@ -131,11 +135,32 @@ class _Check:
                 continue
             place: Place = ("model",) if model == main else (*each.place, "model")
             try:
-                card = describe_model(model, changes if model == main else None)
+                card = describe_model(model, self._with_prompts(changes if model == main else None))
             except UsageError as error:
                 self._add(place, error)
             else:
                 self.cards[model], self.schedules[model] = card, card.schedule
+
+    def _prompts(self) -> bool:
+        """Whether the prompts can be read, where models have to be there, and there are any."""
+        if self._wrong("prompts"):
+            return False
+        if self.complete and (choice := self._chosen_prompts()) is not None:
+            try:
+                read_prompts(choice)
+            except UsageError as error:
+                self._add(("prompts",), error)
+                return False
+        return True
+
+    def _chosen_prompts(self) -> PromptsChoice | None:
+        said = self.content.value("prompts")
+        return None if said is None else PromptsChoice.model_validate({"file": said} if isinstance(said, str) else said)
+
+    def _with_prompts(self, changes: Changes | None) -> Changes | None:
+        """What the study says about a model, and its prompts."""
+        choice = self._chosen_prompts()
+        return changes if choice is None else (changes or Changes()).model_copy(update={"prompts": choice})
 
     def _place(self, each: _Product) -> None:
         """Samplers and grids of a product on the schedule of its model."""
@@ -164,7 +189,7 @@ class _Check:
         guidance, weaker = GUIDANCES.make(spec), None
         if guidance.weaker is not None:
             try:
-                weaker = self.cards.get(guidance.weaker) or describe_model(guidance.weaker, None)
+                weaker = self.cards.get(guidance.weaker) or describe_model(guidance.weaker, self._with_prompts(None))
             except UsageError as error:
                 self._add(at, error)
                 return
@@ -253,7 +278,11 @@ class _Check:
                 self._add(("label",), f"{why}, got {label}")
             if balanced and (why := no_label(0, name, card)) is not None:
                 self._add(("labels",), f"{why}, got 'balanced'")
-        why = no_classes(self.cards) if all(each.model in self.cards for each in products) else None
+        described = all(each.model in self.cards for each in products)
+        if described and self._chosen_prompts() and not any(card.prompts for card in self.cards.values()):
+            names = ", ".join(map(repr, self.cards))
+            self._add(("prompts",), f"no model of the study makes images of prompts (there is {names}); leave it out")
+        why = no_classes(self.cards) if described else None
         for at, metric in self._metrics if why is not None else []:
             if metric == "class_accuracy":
                 self._add(at, why)

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from models.cards.decoder_card import DecoderCard
+from models.cards.prompts_card import PromptsChoice
 from models.cards.schedule_cards import DISCRETE, KINDS, ScheduleCard, Strict
 from models.common.errors import UsageError
 from models.common.explain import Place, faults
@@ -22,6 +23,8 @@ DIFFUSERS = "UNet2DModel"
 DIT = "DiTTransformer2DModel"
 BUILT_BY_DIFFUSERS = (DIFFUSERS, DIT)
 """Architectures of networks that diffusers builds."""
+OF_PROMPTS = ("UNet2DConditionModel", "SD3Transformer2DModel", "FluxTransformer2DModel")
+"""The same of those that are given the embeddings of a prompt, of pipelines alone (`models.text`)."""
 
 _MEANS_X0: tuple[NetworkKind, ...] = ("edm", "consistency", "decoder", *EXACT)
 _DECODES_NOTHING: tuple[NetworkKind, ...] = ("decoder", *EXACT)
@@ -46,6 +49,7 @@ _PATTERNS = frozenset("*?[\\")
 _Side = Annotated[int, Field(ge=1, le=65_536)]
 _Classes = Annotated[int, Field(ge=1, lt=2**31)]
 _Pair = Annotated[tuple[float, float], Field(strict=False)]
+_Scale = Annotated[float, Field(ge=0, le=1000)]
 
 
 def _null_label(value: object) -> object:
@@ -132,6 +136,10 @@ class Card(FolderCard):
         null_label: what a network that was also trained without classes is given for no class, which guidance needs: a
             number, `classes` or above; "zeros": labels are given as rows of one-hot (N, classes), then all zero;
             "none": no labels at all. None: it was trained with classes only.
+        prompts: the choice that a study makes for a text-to-image pipeline, whose labels are the numbers of prompts, as
+            many as `classes`; `null_label` is then the negative prompt's. None: labels, if there are any, are classes.
+        prompts_sha256: of these prompts.
+        guidance_embedding: the scale that a network with distilled guidance (FLUX.1 dev) is given, at one evaluation.
         variance: the variance of a reverse step that the checkpoint was trained with, in diffusers' words, where it
             says so; the output of a "learned" one has 2 C channels, the second C for that variance.
         weights: the file of weights; None: as diffusers calls it, in one file or in several with an index.
@@ -159,6 +167,9 @@ class Card(FolderCard):
     value_range: _Pair = (-1.0, 1.0)
     classes: _Classes | None = None
     null_label: NullLabel | None = None
+    prompts: PromptsChoice | None = None
+    prompts_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
+    guidance_embedding: _Scale | None = None
     variance: str | None = None
     schedule: ScheduleCard
     weights: str | None = None
@@ -180,6 +191,15 @@ class Card(FolderCard):
             raise ValueError(f"network {self.network!r} makes images itself; leave out the decoder")
         if self.guided_channels is not None and self.guided_channels > self.sample_shape[0]:
             raise ValueError(f"guided_channels = {self.guided_channels}, but states have {self.sample_shape[0]}")
+        return self
+
+    @model_validator(mode="after")
+    def _fits_its_prompts(self) -> "Card":
+        if (self.prompts is None) != (self.prompts_sha256 is None):
+            raise ValueError("prompts and prompts_sha256 stand beside one another; leave both out")
+        for name in ("prompts", "guidance_embedding"):
+            if getattr(self, name) is not None and self.architecture not in OF_PROMPTS:
+                raise ValueError(f"{name} belongs to pipelines of {' or '.join(OF_PROMPTS)}; leave it out")
         return self
 
     @model_validator(mode="after")
@@ -230,6 +250,11 @@ class Card(FolderCard):
         return self.variance in ("learned", "learned_range")
 
     @property
+    def takes_classes(self) -> bool:
+        """Whether the network is given the class of each image; labels may also be prompts."""
+        return self.classes is not None and self.prompts is None
+
+    @property
     def state_shape(self) -> tuple[int, int, int]:
         """(C, H, W) of what sampling starts from."""
         return self.sample_shape if self.noise_shape is None else self.noise_shape
@@ -257,7 +282,9 @@ class Card(FolderCard):
         content = self.model_dump(mode="json", include={"shape", "parametrisation", "clip", "schedule", "files"})
         newer = {"network", "noise_shape", "architecture", "sigma_data", "time_scale", "raw_prediction"}
         newer |= {"value_range", "classes", "null_label", "variance", "weights", "state_key", "round_time"}
-        newer |= {"decoder", "guided_channels"}
+        newer |= {"decoder", "guided_channels", "prompts_sha256", "guidance_embedding"}
+        if self.prompts is not None and self.prompts.tokens is not None:
+            content["prompt_tokens"] = self.prompts.tokens
         return content | self.model_dump(mode="json", include=newer, exclude_defaults=True)
 
 
@@ -268,6 +295,9 @@ class Changes(Strict):
         parametrisation, value_range, schedule, classes, null_label, variance, round_time, guided_channels: as on a
             `Card`.
         clip: the range that predictions of x_0 are clamped to; false: none.
+        guidance_embedding: as on a `Card`.
+        resolution: the height and width of images of a text-to-image pipeline; None: as its pipeline makes them.
+        prompts: of the text-to-image pipelines in a study, which says them itself, for all of its models.
         weights_sha256: hash that the weights must have: of the file, or of several the hash of their hashes' digits,
             one after the other in the order of their names.
     """
@@ -281,11 +311,14 @@ class Changes(Strict):
     variance: Variance | None = None
     round_time: bool | None = None
     guided_channels: Annotated[int, Field(ge=1)] | None = None
+    guidance_embedding: _Scale | None = None
+    resolution: Annotated[tuple[_Side, _Side], Field(strict=False)] | None = None
+    prompts: PromptsChoice | None = None
     weights_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
 
     def applied(self, card: dict[str, Any]) -> dict[str, Any]:
         """The content of a card with these changes made."""
-        said = self.model_dump(mode="python", exclude_none=True, exclude={"weights_sha256"})
+        said = self.model_dump(mode="python", exclude_none=True, exclude={"weights_sha256", "prompts", "resolution"})
         if self.clip is False:
             said["clip"] = None
         return card | said
@@ -296,6 +329,7 @@ def table_of(place: Place, content: dict[str, Any], whole: type[Strict]) -> type
     if place[:-1] == ("schedule",):
         return KINDS.get(content["schedule"].get("kind"))
     tables: dict[Place, type[Strict]] = {(): whole, ("extractor",): ExtractorCard, ("decoder",): DecoderCard}
+    tables[("prompts",)] = PromptsChoice
     return tables.get(place[:-1])
 
 
@@ -313,6 +347,11 @@ def make_card(content: dict[str, Any], changes: Changes | None, origin: str) -> 
         raise UsageError(f"{origin}: {explain_card(error, content)}") from None
     if changes is None:
         return card
+    if changes.resolution is not None and card.prompts is None:
+        raise UsageError(
+            f"{origin}: resolution is chosen of text-to-image pipelines alone, and this model's images are of "
+            f"{' x '.join(map(str, card.shape[1:]))}; leave it out"
+        )
     changed = changes.applied(card.model_dump(mode="python"))
     try:
         return Card.model_validate(changed)

@@ -91,6 +91,28 @@ def parse_toml(content: bytes, origin: str) -> dict[str, Any]:
         raise UsageError(f"{origin} is not valid TOML: {error}") from None
 
 
+def read_text(path: Path, what: str) -> str:
+    """The content of a text file in UTF-8, without a byte order mark; UsageError, which says what it holds."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise UsageError(f"there is no file of {what} {str(path)!r}; give one that there is") from None
+    except (OSError, ValueError) as error:  # nothing can be called so
+        raise UsageError(f"cannot read the {what} {str(path)!r}: {error}") from None
+    content = content.removeprefix(codecs.BOM_UTF8)
+    mark = next((mark for mark in _MARKS if content.startswith(mark)), None)
+    if mark is not None:
+        raise UsageError(f"{path} begins with a byte order mark (BOM) of {_MARKS[mark]}; save it as UTF-8")
+    if 0 in content:
+        line = _line(content, content.index(0))
+        raise UsageError(f"{path} holds a NUL byte, in line {line}: it is damaged, or UTF-16; save it as UTF-8")
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        wrong = f"byte 0x{content[error.start]:02x} in line {_line(content, error.start)}"
+        raise UsageError(f"{path} is not in UTF-8: {wrong}; save it as UTF-8") from None
+
+
 def _line(content: bytes, at: int) -> int:
     return content.count(b"\n", 0, at) + 1
 

@@ -17,6 +17,7 @@ from models.cards.schedule_cards import DISCRETE
 from models.common.errors import Notice, UsageError
 from models.common.files import INDEX, read_json, shards_of
 from models.loading.scheduler_config import read_scheduler
+from models.text.pipelines import TextPipeline, known_pipeline, parts_of
 
 CONFIG = "config.json"
 PIPELINE = "model_index.json"
@@ -45,12 +46,14 @@ class Layout:
         architecture: its class.
         scheduler: the scheduler's configuration; None: there is none.
         decoder: folder of the autoencoder; None: there is none.
+        text: the text-to-image pipeline that it is, described by `models.loading.text_folder`; None: it is none.
     """
 
     network: str
     architecture: str
     scheduler: str | None
     decoder: str | None = None
+    text: TextPipeline | None = None
 
     def path(self, name: str) -> str:
         """A file of the network, relative to the model's folder."""
@@ -76,6 +79,8 @@ def weight_patterns(part: str, kind: str) -> list[str]:
 def find_layout(folder: Path) -> Layout:
     """Where the parts are; UsageError if the folder holds another kind of model."""
     if (folder / PIPELINE).is_file():
+        if (text := known_pipeline(folder / PIPELINE)) is not None:
+            return _of_text(folder, text)
         _check_pipeline(folder / PIPELINE)
     found = [part for part in NETWORKS if (folder / part / CONFIG).is_file()]
     if len(found) > 1:
@@ -113,6 +118,19 @@ _OLD_DIT = "Transformer2DModel"
 _CLASSES = {*BUILT_BY_DIFFUSERS, _OLD_DIT}
 
 
+def _of_text(folder: Path, pipeline: TextPipeline) -> Layout:
+    """The layout of a text-to-image pipeline, whose parts are all in folders of their own."""
+    wanted = {f"{pipeline.network}/{CONFIG}": pipeline.architecture, f"vae/{CONFIG}": "AutoencoderKL"}
+    for name, kind in wanted.items():
+        if not (folder / name).is_file():
+            raise UsageError(f"{folder} has no {name}, which {PIPELINE} names. Download the whole repository")
+        if (found := read_json(folder / name).get("_class_name")) != kind:
+            raise UsageError(f"{folder / name} is of class {found!r}; expected {kind!r} in a {pipeline.name}")
+    scheduler = f"scheduler/{_SCHEDULER}"
+    has = (folder / scheduler).is_file()
+    return Layout(pipeline.network, pipeline.architecture, scheduler if has else None, "vae", pipeline)
+
+
 def _architecture(config: Mapping[str, Any]) -> str | None:
     """The class of a network that is supported; None for any other."""
     found = config.get("_class_name")
@@ -133,18 +151,9 @@ def _check_decoder(folder: Path, decoder: str | None) -> None:
         )
 
 
-def _parts(index: Mapping[str, Any]) -> dict[str, str]:
-    """The parts of a pipeline that it has, with their classes."""
-    return {
-        name: str(value[1])
-        for name, value in index.items()
-        if not name.startswith("_") and isinstance(value, list) and len(value) == 2 and value[1] is not None
-    }
-
-
 def _check_pipeline(path: Path) -> None:
     index = read_json(path)
-    parts = _parts(index)
+    parts = parts_of(index)
     networks = {name: parts[name] for name in NETWORKS if name in parts}
     others = parts.keys() - {*NETWORKS, *DECODERS, "scheduler"}
     if others or not networks or not _CLASSES.issuperset(networks.values()):
@@ -153,8 +162,9 @@ def _check_pipeline(path: Path) -> None:
             f"{path} is a {index.get('_class_name')} of {found}: a pipeline that does more than step a scheduler, or "
             f"of other parts, is not supported. Expected {_SUPPORTED}"
         )
+    flat = (path.parent / CONFIG).is_file()  # as older checkpoints are, whose network has no folder
     for name in parts:
-        if name in (*NETWORKS, *DECODERS) and not (path.parent / name / CONFIG).is_file():
+        if name in DECODERS + NETWORKS * (not flat) and not (path.parent / name / CONFIG).is_file():
             raise UsageError(
                 f"{path.parent} has no {name}/{CONFIG}, which {PIPELINE} names; download the whole repository"
             )
@@ -177,9 +187,9 @@ def describe_folder(folder: Path, name: str, origin: str, changes: Changes | Non
         "classes": _classes(config, path),
         "files": {},
     }
-    content |= _read(folder, layout, changes)
+    content |= scheduler_fields(folder, layout, changes)
     if layout.decoder is not None:
-        content |= _latent(folder / layout.decoder / CONFIG, layout.decoder, content["shape"])
+        content |= latent_fields(folder / layout.decoder / CONFIG, layout.decoder, content["shape"])
     if layout.architecture == DIT:
         content |= _of_a_dit(config, content)
     card = make_card(content, changes, str(folder))
@@ -187,7 +197,7 @@ def describe_folder(folder: Path, name: str, origin: str, changes: Changes | Non
     return card
 
 
-def _latent(path: Path, folder: str, latent: tuple[int, int, int]) -> dict[str, Any]:
+def latent_fields(path: Path, folder: str, latent: tuple[int, int, int]) -> dict[str, Any]:
     """The fields of a card that an autoencoder's configuration settles."""
     config = read_json(path)
     kind = next(kind for kind, name in AUTOENCODERS.items() if name == config["_class_name"])
@@ -221,7 +231,8 @@ def _of_a_dit(config: dict[str, Any], content: dict[str, Any]) -> dict[str, Any]
     return {"classes": classes, "null_label": classes} | variance
 
 
-def _read(folder: Path, layout: Layout, changes: Changes) -> dict[str, Any]:
+def scheduler_fields(folder: Path, layout: Layout, changes: Changes) -> dict[str, Any]:
+    """The fields of a card that a scheduler's configuration settles, or the study instead."""
     if layout.scheduler is not None:
         return read_scheduler(read_json(folder / layout.scheduler), changes, str(folder / layout.scheduler))
     if changes.schedule is None or changes.parametrisation is None or changes.schedule.kind not in _NETWORK_OF:

@@ -15,6 +15,7 @@ from models.networks.autoencoder import Autoencoder
 from models.networks.modes import Mode
 from models.networks.network import Network
 from models.schedule import Schedule
+from models.text.prompts import Prompts
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Model:
         source: the name of an embedded model, the folder as it was given, or hf:owner/name@commit.
         mode: how the network is executed.
         decoder: of the latents that its network works on; None: it works on images.
+        prompts: that its labels are the numbers of; None: it takes none.
     """
 
     card: Card
@@ -44,6 +46,7 @@ class Model:
     weights_sha256: str | None = None
     mode: Mode = field(default_factory=Mode)
     decoder: Autoencoder | None = None
+    prompts: Prompts | None = None
 
     def guided(
         self,

@@ -14,8 +14,9 @@ from models.common.errors import UsageError
 from models.common.explain import shown
 from models.common.files import expanded, read_toml, refuse_programs, sha256_of
 from models.common.program import here
-from models.loading.diffusers_folder import CONFIG, PIPELINE, describe_folder
+from models.loading.diffusers_folder import CONFIG, PIPELINE, describe_folder, find_layout
 from models.loading.hub import PREFIX, HubFolder, fetch_configs
+from models.loading.text_folder import describe_text
 from models.plugins.names import as_name
 from models.plugins.registry import unknown
 
@@ -140,6 +141,8 @@ def describe_source(source: Source, changes: Changes | None) -> Card:
     """The card of a model whose files have been found; see `describe_model`."""
     if source.has_card:
         return load_card(source.folder, changes)
+    if (layout := find_layout(source.folder)).text is not None:
+        return describe_text(source.folder, layout, source.name, source.origin, changes)
     return describe_folder(source.folder, source.name, source.origin, changes)
 
 

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -25,6 +26,7 @@ from models.common.files import INDEX, joint_sha256, read_json, sha256_of, shard
 from models.guidance.guided import label_of_none
 from models.loading.diffusers_folder import (
     CONFIG,
+    PIPELINE,
     WEIGHTS,
     check_config,
     find_layout,
@@ -35,9 +37,10 @@ from models.loading.diffusers_folder import (
 from models.loading.hub import fetch_weights, verify_cached
 from models.loading.model import Model
 from models.loading.sources import CARD, Source, describe_source, find_source, verify_files
+from models.loading.text_folder import encode, prompts_of, with_prompts
 from models.loading.weights import load_diffusers, load_tensors, load_weights
 from models.networks.autoencoder import Autoencoder
-from models.networks.execution import check_mode, in_mode, prepared
+from models.networks.execution import DTYPES, check_mode, in_mode, prepared
 from models.networks.modes import Mode
 from models.networks.network import (
     ConditionalNetwork,
@@ -54,6 +57,8 @@ from models.networks.network import (
 from models.networks.vae import Decoder
 from models.plugins.foreign import foreign
 from models.schedule import DiscreteVP, Schedule
+from models.text.encoding import Encoders, encoder_patterns
+from models.text.pipelines import TextPipeline
 
 POINTS = "points.safetensors"
 MIXTURE = "mixture.safetensors"
@@ -65,6 +70,7 @@ def load_model(
     device: torch.device,
     changes: Changes | None = None,
     mode: Mode = Mode(),  # noqa: B008  (frozen)
+    images: int | None = None,
 ) -> Model:
     """Load a model in evaluation mode onto a device.
 
@@ -73,6 +79,7 @@ def load_model(
         device: where its network goes.
         changes: what a study says about it instead of its own configuration.
         mode: how its network is executed. Its hash does not depend on that.
+        images: how many are made, of which each has a prompt; more take prompts of these. None: it is not known.
 
     Raises:
         UsageError: no such model, files or weights that do not fit, or a mode that device or model do not have.
@@ -80,7 +87,7 @@ def load_model(
     source = find_source(spec)
     card = describe_source(source, changes)
     check_mode(mode, card, device)
-    load = _load_with_card if source.has_card else _load_as_diffusers
+    load = _load_with_card if source.has_card else partial(_load_as_diffusers, images)
     card, network, weights, decoder = load(source, card, device, mode)
     found = joint_sha256([card.files[name] for name in sorted(weights) if not name.endswith(".json")])
     if changes is not None and changes.weights_sha256 not in (None, found):
@@ -89,7 +96,8 @@ def load_model(
             "other weights, or a damaged file. Get those that it was written for, or correct the study"
         )
     digest = hashlib.sha256(json.dumps(card.digest_content(), sort_keys=True).encode()).hexdigest()
-    return Model(card, source.folder, network, card.schedule.build(), digest, source.origin, found, mode, decoder)
+    schedule, prompts = card.schedule.build(), prompts_of(card)
+    return Model(card, source.folder, network, schedule, digest, source.origin, found, mode, decoder, prompts)
 
 
 _Loaded = tuple[Card, Network, list[str], Autoencoder | None]
@@ -109,7 +117,7 @@ def _load_with_card(source: Source, card: Card, device: torch.device, mode: Mode
     return card, build_network(folder, card, device, mode), needed, _autoencoder(folder, card, device)
 
 
-def _load_as_diffusers(source: Source, card: Card, device: torch.device, mode: Mode) -> _Loaded:
+def _load_as_diffusers(images: int | None, source: Source, card: Card, device: torch.device, mode: Mode) -> _Loaded:
     folder, layout = source.folder, find_layout(source.folder)
     for part in layout.parts if source.hub is not None else ():
         assert source.hub is not None
@@ -118,11 +126,29 @@ def _load_as_diffusers(source: Source, card: Card, device: torch.device, mode: M
     named = [name for part in layout.parts for name in (within(part, CONFIG), *weights[part])]
     if source.hub is not None:
         verify_cached(folder, [*filter(None, [layout.scheduler]), *named])
-    card = card.model_copy(update={"files": {name: sha256_of(folder / name) for name in named}})
-    own = weights[layout.network]
-    module = load_diffusers(layout.architecture, folder, layout.network, own)
+    files, own = {name: sha256_of(folder / name) for name in named}, weights[layout.network]
+    if layout.text is None:
+        module = load_diffusers(layout.architecture, folder, layout.network, own)
+    else:  # the encoders are released before the network takes its place
+        encoders, tables = _encoded(layout.text, source, card, device, mode, images)
+        files |= {PIPELINE: sha256_of(folder / PIPELINE), **encoders.files}
+        loaded = load_diffusers(layout.architecture, folder, layout.network, own)
+        module = with_prompts(layout.text, loaded, card, tables)
+    card = card.model_copy(update={"files": files})
     network = tried(module, card, device, mode, source.origin)
     return card, network, own, _autoencoder(folder, card, device)
+
+
+def _encoded(
+    pipeline: TextPipeline, source: Source, card: Card, device: torch.device, mode: Mode, images: int | None
+) -> tuple[Encoders, dict[str, Tensor]]:
+    """The encoders of a pipeline, and the embeddings of as many prompts as images need."""
+    if source.hub is not None:
+        fetch_weights(source.hub, encoder_patterns(pipeline), [])
+    encoders, tables = encode(source.folder, pipeline, card, images, device, DTYPES[mode.precision].itemsize)
+    if source.hub is not None:
+        verify_cached(source.folder, [PIPELINE, *encoders.files])
+    return encoders, tables
 
 
 def _decoder_files(folder: Path, card: Card) -> list[str]:

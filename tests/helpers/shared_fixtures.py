@@ -2,8 +2,10 @@
 
 import itertools
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -120,3 +122,17 @@ def images() -> Tensor:
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty cache of data and references."""
     monkeypatch.setenv(ROOT_VARIABLE, str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Path, Any]]:
+    """`tiny(name)` is the folder of a text-to-image pipeline, which is not to be changed, and the pipeline."""
+    from text_pipelines import saved  # which imports transformers
+
+    return lambda name: saved(name, tmp_path_factory)
+
+
+@pytest.fixture
+def copied(tiny: Callable[[str], tuple[Path, Any]], tmp_path: Path) -> Callable[[str], Path]:
+    """`copied(name)` is a folder of such a pipeline of one's own."""
+    return lambda name: Path(shutil.copytree(tiny(name)[0], tmp_path / name))

@@ -239,7 +239,7 @@ def test_what_cannot_be_written_ends_the_run_and_fails_no_cell(tmp_path: Path, m
 
     study = parse_study(_STUDY.replace("images", 'metrics = ["solver_error"]\nimages', 1), "test", Overrides(images=16))
     monkeypatch.setattr("bench.running.solution.STEPS", 2)
-    for place in ("bench.running.kept.save_sealed", "bench.running.recording.save_preview", "bench.record.write_json"):
+    for place in ("models.common.kept.save_sealed", "bench.running.recording.save_preview", "bench.record.write_json"):
         with monkeypatch.context() as patch:
             patch.setattr(place, full)
             with pytest.raises(OSError, match="No space left on device"):

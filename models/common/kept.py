@@ -1,7 +1,10 @@
-"""What takes long and depends on nothing but what is known before: worked out once, and kept in a folder of the run."""
+"""What takes long and depends on nothing but what is known before: worked out once, and kept in a folder, of a run or
+of the user.
+"""
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,10 +12,20 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from models.common.errors import UsageError
+from models.common.files import expanded
 from models.common.sealed import load_sealed, save_sealed
 from models.common.writing import naming
 
+ROOT_VARIABLE = "SAMPLER_BENCH_DATA"
+"""Environment variable that names the folder where downloaded data are kept."""
 _KEY = "problem"
+
+
+def data_root() -> Path:
+    """Where downloaded data, and what was made of them, are kept: SAMPLER_BENCH_DATA, or the user's cache folder."""
+    if named := os.environ.get(ROOT_VARIABLE):
+        return expanded(named)
+    return expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "sampler-bench"
 
 
 class Found(NamedTuple):

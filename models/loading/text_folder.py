@@ -1,0 +1,146 @@
+"""Text-to-image pipelines in folders as diffusers saves them: the card that follows, and the network with prompts."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from models.cards.card import Card, Changes, make_card
+from models.common.errors import UsageError
+from models.common.files import read_json
+from models.loading.diffusers_folder import CONFIG, PIPELINE, Layout, latent_fields, scheduler_fields
+from models.loading.hub import PREFIX
+from models.text.encoding import Encoders, embeddings, find_encoders, refuse_too_large
+from models.text.pipelines import TextPipeline, check_unet, default_side, latent_channels, missing_file
+from models.text.prompted import prompted
+from models.text.prompts import Prompts, read_prompts
+
+DISTILLED_SCALE = 3.5
+"""Of guidance in FLUX.1 dev, where nothing else is said: the default of its pipeline."""
+
+
+def describe_text(folder: Path, layout: Layout, name: str, origin: str, changes: Changes | None) -> Card:
+    """The card that follows from the configurations of a text-to-image pipeline and a study's prompts; no weights are
+    read, and `files` stays empty.
+
+    UsageError if it cannot be used here, or the study says no prompts.
+    """
+    pipeline, changes = layout.text, changes or Changes()
+    assert pipeline is not None, "see Layout"
+    path = folder / layout.path(CONFIG)
+    config, vae = read_json(path), read_json(folder / "vae" / CONFIG)
+    _check(pipeline, config, vae, folder)
+    if not origin.startswith(PREFIX) and (missing := missing_file(folder, pipeline)) is not None:
+        raise UsageError(
+            f"{folder} has no {missing}, which {PIPELINE} names: prompts cannot be encoded. Download the whole "
+            "repository"
+        )
+    if changes.prompts is None:
+        raise UsageError(
+            f'{origin} is a {pipeline.name}, which makes images of prompts: say which, as prompts = "FILE" in the '
+            "study or --prompts FILE, one prompt a line or a column of a .csv file"
+        )
+    if changes.classes is not None or changes.null_label is not None:
+        raise UsageError(
+            f"{origin}: its labels are the numbers of prompts; leave classes and null_label out of the study's "
+            "[checkpoint] table"
+        )
+    prompts = read_prompts(changes.prompts)
+    content: dict[str, Any] = {
+        "schema_version": 1,
+        "name": name,
+        "description": f"diffusers {pipeline.name} from {origin}",
+        "architecture": pipeline.architecture,
+        "classes": len(prompts.texts),
+        "null_label": len(prompts.texts),
+        "prompts": changes.prompts,
+        "prompts_sha256": prompts.sha256,
+        "files": {},
+    }
+    content |= scheduler_fields(folder, layout, changes)
+    channels = latent_channels(pipeline, config, path, vae.get("latent_channels", 4))
+    height, width = _sides(pipeline, config, vae, changes, path)
+    content |= latent_fields(folder / "vae" / CONFIG, "vae", (channels, height, width))
+    card = make_card(content | _of_family(pipeline, config), changes, str(folder))
+    if card.guidance_embedding is not None and not config.get("guidance_embeds"):
+        raise UsageError(
+            f"{path}: guidance_embedding = {card.guidance_embedding:g}, but the network is given no guidance scale "
+            "(guidance_embeds); leave it out, and take a guidance such as cfg[scale=4]"
+        )
+    return card
+
+
+def _check(pipeline: TextPipeline, config: Mapping[str, Any], vae: Mapping[str, Any], folder: Path) -> None:
+    if pipeline.network == "unet":
+        check_unet(pipeline, config, folder / "unet" / CONFIG)
+    own = [key for key in ("latents_mean", "latents_std") if vae.get(key) is not None]
+    if own:
+        raise UsageError(
+            f"{folder / 'vae' / CONFIG}: latents that are scaled by channel ({' and '.join(own)}) are not supported"
+        )
+
+
+def _sides(
+    pipeline: TextPipeline, config: Mapping[str, Any], vae: Mapping[str, Any], changes: Changes, path: Path
+) -> tuple[int, int]:
+    """The height and width of a latent: of the resolution that the study says, else the pipeline's own."""
+    if changes.resolution is None:
+        return default_side(pipeline, config, path)
+    multiple = 2 ** (len(vae.get("block_out_channels", (0,))) - 1)
+    height, width = changes.resolution
+    if height % (multiple * pipeline.patch) or width % (multiple * pipeline.patch):
+        raise UsageError(
+            f"resolution {height} x {width} with {path.parent.parent}: expected multiples of "
+            f"{multiple * pipeline.patch}, by which its decoder enlarges latents and its network takes them"
+        )
+    return height // multiple, width // multiple
+
+
+def _of_family(pipeline: TextPipeline, config: Mapping[str, Any]) -> dict[str, Any]:
+    """What a pipeline does otherwise than its scheduler's configuration says."""
+    if pipeline.family == "sd":
+        return {"clip": None}  # StableDiffusionPipeline switches clip_sample off, whatever its scheduler's file says
+    if pipeline.family == "flux":
+        scale = DISTILLED_SCALE if config.get("guidance_embeds") else None
+        return {"time_scale": 1.0, "guidance_embedding": scale}  # it is given t itself
+    return {}
+
+
+def prompts_of(card: Card) -> Prompts | None:
+    """The prompts of a model of text; None of any other. UsageError if they are no longer those of its card."""
+    if card.prompts is None:
+        return None
+    prompts = read_prompts(card.prompts)
+    if prompts.sha256 != card.prompts_sha256:
+        raise UsageError(f"{card.prompts.file} was changed while it was used; start again")
+    return prompts
+
+
+def encode(
+    folder: Path, pipeline: TextPipeline, card: Card, needed: int | None, device: torch.device, bytes_a_number: int
+) -> tuple[Encoders, dict[str, Tensor]]:
+    """The encoders of a folder, and tables of what they make of the first prompts; see `embeddings`.
+
+    Args:
+        folder: of the model.
+        pipeline: that it is.
+        card: which names the prompts.
+        needed: images that are made; None: it is not known.
+        device: that the tables are to go to, where the encoders work.
+        bytes_a_number: of the tables there.
+    """
+    prompts = prompts_of(card)
+    assert prompts is not None, "of text"
+    assert card.prompts is not None, "of text"
+    encoders, count = find_encoders(folder, pipeline), len(prompts.texts)
+    tables = embeddings(encoders, prompts, card.prompts, min(count, needed or count), device)
+    refuse_too_large(tables, device, bytes_a_number)
+    return encoders, tables
+
+
+def with_prompts(pipeline: TextPipeline, network: nn.Module, card: Card, tables: Mapping[str, Tensor]) -> nn.Module:
+    """A pipeline's network beside its tables, called as all networks are here."""
+    assert isinstance(card.null_label, int), "see describe_text"
+    return prompted(pipeline, network, tables, card.null_label, card.shape, card.guidance_embedding)
