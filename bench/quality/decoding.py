@@ -22,7 +22,7 @@ class Decoding:
 
     Args:
         model: whose decoder it is; in its own precision, whatever the mode of the network.
-        batch: images at a time at most, as some that were made before; None: as many as are usual.
+        batch: images at a time at most, as there are; fewer where that is usual.
 
     Attributes:
         fitting: images at a time, and how often they were halved.
@@ -30,7 +30,8 @@ class Decoding:
 
     def __init__(self, model: Model, batch: int | None = None) -> None:
         self._decoder = model.decoder
-        self.fitting = Halving(batch or max(1, _VALUES // math.prod(model.card.shape)))
+        usual = max(1, _VALUES // math.prod(model.card.shape))
+        self.fitting = Halving(usual if batch is None else min(batch, usual))
 
     def __call__(self, samples: Tensor) -> Tensor:
         """Images (N, C, H, W), float32 in the model's value range, of samples."""

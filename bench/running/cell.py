@@ -77,7 +77,7 @@ class Cells:
         head, first, wanted = list[Tensor](), 0.0, max(FEWEST, preview_size(model.card.shape) - images.start)
         with arithmetic(resolved.mode.precision), unchanged(name, *watched):
             trajectory = Trajectory(session, resolved, self._graphs if resolved.mode.graph else None)
-            generation, decoding = self._generation(trajectory, resolved, images), Decoding(model)
+            generation, decoding = self._generation(trajectory, resolved, images), Decoding(model, self._session.batch)
             for samples in generation:
                 first = first or trajectory.evaluations / generation.drawn
                 pixels = to_uint8(decoding(samples), model.card.value_range)

@@ -1,7 +1,7 @@
 """Studies of latent models: samplers walk latents, images are scored, and what decoding costs stands apart."""
 
 import shutil
-import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from bench.running.estimate import estimate
 from bench.running.runner import run_study
 from bench.running.session import Session
 from bench.study.file import Overrides, parse_study
+from bench.timing.clock import Stopwatch
 from models.common.errors import UsageError
 from models.grids import GRIDS
 from models.guidance import GUIDANCES
@@ -89,7 +90,7 @@ def test_decoding_has_columns_of_its_own_and_no_part_of_sampling(tmp_path: Path)
     frame = _run(tmp_path / "run", ldm(), timing={"repeats": 2, "seconds": 0.0})
     record = frame.iloc[0]
     assert len(record["decode_s"]) == record["timing_rounds"] == 2
-    assert record["decode_batch"] == 2**22 // (3 * 16 * 16)
+    assert record["decode_batch"] == 8
     row = aggregate(load(tmp_path / "run", "run")[1]).iloc[0]
     decoded = np.median(record["decode_s"]) / record["decode_batch"]
     assert row["decode_s_per_image"] == pytest.approx(decoded, rel=1e-12)
@@ -125,14 +126,18 @@ def test_latents_are_decoded_as_many_at_a_time_as_fit(tmp_path: Path, monkeypatc
 
 def test_an_estimate_has_the_time_of_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
     study = parse_study(study_toml(steps=(3,), model=str(ldm()), **SOLVED), "test", Overrides())
-    decode = Autoencoder.decode
+    session, second, given = Session.load(study), 1000.0, list[int]()
 
-    def slow(self: Autoencoder, latents: Tensor) -> Tensor:
-        time.sleep(0.5 * len(latents))
-        return decode(self, latents)
+    def seconds(self: Stopwatch, call: Callable[[], object]) -> float:
+        if getattr(call, "args", None) and call.args[0].shape[1:] == (3, 8, 8):  # type: ignore[attr-defined]
+            given.append(len(call.args[0]))  # type: ignore[attr-defined]
+            return second * given[-1]
+        return timed(self, call)
 
-    monkeypatch.setattr(Autoencoder, "decode", slow)
-    assert estimate(Session.load(study)).seconds >= 16 * 0.5
+    timed = Stopwatch.seconds
+    monkeypatch.setattr(Stopwatch, "seconds", seconds)
+    assert second * 16 <= estimate(session).seconds < second * 17
+    assert given == [8, 8]
 
 
 def test_what_is_of_images_is_refused_of_latents() -> None:
