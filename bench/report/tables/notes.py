@@ -57,7 +57,7 @@ def notes(section: Section, table: Sequence[Column] | None = None) -> list[str]:
 
 def small_n(section: Section, where: str) -> str | None:
     """The warning that every table and figure of distances from few images carries."""
-    if section.images >= SMALL_N or section.rank == "solver_rmse":
+    if section.images >= SMALL_N or section.rank in (None, "solver_rmse"):
         return None
     distance = "Law FD" if section.rank == "law_fd" else "FD"
     return f"Small N: {section.images:,} images a row; {distance} is biased upwards, compare rows of this {where} only."
