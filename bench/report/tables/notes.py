@@ -150,8 +150,17 @@ def _alike_note(frame: pd.DataFrame, quality: list[Quality], shown: dict[str, Co
 
 
 def cost_notes(rows: Sequence[Row]) -> list[str]:
-    """What NFE counts and what it leaves out, where that does not go without saying: of guidance, and of fits."""
-    return [*_guidance_notes(rows), *filter(None, [fitted_note(rows)])]
+    """What NFE and times count and leave out, where that does not go without saying: of guidance, fits and latents."""
+    return [*_guidance_notes(rows), *filter(None, [fitted_note(rows), _decoding_note(rows)])]
+
+
+def _decoding_note(rows: Sequence[Row]) -> str | None:
+    """What decoding takes besides; None where nothing that was timed is decoded."""
+    times = [1000.0 * row["decode_s_per_image"] for row in rows if known(row.get("decode_s_per_image"))]
+    if not times:
+        return None
+    ends = dict.fromkeys(significant(each) for each in (min(times), max(times)))
+    return f"Times are of sampling: decoding takes another {' to '.join(ends)} ms an image, which total_seconds has."
 
 
 def _guidance_notes(rows: Sequence[Row]) -> list[str]:
