@@ -1,5 +1,6 @@
 """A tiny CLIP of random weights, in a folder as transformers saves one, with a tokenizer of signs and one word."""
 
+import importlib
 import json
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,7 @@ PREPROCESSOR: dict[str, Any] = {
 
 def make(folder: Path, **changes: Any) -> Path:
     """The folder, whose model's configuration says this otherwise."""
-    from transformers import CLIPConfig, CLIPModel
-
+    library = importlib.import_module("transformers")
     signs = [chr(n) for n in range(33, 127)]
     words = [*signs, *(f"{sign}</w>" for sign in signs), "re", "red</w>", "<|startoftext|>", "<|endoftext|>"]
     vocab = {word: n for n, word in enumerate(words)}
@@ -28,7 +28,9 @@ def make(folder: Path, **changes: Any) -> Path:
     text, image = text | {"pad_token_id": end} | tower, {"image_size": SIDE, "patch_size": 4} | tower
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = CLIPModel(CLIPConfig(text_config=text, vision_config=image, projection_dim=24, **changes))
+        model = library.CLIPModel(
+            library.CLIPConfig(text_config=text, vision_config=image, projection_dim=24, **changes)
+        )
         for each in model.parameters():  # as they are initialised all images have nearly the same embedding
             each.data += 0.3 * torch.randn_like(each) * (each.ndim > 1)
     model.save_pretrained(folder)

@@ -16,6 +16,7 @@ import tiny_clip
 import torch
 from checkpoints import COMMIT, into_cache
 from huggingface_hub import constants, errors
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from bench.quality.clip_model import ClipModel, load_clip, refuse_clip
@@ -149,11 +150,10 @@ def test_grey_images_are_three_equal_channels(clip: ClipModel, images: Tensor) -
     ids=["shorter side", "both sides", "beyond the image", "as it is"],
 )
 def test_images_become_what_transformers_makes_of_them(images: Tensor, said: dict[str, Any]) -> None:
-    from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
-
+    pillow = importlib.import_module("transformers.models.clip.image_processing_pil_clip").CLIPImageProcessorPil
     content = tiny_clip.PREPROCESSOR | said
     few = images[:3]
-    expected = CLIPImageProcessorPil(**content)([each.movedim(0, 2).numpy() for each in few], return_tensors="pt")
+    expected = pillow(**content)([each.movedim(0, 2).numpy() for each in few], return_tensors="pt")
     torch.testing.assert_close(Preprocessor.of(content)(few), expected["pixel_values"], rtol=0.0, atol=1e-6)
 
 
@@ -162,8 +162,6 @@ def test_every_file_that_decides_is_in_its_hash(folder: Path, clip: ClipModel, t
     for name in ("merges.txt", "preprocessor_config.json", "config.json", "model.safetensors"):
         other = shutil.copytree(folder, tmp_path / name)
         if name == "model.safetensors":
-            from safetensors.torch import load_file, save_file
-
             tensors = load_file(other / name)
             save_file({key: each + 1e-3 for key, each in tensors.items()}, other / name, {"format": "pt"})
         else:
@@ -188,8 +186,6 @@ def _pickled(folder: Path) -> None:
 
 
 def _lacking(folder: Path) -> None:
-    from safetensors.torch import load_file, save_file
-
     tensors = load_file(folder / "model.safetensors")
     del tensors["visual_projection.weight"]
     save_file(tensors, folder / "model.safetensors", {"format": "pt"})

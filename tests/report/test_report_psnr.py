@@ -101,6 +101,7 @@ def test_it_is_no_distance_that_an_answer_goes_by(tmp_path: Path) -> None:
     section = section_of(tmp_path, [each | nothing for each in cells("psnr")])
     assert section.rank is None
     assert [each.sentence for each in section.answers] == ["No answer: no distance was measured."]
+    assert "Small N" not in " ".join(notes(section))  # which is said of the bias of distances
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from bench.quality.clip_model import load_clip
 from bench.running.measuring import Found, Measuring
 from bench.running.part import Part, packed, unpacked
 from bench.running.resolve import resolve
+from bench.running.score import clip_stream
 from bench.running.session import Session
 from bench.study.file import parse_study
 from bench.study.placement import prompts_of
@@ -95,8 +96,6 @@ def test_a_guest_without_prompts_has_none(files: dict[str, str], prompted: None,
     network = session.subject
     bare = replace(network, card=network.card.model_copy(update={"shape": (1, 8, 8)}))
     assert isinstance(bare, Model)
-    from bench.running.score import clip_stream
-
     cell = resolve(next(iter(plan(session.study))), session)
     assert clip_stream(session, cell, range(16)) is not None
     assert clip_stream(session, replace(cell, model=bare), range(16)) is None

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from latents import LATENT, dit, ldm, rewritten
+from latents import LATENT, dit, ldm, make_vae, rewritten
 from quiet import Quiet
 from studies import study_toml
 from torch import Tensor
@@ -20,6 +20,8 @@ from bench.quality.images import to_uint8
 from bench.record import RunFolder
 from bench.report.data.rows import aggregate
 from bench.report.data.runs import load
+from bench.report.data.text import significant
+from bench.report.tables.notes import cost_notes
 from bench.running.estimate import estimate
 from bench.running.runner import run_study
 from bench.running.session import Session
@@ -66,10 +68,9 @@ def test_images_are_those_of_the_decoder_and_the_same_in_every_batch(tmp_path: P
     levels = GRIDS.make("trailing")(model.schedule, 3)
     denoiser = model.denoiser(None, draw_labels(0, numbers, 1000), model.guided(GUIDANCES.make("cfg[scale=2]")))
     x = ImageNoise(0, numbers)(torch.empty((16, *LATENT)))
-    assert model.decoder is not None
     with torch.inference_mode():
         latents = SAMPLERS.make("ddim").sample(denoiser, x, levels, lambda like: torch.zeros_like(like))
-        images = model.decoder.module.decode(latents / 0.18215).sample
+        images = make_vae().decode(latents / 0.18215).sample
     expected = to_uint8(images).movedim(1, 3).numpy()
     assert found.shape == (16, 16, 16, 3)
     assert np.abs(found.astype(int) - expected).max() <= 1
@@ -94,6 +95,8 @@ def test_decoding_has_columns_of_its_own_and_no_part_of_sampling(tmp_path: Path)
     row = aggregate(load(tmp_path / "run", "run")[1]).iloc[0]
     decoded = np.median(record["decode_s"]) / record["decode_batch"]
     assert row["decode_s_per_image"] == pytest.approx(decoded, rel=1e-12)
+    (note,) = cost_notes([row.to_dict()])
+    assert note.startswith(f"Times are of sampling: decoding takes another {significant(1000.0 * decoded)} ms an image")
     assert row["total_seconds"] == pytest.approx(np.median(record["latency_s"]) / 8 + decoded, rel=1e-12)
 
 

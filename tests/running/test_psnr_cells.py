@@ -9,6 +9,7 @@ import latents
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from studies import study_toml
 
 from bench.running.measuring import Found, Measuring
@@ -49,8 +50,6 @@ def test_of_latents_it_is_that_of_decoded_images(tmp_path: Path) -> None:
     session = Session.load(parse_study(text, "test", complete=True))
     found, part = measured(session, cells(session)["ddim"], tmp_path, (0, 20))
     (solved,) = (tmp_path / "solutions").iterdir()
-    from safetensors.torch import load_file
-
     vae = latents.library().VQModel.from_pretrained(folder / "vqvae").eval()
     scale = vae.config.scaling_factor
     exact, given = load_file(solved)["images"], part.score["first"]

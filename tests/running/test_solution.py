@@ -122,7 +122,7 @@ def test_a_better_solver_is_nearer_to_the_solution_and_the_columns_say_how_near(
 
 
 def test_psnr_is_that_of_clamped_images_over_the_value_range(tmp_path: Path) -> None:
-    given = problem(count=23, value_range=(-2.0, 2.0))
+    given = problem(count=23, value_range=(-2.0, 2.0), steps=20)
     exact = Solutions(tmp_path).of(given).images
     noisy = exact + 0.1 * torch.randn(exact.shape, generator=torch.Generator().manual_seed(0))
     noisy[3] += 50.0  # beyond the range, it is white
@@ -136,13 +136,13 @@ def test_psnr_is_that_of_clamped_images_over_the_value_range(tmp_path: Path) -> 
     assert found["psnr_left_out"] == pytest.approx(without, rel=1e-9)
     error = math.sqrt(0.9 * np.sum((np.array(without) - np.mean(without)) ** 2))
     assert found["psnr_std"] == pytest.approx(error, rel=1e-6)
-    assert (found["solver_images"], found["solver_steps"]) == (23, 250)
+    assert (found["solver_images"], found["solver_steps"]) == (23, 20)
     assert "solver_rmse" not in found
-    assert Solutions(tmp_path).psnr(problem(count=9), noisy)["psnr_left_out"] is None
+    assert Solutions(tmp_path).psnr(problem(count=9, steps=20), noisy)["psnr_left_out"] is None
 
 
 def test_equal_images_have_120_db_and_others_less(tmp_path: Path) -> None:
-    given = problem()
+    given = problem(steps=20)
     exact = Solutions(tmp_path).of(given).images
     assert Solutions(tmp_path).psnr(given, exact)["psnr"] == 120.0
     images = torch.zeros(3, *SHAPE)
@@ -158,7 +158,7 @@ def test_psnr_is_of_decoded_images_in_batches_and_solver_error_of_what_samplers_
         seen.append(len(latents))
         return latents.repeat_interleave(2, dim=2).tanh()
 
-    given = problem(decoded=decoded)
+    given = problem(decoded=decoded, steps=20)
     exact = Solutions(tmp_path).of(given).images
     samples = exact + 0.5
     found = Solutions(tmp_path).psnr(given, samples)

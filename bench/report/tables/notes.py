@@ -57,7 +57,7 @@ def notes(section: Section, table: Sequence[Column] | None = None) -> list[str]:
 
 def small_n(section: Section, where: str) -> str | None:
     """The warning that every table and figure of distances from few images carries."""
-    if section.images >= SMALL_N or section.rank == "solver_rmse":
+    if section.images >= SMALL_N or section.rank in (None, "solver_rmse"):
         return None
     distance = "Law FD" if section.rank == "law_fd" else "FD"
     return f"Small N: {section.images:,} images a row; {distance} is biased upwards, compare rows of this {where} only."
@@ -150,8 +150,17 @@ def _alike_note(frame: pd.DataFrame, quality: list[Quality], shown: dict[str, Co
 
 
 def cost_notes(rows: Sequence[Row]) -> list[str]:
-    """What NFE counts and what it leaves out, where that does not go without saying: of guidance, and of fits."""
-    return [*_guidance_notes(rows), *filter(None, [fitted_note(rows)])]
+    """What NFE and times count and leave out, where that does not go without saying: of guidance, fits and latents."""
+    return [*_guidance_notes(rows), *filter(None, [fitted_note(rows), _decoding_note(rows)])]
+
+
+def _decoding_note(rows: Sequence[Row]) -> str | None:
+    """What decoding takes besides; None where nothing that was timed is decoded."""
+    times = [1000.0 * row["decode_s_per_image"] for row in rows if known(row.get("decode_s_per_image"))]
+    if not times:
+        return None
+    ends = dict.fromkeys(significant(each) for each in (min(times), max(times)))
+    return f"Times are of sampling: decoding takes another {' to '.join(ends)} ms an image, which total_seconds has."
 
 
 def _guidance_notes(rows: Sequence[Row]) -> list[str]:
