@@ -1,21 +1,19 @@
-"""Text-to-image pipelines in folders as diffusers saves them: the card that follows, and the network with prompts."""
+"""Text-to-image pipelines in folders as diffusers saves them, without a card of ours: the card that follows.
+
+No weights are read and torch is not imported.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-import torch
-from torch import Tensor, nn
 
 from models.cards.card import Card, Changes, make_card
 from models.common.errors import UsageError
 from models.common.files import read_json
 from models.loading.diffusers_folder import CONFIG, PIPELINE, Layout, latent_fields, scheduler_fields
 from models.loading.hub import PREFIX
-from models.text.encoding import Encoders, embeddings, find_encoders, refuse_too_large
 from models.text.pipelines import TextPipeline, check_unet, default_side, latent_channels, missing_file
-from models.text.prompted import prompted
-from models.text.prompts import Prompts, read_prompts
+from models.text.prompts import read_prompts
 
 DISTILLED_SCALE = 3.5
 """Of guidance in FLUX.1 dev, where nothing else is said: the default of its pipeline."""
@@ -106,41 +104,3 @@ def _of_family(pipeline: TextPipeline, config: Mapping[str, Any]) -> dict[str, A
         scale = DISTILLED_SCALE if config.get("guidance_embeds") else None
         return {"time_scale": 1.0, "guidance_embedding": scale}  # it is given t itself
     return {}
-
-
-def prompts_of(card: Card) -> Prompts | None:
-    """The prompts of a model of text; None of any other. UsageError if they are no longer those of its card."""
-    if card.prompts is None:
-        return None
-    prompts = read_prompts(card.prompts)
-    if prompts.sha256 != card.prompts_sha256:
-        raise UsageError(f"{card.prompts.file} was changed while it was used; start again")
-    return prompts
-
-
-def encode(
-    folder: Path, pipeline: TextPipeline, card: Card, needed: int | None, device: torch.device, bytes_a_number: int
-) -> tuple[Encoders, dict[str, Tensor]]:
-    """The encoders of a folder, and tables of what they make of the first prompts; see `embeddings`.
-
-    Args:
-        folder: of the model.
-        pipeline: that it is.
-        card: which names the prompts.
-        needed: images that are made; None: it is not known.
-        device: that the tables are to go to, where the encoders work.
-        bytes_a_number: of the tables there.
-    """
-    prompts = prompts_of(card)
-    assert prompts is not None, "of text"
-    assert card.prompts is not None, "of text"
-    encoders, count = find_encoders(folder, pipeline), len(prompts.texts)
-    tables = embeddings(encoders, prompts, card.prompts, min(count, needed or count), device)
-    refuse_too_large(tables, device, bytes_a_number)
-    return encoders, tables
-
-
-def with_prompts(pipeline: TextPipeline, network: nn.Module, card: Card, tables: Mapping[str, Tensor]) -> nn.Module:
-    """A pipeline's network beside its tables, called as all networks are here."""
-    assert isinstance(card.null_label, int), "see describe_text"
-    return prompted(pipeline, network, tables, card.null_label, card.shape, card.guidance_embedding)

@@ -37,7 +37,7 @@ from models.loading.diffusers_folder import (
 from models.loading.hub import fetch_weights, verify_cached
 from models.loading.model import Model
 from models.loading.sources import CARD, Source, describe_source, find_source, verify_files
-from models.loading.text_folder import encode, prompts_of, with_prompts
+from models.loading.text_network import encode, prompts_of, with_prompts
 from models.loading.weights import load_diffusers, load_tensors, load_weights
 from models.networks.autoencoder import Autoencoder
 from models.networks.execution import DTYPES, check_mode, in_mode, prepared

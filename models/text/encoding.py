@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from models.cards.prompts_card import PromptsChoice
-from models.common.errors import Notice, UsageError
+from models.common.errors import Notice, NotWritten, UsageError
 from models.common.files import INDEX, read_json, refuse_programs, sha256_of, shards_of
 from models.common.kept import Found, Kept, data_root
 from models.common.program import bring
@@ -203,7 +203,10 @@ class _Maker:
         if self._pipe is None:
             self._pipe = _load(encoders, self._device, self._dtype)
         made = self._made(list(texts), negative=negative)
-        self._kept.put(content, made)
+        try:
+            self._kept.put(content, made)
+        except NotWritten as error:
+            warnings.warn(f"embeddings of prompts are not kept, and worked out again: {error}", Notice, stacklevel=2)
         return made
 
     def _made(self, texts: list[str], *, negative: bool) -> Found:

@@ -11,7 +11,7 @@ import torch
 from text_pipelines import MAKERS, TEXTS, loaded, of_prompts, transformers
 
 from models.common.errors import Notice, UsageError
-from models.common.kept import data_root
+from models.common.kept import ROOT_VARIABLE, data_root
 from models.loading.sources import describe_model
 from models.loading.zoo import load_model
 from models.text import encoding
@@ -203,3 +203,15 @@ def test_the_prompts_of_a_model_are_those_that_its_labels_number(tiny: Tiny, tmp
     model = loaded(tiny("sd")[0], tmp_path, negative="bad")
     assert model.prompts == Prompts(TEXTS, "bad")
     assert (model.card.prompts_sha256, model.card.takes_classes) == (Prompts(TEXTS, "bad").sha256, False)
+
+
+def test_where_nothing_can_be_kept_it_is_told_and_embeddings_are_made_all_the_same(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tiny("sd")[0]
+    first = tables(folder, "sd", tmp_path)
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv(ROOT_VARIABLE, str(tmp_path / "file"))
+    with pytest.warns(Notice, match=r"are not kept, and worked out again: .*Not a directory"):
+        again = tables(folder, "sd", tmp_path)
+    assert torch.equal(first["hidden"], again["hidden"])
