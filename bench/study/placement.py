@@ -184,7 +184,7 @@ def no_classes(cards: Mapping[str, Card]) -> str | None:
 
 def prompts_of(thing: "Card | Model") -> Any:
     """The prompts of a model, or those that its card says; None: it is given none."""
-    return getattr(thing, "prompts", None)
+    return thing.prompts
 
 
 def no_prompts(models: Sequence[str], *, prompted: bool) -> str | None:
