@@ -21,6 +21,9 @@ _NAMES = {
     "reference_features": "images of the reference with features",
     "kid_subset_size": "images of a subset of KID",
     "solver_images": "images of the solver error",
+    "solver_steps": "steps of the exact solution",
+    "psnr": "PSNR",
+    "clip_score": "CLIP score",
     "fit_images": "images of the fit",
     "fit_nfe": "network evaluations of the fit",
     "fit_s": "time of the fit",
@@ -66,7 +69,7 @@ _TYPES = {
         model guidance sampler grid mode clip labels value_range quantiser device_name version_torch dtype family device
         extractor extractor_layer reference guidance_model model_source model_variance run timing_note id status error
         note preview_kind cuda platform python command git_commit std_over flow_ends first_mode source column verdict
-        reason open_points version_<package>
+        reason open_points version_<package> clip_model
     """,
     "boolean": """
         channels_last compile graph stochastic extractor_official final_denoising captured timing_valid git_dirty
@@ -78,7 +81,7 @@ _TYPES = {
         intervals kid_subsets isc_splits prc_neighbourhood jackknife_blocks extrapolation_smallest_window
         metrics_rng_seed
         generation_batch batch_halvings preview_count cpus timing_rounds repeats seeds timed_calls timed_rounds
-        published_images prompts <quality>_difference_seeds
+        published_images prompts <quality>_difference_seeds solver_steps
     """,
     "array": """
         metrics cells timing_calls timing_watches latency_s network_s device_s decode_s sweep_batches sweep_latency_s
@@ -101,7 +104,7 @@ _UNITS = {
     "evaluations": "fit_nfe",
     "calls/image": "calls calls_declared",
     "calls": "timed_calls timing_calls",
-    "steps": "steps intervals",
+    "steps": "steps intervals solver_steps",
     "images": """
         images batch timed_batch decode_batch best_batch generation_batch extractor_batch sweep_batches reference_count
         reference_features solver_images fit_images kid_subset_size preview_count published_images
@@ -115,6 +118,7 @@ _UNITS = {
         arithmetic_fraction overhead_fraction precision recall class_accuracy class_accuracy_real tolerance difference
     """,
     "pixel value": "law_nearest_rmse solver_rmse solver_rmse_median solver_rmse_reference",
+    "dB": "psnr",
     "pixel value²": "law_fd law_fd_floor law_fd_floor_std",
 }
 _DERIVED = ("_difference_ci", "_difference", "_left_out", "_first", "_std", "_ci")

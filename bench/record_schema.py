@@ -150,6 +150,11 @@ class CellRecord(Schema):
     class_accuracy_std: Measure | None = None
     class_accuracy_left_out: LeftOut | None = None
     class_accuracy_real: Share | None = None
+    clip_model: Name | None = None
+    clip_sha256: Name | None = None
+    clip_score: Annotated[float, Field(ge=0.0, le=100.1)] | None = None
+    clip_score_std: Measure | None = None
+    clip_score_left_out: LeftOut | None = None
     law_fd: Distance | None = None
     law_fd_left_out: LeftOut | None = None
     law_fd_floor: Measure | None = None
@@ -162,6 +167,10 @@ class CellRecord(Schema):
     solver_rmse_median_left_out: LeftOut | None = None
     solver_rmse_reference: Measure | None = None
     solver_images: Number | None = None
+    solver_steps: Number | None = None
+    psnr: Measure | None = None
+    psnr_std: Measure | None = None
+    psnr_left_out: LeftOut | None = None
 
     _WITH_ROUNDS: ClassVar = ("timed_batch", "latency_s", "timing_calls", "timing_watches", "first_call_s")
 

@@ -239,8 +239,12 @@ def _metrics() -> list[Row]:
         "precision_recall": "precision, recall: of 3-nearest-neighbour manifolds; higher is better",
         "class_accuracy": "class_accuracy: of class-conditional models, share of the images that the extractor takes "
         "for the class asked for, beside that of real images (class_accuracy_real); higher is better",
+        "clip_score": "clip_score: of models that are given prompts, 100 max(cos, 0) of CLIP's embeddings of an image "
+        "and of its prompt, by the study's clip_model; needs no reference; higher is better",
         "solver_error": "solver_rmse: of deterministic samplers, distance from the exact solution of the probability "
         "flow from the same noise; needs no reference",
+        "psnr": "psnr: of deterministic samplers, dB between their images, decoded where there is a decoder, and those "
+        "of the exact solution from the same noise; needs no reference; higher is better",
         "law": "law_fd, law_nearest_rmse, law_occupancy: distance from the law of an exact model (digits-oracle, "
         "digits-mixture), each beside that of as many exact samples; needs no reference",
     }

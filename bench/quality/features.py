@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -12,6 +13,16 @@ from bench.timing.memory import Halving
 
 Outputs = Mapping[str, Tensor]
 """What an extractor says about N images: a tensor (N, ...) by layer."""
+
+
+class Sees(Protocol):
+    """What features are of: an `Extractor`, or what is used like one. It sees `batch` images at a time."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def batch(self) -> int: ...
+    def __call__(self, images: Tensor) -> Outputs: ...
 
 
 class Extraction:
@@ -24,7 +35,7 @@ class Extraction:
         fitting: images that the extractor sees at a time, and how often they were halved.
     """
 
-    def __init__(self, extractor: Extractor, take: Callable[[Outputs], None]) -> None:
+    def __init__(self, extractor: Sees, take: Callable[[Outputs], None]) -> None:
         self._extractor, self._take = extractor, take
         self.fitting = Halving(extractor.batch)
         self._waiting: list[Tensor] = []

@@ -120,7 +120,7 @@ class Cells:
         asked = {"calls": part.calls / part.drawn, "nfe": part.evaluations / part.drawn}
         first = part.score.pop("first", None)
         quality, remarks = quality_columns(self._session, resolved, part.score)
-        quality |= self._solver_error(resolved, first, part.columns["generation_batch"])
+        quality |= self._beside_the_flow(resolved, first, part.columns["generation_batch"])
         counts = part.columns | {
             **grid_ends(resolved.sampler, resolved.levels),
             **asked,
@@ -154,7 +154,7 @@ class Cells:
             trajectory.release()
 
     def problem(self, resolved: Resolved, batch: int | None = None) -> Problem | None:
-        """What a cell's solver error is measured from; None if it has none.
+        """What a cell's solver error and PSNR are measured from; None if it has none.
 
         The solution is that of the network in plain float32, so that what a mode adds is in the distance.
 
@@ -179,15 +179,23 @@ class Cells:
             batch=batch or session.batch,
             device=session.device,
             jumps=resolved.guidance.interval if resolved.guidance.varies else (),
+            steps=session.study.solver_steps,
+            decoded=Decoding(plain),
+            value_range=model.card.value_range,
         )
 
-    def _solver_error(self, resolved: Resolved, first: Tensor | None, batch: int) -> dict[str, Any]:
+    def _beside_the_flow(self, resolved: Resolved, first: Tensor | None, batch: int) -> dict[str, Any]:
         """The distance to the tight solution from the same noise, of a sampler for which that means anything."""
-        problem = self.problem(resolved, batch)
+        problem, metrics = self.problem(resolved, batch), self._session.study.metrics
         if first is None or problem is None:
             return {}
+        found = dict[str, Any]()
         with arithmetic(PLAIN.precision):
-            return dict(self._solutions.columns(problem, first))
+            if "solver_error" in metrics:
+                found |= self._solutions.columns(problem, first)
+            if "psnr" in metrics:
+                found |= self._solutions.psnr(problem, first)
+        return found
 
 
 def _asked(resolved: Resolved) -> tuple[About, Declared]:

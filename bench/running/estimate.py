@@ -8,7 +8,7 @@ import torch
 
 from bench.purity.unchanged import put_back
 from bench.quality.decoding import Decoding
-from bench.quality.extractor import Extractor
+from bench.quality.features import Sees
 from bench.running.fit import parts_of
 from bench.running.session import PLAIN, Rate, Session
 from bench.running.solution import evaluations, has_solver_error
@@ -57,10 +57,10 @@ def estimate(session: Session) -> Estimate:
             each = len(resolved.guidance.evaluated)
             count = each * part.thing.fit_evaluations(resolved.model.schedule, cell.steps)
             before["fit", json.dumps(part.content, sort_keys=True)] = cell.model, count
-        if "solver_error" in study.metrics and has_solver_error(resolved.sampler, resolved.model.card.is_generator):
+        if study.needs_solution and has_solver_error(resolved.sampler, resolved.model.card.is_generator):
             ends = resolved.levels[0], resolved.levels[-1]
             problem = ("flow", cell.model, cell.clip, cell.guidance, cell.seed, *ends)  # solved once for all its cells
-            each = len(resolved.guidance.evaluated) * evaluations(ends[1])
+            each = len(resolved.guidance.evaluated) * evaluations(ends[1], study.solver_steps)
             before[problem] = cell.model, min(study.solver_images, study.most_images) * each
     rates = {key: session.rate(model, _CALIBRATION_S) for key, model in session.models.items()}
     known = [(cell, nfe) for cell, nfe in cells if nfe is not None]
@@ -71,7 +71,8 @@ def estimate(session: Session) -> Estimate:
     sampling = sum(count * rates[key].seconds for key, count in work)
     features = len(cells) * study.most_images * _seconds_an_extraction(session)
     decoding = {name: _seconds_a_decoding(session, model) for (name, _), model in session.models.items()}
-    features += study.most_images * sum(decoding[cell.model] for cell, _ in cells)
+    compared = 2 * min(study.solver_images, study.most_images) if "psnr" in study.metrics else 0
+    features += (study.most_images + compared) * sum(decoding[cell.model] for cell, _ in cells)
     named = {f"{name}, {mode}" if mode != PLAIN else name: rate for (name, mode), rate in rates.items()}
     return Estimate(cells, sum(count for _, count in work), sampling + features, named)
 
@@ -82,10 +83,9 @@ def _key(cell: Cell) -> tuple[str, Mode]:
 
 
 def _seconds_an_extraction(session: Session) -> float:
-    """Time of the features of one image, in one batch of the extractor's size, or the part of it that fits."""
-    if session.extractor is None:
-        return 0.0
-    return Halving(session.extractor.batch)(partial(_extraction_s, session, session.extractor))
+    """Time of the features of one image, in one batch of the size of each that gives some, or the part that fits."""
+    found = [each for each in (session.extractor, session.clip) if each is not None]
+    return sum(Halving(each.batch)(partial(_extraction_s, session, each)) for each in found)
 
 
 def _seconds_a_decoding(session: Session, model: Model) -> float:
@@ -101,7 +101,7 @@ def _seconds_a_decoding(session: Session, model: Model) -> float:
     return second / batch
 
 
-def _extraction_s(session: Session, extractor: Extractor, batch: int) -> float:
+def _extraction_s(session: Session, extractor: Sees, batch: int) -> float:
     pixels = torch.zeros((batch, *session.subject.card.shape), dtype=torch.uint8, device=session.device)
     stopwatch = Stopwatch(session.device)
     _, second = (stopwatch.seconds(partial(extractor, pixels)) for _ in range(2))  # the first picks kernels

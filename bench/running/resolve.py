@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from bench.environment import versions
+from bench.fitting.flow import STEPS
 from bench.quality.images import QUANTISER
 from bench.running.code_hash import (
     architecture_sha256,
@@ -20,6 +21,7 @@ from bench.running.session import Session
 from bench.study.evaluations import declared_nfe
 from bench.study.placement import place, unguidable
 from bench.study.plan import Cell
+from bench.study.study import Study
 from models.common.errors import UsageError
 from models.denoiser import Clip
 from models.fitted import takes_fit
@@ -200,7 +202,8 @@ def _shared(session: Session) -> dict[str, Any]:
         "images": study.most_images,
         "batch": study.batch,
         "metrics": list(study.metrics),
-        "solver_images": min(study.solver_images, study.most_images) if "solver_error" in study.metrics else None,
+        "solver_images": min(study.solver_images, study.most_images) if study.needs_solution else None,
+        **_solver_steps(study),
         "device_name": session.processor,
         **{name: version for name, version in versions().items() if name != "version_sampler-bench"},
         **session.protocol,
@@ -208,6 +211,12 @@ def _shared(session: Session) -> dict[str, Any]:
         "code_sha256": code_sha256(),
         "extractor_code_sha256": None if extractor is None else extractor_code_sha256(extractor.module),
     }
+
+
+def _solver_steps(study: Study) -> dict[str, Any]:
+    """Where they are not the usual ones, so that the names of older records stay."""
+    usual = not study.needs_solution or study.solver_steps in (None, STEPS)
+    return {} if usual else {"solver_steps": study.solver_steps}
 
 
 def _levels_sha256(levels: Sequence[Level]) -> str:

@@ -5,6 +5,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from bench.quality.clip_score import ClipStream, clip_columns
 from bench.quality.features import Rows
 from bench.quality.law import law_columns
 from bench.quality.metrics import Quality, QualityStream, Values
@@ -12,6 +13,7 @@ from bench.quality.prefetch import SideStream
 from bench.quality.statistics import Tensors
 from bench.running.resolve import Resolved
 from bench.running.session import Session
+from bench.study.placement import prompts_of
 from models.analytic import Law
 
 
@@ -34,6 +36,7 @@ class Score:
         self._side, self._stream = SideStream(session.device), None
         if session.extractor is not None and session.reference is not None:
             self._stream = QualityStream(session.extractor, session.reference, metrics, len(images))
+        self._clip = clip_stream(session, resolved, images)
         self._samples = Rows(len(images)) if "law" in metrics else None
         self._pixels = None if session.save_images is None else Rows(len(images))
         self._first, self._wanted = list[Tensor](), (resolved.identity["solver_images"] or 0) - images.start
@@ -43,6 +46,9 @@ class Score:
         if self._stream is not None:
             with self._side.behind(pixels):
                 self._stream.add(pixels)
+        if self._clip is not None:
+            with self._side.behind(pixels):
+                self._clip.add(pixels)
         if self._samples is not None:
             self._samples.add(samples)
         if self._pixels is not None:
@@ -62,6 +68,11 @@ class Score:
             with self._side.behind():
                 kept, remarks = self._stream.finish()
             self._side.hand_over(*kept.values())
+        if self._clip is not None:
+            with self._side.behind():
+                cosines, told = self._clip.finish()
+            self._side.hand_over(*cosines.values())
+            kept, remarks = kept | cosines, remarks + told
         if self._samples is not None:
             kept["samples"] = self._samples.all()
         return kept | ({"first": torch.cat(self._first)} if self._first else {}), remarks
@@ -79,6 +90,7 @@ def quality_columns(session: Session, resolved: Resolved, kept: Tensors) -> tupl
         ArithmeticError: a metric that is not a finite number.
     """
     values, remarks, samples = Values(), list[str](), kept.pop("samples", None)
+    fits_prompts = clip_columns(kept)
     if session.extractor is not None and session.reference is not None:
         with SideStream(session.device).behind(*kept.values()):
             numbers = torch.arange(resolved.images, device=session.device)
@@ -88,4 +100,14 @@ def quality_columns(session: Session, resolved: Resolved, kept: Tensors) -> tupl
     if samples is not None:
         law = cast(Law, resolved.model.network)  # the session has refused every other
         values |= law_columns(law, samples, resolved.seed)
-    return values, remarks
+    if fits_prompts and (prompts := prompts_of(resolved.model)) is not None:
+        fits_prompts["prompts_sha256"] = prompts.sha256
+    return values | fits_prompts, remarks
+
+
+def clip_stream(session: Session, resolved: Resolved, images: range) -> ClipStream | None:
+    """What takes images of a model that is given prompts; None without a CLIP, or of any other model."""
+    prompts = prompts_of(resolved.model)
+    if session.clip is None or prompts is None:
+        return None
+    return ClipStream(session.clip, prompts, images, session.study.most_images)

@@ -14,12 +14,13 @@ from bench.environment import device_name, pick_device
 from bench.noise.class_labels import balanced_labels, draw_labels
 from bench.noise.stream import ImageNoise
 from bench.purity.weights import KeptWeights
+from bench.quality.clip_model import ClipModel, load_clip
 from bench.quality.extractor import Extractor
 from bench.quality.extractors import load_extractor
 from bench.quality.metrics import PARAMETERS
 from bench.quality.reference import Reference, load_reference
 from bench.record import ImageFiles
-from bench.study.placement import no_classes, no_label, no_law
+from bench.study.placement import no_classes, no_label, no_law, no_prompts, prompts_of
 from bench.study.plan import Cell, StudyPart, plan
 from bench.study.study import Study
 from bench.timing.clock import Stopwatch
@@ -64,6 +65,7 @@ class Session:
         subject: the study's main model, in the baseline's mode.
         models: every model that a cell is run on, the subject too, by its spelling in the study and its mode.
         extractor, reference: what all cells are measured with, whatever their model; None where no metric needs them.
+        clip: what tells how well images fit their prompts; None where that is not measured.
         device: what samples.
         batch: images generated and timed at a time.
         processor: the model of the processor that cells are measured on, as records have it (`device_name`).
@@ -83,6 +85,7 @@ class Session:
     given: str | None = None
     part: StudyPart | None = None
     save_images: ImageFiles | None = None
+    clip: ClipModel | None = None
 
     @classmethod
     def load(cls, study: Study, batch: int | None = None, processor: str | None = None) -> "Session":
@@ -103,7 +106,7 @@ class Session:
         wanted |= dict.fromkeys(
             (weaker, parse_mode(cell.mode)) for cell in plan(study) if (weaker := weaker_of(cell)) is not None
         )
-        if "solver_error" in study.metrics:
+        if study.needs_solution:
             wanted |= dict.fromkeys((name, PLAIN) for name, _ in wanted)
         fitted = [cell for cell in plan(study) if is_fitted(cell)]
         wanted |= dict.fromkeys((name, PLAIN) for cell in fitted for name in (cell.model, weaker_of(cell)) if name)
@@ -122,9 +125,13 @@ class Session:
                 for (name, _), model in models.items():
                     extractor.check_classes(name, model.card.classes if model.card.takes_classes else None)
             reference = load_reference(study.reference, extractor, study.metrics).beside(subject.card.shape)
+        clip = load_clip(study.clip_model, device) if "clip_score" in study.metrics else None
+        if clip is not None:
+            clip.check(subject.card.shape)
         given = study.batch if isinstance(study.batch, int) else batch
         known = processor or device_name(device)
-        session = cls(study, subject, models, extractor, reference, device, min(given or 1, study.most_images), known)
+        size = min(given or 1, study.most_images)
+        session = cls(study, subject, models, extractor, reference, device, size, known, clip=clip)
         if given is not None:
             return session
         return replace(
@@ -149,6 +156,8 @@ class Session:
         What they change themselves when they are evaluated is not looked at: no sampler is to be accused of it.
         """
         networks: dict[str, object] = {"the extractor": self.extractor}
+        if self.clip is not None:
+            networks["the CLIP"] = self.clip.model
         for (name, mode), each in self.models.items():
             own = {"network": each.network, "schedule": each.schedule, "decoder": each.decoder}
             networks[f"{name} in {mode}"] = own
@@ -165,6 +174,10 @@ class Session:
     @property
     def protocol(self) -> dict[str, Any]:
         """Record columns: what quality is measured with; all None where no metric needs it."""
+        return self._features | ({} if self.clip is None else self.clip.columns)
+
+    @property
+    def _features(self) -> dict[str, Any]:
         if self.extractor is None or self.reference is None:
             return dict.fromkeys(
                 (
@@ -270,6 +283,9 @@ def _check_fit(study: Study, models: Mapping[str, Model]) -> None:
     """UsageError for metrics or labels that do not go with the models."""
     cards = {name: model.card for name, model in models.items()}
     if "class_accuracy" in study.metrics and (why := no_classes(cards)) is not None:
+        raise UsageError(why)
+    prompted = any(prompts_of(model) is not None for model in models.values())
+    if "clip_score" in study.metrics and (why := no_prompts(list(cards), prompted=prompted)) is not None:
         raise UsageError(why)
     for name, model in models.items():
         if "law" in study.metrics and (why := no_law(name, model.card)) is not None:

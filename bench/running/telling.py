@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from bench.study.plan import Cell
 
 _TOLD = ("fid", "law_fd", "solver_rmse")
-"""What is told of a cell's quality: the first of these that it has, else its Frechet distance."""
+_ELSE_TOLD = ("psnr", "clip_score")
+"""What is told of a cell's quality: the first of these that it has, else its Frechet distance, else what is last."""
 
 
 class Progress(Protocol):
@@ -61,6 +62,7 @@ class CellProgress:
             return
         measured = [name for name in _TOLD if isinstance(record.get(name), float)]
         measured += [name for name in record if name.startswith("fd_")]
+        measured += [name for name in _ELSE_TOLD if isinstance(record.get(name), float)]
         shown = f"{measured[0]} {significant(record[measured[0]])}, " if measured else ""
         warn(f"{cell}: {shown}{counted(record['nfe'], 'evaluation')}{self._images(record)}", style=None)
 

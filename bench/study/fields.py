@@ -58,6 +58,12 @@ def _specifies(registry: Registry[Any]) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _even(count: int) -> int:
+    if count % 2:
+        raise ValueError("expected an even number: a solution's error is its distance from that in half as many steps")
+    return count
+
+
 def _mode(text: str) -> str:
     return str(parse_mode(text))
 
@@ -72,6 +78,7 @@ SamplerSpec = Annotated[str, Field(max_length=LONGEST), _specifies(SAMPLERS)]
 GuidanceSpec = Annotated[str, Field(max_length=LONGEST), _specifies(GUIDANCES)]
 GridSpec = Annotated[str, Field(max_length=LONGEST), _specifies(GRIDS)]
 Steps = Annotated[int, within(1, MOST_STEPS)]
+SolverSteps = Annotated[int, within(2, MOST_STEPS), AfterValidator(_even)]
 Seed = Annotated[int, within(0, OWN_SEEDS - 1)]
 Images = Annotated[int, within(LEAST_IMAGES, MOST_IMAGES, TOO_FEW)]
 Batch = Annotated[int | str, BeforeValidator(_batch)]

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 from bench.study.plan import Cell, built
 from models.cards.card import Card
@@ -16,6 +17,9 @@ from models.plugins.foreign import foreign
 from models.schedule import Level
 from samplers import SAMPLERS, Sampler
 from samplers.about import declared_evaluations
+
+if TYPE_CHECKING:
+    from models.loading.model import Model
 
 
 def place(cell: Cell, card: Card, main: Card) -> tuple[Sampler, list[Level]]:
@@ -175,6 +179,23 @@ def no_classes(cards: Mapping[str, Card]) -> str | None:
     return (
         f"metric 'class_accuracy' is the share of images that are of the class asked for, but {models} no classes; "
         "leave 'class_accuracy' out of the study's metrics, or use a class-conditional model"
+    )
+
+
+def prompts_of(thing: "Card | Model") -> Any:
+    """The prompts of a model, or those that its card says; None: it is given none."""
+    return thing.prompts
+
+
+def no_prompts(models: Sequence[str], *, prompted: bool) -> str | None:
+    """Why the CLIP score of a study's models, by name, cannot be measured; None if some of them are given prompts."""
+    if prompted:
+        return None
+    several = len(models) > 1
+    return (
+        f"metric 'clip_score' says how well images fit the prompts that they are made of, but model{'s' * several} "
+        f"{', '.join(map(repr, models))} {'take' if several else 'takes'} none; leave 'clip_score' out of the study's "
+        "metrics, or use a text-to-image model with prompts = FILE"
     )
 
 

@@ -32,6 +32,7 @@ from bench.study.fields import (
     Modes,
     SamplerSpec,
     Seed,
+    SolverSteps,
     Steps,
     Threads,
     Words,
@@ -44,7 +45,16 @@ from models.plugins.names import names_a
 from models.plugins.registry import unknown
 
 Metric = Literal[
-    "fd", "fd_infinity", "kid", "inception_score", "precision_recall", "class_accuracy", "solver_error", "law"
+    "fd",
+    "fd_infinity",
+    "kid",
+    "inception_score",
+    "precision_recall",
+    "class_accuracy",
+    "clip_score",
+    "solver_error",
+    "psnr",
+    "law",
 ]
 FEATURE_METRICS: tuple[Metric, ...] = (
     *("fd", "fd_infinity", "kid", "inception_score", "precision_recall"),
@@ -52,7 +62,10 @@ FEATURE_METRICS: tuple[Metric, ...] = (
 )
 """Those that need a feature extractor and a reference."""
 
-METRICS: tuple[Metric, ...] = (*FEATURE_METRICS, "solver_error", "law")
+FLOW_METRICS: tuple[Metric, ...] = ("solver_error", "psnr")
+"""Those of deterministic samplers, beside the exact solution of the probability flow."""
+
+METRICS: tuple[Metric, ...] = (*FEATURE_METRICS, "clip_score", *FLOW_METRICS, "law")
 
 DEFAULT_METRICS: tuple[Metric, ...] = ("fd", "kid", "inception_score", "precision_recall")
 
@@ -92,8 +105,10 @@ COLUMNS: dict[str, Metric] = {
     "precision": "precision_recall",
     "recall": "precision_recall",
     "class_accuracy": "class_accuracy",
+    "clip_score": "clip_score",
     "solver_rmse": "solver_error",
     "solver_rmse_median": "solver_error",
+    "psnr": "psnr",
     "law_fd": "law",
     "law_nearest_rmse": "law",
     "law_occupancy": "law",
@@ -235,7 +250,11 @@ class Study(Strict):
         clip: whether predictions of x_0 are clamped to the range on the model's card; "dynamic": by dynamic
             thresholding to the 99.5 % quantile of each image, to that range or, if the card has none, its value range.
         metrics: of `METRICS`.
-        solver_images: how many of the images the solver error is measured on.
+        clip_model: what the CLIP score is measured with: a folder as transformers saves a CLIPModel with its tokenizer
+            and preprocessor, or "hf:owner/name@revision".
+        solver_images: how many of the images the solver error and the PSNR are measured on.
+        solver_steps: Runge-Kutta steps of the exact solution that these are measured from, six evaluations of an image
+            each with those of half as many, by which its own error is known; None: 250.
         tolerance: how much worse than the baseline is still good enough, as a fraction of the baseline's distance.
         baseline: what the answer compares with.
         open_points: of the protocol of all published values.
@@ -263,7 +282,9 @@ class Study(Strict):
     modes: Modes = Field(default=["fp32"])
     clip: Clipping = True
     metrics: list[Metric] = Field(default=list(DEFAULT_METRICS), min_length=1)
+    clip_model: Words | None = None
     solver_images: Annotated[int, within(1, MOST_IMAGES)] = 256
+    solver_steps: SolverSteps | None = None
     tolerance: float = Field(default=0.1, ge=0, le=MOST_TOLERANCE)
     baseline: Baseline
     open_points: OpenPoints = Field(default=[])
@@ -319,6 +340,11 @@ class Study(Strict):
     def needs_features(self) -> bool:
         """Whether some metric needs a feature extractor and a reference."""
         return any(metric in FEATURE_METRICS for metric in self.metrics)
+
+    @property
+    def needs_solution(self) -> bool:
+        """Whether some metric needs the exact solution of the probability flow."""
+        return any(metric in FLOW_METRICS for metric in self.metrics)
 
     def changes_of(self, model: str) -> Changes | None:
         """What the study says about a model of its own: about the main one, and its prompts about all."""

@@ -15,8 +15,10 @@ from bench.study.placement import (
     no_classes,
     no_label,
     no_law,
+    no_prompts,
     no_range,
     other_shape,
+    prompts_of,
     unfittable,
     unguidable,
 )
@@ -81,6 +83,7 @@ class _Check:
             self._models(products)
             self._modes(products)
             self._extractor()
+            self._clip()
         return list(self.found.values())
 
     def _add(self, place: Place, text: object) -> None:
@@ -283,6 +286,12 @@ class _Check:
         for at, metric in self._metrics if why is not None else []:
             if metric == "class_accuracy":
                 self._add(at, why)
+        known = all(each.model in self.cards for each in products)
+        prompted = any(prompts_of(card) is not None for card in self.cards.values())
+        why = no_prompts(list(self.cards), prompted=prompted) if known else None
+        for at, metric in self._metrics if why is not None else []:
+            if metric == "clip_score":
+                self._add(at, why)
 
     def _modes(self, products: list[_Product]) -> None:
         """The device, and modes that it or a model does not have."""
@@ -310,6 +319,17 @@ class _Check:
         if said is None or self._wrong("extractor"):
             return None
         return ExtractorChoice.model_validate({"name": said} if isinstance(said, str) else said)
+
+    def _clip(self) -> None:
+        """What the CLIP score is measured with."""
+        if self._wrong("clip_model") or not any(metric == "clip_score" for _, metric in self._metrics):
+            return
+        from bench.quality.clip_model import refuse_clip  # which imports torch
+
+        try:
+            refuse_clip(self.content.value("clip_model"))
+        except UsageError as error:
+            self._add(("clip_model",), error)
 
     def _extractor(self) -> None:
         """What the metrics on features need."""

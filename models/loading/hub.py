@@ -43,15 +43,19 @@ class HubFolder:
         return f"{PREFIX}{self.repository}@{self.commit}"
 
 
-def fetch_configs(spec: str) -> HubFolder:
+def fetch_configs(spec: str, configs: list[str] = CONFIGS) -> HubFolder:
     """The configurations of 'hf:owner/name[@revision]', a branch, tag or commit; main if none is given.
+
+    Args:
+        spec: which repository.
+        configs: names of the files that are wanted, as far as they are there.
 
     UsageError if that cannot be read, or the repository cannot be had; says what to do.
     """
     repository, at, revision = spec.removeprefix(PREFIX).partition("@")
     if repository.count("/") != 1 or not all(repository.split("/")) or (at and not revision):
         raise UsageError(f"cannot read {spec!r}; expected hf:owner/name or hf:owner/name@revision")
-    folder = _snapshot(repository, revision or None, CONFIGS)
+    folder = _snapshot(repository, revision or None, configs)
     return HubFolder(repository, folder.name, folder)
 
 

@@ -29,7 +29,7 @@ _STUDY = {
     "name": "columns", "title": "Columns", "model": "digits-mixture", "images": 16, "batch": 16, "device": "cpu",
     "timing": {"repeats": 1, "seconds": 0.0}, "solver_images": 1,
     "extractor": "digits", "reference": "digits",
-    "metrics": ["fd", "fd_infinity", "kid", "inception_score", "precision_recall", "solver_error", "law"],
+    "metrics": ["fd", "fd_infinity", "kid", "inception_score", "precision_recall", "solver_error", "psnr", "law"],
     "baseline": _SETTING,
     "block": [{"samplers": ["ddim", "ddpm[variance=analytic]"], "grids": ["trailing"], "steps": [2]}],
 }  # fmt: skip
@@ -55,6 +55,8 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> set[tuple[str, str]]:
     found = {(CELLS, name) for name in CellRecord.model_fields}
     found |= {(PUBLISHED, each.name) for each in fields(Comparison)} | {(PUBLISHED, "difference")}
     auto = guided("auto[scale=2,model=weak]")
+    clip = {"clip_model": "tiny", "clip_sha256": "5e" * 32, "prompts_sha256": "6f" * 32, "clip_score": 31.5}
+    auto |= clip  # which is measured of models that take prompts, by files that are not here
     both = [auto, auto | in_mode("bf16") | {"id": "b" * 16}]
     guidance = write_run(old / "guidance", both, modes=["fp32", "bf16"])
     for each in (folder, other / "run", write_run(old / "quick", QUICK), guidance):

@@ -60,6 +60,14 @@ def test_without_metrics_on_features_there_is_nothing_to_extract() -> None:
     assert session.extractor is None
 
 
+@pytest.mark.parametrize("metrics", ['["psnr"]', '["solver_error", "psnr"]'])
+def test_a_study_may_say_how_many_steps_its_solutions_have(metrics: str) -> None:
+    text = _STUDY.replace('["fd"]', metrics).replace("images = 40", "images = 40\nsolver_steps = 20")
+    session = Session.load(parse_study(text, "test", Overrides()))
+    assert estimate(session).evaluations == 88 * (14 + 1) + 40 * (4 * 20 + 4 * 10 + 2)
+    assert session.extractor is None
+
+
 def test_the_evaluations_of_a_reference_solution_are_those_that_it_makes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bench.running.solution.STEPS", 20)
     session = Session.load(parse_study(_STUDY.replace('["fd"]', '["solver_error"]'), "test", Overrides()))

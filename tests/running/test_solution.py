@@ -15,7 +15,7 @@ from bench.conformance import laws
 from bench.fitting.flow import solve
 from bench.noise.stream import ImageNoise
 from bench.running import solution
-from bench.running.solution import Problem, Solutions, has_solver_error
+from bench.running.solution import Problem, Solutions, decibels, evaluations, has_solver_error
 from models.denoiser import Denoiser
 from models.grids import GRIDS
 from models.loading.zoo import load_model
@@ -119,6 +119,66 @@ def test_a_better_solver_is_nearer_to_the_solution_and_the_columns_say_how_near(
         errors[name] = columns["solver_rmse"]
     assert errors["unipc"] < errors["dpm++2m"] / 2 < errors["ddim"] / 4
     assert len(list(tmp_path.iterdir())) == 1  # one solution for all of them
+
+
+def test_psnr_is_that_of_clamped_images_over_the_value_range(tmp_path: Path) -> None:
+    given = problem(count=23, value_range=(-2.0, 2.0), steps=20)
+    exact = Solutions(tmp_path).of(given).images
+    noisy = exact + 0.1 * torch.randn(exact.shape, generator=torch.Generator().manual_seed(0))
+    noisy[3] += 50.0  # beyond the range, it is white
+    found = Solutions(tmp_path).psnr(given, noisy)
+    each = []
+    for image, other in zip(noisy.double().numpy(), exact.double().numpy(), strict=True):
+        mse = np.mean((np.clip(image, -2, 2) - np.clip(other, -2, 2)) ** 2)
+        each.append(10 * math.log10(16 / mse))
+    assert found["psnr"] == pytest.approx(np.mean(each), rel=1e-9)
+    without = [np.mean([value for n, value in enumerate(each) if n % 10 != block]) for block in range(10)]
+    assert found["psnr_left_out"] == pytest.approx(without, rel=1e-9)
+    error = math.sqrt(0.9 * np.sum((np.array(without) - np.mean(without)) ** 2))
+    assert found["psnr_std"] == pytest.approx(error, rel=1e-6)
+    assert (found["solver_images"], found["solver_steps"]) == (23, 20)
+    assert "solver_rmse" not in found
+    assert Solutions(tmp_path).psnr(problem(count=9, steps=20), noisy)["psnr_left_out"] is None
+
+
+def test_equal_images_have_120_db_and_others_less(tmp_path: Path) -> None:
+    given = problem(steps=20)
+    exact = Solutions(tmp_path).of(given).images
+    assert Solutions(tmp_path).psnr(given, exact)["psnr"] == 120.0
+    images = torch.zeros(3, *SHAPE)
+    others = torch.stack([images[0] + 2e-7, images[0] + 2e-5, images[0] + 1.0])
+    found = decibels(images, others, (-1.0, 1.0)).tolist()
+    assert found == pytest.approx([120.0, 100.0, 10 * math.log10(4)], abs=1e-4)
+
+
+def test_psnr_is_of_decoded_images_in_batches_and_solver_error_of_what_samplers_give(tmp_path: Path) -> None:
+    seen = list[int]()
+
+    def decoded(latents: Tensor) -> Tensor:
+        seen.append(len(latents))
+        return latents.repeat_interleave(2, dim=2).tanh()
+
+    given = problem(decoded=decoded, steps=20)
+    exact = Solutions(tmp_path).of(given).images
+    samples = exact + 0.5
+    found = Solutions(tmp_path).psnr(given, samples)
+    assert seen == [4, 4, 2, 2]
+    difference = (samples.double().tanh() - exact.double().tanh()).square().flatten(1).mean(1)
+    assert found["psnr"] == pytest.approx(float((10 * (4 / difference).log10()).mean()), rel=1e-5)
+    assert Solutions(tmp_path).columns(given, samples)["solver_rmse"] == pytest.approx(0.5)
+
+
+def test_fewer_steps_are_another_solution_and_the_usual_ones_the_same(tmp_path: Path, counted: list[int]) -> None:
+    """The usual number of steps is that of `counted`."""
+    usual, said = (Solutions(tmp_path).place(problem(steps=steps)) for steps in (None, 8))
+    assert usual == said
+    coarse = Solutions(tmp_path).columns(problem(steps=4), torch.zeros(6, *SHAPE))
+    fine = Solutions(tmp_path).columns(problem(), torch.zeros(6, *SHAPE))
+    assert (coarse["solver_steps"], fine["solver_steps"]) == (4, 8)
+    assert coarse["solver_rmse_reference"] > 2 * fine["solver_rmse_reference"]
+    assert len(list(tmp_path.iterdir())) == 2
+    last = problem().last
+    assert [evaluations(last, steps) for steps in (None, 8, 20)] == [50, 50, 122]
 
 
 def test_errors_without_a_tenth_of_the_images_are_those_of_the_others(tmp_path: Path) -> None:

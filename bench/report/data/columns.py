@@ -51,6 +51,9 @@ KEYS = (
 )
 """Cells alike in these differ in the seed only, and form one row of the table."""
 
+NEWER_KEYS = ("clip_sha256", "prompts_sha256")
+"""And, where records have them, in these."""
+
 COMPACT_LAYER, COMPACT_BATCH = "features", 250
 """How the compact extractors of model folders are used, which goes without saying."""
 
@@ -79,7 +82,7 @@ def key_of(row: Row) -> tuple[Any, ...]:
 
     Every kind of missing is None, which equals itself.
     """
-    values = (row.get(name) for name in KEYS if name != "images")
+    values = (row.get(name) for name in (*KEYS, *NEWER_KEYS) if name != "images")
     return tuple(None if value is None or value != value else value for value in values)
 
 

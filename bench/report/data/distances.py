@@ -46,6 +46,13 @@ class Quality:
         """The heading without its arrow."""
         return self.heading.rstrip(" ↓↑")
 
+    @property
+    def words(self) -> str:
+        """What it is called within a sentence: a Frechet distance FD, whatever its extractor."""
+        if self.key == "fid" or self.key.startswith("fd_"):
+            return "FD"
+        return self.name if self.name[:2].isupper() else f"{self.name[:1].lower()}{self.name[1:]}"
+
     def order(self, row: Mapping[str, Any]) -> float:
         """What rows that have a value are sorted by, the best first."""
         return float(row[self.key]) * (1 if self.better == "min" else -1)
@@ -83,17 +90,22 @@ def _own(key: str, heading: str, floor: str | None, *within: str, floors: float 
     return Quality(key, heading, scientific=True, floor=floor, floors=floors, within=("model_sha256", *within))
 
 
+_OF_A_FLOW = ("model_sha256", "solver_images", "flow_ends")
 _OTHERS = (
     Quality("kid_mean", "KID ×10³ ↓", scale=1e3, decimals=2, within=("kid_subset_size",)),
     Quality("inception_score", "IS ↑", "max", decimals=2),
     Quality("precision", "Precision ↑", "max", decimals=3, counts="images"),
     Quality("recall", "Recall ↑", "max", decimals=3, counts="reference_features"),
     Quality("class_accuracy", "Class accuracy ↑", "max", decimals=3, jackknife=True, counts="images"),
+    Quality(
+        *("clip_score", "CLIP score ↑", "max"), decimals=2, jackknife=True, within=("clip_sha256", "prompts_sha256")
+    ),
     _own("law_fd", "Law FD ↓", "law_fd_floor"),
     _own("law_nearest_rmse", "Nearest RMSE ↓", None),
     _own("law_occupancy", "Occupancy ↓", "law_occupancy_floor_std", floors=2.0),  # standard deviations about 0
     _own("solver_rmse", "Solver RMSE ↓", "solver_rmse_reference", "solver_images", "flow_ends"),
     _own("solver_rmse_median", "Median RMSE ↓", "solver_rmse_reference", "solver_images", "flow_ends"),
+    Quality("psnr", "PSNR ↑", "max", decimals=2, jackknife=True, within=_OF_A_FLOW),
 )
 
 OWN_TRUTH = ("law_fd", "solver_rmse")

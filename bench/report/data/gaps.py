@@ -220,7 +220,7 @@ class Claim(NamedTuple):
 
 def images_of(row: Row, quality: Quality) -> int | None:
     """How many images of a seed a quality is of; None if that is not known."""
-    count = row.get("solver_images" if quality.key.startswith("solver_") else "images")
+    count = row.get("solver_images" if "solver_images" in quality.within else "images")
     return int(count) if known(count) else None
 
 

@@ -22,6 +22,7 @@ FILE = Path(__file__).parents[3] / "samplers" / "references.toml"
 
 _METRICS = (
     *(("kid_mean", "kid"), ("inception_score", "inception_score"), ("class_accuracy", "class_accuracy")),
+    *(("clip_score", "clip_score"), ("psnr", "psnr")),
     *(("precision", "precision_recall"), ("recall", "precision_recall")),
     *((f"law_{name}", "law") for name in ("fd", "nearest_rmse", "occupancy")),
     *((f"solver_rmse{name}", "solver_error") for name in ("", "_median")),
@@ -195,6 +196,8 @@ _WORDS = {
     "inception_score": "Inception score",
     "precision_recall": "precision and recall",
     "law": "distance to the law",
+    "clip_score": "CLIP score",
+    "psnr": "PSNR",
 }
 
 

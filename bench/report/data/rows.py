@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bench.report.data.columns import CLOCK, KEYS, PROTOCOL, Row
+from bench.report.data.columns import CLOCK, KEYS, NEWER_KEYS, PROTOCOL, Row
 from bench.report.data.distances import Quality, fd_columns, quality_columns, rank_columns
 from bench.report.data.significance import half_width, resolution, standard_error
 from bench.report.data.text import known, known_text
@@ -23,7 +23,7 @@ PAIRS = "pairs"
 _CARRIED = (
     *("dtype", "channels_last", "compile", "graph"),
     *("family", "stochastic", "device", "extractor", "reference", "reference_count", "kid_subset_size", "nfe_declared"),
-    *("reference_features", "class_accuracy_real"),
+    *("reference_features", "class_accuracy_real", "clip_model", "clip_sha256", "prompts_sha256", "solver_steps"),
     *("sigma_start", "sigma_end", "final_denoising", "model_source", "extractor_official", "solver_images"),
     *("guidance_parameters", "guidance_model", "calls_declared"),
 )
@@ -99,7 +99,8 @@ def aggregate(cells: pd.DataFrame) -> pd.DataFrame:
 def _settings(columns: Columns) -> list[list[int]]:
     """The places of the cells of each row."""
     # every kind of missing is None, which equals itself
-    keys = list(zip(*([None if v is None or v != v else v for v in columns[name]] for name in KEYS), strict=True))
+    names = [*KEYS, *(name for name in NEWER_KEYS if name in columns)]
+    keys = list(zip(*([None if v is None or v != v else v for v in columns[name]] for name in names), strict=True))
     seeds: dict[tuple[Any, ...], list[Any]] = defaultdict(list)
     for key, seed in zip(keys, columns["seed"], strict=True):
         seeds[key].append(seed)
@@ -125,8 +126,10 @@ def _row(cells: Group, quality: Sequence[Quality]) -> Row:
     row["std_over"] = "seeds" if row["seeds"] > 1 else "subsets, splits or jackknife of the cell"
     for each in quality:
         row |= _quality(cells, each, row["seeds"], resolution(row, each))
-    if "solver_rmse" in cells:
+    if "solver_rmse" in cells or "psnr" in cells:
         row["flow_ends"] = _flow_ends(row)
+    if "solver_rmse_reference" in cells:
+        row["solver_rmse_reference"] = _mean(cells.numbers("solver_rmse_reference"))
     row[PAIRS] = {each.key: found for each in quality if len(found := pairs_of(cells, each)) == row["seeds"]}
     return row
 

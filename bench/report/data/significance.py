@@ -1,10 +1,10 @@
 """Standard errors and 95 % confidence intervals of single rows.
 
 The mean over n seeds has the standard error s / sqrt(n) and Student's t distribution with n - 1 degrees of freedom.
-That of a single seed's Frechet distance or class accuracy is the delete-a-tenth jackknife's, with 9 degrees of freedom
-(Efron, The Jackknife, the Bootstrap and Other Resampling Plans, 1982); an extrapolated distance joins to it what may be
-left of the bias (`bench.quality.frechet.extrapolate`). Nothing else that a single seed has is a standard error. Nor is
-a deviation of 0, or one that a single image makes: it gives no interval, and is not tested.
+That of a single seed's Frechet distance, class accuracy, CLIP score or PSNR is the delete-a-tenth jackknife's, with 9
+degrees of freedom (Efron, The Jackknife, the Bootstrap and Other Resampling Plans, 1982); an extrapolated distance
+joins to it what may be left of the bias (`bench.quality.frechet.extrapolate`). Nothing else that a single seed has is a
+standard error. Nor is a deviation of 0, or one that a single image makes: it gives no interval, and is not tested.
 """
 
 import math

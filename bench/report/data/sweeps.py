@@ -16,7 +16,7 @@ from models.common.words import counted
 FEWEST, MOST = 3, 4
 """Scales that a guidance has to have in some sweep for it to be worth drawing, and budgets of a protocol at most."""
 
-_SHOWN = ("precision", "recall", "class_accuracy")
+_SHOWN = ("precision", "recall", "class_accuracy", "clip_score")
 
 
 @dataclass(frozen=True)

@@ -80,6 +80,8 @@ _COSTS = (
 _TIMES = ("ms_per_image", "latency_s_median", "network_s_median", "overhead_s_median", "eval_ms_median")
 """Comparable on one device with one batch only."""
 _ERRORS = {"solver_rmse": "Solver error against evaluations", "law_fd": "Law error against evaluations"}
+_FITS = {"psnr": "PSNR against evaluations", "clip_score": "CLIP score against evaluations"}
+"""Of which more is better."""
 
 
 def explored(summary: Summary) -> list[dict[str, Any]]:
@@ -307,6 +309,7 @@ def _views(section: Section, numeric: set[str]) -> list[dict[str, Any]]:
     wanted = [
         (f"{name} against evaluations", "nfe", rank, (True, True), "steps") if rank not in OWN_TRUTH else None,
         *((title, "nfe", error, (True, True), "steps") for error, title in _ERRORS.items()),
+        *((title, "nfe", fit, (True, False), "steps") for fit, title in _FITS.items()),
         (f"{name} against time", "ms_per_image", rank, (True, True), "steps"),
         (f"{name} against guidance scale", "guidance_scale", rank, (_far_apart(section), True), joined),
         ("Precision against recall", "recall", "precision", (False, False), joined),

@@ -15,6 +15,7 @@ from bench.report.data.text import (
     DOUBTFUL,
     NOTHING,
     Column,
+    flat,
     known,
     known_text,
     named,
@@ -56,7 +57,7 @@ def notes(section: Section, table: Sequence[Column] | None = None) -> list[str]:
 
 def small_n(section: Section, where: str) -> str | None:
     """The warning that every table and figure of distances from few images carries."""
-    if section.images >= SMALL_N or section.rank == "solver_rmse":
+    if section.images >= SMALL_N or section.rank in (None, "solver_rmse"):
         return None
     distance = "Law FD" if section.rank == "law_fd" else "FD"
     return f"Small N: {section.images:,} images a row; {distance} is biased upwards, compare rows of this {where} only."
@@ -102,7 +103,7 @@ def interval_note(frame: pd.DataFrame, rows: list[Row], quality: list[Quality], 
     if any(has(single, each.ci) for each in shown):
         errors = f"{t_quantile(JACKKNIFE_BLOCKS - 1):.2f} jackknife standard errors of its images"
         own = [each for each in shown if each.jackknife and has(single, each.ci)]
-        which = dict.fromkeys("FD" if each.counts is None else each.name.lower() for each in own)
+        which = dict.fromkeys(each.words for each in own)
         parts.append(f"{'in rows of' if parts else 'of'} one seed, of {' and '.join(which)} only, {errors}")
     line = f"±: half the 95 % interval {'; '.join(parts)}."
     unsure = {"kid_std", "inception_score_std"} & {each.std for each in quality}
@@ -208,8 +209,10 @@ def _floors_notes(section: Section) -> list[str]:
 
 _MEANT = {
     "class_accuracy": "Class accuracy: the share of images that the extractor takes for the class asked for{real}.",
+    "clip_score": "CLIP score: 100 max(cos, 0) of the embeddings of an image and of its prompt{clip}, the mean.",
     "solver_rmse": "Solver RMSE: to a tight solution of the probability flow{over}{floor}.",
     "solver_rmse_median": "Median RMSE: that of the median image, whatever few images do that end in another mode.",
+    "psnr": "PSNR: in dB, of images to those of a tight solution of the probability flow{over}{own}.",
     "law_fd": "Law FD: in pixels, to the exact mean and covariance{floor}.",
     "law_nearest_rmse": "Nearest RMSE: a pixel, to the nearest point of the data, which are all that the law has.",
     "law_occupancy": "Occupancy: how unevenly the points of the data are reached, chi-squared{floor}.",
@@ -219,6 +222,8 @@ _ALIKE_IN = {
     "model_sha256": "model",
     "solver_images": "number of images",
     "flow_ends": "ends of the flow",
+    "clip_sha256": "CLIP",
+    "prompts_sha256": "prompts",
 }
 _FLOORS = {
     "law_fd": "as many exact samples have {}",
@@ -242,14 +247,26 @@ def _quality_notes(frame: pd.DataFrame, quality: list[Quality]) -> list[str]:
     counts = [f"{int(each):,}" for each in _distinct(frame, "solver_images")]
     over = f", over {' or '.join(counts)} images" if counts else ""
     accuracies = " or ".join(f"{each:.3f}" for each in _distinct(frame, "class_accuracy_real"))
+    clips = [f"{flat(name)} ({short(sha256)})" for name, sha256 in _clips(frame)]
+    clip = f" by {' or '.join(clips)}" if clips else ""
+    errors = frame["solver_rmse_reference"].dropna() if "solver_rmse_reference" in frame.columns else ()
+    own = f"; that solution's own error is an RMSE of {scientific(float(max(errors)))}" if len(errors) else ""
     real = f", {accuracies} of real images that it was not trained on" if accuracies else ""
     found = {each.key: each for each in quality}
     lines += [
-        text.format(over=over, real=real, floor=_floor(frame, found[key]))
+        text.format(over=over, real=real, clip=clip, own=own, floor=_floor(frame, found[key]))
         for key, text in _MEANT.items()
         if key in found
     ]
     return lines
+
+
+def _clips(frame: pd.DataFrame) -> list[tuple[str, str]]:
+    """The CLIPs of some rows, and their hashes."""
+    names = ("clip_model", "clip_sha256")
+    if any(name not in frame.columns for name in names):
+        return []
+    return list(dict.fromkeys(frame[list(names)].dropna().itertuples(index=False, name=None)))
 
 
 def _floor(frame: pd.DataFrame, quality: Quality) -> str:
