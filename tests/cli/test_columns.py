@@ -57,6 +57,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> set[tuple[str, str]]:
     auto = guided("auto[scale=2,model=weak]")
     clip = {"clip_model": "tiny", "clip_sha256": "5e" * 32, "prompts_sha256": "6f" * 32, "clip_score": 31.5}
     auto |= clip  # which is measured of models that take prompts, by files that are not here
+    auto |= {"decode_batch": 8, "decode_s": [0.5]}  # of latent models
     both = [auto, auto | in_mode("bf16") | {"id": "b" * 16}]
     guidance = write_run(old / "guidance", both, modes=["fp32", "bf16"])
     for each in (folder, other / "run", write_run(old / "quick", QUICK), guidance):

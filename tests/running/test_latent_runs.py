@@ -95,7 +95,7 @@ def test_decoding_has_columns_of_its_own_and_no_part_of_sampling(tmp_path: Path)
     row = aggregate(load(tmp_path / "run", "run")[1]).iloc[0]
     decoded = np.median(record["decode_s"]) / record["decode_batch"]
     assert row["decode_s_per_image"] == pytest.approx(decoded, rel=1e-12)
-    (note,) = cost_notes([row.to_dict()])
+    (note,) = cost_notes([{str(name): each for name, each in row.items()}])
     assert note.startswith(f"Times are of sampling: decoding takes another {significant(1000.0 * decoded)} ms an image")
     assert row["total_seconds"] == pytest.approx(np.median(record["latency_s"]) / 8 + decoded, rel=1e-12)
 
