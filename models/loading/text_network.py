@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from models.cards.card import Card
 from models.common.errors import UsageError
-from models.text.encoding import Encoders, embeddings, find_encoders, refuse_too_large
+from models.text.encoders import Encoders, find_encoders
+from models.text.encoding import embeddings, refuse_too_large
 from models.text.pipelines import TextPipeline
 from models.text.prompted import prompted
 from models.text.prompts import Prompts, read_prompts

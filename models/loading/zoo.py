@@ -57,7 +57,7 @@ from models.networks.network import (
 from models.networks.vae import Decoder
 from models.plugins.foreign import foreign
 from models.schedule import DiscreteVP, Schedule
-from models.text.encoding import Encoders, encoder_patterns
+from models.text.encoders import Encoders, encoder_patterns
 from models.text.pipelines import TextPipeline
 
 POINTS = "points.safetensors"

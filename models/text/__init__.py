@@ -2,6 +2,6 @@
 
 - `prompts`: what images are made of, from a file of lines or a table; image i takes prompt i mod n, its label
 - `pipelines`: the pipelines of diffusers that are known, of what parts, and why others are refused
-- `encoding`: embeddings of prompts by a pipeline's own encoders, worked out once and kept on disk
+- `encoders`: the text encoders of a folder; `encoding`: what they make of prompts, worked out once and kept on disk
 - `prompted`: a network that looks the embeddings of its labels up, called as every network here is
 """

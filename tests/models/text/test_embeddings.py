@@ -15,7 +15,8 @@ from models.common.kept import ROOT_VARIABLE, data_root
 from models.loading.sources import describe_model
 from models.loading.zoo import load_model
 from models.text import encoding
-from models.text.encoding import Encoders, embeddings, find_encoders, refuse_too_large
+from models.text.encoders import Encoders, find_encoders, load_encoders
+from models.text.encoding import embeddings, refuse_too_large
 from models.text.pipelines import PIPELINES
 from models.text.prompts import Prompts, read_prompts
 
@@ -32,13 +33,13 @@ def _own_cache(cache: None) -> None:
 @pytest.fixture
 def loads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The folders whose encoders were loaded."""
-    found, load = list[Path](), encoding._load
+    found, load = list[Path](), load_encoders
 
     def counted(encoders: Encoders, device: torch.device, dtype: torch.dtype) -> Any:
         found.append(encoders.folder)
         return load(encoders, device, dtype)
 
-    monkeypatch.setattr(encoding, "_load", counted)
+    monkeypatch.setattr(encoding, "load_encoders", counted)
     return found
 
 
@@ -226,14 +227,14 @@ def test_where_nothing_can_be_kept_it_is_told_and_embeddings_are_made_all_the_sa
 def test_encoders_that_do_not_fit_into_a_device_encode_on_the_cpu(
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    load = encoding._load
+    load = load_encoders
 
     def full(encoders: Encoders, device: torch.device, dtype: torch.dtype) -> Any:
         if device.type == "cuda":
             raise torch.OutOfMemoryError("CUDA out of memory")
         return load(encoders, device, dtype)
 
-    monkeypatch.setattr(encoding, "_load", full)
+    monkeypatch.setattr(encoding, "load_encoders", full)
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
     expected = tables(tiny("sd")[0], "sd", tmp_path)
     with pytest.warns(Notice, match="do not fit into the memory of cuda:0; the CPU encodes the prompts"):
