@@ -234,8 +234,10 @@ def tried(module: nn.Module, card: Card, device: torch.device, mode: Mode, origi
 
     UsageError, which begins with `origin`, if it cannot be evaluated on an image of the card, or gives something else.
     """
+    # cast as it is moved, so that a device holds no more than it is to; not diffusers' override, which logs a warning
+    nn.Module.to(module, device=device, dtype=DTYPES[mode.precision] if mode.casts else None)
     # before anything is compiled, which takes long
-    plain = _wrap(module.to(device), card, replace(mode, compile=False))
+    plain = _wrap(module, card, replace(mode, compile=False))
     try:
         _try(plain, card, device, f"{origin} in mode {mode}")
     except UsageError:
