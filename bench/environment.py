@@ -84,6 +84,11 @@ def versions() -> dict[str, str | None]:
     return {f"version_{package}": _version(package) for package in _PACKAGES}
 
 
+def text_versions() -> dict[str, str | None]:
+    """The same of what makes embeddings of texts."""
+    return {f"version_{package}": _version(package) for package in ("transformers", "tokenizers")}
+
+
 @cache
 def _cpu_name() -> str:
     try:

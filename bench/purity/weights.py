@@ -85,7 +85,9 @@ class KeptWeights:
         """As they are once they have been evaluated, without what an evaluation itself changes: a counter, a cache."""
         before = cls(networks)
         evaluate()
-        return cls(networks, before._changed())
+        changed = before._changed()
+        del before  # whose copies are as large as the networks
+        return cls(networks, changed)
 
     def _changed(self) -> set[object]:
         """The identities of tensors and arrays that are not as they were, and of objects each with an attribute."""

@@ -1,7 +1,8 @@
 """CLIP score: how well images fit the prompts that they were made of, by a CLIP of images and texts.
 
-Hessel et al. (arXiv 2104.08718) take w max(cos, 0) of the embeddings of an image and of its text, w = 2.5. What
-torchmetrics gives, and tables of text-to-image papers have, is 100 max(cos, 0), the mean over images: so is this.
+Hessel et al. (arXiv 2104.08718) take w max(cos, 0) of the embeddings of an image and of its text, w = 2.5; here w is
+100, as tables of text-to-image papers have it, and the mean over images is taken. torchmetrics takes the maximum of the
+mean, which is the same where no cosine is negative.
 
 torch-fidelity's CLIP extractors cannot give it: of the checkpoints they keep the image tower alone, and they have no
 tokenizer. So the CLIP is one as transformers saves it, which a study names (`bench.quality.clip_model`).

@@ -17,7 +17,7 @@ from bench.fitting.model import SEED, CountedModel
 from bench.purity.unchanged import ProcessState, unchanged
 from bench.running.code_hash import code_sha256_of
 from bench.running.resolve import Resolved
-from bench.running.session import PLAIN, Session
+from bench.running.session import FIT_PROMPTS, PLAIN, Session
 from models.common.errors import UsageError
 from models.common.explain import shown
 from models.common.kept import Found, Kept
@@ -179,7 +179,9 @@ class Fits:
         def make(numbers: Tensor) -> tuple[Denoiser, Callable[[], int]]:
             (network, own), *others = [counted(each.network, shape) for each in (plain, weaker) if each is not None]
             guided = plain.guided(resolved.guidance, others[0][0] if others else None, network)
-            model = session.denoiser(plain, SEED, numbers, resolved.clip, guided, resolved.fitted)
+            # prompts that are on the device however many images the study has
+            asked = numbers if plain.prompts is None else numbers % FIT_PROMPTS
+            model = session.denoiser(plain, SEED, asked, resolved.clip, guided, resolved.fitted)
             return model, lambda: own.images + sum(count.images for _, count in others)
 
         return CountedModel(

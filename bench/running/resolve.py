@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from bench.environment import versions
+from bench.environment import text_versions, versions
 from bench.fitting.flow import STEPS
 from bench.quality.images import QUANTISER
 from bench.running.code_hash import (
@@ -183,7 +183,7 @@ def resolve(cell: Cell, session: Session) -> Resolved:
         "seed": cell.seed,
     }
     if model.prompts is not None:
-        identity |= {"prompts": len(model.prompts.texts), "prompts_sha256": model.prompts.sha256}
+        identity |= {"prompts": len(model.prompts.texts), "prompts_sha256": model.prompts.sha256} | text_versions()
     return Resolved(cell, model, sampler, levels, guidance, weaker, identity, grid)
 
 

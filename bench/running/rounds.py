@@ -73,14 +73,14 @@ class Setting:
 
 
 class _Round(NamedTuple):
-    """A round of a setting at one batch size: making ready, the timed calls, what else went on during these, and after
-    them the seconds of decoding `decode_batch` of their latents, if they are such.
+    """A round of a setting at one batch size: making ready, the timed calls, what else went on during these, and what
+    the last of them gave.
     """
 
     ready: Timed
     calls: list[Timed]
     watch: Watch
-    decode_s: float | None
+    samples: Tensor
 
 
 class Rounds:
@@ -133,7 +133,7 @@ class Rounds:
         if fitting.halvings:
             setting.times = Times(fitting.size)  # all times of a setting are of one batch
             setting.remark(*fitting.remarks("it was timed with images"))
-        setting.times.add(found.calls, found.watch, found.ready, found.decode_s)
+        setting.times.add(found.calls, found.watch, found.ready, self._decode_s(setting, found.samples))
         return fitting.size * len(found.calls)
 
     def _other(self, setting: Setting, batch: int) -> int:
@@ -196,18 +196,26 @@ class Rounds:
         if scored is not None:
             scored.finish(f"in a timed call of {batch} images")
         trajectory.release()
-        return _Round(ready, calls, watch, self._decode_s(setting, samples))
+        return _Round(ready, calls, watch, samples)
 
     def _decode_s(self, setting: Setting, samples: Tensor) -> float | None:
-        """Seconds that so many latents take to be decoded as were when the images were made; None for images."""
+        """Seconds that so many latents take to be decoded as were when the images were made; None for images, or where
+        it failed, which costs no time of sampling.
+        """
         size = setting.columns.get("decode_batch")
         if size is None:
             return None
         decoding = Decoding(setting.resolved.model, size)
         # as many as that, whatever the batch that is timed
         latents = samples[torch.arange(size, device=samples.device) % len(samples)]
-        decoding(latents)  # picks kernels
-        return self._stopwatch.time(lambda: decoding(latents)).seconds
+        try:
+            decoding(latents)  # picks kernels
+            return self._stopwatch.time(lambda: decoding(latents)).seconds
+        except INTERRUPTIONS:
+            raise
+        except BaseException as error:
+            setting.remark(f"decoding could not be timed ({told(error)})")
+            return None
 
 
 def in_rounds(

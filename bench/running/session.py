@@ -40,6 +40,9 @@ from samplers import SAMPLERS
 PLAIN = Mode()
 """The mode of reference solutions and of fits: float32, nothing compiled."""
 
+FIT_PROMPTS = 64
+"""The first prompts, which what is fitted to a model of text is fitted with."""
+
 _TRIAL_S = 0.5
 """Of evaluations at each batch size that "auto" tries."""
 
@@ -113,8 +116,10 @@ class Session:
         models = dict[tuple[str, Mode], Model]()
         for name, mode in wanted:
             images, in_mode = (study.most_made, mode) if processor is None else (0, PLAIN)
+            images = max(images, FIT_PROMPTS) if images and fitted else images
             loaded = load_model(name, device, study.changes_of(name), in_mode, images)
-            models[name, mode] = replace(loaded, mode=mode)
+            decoder = next((each.decoder for (other, _), each in models.items() if other == name), loaded.decoder)
+            models[name, mode] = replace(loaded, mode=mode, decoder=decoder)  # one for all modes
         subject = models[study.model, parse_mode(study.modes[0])]
         _check_fit(study, {name: model for (name, _), model in models.items()})
         extractor, reference = None, None
@@ -159,8 +164,7 @@ class Session:
         if self.clip is not None:
             networks["the CLIP"] = self.clip.model
         for (name, mode), each in self.models.items():
-            own = {"network": each.network, "schedule": each.schedule, "decoder": each.decoder}
-            networks[f"{name} in {mode}"] = own
+            networks[f"{name} in {mode}"] = {"network": each.network, "schedule": each.schedule}
         return KeptWeights.settled(networks, self._try)
 
     def _try(self) -> None:

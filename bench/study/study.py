@@ -300,7 +300,7 @@ class Study(Strict):
     def _in_a_file(cls, prompts: Any) -> Any:
         if isinstance(prompts, str):
             return {"file": prompts}
-        if not isinstance(prompts, dict | PromptsChoice):
+        if not isinstance(prompts, dict | PromptsChoice | None):
             raise ValueError('expected a file, or a table such as { file = "coco.csv", column = "text" }')
         return prompts
 
@@ -347,6 +347,9 @@ class Study(Strict):
         return any(metric in FLOW_METRICS for metric in self.metrics)
 
     def changes_of(self, model: str) -> Changes | None:
-        """What the study says about a model of its own: about the main one, and its prompts about all."""
+        """What the study says about a model: of the main one, and of all what prompts they have and of what size."""
         said = self.checkpoint if model == self.model else None
-        return said if self.prompts is None else (said or Changes()).model_copy(update={"prompts": self.prompts})
+        if self.prompts is None:
+            return said
+        resolution = None if self.checkpoint is None else self.checkpoint.resolution
+        return (said or Changes()).model_copy(update={"prompts": self.prompts, "resolution": resolution})

@@ -134,6 +134,7 @@ class Times:
             "latency_s": [*self.latency_s],
             "network_s": [*self.network_s] or None,
             "device_s": [*self.device_s] or None,
+            "decode_s": [*self.decode_s] or None,
             "latency_s_median": median,
             "latency_s_q1": q1,
             "latency_s_q3": q3,
@@ -150,7 +151,6 @@ class Times:
             "timing_valid": note is None,
             "timing_note": note,
             "timing_watches": [asdict(watch) for watch in self.watches],
-            **({"decode_s": [*self.decode_s]} if self.decode_s else {}),
             **self._inside(nfe),
             **self._sweep(),
         }

@@ -204,9 +204,10 @@ class Card(FolderCard):
 
     @model_validator(mode="after")
     def _fits_its_network(self) -> "Card":
-        if self.network != "decoder" and self.noise_shape not in (None, self.shape):
+        if self.network != "decoder" and self.noise_shape not in (None, self.sample_shape):
             raise ValueError(
-                f"the noise of network {self.network!r} is shaped like its images, {self.shape}, not {self.noise_shape}"
+                f"the noise of network {self.network!r} is shaped like its samples, {self.sample_shape}, not "
+                f"{self.noise_shape}"
             )
         if self.network in _MEANS_X0 and self.parametrisation != "sample":
             raise ValueError(
@@ -288,6 +289,9 @@ class Card(FolderCard):
         return content | self.model_dump(mode="json", include=newer, exclude_defaults=True)
 
 
+_NOT_OF_A_CARD = {"weights_sha256", "prompts", "resolution", "scaling_factor"}
+
+
 class Changes(Strict):
     """What a study says about its model instead of the model's own card or configuration.
 
@@ -296,10 +300,12 @@ class Changes(Strict):
             `Card`.
         clip: the range that predictions of x_0 are clamped to; false: none.
         guidance_embedding: as on a `Card`.
+        scaling_factor: of the card's decoder.
         resolution: the height and width of images of a text-to-image pipeline; None: as its pipeline makes them.
         prompts: of the text-to-image pipelines in a study, which says them itself, for all of its models.
-        weights_sha256: hash that the weights must have: of the file, or of several the hash of their hashes' digits,
-            one after the other in the order of their names.
+        weights_sha256: hash that the network's weights must have: of the file, or of several the hash of their hashes'
+            digits, one after the other in the order of their names. Those of decoders and encoders are recorded with
+            the model's own hash.
     """
 
     parametrisation: Parametrisation | None = None
@@ -311,6 +317,7 @@ class Changes(Strict):
     variance: Variance | None = None
     round_time: bool | None = None
     guided_channels: Annotated[int, Field(ge=1)] | None = None
+    scaling_factor: Annotated[float, Field(gt=0)] | None = None
     guidance_embedding: _Scale | None = None
     resolution: Annotated[tuple[_Side, _Side], Field(strict=False)] | None = None
     prompts: PromptsChoice | None = None
@@ -318,7 +325,9 @@ class Changes(Strict):
 
     def applied(self, card: dict[str, Any]) -> dict[str, Any]:
         """The content of a card with these changes made."""
-        said = self.model_dump(mode="python", exclude_none=True, exclude={"weights_sha256", "prompts", "resolution"})
+        said = self.model_dump(mode="python", exclude_none=True, exclude=_NOT_OF_A_CARD)
+        if self.scaling_factor is not None:
+            said["decoder"] = (card["decoder"] or {}) | {"scaling_factor": self.scaling_factor}
         if self.clip is False:
             said["clip"] = None
         return card | said

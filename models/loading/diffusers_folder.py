@@ -215,10 +215,15 @@ def latent_fields(path: Path, folder: str, latent: tuple[int, int, int]) -> dict
         "kind": kind,
         "folder": folder,
         "latent_shape": latent,
-        "scaling_factor": float(config.get("scaling_factor", 1.0 if kind == "autoencoder-tiny" else 0.18215)),
+        "scaling_factor": float(config.get("scaling_factor", _SCALES.get(kind, 1.0))),
         "shift_factor": float(config.get("shift_factor") or 0.0),
     }
     return {"shape": (out, factor * latent[1], factor * latent[2]), "decoder": decoder}
+
+
+_SCALES = {"autoencoder-kl": 0.18215}
+"""Factors of configurations that say none. Those of VQ autoencoders are older than the factor: their latents are not
+scaled, although diffusers' VQModel has 0.18215 for them (huggingface/diffusers issue 6725)."""
 
 
 def _of_a_dit(config: dict[str, Any], content: dict[str, Any]) -> dict[str, Any]:

@@ -45,6 +45,8 @@ def describe_text(folder: Path, layout: Layout, name: str, origin: str, changes:
             f"{origin}: its labels are the numbers of prompts; leave classes and null_label out of the study's "
             "[checkpoint] table"
         )
+    if changes.prompts.tokens is not None and pipeline.family in ("sd", "sdxl"):
+        raise UsageError(f"{origin} is a {pipeline.name}, which has no T5: leave tokens out of the study's prompts")
     prompts = read_prompts(changes.prompts)
     content: dict[str, Any] = {
         "schema_version": 1,

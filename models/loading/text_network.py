@@ -1,6 +1,7 @@
 """Networks of text-to-image pipelines beside the embeddings of the prompts that their labels number."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -42,9 +43,9 @@ def encode(
     assert prompts is not None, "of text"
     assert card.prompts is not None, "of text"
     encoders, count = find_encoders(folder, pipeline), len(prompts.texts)
-    tables = embeddings(encoders, prompts, card.prompts, count if needed is None else min(count, needed), device)
-    refuse_too_large(tables, device, bytes_a_number)
-    return encoders, tables
+    wanted = count if needed is None else min(count, needed)
+    check = partial(refuse_too_large, wanted, device, bytes_a_number)
+    return encoders, embeddings(encoders, prompts, card.prompts, wanted, device, check)
 
 
 def with_prompts(pipeline: TextPipeline, network: nn.Module, card: Card, tables: Mapping[str, Tensor]) -> nn.Module:

@@ -7,10 +7,11 @@ only while something is missing there.
 
 import gc
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import Any
 
+import psutil
 import torch
 from torch import Tensor
 
@@ -41,7 +42,7 @@ def embeddings(
     choice: PromptsChoice,
     needed: int,
     device: torch.device,
-    dtype: torch.dtype = torch.float32,
+    check: Callable[[int], None] = lambda numbers: None,
 ) -> dict[str, Tensor]:
     """Tables of embeddings on the CPU, by name: of the first prompts, and of the negative one, which is the last row.
 
@@ -51,19 +52,21 @@ def embeddings(
         choice: what the study says of them.
         needed: how many of the first are looked up; 0: none, so that those of any device will do for one.
         device: that they are worked out on, where they are not kept yet.
-        dtype: that the encoders compute in.
+        check: told how many numbers the tables will have, before more than the first are made; it may raise.
 
     Raises:
         UsageError: no transformers, or encoders that cannot be loaded, or give what is no number.
     """
     tokens = choice.tokens or _TOKENS.get(encoders.pipeline.family)
-    maker, needed = _Maker(encoders, tokens, device, dtype, anyones=needed == 0), max(needed, 1)
+    maker, needed = _Maker(encoders, tokens, device, anyones=needed == 0), max(needed, 1)
     texts = prompts.texts[: -(-needed // CHUNK) * CHUNK]
     tables, cut = dict[str, Tensor](), 0
     try:
         for first in range(0, needed, CHUNK):
             found = maker.of(texts[first : first + CHUNK], negative=False)
             cut += int(found.said["cut"])
+            if not tables:
+                check((needed + 1) * sum(part[0].numel() for part in found.tensors.values()))
             for name, part in found.tensors.items():
                 if name not in tables:
                     tables[name] = part.new_empty((needed + 1, *part.shape[1:]))
@@ -94,10 +97,8 @@ def _tell_cut(cut: int, of: int, negative: bool, folder: str) -> None:
 class _Maker:
     """Embeddings of texts: those that are kept, also of another device if they may be `anyones`, or new ones."""
 
-    def __init__(
-        self, encoders: Encoders, tokens: int | None, device: torch.device, dtype: torch.dtype, *, anyones: bool
-    ) -> None:
-        self._encoders, self._tokens, self._device, self._dtype = encoders, tokens, device, dtype
+    def __init__(self, encoders: Encoders, tokens: int | None, device: torch.device, *, anyones: bool) -> None:
+        self._encoders, self._tokens, self._device = encoders, tokens, device
         self._devices = ["cpu", "cuda"] if anyones else []
         self._kept = Kept(data_root() / "embeddings")
         self._pipe: Any = None
@@ -108,12 +109,12 @@ class _Maker:
             if (kept := self._kept.get(content | {"device": device})) is not None:
                 return kept
         try:
-            if self._pipe is None:
-                self._pipe = load_encoders(self._encoders, self._device, self._dtype)
-            made = self._made(list(texts), negative=negative)
+            made: Found | None = self._encoded(texts, negative=negative)
         except torch.OutOfMemoryError:
             if self._device.type == "cpu":
                 raise
+            made = None
+        if made is None:  # out here, where nothing holds what filled the memory any more
             where = f"the text encoders of {self._encoders.folder} do not fit into the memory of {self._device}"
             warnings.warn(f"{where}; the CPU encodes the prompts, which takes longer", Notice, stacklevel=2)
             self.release()
@@ -124,6 +125,12 @@ class _Maker:
         except NotWritten as error:
             warnings.warn(f"embeddings of prompts are not kept, and worked out again: {error}", Notice, stacklevel=2)
         return made
+
+    def _encoded(self, texts: Sequence[str], *, negative: bool) -> Found:
+        """Embeddings that are made now, by encoders that are loaded once."""
+        if self._pipe is None:
+            self._pipe = load_encoders(self._encoders, self._device, torch.float32)
+        return self._made(list(texts), negative=negative)
 
     def _content(self, texts: Sequence[str], *, negative: bool) -> dict[str, Any]:
         """All that embeddings of texts depend on."""
@@ -138,7 +145,7 @@ class _Maker:
             "empty": encoders.empty,
             "wide": encoders.wide,
             "tokens": self._tokens,
-            "dtype": str(self._dtype),
+            "dtype": str(torch.float32),
             "device": self._device.type,
             **{name: _version(name) for name in ("torch", "diffusers", "transformers")},
         }
@@ -159,8 +166,6 @@ class _Maker:
 
     def release(self) -> None:
         """Give back the memory of the encoders."""
-        if self._pipe is None:
-            return
         self._pipe = None
         gc.collect()  # modules refer to themselves in circles
         if self._device.type == "cuda":
@@ -229,14 +234,14 @@ _FAMILIES: dict[str, Callable[[Any, list[str], bool, int | None, torch.device], 
 """What encodes texts, or a negative prompt, by family."""
 
 
-def refuse_too_large(tables: Mapping[str, Tensor], device: torch.device, bytes_a_number: int) -> None:
-    """UsageError for tables that a device's free memory does not hold."""
-    if device.type != "cuda":
-        return
-    size, free = sum(table.numel() for table in tables.values()) * bytes_a_number, torch.cuda.mem_get_info(device)[0]
-    if size > free:
-        rows = next(iter(tables.values())).shape[0] - 1
-        raise UsageError(
-            f"the embeddings of {counted(rows, 'prompt')} take {size / 2**30:.1f} GiB, and {device} has "
-            f"{free / 2**30:.1f} GiB free: make fewer images, or give fewer prompts, which images share"
-        )
+def refuse_too_large(prompts: int, device: torch.device, bytes_a_number: int, numbers: int) -> None:
+    """UsageError for tables of so many numbers that the machine's free memory, or a device's, does not hold."""
+    there = [("this machine", 4 * numbers, psutil.virtual_memory().available)]
+    if device.type == "cuda":
+        there.append((str(device), bytes_a_number * numbers, torch.cuda.mem_get_info(device)[0]))
+    for name, size, free in there:
+        if size > free:
+            raise UsageError(
+                f"the embeddings of {counted(prompts, 'prompt')} take {size / 2**30:.1f} GiB, and {name} has "
+                f"{free / 2**30:.1f} GiB free: make fewer images, or give fewer prompts, which images share"
+            )

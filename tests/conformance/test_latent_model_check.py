@@ -9,7 +9,7 @@ from latents import LATENT, ldm, make_vae, noise
 from torch import Tensor, nn
 
 from bench.conformance.model_check import check_model
-from models.architectures import register_network
+from models import architectures
 from models.common.files import sha256_of
 from models.loading.zoo import load_model
 
@@ -30,7 +30,6 @@ class _Normal(nn.Module):
         return t * excess - self.mean - (1 - t) * self.std**2 * excess
 
 
-@register_network("test-normal-latents")
 def _normal(config: dict[str, Any]) -> nn.Module:
     return _Normal()
 
@@ -82,3 +81,10 @@ def test_what_is_said_of_a_range_is_said_of_decoded_images(images: Tensor | None
         decoded = model.decoded(noise(8, (3, 8, 8)))
     assert abs(found.samples[0]) < 10.0 * float(decoded.abs().max())
     assert any("the range of its images is [-1, 1]" in each.text for each in found.verdicts)
+
+
+@pytest.fixture(autouse=True)
+def _networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of this file, which are gone after each test."""
+    makers = {"test-normal-latents": _normal}
+    monkeypatch.setattr(architectures, "_makers", architectures._makers | makers)

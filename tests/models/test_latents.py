@@ -11,7 +11,7 @@ import torch
 from latents import LATENT, dit, ldm, make_dit, make_vae, noise, rewritten
 from torch import Tensor, nn
 
-from models.architectures import register_network
+from models import architectures
 from models.cards.card import Changes
 from models.common.errors import UsageError
 from models.common.files import sha256_of
@@ -144,6 +144,18 @@ def test_the_encoder_gives_the_mode_and_no_sample() -> None:
     torch.testing.assert_close(found, expected, rtol=0.0, atol=1e-6)
 
 
+def test_latents_of_old_vq_models_are_not_scaled_unless_the_study_says_so(tmp_path: Path) -> None:
+    folder = shutil.copytree(ldm(), tmp_path / "ldm")
+    rewritten(folder / "vqvae/config.json", lambda config: config.pop("scaling_factor"))
+    found = [load_model(str(folder), CPU, Changes(scaling_factor=each)) for each in (None, 0.25)]
+    z = noise(2, (3, 8, 8))
+    with torch.inference_mode():
+        plain = found[0].decoder.module.decode(z).sample  # type: ignore[union-attr, operator]
+        assert torch.equal(found[0].decoded(z), plain)
+        assert torch.equal(found[1].decoded(z * 0.25), plain)
+    assert found[0].sha256 != found[1].sha256
+
+
 @pytest.mark.parametrize(("dtype", "far"), [("fp32", 0.0), ("bf16", 0.05)])
 def test_a_card_names_the_decoder_of_a_flow_that_a_plugin_builds(tmp_path: Path, dtype: str, far: float) -> None:
     folder = tmp_path / "flow"
@@ -193,12 +205,10 @@ class _Doubling(nn.Module):
         return self.gain * nn.functional.interpolate(z[:, :3], scale_factor=2)
 
 
-@register_network("test-latent-flow")
 def _flow(config: dict[str, Any]) -> nn.Module:
     return _Flow()
 
 
-@register_network("test-doubling")
 def _doubling(config: dict[str, Any]) -> nn.Module:
     return _Doubling()
 
@@ -262,3 +272,10 @@ def test_a_decoder_that_gives_other_images_than_the_card_says_is_refused(tmp_pat
     (folder / "card.toml").write_text(card.replace('"vae/config.json"', '"vae/other.json"'))
     with pytest.raises(UsageError, match=r"files does not list 'vae/config.json' with its sha256"):
         load_model(str(folder), CPU)
+
+
+@pytest.fixture(autouse=True)
+def _networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of this file, which are gone after each test."""
+    makers = {"test-latent-flow": _flow, "test-doubling": _doubling}
+    monkeypatch.setattr(architectures, "_makers", architectures._makers | makers)

@@ -51,7 +51,7 @@ KEYS = (
 )
 """Cells alike in these differ in the seed only, and form one row of the table."""
 
-NEWER_KEYS = ("clip_sha256", "prompts_sha256")
+NEWER_KEYS = ("clip_sha256", "prompts_sha256", "solver_steps")
 """And, where records have them, in these."""
 
 COMPACT_LAYER, COMPACT_BATCH = "features", 250

@@ -90,7 +90,7 @@ def _own(key: str, heading: str, floor: str | None, *within: str, floors: float 
     return Quality(key, heading, scientific=True, floor=floor, floors=floors, within=("model_sha256", *within))
 
 
-_OF_A_FLOW = ("model_sha256", "solver_images", "flow_ends")
+_OF_A_FLOW = ("solver_images", "flow_ends", "solver_steps")
 _OTHERS = (
     Quality("kid_mean", "KID ×10³ ↓", scale=1e3, decimals=2, within=("kid_subset_size",)),
     Quality("inception_score", "IS ↑", "max", decimals=2),
@@ -103,9 +103,9 @@ _OTHERS = (
     _own("law_fd", "Law FD ↓", "law_fd_floor"),
     _own("law_nearest_rmse", "Nearest RMSE ↓", None),
     _own("law_occupancy", "Occupancy ↓", "law_occupancy_floor_std", floors=2.0),  # standard deviations about 0
-    _own("solver_rmse", "Solver RMSE ↓", "solver_rmse_reference", "solver_images", "flow_ends"),
-    _own("solver_rmse_median", "Median RMSE ↓", "solver_rmse_reference", "solver_images", "flow_ends"),
-    Quality("psnr", "PSNR ↑", "max", decimals=2, jackknife=True, within=_OF_A_FLOW),
+    _own("solver_rmse", "Solver RMSE ↓", "solver_rmse_reference", *_OF_A_FLOW),
+    _own("solver_rmse_median", "Median RMSE ↓", "solver_rmse_reference", *_OF_A_FLOW),
+    Quality("psnr", "PSNR ↑", "max", decimals=2, jackknife=True, within=("model_sha256", *_OF_A_FLOW)),
 )
 
 OWN_TRUTH = ("law_fd", "solver_rmse")

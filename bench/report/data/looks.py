@@ -32,7 +32,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from bench.report.data.answer import Cost, cost_of
-from bench.report.data.columns import KEYS, Row, key_of, network, rows_of, with_columns
+from bench.report.data.columns import KEYS, NEWER_KEYS, Row, key_of, network, rows_of, with_columns
 from bench.report.data.distances import Quality, of_key
 from bench.report.data.gaps import at_images, gap, holm
 from bench.report.data.rows import aggregate, protocols
@@ -139,7 +139,7 @@ def follow(
         timed: whether its study times settings: while some have times and others not yet, no look is complete.
     """
     records: dict[tuple[int, Setting], list[str]] = {}
-    for record in rows_of(cells[[*KEYS, "status"]]):
+    for record in rows_of(cells[[*KEYS, *(name for name in NEWER_KEYS if name in cells), "status"]]):
         records.setdefault((int(record["images"]), key_of(record)), []).append(record["status"])
     first = {key: len(found) for (images, key), found in records.items() if images == looks[0]}
     decisions = Decisions(looks, tolerance, cost_of(rows_of(table)), left=list(first))
@@ -264,7 +264,7 @@ def _leave_out(
     compared: bool = True,
 ) -> None:
     for key, reason in reasons.items():
-        names = (name for name in KEYS if name != "images")
+        names = (name for name in (*KEYS, *NEWER_KEYS) if name != "images")
         row = decisions.rows.get(key) or dict(zip(names, key, strict=True), images=decisions.images)
         decisions.out[key] = LeftOut(row, baseline, decisions.rank, reason, (others or {}).get(key), compared)
     decisions.left = [key for key in decisions.left if key not in reasons]

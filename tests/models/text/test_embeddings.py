@@ -253,8 +253,10 @@ def test_where_no_image_is_made_the_embeddings_of_any_device_will_do(
 
 def test_tables_that_a_device_does_not_hold_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (2**20, 2**30))
-    held, device = {"hidden": torch.zeros(5, 64, 512)}, torch.device("cuda:0")  # 2.5 * 2^18 bytes of two each
-    refuse_too_large(held, device, 2)
+    device = torch.device("cuda:0")
+    refuse_too_large(4, device, 2, 2**19)
     with pytest.raises(UsageError, match=r"the embeddings of 4 prompts take 0.0 GiB, and cuda:0 has 0.0 GiB free"):
-        refuse_too_large({"hidden": torch.zeros(5, 512, 512)}, device, 2)
-    refuse_too_large({"hidden": torch.zeros(5, 512, 512)}, CPU, 2)
+        refuse_too_large(4, device, 2, 2**19 + 1)
+    refuse_too_large(4, CPU, 2, 2**19 + 1)
+    with pytest.raises(UsageError, match=r"take 4096.0 GiB, and this machine has \d+.\d GiB free: make fewer images"):
+        refuse_too_large(4, CPU, 2, 2**40)
