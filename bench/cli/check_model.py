@@ -22,7 +22,7 @@ from bench.report.data.text import significant
 from bench.running.first_look import refuse_newer_check, remember
 from bench.study.file import Overrides, load_study
 from models.analytic import Law
-from models.cards.card import Changes
+from models.cards.changes import Changes
 from models.cards.prompts_card import PromptsChoice
 from models.common.errors import UsageError
 from models.loading.model import Model

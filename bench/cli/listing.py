@@ -228,7 +228,7 @@ def _extractors() -> list[Row]:
 
 
 def _metrics() -> list[Row]:
-    from bench.study.study import METRICS
+    from bench.study.metrics import METRICS
 
     columns = {
         "fd": "fid (Inception's own weights, 50,000 images or more), else fd_<extractor>: Frechet distance of features "

@@ -32,7 +32,7 @@ from models.fitted import OWN
 from models.grids import GRIDS, Grid
 from models.grids.fitted import FittedGrid
 from models.guidance import Guidance
-from models.loading.diffusers_folder import CONFIG
+from models.loading.layout import CONFIG
 from models.loading.model import Model
 from models.plugins.foreign import is_installed, is_standard
 from models.plugins.plain import parameters_of

@@ -33,7 +33,8 @@ from bench.study.fields import (
 from bench.study.labels import OnGrid, grid_named, grid_of, sampler_of
 from bench.study.study import Baseline, Block, ExtractorChoice, Published, Study, Timing
 from bench.study.validation import misfits
-from models.cards.card import Changes, table_of
+from models.cards.card import table_of
+from models.cards.changes import Changes
 from models.cards.prompts_card import PromptsChoice
 from models.cards.schedule_cards import Strict
 from models.common.errors import UsageError

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from itertools import product
 
 from bench.study.content import Content, Item
+from bench.study.metrics import DEFAULT_METRICS, FEATURE_METRICS, metric_of
 from bench.study.placement import (
     bad_start,
     levels_on,
@@ -23,8 +24,9 @@ from bench.study.placement import (
     unguidable,
 )
 from bench.study.plan import UNGUIDED, BudgetTooSmall, built, most_steps
-from bench.study.study import DEFAULT_METRICS, FEATURE_METRICS, ExtractorChoice, metric_of
-from models.cards.card import Card, Changes
+from bench.study.study import ExtractorChoice
+from models.cards.card import Card
+from models.cards.changes import Changes
 from models.cards.prompts_card import PromptsChoice
 from models.cards.schedule_cards import ScheduleCard
 from models.common.errors import UsageError

@@ -37,7 +37,7 @@ from bench.training.unet import begin_at_zero, compiled, unet_config
 from models.cards.card import Card
 from models.common.errors import UsageError
 from models.common.files import read_json
-from models.loading.diffusers_folder import CONFIG
+from models.loading.layout import CONFIG
 from models.loading.sources import EXTRACTORS, describe_model, extractor_names, load_measuring_card, measuring_folder
 from models.loading.zoo import load_model
 from models.networks.execution import arithmetic

@@ -27,7 +27,7 @@ from bench.training.samples import draw
 from models.cards.card import Card
 from models.common.program import called
 from models.common.sealed import save_tensors
-from models.loading.diffusers_folder import CONFIG, WEIGHTS
+from models.loading.layout import CONFIG, WEIGHTS
 from models.loading.model import Model
 from models.loading.zoo import load_model
 from models.networks.classifier import Classifier

@@ -24,7 +24,7 @@ from models.common.errors import UsageError
 from models.common.files import sha256_of
 from models.common.program import bring, called
 from models.common.writing import write_text
-from models.loading.diffusers_folder import CONFIG, WEIGHTS
+from models.loading.layout import CONFIG, WEIGHTS
 from models.loading.sources import CARD, load_measuring_card
 
 MODEL = "model"

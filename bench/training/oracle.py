@@ -17,8 +17,8 @@ from bench.training.folder import check_writing, write_card, write_folder
 from models.cards.card import Card
 from models.common.program import called
 from models.common.sealed import save_tensors
+from models.loading.exact import MIXTURE, POINTS
 from models.loading.sources import ZOO, load_card
-from models.loading.zoo import MIXTURE, POINTS
 
 FLOOR = 1.0 / 8.0
 """Standard deviation that every direction of a component has at least: one of the 17 grey levels of the data."""

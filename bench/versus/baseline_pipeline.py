@@ -20,7 +20,7 @@ from bench.quality.compact import CompactExtractor
 from bench.quality.extractor import Extractor
 from bench.quality.metrics import KID_SUBSET_SIZE
 from bench.quality.reference import Reference
-from bench.study.study import Metric
+from bench.study.metrics import Metric
 from bench.timing.clock import Stopwatch
 from bench.versus.peers import Peer, Setting
 from models.common.errors import UsageError

@@ -14,7 +14,7 @@ from bench.outputs import RESULTS, make_room
 from bench.progress import bar
 from bench.record import write_json
 from bench.study.fields import LEAST_IMAGES, MOST_BATCH, MOST_IMAGES, MOST_REPEATS, MOST_STEPS, TOO_FEW
-from bench.study.study import Metric
+from bench.study.metrics import Metric
 from bench.versus import end_to_end, sampling
 from bench.versus.baseline_pipeline import METRICS
 from bench.versus.options import VersusOptions

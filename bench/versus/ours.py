@@ -15,8 +15,9 @@ from bench.running.resolve import Resolved, resolve
 from bench.running.session import Session
 from bench.running.solution import Solutions
 from bench.running.trajectory import Trajectory
+from bench.study.metrics import Metric
 from bench.study.plan import plan
-from bench.study.study import Baseline, Block, Metric, Study, Timing
+from bench.study.study import Baseline, Block, Study, Timing
 from bench.timing.capture import graphs_on
 from bench.versus.peers import Peer, Setting
 from models.common.errors import UsageError

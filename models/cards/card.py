@@ -8,7 +8,6 @@ from pydantic import BeforeValidator, Field, ValidationError, field_validator, m
 from models.cards.decoder_card import DecoderCard
 from models.cards.prompts_card import PromptsChoice
 from models.cards.schedule_cards import DISCRETE, KINDS, ScheduleCard, Strict
-from models.common.errors import UsageError
 from models.common.explain import Place, faults
 from models.denoiser import ClipRange, Parametrisation
 from models.plugins.names import names_a
@@ -46,10 +45,10 @@ Variance = Literal["fixed_small", "fixed_small_log", "fixed_large", "fixed_large
 
 _LATENTS = (-100.0, 100.0)
 _PATTERNS = frozenset("*?[\\")
-_Side = Annotated[int, Field(ge=1, le=65_536)]
-_Classes = Annotated[int, Field(ge=1, lt=2**31)]
-_Pair = Annotated[tuple[float, float], Field(strict=False)]
-_Scale = Annotated[float, Field(ge=0, le=1000)]
+Side = Annotated[int, Field(ge=1, le=65_536)]
+Classes = Annotated[int, Field(ge=1, lt=2**31)]
+Pair = Annotated[tuple[float, float], Field(strict=False)]
+Scale = Annotated[float, Field(ge=0, le=1000)]
 
 
 def _null_label(value: object) -> object:
@@ -152,24 +151,24 @@ class Card(FolderCard):
             (`models/extractors`), or the one of an embedded model that has its own, such as "digits".
     """
 
-    shape: tuple[_Side, _Side, _Side] = Field(strict=False)
+    shape: tuple[Side, Side, Side] = Field(strict=False)
     network: NetworkKind = "unet"
     architecture: str = DIFFUSERS
     decoder: DecoderCard | None = None
     guided_channels: Annotated[int, Field(ge=1)] | None = None
-    noise_shape: tuple[_Side, _Side, _Side] | None = Field(default=None, strict=False)
+    noise_shape: tuple[Side, Side, Side] | None = Field(default=None, strict=False)
     parametrisation: Parametrisation
     sigma_data: float | None = Field(default=None, gt=0)
     time_scale: float | None = Field(default=None, gt=0)
     round_time: bool = False
     raw_prediction: Literal["epsilon", "v_prediction"] | None = None
     clip: ClipRange | None = Field(default=None, strict=False)
-    value_range: _Pair = (-1.0, 1.0)
-    classes: _Classes | None = None
+    value_range: Pair = (-1.0, 1.0)
+    classes: Classes | None = None
     null_label: NullLabel | None = None
     prompts: PromptsChoice | None = None
     prompts_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
-    guidance_embedding: _Scale | None = None
+    guidance_embedding: Scale | None = None
     variance: str | None = None
     schedule: ScheduleCard
     weights: str | None = None
@@ -289,50 +288,6 @@ class Card(FolderCard):
         return content | self.model_dump(mode="json", include=newer, exclude_defaults=True)
 
 
-_NOT_OF_A_CARD = {"weights_sha256", "prompts", "resolution", "scaling_factor"}
-
-
-class Changes(Strict):
-    """What a study says about its model instead of the model's own card or configuration.
-
-    Attributes:
-        parametrisation, value_range, schedule, classes, null_label, variance, round_time, guided_channels: as on a
-            `Card`.
-        clip: the range that predictions of x_0 are clamped to; false: none.
-        guidance_embedding: as on a `Card`.
-        scaling_factor: of the card's decoder.
-        resolution: the height and width of images of a text-to-image pipeline; None: as its pipeline makes them.
-        prompts: of the text-to-image pipelines in a study, which says them itself, for all of its models.
-        weights_sha256: hash that the network's weights must have: of the file, or of several the hash of their hashes'
-            digits, one after the other in the order of their names. Those of decoders and encoders are recorded with
-            the model's own hash.
-    """
-
-    parametrisation: Parametrisation | None = None
-    clip: _Pair | Literal[False] | None = None
-    value_range: _Pair | None = None
-    schedule: ScheduleCard | None = None
-    classes: _Classes | None = None
-    null_label: NullLabel | None = None
-    variance: Variance | None = None
-    round_time: bool | None = None
-    guided_channels: Annotated[int, Field(ge=1)] | None = None
-    scaling_factor: Annotated[float, Field(gt=0)] | None = None
-    guidance_embedding: _Scale | None = None
-    resolution: Annotated[tuple[_Side, _Side], Field(strict=False)] | None = None
-    prompts: PromptsChoice | None = None
-    weights_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
-
-    def applied(self, card: dict[str, Any]) -> dict[str, Any]:
-        """The content of a card with these changes made."""
-        said = self.model_dump(mode="python", exclude_none=True, exclude=_NOT_OF_A_CARD)
-        if self.scaling_factor is not None:
-            said["decoder"] = (card["decoder"] or {}) | {"scaling_factor": self.scaling_factor}
-        if self.clip is False:
-            said["clip"] = None
-        return card | said
-
-
 def table_of(place: Place, content: dict[str, Any], whole: type[Strict]) -> type[Strict] | None:
     """The table that a place is in, of a card or of a study's changes of one; None: it has no keys of its own."""
     if place[:-1] == ("schedule",):
@@ -346,23 +301,3 @@ def explain_card(error: ValidationError, content: dict[str, Any], whole: type[Fo
     """What is wrong with the content of a card, in one line."""
     found = faults(error, content)
     return "; ".join(str(in_our_words(each, table_of(each.place, content, whole or Card))) for each in found)
-
-
-def make_card(content: dict[str, Any], changes: Changes | None, origin: str) -> Card:
-    """A card from its content with a study's changes made; UsageError, which starts with `origin`, if it is none."""
-    try:
-        card = Card.model_validate(content)
-    except ValidationError as error:
-        raise UsageError(f"{origin}: {explain_card(error, content)}") from None
-    if changes is None:
-        return card
-    if changes.resolution is not None and card.prompts is None:
-        raise UsageError(
-            f"{origin}: resolution is chosen of text-to-image pipelines alone, and this model's images are of "
-            f"{' x '.join(map(str, card.shape[1:]))}; leave it out"
-        )
-    changed = changes.applied(card.model_dump(mode="python"))
-    try:
-        return Card.model_validate(changed)
-    except ValidationError as error:
-        raise UsageError(f"{origin}, with what the study says about it: {explain_card(error, changed)}") from None

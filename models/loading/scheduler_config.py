@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from models.cards.card import Changes
+from models.cards.changes import Changes
 from models.common.errors import UsageError
 from models.plugins.registry import unknown
 from models.schedule import DiscreteVP

@@ -9,13 +9,15 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from models.cards.card import Card, Changes, ExtractorFolder, FolderCard, explain_card, make_card
+from models.cards.card import Card, ExtractorFolder, FolderCard, explain_card
+from models.cards.changes import Changes, make_card
 from models.common.errors import UsageError
 from models.common.explain import shown
 from models.common.files import expanded, read_toml, refuse_programs, sha256_of
 from models.common.program import here
-from models.loading.diffusers_folder import CONFIG, PIPELINE, describe_folder, find_layout
+from models.loading.diffusers_folder import describe_folder
 from models.loading.hub import PREFIX, HubFolder, fetch_configs
+from models.loading.layout import CONFIG, PIPELINE, find_layout
 from models.loading.text_folder import describe_text
 from models.plugins.names import as_name
 from models.plugins.registry import unknown

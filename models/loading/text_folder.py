@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from models.cards.card import Card, Changes, make_card
+from models.cards.card import Card
+from models.cards.changes import Changes, make_card
 from models.common.errors import UsageError
 from models.common.files import read_json
-from models.loading.diffusers_folder import CONFIG, PIPELINE, Layout, latent_fields, scheduler_fields
+from models.loading.diffusers_folder import latent_fields, scheduler_fields
 from models.loading.hub import PREFIX
+from models.loading.layout import CONFIG, PIPELINE, Layout
 from models.text.pipelines import TextPipeline, check_unet, default_side, latent_channels, missing_file
 from models.text.prompts import read_prompts
 

@@ -17,28 +17,21 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from models.analytic import FiniteData, GaussianMixture
 from models.architectures import as_called, make_network, misfit
-from models.cards.card import BUILT_BY_DIFFUSERS, DIFFUSERS, Card, Changes
-from models.cards.decoder_card import AUTOENCODERS, DecoderCard
+from models.cards.card import BUILT_BY_DIFFUSERS, DIFFUSERS, Card
+from models.cards.changes import Changes
 from models.common.errors import PluginError, UsageError
 from models.common.files import INDEX, joint_sha256, read_json, sha256_of, shards_of
 from models.guidance.guided import label_of_none
-from models.loading.diffusers_folder import (
-    CONFIG,
-    PIPELINE,
-    WEIGHTS,
-    check_config,
-    find_layout,
-    weight_files,
-    weight_patterns,
-    within,
-)
+from models.loading.decoders import autoencoder, decoder_files, generator
+from models.loading.diffusers_folder import check_config
+from models.loading.exact import MIXTURE, POINTS, finite_data, mixture
 from models.loading.hub import fetch_weights, verify_cached
+from models.loading.layout import CONFIG, PIPELINE, WEIGHTS, find_layout, weight_files, weight_patterns, within
 from models.loading.model import Model
 from models.loading.sources import CARD, Source, describe_source, find_source, verify_files
 from models.loading.text_network import encode, prompts_of, with_prompts
-from models.loading.weights import load_diffusers, load_tensors, load_weights
+from models.loading.weights import load_diffusers, load_weights
 from models.networks.autoencoder import Autoencoder
 from models.networks.execution import DTYPES, check_mode, in_mode, prepared
 from models.networks.modes import Mode
@@ -54,14 +47,11 @@ from models.networks.network import (
     index_of,
     one_hot,
 )
-from models.networks.vae import Decoder
 from models.plugins.foreign import foreign
 from models.schedule import DiscreteVP, Schedule
 from models.text.encoders import Encoders, encoder_patterns
 from models.text.pipelines import TextPipeline
 
-POINTS = "points.safetensors"
-MIXTURE = "mixture.safetensors"
 TIME_SCALES = {"flow": 1000.0, "vp-continuous": 999.0}
 
 
@@ -110,12 +100,12 @@ def _load_with_card(source: Source, card: Card, device: torch.device, mode: Mode
     if source.hub is not None:
         fetch_weights(source.hub, sorted(card.files), [])
     needed = needed_files(folder, card)
-    for name in [*needed, *_decoder_files(folder, card)]:
+    for name in [*needed, *decoder_files(folder, card)]:
         if name not in card.files:
             found = f" (it is {sha256_of(folder / name)})" if (folder / name).is_file() else ""
             raise UsageError(f"{folder / CARD}: files does not list {name!r} with its sha256{found}")
     verify_files(folder, card)
-    return card, build_network(folder, card, device, mode), needed, _autoencoder(folder, card, device)
+    return card, build_network(folder, card, device, mode), needed, autoencoder(folder, card, device)
 
 
 def _load_as_diffusers(images: int | None, source: Source, card: Card, device: torch.device, mode: Mode) -> _Loaded:
@@ -137,7 +127,7 @@ def _load_as_diffusers(images: int | None, source: Source, card: Card, device: t
         module = with_prompts(layout.text, loaded, card, tables)
     card = card.model_copy(update={"files": files})
     network = tried(module, card, device, mode, source.origin)
-    return card, network, own, _autoencoder(folder, card, device)
+    return card, network, own, autoencoder(folder, card, device)
 
 
 def _encoded(
@@ -150,41 +140,6 @@ def _encoded(
     if source.hub is not None:
         verify_cached(source.folder, [PIPELINE, *encoders.files])
     return encoders, tables
-
-
-def _decoder_files(folder: Path, card: Card) -> list[str]:
-    """The files that a card must list of its decoder."""
-    if card.decoder is None:
-        return []
-    part, config = card.decoder.folder, within(card.decoder.folder, CONFIG)
-    if not (folder / part).is_dir():
-        raise UsageError(f"{folder} has no folder {part!r}, where the card's decoder is: latents cannot be decoded")
-    has_config = card.decoder.kind in AUTOENCODERS or (folder / config).is_file()
-    return [*([config] if has_config else []), *weight_files(folder, part)]
-
-
-def _autoencoder(folder: Path, card: Card, device: torch.device) -> Autoencoder | None:
-    """The decoder of a card's latents on a device, tried on one; None for a model of images."""
-    if card.decoder is None:
-        return None
-    decoder = Autoencoder(_decoder_module(folder, card.decoder).to(device), card.decoder)
-    origin = f"{folder / card.decoder.folder}: decoder {card.decoder.kind!r}"
-    latent, expected = torch.zeros((1, *card.decoder.latent_shape), device=device), (1, *card.shape)
-    with foreign(f"{origin} failed on a latent of shape {card.decoder.latent_shape}"), torch.inference_mode():
-        found = decoder.decode(latent)
-    if found.shape != expected:
-        raise UsageError(f"{origin} gave images of shape {tuple(found.shape)}; expected {expected}, as the card says")
-    return decoder
-
-
-def _decoder_module(folder: Path, card: DecoderCard) -> nn.Module:
-    weights = weight_files(folder, card.folder)
-    if card.kind in AUTOENCODERS:
-        return load_diffusers(AUTOENCODERS[card.kind], folder, card.folder, weights)
-    path = folder / card.folder / CONFIG
-    config = read_json(path) if path.is_file() else {}
-    module = make_network(card.kind, config, str(path) if config else f"{folder / CARD}: [decoder]")
-    return load_weights(module, folder / weights[0])
 
 
 def needed_files(folder: Path, card: Card) -> list[str]:
@@ -214,11 +169,11 @@ def weights_name(card: Card) -> str:
 def build_network(folder: Path, card: Card, device: torch.device, mode: Mode) -> Network:
     """The network of a folder with a card, on a device, in a mode; UsageError if its files do not fit one another."""
     if card.network == "finite-data":
-        return _finite_data(folder / POINTS, card, device)
+        return finite_data(folder / POINTS, card, device)
     if card.network == "mixture":
-        return _mixture(folder / MIXTURE, card, device)
+        return mixture(folder / MIXTURE, card, device)
     if card.network == "decoder":
-        return tried(_decoder(folder, card), card, device, mode, str(folder))
+        return tried(generator(folder, card, weights_name(card)), card, device, mode, str(folder))
     config, origin = {}, f"{folder / CARD} without a {CONFIG}"
     if _has_config(folder, card):
         config, origin = read_json(folder / CONFIG), str(folder / CONFIG)
@@ -317,58 +272,3 @@ def _remedy(card: Card, said: str) -> str:
     if card.classes is None and _WANTS_MORE.search(said):
         return ". Where that is the class of each image, say classes = N on the card, the number of classes"
     return ""
-
-
-def _decoder(folder: Path, card: Card) -> nn.Module:
-    try:
-        decoder = Decoder.from_config(read_json(folder / CONFIG))
-    except (TypeError, ValueError) as error:
-        raise UsageError(f"{folder / CONFIG} does not describe a decoder: {error}") from None
-    shapes = (decoder.latent_shape, decoder.image_shape)
-    if shapes != (card.state_shape, card.shape):
-        raise UsageError(
-            f"{folder}: {CONFIG} has noise and images of shapes {shapes}, but the card's are "
-            f"{(card.state_shape, card.shape)}"
-        )
-    return load_weights(decoder, folder / weights_name(card), card.state_key, card.ignore)
-
-
-def _finite_data(path: Path, card: Card, device: torch.device) -> FiniteData:
-    points = _named(path, ("points",))["points"]
-    if points.dtype != torch.uint8 or points.shape[1:] != card.shape or len(points) == 0:
-        raise UsageError(
-            f"{path}: points are {points.dtype} of shape {tuple(points.shape)}; expected uint8 of shape "
-            f"(M, {', '.join(map(str, card.shape))}), M > 0"
-        )
-    low, high = card.value_range
-    return FiniteData(low + (high - low) * points.to(device=device, dtype=torch.float64) / 255.0)
-
-
-def _mixture(path: Path, card: Card, device: torch.device) -> GaussianMixture:
-    found = {name: tensor.double() for name, tensor in _named(path, ("weights", "means", "covariances")).items()}
-    weights, covariances = found["weights"], found["covariances"]
-    if not all(bool(tensor.isfinite().all()) for tensor in found.values()) or not bool((weights > 0.0).all()):
-        raise UsageError(f"{path}: expected finite numbers, and weights above zero")
-    if covariances.dim() == 3 and covariances.shape[1] == covariances.shape[2]:
-        scale = float(covariances.abs().max())
-        if not torch.allclose(covariances, covariances.mT, rtol=0.0, atol=1e-9 * scale):
-            raise UsageError(f"{path}: a covariance is not symmetric")
-        if float(torch.linalg.eigvalsh(covariances).min()) < -1e-9 * scale:
-            raise UsageError(f"{path}: a covariance has a negative eigenvalue; no law has such a one")
-    try:
-        law = GaussianMixture(weights.to(device), found["means"].to(device), covariances.to(device), card.shape)
-    except ValueError as error:
-        raise UsageError(f"{path}: {error}") from None
-    if card.classes not in (None, len(weights)) or card.null_label not in (None, "none"):
-        raise UsageError(
-            f"{path} has {len(weights)} components, which are the classes, and is asked without labels for no class: "
-            f"expected classes = {len(weights)} and null_label = 'none', got {card.classes} and {card.null_label!r}"
-        )
-    return law
-
-
-def _named(path: Path, names: tuple[str, ...]) -> dict[str, Tensor]:
-    found = load_tensors(path)
-    if set(found) != set(names):
-        raise UsageError(f"{path} holds {', '.join(sorted(found)) or 'nothing'}; expected {', '.join(names)}")
-    return found

@@ -23,9 +23,9 @@ from bench.running.trajectory import Start, Trajectory
 from bench.study.file import Overrides, parse_study
 from bench.study.plan import plan
 from models import architectures
-from models.cards.card import Changes
+from models.cards.changes import Changes
 from models.guidance import GUIDANCES
-from models.loading.diffusers_folder import CONFIG, WEIGHTS
+from models.loading.layout import CONFIG, WEIGHTS
 from models.loading.zoo import load_model
 
 EXACT = {"classes": 10, "null_label": "none"}

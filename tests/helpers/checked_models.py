@@ -10,7 +10,7 @@ from torch import Tensor
 
 from bench.conformance.model_check import FULL, Check, check_model
 from bench.quality.datasets import open_data
-from models.cards.card import Changes
+from models.cards.changes import Changes
 from models.loading.model import Model
 from models.loading.sources import CARD, ZOO
 from models.loading.zoo import load_model

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from models.common.files import sha256_of
 from models.denoiser import Denoiser
-from models.loading.diffusers_folder import CONFIG, WEIGHTS
+from models.loading.layout import CONFIG, WEIGHTS
 from models.loading.model import Model
 from models.loading.sources import CARD
 from models.networks.network import make_unet

@@ -11,7 +11,7 @@ import diffusers as untyped_diffusers
 import pytest
 import torch
 
-from models.cards.card import Changes
+from models.cards.changes import Changes
 from models.cards.prompts_card import PromptsChoice
 from models.loading.model import Model
 from models.loading.zoo import load_model

@@ -15,9 +15,10 @@ from safetensors.torch import save_file
 
 from bench.running.cell import _remarks
 from bench.running.resolve import Declared
-from models.cards.card import Card, Changes, make_card
+from models.cards.card import Card
+from models.cards.changes import Changes, make_card
 from models.common.errors import UsageError
-from models.loading.diffusers_folder import CONFIG, WEIGHTS
+from models.loading.layout import CONFIG, WEIGHTS
 from models.loading.zoo import load_model
 from models.schedule import VE, ContinuousVP, DiscreteVP, Flow, GeometricVE, Schedule
 from samplers import SAMPLERS

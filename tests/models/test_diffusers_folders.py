@@ -14,7 +14,7 @@ import torch
 from checkpoints import CIFAR10, CPU, DDPM, images, make, network
 from torch import Tensor
 
-from models.cards.card import Changes
+from models.cards.changes import Changes
 from models.denoiser import Denoiser
 from models.grids import GRIDS
 from models.loading.model import Model

@@ -10,10 +10,10 @@ import torch
 from checkpoints import COMMIT, CPU, images, into_cache, make, network
 from huggingface_hub import constants, errors
 
-from models.cards.card import Changes
+from models.cards.changes import Changes
 from models.common.errors import UsageError
 from models.common.files import sha256_of
-from models.loading.diffusers_folder import CONFIG, WEIGHTS
+from models.loading.layout import CONFIG, WEIGHTS
 from models.loading.sources import CARD, ZOO, describe_model
 from models.loading.zoo import load_model
 

@@ -12,7 +12,7 @@ from latents import LATENT, dit, ldm, make_dit, make_vae, noise, rewritten
 from torch import Tensor, nn
 
 from models import architectures
-from models.cards.card import Changes
+from models.cards.changes import Changes
 from models.common.errors import UsageError
 from models.common.files import sha256_of
 from models.grids import GRIDS

@@ -15,10 +15,10 @@ from bench.quality.compact import check
 from bench.study.file import STUDIES, Overrides, parse_study
 from bench.training.options import CifarOptions, ExtractorOptions
 from models.architectures import register_network
-from models.cards.card import make_card
+from models.cards.changes import make_card
 from models.common.errors import UsageError
 from models.grids import GRIDS
-from models.loading.diffusers_folder import CONFIG
+from models.loading.layout import CONFIG
 from models.loading.sources import describe_model
 from models.plugins.names import as_name, check_name
 from models.plugins.registry import Registry

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from models import architectures
 from models.architectures import Maker, register_network
-from models.cards.card import Changes
+from models.cards.changes import Changes
 from models.common.errors import UsageError
 from models.denoiser import Denoiser
-from models.loading.diffusers_folder import CONFIG
+from models.loading.layout import CONFIG
 from models.loading.sources import CARD
 from models.loading.zoo import load_model
 from models.schedule import DiscreteVP

@@ -10,9 +10,9 @@ import torch
 from checkpoints import CPU, DDPM, edit, images, make, network, write
 from safetensors.torch import load_file, save_file
 
-from models.cards.card import Changes
+from models.cards.changes import Changes
 from models.common.errors import UsageError
-from models.loading.diffusers_folder import WEIGHTS
+from models.loading.layout import WEIGHTS
 from models.loading.model import Model
 from models.loading.sources import describe_model
 from models.loading.zoo import load_model

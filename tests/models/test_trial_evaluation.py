@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from models.common.errors import UsageError
-from models.loading.diffusers_folder import CONFIG, WEIGHTS
+from models.loading.layout import CONFIG, WEIGHTS
 from models.loading.zoo import load_model
 from models.networks.modes import Mode
 

@@ -13,11 +13,11 @@ from safetensors.torch import load_file, save_file
 
 from bench.quality.extractors import load_extractor
 from bench.quality.reference import load_reference
-from models.cards.card import Changes
+from models.cards.changes import Changes
 from models.cards.schedule_cards import CosineBetas
 from models.common.errors import UsageError
 from models.common.files import sha256_of
-from models.loading.diffusers_folder import CONFIG, WEIGHTS
+from models.loading.layout import CONFIG, WEIGHTS
 from models.loading.sources import CARD, ZOO, describe_model, load_card, verify_files, zoo_names
 from models.loading.zoo import load_model, needed_files
 

@@ -16,7 +16,7 @@ from bench.quality.features import FeatureStream, Rows, extract
 from bench.quality.images import BadSamples, SampleCheck, check_samples, to_uint8
 from bench.quality.metrics import QualityStream, Values
 from bench.quality.reference import Reference, load_reference
-from bench.study.study import FEATURE_METRICS
+from bench.study.metrics import FEATURE_METRICS
 
 _CPU = torch.device("cpu")
 

@@ -14,7 +14,7 @@ from bench.quality.extractors import LIBRARY
 from bench.report import summarise, write_report
 from bench.report.data.references import known_entries, known_names, references
 from bench.report.tables.tex import latex
-from bench.study.study import METRICS
+from bench.study.metrics import METRICS
 from models.common.errors import PluginError
 from models.grids import GRIDS
 from models.guidance import GUIDANCES

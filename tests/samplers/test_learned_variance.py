@@ -22,12 +22,12 @@ from bench.record import RunFolder
 from bench.running.runner import run_study
 from bench.running.session import Session
 from bench.study.file import Overrides, load_study, parse_study
-from models.cards.card import Changes
+from models.cards.changes import Changes
 from models.common.errors import UsageError
 from models.denoiser import ClipRange, Denoiser
 from models.grids import GRIDS
 from models.guidance import GUIDANCES
-from models.loading.diffusers_folder import CONFIG, WEIGHTS
+from models.loading.layout import CONFIG, WEIGHTS
 from models.loading.zoo import load_model
 from models.networks.network import IndexedUNet
 from models.schedule import Level

@@ -12,7 +12,7 @@ from bench.cli.run import run_and_report
 from bench.study.file import Overrides, load_study, study_names
 from bench.study.plan import Expectation, expectations, plan
 from models.grids import GRIDS
-from models.loading.diffusers_folder import CONFIG, WEIGHTS
+from models.loading.layout import CONFIG, WEIGHTS
 from models.schedule import VE, ContinuousVP, DiscreteVP, Level, Schedule
 from samplers import SAMPLERS
 from samplers.dpm_solver_v3 import DPMSolverV3

@@ -22,7 +22,7 @@ from bench.training.data import open_splits
 from bench.training.extractor import train_extractor
 from bench.training.options import CifarOptions, ExtractorOptions
 from models.common.errors import UsageError
-from models.loading.diffusers_folder import WEIGHTS
+from models.loading.layout import WEIGHTS
 from models.loading.model import Model
 from models.loading.sources import CARD
 from models.loading.zoo import load_model

@@ -25,7 +25,7 @@ from bench.training.losses import Labels, denoising_loss
 from bench.training.recipe import Recipe, step_generator
 from bench.training.samples import draw
 from models.common.errors import UsageError
-from models.loading.diffusers_folder import WEIGHTS
+from models.loading.layout import WEIGHTS
 from models.loading.sources import ZOO, load_card
 from models.loading.zoo import load_model
 from models.schedule import DiscreteVP

@@ -18,7 +18,7 @@ from bench.cli.app import app
 from bench.quality.images import to_uint8
 from bench.quality.metrics import QualityStream
 from bench.running.trajectory import WrongCount
-from bench.study.study import Metric
+from bench.study.metrics import Metric
 from bench.timing.clock import Stopwatch
 from bench.versus import baseline_pipeline, end_to_end, sampling
 from bench.versus.baseline_pipeline import Fidelity, generate

@@ -12,7 +12,7 @@ from checkpoints import edit, into_cache
 from huggingface_hub import constants
 from text_pipelines import loaded, of_prompts
 
-from models.cards.card import Changes
+from models.cards.changes import Changes
 from models.common.errors import UsageError
 from models.loading.sources import describe_model
 from models.loading.zoo import load_model
