@@ -1,6 +1,9 @@
 """What a command prints, run in this process."""
 
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple, Protocol
 
 import pytest
@@ -20,6 +23,16 @@ class Cli(Protocol):
 
     def __call__(self, *arguments: object, status: int = 0) -> Printed:
         """Run a command, which has to end with that status."""
+
+
+@contextmanager
+def heeding_ctrl_c() -> Iterator[None]:
+    """Processes that are started inside heed it, wherever tests run: what a shell runs in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def command_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:

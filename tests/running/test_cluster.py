@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 from clusters import cluster, eventually, harmful, is_idle, lose, workers
-from commands import Cli
+from commands import Cli, heeding_ctrl_c
 from studies import study_toml
 
 import bench
@@ -189,7 +189,9 @@ def test_an_interrupted_run_leaves_nobody_behind(two: Any, samplers: tuple[Path,
     study, out = tmp_path / "study.toml", tmp_path / "run"
     study.write_text(study_toml(("ddim", "slow[seconds=30]"), (2,), timing=_UNTIMED))
     command = _command(two, study, samplers[0], out)
-    with subprocess.Popen(command, cwd=_ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with heeding_ctrl_c():
+        started = subprocess.Popen(command, cwd=_ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    with started as process:
         eventually(lambda: list(out.glob("cells/*.json")) or process.poll() is not None)
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=20)

@@ -17,6 +17,7 @@ from typing import cast
 import psutil
 import pytest
 from acts import Errand, Small
+from commands import heeding_ctrl_c
 
 from bench.running.executors.crew import Crew, Died, TookTooLong, waited
 from bench.running.executors.local import LocalSlot
@@ -196,11 +197,11 @@ except KeyboardInterrupt:
 def test_whatever_ends_a_run_ends_its_workers(tmp_path: Path, name: str, status: int, loads_s: float) -> None:
     """Ctrl-C reaches all processes of a terminal; SIGKILL leaves the workers to end themselves."""
     command = [sys.executable, "-c", _DRIVER, str(tmp_path), str(loads_s)]
-    heeded = signal.signal(signal.SIGINT, signal.default_int_handler)  # the tests may run where it is ignored
-    with subprocess.Popen(
-        command, cwd=_ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    ) as run:
-        signal.signal(signal.SIGINT, heeded)
+    with heeding_ctrl_c():
+        started = subprocess.Popen(
+            command, cwd=_ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
+    with started as run:
         assert run.stdout is not None
         run.stdout.readline()
         left = [each.pid for each in psutil.Process(run.pid).children(recursive=True)]
@@ -218,13 +219,10 @@ def test_an_interrupt_that_another_thread_takes_ends_a_wait_at_once() -> None:
     done = Future[None]()
     threads = [Timer(0.1, lambda: signal.pthread_kill(threading.get_ident(), signal.SIGINT))]
     threads.append(Timer(5.0, lambda: done.set_result(None)))
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
+    with heeding_ctrl_c():
         for thread in threads:
             thread.start()
         with pytest.raises(KeyboardInterrupt):
             waited([done])
         assert not done.done()
-    finally:
-        signal.signal(signal.SIGINT, before)
-        threads[1].cancel()
+    threads[1].cancel()
