@@ -2,6 +2,7 @@
 
 import json
 import struct
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,21 @@ def _messages(content: bytes) -> Iterator[bytes]:
 
 
 def read_run(folder: Path) -> dict[str, Any]:
-    """Its run's id, name, group, kind, tags and project, the config, and what was logged and summarised."""
+    """Its run's id, name, group, kind, tags and project, the config, and what was logged and summarised.
+
+    A process of the package's own writes the file, on a busy machine after the run was finished: it is waited for.
+    """
+    until = time.monotonic() + 30.0
+    while not (found := _read(folder))["ended"] and time.monotonic() < until:
+        time.sleep(0.05)
+    return found
+
+
+def _read(folder: Path) -> dict[str, Any]:
     from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]
 
     (file,) = folder.glob("run-*.wandb")
-    found: dict[str, Any] = {"config": {}, "logged": [], "summary": {}, "files": []}
+    found: dict[str, Any] = {"config": {}, "logged": [], "summary": {}, "files": [], "ended": False}
     for each in _messages(file.read_bytes()):
         record = Record.FromString(each)
         kind = record.WhichOneof("record_type")
@@ -43,6 +54,8 @@ def read_run(folder: Path) -> dict[str, Any]:
             found["logged"].append(_items(record.history.item))
         elif kind == "summary":
             found["summary"] |= _items(record.summary.update)
+        elif kind == "exit":
+            found["ended"] = True
     return found
 
 
