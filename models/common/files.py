@@ -196,3 +196,17 @@ def shards_of(index: Path) -> list[str]:
     if astray:
         raise UsageError(f"{index} names {astray[0]!r}; the files of its weights lie beside it, and are {kind} too")
     return names
+
+
+def with_shards(folder: Path, names: Sequence[str]) -> list[str]:
+    """The first of some files of weights that a folder has, an index before the files that it lists; none of none.
+
+    UsageError for an index that lists what is not there.
+    """
+    name = next((each for each in names if (folder / each).is_file()), None)
+    if name is None:
+        return []
+    found = [name, *(shards_of(folder / name) if name.endswith(INDEX) else ())]
+    if missing := [each for each in found if not (folder / each).is_file()]:
+        raise UsageError(f"{folder / name} lists {missing[0]}, which is missing")
+    return found

@@ -14,7 +14,7 @@ from typing import Any
 from models.cards.card import BUILT_BY_DIFFUSERS, DIFFUSERS, DIT
 from models.cards.decoder_card import AUTOENCODERS
 from models.common.errors import Notice, UsageError
-from models.common.files import INDEX, read_json, shards_of
+from models.common.files import INDEX, read_json, with_shards
 from models.text.pipelines import TextPipeline, known_pipeline, parts_of
 
 CONFIG = "config.json"
@@ -172,15 +172,8 @@ def weight_files(folder: Path, part: str) -> list[str]:
 
     UsageError if there are none, or a shard is missing; says what there is.
     """
-    for name in (f"{WEIGHTS}{INDEX}", WEIGHTS, f"{_BIN}{INDEX}", _BIN):
-        path = folder / within(part, name)
-        if not path.is_file():
-            continue
-        names = [name, *shards_of(path)] if name.endswith(INDEX) else [name]
-        missing = [each for each in names if not (path.parent / each).is_file()]
-        if missing:
-            raise UsageError(f"{path} lists {missing[0]}, which is missing")
-        return [within(part, each) for each in names]
+    if found := with_shards(folder / part, (f"{WEIGHTS}{INDEX}", WEIGHTS, f"{_BIN}{INDEX}", _BIN)):
+        return [within(part, each) for each in found]
     there = sorted(path.name for path in (folder / part).iterdir() if path.is_file())
     raise UsageError(
         f"{folder / part} has no weights: expected {WEIGHTS}, {WEIGHTS}{INDEX} or {_BIN}; there is: {', '.join(there)}"

@@ -15,7 +15,7 @@ from typing import Any, cast
 import torch
 
 from models.common.errors import UsageError
-from models.common.files import INDEX, read_json, refuse_programs, sha256_of, shards_of
+from models.common.files import INDEX, read_json, refuse_programs, sha256_of, with_shards
 from models.common.program import bring
 from models.common.words import counted
 from models.text.pipelines import Encoder, TextPipeline
@@ -71,17 +71,10 @@ def find_encoders(folder: Path, pipeline: TextPipeline) -> Encoders:
 
 def _weights(folder: Path, part: str) -> list[str]:
     """The files of an encoder's weights, an index before its shards."""
-    for name in (_MODEL, f"{_MODEL}{INDEX}"):
-        path = folder / part / name
-        if not path.is_file():
-            continue
-        names = [name, *shards_of(path)] if name.endswith(INDEX) else [name]
-        missing = [each for each in names if not (path.parent / each).is_file()]
-        if missing:
-            raise UsageError(f"{path} lists {missing[0]}, which is missing")
-        for each in names:
-            refuse_programs(path.parent / each)
-        return [f"{part}/{each}" for each in names]
+    if found := with_shards(folder / part, (_MODEL, f"{_MODEL}{INDEX}")):
+        for each in found:
+            refuse_programs(folder / part / each)
+        return [f"{part}/{each}" for each in found]
     there = sorted(path.name for path in (folder / part).glob("*") if path.is_file())
     raise UsageError(
         f"{folder / part} has no weights that are read here: expected {_MODEL} or {_MODEL}{INDEX}, as nothing is ever "

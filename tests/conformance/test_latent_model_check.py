@@ -5,12 +5,11 @@ from typing import Any
 
 import pytest
 import torch
-from latents import LATENT, ldm, make_vae, noise
+from latents import LATENT, ldm, make_vae, noise, write_card
 from torch import Tensor, nn
 
 from bench.conformance.model_check import check_model
 from models import architectures
-from models.common.files import sha256_of
 from models.loading.zoo import load_model
 
 CPU = torch.device("cpu")
@@ -49,13 +48,8 @@ def _folder(path: Path, factor: float) -> Path:
     network.mean.data, network.std.data = z.mean(0, keepdim=True), z.std(0, keepdim=True)
     vae.save_pretrained(path / "vae")
     torch.save(network.state_dict(), path / "flow.pt")
-    listed = [each for each in path.rglob("*") if each.is_file()]
-    files = "\n".join(f'"{each.relative_to(path)}" = "{sha256_of(each)}"' for each in listed)
-    (path / "card.toml").write_text(
-        'schema_version = 1\nname = "flow"\nshape = [3, 16, 16]\nnetwork = "flow"\nparametrisation = "flow"\n'
-        'architecture = "test-normal-latents"\ntime_scale = 1.0\nweights = "flow.pt"\nschedule = { kind = "flow" }\n'
-        f'[decoder]\nkind = "autoencoder-kl"\nlatent_shape = [4, 8, 8]\nscaling_factor = {factor}\n[files]\n{files}\n'
-    )
+    decoder = f'kind = "autoencoder-kl"\nscaling_factor = {factor}'
+    write_card(path, "test-normal-latents", decoder, "time_scale = 1.0")
     return path
 
 

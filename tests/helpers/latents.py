@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from models.common.files import sha256_of
+
 LATENT = (4, 8, 8)
 DIT_SCHEDULER = {"beta_start": 1e-4, "beta_end": 0.02, "clip_sample": False, "timestep_spacing": "trailing"}
 
@@ -81,6 +83,17 @@ def _saved(pipeline: Any, name: str) -> Path:
     folder = Path(mkdtemp()) / name
     pipeline.save_pretrained(folder)
     return folder
+
+
+def write_card(folder: Path, architecture: str, decoder: str, more: str = "") -> None:
+    """The card of a flow on such latents, with the hashes of all files that are there."""
+    listed = [path for path in folder.rglob("*") if path.is_file()]
+    files = "\n".join(f'"{path.relative_to(folder)}" = "{sha256_of(path)}"' for path in listed)
+    (folder / "card.toml").write_text(
+        'schema_version = 1\nname = "flow"\nshape = [3, 16, 16]\nnetwork = "flow"\nparametrisation = "flow"\n'
+        f'architecture = "{architecture}"\nweights = "flow.pt"\nschedule = {{ kind = "flow" }}\n{more}\n'
+        f"[decoder]\nlatent_shape = [4, 8, 8]\n{decoder}\n[files]\n{files}\n"
+    )
 
 
 def rewritten(path: Path, change: Callable[[dict[str, Any]], object]) -> None:

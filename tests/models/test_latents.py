@@ -8,13 +8,12 @@ from unittest import mock
 
 import pytest
 import torch
-from latents import LATENT, dit, ldm, make_dit, make_vae, noise, rewritten
+from latents import LATENT, dit, ldm, make_dit, make_vae, noise, rewritten, write_card
 from torch import Tensor, nn
 
 from models import architectures
 from models.cards.changes import Changes
 from models.common.errors import UsageError
-from models.common.files import sha256_of
 from models.grids import GRIDS
 from models.guidance import GUIDANCES
 from models.loading.model import Model
@@ -161,7 +160,11 @@ def test_a_card_names_the_decoder_of_a_flow_that_a_plugin_builds(tmp_path: Path,
     folder = tmp_path / "flow"
     make_vae(shift_factor=0.1, scaling_factor=0.4).save_pretrained(folder / "vae")
     torch.save(_Flow().state_dict(), folder / "flow.pt")
-    _write_card(folder, f'kind = "autoencoder-kl"\nscaling_factor = 0.4\nshift_factor = 0.1\ndtype = "{dtype}"')
+    write_card(
+        folder,
+        "test-latent-flow",
+        f'kind = "autoencoder-kl"\nscaling_factor = 0.4\nshift_factor = 0.1\ndtype = "{dtype}"',
+    )
     model, x = load_model(str(folder), CPU), noise(2, LATENT)
     with torch.inference_mode():
         found, expected = model.decoded(x), make_vae().decode(x / 0.4 + 0.1).sample
@@ -175,7 +178,7 @@ def test_a_plugin_builds_a_decoder(tmp_path: Path) -> None:
     (folder / "own").mkdir(parents=True)
     torch.save(_Flow().state_dict(), folder / "flow.pt")
     torch.save(_Doubling().state_dict(), folder / "own/diffusion_pytorch_model.bin")
-    _write_card(folder, 'kind = "test-doubling"\nfolder = "own"')
+    write_card(folder, "test-latent-flow", 'kind = "test-doubling"\nfolder = "own"')
     model, x = load_model(str(folder), CPU), noise(2, LATENT)
     torch.testing.assert_close(model.decoded(x), 3.0 * x[:, :3].repeat_interleave(2, 2).repeat_interleave(2, 3))
     assert model.decoder is not None
@@ -211,16 +214,6 @@ def _flow(config: dict[str, Any]) -> nn.Module:
 
 def _doubling(config: dict[str, Any]) -> nn.Module:
     return _Doubling()
-
-
-def _write_card(folder: Path, decoder: str) -> None:
-    listed = [path for path in folder.rglob("*") if path.is_file()]
-    files = "\n".join(f'"{path.relative_to(folder)}" = "{sha256_of(path)}"' for path in listed)
-    (folder / "card.toml").write_text(
-        'schema_version = 1\nname = "flow"\nshape = [3, 16, 16]\nnetwork = "flow"\narchitecture = "test-latent-flow"\n'
-        'parametrisation = "flow"\nweights = "flow.pt"\nschedule = { kind = "flow" }\n'
-        f"[decoder]\nlatent_shape = [4, 8, 8]\n{decoder}\n[files]\n{files}\n"
-    )
 
 
 @pytest.mark.parametrize(
@@ -264,7 +257,7 @@ def test_a_decoder_that_gives_other_images_than_the_card_says_is_refused(tmp_pat
     folder = tmp_path / "flow"
     make_vae().save_pretrained(folder / "vae")
     torch.save(_Flow().state_dict(), folder / "flow.pt")
-    _write_card(folder, 'kind = "autoencoder-kl"')
+    write_card(folder, "test-latent-flow", 'kind = "autoencoder-kl"')
     card = (folder / "card.toml").read_text()
     (folder / "card.toml").write_text(card.replace("shape = [3, 16, 16]", "shape = [3, 32, 32]"))
     with pytest.raises(UsageError, match=r"gave images of shape \(1, 3, 16, 16\); expected \(1, 3, 32, 32\)"):
