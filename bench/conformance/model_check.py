@@ -13,10 +13,12 @@ import torch
 from torch import Tensor
 
 from bench.conformance.model_fit import Curve, Fit, Reading, evaluate, outputs
+from bench.conformance.model_orders import order_verdicts
 from bench.conformance.model_verdicts import (
     Verdict,
     clip_verdicts,
     filling_verdicts,
+    is_misread,
     range_verdict,
     reading_verdicts,
     sigma_verdicts,
@@ -130,16 +132,19 @@ def check_model(
     labels = _classes(model, labels, len(shares), device)
     curves, readings, read = _readings(model, shares, labels, data is not None, depth)
     inputs, tried = _inputs(model, shares, labels)
+    orders, compared = list[Verdict](), 0
+    if data is not None and depth.others and not model.card.is_generator and not is_misread(readings):
+        orders, compared = order_verdicts(model, shares, labels)
     return Check(
         model=model.card.name,
         model_sha256=model.sha256,
         data=OWN_SAMPLES if data is None else data,
         images=len(shares),
-        evaluations=spent + read + tried,
+        evaluations=spent + read + tried + compared,
         said=model.card.parametrisation,
         curves=curves,
         samples=(float(drawn.min()), float(drawn.max())) if bool(drawn.isfinite().all()) else None,
-        verdicts=[*inputs, *readings, *verdicts],  # causes first: samples are what becomes of them
+        verdicts=[*inputs, *readings, *orders, *verdicts],  # causes first: samples are what becomes of them
     )
 
 

@@ -1,6 +1,7 @@
 """What is said of a model: of the range and spread of its samples, and of what its predictions fit."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -102,6 +103,11 @@ def reading_verdicts(model: Model, fit: Fit, *, real: bool, others: bool) -> lis
     again = "" if reading == said else " once it is read so"
     share = Verdict(True, f"its error is {curve.score:.2f} of the best linear guess's{again}")
     return [*_differences(model, said, reading, fit.instead(reading, curve)), share]
+
+
+def is_misread(readings: Sequence[Verdict]) -> bool:
+    """Whether another reading than the card's was found, of the verdicts on them; a single one is that none was."""
+    return len(readings) > 1 and any(not each.good for each in readings)
 
 
 def _beats(curve: Curve) -> bool:
