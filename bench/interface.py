@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from bench.running.executors.base import Desk, Executor
     from bench.running.runner import Outcome
     from bench.running.session import Session
-    from bench.study.file import Overrides
+    from bench.study.overrides import Overrides
     from bench.study.study import Study
 
 MOST_MINUTES = 1_000_000  # two years
@@ -254,7 +254,8 @@ def _read(
 ) -> "tuple[Study, str | None]":
     """A study, and what it was called by; None: it was given itself."""
     from bench.purity.unchanged import put_back
-    from bench.study.file import Overrides, load_study, overrides_of, study_of
+    from bench.study.file import load_study, study_of
+    from bench.study.overrides import Overrides, overrides_of
 
     said = overrides_of(_plain(overrides, "overrides")) if isinstance(overrides, Mapping) else overrides or Overrides()
     if isinstance(study, Mapping):

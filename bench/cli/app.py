@@ -89,7 +89,7 @@ def run(
         dry_run: Only list the cells.
     """
     from bench.cli.run import run_and_report
-    from bench.study.file import Overrides
+    from bench.study.overrides import Overrides
 
     load_plugins(plugin)
     return run_and_report(

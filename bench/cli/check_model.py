@@ -20,7 +20,8 @@ from bench.quality.images import to_uint8
 from bench.quality.reference import data_of
 from bench.report.data.text import significant
 from bench.running.first_look import refuse_newer_check, remember
-from bench.study.file import Overrides, load_study
+from bench.study.file import load_study
+from bench.study.overrides import Overrides
 from models.analytic import Law
 from models.cards.changes import Changes
 from models.cards.prompts_card import PromptsChoice

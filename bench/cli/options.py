@@ -52,7 +52,7 @@ Numbers = Annotated[list[int] | None, Parameter(converter=exact)]
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class StudyOptions:
-    """What is said instead of a study's file (`bench.study.file.Overrides`).
+    """What is said instead of a study's file (`bench.study.overrides.Overrides`).
 
     Attributes:
         samplers: Instead of the study's, such as "ddim[eta=0.5],heun".

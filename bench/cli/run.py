@@ -14,7 +14,7 @@ from models.common.words import counted
 if TYPE_CHECKING:
     from bench.record import ImageFiles
     from bench.running.session import Session
-    from bench.study.file import Overrides
+    from bench.study.overrides import Overrides
 
 
 def run_and_report(

@@ -33,7 +33,8 @@ from bench.running.generation import Generation
 from bench.running.resolve import Resolved, resolve
 from bench.running.session import Session
 from bench.running.trajectory import Trajectory
-from bench.study.file import Overrides, load_study
+from bench.study.file import load_study
+from bench.study.overrides import Overrides
 from bench.study.plan import looks, plan
 from bench.study.study import Study
 from models.analytic import Law

@@ -25,7 +25,8 @@ from decisions import Setting, distances, pools
 from bench.quality.frechet import Target, jackknife
 from bench.report.data.gaps import holm, paired_error
 from bench.report.data.significance import LEVEL, StandardError, t_probability
-from bench.study.file import Overrides, load_study
+from bench.study.file import load_study
+from bench.study.overrides import Overrides
 
 NAMES = 10
 Values = list[float]

@@ -11,7 +11,8 @@ from torch import Tensor
 from bench.running.resolve import Resolved, resolve
 from bench.running.session import Session
 from bench.running.trajectory import Trajectory
-from bench.study.file import Overrides, parse_study
+from bench.study.file import parse_study
+from bench.study.overrides import Overrides
 from bench.study.plan import plan
 from bench.study.study import Study
 from bench.training.unet import unet_config

@@ -19,7 +19,8 @@ from bench.running.generation import Generation
 from bench.running.resolve import Resolved, resolve
 from bench.running.session import Session
 from bench.running.trajectory import Trajectory
-from bench.study.file import Overrides, parse_study
+from bench.study.file import parse_study
+from bench.study.overrides import Overrides
 from bench.study.plan import most_steps, plan
 from models import architectures
 from models.common.errors import UsageError

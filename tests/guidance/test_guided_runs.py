@@ -20,7 +20,8 @@ from bench.running.resolve import resolve
 from bench.running.runner import run_study
 from bench.running.session import Session
 from bench.running.trajectory import Start, Trajectory
-from bench.study.file import Overrides, parse_study
+from bench.study.file import parse_study
+from bench.study.overrides import Overrides
 from bench.study.plan import plan
 from models import architectures
 from models.cards.changes import Changes

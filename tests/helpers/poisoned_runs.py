@@ -10,7 +10,8 @@ from studies import study_toml
 from bench.record import RunFolder
 from bench.running.runner import Outcome, run_study
 from bench.running.session import Session
-from bench.study.file import Overrides, parse_study
+from bench.study.file import parse_study
+from bench.study.overrides import Overrides
 from bench.study.study import Study
 
 

@@ -16,7 +16,8 @@ from torch import Tensor
 from bench.conformance.laws import Convergence
 from bench.fitting.model import fitted_to
 from bench.noise.stream import ImageNoise
-from bench.study.file import Overrides, load_study
+from bench.study.file import load_study
+from bench.study.overrides import Overrides
 from bench.study.placement import grid_ends, place
 from bench.study.plan import Cell, most_steps, plan
 from models.analytic import Gaussian

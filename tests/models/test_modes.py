@@ -13,7 +13,8 @@ from bench.environment import versions
 from bench.record import RunFolder
 from bench.running.runner import run_study
 from bench.running.session import Session
-from bench.study.file import Overrides, parse_study
+from bench.study.file import parse_study
+from bench.study.overrides import Overrides
 from bench.study.plan import plan
 from bench.study.study import Study
 from models.common.errors import UsageError

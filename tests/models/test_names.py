@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from bench.cli.run import run_and_report
 from bench.quality.compact import check
-from bench.study.file import STUDIES, Overrides, parse_study
+from bench.study.file import STUDIES, parse_study
+from bench.study.overrides import Overrides
 from bench.training.options import CifarOptions, ExtractorOptions
 from models.architectures import register_network
 from models.cards.changes import make_card

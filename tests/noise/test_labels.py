@@ -17,7 +17,8 @@ from bench.noise.stream import ImageNoise
 from bench.quality.statistics import BLOCKS
 from bench.running.resolve import resolve
 from bench.running.session import Session
-from bench.study.file import Overrides, parse_study
+from bench.study.file import parse_study
+from bench.study.overrides import Overrides
 from bench.study.plan import plan
 from models.common.errors import UsageError
 from models.denoiser import Denoiser

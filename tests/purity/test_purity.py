@@ -19,7 +19,7 @@ from bench.purity.unchanged import ProcessState, other_random_states
 from bench.record import RunFolder
 from bench.running.estimate import estimate
 from bench.running.session import Session
-from bench.study.file import Overrides
+from bench.study.overrides import Overrides
 from samplers import SAMPLERS, register
 from samplers.registry import load_file
 

@@ -21,7 +21,8 @@ from bench.purity.aspect import Aspect
 from bench.purity.unchanged import TORCH, Impure, KeptFunctions, ProcessState, unchanged
 from bench.purity.weights import KeptWeights
 from bench.running.session import Session
-from bench.study.file import Overrides, parse_study
+from bench.study.file import parse_study
+from bench.study.overrides import Overrides
 from bench.timing.host_load import HostLoad
 from bench.timing.monitor import LEFT, Monitor, Watch
 from models.loading.zoo import load_model

@@ -18,7 +18,8 @@ from bench.report.figures.image_table import scatter, tables
 from bench.report.figures.plot_images import images
 from bench.running.runner import run_study
 from bench.running.session import Session
-from bench.study.file import Overrides, parse_study
+from bench.study.file import parse_study
+from bench.study.overrides import Overrides
 
 _STUDY = """
 name = "shapes"

@@ -14,7 +14,8 @@ from torch import Tensor
 from bench.record import Record, RunFolder
 from bench.running.runner import Outcome, run_study
 from bench.running.session import Session
-from bench.study.file import Overrides, parse_study
+from bench.study.file import parse_study
+from bench.study.overrides import Overrides
 from models.denoiser import Denoiser
 from models.schedule import Level
 from samplers import Noise, StepSampler, register

@@ -2,7 +2,8 @@
 
 import pytest
 
-from bench.study.file import Overrides, parse_study
+from bench.study.file import parse_study
+from bench.study.overrides import Overrides
 from bench.study.plan import most_steps, plan
 from models.common.errors import UsageError
 from models.grids import GRIDS

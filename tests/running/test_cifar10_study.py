@@ -14,7 +14,8 @@ from bench.quality.reference import load_reference
 from bench.record import RunFolder
 from bench.running.runner import run_study
 from bench.running.session import Session
-from bench.study.file import Overrides, load_study
+from bench.study.file import load_study
+from bench.study.overrides import Overrides
 from models.common.errors import UsageError
 from models.loading.sources import EXTRACTORS, extractor_names, load_measuring_card, verify_files
 from models.schedule import DiscreteVP

@@ -25,7 +25,8 @@ from bench.running.rounds import Rounds, Setting, in_rounds, require_count
 from bench.running.runner import Outcome, run_study
 from bench.running.session import Session
 from bench.running.trajectory import WrongCount
-from bench.study.file import Overrides, parse_study
+from bench.study.file import parse_study
+from bench.study.overrides import Overrides
 from bench.study.plan import plan
 from bench.timing.clock import Stopwatch
 from bench.timing.cost import Times, Work

@@ -12,7 +12,8 @@ from torch import Tensor
 from bench.record import RunFolder
 from bench.running.runner import run_study
 from bench.running.session import Session
-from bench.study.file import Overrides, parse_study
+from bench.study.file import parse_study
+from bench.study.overrides import Overrides
 from models.common.errors import UsageError
 from models.denoiser import Clip, Denoiser
 from models.schedule import VE

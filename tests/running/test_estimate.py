@@ -7,7 +7,8 @@ from bench.fitting.flow import solve
 from bench.running.estimate import estimate
 from bench.running.session import Session
 from bench.running.solution import evaluations
-from bench.study.file import Overrides, parse_study
+from bench.study.file import parse_study
+from bench.study.overrides import Overrides
 from models.denoiser import Denoiser
 from models.networks.network import counted
 

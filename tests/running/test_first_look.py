@@ -22,7 +22,8 @@ from bench.report import summarise, write_report
 from bench.running.first_look import first_look, looked, remember
 from bench.running.runner import run_study
 from bench.running.session import Session
-from bench.study.file import Overrides, parse_study
+from bench.study.file import parse_study
+from bench.study.overrides import Overrides
 from bench.study.study import Study
 from models.common.errors import UsageError
 from models.loading.sources import CARD, ZOO

@@ -25,7 +25,8 @@ from bench.running.fit import Fits
 from bench.running.resolve import Resolved, resolve
 from bench.running.runner import run_study
 from bench.running.session import Session
-from bench.study.file import Overrides, parse_study
+from bench.study.file import parse_study
+from bench.study.overrides import Overrides
 from bench.study.plan import plan
 from models.analytic import FiniteData, Gaussian
 from models.denoiser import Denoiser

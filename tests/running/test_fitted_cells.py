@@ -20,7 +20,8 @@ from bench.running.fit import Fits
 from bench.running.resolve import resolve
 from bench.running.runner import run_study
 from bench.running.session import Session
-from bench.study.file import Overrides, parse_study
+from bench.study.file import parse_study
+from bench.study.overrides import Overrides
 from bench.study.plan import plan
 from models.denoiser import Denoiser
 from models.fitted import FitModel, Fitted

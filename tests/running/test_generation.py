@@ -13,7 +13,8 @@ from bench.running.generation import Generation
 from bench.running.resolve import Resolved, resolve
 from bench.running.session import Session
 from bench.running.trajectory import Trajectory
-from bench.study.file import Overrides, parse_study
+from bench.study.file import parse_study
+from bench.study.overrides import Overrides
 from bench.study.plan import plan
 from bench.timing.memory import fastest_batch
 from models.denoiser import Denoiser

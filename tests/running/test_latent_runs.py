@@ -25,7 +25,8 @@ from bench.report.tables.notes import cost_notes
 from bench.running.estimate import estimate
 from bench.running.runner import run_study
 from bench.running.session import Session
-from bench.study.file import Overrides, parse_study
+from bench.study.file import parse_study
+from bench.study.overrides import Overrides
 from bench.timing.clock import Stopwatch
 from models.common.errors import UsageError
 from models.grids import GRIDS

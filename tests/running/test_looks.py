@@ -16,7 +16,8 @@ from bench.report.data.looks import decided
 from bench.running.deadline import Deadline
 from bench.running.runner import Outcome, run_study
 from bench.running.session import Session
-from bench.study.file import Overrides, parse_study
+from bench.study.file import parse_study
+from bench.study.overrides import Overrides
 from bench.study.plan import looks
 from bench.study.study import Study
 from models.common.errors import UsageError

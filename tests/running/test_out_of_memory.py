@@ -27,7 +27,8 @@ from bench.running.estimate import estimate
 from bench.running.runner import run_study
 from bench.running.session import PLAIN, Session
 from bench.running.solution import Problem, Solutions
-from bench.study.file import Overrides, parse_study
+from bench.study.file import parse_study
+from bench.study.overrides import Overrides
 from bench.timing import memory
 from bench.timing.memory import Halving, is_out_of_memory
 from models.common.sealed import load_sealed

@@ -19,7 +19,8 @@ from bench.running.rounds import Rounds, Setting, in_rounds
 from bench.running.runner import Outcome, run_study
 from bench.running.session import Session
 from bench.running.trajectory import Start, Trajectory
-from bench.study.file import Overrides, parse_study
+from bench.study.file import parse_study
+from bench.study.overrides import Overrides
 from bench.study.plan import plan
 from bench.study.study import Study
 from bench.timing.clock import Stopwatch, Timed, TimedNetwork

@@ -18,7 +18,8 @@ from torch import Tensor
 from bench.record import SCHEMA, NewerRun, Record, RunFolder
 from bench.running.runner import Outcome, run_study
 from bench.running.session import Session
-from bench.study.file import Overrides, parse_study
+from bench.study.file import parse_study
+from bench.study.overrides import Overrides
 from bench.study.plan import Cell
 from bench.study.study import Study
 from models.common.errors import UsageError

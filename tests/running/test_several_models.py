@@ -11,7 +11,8 @@ from bench.cli.run import run_and_report
 from bench.record import RunFolder
 from bench.running.runner import run_study
 from bench.running.session import Session
-from bench.study.file import Overrides, parse_study
+from bench.study.file import parse_study
+from bench.study.overrides import Overrides
 from bench.study.placement import grid_ends, place
 from bench.study.plan import Cell, plan
 from bench.study.study import Study

@@ -15,7 +15,8 @@ from bench.running.code_hash import architecture_sha256, code_sha256, extractor_
 from bench.running.resolve import resolve
 from bench.running.session import Session
 from bench.study import placement
-from bench.study.file import Overrides, load_study
+from bench.study.file import load_study
+from bench.study.overrides import Overrides
 from bench.study.plan import plan
 from models import architectures
 from models.common.errors import UsageError

@@ -11,7 +11,8 @@ import bench
 from bench.record import RunFolder
 from bench.running.executors.worker import Job, Order, Worker
 from bench.running.resolve import Resolved
-from bench.study.file import Overrides, load_study
+from bench.study.file import load_study
+from bench.study.overrides import Overrides
 from models.common.errors import UsageError
 from models.common.files import sha256_of
 

@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from bench.record import RunFolder
 from bench.running.runner import run_study
 from bench.running.session import Session
-from bench.study.file import Overrides, load_study, parse_study
+from bench.study.file import load_study, parse_study
+from bench.study.overrides import Overrides
 from models.cards.changes import Changes
 from models.common.errors import UsageError
 from models.denoiser import ClipRange, Denoiser

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 import samplers.known_as as file
-from bench.study.file import Overrides, load_study, parse_study
+from bench.study.file import load_study, parse_study
+from bench.study.overrides import Overrides
 from bench.study.plan import plan
 from models.common.errors import Notice, UsageError
 from models.grids import GRIDS

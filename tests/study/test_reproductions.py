@@ -9,7 +9,8 @@ from checkpoints import CIFAR10, folder_of, make, network, write
 from safetensors.torch import save_file
 
 from bench.cli.run import run_and_report
-from bench.study.file import Overrides, load_study, study_names
+from bench.study.file import load_study, study_names
+from bench.study.overrides import Overrides
 from bench.study.plan import Expectation, expectations, plan
 from models.grids import GRIDS
 from models.loading.layout import CONFIG, WEIGHTS

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.study.file import STUDIES, Overrides, load_study, parse_study, study_names
+from bench.study.file import STUDIES, load_study, parse_study, study_names
+from bench.study.overrides import Overrides
 from bench.study.plan import Cell, expectations, plan
 from bench.study.study import Study
 from models.common.errors import UsageError

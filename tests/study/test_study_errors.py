@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.study.fields import LONGEST
-from bench.study.file import Overrides, load_study, parse_study
+from bench.study.file import load_study, parse_study
+from bench.study.overrides import Overrides
 from bench.study.plan import plan
 from bench.study.study import Study
 from models.common.errors import UsageError

@@ -17,7 +17,8 @@ from bench.running.fit import Fits
 from bench.running.resolve import Resolved, resolve
 from bench.running.session import Session
 from bench.running.trajectory import Trajectory
-from bench.study.file import Overrides, parse_study
+from bench.study.file import parse_study
+from bench.study.overrides import Overrides
 from bench.study.plan import plan
 from bench.timing.capture import Captured, NotCapturable
 from models.denoiser import Denoiser

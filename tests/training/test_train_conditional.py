@@ -12,7 +12,8 @@ from bench.quality.datasets import load_digits
 from bench.quality.extractors import load_extractor
 from bench.quality.features import extract
 from bench.running.session import Session
-from bench.study.file import Overrides, load_study
+from bench.study.file import load_study
+from bench.study.overrides import Overrides
 from bench.training import conditional
 from bench.training.conditional import (
     LABEL_DROPOUT,

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from bench.quality.datasets import load_digits
 from bench.quality.images import to_uint8
 from bench.running.session import Session
-from bench.study.file import Overrides, load_study
+from bench.study.file import load_study
+from bench.study.overrides import Overrides
 from bench.training.digits import Budget, train_digits, train_digits_vae
 from bench.training.loop import Keeping, train
 from bench.training.losses import Labels, denoising_loss, shifting_loss, vae_loss

@@ -7,7 +7,8 @@ from bench.record import Record, RunFolder
 from bench.running.estimate import estimate
 from bench.running.runner import run_study
 from bench.running.session import Session
-from bench.study.file import Overrides, load_study
+from bench.study.file import load_study
+from bench.study.overrides import Overrides
 from bench.study.plan import Cell
 from bench.study.study import Baseline, Block, Study, Timing
 
