@@ -1,9 +1,9 @@
 """One page with everything: answer, tables, figures, images, settings, environment. It needs no other file or network.
 
 `page.html.j2` has all that is read, printed, and shown where scripts do not run; `page.css` is how it looks. What can
-be explored stands beside it as data: `explore` makes it of the rows, `pictures` of the first images, and `libraries`
-has the browser's libraries. `state.js`, `figure.js`, `table.js` and `main.js` are the program. A policy within the page
-forbids it to ask any host for anything.
+be explored stands beside it as data: `explore` makes it of the rows, `lines` has the figure's lines, `pictures` the
+first images, and `libraries` the browser's libraries. `state.js`, `figure.js`, `table.js` and `main.js` are the
+program. A policy within the page forbids it to ask any host for anything.
 """
 
 import base64
