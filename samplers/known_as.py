@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from models.common.errors import UsageError
 from models.common.explain import shown
-from models.plugins.registry import parse_spec
+from models.plugins.specs import parse_spec
 
 FILE = Path(__file__).parent / "known_as.toml"
 PLACES = {"diffusers": "diffusers", "k-diffusion": "k-diffusion", "comfyui": "ComfyUI", "a1111": "A1111"}

@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.text import Text
 
-from bench.cli.listing import source
+from bench.cli.sampler_list import source
 from bench.conformance.suite import CHECKS, run_check
 from bench.escape import terminal_text
 from bench.progress import errors, output, say

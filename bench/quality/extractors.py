@@ -25,7 +25,8 @@ from bench.quality.extractor import INCEPTION, WITHOUT
 from bench.quality.extractor import Extractor as Extractor
 from bench.quality.extractor_weights import checked_weights, checkpoints, plain_tensors_only
 from bench.quality.images import preview_kind
-from models.cards.card import Card, ExtractorFolder
+from models.cards.card import Card
+from models.cards.folder_card import ExtractorFolder
 from models.common.errors import UsageError
 from models.common.files import sha256_of
 from models.common.program import called

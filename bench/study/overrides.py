@@ -33,7 +33,8 @@ from models.cards.schedule_cards import Strict
 from models.common.errors import UsageError
 from models.common.explain import Place, faults
 from models.networks.modes import Precision, parse_mode
-from models.plugins.registry import in_our_words, split_outside_brackets
+from models.plugins.registry import in_our_words
+from models.plugins.specs import split_outside_brackets
 from samplers import SAMPLERS
 
 

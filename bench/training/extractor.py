@@ -29,7 +29,7 @@ from bench.training.loop import Keeping, Reporter, Trained, train
 from bench.training.losses import cropping_loss
 from bench.training.options import FEWEST_FEATURES, ExtractorOptions
 from bench.training.recipe import Recipe
-from models.cards.card import ExtractorFolder
+from models.cards.folder_card import ExtractorFolder
 from models.common.errors import UsageError
 from models.common.sealed import save_tensors
 from models.networks.classifier import make_classifier

@@ -19,7 +19,8 @@ from bench.training.data import source_of
 from bench.training.loop import Trained
 from bench.training.options import TrainingOptions
 from bench.training.recipe import Recipe
-from models.cards.card import Card, FolderCard
+from models.cards.card import Card
+from models.cards.folder_card import FolderCard
 from models.common.errors import UsageError
 from models.common.files import sha256_of
 from models.common.program import bring, called

@@ -24,7 +24,7 @@ from bench.versus.peers import Setting
 from bench.versus.turns import Ratio
 from models.common.errors import UsageError
 from models.networks.modes import Mode, parse_mode
-from models.plugins.registry import split_outside_brackets
+from models.plugins.specs import split_outside_brackets
 
 SCHEMA = 3
 _IMAGES = 5000

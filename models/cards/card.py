@@ -1,16 +1,15 @@
-"""The cards of folders, of models and of feature extractors: what they hold, where it comes from, and which files."""
+"""The cards of models: what they are, where they come from, and how they are sampled."""
 
-from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from models.cards.decoder_card import DecoderCard
+from models.cards.folder_card import ExtractorCard, FolderCard
 from models.cards.prompts_card import PromptsChoice
 from models.cards.schedule_cards import DISCRETE, KINDS, ScheduleCard, Strict
 from models.common.explain import Place, faults
 from models.denoiser import ClipRange, Parametrisation
-from models.plugins.names import names_a
 from models.plugins.registry import in_our_words
 
 NetworkKind = Literal[
@@ -44,7 +43,6 @@ Variance = Literal["fixed_small", "fixed_small_log", "fixed_large", "fixed_large
 """The variance of a reverse step, in diffusers' words."""
 
 _LATENTS = (-100.0, 100.0)
-_PATTERNS = frozenset("*?[\\")
 Side = Annotated[int, Field(ge=1, le=65_536)]
 Classes = Annotated[int, Field(ge=1, lt=2**31)]
 Pair = Annotated[tuple[float, float], Field(strict=False)]
@@ -59,48 +57,6 @@ def _null_label(value: object) -> object:
 
 NullLabel = Annotated[int | str, BeforeValidator(_null_label)]
 """What stands for no class; see `Card`."""
-
-
-class FolderCard(Strict):
-    """What a folder holds, where it comes from, and the sha256 of every file that belongs to it."""
-
-    schema_version: Literal[1]
-    name: Annotated[str, names_a("model")]
-    description: str = ""
-    data: str = "not stated"
-    data_licence: str = "not stated"
-    training_command: str = ""
-    training: dict[str, int | float | str] = Field(default_factory=dict)
-    quality: dict[str, int | float | str] = Field(default_factory=dict)
-    files: dict[str, str]
-
-    @field_validator("files")
-    @classmethod
-    def _inside(cls, files: dict[str, str]) -> dict[str, str]:
-        """A card may be a stranger's: it names files of its own folder, each by its own name, and no others."""
-        for name in files:
-            path = PurePosixPath(name)
-            if path.is_absolute() or ".." in path.parts or str(path) != name or name == "." or _PATTERNS & set(name):
-                raise ValueError(f"expected paths inside of the card's folder, such as 'a/b.safetensors', got {name!r}")
-        return files
-
-
-class ExtractorCard(Strict):
-    """A compact feature extractor, after which distances are called: fd_<name>.
-
-    It is a classifier, and `test_accuracy` its own on images that it was not trained on.
-    """
-
-    name: Annotated[str, names_a("extractor")]
-    description: str
-    test_accuracy: float = Field(ge=0, le=1)
-
-
-class ExtractorFolder(FolderCard):
-    """A folder without a model: a compact extractor, and the reference statistics of the data it was trained on."""
-
-    kind: Literal["extractor"]
-    extractor: ExtractorCard
 
 
 class Card(FolderCard):

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from models.cards.card import Card, ExtractorFolder, FolderCard, explain_card
+from models.cards.card import Card, explain_card
 from models.cards.changes import Changes, make_card
+from models.cards.folder_card import ExtractorFolder, FolderCard
 from models.common.errors import UsageError
 from models.common.explain import shown
 from models.common.files import expanded, read_toml, refuse_programs, sha256_of

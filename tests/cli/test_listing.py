@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from torch import Tensor
 
-from bench.cli.listing import rows, show, source
+from bench.cli.listing import rows, show
+from bench.cli.sampler_list import source
 from models.denoiser import Denoiser
 from models.schedule import Level
 from samplers import SAMPLERS, Noise, StepSampler

@@ -9,7 +9,8 @@ from studies import study_toml
 
 from bench.record import Record, RunFolder
 from bench.running.executors.crew import Died, Lost
-from bench.running.executors.worker import Order, Worker
+from bench.running.executors.messages import Order
+from bench.running.executors.worker import Worker
 
 
 def worker_study(folder: Path, samplers: Sequence[str] = ("ddim", "ddpm[variance=analytic]"), **more: Any) -> Path:

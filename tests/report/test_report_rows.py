@@ -15,7 +15,7 @@ from scipy.stats import ttest_ind_from_stats
 from bench.cli.reporting import compare_runs
 from bench.report import compare, summarise, write_report
 from bench.report.data.columns import setting
-from bench.report.data.rows import pareto
+from bench.report.data.fronts import pareto
 from bench.report.data.series import all_series
 from bench.report.figures.plots import FIGURES
 from bench.report.tables.markup import markdown

@@ -16,7 +16,8 @@ from worker_runs import Here, only, worker_study
 from bench.record import Record, RunFolder
 from bench.report.data.runs import TIMES
 from bench.running.executors.crew import Died, TookTooLong
-from bench.running.executors.worker import Job, Worker
+from bench.running.executors.messages import Job
+from bench.running.executors.worker import Worker
 from models.fitted import FitModel
 from samplers.dpm_solver_v3 import DPMSolverV3
 

@@ -21,7 +21,7 @@ from bench.record import RunFolder
 from bench.report.data.rows import aggregate
 from bench.report.data.runs import load
 from bench.report.data.text import significant
-from bench.report.tables.notes import cost_notes
+from bench.report.tables.cost_notes import cost_notes
 from bench.running.estimate import estimate
 from bench.running.runner import run_study
 from bench.running.session import Session

@@ -21,7 +21,7 @@ from commands import heeding_ctrl_c
 
 from bench.running.executors.crew import Crew, Died, TookTooLong, waited
 from bench.running.executors.local import LocalSlot
-from bench.running.executors.worker import Order
+from bench.running.executors.messages import Order
 from models.common.errors import UsageError
 
 _ROOT = Path(__file__).parents[2]

@@ -9,7 +9,8 @@ from worker_runs import Here, worker_study
 
 import bench
 from bench.record import RunFolder
-from bench.running.executors.worker import Job, Order, Worker
+from bench.running.executors.messages import Job, Order
+from bench.running.executors.worker import Worker
 from bench.running.resolve import Resolved
 from bench.study.file import load_study
 from bench.study.overrides import Overrides

@@ -27,7 +27,8 @@ import samplers.known_as as file
 from bench.conformance import laws
 from models.denoiser import Denoiser
 from models.grids import GRIDS
-from models.plugins.registry import Registry, parse_spec
+from models.plugins.registry import Registry
+from models.plugins.specs import parse_spec
 from models.schedule import Flow, Level
 from samplers import SAMPLERS
 from samplers.known_as import Known, Names, differences, known, names_of, unnamed

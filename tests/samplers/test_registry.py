@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from models.common.errors import UsageError
 from models.grids import GRIDS
-from models.plugins.registry import PLUGIN, Family, Registry, parse_spec, split_outside_brackets, unknown
+from models.plugins.registry import PLUGIN, Family, Registry, unknown
+from models.plugins.specs import parse_spec, split_outside_brackets
 from samplers import SAMPLERS, Sampler
 from samplers.ddim import DDIM
 from samplers.registry import load_file

@@ -1,7 +1,7 @@
 """From records to rows: what is compared, how sure it is, and what follows.
 
-- in: `runs` (a run folder as the report reads it), `rows` (cells to rows of the table), `section` (the rows of one
-  protocol), `summary` (all of it)
+- in: `runs` (a run folder as the report reads it), `rows` (cells to rows of the table), `fronts` (which are ranked with
+  one another, and which are best), `section` (the rows of one protocol), `summary` (all of it)
 - what is asked for: `view`, and in it the `selection` of rows; `references`, what is to be cited of what was used
 - names: `columns` (what rows and protocols go by), `distances` (qualities), `text` (numbers and columns as text)
 - how sure it is: `significance` (of a row), `gaps` (of a difference), `pairs` (all differences of a run)

@@ -34,8 +34,9 @@ import pandas as pd
 from bench.report.data.answer import Cost, cost_of
 from bench.report.data.columns import KEYS, NEWER_KEYS, Row, key_of, network, rows_of, with_columns
 from bench.report.data.distances import Quality, of_key
+from bench.report.data.fronts import protocols
 from bench.report.data.gaps import at_images, gap, holm
-from bench.report.data.rows import aggregate, protocols
+from bench.report.data.rows import aggregate
 from bench.report.data.runs import NEEDED, load
 from bench.report.data.significance import LEVEL, both_at_floor
 from bench.report.data.text import known, known_text, percent

@@ -11,7 +11,8 @@ import pandas as pd
 from bench.report.data.columns import SETTING
 from bench.report.data.text import known, known_text, named
 from models.common.errors import UsageError
-from models.plugins.registry import split_outside_brackets, unknown
+from models.plugins.registry import unknown
+from models.plugins.specs import split_outside_brackets
 
 _CONDITION = re.compile(r"\s*([A-Za-z_]\w*)\s*(<=|>=|!=|=|<|>)\s*(.+?)\s*")
 _ORDERS = {

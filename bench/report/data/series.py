@@ -13,7 +13,7 @@ import pandas as pd
 
 from bench.report.data.answer import Answer
 from bench.report.data.columns import UNGUIDED, Line, Row, clippings, guest, guided, line, rows_of
-from bench.report.data.rows import with_fronts
+from bench.report.data.fronts import with_fronts
 from bench.report.data.section import Section
 from bench.report.data.summary import Summary
 from bench.report.data.text import known

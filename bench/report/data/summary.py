@@ -23,10 +23,11 @@ from bench.report.data.columns import (
 )
 from bench.report.data.decided import can_be_decided, decided_answer
 from bench.report.data.distances import OWN_TRUTH, fd_columns, fd_label, quality_columns
+from bench.report.data.fronts import protocols
 from bench.report.data.looks import Decisions, follow
 from bench.report.data.modes import mode_costs
 from bench.report.data.published import Comparison, compare_published
-from bench.report.data.rows import aggregate, protocols
+from bench.report.data.rows import aggregate
 from bench.report.data.runs import NEEDED, Run, load
 from bench.report.data.section import Section, was_timed
 from bench.report.data.selection import left_out, selected

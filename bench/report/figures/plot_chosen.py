@@ -17,7 +17,9 @@ from bench.report.data.text import known
 from bench.report.data.view import Style
 from bench.report.figures import style
 from bench.report.figures.captions import axis_name, chosen_axes
-from bench.report.figures.legend import Curve, beaten_names, draw, footnote, legend
+from bench.report.figures.curves import Curve, draw
+from bench.report.figures.footnotes import beaten_names, footnote
+from bench.report.figures.legend import legend
 from bench.report.figures.panels import panel_title
 from bench.report.figures.style import FAINT, INK, wrapped
 

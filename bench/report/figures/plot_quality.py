@@ -26,17 +26,9 @@ from bench.report.data.series import (
 from bench.report.data.summary import Summary
 from bench.report.data.text import known, percent, significant, steps_words
 from bench.report.figures import style
-from bench.report.figures.legend import (
-    Curve,
-    bar_ends,
-    beaten_names,
-    draw,
-    families,
-    footnote,
-    legend,
-    mark_beyond,
-    too_long,
-)
+from bench.report.figures.curves import Curve, bar_ends, draw, too_long
+from bench.report.figures.footnotes import beaten_names, footnote, mark_beyond
+from bench.report.figures.legend import families, legend
 from bench.report.figures.panels import panel_title
 from bench.report.figures.style import HALO, INK, TINY, wrapped
 

@@ -13,7 +13,8 @@ from bench.report.data.section import Section
 from bench.report.data.series import usual
 from bench.report.data.summary import Summary
 from bench.report.data.text import ALIKE, DOUBTFUL, NOTHING, Column, marked, words
-from bench.report.tables.notes import cost_notes, interval_note, small_n, what_it_means
+from bench.report.tables.cost_notes import cost_notes
+from bench.report.tables.notes import interval_note, small_n, what_it_means
 from bench.report.tables.table import ranks, value_texts
 
 MOST_COLUMNS = 8

@@ -78,7 +78,8 @@ def _crew(study: "Study", workers: Workers, batch: int | None, save_images: "Ima
     """The workers, not started yet."""
     from bench.purity.plugins import loaded
     from bench.running.executors.crew import Crew
-    from bench.running.executors.worker import Order, Worker
+    from bench.running.executors.messages import Order
+    from bench.running.executors.worker import Worker
 
     images = study.batch if isinstance(study.batch, int) else batch
     plugins = tuple((str(file), sha256) for file, sha256 in loaded().items())

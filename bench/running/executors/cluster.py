@@ -21,7 +21,8 @@ from typing import Any, NoReturn, TypeVar
 import psutil
 
 from bench.running.executors.crew import Crew, Died, Lost, TookTooLong
-from bench.running.executors.worker import Order, Worker
+from bench.running.executors.messages import Order
+from bench.running.executors.worker import Worker
 from models.common.errors import UsageError
 
 try:

@@ -11,7 +11,7 @@ from bench.progress import warn
 from models.common.errors import UsageError
 
 if TYPE_CHECKING:
-    from bench.running.executors.worker import About, Order
+    from bench.running.executors.messages import About, Order
 
 Result = TypeVar("Result")
 

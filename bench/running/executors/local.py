@@ -33,7 +33,7 @@ from tqdm import tqdm
 from bench.running.executors.crew import Died, TookTooLong
 
 if TYPE_CHECKING:
-    from bench.running.executors.worker import Order
+    from bench.running.executors.messages import Order
 
 Result = TypeVar("Result")
 

@@ -20,8 +20,9 @@ from bench.model_record import Look
 from bench.quality.statistics import BLOCKS
 from bench.running.executors.base import Advanced, Desk, Measured, Wanted
 from bench.running.executors.crew import MOST_LOSSES, Crew, Died, Lost, Slot, TookTooLong, waited
+from bench.running.executors.messages import Files, Job, Reply
 from bench.running.executors.pieces import Once, Open, Piece, divided
-from bench.running.executors.worker import Files, Job, Reply, Worker, files_of
+from bench.running.executors.worker import Worker, files_of
 from bench.running.measuring import Failure, Found, Measuring
 from bench.running.part import joined, packed, unpacked
 from bench.running.rounds import Setting, timed_batch
