@@ -50,7 +50,7 @@ def prompted(monkeypatch: pytest.MonkeyPatch) -> None:
     def prompts(thing: Any) -> Given | None:
         return Given() if thing.shape == (3, 8, 8) else None
 
-    for module in ("bench.running.session", "bench.running.score", "bench.study.validation"):
+    for module in ("bench.running.session", "bench.running.score", "bench.study.measured"):
         monkeypatch.setattr(f"{module}.prompts_of", lambda thing: prompts(getattr(thing, "card", thing)))
 
 
