@@ -221,6 +221,7 @@ def prepared(
     arrived = host.read()  # before torch is imported, which takes long enough to see what others use
     from bench.purity.unchanged import ProcessState
     from bench.quality.saved_images import image_files
+    from bench.study.idle import idle_guidances
     from bench.study.plan import StudyPart
 
     own = None if part is None else StudyPart.parse(part)
@@ -243,6 +244,8 @@ def prepared(
                     seen = at_start(host, arrived, pick_device(read.device))
                 loaded, executor = stack.enter_context(carried_out(read, workers, batch, kind))
             for line in at_start(host, arrived, loaded.device) if in_this_process(read, workers) else seen:
+                warn(line)
+            for line in idle_guidances(read):
                 warn(line)
             yield replace(loaded, given=given, part=own), folder, executor
     finally:
