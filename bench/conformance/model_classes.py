@@ -103,7 +103,7 @@ def null_verdicts(errors: ImageErrors, found: Tensor, labels: Tensor, null: int 
     said = f"null_label = {null!r}"
     parts = [float(each.mean()) ** 0.5 for each in (none, found[:, 0], found[:, 1:].mean(1))]
     share = (
-        f"its error with {said} is {parts[0]:.2f} of the best linear guess's, {parts[1]:.2f} with the images' classes"
+        f"with {said} its error is {parts[0]:.2f} of the best linear guess's, {parts[1]:.2f} with the images' classes"
     )
     own, other = none - found[:, 0], found[:, 1:].mean(1) - found[:, 0]
     if parts[1] < 1.0 and is_above_chance(none - 1.0, LIKELY):
@@ -112,9 +112,9 @@ def null_verdicts(errors: ImageErrors, found: Tensor, labels: Tensor, null: int 
         text = f"whether {said} stands for no class cannot be told of so few images, or of so little that classes make"
         return [Verdict(True, text, doubt=True)]
     if not float((own - _MOST * other).mean()) > 0.0:
-        return [Verdict(True, f"{said} stands for no class: {share}")]
+        return [Verdict(True, f"{share}: it stands for no class")]
     text = f"{share} and {parts[2]:.2f} with wrong ones: that is a single class, or it was not trained with that"
-    if is_above_chance(own - _MOST * other, CLEAR):
+    if is_above_chance(own - _MOST * other, LIKELY):
         return [Verdict(False, text)]
     return [Verdict(True, f"{text}; or it is chance, which more images tell", doubt=True)]
 

@@ -40,5 +40,6 @@ def order_verdicts(
     found = torch.stack([own, *(errors(each) for each in tried[1:])], dim=1)
     if bool(found.isfinite().all()):
         verdicts += class_verdicts(found, labels, tried, card.classes) if known else []
-        verdicts += null_verdicts(errors, found, labels, card.null_label)
+        if all(each.good for each in verdicts):
+            verdicts += null_verdicts(errors, found, labels, card.null_label)
     return verdicts, errors.evaluations
