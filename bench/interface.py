@@ -3,16 +3,13 @@
 Importing this takes no time; torch is imported where something is run, pandas and matplotlib where they are asked for.
 """
 
-import json
-import operator
-import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, SupportsIndex
+from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
@@ -221,6 +218,7 @@ def prepared(
     arrived = host.read()  # before torch is imported, which takes long enough to see what others use
     from bench.purity.unchanged import ProcessState
     from bench.quality.saved_images import image_files
+    from bench.study.idle import idle_guidances
     from bench.study.plan import StudyPart
 
     own = None if part is None else StudyPart.parse(part)
@@ -244,6 +242,8 @@ def prepared(
                 loaded, executor = stack.enter_context(carried_out(read, workers, batch, kind))
             for line in at_start(host, arrived, loaded.device) if in_this_process(read, workers) else seen:
                 warn(line)
+            for line in idle_guidances(read):
+                warn(line)
             yield replace(loaded, given=given, part=own), folder, executor
     finally:
         before.put_back()
@@ -254,38 +254,18 @@ def _read(
 ) -> "tuple[Study, str | None]":
     """A study, and what it was called by; None: it was given itself."""
     from bench.purity.unchanged import put_back
+    from bench.study.content import as_toml
     from bench.study.file import load_study, study_of
     from bench.study.overrides import Overrides, overrides_of
 
-    said = overrides_of(_plain(overrides, "overrides")) if isinstance(overrides, Mapping) else overrides or Overrides()
+    said = overrides_of(as_toml(overrides, "overrides")) if isinstance(overrides, Mapping) else overrides or Overrides()
     if isinstance(study, Mapping):
-        content = _plain(study, "study")
+        content = as_toml(study, "study")
         named = f"study {shown(content['name'])}" if "name" in content else "study"
         with put_back(f"planning the {named}"):
             return study_of(content, named, said, complete=True), None
     with put_back(f"planning the study {str(study)!r}"):
         return load_study(str(study), said, complete=True), str(study)
-
-
-def _plain(given: Mapping[str, Any], what: str) -> dict[str, Any]:
-    """A mapping as TOML would have it: its paths as text, its ranges and tuples as lists."""
-
-    def plain(value: object) -> object:
-        if isinstance(value, Mapping):
-            return dict(value)
-        if isinstance(value, os.PathLike):
-            return os.fspath(value)
-        if isinstance(value, Sequence):
-            return list(value)
-        if isinstance(value, SupportsIndex):
-            return operator.index(value)
-        raise TypeError(f"{value!r} is a {type(value).__name__}, which TOML does not have")
-
-    try:
-        found: dict[str, Any] = json.loads(json.dumps(given, default=plain))
-    except (TypeError, ValueError) as error:
-        raise UsageError(f"{what}: {error}; expected text, numbers, true, false, lists and tables of these") from None
-    return found
 
 
 def run_folder(path: Path) -> "RunFolder":

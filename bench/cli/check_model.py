@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import math
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 from rich.box import SIMPLE_HEAD
@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 from torch import Tensor
 
-from bench.conformance.model_check import FULL, Check, check_model
+from bench.conformance.model_check import FULL, OWN_SAMPLES, Check, check_model
 from bench.environment import pick_device
 from bench.escape import terminal_text
 from bench.progress import output, say, warn
@@ -34,9 +34,18 @@ from models.networks.modes import Mode
 
 _OUTPUTS = {"epsilon": "eps", "sample": "x_0", "v_prediction": "v", "score": "score", "flow": "flow"}
 _OUTPUTS |= {"-epsilon": "-eps", "-v_prediction": "-v", "-flow": "-flow"}
-_Images = tuple[str | None, Tensor | None, Tensor | None]
-"""Where images come from, (N, C, H, W) uint8, and their classes."""
-_NONE: _Images = (None, None, None)
+
+
+class _Images(NamedTuple):
+    """Where images come from, (N, C, H, W) uint8, their classes (N,) as the card has them, and how many the data have.
+
+    None for what there is not, or is not known.
+    """
+
+    origin: str | None = None
+    pixels: Tensor | None = None
+    labels: Tensor | None = None
+    classes: int | None = None
 
 
 def check(
@@ -78,12 +87,13 @@ def _loaded(model: str | None, study: str | None, prompts: str | None, images: i
 
 def _checked(model: Model, device: torch.device, data: str | None, resize: int | None, images: int) -> Check:
     """Check a model, which is on the device, and keep what real images say."""
-    origin, pixels, labels = _images(model, data, resize, images)
-    if origin is not None:
+    given = _images(model, data, resize, images)
+    if given.origin is not None:
         refuse_newer_check(model)
     with arithmetic(Mode().precision):
-        found = check_model(model, device, origin, pixels, labels, dataclasses.replace(FULL, images=images))
-    if origin is not None:
+        depth = dataclasses.replace(FULL, images=images)
+        found = check_model(model, device, given.origin, given.pixels, given.labels, depth, data_classes=given.classes)
+    if found.data != OWN_SAMPLES:
         try:
             remember(model, found)
         except OSError as error:
@@ -111,16 +121,16 @@ def _images(model: Model, data: str | None, resize: int | None, count: int) -> _
         return _exact(model, count)
     given, data = data, data or _offered(model)
     if data is None:
-        return _NONE
+        return _Images()
     try:
         found = open_data(data, resize=resize, download=data not in DATA_SETS or given is not None)
     except UsageError:
         if given is not None:
             raise
-        return _NONE
+        return _Images()
     if found.images.shape[1:] != card.shape:
         if given is None:
-            return _NONE
+            return _Images()
         scaled = data not in DATA_SETS and found.images.shape[1] == card.shape[0]
         fitting = f", or --resize {card.shape[1]}" if scaled else ""
         raise UsageError(
@@ -129,13 +139,15 @@ def _images(model: Model, data: str | None, resize: int | None, count: int) -> _
         )
     for line in found.words:  # what of a folder was left out, too
         warn(line, style=None)
-    chosen = slice(None, None, max(1, len(found.images) // count))
-    pixels = found.images[chosen][:count]
+    made = min(count, len(found.images))
+    chosen = torch.arange(made) * len(found.images) // made  # from end to end, as data are sorted by class
+    pixels = found.images[chosen]
     if len(pixels) < 2:
         raise UsageError(f"{data!r} holds {len(pixels)} image; expected at least 2")
-    known = card.takes_classes and found.labels is not None and found.classes is not None
-    alike = known and card.classes == len(found.classes or ())
-    return data, pixels, found.labels[chosen][:count] if alike and found.labels is not None else None
+    if found.labels is None or found.classes is None or not card.takes_classes:
+        return _Images(data, pixels)
+    labels = found.labels[chosen] if card.classes == len(found.classes) else None
+    return _Images(data, pixels, labels, len(found.classes))
 
 
 def _offered(model: Model) -> str | None:
@@ -154,7 +166,7 @@ def _exact(model: Model, count: int) -> _Images:
     chance = torch.rand(count, generator=generator, dtype=torch.float64)
     normal = torch.randn(count, size, generator=generator, dtype=torch.float64)
     drawn = law.draw(chance.to(law.mean.device), normal.to(law.mean.device))
-    return "its own law", to_uint8(drawn.float(), model.card.value_range), None
+    return _Images("its own law", to_uint8(drawn.float(), model.card.value_range))
 
 
 def _table(found: Check) -> Table:

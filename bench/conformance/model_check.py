@@ -12,7 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.conformance.model_fit import Curve, Fit, Reading, evaluate, outputs
+from bench.conformance.model_fit import Curve, Fit, Reading, outputs
+from bench.conformance.model_inputs import input_verdicts
+from bench.conformance.model_labels import Taken, count_verdicts, taken_classes
 from bench.conformance.model_orders import order_verdicts
 from bench.conformance.model_verdicts import (
     Verdict,
@@ -43,8 +45,6 @@ _LOGSNRS = tuple(float(each) for each in np.linspace(3.0, -3.0, 9))
 """log(alpha / sigma): from a twentieth of the data's scale to twenty times that."""
 _FARTHEST = 10.0
 """Widths of the value range beyond which samples are cut off before they are noised again."""
-_SAME = 1e-3
-"""Change of the output, as a part of it, below which it does not depend on what was changed."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,8 @@ def check_model(
     images: Tensor | None = None,
     labels: Tensor | None = None,
     depth: Depth = FULL,
+    *,
+    data_classes: int | None = None,
 ) -> Check:
     """Check a model in plain float32.
 
@@ -110,9 +112,10 @@ def check_model(
         device: that it is on.
         data: where the images come from; None: there are none, and its own samples take their place.
         images: (N, C, H, W) uint8, of the card's shape.
-        labels: (N,) int64, their classes; None: not known, so that a class-conditional model's error on them tells
-            nothing and is taken on its own samples.
+        labels: (N,) int64, their classes; None: not known, and `bench.conformance.model_labels` says what they are
+            taken to be.
         depth: how far to go.
+        data_classes: how many classes the data have; None: not known.
     """
     sampled, classes, spent = _samples(model, depth, device)
     decoding = Decoding(model)
@@ -120,31 +123,34 @@ def check_model(
         drawn = decoding(sampled)
         shares = _shares(model, sampled) if images is None else _encoded(model, images.to(device), decoding)
     verdicts = [*clip_verdicts(model), range_verdict(model, drawn)]
+    known, taken = labels is not None, Taken(labels, count_verdicts(model.card, data_classes))
     if images is None:
         labels = classes
         verdicts += filling_verdicts(model, drawn)
     elif not model.card.is_generator:
         verdicts += spread_verdicts(model, drawn, images)
-        if labels is None and classes is not None:
-            data, shares, labels = None, _shares(model, sampled), classes
-            what = "classes" if model.card.takes_classes else "prompts"
-            verdicts.append(Verdict(True, f"the {what} of the images are not known: its error is on its own samples"))
+        if not known and classes is not None:
+            taken = taken_classes(model, shares, taken.verdicts)
+            labels = taken.labels
+            if labels is None:
+                data, shares, labels = None, _shares(model, sampled), classes
     labels = _classes(model, labels, len(shares), device)
     curves, readings, read = _readings(model, shares, labels, data is not None, depth)
-    inputs, tried = _inputs(model, shares, labels)
+    inputs, tried = input_verdicts(model, labels, shares, SEED)
     orders, compared = list[Verdict](), 0
     if data is not None and depth.others and not model.card.is_generator and not is_misread(readings):
-        orders, compared = order_verdicts(model, shares, labels)
+        orders, compared = order_verdicts(model, shares, labels, known=known)
     return Check(
         model=model.card.name,
         model_sha256=model.sha256,
         data=OWN_SAMPLES if data is None else data,
         images=len(shares),
-        evaluations=spent + read + tried + compared,
+        evaluations=spent + taken.evaluations + read + tried + compared,
         said=model.card.parametrisation,
         curves=curves,
         samples=(float(drawn.min()), float(drawn.max())) if bool(drawn.isfinite().all()) else None,
-        verdicts=[*inputs, *readings, *orders, *verdicts],  # causes first: samples are what becomes of them
+        # causes first: samples are what becomes of them
+        verdicts=[*inputs, *readings, *orders, *taken.verdicts, *verdicts],
     )
 
 
@@ -212,53 +218,3 @@ def _walked(schedule: Schedule, steps: int) -> list[Level]:
     steps = min(steps, schedule.train_steps or steps)
     levels = GRIDS.make("trailing")(schedule, steps)
     return levels if levels[-2].ratio < 1.0 else GRIDS.make("karras")(schedule, steps)
-
-
-def _level(schedule: Schedule, logsnr: float) -> Level:
-    """The trained level nearest to a log(alpha / sigma), or the schedule's end."""
-    t = schedule.nearest(min(max(schedule.t_at(logsnr), schedule.t_min), schedule.t_max))
-    return schedule.level(max(t, schedule.t_min))
-
-
-def _inputs(model: Model, images: Tensor, labels: Tensor | None) -> tuple[list[Verdict], int]:
-    """Whether the output depends on the state, the level and the class, and on nothing else; and the evaluations that
-    it took to see.
-    """
-    card, network = model.card, model.network
-    noisy, clear = (_level(model.schedule, each) for each in (-1.0, 1.0))
-    noise = ImageNoise(SEED, torch.arange(len(images), device=images.device))
-    x = noise(torch.empty((len(images), *card.state_shape), device=images.device))
-    output = evaluate(network, x, noisy, labels)
-    tried = [("the state", evaluate(network, noise(x), noisy, labels))]
-    if card.network != "decoder" and noisy != clear:
-        tried.append(("the noise level", evaluate(network, x, clear, labels)))
-    if labels is not None and card.classes is not None and card.classes > 1:
-        what = "the class" if card.takes_classes else "the prompt"
-        tried.append((what, evaluate(network, x, noisy, (labels + 1) % card.classes)))
-    ignored = [what for what, other in tried if _is_same(other, output)]
-    names = " and ".join(what for what, _ in tried)
-    verdicts = [Verdict(False, f"its output ignores {what}") for what in ignored]
-    own, again = _own_output(model, x, noisy, labels, output)
-    return verdicts + own or [Verdict(True, f"its output depends on {names}, and on nothing else")], (
-        (1 + len(tried)) * len(images) + again
-    )
-
-
-def _own_output(model: Model, x: Tensor, at: Level, labels: Tensor | None, output: Tensor) -> tuple[list[Verdict], int]:
-    """Whether images have another output in another order, which a cache or a state gives them, or with fewer beside
-    them, as batch statistics do; and the evaluations that it took to see.
-    """
-    few = max(1, len(x) // 2)
-    back = evaluate(model.network, x.flip(0), at, None if labels is None else labels.flip(0)).flip(0)
-    alone = evaluate(model.network, x[:few], at, None if labels is None else labels[:few])
-    if not _is_same(back, output):
-        text = "its output is another when it is evaluated again: it draws noise, or keeps something from before"
-    elif not _is_same(alone, output[:few]):
-        text = "its output of an image depends on the others of its batch, or on their number"
-    else:
-        return [], len(x) + few
-    return [Verdict(False, text)], len(x) + few
-
-
-def _is_same(other: Tensor, output: Tensor) -> bool:
-    return not float((other - output).square().mean().sqrt()) > _SAME * float(output.square().mean().sqrt())

@@ -47,6 +47,8 @@ _BETTER = 0.9
 """Part of the error that another reading must leave at most to be believed."""
 _LEAST = 0.05
 """Part of the linear guess's error below which a network, exact then, is as good as any other."""
+_CHANCE = 3.0
+"""Standard errors that the score of a network that is the best linear guess may be off."""
 _SCREENED = 16
 """Images on which all of them are, at every second level; the best alone is tried on the rest."""
 _NOISE_SEED = OWN_SEEDS
@@ -81,12 +83,14 @@ class Curve:
         logsnrs: that levels were asked for at, which a schedule may not all have.
         levels: the nearest of the schedule.
         errors, guesses: at these.
+        chance: by how much the score of a network that is the best linear guess may differ from 1.
     """
 
     logsnrs: Sequence[float]
     levels: Sequence[Level]
     errors: Sequence[float]
     guesses: Sequence[float]
+    chance: float = 0.0
 
     @property
     def score(self) -> float:
@@ -151,14 +155,14 @@ class Fit:
         variance = float(x0.var())
         asked, levels, errors, guesses = list[float](), list[Level](), list[float](), list[float]()
         for logsnr, at, x, output in self._evaluated(replace(reading, output="")):
-            sign = -1.0 if reading.output.startswith("-") else 1.0
-            affine = next(make(at) for name, make in PARAMETRISATIONS.items() if name == reading.output.lstrip("-"))
-            found = affine.x0_x * x + sign * affine.x0_out * output
+            found = expected_x0(reading.output, x, at, output)
             asked.append(logsnr)
             levels.append(at)
             errors.append(float((found.double() - x0).square().mean().sqrt()))
             guesses.append(math.sqrt(variance / (at.alpha**2 * variance + at.sigma**2)) * at.sigma)
-        return Curve(asked, levels, errors, guesses)
+        # the square error of a guess is a mean over so many values, each with a relative variance of 2
+        chance = _CHANCE / math.sqrt(2.0 * max(1, x0.numel()))
+        return Curve(asked, levels, errors, guesses, chance)
 
     def best(self, axes: Sequence[str], least: float = -math.inf) -> tuple[Reading, Curve]:
         """The reading that fits best, changed from the card's one thing at a time as long as that is clearly better.
@@ -257,6 +261,13 @@ class Fit:
 def outputs(card: Card) -> Sequence[str]:
     """What the output of a card's network may be; of preconditioned ones nothing but x_0."""
     return ("sample",) if card.network in ("edm", "consistency") else tuple(MEANINGS)
+
+
+def expected_x0(meaning: str, x: Tensor, at: Level, output: Tensor) -> Tensor:
+    """What a network of `MEANINGS` says of x_0 with its output at a state."""
+    sign = -1.0 if meaning.startswith("-") else 1.0
+    affine = next(make(at) for name, make in PARAMETRISATIONS.items() if name == meaning.lstrip("-"))
+    return affine.x0_x * x + sign * affine.x0_out * output
 
 
 def evaluate(network: Network, x: Tensor, at: Level, labels: Tensor | None) -> Tensor:

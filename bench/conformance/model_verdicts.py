@@ -98,10 +98,13 @@ def reading_verdicts(model: Model, fit: Fit, *, real: bool, others: bool) -> lis
         by_little, at_little = fit.best(axes, _MIDDLE)
         if _beats(at_little) and at_little.score >= 1.0 and (curve.score >= 1.0 or by_little == said):
             return [*_differences(model, said, by_little, None), _brief(at_little)]
-    if curve.score >= 1.0:
+    if curve.score >= 1.0 + curve.chance:
         return [Verdict(False, _none_fits(model, fit, curve, real=real))]
     again = "" if reading == said else " once it is read so"
     share = Verdict(True, f"its error is {curve.score:.2f} of the best linear guess's{again}")
+    if curve.score >= 1.0:
+        text = f"{share.text}: it knows no more of such images than their mean and variance, or was trained too briefly"
+        share = Verdict(True, text, doubt=True)
     return [*_differences(model, said, reading, fit.instead(reading, curve)), share]
 
 

@@ -245,5 +245,5 @@ def test_images_whose_classes_are_not_known_accuse_no_network_that_takes_classes
     known = check_model(model, CPU, "digits", pixels, labels, FEW)
     assert (known.bad, known.data) == ([], "digits")
     unknown = check_model(model, CPU, "digits", pixels, None, FEW)
-    assert (unknown.bad, unknown.data) == ([], "its own samples")
+    assert (unknown.bad, unknown.data) == ([], "digits")
     assert any("the classes of the images are not known" in each.text for each in unknown.verdicts)

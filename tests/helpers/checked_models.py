@@ -1,15 +1,20 @@
 """Models of the digits, right or wrong, and a check of them that takes little time."""
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from checkpoints import CPU
 from torch import Tensor
 
 from bench.conformance.model_check import FULL, Check, check_model
+from bench.conformance.model_orders import order_verdicts
+from bench.conformance.model_verdicts import Verdict
 from bench.quality.datasets import open_data
+from models.cards.card import Card
 from models.cards.changes import Changes
 from models.loading.model import Model
 from models.loading.sources import CARD, ZOO
@@ -46,3 +51,26 @@ def digits_that_say_v(folder: Path) -> Path:
 
 def checked(model: Model, **options: Any) -> Check:
     return check_model(model, CPU, "digits", images_of_digits(), depth=FEW, **options)
+
+
+def with_card(model: Model, **changes: Any) -> Model:
+    """The same network under another card."""
+    card = Card.model_validate(model.card.model_dump() | changes)
+    return replace(model, card=card, schedule=card.schedule.build())
+
+
+def labelled_digits(count: int = 64) -> tuple[Tensor, Tensor]:
+    """Digits from end to end, and their classes."""
+    found = open_data("digits")
+    assert found.labels is not None
+    every = torch.arange(count) * len(found.images) // count
+    return found.images[every], found.labels[every]
+
+
+def said(found: Sequence[Verdict], words: str) -> list[tuple[bool, bool]]:
+    """Whether each verdict with these words is good, and whether in doubt."""
+    return [(each.good, each.doubt) for each in found if words in each.text]
+
+
+def orders(model: Model, images: Tensor, labels: Tensor | None = None) -> list[Verdict]:
+    return order_verdicts(model, images.float() / 255.0, labels)[0]
