@@ -97,7 +97,7 @@ def modules_of(roots: Iterable[str], follows: Callable[[str, Path], bool]) -> li
         follows: whether a module belongs to them, asked by name and file for all that is imported.
     """
     waiting = [(name, path) for name in roots if (path := module_file(name)) is not None]
-    found = dict[str, Module]()
+    found, file_of = dict[str, Module](), cache(module_file)  # the same names are all over
     while waiting:
         name, path = waiting.pop()
         if name in found:
@@ -105,7 +105,7 @@ def modules_of(roots: Iterable[str], follows: Callable[[str, Path], bool]) -> li
         found[name] = module = _read(name, path)
         named = [] if module.in_tree else filter(_is_name, module.strings)
         for each in {*module.imports, *named} - set(found):
-            file = module_file(each) or _beside(each, path)
+            file = file_of(each) or _beside(each, path)
             if file is not None and follows(each, file):
                 waiting.append((each, file))
     return list(found.values())
@@ -118,12 +118,12 @@ def data_of(modules: Collection[Module], given: Collection[str] = ()) -> set[Pat
         modules: that may open files.
         given: what they are given that may name files, such as parameters; so may the variables that they look up.
     """
-    named = set[Path]()
+    named, folders_of = set[Path](), cache(_folders_of)  # the same names are all over
     for module in modules:
         if not module.in_tree:
             texts = [*given, *(os.environ[name] for name in _looked_up([module]))]
             texts += map(os.path.expandvars, module.expanded)
-            texts += _packages_of(module)
+            texts += _packages_of(module, folders_of)
             names = module.strings.union(_as_folders(module.strings), *map(patterns_of_value, texts))
             whole = bool(_LISTS & module.symbols)
             named.update(*(files_named(folder, names, whole=whole) for folder in _folders(module)))
@@ -143,14 +143,14 @@ def _as_folders(names: Iterable[str]) -> set[str]:
     return {each.replace(".", "/") for each in inner if _is_name(each)}
 
 
-def _packages_of(module: Module) -> set[str]:
+def _packages_of(module: Module, folders_of: Callable[[str], list[str] | None]) -> set[str]:
     """The folders of the packages that a module imports or names, which may hold files for it: a plugin's own."""
     own, found = module.name.partition(".")[0], set[str]()
     for name in {*module.imports, *filter(_is_name, module.strings)}:
         if not in_tree(name):
             found.update(
                 folder
-                for folder in _folders_of(name) or ()
+                for folder in folders_of(name) or ()
                 if name.partition(".")[0] == own or not is_installed(Path(folder))
             )
     return found
