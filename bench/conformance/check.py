@@ -10,7 +10,7 @@ from torch import Tensor
 from bench.fitting.model import fitted_to
 from bench.noise.stream import ImageNoise
 from bench.purity.aspect import Change
-from bench.purity.unchanged import Impure, KeptFunctions, ProcessState, other_random_states, steady, unchanged
+from bench.purity.unchanged import Impure, KeptNames, ProcessState, other_random_states, steady, unchanged
 from bench.purity.weights import KeptWeights
 from models.common.errors import PluginError
 from models.denoiser import Denoiser
@@ -51,7 +51,7 @@ class Result:
 def run_check(check: Check, sampler: Sampler) -> Result:
     """Run one check; whatever the sampler raises is a failure, and so is what it changes outside of its calls."""
     try:
-        with unchanged("it", ProcessState(), KeptFunctions()):
+        with unchanged("it", ProcessState(), KeptNames()):
             return Result("passed", check.run(sampler))
     except NotApplicable as reason:
         return Result("skipped", str(reason))

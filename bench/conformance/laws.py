@@ -22,7 +22,7 @@ from models.guidance import GUIDANCES
 from models.guidance.base import CONDITIONAL
 from models.guidance.guided import Guided
 from models.networks.network import Network
-from models.schedule import ContinuousVP
+from models.schedule import ContinuousVP, Flow, Schedule
 from samplers import Sampler
 
 _SHAPE = (1, 8, 8)
@@ -135,24 +135,31 @@ class Convergence:
         return [math.log(e / finer) / math.log(more / n) for (n, e), (more, finer) in pairwise(points)]
 
 
-_SMOOTH = ContinuousVP()
+_SMOOTH, _FLOW = ContinuousVP(), Flow()
 _STARTS = 8
 _GRID = "logsnr[clean=false]"
 _STEPS = (32, 62, 128, 254)
 """About double each time, and all 2 modulo 6: methods that take two or three intervals at once end alike every time."""
 
 
-def convergence(sampler: Sampler, steps: Sequence[int] = _STEPS, guidance: str = "none") -> Convergence:
+def convergence(
+    sampler: Sampler, steps: Sequence[int] = _STEPS, guidance: str = "none", *, flow: bool = False
+) -> Convergence:
     """Errors on a mixture as steps double, in float64, on a grid even in log-SNR that ends at a noisy level.
 
-    Under a guidance the classes of its states are the components of the mixture.
+    Args:
+        sampler: the solver.
+        steps: how many.
+        guidance: under which the classes of its states are the components of the mixture.
+        flow: whether on a flow's schedule; else on a variance-preserving one.
     """
-    x, solution = _solution(guidance)
+    schedule = _FLOW if flow else _SMOOTH
+    x, solution = _solution(guidance, flow)
     errors = []
-    fitted = fitted_to(sampler, lambda numbers: _smooth_model(guidance, numbers), _SHAPE)
+    fitted = fitted_to(sampler, lambda numbers: _smooth_model(schedule, guidance, numbers), _SHAPE)
     for count in steps:
-        model, source = _smooth_model(guidance, fitted=fitted), ImageNoise(0, torch.arange(_STARTS))
-        result, _ = call(sampler, model, x, GRIDS.make(_GRID)(_SMOOTH, count), source)
+        model, source = _smooth_model(schedule, guidance, fitted=fitted), ImageNoise(0, torch.arange(_STARTS))
+        result, _ = call(sampler, model, x, GRIDS.make(_GRID)(schedule, count), source)
         errors.append(float((result - solution).square().mean().sqrt()))
     return Convergence(steps, errors)
 
@@ -170,33 +177,36 @@ def smooth_start(count: int = _STARTS) -> Tensor:
     return ImageNoise(0, torch.arange(count))(torch.empty(count, *_SHAPE, dtype=torch.float64))
 
 
-def _smooth_model(guidance: str, images: Tensor | None = None, fitted: Any = None) -> Denoiser:
+def _smooth_model(schedule: Schedule, guidance: str, images: Tensor | None = None, fitted: Any = None) -> Denoiser:
     """The mixture as samplers see it, of one component after the other under a guidance."""
     made, law = GUIDANCES.make(guidance), smooth_mixture()
     if made.evaluated == CONDITIONAL:
-        return Denoiser(law, "sample", _SMOOTH, fitted=fitted)
+        return Denoiser(law, "sample", schedule, fitted=fitted)
     guided = Guided(law, made, "sample", "none")
     labels = (torch.arange(_STARTS) if images is None else images) % len(law.weights)
-    return Denoiser(guided, guided.parametrisation, _SMOOTH, labels=labels, fitted=fitted)
+    return Denoiser(guided, guided.parametrisation, schedule, labels=labels, fitted=fitted)
 
 
 @cache
-def _solution(guidance: str = "none") -> tuple[Tensor, Tensor]:
-    """Initial states at t = 1 and the probability flow's solution at t_min, by an eighth-order Runge-Kutta in t.
+def _solution(guidance: str = "none", flow: bool = False) -> tuple[Tensor, Tensor]:
+    """Initial states at t_max and the probability flow's solution at t_min, by an eighth-order Runge-Kutta in t.
 
     dx/dt = f x - g^2 score / 2 (arXiv 2011.13456, eq. 13): another form, another variable and another solver than any
     sampler here uses.
     """
-    model = _smooth_model(guidance)
-    x = smooth_start()
+    schedule = _FLOW if flow else _SMOOTH
+    model = _smooth_model(schedule, guidance)
+    x = smooth_start() * schedule.prior_std(schedule.level(schedule.t_max))
 
     def slope(t: float, flat: np.ndarray) -> np.ndarray:
-        level = _SMOOTH.level(t)
+        level = schedule.level(t)
         state = torch.from_numpy(flat).reshape(x.shape)
         rate: Tensor = level.drift * state - 0.5 * level.diffusion2 * model(state, level).score
         return rate.flatten().numpy()
 
-    found = solve_ivp(slope, (1.0, _SMOOTH.t_min), x.flatten().numpy(), method="DOP853", rtol=1e-11, atol=1e-12)
+    found = solve_ivp(
+        slope, (schedule.t_max, schedule.t_min), x.flatten().numpy(), method="DOP853", rtol=1e-11, atol=1e-12
+    )
     if not found.success:
         raise RuntimeError(f"the reference solution failed: {found.message}")
     return x, torch.from_numpy(found.y[:, -1]).reshape(x.shape)

@@ -20,6 +20,7 @@ from torch import Tensor
 from bench.conformance import laws
 from bench.conformance.check import SHAPE, Nonconforming, call, denoiser, fit_of, require
 from bench.noise.stream import ImageNoise
+from bench.purity.tables import OwnTables
 from models.common.errors import UsageError
 from models.grids import GRIDS
 from models.networks.network import Network
@@ -77,7 +78,7 @@ def _numbers(schema: dict[str, Any], now: Any, *, whole: bool) -> list[float]:
 
 def repeats_at_ends(sampler: Sampler) -> str:
     """Bit for bit, for each of `at_ends`; a combination that the sampler refuses (UsageError) is none."""
-    done = 0
+    done, tables = 0, OwnTables(sampler)
     with _silenced():
         for change, variant in at_ends(sampler):
             try:
@@ -87,6 +88,11 @@ def repeats_at_ends(sampler: Sampler) -> str:
             done += 1
     if done == 0:
         raise Nonconforming("refuses every call, with its own parameters and with any of them at an end of its range")
+    if kept := tables.changed():
+        raise Nonconforming(
+            f"keeps {', '.join(kept)} from call to call, so that images may depend on what ran before; keep nothing, "
+            "or by functools.lru_cache what follows from a function's arguments alone"
+        )
     return f"bit for bit with {done} sets of parameters, after calls at other steps, batches and levels"
 
 

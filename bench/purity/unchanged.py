@@ -14,14 +14,14 @@ import torch
 from torch import Tensor
 
 from bench.purity.aspect import Aspect, Change
-from bench.purity.functions import KeptFunctions
+from bench.purity.definitions import KeptNames
 from bench.purity.process import PROCESS, RANDOM, reseed
 from bench.purity.torch_settings import AUTOGRAD, TORCH
 from models.plugins import installed
 from models.plugins.foreign import add_note
 from models.schedule import Level
 
-__all__ = ["TORCH", "Impure", "Kept", "KeptFunctions", "ProcessState", "other_random_states", "put_back", "unchanged"]
+__all__ = ["TORCH", "Impure", "Kept", "KeptNames", "ProcessState", "other_random_states", "put_back", "unchanged"]
 
 ASPECTS: Sequence[Aspect] = (*TORCH, *AUTOGRAD, *RANDOM, *PROCESS)
 _DECIDE = {"the number of threads", "the precision of float32"}
@@ -96,7 +96,7 @@ def unchanged(sampler: str, *kept: Kept) -> Iterator[None]:
 @contextmanager
 def put_back(who: str) -> Iterator[None]:
     """Put back what is changed inside by something that has no cell to fail, and tell on stderr who changed it."""
-    kept: Sequence[Kept] = (ProcessState(importing=True), KeptFunctions())
+    kept: Sequence[Kept] = (ProcessState(importing=True), KeptNames())
     try:
         yield
     finally:

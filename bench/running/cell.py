@@ -7,15 +7,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.purity.functions import KeptSampler
-from bench.purity.unchanged import KeptFunctions, ProcessState, unchanged
+from bench.purity.definitions import KeptSampler
+from bench.purity.tables import OwnTables
+from bench.purity.unchanged import KeptNames, ProcessState, unchanged
 from bench.quality.decoding import Decoding
 from bench.quality.images import preview_kind, preview_size, shown, to_uint8
 from bench.running.fit import Fits
 from bench.running.generation import Generation
 from bench.running.part import Part, joined
 from bench.running.resolve import Declared, Resolved
-from bench.running.same_images import FEWEST, Scored
+from bench.running.same_images import FEWEST, Scored, places, require_again
 from bench.running.score import Score, quality_columns
 from bench.running.session import PLAIN, Session
 from bench.running.solution import Problem, Solutions, has_solver_error
@@ -75,12 +76,17 @@ class Cells:
         session, model, name = self._session, resolved.model, resolved.cell.sampler
         score, watched = Score(session, resolved, images), self._watched(resolved)
         head, first, wanted = list[Tensor](), 0.0, max(FEWEST, preview_size(model.card.shape) - images.start)
+        elsewhere = list[tuple[int, Tensor]]()
+        tables = OwnTables(resolved.sampler)
         with arithmetic(resolved.mode.precision), unchanged(name, *watched):
             trajectory = Trajectory(session, resolved, self._graphs if resolved.mode.graph else None)
             generation, decoding = self._generation(trajectory, resolved, images), Decoding(model, self._session.batch)
             for samples in generation:
                 first = first or trajectory.evaluations / generation.drawn
                 pixels = to_uint8(decoding(samples), model.card.value_range)
+                if not head:
+                    later = places(len(samples))[1:]
+                    elsewhere = [(images.start + at, pixels[at : at + FEWEST].clone()) for at in later]
                 if wanted > 0:
                     head.append(pixels[:wanted].clone())
                     wanted -= len(head[-1])
@@ -89,13 +95,14 @@ class Cells:
         calls, evaluations = trajectory.calls, trajectory.evaluations
         _require_calls(name, calls / generation.drawn, declared.calls)
         made = torch.cat(head)
-        again, number = (made, images.start) if before is None or before.preview is None else (before.preview, 0)
+        again = (images.start, made) if before is None or before.preview is None else (0, before.preview)
         with arithmetic(resolved.mode.precision), unchanged(name, *watched):
-            Scored(resolved, shown(again.to(session.device))).require_again(generation, number)
+            scored = [Scored(resolved, shown(each.to(session.device)), at) for at, each in (again, *elsewhere)]
+            require_again(scored, generation)
             trajectory.release()
         columns = {"nfe_first_batch": first} | _columns(resolved, trajectory, generation)
         columns |= {} if decoding.batch is None else {"decode_batch": decoding.batch}
-        remarks = [*_said(trajectory, generation), *decoding.fitting.remarks("latents were decoded")]
+        remarks = [*_said(trajectory, generation), *_kept(tables), *decoding.fitting.remarks("latents were decoded")]
         kept, told = score.finish()
         counts = (calls, evaluations, generation.drawn)
         preview = made[: max(0, preview_size(model.card.shape) - images.start)]
@@ -142,7 +149,7 @@ class Cells:
         return Generation(trajectory, images, batch, fixed=resolved.mode.fixed_batch)
 
     def _watched(self, resolved: Resolved) -> tuple[Any, ...]:
-        return self._session.weights, KeptFunctions(), KeptSampler(resolved.sampler)
+        return self._session.weights, KeptNames(), KeptSampler(resolved.sampler)
 
     def _require_same(self, resolved: Resolved, preview: Tensor, batch: int) -> None:
         """OtherImages if this process makes other images than others have made, in batches that have fitted."""
@@ -150,7 +157,7 @@ class Cells:
         with arithmetic(resolved.mode.precision), unchanged(resolved.cell.sampler, *self._watched(resolved)):
             trajectory = Trajectory(session, resolved, self._graphs if resolved.mode.graph else None)
             fixed, images = resolved.mode.fixed_batch, range(resolved.images)
-            Scored(resolved, shown(preview)).require_again(Generation(trajectory, images, batch, fixed=fixed))
+            require_again([Scored(resolved, shown(preview))], Generation(trajectory, images, batch, fixed=fixed))
             trajectory.release()
 
     def problem(self, resolved: Resolved, batch: int | None = None) -> Problem | None:
@@ -213,6 +220,14 @@ def _columns(resolved: Resolved, trajectory: Trajectory, generation: Generation)
         "generation_batch": generation.fitting.size,
         "batch_halvings": generation.fitting.halvings,
     }
+
+
+def _kept(tables: OwnTables) -> list[str]:
+    """What a plugin's sampler keeps, of which nobody can tell whether its images depend on it."""
+    names = tables.changed()
+    return [f"the sampler keeps {', '.join(names)} from call to call: images may depend on what ran before"] * bool(
+        names
+    )
 
 
 def _said(trajectory: Trajectory, generation: Generation) -> list[str]:

@@ -51,15 +51,17 @@ class Generation:
             yield samples
         self._check.finish()
 
-    def again(self, images: int, first: int = 0, *, back: bool = False) -> Tensor:
-        """Some images once more, from a number on, in the reverse order if `back`; where batches have to have one size,
-        as many as those have.
+    def again(self, images: Tensor, *, back: bool = False) -> Tensor:
+        """Images of these numbers once more, in the reverse order if `back`; where batches have to have one size, as
+        many of them as those have, or others behind them.
         """
-        count = self.fitting.size if self._fixed else images
-        numbers = torch.arange(first, first + count, device=self._trajectory.device)
+        numbers = images.to(self._trajectory.device)
+        if self._fixed:
+            others = torch.arange(int(images[-1]) + 1, int(images[-1]) + 1 + self.fitting.size, device=numbers.device)
+            numbers = torch.cat([numbers, others])[: self.fitting.size]
         samples = self._call(numbers.flip(0) if back else numbers, len(numbers))
         self._check.finish()
-        return samples.flip(0) if back else samples
+        return (samples.flip(0) if back else samples)[: len(images)]
 
     def _release(self) -> None:
         """Give back what was made for batches that did not fit, and have it made anew."""

@@ -2,11 +2,13 @@
 
 A sampler may do something else when it is timed, by the number of the call, by the clock, or by the batch; and it, or a
 network, may keep something from call to call: a generator, a counter, a cache. The first images of a timed call are
-therefore held to those of the record's preview, which an earlier process may have made, and those that a cell has just
-scored are made again, twice. An image is the same in every batch but for round-off, and half of the first have to
-be: round-off may take a single one to another mode of the data.
+therefore held to those of the record's preview, which an earlier process may have made; and of those that a cell has
+just scored some are made again, twice: the first, and of the first batch those in its middle and at its end. An image
+is the same in every batch but for round-off, and half of each few have to be: round-off may take a single one to
+another mode of the data.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -37,16 +39,22 @@ class OtherImages(RuntimeError):
 
 
 class Scored:
-    """The first images of a cell, as they were scored.
+    """Some consecutive images of a cell, the first unless another number is given, as they were scored.
 
     Args:
         resolved: the cell.
         first: (N, C, H, W) uint8, as `shown` gives them.
+        number: of the first of them.
+
+    Attributes:
+        number: as given.
+        few: how many of them are made again.
     """
 
-    def __init__(self, resolved: Resolved, first: Tensor) -> None:
+    def __init__(self, resolved: Resolved, first: Tensor, number: int = 0) -> None:
         card = resolved.model.card
         self._first, self._sampler = first, resolved.cell.sampler
+        self.number, self.few = number, min(FEWEST, len(first))
         self._range, self._shape = card.value_range, card.sample_shape
         self._exact = resolved.mode.precision == "fp32"
         self._decoding = Decoding(resolved.model)
@@ -87,33 +95,50 @@ class Scored:
         pixels = shown(to_uint8(self._decoding(head), self._range))
         return _apart(pixels.float() / 255.0, self._first[: len(head)].float() / 255.0)
 
-    def require_again(self, generation: Generation, first: int = 0) -> None:
-        """Make the first of them, from a number on, twice more, the second time in the reverse order.
+    def require_twice(self, again: Tensor, back: Tensor) -> None:
+        """OtherImages if two further calls, of batches of one size, made others than those that were scored.
 
         What is kept by the shape of a batch, as a last output is, has no effect on the first call of a shape: so the
         two are held to one another, too.
-
-        Raises:
-            OtherImages: they came out as others.
         """
-        few = min(FEWEST, len(self._first))
         why = (
             "; they depend on what ran before, or on the batch: the sampler or the network keeps something from call "
             "to call, as a generator, a counter or a cache"
         )
-        again, back = generation.again(few, first), generation.again(few, first, back=True)
         self.add(again, len(again))
         self.finish("when it was called again", why)
-        if self._exact:
+        if self._exact or len(again) >= FEWEST:
             low, high = self._range
-            self._require(float(_apart(back, again)) / (high - low), _AGAIN, "from one call to the next", why)
+            most = _AGAIN if self._exact else _ROUNDED
+            self._require(float(_apart(back, again)) / (high - low), most, "from one call to the next", why)
 
     def _require(self, found: float, most: float, what: str, why: str) -> None:
         if found > most:
             raise OtherImages(
-                f"{self._sampler} made other images {what}: half of the first lie {found:.2g} of the value range or "
-                f"more away from them{why}"
+                f"{self._sampler} made other images {what}: half of those from number {self.number} on lie "
+                f"{found:.2g} of the value range or more away from them{why}"
             )
+
+
+def places(batch: int) -> list[int]:
+    """Where in a batch images are made again: `FEWEST` at its beginning, in its middle and at its end, as it has them.
+
+    What a sampler does by parts of its batch it may do wrongly in all but the first.
+    """
+    middle, end = (batch - FEWEST) // 2, batch - FEWEST
+    return [0, *([middle] if FEWEST <= middle <= end - FEWEST else []), *([end] if end >= FEWEST else [])]
+
+
+def require_again(scored: Sequence[Scored], generation: Generation) -> None:
+    """Make images that were scored twice more, the second time in the reverse order; OtherImages if any are others."""
+    numbers = torch.cat([torch.arange(each.number, each.number + each.few) for each in scored])
+    again, back = generation.again(numbers), generation.again(numbers, back=True)
+    done = 0
+    for each in scored:
+        part = slice(done, done + each.few)
+        if len(again[part]):  # batches that have to have one size may have become too small for all
+            each.require_twice(again[part], back[part])
+        done += each.few
 
 
 def _apart(images: Tensor, others: Tensor) -> Tensor:

@@ -174,7 +174,7 @@ class Trajectory:
         self._warm_up(start)
         try:
             with no_synchronisation(self._session.device):
-                self._sample(start)
+                self._sample(start, clocked=False)
             captured = Captured(self._captured_sample, start.tensors, self._graph())
             self._in_capture = self._in_last_sample  # what is evaluated in every replay
             self._replayed = self._verified(captured, numbers)
@@ -188,7 +188,8 @@ class Trajectory:
         sampler = self._resolved.sampler
         # which may not be able to place two, or has coefficients for as many steps as there are
         whole = len(levels) <= 2 or sampler.places_steps or (isinstance(sampler, Fitted) and sampler.fits_steps)
-        self._sample(start, levels=None if whole else [*levels[:2], levels[-1]])
+        # without a clock, so that it is looked at how the network is executed
+        self._sample(start, levels=None if whole else [*levels[:2], levels[-1]], clocked=False)
 
     def release(self) -> None:
         """Give back the memory of the graph."""

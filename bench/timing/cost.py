@@ -13,6 +13,10 @@ from bench.timing.monitor import Watch, summed, verdict
 
 Columns = dict[str, Any]
 
+_OVERLAP = (
+    "evaluations of the network overlap: the sampler makes them in several threads, and so takes more of the machine "
+    "than the others; what goes by inside the network cannot be told"
+)
 _WATCHES = TypeAdapter(list[Watch])
 _SWEEP = ("sweep_batches", "sweep_latency_s", "best_batch", "best_throughput_img_per_s")
 
@@ -125,7 +129,7 @@ class Times:
         if work.mean_gflop is not None and work.peak_tflops is not None:
             used = evaluations * work.mean_gflop / (1000.0 * work.peak_tflops)
         energy = summed(self.watches).energy_j
-        note = verdict(self.latency_s, self.watches, self.device_s or None)
+        note = _OVERLAP if self._overlaps else verdict(self.latency_s, self.watches, self.device_s or None)
         return {
             "timing_rounds": self.rounds,
             "timing_calls": [*self.calls],
@@ -155,9 +159,15 @@ class Times:
             **self._sweep(),
         }
 
+    @property
+    def _overlaps(self) -> bool:
+        """Whether evaluations take more time together than a call in which they are."""
+        pairs = zip(self.latency_s, self.network_s, strict=False)
+        return any(inside > total for total, inside in pairs)
+
     def _inside(self, nfe: float) -> Columns:
         """What went by inside the network, and what outside it."""
-        if not self.network_s:
+        if not self.network_s or self._overlaps:
             return dict.fromkeys(("network_s_median", "overhead_s_median", "eval_ms_median"))
         inside = float(np.median(self.network_s))
         return {

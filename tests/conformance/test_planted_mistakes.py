@@ -299,7 +299,7 @@ _STRONG = "converges along a Brownian path with its declared strong order"
         (LevelTooHigh(), _LAW, "1000 steps: mean off by"),
         (NoSquareRootOfTwo(), _LAW, "1000 steps: mean off by"),
         (ForgetsTheSquare(), _LAW, "1000 steps: mean off by"),
-        (BatchMeanStep(), "makes an image independent of its batch", "differ from those of batch 64"),
+        (BatchMeanStep(), "makes an image independent of its batch", "differ from those of batch 130"),
         (EulerCalledHeun(), _ORDER, "declares order 2, but halving the step gives"),
         (WrongCoefficient(), _ORDER, "declares order 1, but halving the step gives"),
         (ReturnsNaN(), _SHAPE, "values are NaN or Inf"),

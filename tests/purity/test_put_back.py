@@ -1,6 +1,7 @@
 """What is changed inside of a guard is put back and told: settings, exceptions' notes, weights bit for bit."""
 
 import importlib
+import math
 import os
 import random
 import threading
@@ -18,15 +19,17 @@ from studies import study_toml
 from torch import Tensor, nn
 
 from bench.purity.aspect import Aspect
-from bench.purity.unchanged import TORCH, Impure, KeptFunctions, ProcessState, unchanged
+from bench.purity.unchanged import TORCH, Impure, KeptNames, ProcessState, unchanged
 from bench.purity.weights import KeptWeights
 from bench.running.session import Session
 from bench.study.file import parse_study
 from bench.study.overrides import Overrides
 from bench.timing.host_load import HostLoad
 from bench.timing.monitor import LEFT, Monitor, Watch
+from models.denoiser import PARAMETRISATIONS
 from models.loading.zoo import load_model
 from models.schedule import Level
+from samplers import er_sde
 from samplers.heun import Heun
 
 
@@ -168,7 +171,7 @@ def test_no_sampler_is_accused_of_what_a_network_keeps_of_its_evaluations() -> N
 @pytest.mark.parametrize("owner", [nn.functional, Heun])
 def test_functions_that_are_replaced_are_put_back_and_new_names_stay(owner: Any) -> None:
     name = "silu" if owner is nn.functional else "step"
-    before, kept = getattr(owner, name), KeptFunctions()
+    before, kept = getattr(owner, name), KeptNames()
     setattr(owner, name, print)
     owner.of_a_test = print
     try:
@@ -180,6 +183,35 @@ def test_functions_that_are_replaced_are_put_back_and_new_names_stay(owner: Any)
         assert owner.of_a_test is print
     finally:
         del owner.of_a_test
+
+
+@pytest.mark.parametrize(
+    ("change", "words", "restored"),
+    [
+        (lambda: setattr(math, "pi", 3.0), "math.pi", lambda: math.pi),
+        (
+            lambda: er_sde._SCALES.pop("er-sde-5"),
+            "samplers.er_sde._SCALES",
+            lambda: er_sde._SCALES["er-sde-5"],
+        ),
+        (lambda: setattr(er_sde, "_SCALES", {}), "samplers.er_sde._SCALES", lambda: er_sde._SCALES),
+        (
+            lambda: PARAMETRISATIONS.pop("v_prediction"),
+            "models.denoiser.PARAMETRISATIONS",
+            lambda: [*PARAMETRISATIONS],
+        ),
+        (lambda: setattr(Heun, "family", "other"), "samplers.heun.Heun.family", lambda: Heun.family),
+    ],
+)
+def test_numbers_and_tables_of_shared_modules_are_put_back(
+    change: Callable[[], object], words: str, restored: Callable[[], object]
+) -> None:
+    before, kept = restored(), KeptNames()
+    assert kept.put_back() == []
+    change()
+    (changed,) = kept.put_back()
+    assert changed.words == words
+    assert restored() == before
 
 
 def test_what_a_library_changes_where_it_is_first_imported_is_put_back_and_accuses_nobody(
@@ -208,7 +240,7 @@ def test_functions_that_torch_itself_replaces_where_it_first_compiles_stay_and_a
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     module: Any = nn.Module
-    kept = KeptFunctions()
+    kept = KeptNames()
     with monkeypatch.context() as patch:
         patch.setattr(torch, "manual_seed", torch._disable_dynamo(torch.manual_seed))  # type: ignore[attr-defined]
         for name in ("__init__", "__setstate__"):

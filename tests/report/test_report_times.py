@@ -47,6 +47,12 @@ def test_a_call_without_a_time_inside_the_network_has_no_overhead(tmp_path: Path
     assert not timing_warnings(section)
 
 
+def test_evaluations_that_overlap_have_no_share_of_a_call_and_no_overhead_below_zero(tmp_path: Path) -> None:
+    row = row_of(write_run(tmp_path / "run", [record(latency_s=[0.1, 0.2], network_s=[0.16, 0.1])]), "ddim", 10)
+    assert row["latency_s_median"] == pytest.approx(0.15)
+    assert all(row[name] != row[name] for name in ("network_s_median", "overhead_s_median", "overhead_fraction"))
+
+
 def test_a_panel_of_times_stands_only_where_something_was_timed(tmp_path: Path) -> None:
     cells = [record(*BASELINE), record(), *(untimed(each) for each in (record("ddpm", images=99), record(images=99)))]
     summary = summary_of(tmp_path, cells)

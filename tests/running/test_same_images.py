@@ -13,6 +13,7 @@ from two_faced import CALLS, TwoFaced
 from bench.quality.images import preview_kind, preview_size, read_preview, save_preview, shown
 from bench.record import RunFolder
 from bench.running.runner import Outcome, run_study
+from bench.running.same_images import places
 from bench.running.session import Session
 from bench.study.file import parse_study
 from bench.study.overrides import Overrides
@@ -92,7 +93,7 @@ class Keeps(DDIM):
     """DDIM with something kept outside of it from call to call.
 
     Attributes:
-        what: a "generator" of noise, or the "last" output of states of a shape.
+        what: a "generator" of noise, the "last" output of states of a shape, or the first "noise" of these.
     """
 
     what: str = ""
@@ -101,6 +102,8 @@ class Keeps(DDIM):
         found = super().step(model, x, t, s, noise)
         if self.what == "generator":
             return found + 0.2 * s.alpha * torch.randn(x.shape, generator=_GENERATOR)
+        if self.what == "noise":
+            return found + 0.4 * s.alpha * _LAST.setdefault(x.shape, torch.randn(x.shape, generator=_GENERATOR))
         before, _LAST[x.shape] = _LAST.get(x.shape, found), found
         return 0.7 * found + 0.3 * before
 
@@ -128,3 +131,51 @@ def test_a_preview_is_read_as_it_was_shown(tmp_path: Path, shape: tuple[int, ...
     assert torch.equal(read, shown(images))
     with pytest.raises((ValueError, RuntimeError)):
         read_preview(tmp_path / "preview.png", len(images) + 1, shape)
+
+
+@pytest.mark.parametrize("mode", ["fp32", "bf16"])
+def test_what_is_kept_from_call_to_call_is_seen_in_every_precision(tmp_path: Path, mode: str) -> None:
+    """Noise by the place in a batch, which is the same in every call but for the order of the images."""
+    register("keeps")(Keeps)
+    _LAST.clear()
+    law, other = 'digits-mixture"\nmetrics = ["law"]', f'digits"\nmetrics = ["fd"]\nmodes = ["{mode}"]'
+    outcome, frame = _run(tmp_path, "keeps[what=noise]", (law, other))
+    assert (outcome.measured, outcome.failed) == (1, 1)
+    assert "made other images from one call to the next" in str(frame.loc["keeps[what=noise]", "error"])
+
+
+@dataclass(frozen=True)
+class LeavesTheEnd(DDIM):
+    """DDIM that leaves the last images of a batch as they are, from a number on."""
+
+    good: int = 4
+
+    def step(self, model: Denoiser, x: Tensor, t: Level, s: Level, noise: Noise) -> Tensor:
+        return torch.cat([super().step(model, x, t, s, noise)[: self.good], x[self.good :]])
+
+
+def test_images_at_the_end_of_a_batch_are_made_again_too(tmp_path: Path) -> None:
+    register("leaves-the-end")(LeavesTheEnd)
+    outcome, frame = _run(tmp_path, "leaves-the-end", ("batch = 8", "batch = 24"))
+    assert (outcome.measured, outcome.failed) == (1, 1)
+    assert "made other images" in str(frame.loc["leaves-the-end", "error"])
+
+
+def test_places_are_apart_and_within_the_batch() -> None:
+    assert [places(batch) for batch in (1, 7, 8, 11, 12, 100)] == [[0], [0], [0, 4], [0, 7], [0, 4, 8], [0, 48, 96]]
+
+
+@dataclass(frozen=True)
+class FasterWhenLarge(DDIM):
+    """DDIM that has the network take larger batches in bf16, and says nothing of it."""
+
+    def step(self, model: Denoiser, x: Tensor, t: Level, s: Level, noise: Noise) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16, enabled=len(x) > 8):
+            return super().step(model, x, t, s, noise)
+
+
+def test_what_executes_the_network_otherwise_at_a_timed_batch_alone_has_no_times(tmp_path: Path) -> None:
+    register("faster-when-large")(FasterWhenLarge)
+    outcome, frame = _run(tmp_path, "faster-when-large")
+    assert outcome == Outcome(measured=2, untimed=1)
+    assert "evaluates the network with autocast changed" in str(frame.loc["faster-when-large", "timing_note"])

@@ -151,3 +151,17 @@ def test_the_times_that_records_of_later_looks_take_over_are_all_columns_of_timi
     times = Times(4)
     times.add([Timed(0.1, 0.05, None, None, None)], Watch(0.0, (), None, None, 1.0), Timed(0.2, None, None, None, None))
     assert {*TIMES} == {*times.columns(3.0, Work()), "sweep_note"}
+
+
+def test_evaluations_that_overlap_have_no_share_of_a_call_and_its_times_are_not_comparable() -> None:
+    """As those of a sampler that evaluates the halves of its batch in two threads."""
+    times, watch = Times(4), Watch(0.0, (), None, None, 1.0)
+    times.add([Timed(0.1, 0.16, None, None, None)], watch, Timed(0.2, None, None, None, None))
+    found = times.columns(3.0, Work())
+    assert [found[name] for name in ("network_s_median", "overhead_s_median", "eval_ms_median")] == [None] * 3
+    assert not found["timing_valid"]
+    assert found["timing_note"].startswith("evaluations of the network overlap")
+    assert found["latency_s_median"] == 0.1
+    assert (Times.of_record(found | {"timing_rounds": 1}, 4).columns(3.0, Work()))["timing_note"] == found[
+        "timing_note"
+    ]

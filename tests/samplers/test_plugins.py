@@ -31,10 +31,10 @@ only-include = ["broken_plugin.py"]
 # several commands in one process: each imports torch only once, and a plugin that one has loaded shows in the next
 _SESSION = """
 import contextlib, io, json, sys
-import bench.cli.listing
-load, bench.cli.listing.load_installed = bench.cli.listing.load_installed, lambda group: {}
-bench.cli.listing.sampler_rows(10)
-bench.cli.listing.load_installed = load
+import bench.cli.sampler_list
+load, bench.cli.sampler_list.load_installed = bench.cli.sampler_list.load_installed, lambda group: {}
+bench.cli.sampler_list.sampler_rows(10)
+bench.cli.sampler_list.load_installed = load
 slow = [name for name in ("diffusers", "matplotlib", "pandas", "torchvision") if name in sys.modules]
 import pytest
 from bench import report
@@ -42,7 +42,7 @@ from bench.cli import app
 from bench.running.session import Session
 Session.warm_up = lambda session: None  # as conftest.py has it
 report.FORMATS = ("md",)  # figures take seconds
-found, tests = {"slow imports": slow, "from": bench.cli.listing.__file__}, sys.argv[2:]
+found, tests = {"slow imports": slow, "from": bench.cli.sampler_list.__file__}, sys.argv[2:]
 for key, arguments in json.loads(sys.argv[1]).items():
     sys.argv[1:] = arguments
     out = io.StringIO()

@@ -182,7 +182,7 @@ class PooledTimes(NamedTuple):
     Attributes:
         batch: images of a call; None if no call was timed.
         latency: seconds of whole calls.
-        network: seconds inside the network; none where the whole call was replayed from a graph.
+        network: seconds inside the network; none where whole calls were replayed from a graph, or evaluations overlap.
         outside: seconds outside of it, of the cells that have a time inside for every call.
         rounds: medians of whole calls by round, which intervals are of; where records tell no rounds, each call.
     """
@@ -200,7 +200,9 @@ def times(cells: Group) -> PooledTimes:
     batch = next((int(each) for each in batches if known(each)), None)
     counts = cells.values("timing_calls") or [None] * len(batches)
     recorded = zip(batches, cells.values("latency_s"), cells.values("network_s"), counts, strict=True)
-    timed = [(_seconds(total), _seconds(inside), calls) for size, total, inside, calls in recorded if size == batch]
+    timed = [
+        (_seconds(total), _inside(total, inside), calls) for size, total, inside, calls in recorded if size == batch
+    ]
     return PooledTimes(
         batch,
         _pooled([total for total, _, _ in timed]),
@@ -212,6 +214,13 @@ def times(cells: Group) -> PooledTimes:
 
 def _seconds(value: object) -> Floats:
     return np.asarray(value, dtype=np.float64) if isinstance(value, list) else np.empty(0)
+
+
+def _inside(total: object, inside: object) -> Floats:
+    """Of each call; none where evaluations overlapped, and so take longer together than a call."""
+    whole, part = _seconds(total), _seconds(inside)
+    overlap = len(whole) == len(part) and bool((part > whole).any())
+    return np.empty(0) if overlap else part
 
 
 def _rounds(latency: Floats, calls: object) -> Floats:

@@ -1,4 +1,4 @@
-"""What Python keeps by name: the functions of modules and classes that all share, and a sampler's own attributes."""
+"""What Python keeps by name: what modules and classes that all share define, and a sampler's own attributes."""
 
 import math
 import sys
@@ -20,22 +20,35 @@ _LIBRARIES: tuple[ModuleType, ...] = (
     *(math, time, np, np.linalg, np.random),
     *(torch, torch.linalg, torch.fft, torch.special, nn.functional, nn.init),
 )
-_WITH_CLASSES = ("bench.", "models.", "samplers.", "diffusers.models.", "diffusers.schedulers.", "torch.nn.modules.")
+_OURS = ("bench.", "models.", "samplers.")
+_WITH_CLASSES = (*_OURS, "diffusers.models.", "diffusers.schedulers.", "torch.nn.modules.")
+_TABLES = (dict, list, set, deque)
 _COMPILER = tuple(str(Path(torch.__file__).parent / each) for each in ("_dynamo", "_compile.py"))
 """Where the functions stand that torch itself puts in the place of others once something is compiled: they stay."""
 _MISSING = object()
 _Namespace = ModuleType | type
 
 
-class KeptFunctions:
-    """Functions and classes, by where they are looked up, as they are when this is made: those of what is loaded.
+_Contents = tuple[object, ...]
 
-    Of modules those that others may have imported from them; of classes their methods, too, which all instances have.
-    This takes a few milliseconds, so it is for a whole cell, a plugin's import or a check.
+
+class KeptNames:
+    """What shared modules and classes define, as it is when this is made: functions, classes, numbers and tables.
+
+    Of libraries the functions and numbers that others may have imported from them; of our own modules all but other
+    modules, with what tables hold that have names of constants; of our classes their methods and attributes, which all
+    instances have. This takes a few milliseconds, so it is for a whole cell, a plugin's import or a check.
     """
 
     def __init__(self) -> None:
         self._before = [(each, dict(vars(each))) for each in _namespaces(len(sys.modules))]
+        self._tables = [
+            (each, name, value, _contents(value))
+            for each, before in self._before
+            if _is_ours(each)
+            for name, value in before.items()
+            if isinstance(value, _TABLES) and name.isupper()
+        ]
 
     def put_back(self) -> list[Change]:
         """Make them as they were; what was not."""
@@ -45,9 +58,15 @@ class KeptFunctions:
             if len(now) == len(before) and all(map(is_, now.values(), before.values())):
                 continue  # as nearly always, and this takes least
             for name in _replaced(namespace, before):
-                _restore(namespace, name, before.get(name, _MISSING))
+                value = before.get(name, _MISSING)
+                _restore(namespace, name, value)
+                what = "the function " if value is _MISSING or _is_function(value) else ""
+                changed.append(f"{what}{_name(namespace)}.{name}")
+        for namespace, name, table, contents in self._tables:
+            if not _alike(_contents(table), contents):
+                _refill(table, contents)
                 changed.append(f"{_name(namespace)}.{name}")
-        return [Change("process", f"the function {each}") for each in changed]
+        return [Change("process", each) for each in changed]
 
 
 @lru_cache(maxsize=1)
@@ -61,9 +80,35 @@ def _namespaces(loaded: int) -> list[_Namespace]:
     return found
 
 
+def _is_ours(namespace: _Namespace) -> bool:
+    module = namespace.__name__ if isinstance(namespace, ModuleType) else namespace.__module__
+    return f"{module}.".startswith(_OURS)
+
+
+def _contents(table: Any) -> _Contents:
+    """What a table holds, keys and values one after the other."""
+    return (*table.keys(), *table.values()) if isinstance(table, dict) else tuple(table)
+
+
+def _alike(now: _Contents, before: _Contents) -> bool:
+    return len(now) == len(before) and all(map(is_, now, before))
+
+
+def _refill(table: Any, contents: _Contents) -> None:
+    table.clear()
+    if isinstance(table, dict):
+        half = len(contents) // 2
+        table.update(zip(contents[:half], contents[half:], strict=True))
+    elif isinstance(table, set):
+        table.update(contents)
+    else:
+        table.extend(contents)
+
+
 def _replaced(namespace: _Namespace, before: dict[str, Any]) -> list[str]:
-    now = vars(namespace)
-    found = [name for name, value in before.items() if now.get(name, _MISSING) is not value and _is_function(value)]
+    now, ours = vars(namespace), _is_ours(namespace)
+    other = [name for name, value in before.items() if now.get(name, _MISSING) is not value]
+    found = [name for name in other if _is_function(before[name]) or _is_value(name, before[name], ours)]
     if isinstance(namespace, type):  # what is new there may hide what was inherited
         added = [name for name in now if name not in before and callable(now[name])]
         found += [name for name in added if any(name in vars(base) for base in namespace.__mro__[1:])]
@@ -78,6 +123,12 @@ def _is_of_the_compiler(value: object) -> bool:
 def _is_function(value: object) -> bool:
     kinds = (FunctionType, BuiltinFunctionType, staticmethod, classmethod, property, type)
     return isinstance(value, kinds) or type(value).__name__ in ("method_descriptor", "wrapper_descriptor")
+
+
+def _is_value(name: str, value: object, ours: bool) -> bool:
+    """Of libraries a number, such as pi; of ours whatever is no module, and not Python's own."""
+    kept = isinstance(value, ModuleType) or name.startswith("__")
+    return not kept if ours else isinstance(value, float)
 
 
 def _restore(namespace: _Namespace, name: str, value: object) -> None:
