@@ -9,7 +9,7 @@ before:
   file, beside the module, in the working directory, in a package that it imports or names, or above the module if its
   text goes there (`parents`, ".."). What f-strings, sums, "%", `format` and "$NAME" put in stands for anything, a
   suffix alone for a file called like the module. A folder that is named is looked into for the other names, or all of
-  it counts if the text lists folders;
+  it counts if the text lists folders, with what is below it if it walks through them;
 - the environment variables whose names such code holds, and the files and folders that these, the parameters, and the
   network's config.json name.
 
@@ -44,7 +44,8 @@ from models.plugins.modules import OURS, as_read
 
 _EXPANDS = {"expandvars"}
 _LOOKS_UP = {"environ", "environb", "getenv", "getenvb"} | _EXPANDS
-_LISTS = {"fwalk", "iterdir", "listdir", "rglob", "scandir", "walk"}
+_WALKS = {"fwalk", "rglob", "walk"}
+_LISTS = {"iterdir", "listdir", "scandir"} | _WALKS
 
 
 @dataclass(frozen=True)
@@ -125,8 +126,8 @@ def data_of(modules: Collection[Module], given: Collection[str] = ()) -> set[Pat
             texts += map(os.path.expandvars, module.expanded)
             texts += _packages_of(module, folders_of)
             names = module.strings.union(_as_folders(module.strings), *map(patterns_of_value, texts))
-            whole = bool(_LISTS & module.symbols)
-            named.update(*(files_named(folder, names, whole=whole) for folder in _folders(module)))
+            whole, deep = (bool(words & module.symbols) for words in (_LISTS, _WALKS))
+            named.update(*(files_named(folder, names, whole=whole, deep=deep) for folder in _folders(module)))
     return named - {module.path for module in modules}
 
 

@@ -119,8 +119,15 @@ def climbs(nodes: Collection[ast.AST]) -> bool:
     return said or not _FAR_UP.isdisjoint(used) or sum(name in _UPWARDS for name in used) > 1
 
 
-def files_named(folder: Path, patterns: Collection[str], *, whole: bool = False) -> Iterator[Path]:
-    """The files that patterns name in a folder and those below it that are named in full (if `whole`: all of these)."""
+def files_named(folder: Path, patterns: Collection[str], *, whole: bool = False, deep: bool = False) -> Iterator[Path]:
+    """The files that patterns name in a folder and those below it that are named in full.
+
+    Args:
+        folder: that is looked into first.
+        patterns: of files and folders.
+        whole: whether all files of the folders that are named count.
+        deep: whether those of the folders below these do, too.
+    """
     folders, seen = [folder.resolve()], set[Path]()
     while folders:
         start = folders.pop()
@@ -133,5 +140,6 @@ def files_named(folder: Path, patterns: Collection[str], *, whole: bool = False)
                     continue
                 if real.is_file():
                     yield found
-                elif real.is_dir() and real not in seen and "*" not in pattern:
-                    folders.append(real)
+                elif real.is_dir() and real not in seen:
+                    below = deep and pattern in everything and real.name != "__pycache__"  # which comes by itself
+                    folders += [real] if below or "*" not in pattern else []

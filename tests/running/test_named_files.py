@@ -39,6 +39,10 @@ _OPENED = {
     "above, by function": ('open(os.path.dirname(os.path.dirname(FILE)) + "/t/a.txt").read()', "../t/a.txt"),
     "by a pattern": ('next((HERE / "t").glob("*.txt")).read_text()', "t/a.txt"),
     "in a folder that is listed": ('next((HERE / "t").iterdir()).read_text()', "t/a"),
+    "below a folder that is walked through": (
+        '[open(f"{r}/{f}").read() for r, _, fs in os.walk(HERE / "t") for f in fs]',
+        "t/b/c",
+    ),
 }
 
 
@@ -47,7 +51,7 @@ def _opening(folder: Path, name: str, what: str, file: str) -> tuple[Path, Path]
     plugin = folder / "plugins" / "plugin.py"
     opened = plugin.parent / file
     for path, text in ((plugin, _OPENS.replace("NAME", name).replace("WHAT", what)), (opened, "1")):
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(exist_ok=True, parents=True)
         path.write_text(text)
     return plugin, opened
 
@@ -179,3 +183,12 @@ def test_a_plugin_depends_on_a_file_whatever_a_function_is_called(
     first = later(SAMPLERS.get("test-sources-called"))
     opened.write_text("2")
     assert later(SAMPLERS.get("test-sources-called")) != first
+
+
+def test_compiled_files_below_a_folder_that_is_walked_through_change_nothing(tmp_path: Path) -> None:
+    plugin, _ = _opening(tmp_path, "test-sources-walks", '[*os.walk(HERE / "t")]', "t/a.txt")
+    load_file(plugin)
+    first = later(SAMPLERS.get("test-sources-walks"))
+    (plugin.parent / "t" / "__pycache__").mkdir()
+    (plugin.parent / "t" / "__pycache__" / "a.pyc").touch()
+    assert later(SAMPLERS.get("test-sources-walks")) == first
