@@ -5,6 +5,7 @@ made with. `__module__` says little of it: `functools.wraps` copies that of the 
 """
 
 import inspect
+import sys
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import PurePath
@@ -58,7 +59,7 @@ class Layers:
             return self._from(value.__name__, "all")
         if isinstance(value, FunctionType):
             module, cells = str(value.__globals__.get("__name__")), map(_held, value.__closure__ or ())
-            own, text = self._from(module, value.__qualname__), text_of(value) if module_file(module) is None else ""
+            own, text = self._from(module, value.__qualname__), text_of(value) if _is_unread(module) else ""
             inside = (value.__defaults__, value.__kwdefaults__, *cells, vars(value).get("__wrapped__"))
             return f"{own}{text}{self._said(FunctionType, *inside)}"
         if isinstance(value, (type, BuiltinFunctionType)):
@@ -108,6 +109,12 @@ def text_of(made: Any) -> str:
 def _is_theirs(name: str) -> bool:
     path = module_file(name)
     return not in_tree(name) and path is not None and not is_installed(path)
+
+
+def _is_unread(name: str) -> bool:
+    """Whether a module is in no file, as a notebook's; generated code and the frozen standard library are none's."""
+    known = name in sys.modules and name.partition(".")[0] not in sys.stdlib_module_names
+    return known and module_file(name) is None
 
 
 def _held(cell: Any) -> Any:

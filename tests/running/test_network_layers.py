@@ -1,8 +1,11 @@
 """A network depends on every layer that its function is put together from, and on what that is given."""
 
+import linecache
+import sys
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -11,6 +14,7 @@ from hashes import as_it_was, changed  # noqa: F401  (the first is a fixture of 
 
 from bench.running.code_hash import architecture_sha256
 from models import architectures
+from models.common.errors import UsageError
 from models.loading.model import Model
 from models.loading.zoo import load_model
 from samplers.registry import load_file
@@ -117,6 +121,31 @@ def test_a_network_depends_on_what_a_partial_is_given(one: dict[str, Any], other
         architectures._makers["mine"] = partial(_made, **each)
         found.append(architecture_sha256(_model()))
     assert found[0] == found[2] != found[1]
+
+
+def test_a_network_depends_on_the_text_of_a_function_that_is_in_no_file_and_is_refused_if_there_is_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As in a notebook, which keeps the text, and as it is given to Python at once, which does not."""
+    monkeypatch.setitem(sys.modules, "notebook", ModuleType("notebook"))
+    found = []
+    for number in (1, 2):
+        cell, name = f"def made(config):\n    return {number}\n", f"<cell {number}>"
+        exec(compile(cell, name, "exec"), names := {"__name__": "notebook"})
+        architectures._makers["mine"] = names["made"]  # type: ignore[assignment]
+        with pytest.raises(UsageError, match="the code of made is in no file"):
+            architecture_sha256(_model())
+        monkeypatch.setitem(linecache.cache, name, (len(cell), None, cell.splitlines(True), name))
+        found.append(architecture_sha256(_model()))
+    assert len({*found}) == 2
+
+
+def test_generated_code_around_a_network_is_no_hindrance(tmp_path: Path) -> None:
+    plugin, _ = _loaded(tmp_path, "def mine(config):\n    return made(config)\nregister_network('mine')(mine)")
+    exec("def around(config):\n    return within(config)", names := {"within": architectures.maker_of("mine")})
+    names["around"].__wrapped__ = names["within"]  # type: ignore[attr-defined]
+    architectures._makers["mine"] = names["around"]
+    assert changed(plugin, lambda: architecture_sha256(_model()))
 
 
 def test_what_a_decorator_keeps_of_the_networks_that_were_made_changes_no_hash() -> None:
