@@ -74,7 +74,8 @@ class Layers:
         if any(isinstance(part, _MADE) for part in parts):
             return type(value).__qualname__
         said = [self.of(part) for part in parts]
-        return f"{type(value).__qualname__}{sorted(said) if isinstance(value, (set, frozenset)) else said or ''}"
+        told = ", ".join(sorted(said) if isinstance(value, (set, frozenset)) else said)
+        return f"{type(value).__qualname__}[{told}]" if said else type(value).__qualname__
 
     def _of_object(self, value: Any) -> str:
         kind = self.of(type(value))

@@ -103,6 +103,13 @@ def _odd(x: float, by: float) -> float:
     return x * by
 
 
+def _nested(inside: object) -> object:
+    """In as many lists that words which are quoted again at each would fill the memory."""
+    for _ in range(60):
+        inside = [inside, "a"]
+    return inside
+
+
 @pytest.mark.parametrize(
     ("one", "other"),
     [
@@ -113,6 +120,7 @@ def _odd(x: float, by: float) -> float:
         ({"after": torch.sin}, {"after": torch.cos}),
         ({"after": partial(_odd, by=1.0)}, {"after": partial(_odd, by=2.0)}),
         ({"after": [_odd]}, {"after": _odd}),
+        ({"scale": _nested(1)}, {"scale": _nested(2)}),
     ],
 )
 def test_a_network_depends_on_what_a_partial_is_given(one: dict[str, Any], other: dict[str, Any]) -> None:
