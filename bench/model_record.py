@@ -10,8 +10,8 @@ from typing import TypeVar
 
 from pydantic import BaseModel, Field
 
-from bench.record import NewerRun, read_sealed, write_sealed
 from bench.record_schema import Count, Distance, Name, Number, fault
+from bench.sealed_json import NewerRun, read_sealed, write_sealed
 from models.cards.schedule_cards import Strict
 
 _STUDIES = Path(__file__).parent / "studies"

@@ -15,17 +15,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from bench.packed import PACKED, NotPacked, is_file, read_bytes
+from bench.packed import PACKED, NotPacked, is_file
 from bench.record_schema import SCHEMA as SCHEMA
 from bench.record_schema import CellRecord, Manifest, fault
+from bench.sealed_json import NewerRun, has_digest, read_sealed, write_sealed
 from models.common.errors import UsageError
-from models.common.files import json_sha256
-from models.common.writing import remove_leftovers, write_text
+from models.common.writing import remove_leftovers
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_DIGEST = "sha256_of_the_rest"
 MANIFEST = "study.json"
 """What makes a folder a run."""
 
@@ -41,51 +40,6 @@ def cell_id(identity: dict[str, Any]) -> str:
     """The name of a cell: 16 hexadecimal digits of the hash of everything that determines its result."""
     content = json.dumps({"schema": SCHEMA} | identity, sort_keys=True, allow_nan=False)
     return hashlib.sha256(content.encode()).hexdigest()[:16]
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write a file whole or not at all. ValueError for NaN."""
-    write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
-
-
-def write_sealed(path: Path, content: dict[str, Any]) -> None:
-    """Write a file with a digest, which tells a file that is damaged. ValueError for NaN or half a character."""
-    write_json(path, content | {_DIGEST: json_sha256(content, _DIGEST)})
-
-
-_ELSEWHERE = "choose another folder with --out"
-
-
-def read_sealed(path: Path, schema: int = SCHEMA, instead: str = _ELSEWHERE, *, sealed: bool = False) -> Any:
-    """The content of a file with a digest, or of one that an older version wrote without.
-
-    Args:
-        path: the file.
-        schema: the newest that this version reads.
-        instead: what to do about a newer one but to upgrade.
-        sealed: whether it has to have a digest, as what this version writes has.
-
-    Raises:
-        OSError: there is no such file, or it cannot be read.
-        ValueError: it is no JSON, or not what was written.
-        NewerRun: a newer version has written it.
-    """
-    try:
-        content = json.loads(read_bytes(path).decode())
-        _refuse_newer(path, content, schema, instead)
-        if isinstance(content, dict):
-            digest = json_sha256(content, _DIGEST)
-            if sealed and _DIGEST not in content:
-                raise ValueError("it is not what was written: its digest is missing")
-            if content.pop(_DIGEST, digest) != digest:
-                raise ValueError("it is not what was written: its digest is another")
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
-    return content
-
-
-class NewerRun(UsageError):
-    """A file that a newer version wrote."""
 
 
 class RunFolder:
@@ -172,11 +126,13 @@ class RunFolder:
         if wrong is not None or content.get("schema") != SCHEMA:
             reason = wrong or f"it has schema {content.get('schema')!r}; this version reads {SCHEMA}"
             raise UsageError(f"{self._manifest} is damaged: {reason}; run the study again")
+        # a version that gives records a digest gives one to the manifest
+        if not has_digest(self._manifest) and any(has_digest(self.record(cell)) for cell in content["cells"]):
+            raise UsageError(
+                f"{self._manifest} is damaged: it is not what was written: its digest is missing, but its records have "
+                "theirs; run the study again"
+            )
         return dict(content)
-
-    def _is_sealed(self) -> bool:
-        """Whether the manifest, which is there, has a digest: then a version that gives one has written all records."""
-        return _DIGEST in json.loads(read_bytes(self._manifest).decode())
 
     def refuse_newer(self) -> None:
         """NewerRun if a newer version has written this run; a folder without one, or with a damaged one, is fine."""
@@ -257,7 +213,7 @@ class RunFolder:
 
     def records(self) -> list[Record]:
         """The records of the manifest's cells that are there, in the order of the study."""
-        cells, sealed = self.manifest()["cells"], self._is_sealed()
+        cells, sealed = self.manifest()["cells"], has_digest(self._manifest)  # if it has one, all have
         return [record for cell in cells if (record := self.read(cell, sealed=sealed)) is not None]
 
     def load(self) -> pd.DataFrame:
@@ -289,12 +245,3 @@ def fault_once_written(record: Record) -> str | None:
 def fault_of_identity(identity: Mapping[str, Any]) -> str | None:
     """Why a cell could not be recorded, told before anything is measured, in a line; None if it could."""
     return fault_once_written({"schema": SCHEMA, "id": cell_id(dict(identity)), "status": "failed", **identity})
-
-
-def _refuse_newer(path: Path, content: object, newest: int, instead: str) -> None:
-    schema = content.get("schema") if isinstance(content, dict) else None
-    if isinstance(schema, int) and schema > newest:
-        raise NewerRun(
-            f"{path} has schema {schema}, but this version reads {newest}: a newer version has written it. Upgrade "
-            f"sampler-bench, or {instead}"
-        )

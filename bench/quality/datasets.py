@@ -7,9 +7,11 @@ file of pixels. A folder that is called like one of the names is written as a pa
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile, ZipFile
 
 import numpy as np
@@ -32,6 +34,10 @@ from models.plugins.registry import unknown
 
 ARCHIVE = ".npz"
 _OF_ARCHIVES = ("images", "labels", "classes")
+_ALSO_CALLED = {"arr_0": "images", "arr_1": "labels"}
+"""What guided-diffusion calls the arrays of an archive."""
+_MOST_CLASSES = 100_000
+"""Whose names are numbers, unless there are more images; the largest data sets have some 20,000."""
 
 
 @dataclass(frozen=True)
@@ -148,11 +154,15 @@ def write_archive(path: Path, data: DataSet) -> None:
 
 
 def _read_archive(path: Path) -> DataSet:
-    """The data set of an .npz file; guided-diffusion calls the arrays `arr_0` and `arr_1`."""
+    """The data set of an .npz file."""
     try:
         with np.load(path, allow_pickle=False) as file:
-            named = {"arr_0": "images", "arr_1": "labels"}
-            arrays = {named.get(name, name): file[name] for name in file.files}
+            for name, ours in _ALSO_CALLED.items():
+                if {name, ours} <= {*file.files}:
+                    raise UsageError(f"{str(path)!r} holds {ours} twice, as {ours!r} and as {name!r}; leave one out")
+            arrays = {_ALSO_CALLED.get(name, name): file[name] for name in file.files}
+    except UsageError:
+        raise
     except (OSError, ValueError, BadZipFile) as error:
         raise UsageError(f"cannot read {str(path)!r}: {error}; expected arrays of numbers") from None
     images, labels = arrays.get("images"), arrays.get("labels")
@@ -178,10 +188,27 @@ def _read_archive(path: Path) -> DataSet:
         raise UsageError(
             f"{path}: its labels are {labels.dtype} {labels.shape}; expected ({len(images)},), 0 and above"
         )
-    classes = tuple(map(str, arrays.get("classes", range(int(labels.max()) + 1))))
-    if labels.max() >= len(classes):
-        raise UsageError(f"{path} has a label {labels.max()}, but {len(classes)} classes")
+    classes = _classes(path, arrays.get("classes"), int(labels.max()), len(images))
     return DataSet(str(path), pixels, torch.from_numpy(labels.astype(np.int64)), classes, remarks=remarks)
+
+
+def _classes(path: Path, given: np.ndarray[Any, Any] | None, highest: int, images: int) -> tuple[str, ...]:
+    """The names of the classes of an .npz file: those that it gives, or numbers up to the highest label."""
+    if given is None:
+        if highest >= (most := max(images, _MOST_CLASSES)):
+            raise UsageError(
+                f"{path} has a label {highest} and no names of classes; expected labels below {most:,}, counted from 0 "
+                "without gaps"
+            )
+        return tuple(map(str, range(highest + 1)))
+    if given.ndim != 1:
+        raise UsageError(f"{path}: its classes are {given.dtype} {given.shape}; expected a name each")
+    classes = tuple(map(str, given))
+    if twice := [name for name, times in Counter(classes).items() if times > 1]:
+        raise UsageError(f"{path} gives {len(twice)} classes a name that another has, such as {twice[0]!r}; rename one")
+    if highest >= len(classes):
+        raise UsageError(f"{path} has a label {highest}, but {len(classes)} classes")
+    return classes
 
 
 def holds_images(path: Path) -> bool:

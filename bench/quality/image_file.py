@@ -1,8 +1,9 @@
 """One image file as uint8 pixels: what is read of it, and what is refused because it would be read in part.
 
-Transparency is dropped, and an orientation noted in a file's EXIF data is not applied, as in torchvision's and
-torch-fidelity's own loaders; whoever reads a folder is told. Files with more than 8 bits a channel are refused, since
-each library rounds them differently, and so are those of several pictures, of which one would be taken.
+Pixels are those of torchvision's and torch-fidelity's own loaders, which are Pillow's: transparency is dropped, and an
+orientation noted in a file's EXIF data is not applied, but to TIFFs, which Pillow turns as it loads them. Whoever reads
+a folder is told of what is left out. Files with more than 8 bits a channel are refused, since each library rounds them
+differently, and so are those of several pictures, of which one would be taken.
 """
 
 import struct
@@ -60,6 +61,7 @@ def read_image(path: Path, resize: int | None) -> Picture:
     with image:
         _check(image)
         traits = {TRANSPARENT} if _shows_through(image) else set()
+        image.load()  # what is turned now has its orientation no longer
         if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
             traits.add(TURNED)
         if resize is not None and min(image.size) < resize:

@@ -11,8 +11,8 @@
 - times: `rounds`, with `same_images` and `study_flops`; before all of it `first_look`, `estimate`
 - `telling`: what is said of it meanwhile
 - `merge`: one run of the records of several, such as the parts of a study
-- `code_hash`, `closure`, `named_files`: which code a result comes from; `attempts`, `lock`: crashes, two runs on a
-  folder
+- `code_hash`, `closure`, `layers`, `named_files`: which code a result comes from; `attempts`, `lock`: crashes, two runs
+  on a folder
 
 Imports `conformance` (the checks of models) and what is below it; of `report` only what a look decides.
 """

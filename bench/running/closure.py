@@ -6,11 +6,12 @@ before:
 - every `import`, wherever it stands, of a module that the caller follows, as a plugin's is read
   (`models.plugins.modules`);
 - in code that is not the tree's, every string that is the name of such a module (`import_module("helper")`) or of a
-  file, beside the module, in the working directory, or above the module if its text goes there (`parents`, ".."). What
-  f-strings, sums, "%" and `format` put in stands for anything, a suffix alone for a file called like the module. A
-  folder that is named is looked into for the other names, or all of it counts if the text lists folders;
-- the environment variables whose names such code holds, and the files and folders that these, the sampler's
-  parameters, and the network's config.json name.
+  file, beside the module, in the working directory, in a package that it imports or names, or above the module if its
+  text goes there (`parents`, ".."). What f-strings, sums, "%", `format` and "$NAME" put in stands for anything, a
+  suffix alone for a file called like the module. A folder that is named is looked into for the other names, or all of
+  it counts if the text lists folders, with what is below it if it walks through them;
+- the environment variables whose names such code holds, and the files and folders that these, the parameters, and the
+  network's config.json name.
 
 Not found are names that are put together otherwise or come from elsewhere (a list in another file), and what a module
 does to others when it is imported. Of installed packages the versions count.
@@ -21,18 +22,30 @@ import hashlib
 import os
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
-from bench.running.named_files import climbs, files_named, patterns_of, patterns_of_value
+from bench.running.named_files import (
+    climbs,
+    files_named,
+    names_used,
+    patterns_of,
+    patterns_of_value,
+    texts_with_variables,
+    variables_in,
+)
 from models.common.files import sha256_of
+from models.plugins.foreign import is_installed
 from models.plugins.modules import OURS, as_read
 
-_LOOKS_UP = {"environ", "getenv"}
-_LISTS = {"iterdir", "listdir", "rglob", "scandir", "walk"}
+_EXPANDS = {"expandvars"}
+_LOOKS_UP = {"environ", "environb", "getenv", "getenvb"} | _EXPANDS
+_WALKS = {"fwalk", "rglob", "walk"}
+_LISTS = {"iterdir", "listdir", "scandir"} | _WALKS
 
 
 @dataclass(frozen=True)
@@ -44,7 +57,8 @@ class Module:
         path: of its file.
         imports: names that may be modules.
         strings: its strings as patterns of file names; see `bench.running.named_files`.
-        symbols: names and attributes that it uses.
+        expanded: its strings that hold environment variables, if it has `os.path.expandvars` replace them.
+        symbols: names and attributes that it uses, and what it imports from others, by the names that they have there.
         climbs: whether it goes to folders above its own.
     """
 
@@ -52,6 +66,7 @@ class Module:
     path: Path
     imports: frozenset[str]
     strings: frozenset[str]
+    expanded: frozenset[str]
     symbols: frozenset[str]
     climbs: bool
 
@@ -83,7 +98,7 @@ def modules_of(roots: Iterable[str], follows: Callable[[str, Path], bool]) -> li
         follows: whether a module belongs to them, asked by name and file for all that is imported.
     """
     waiting = [(name, path) for name in roots if (path := module_file(name)) is not None]
-    found = dict[str, Module]()
+    found, file_of = dict[str, Module](), cache(module_file)  # the same names are all over
     while waiting:
         name, path = waiting.pop()
         if name in found:
@@ -91,7 +106,7 @@ def modules_of(roots: Iterable[str], follows: Callable[[str, Path], bool]) -> li
         found[name] = module = _read(name, path)
         named = [] if module.in_tree else filter(_is_name, module.strings)
         for each in {*module.imports, *named} - set(found):
-            file = module_file(each) or _beside(each, path)
+            file = file_of(each) or _beside(each, path)
             if file is not None and follows(each, file):
                 waiting.append((each, file))
     return list(found.values())
@@ -104,13 +119,15 @@ def data_of(modules: Collection[Module], given: Collection[str] = ()) -> set[Pat
         modules: that may open files.
         given: what they are given that may name files, such as parameters; so may the variables that they look up.
     """
-    named = set[Path]()
+    named, folders_of = set[Path](), cache(_folders_of)  # the same names are all over
     for module in modules:
         if not module.in_tree:
             texts = [*given, *(os.environ[name] for name in _looked_up([module]))]
-            names = module.strings.union(*map(patterns_of_value, texts))
-            whole = bool(_LISTS & module.symbols)
-            named.update(*(files_named(folder, names, whole=whole) for folder in _folders(module)))
+            texts += map(os.path.expandvars, module.expanded)
+            texts += _packages_of(module, folders_of)
+            names = module.strings.union(_as_folders(module.strings), *map(patterns_of_value, texts))
+            whole, deep = (bool(words & module.symbols) for words in (_LISTS, _WALKS))
+            named.update(*(files_named(folder, names, whole=whole, deep=deep) for folder in _folders(module)))
     return named - {module.path for module in modules}
 
 
@@ -121,6 +138,25 @@ def _folders(module: Module) -> set[Path]:
     return {place.parent for place in places} | {Path.cwd()} | {each for each in above if each != each.parent}
 
 
+def _as_folders(names: Iterable[str]) -> set[str]:
+    """What the names of packages, such as "tables.data" and ".data", are as paths."""
+    inner = {each.lstrip("*.") for each in names}
+    return {each.replace(".", "/") for each in inner if _is_name(each)}
+
+
+def _packages_of(module: Module, folders_of: Callable[[str], list[str] | None]) -> set[str]:
+    """The folders of the packages that a module imports or names, which may hold files for it: a plugin's own."""
+    own, found = module.name.partition(".")[0], set[str]()
+    for name in {*module.imports, *filter(_is_name, module.strings)}:
+        if not in_tree(name):
+            found.update(
+                folder
+                for folder in folders_of(name) or ()
+                if name.partition(".")[0] == own or not is_installed(Path(folder))
+            )
+    return found
+
+
 def environment_of(modules: Collection[Module]) -> set[str]:
     """The environment variables that modules other than the tree's look up, with the hash of what each holds."""
     named = _looked_up(modules)
@@ -129,7 +165,8 @@ def environment_of(modules: Collection[Module]) -> set[str]:
 
 def _looked_up(modules: Collection[Module]) -> set[str]:
     asking = [module for module in modules if not module.in_tree and _LOOKS_UP & module.symbols]
-    return {name for module in asking for name in module.strings if name in os.environ}
+    held = {name for module in asking for name in (*module.strings, *variables_in(module.expanded))}
+    return {name for name in held if name in os.environ}
 
 
 def versions_of(modules: Collection[Module]) -> set[str]:
@@ -161,16 +198,15 @@ def _read(name: str, path: Path) -> Module:
     except (SyntaxError, ValueError):
         nodes = []
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    taken = (each.name for node in nodes if isinstance(node, ast.ImportFrom) for each in node.names)
+    symbols = frozenset((*names_used(nodes), *taken))
     return Module(
         name,
         path,
         imports=frozenset(each for node in nodes for each in _imported(node, package)),
         strings=frozenset(patterns_of(nodes, path.stem)),
-        symbols=frozenset(
-            node.id if isinstance(node, ast.Name) else node.attr
-            for node in nodes
-            if isinstance(node, (ast.Name, ast.Attribute))
-        ),
+        expanded=frozenset(texts_with_variables(nodes) if _EXPANDS & symbols else ()),
+        symbols=symbols,
         climbs=climbs(nodes),
     )
 
@@ -199,14 +235,25 @@ def _spec(name: str) -> ModuleSpec | None:
     loaded: ModuleSpec | None = getattr(sys.modules.get(name), "__spec__", None)
     if loaded is not None:
         return loaded
-    parent, path = name.rpartition(".")[0], None
-    if parent:
-        around = _spec(parent)
-        if around is None or around.submodule_search_locations is None:
-            return None
-        path = list(around.submodule_search_locations)
+    parent = name.rpartition(".")[0]
+    path = _folders_of(parent) if parent else None
+    if parent and path is None:
+        return None
     finders = (finder.find_spec for finder in sys.meta_path if finder.find_spec is not None)
-    return next((spec for find in finders if (spec := find(name, path)) is not None), None)
+    with suppress(KeyError):  # of a folder without __init__.py, which looks the package around it up
+        return next((spec for find in finders if (spec := find(name, path)) is not None), None)
+    return None
+
+
+def _folders_of(name: str) -> list[str] | None:
+    """Where a package looks for its modules, None if there is none; neither it nor those around it are imported."""
+    spec = _spec(name)
+    if spec is not None:
+        places = spec.submodule_search_locations
+        return None if places is None else [*places]
+    around, _, last = name.rpartition(".")
+    inside = [os.path.join(each, last) for each in (_folders_of(around) if around else None) or ()]
+    return [*filter(os.path.isdir, inside)] or None
 
 
 def _beside(name: str, path: Path) -> Path | None:

@@ -4,11 +4,11 @@ Files are read once a process: what runs is what was imported, whatever happens 
 """
 
 import inspect
-import sys
-from collections.abc import Callable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from bench.environment import versions
 from bench.running.closure import (
@@ -22,7 +22,8 @@ from bench.running.closure import (
     modules_of,
     versions_of,
 )
-from bench.running.named_files import texts_in
+from bench.running.layers import Layers, text_of
+from bench.running.named_files import text_of_pattern, texts_in
 from models.architectures import maker_of
 from models.cards.card import BUILT_BY_DIFFUSERS, OF_PROMPTS
 from models.cards.decoder_card import AUTOENCODERS
@@ -31,11 +32,12 @@ from models.common.files import read_json
 from models.fitted import OWN
 from models.grids import GRIDS, Grid
 from models.grids.fitted import FittedGrid
-from models.guidance import Guidance
+from models.guidance import GUIDANCES, Guidance
 from models.loading.layout import CONFIG
 from models.loading.model import Model
 from models.plugins.foreign import is_installed, is_standard
 from models.plugins.plain import parameters_of
+from models.plugins.registry import Registry
 from samplers import Sampler, base, registry
 
 _MEASURES = ("bench.running.cell", "bench.running.rounds", "bench.running.study_flops", base.__name__)
@@ -50,6 +52,31 @@ _ABOVE = "bench.interface"
 """What `import bench` gives to notebooks: it uses all of the harness, and nothing uses it."""
 _LOOKED_UP = {"SAMPLERS", "samplers"}
 """Words of a plugin that takes samplers of the tree by name: it may use any of them."""
+_REGISTRIES: dict[str, tuple[Registry[Any], type]] = {
+    "SAMPLERS": (registry.SAMPLERS, Sampler),
+    "GRIDS": (GRIDS, Grid),
+    "GUIDANCES": (GUIDANCES, Guidance),
+}
+"""Words of code that makes others by name, where they are looked up, and what all are derived from."""
+
+
+class _Start(NamedTuple):
+    """Where code begins.
+
+    Attributes:
+        roots: the names of modules.
+        words: what is in no module, such as the text of a class that no file has.
+        given: texts that it is given, as parameters are: they may name files, and others to make.
+    """
+
+    roots: tuple[str, ...]
+    words: tuple[str, ...] = ()
+    given: tuple[str, ...] = ()
+
+    def with_others(self, others: Iterable["_Start"]) -> "_Start":
+        """It, and where others begin."""
+        columns = zip(self, *others, strict=True)
+        return _Start(*(tuple(dict.fromkeys(each for part in column for each in part)) for column in columns))
 
 
 @cache
@@ -78,19 +105,14 @@ def sampler_sha256(cls: type[Sampler], given: tuple[str, ...] = ()) -> str:
 
     Args:
         cls: the class.
-        given: the texts among its parameters, which may name files.
+        given: the texts among its parameters, which may name files and other samplers.
     """
-    own = [each for each in cls.__mro__ if issubclass(each, Sampler) and each.__module__ != base.__name__]
-    unread = [_text_of(each) for each in own if module_file(each.__module__) is None]
-    return _code_sha256(tuple(dict.fromkeys(each.__module__ for each in own)), tuple(unread), given)
+    return _code_sha256(_start_of(cls, Sampler, given))
 
 
 def code_sha256_of(sampler: Sampler) -> str:
-    """Of the code of a sampler, and of another one that its parameter `sampler` names."""
-    parameters = parameters_of(sampler)
-    own = sampler_sha256(type(sampler), tuple(texts_in(parameters)))
-    inner = parameters.get("sampler")
-    return own if inner is None else digest_of([own, code_sha256_of(registry.SAMPLERS.make(inner))])
+    """Of the code of a sampler, and of all that its parameters name: files, other samplers and theirs."""
+    return sampler_sha256(type(sampler), _texts_of(sampler))
 
 
 def architecture_sha256(model: Model) -> str | None:
@@ -106,26 +128,34 @@ def architecture_sha256(model: Model) -> str | None:
 
 
 def _maker_sha256(name: str, config: Path) -> str:
-    """Of the code of an architecture that a plugin brings."""
-    maker: Callable[..., Any] = maker_of(name)
+    """Of the code of an architecture that a plugin brings: all that its function was put together from."""
+    maker: Any = maker_of(name)
+    layers = Layers()
+    said = layers.of(maker)
     while isinstance(maker, partial):
         maker = maker.func
+    roots = layers.theirs or (inspect.unwrap(maker).__module__,)  # of a package, the innermost
     given = texts_in(read_json(config)) if config.is_file() else ()
-    return _code_sha256((inspect.unwrap(maker).__module__,), given=tuple(given))
+    return _code_sha256(_Start(roots, (said,), (*given, *layers.texts)))
 
 
-def guidance_code_sha256(cls: type[Guidance]) -> str | None:
-    """Of the code of a guidance that a plugin or an installed package brings; None for one of ours."""
-    return None if in_tree(cls.__module__) else _code_sha256((cls.__module__,))
+def guidance_code_sha256(guidance: Guidance) -> str | None:
+    """Of the code of a guidance that a plugin or an installed package brings, and of all that its parameters name;
+    None for one of ours.
+    """
+    cls = type(guidance)
+    return None if in_tree(cls.__module__) else _code_sha256(_start_of(cls, Guidance, _texts_of(guidance)))
 
 
 def grid_code_sha256(grid: Grid) -> str | None:
-    """Of the code of a grid that a plugin or an installed package brings, and of the sampler that it is fitted to and
-    the grid that it starts from, where it names one.
+    """Of the code of a grid that a plugin or an installed package brings, and of all that its parameters name; and of
+    the sampler that it is fitted to and the grid that it starts from, where it names one.
 
     None for one of ours that names none, or one of our grids.
     """
-    found = [] if in_tree(type(grid).__module__) else [_code_sha256((type(grid).__module__,))]
+    cls, found = type(grid), list[str]()
+    if not in_tree(cls.__module__):
+        found.append(_code_sha256(_start_of(cls, Grid, _texts_of(grid))))
     if isinstance(grid, FittedGrid):
         if grid.fits_sampler not in (None, OWN):
             found.append(code_sha256_of(registry.SAMPLERS.make(grid.fits_sampler)))
@@ -140,25 +170,74 @@ def extractor_code_sha256(module: object) -> str | None:
     """
     name = type(module).__module__
     path = module_file(name)
-    return None if in_tree(name) or path is None or is_installed(path) else _code_sha256((name,))
+    return None if in_tree(name) or path is None or is_installed(path) else _code_sha256(_Start((name,)))
 
 
 @cache
-def _code_sha256(roots: tuple[str, ...], words: tuple[str, ...] = (), given: tuple[str, ...] = ()) -> str:
-    """Of modules, of those that they import and that are no one else's, of the data files that they name or are given,
-    of the versions of the packages that they import, and of the environment variables that they look up; see
-    `bench.running.closure`.
+def _code_sha256(start: _Start) -> str:
+    """Of modules, of those that they import and that are no one else's, of samplers, grids and guidances that they make
+    by name, of the data files that they name or are given, of the versions of the packages that they import, and of the
+    environment variables that they look up; see `bench.running.closure`.
     """
-    modules = _modules(roots)
+    whole, modules = _with_named(start)
     if any(not module.in_tree and _LOOKED_UP & module.symbols for module in modules):
-        tree = (name for name in sys.modules if name.startswith("samplers.") and name not in _APART)
-        modules = _modules((*roots, *sorted(tree)))
-    first = module_file(roots[0])
-    folder = _ROOT if first is None or in_tree(roots[0]) else first.parent
+        tree = sorted(f"samplers.{path.stem}" for path in (_ROOT / "samplers").glob("[a-z]*.py"))
+        modules = _modules((*whole.roots, *(name for name in tree if name not in _APART)))
+    first = module_file(start.roots[0])
+    folder = _ROOT if first is None or in_tree(start.roots[0]) else first.parent
     ours = {module.path for module in modules if module.in_tree} - _shared()
-    brought = {module.path for module in modules if not module.in_tree} | data_of(modules, given)
+    brought = {module.path for module in modules if not module.in_tree} | data_of(modules, whole.given)
     files = contents(ours, _ROOT) | contents(brought - ours, folder)  # the same wherever either lies
-    return digest_of([*files, *words, *versions_of(modules), *environment_of(modules)])
+    return digest_of([*files, *whole.words, *versions_of(modules), *environment_of(modules)])
+
+
+def _start_of(cls: type, kind: type, given: tuple[str, ...]) -> _Start:
+    """Where the code of a sampler, grid or guidance begins: in its class and the base classes that are not ours all are
+    derived from.
+    """
+    own = [each for each in cls.__mro__ if issubclass(each, kind) and each.__module__ != kind.__module__]
+    unread = [text_of(each) for each in own if module_file(each.__module__) is None]
+    return _Start(tuple(dict.fromkeys(each.__module__ for each in own)), tuple(unread), given)
+
+
+def _texts_of(thing: Any) -> tuple[str, ...]:
+    """The texts among parameters."""
+    return tuple(texts_in(parameters_of(thing)))
+
+
+def _with_named(start: _Start) -> tuple[_Start, list[Module]]:
+    """Where all begins that code consists of, with what it makes by name and what that makes; and its modules."""
+    followed = set[_Start]()
+    while True:
+        modules = _modules(start.roots)
+        new = {*_named(modules, start.given)} - followed
+        if not new:
+            return start, modules
+        followed |= new
+        start = start.with_others(sorted(new))
+
+
+def _named(modules: list[Module], given: Iterable[str]) -> Iterator[_Start]:
+    """Where the code of those begins that modules make by the names that they hold or are given."""
+    held = {text_of_pattern(each) for module in modules if not module.in_tree for each in module.strings}
+    for word, (known, kind) in _REGISTRIES.items():
+        if any(word in module.symbols for module in modules):
+            texts = {*held, *given}
+            for each in given:
+                with suppress(UsageError):  # it stands for several things elsewhere, and is no name here
+                    texts.add(known.ours(each, quiet=True))
+            for spec in known.named_in(texts):
+                yield from _made(known, kind, spec)
+
+
+def _made(known: Registry[Any], kind: type, spec: str) -> Iterator[_Start]:
+    """Where the code of what a text stands for begins; of the class alone where it cannot be made so."""
+    with suppress(UsageError):
+        made = known.make(spec)
+        yield _start_of(type(made), kind, _texts_of(made))
+        return
+    with suppress(UsageError):
+        yield _start_of(known.get(spec.partition("[")[0].strip()), kind, ())
 
 
 def _is_shared(name: str, path: Path) -> bool:
@@ -176,14 +255,3 @@ def _modules(roots: tuple[str, ...]) -> list[Module]:
 
     read = [root for root in roots if (path := module_file(root)) is None or not is_standard(path)]
     return modules_of(read, follows)
-
-
-def _text_of(cls: type[Sampler]) -> str:
-    """The text of a class that no file has, as of a notebook's; UsageError if nothing has it."""
-    try:
-        return inspect.getsource(cls)
-    except (OSError, TypeError):
-        raise UsageError(
-            f"the code of sampler {cls.__qualname__} is in no file, so that nobody can tell when it changes; write it "
-            "into one, and give that with --plugin"
-        ) from None

@@ -11,9 +11,9 @@ from bench.conformance.model_check import BRIEF, Check, check_model
 from bench.model_record import FIRST_LOOK, Floors, Look, ModelLook, read_kept, read_look, write_kept
 from bench.quality.datasets import ROOT_VARIABLE, data_root
 from bench.quality.floors import measure_floors, noise_images
-from bench.record import NewerRun
 from bench.running.code_hash import architecture_sha256, look_sha256
 from bench.running.session import PLAIN, Session
+from bench.sealed_json import NewerRun
 from models.common.writing import remove_leftovers
 from models.loading.model import Model
 from models.loading.zoo import load_model

@@ -22,7 +22,17 @@ _COUNTS = ("calls", "calls_declared", "nfe", "nfe_declared")
 _AGREE, _ROUNDED = 1e-6, 5e-10
 """How far two results of a cell may be apart: as a fraction of the larger, and, as of values near 0, anyway."""
 
-_LONGEST = 100  # characters of a value in an error
+_CODE = {
+    "sampler_sha256": ("sampler", "sampler"),
+    "grid_code_sha256": ("grid", "grid"),
+    "guidance_code_sha256": ("guidance", "guidance"),
+    "architecture_sha256": ("the network of model", "model", "model_sha256"),
+    "guidance_architecture_sha256": ("the network of model", "guidance_model", "guidance_model_sha256"),
+    "extractor_code_sha256": ("extractor", "extractor"),
+}
+"""The hashes of code, and of the files, variables and packages that it reads: what it is of, by columns."""
+
+_LONGEST, _DIGITS = 100, 12  # characters of a value, and of a hash, in an error
 
 
 class Joined(NamedTuple):
@@ -49,8 +59,9 @@ def merge(runs: Sequence[Path], out: Path, warn: Callable[[str], None] = lambda 
         warn: told of the files that are no records, which are left out.
 
     Raises:
-        UsageError: a folder that is no run, or given twice; runs of several studies, or whose images grow; two results
-            of a cell that are not the same; or something is where the joined run is to be.
+        UsageError: a folder that is no run, or given twice; runs of several studies, or whose images grow, or that
+            other code has measured; two results of a cell that are not the same; or something is where the joined run
+            is to be.
     """
     folders = _folders(runs)
     if os.path.lexists(out):
@@ -121,14 +132,46 @@ def _difference(ours: Any, theirs: Any, at: str = "") -> tuple[str, Any, Any] | 
 
 def _records(folders: Sequence[RunFolder], warn: Callable[[str], None]) -> dict[str, _Found]:
     """The record of each cell that is to be kept."""
-    found = dict[str, _Found]()
+    found, before = dict[str, _Found](), dict[tuple[str, ...], _Found]()
     for folder in folders:
         for record in folder.records():
             new = _Found(record, folder)
+            _check_code(new, before)
             found[record["id"]] = _better(found[record["id"]], new) if record["id"] in found else new
         for cell, reason in folder.broken.items():
             warn(f"{folder.cells / cell}.json is no record ({reason}); it is left out")
     return found
+
+
+def _check_code(new: _Found, before: dict[tuple[str, ...], _Found]) -> None:
+    """UsageError if other code has measured a record than those before it: nobody could tell their rows apart.
+
+    Args:
+        new: the record.
+        before: a record before it, by what it has in common with others; those of this one are added.
+    """
+    for column, what, *same in _measured_by(new.record):
+        first = before.setdefault((column, what, *same), new)
+        ours, theirs = (each.record.get(column) for each in (first, new))
+        if ours != theirs and first.folder is not new.folder:
+            raise UsageError(
+                f"not measured by the same code: {what} is another, or reads something else: {column} is "
+                f"{str(ours)[:_DIGITS]} in {str(first.folder.path)!r} and {str(theirs)[:_DIGITS]} in "
+                f"{str(new.folder.path)!r}. Run the study again in one of them, which measures what has changed, or "
+                "look at both as they are with report or compare"
+            )
+
+
+def _measured_by(record: Record) -> Iterator[tuple[str, ...]]:
+    """What has measured a record: the column, what that is of, and what has to be the same for it to be comparable."""
+    yield "code_sha256", "sampler-bench"
+    yield "version_torch", "torch", record["device_name"]
+    # where packages differ, as between machines, the hash of code that imports them says nothing of the code
+    packages = json.dumps({name: each for name, each in record.items() if name.startswith("version_")}, sort_keys=True)
+    for column, (what, *names) in _CODE.items():
+        if record.get(names[0]) is not None:
+            name, *others = (str(record.get(each)) for each in names)
+            yield column, f"{what} {name}", packages, *others
 
 
 def _better(first: _Found, second: _Found) -> _Found:

@@ -9,13 +9,12 @@ from pathlib import Path
 
 _OF_THE_SYSTEM = tuple(map(Path, ("/proc", "/sys", "/dev")))
 _LONGEST = 255  # characters of a file's name: what is longer is prose
-_HOLE = re.compile(r"%(?:\(\w+\))?[-+ #0]*\d*(?:\.\d+)?[a-zA-Z]|\{[^{}]*\}")
-"""What "%" and `format` put something else for."""
+_VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
+_HOLE = re.compile(r"%(?:\(\w+\))?[-+ #0]*\d*(?:\.\d+)?[a-zA-Z]|\$\w+|\$?\{[^{}]*\}")
+"""What "%", `format`, `string.Template` and `os.path.expandvars` put something else for."""
 _WILD = re.compile(r"[*?]")
 _UPWARDS = {"parent", "dirname"}
 _FAR_UP = {"parents", "pardir"}
-
-_NAMES = (ast.Attribute, ast.Name)
 
 _Parts = list[str | None]
 """A text piece by piece, None for one that is only known when it runs."""
@@ -53,6 +52,11 @@ def patterns_of_value(text: str) -> Iterator[str]:
         yield glob.escape(os.path.expanduser(text))
 
 
+def text_of_pattern(pattern: str) -> str:
+    """The text that a pattern is of."""
+    return re.sub(r"\[([*?[])\]", r"\1", pattern)
+
+
 def texts_in(value: object) -> Iterator[str]:
     """All texts in what JSON holds, but for the names of entries."""
     if isinstance(value, str):
@@ -64,11 +68,11 @@ def texts_in(value: object) -> Iterator[str]:
 
 def _parts(node: ast.AST) -> _Parts:
     """Of a string, of an f-string, or of a sum of strings and others."""
-    if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        pieces = _HOLE.split(node.value)
+    if (text := _text(node)) is not None:
+        pieces = _HOLE.split(text)
         return [each for piece in pieces for each in (None, piece)][1:]
     if isinstance(node, ast.JoinedStr):
-        return [str(each.value) if isinstance(each, ast.Constant) else None for each in node.values]
+        return [part for each in node.values for part in (_parts(each) or [None])]
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
         return [*_summand(node.left), *_summand(node.right)]
     return []
@@ -78,15 +82,52 @@ def _summand(node: ast.AST) -> _Parts:
     return _parts(node) or [None]
 
 
+def _text(node: ast.AST) -> str | None:
+    """What a string says, or bytes, by which files may be named, too."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, bytes):
+        return os.fsdecode(node.value)
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
+
+
+def texts_with_variables(nodes: Collection[ast.AST]) -> Iterator[str]:
+    """The strings that hold environment variables, as `os.path.expandvars` takes them."""
+    for text in filter(None, map(_text, nodes)):
+        if len(text) <= _LONGEST and _VARIABLE.search(text):
+            yield text
+
+
+def variables_in(texts: Collection[str]) -> Iterator[str]:
+    """The names of the environment variables in such strings."""
+    for text in texts:
+        yield from (plain or braced for plain, braced in _VARIABLE.findall(text))
+
+
+def names_used(nodes: Collection[ast.AST]) -> Iterator[str]:
+    """The names and attributes that a text uses, those that it imports from others as they are called there."""
+    imported = [each for node in nodes if isinstance(node, ast.ImportFrom) for each in node.names]
+    called = {each.asname: each.name for each in imported if each.asname is not None}
+    for node in nodes:
+        if isinstance(node, ast.Attribute):
+            yield node.attr
+        elif isinstance(node, ast.Name):
+            yield called.get(node.id, node.id)
+
+
 def climbs(nodes: Collection[ast.AST]) -> bool:
     """Whether a text goes to folders above that of its file: by one of them twice, or by a name for those."""
-    used = [node.attr if isinstance(node, ast.Attribute) else node.id for node in nodes if isinstance(node, _NAMES)]
-    said = any(isinstance(node, ast.Constant) and node.value == os.pardir for node in nodes)
+    used, said = [*names_used(nodes)], any(_text(node) == os.pardir for node in nodes)
     return said or not _FAR_UP.isdisjoint(used) or sum(name in _UPWARDS for name in used) > 1
 
 
-def files_named(folder: Path, patterns: Collection[str], *, whole: bool = False) -> Iterator[Path]:
-    """The files that patterns name in a folder and those below it that are named in full (if `whole`: all of these)."""
+def files_named(folder: Path, patterns: Collection[str], *, whole: bool = False, deep: bool = False) -> Iterator[Path]:
+    """The files that patterns name in a folder and those below it that are named in full.
+
+    Args:
+        folder: that is looked into first.
+        patterns: of files and folders.
+        whole: whether all files of the folders that are named count.
+        deep: whether those of the folders below these do, too.
+    """
     folders, seen = [folder.resolve()], set[Path]()
     while folders:
         start = folders.pop()
@@ -99,5 +140,6 @@ def files_named(folder: Path, patterns: Collection[str], *, whole: bool = False)
                     continue
                 if real.is_file():
                     yield found
-                elif real.is_dir() and real not in seen and "*" not in pattern:
-                    folders.append(real)
+                elif real.is_dir() and real not in seen:
+                    below = deep and pattern in everything and real.name != "__pycache__"  # which comes by itself
+                    folders += [real] if below or "*" not in pattern else []

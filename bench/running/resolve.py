@@ -165,7 +165,7 @@ def resolve(cell: Cell, session: Session) -> Resolved:
         "guidance_model": None if weaker is None else weaker.card.name,
         "guidance_model_sha256": None if weaker is None else weaker.sha256,
         "guidance_architecture_sha256": None if weaker is None else architecture_sha256(weaker),
-        "guidance_code_sha256": guidance_code_sha256(type(guidance)),
+        "guidance_code_sha256": guidance_code_sha256(guidance),
         "mode": str(mode),
         "dtype": mode.precision,
         "channels_last": mode.channels_last,

@@ -12,7 +12,7 @@ from bench.environment import describe, pick_device
 from bench.escape import terminal_text
 from bench.outputs import RESULTS, make_room
 from bench.progress import bar
-from bench.record import write_json
+from bench.sealed_json import write_json
 from bench.study.fields import LEAST_IMAGES, MOST_BATCH, MOST_IMAGES, MOST_REPEATS, MOST_STEPS, TOO_FEW
 from bench.study.metrics import Metric
 from bench.versus import end_to_end, sampling

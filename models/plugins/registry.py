@@ -166,6 +166,14 @@ class Registry(Generic[T]):
         self._discover()
         return name in self._classes or name in self._aliases
 
+    def named_in(self, texts: Iterable[str]) -> list[str]:
+        """Those of some texts that are one of our names, or begin with one as a specification does."""
+        names = {text: text.partition("[")[0].strip() for text in texts}
+        if any(name not in self._classes for name in names.values()):
+            self._discover()
+        ours = {*self._classes, *self._aliases}
+        return [text for text, name in names.items() if name in ours or self._family(name) is not None]
+
     def ours(self, spec: str, *, quiet: bool = False) -> str:
         """A specification by our names: what begins with none of ours, and is known elsewhere, as what it is here.
 

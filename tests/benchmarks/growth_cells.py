@@ -75,7 +75,8 @@ def plan_cells(count: int, study: Path) -> None:
 
 def write_cells(count: int, study: Path, folder: Path) -> None:
     """Write a study and the records of all its cells."""
-    from bench.record import _DIGEST, RunFolder, cell_id
+    from bench.record import RunFolder, cell_id
+    from bench.sealed_json import DIGEST
     from bench.study.file import load_study
     from bench.study.plan import plan
     from models.common.files import json_sha256
@@ -95,7 +96,7 @@ def write_cells(count: int, study: Path, folder: Path) -> None:
     for record in records:
         # as RunFolder.write has it, but not flushed to the disk one by one
         (run.cells / f"{record['id']}.json").write_text(
-            json.dumps(record | {_DIGEST: json_sha256(record, _DIGEST)}) + "\n"
+            json.dumps(record | {DIGEST: json_sha256(record, DIGEST)}) + "\n"
         )
 
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from bench.record import _DIGEST, SCHEMA, Record, RunFolder, cell_id
+from bench.record import SCHEMA, Record, RunFolder, cell_id
 from bench.running.code_hash import code_sha256, sampler_sha256
+from bench.sealed_json import DIGEST
 from bench.study.placement import place
 from bench.study.plan import plan
 from bench.study.study import Study
@@ -65,7 +66,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     made.create()
     for n in range(CELLS):  # not by its own method, which waits for the disk each time
         record = full_record(n)
-        sealed = record | {_DIGEST: json_sha256(record, _DIGEST)}
+        sealed = record | {DIGEST: json_sha256(record, DIGEST)}
         (made.cells / f"{n:016x}.json").write_text(json.dumps(sealed, indent=1))
     made.write_manifest(many("steps").model_dump(mode="json"), [f"{n:016x}" for n in range(CELLS)])
     return made

@@ -95,8 +95,8 @@ def test_the_code_of_a_guidance_that_is_not_ours_is_hashed_wherever_it_is_instal
     monkeypatch.syspath_prepend(package.parent)
     from test_guides import Mine  # type: ignore[import-not-found]
 
-    assert len(guidance_code_sha256(Mine) or "") == 64
-    assert guidance_code_sha256(GUIDANCES.get("cfg")) is None
+    assert len(guidance_code_sha256(Mine()) or "") == 64
+    assert guidance_code_sha256(GUIDANCES.make("cfg[scale=2]")) is None
 
 
 def test_only_halves_of_one_network_that_take_labels_can_be_one_batch(tmp_path: Path) -> None:

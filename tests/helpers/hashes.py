@@ -1,7 +1,8 @@
 """Hashes of code as another process would find them."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -28,3 +29,12 @@ def later(cls: type[Sampler], *given: str) -> str:
     """The hash of a sampler, with texts among its parameters, as another process would find it."""
     forget()
     return sampler_sha256(cls, given)
+
+
+def changed(path: Path, hashed: Callable[[], object]) -> bool:
+    """Whether a hash is another one once a file is, as another process would find it."""
+    forget()
+    before = hashed()
+    path.write_text(path.read_text() + " ")
+    forget()
+    return hashed() != before

@@ -111,10 +111,10 @@ def write_run(
 
 
 def without_digests(run: Path) -> Path:
-    """The run folder as a version before digests wrote it: its records need none."""
-    path = run / MANIFEST
-    content = json.loads(path.read_text())
-    path.write_text(json.dumps({key: value for key, value in content.items() if not key.startswith("sha256_of")}))
+    """The run folder as a version before digests wrote it."""
+    for path in (run / MANIFEST, *(run / "cells").glob("*.json")):
+        content = json.loads(path.read_text())
+        path.write_text(json.dumps({key: value for key, value in content.items() if not key.startswith("sha256_of")}))
     return run
 
 

@@ -18,7 +18,7 @@ from studies import study_toml
 from bench.quality.datasets import DataSet, write_archive
 from bench.quality.images import save_preview
 from bench.quality.saved_images import save_images
-from bench.record import write_json
+from bench.sealed_json import write_json
 from bench.training.checkpoint import STATE, save_state
 from bench.training.loss_curve import drop_rows_after
 from bench.training.samples import save_grid

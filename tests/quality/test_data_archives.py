@@ -93,6 +93,16 @@ def test_data_are_called_after_their_folder_or_file_and_not_after_a_part(tmp_pat
             "1 classes",
         ),
         ({"images": np.array([{}])}, "cannot read"),
+        ({"images": _GREY, "labels": np.array([0, 1, 2**62])}, "a label 4611686018427387904 .* below 100,000"),
+        ({"images": _GREY, "labels": np.array([0, 1, 2**64 - 1], np.uint64)}, "a label 18446744073709551615 .* below"),
+        ({"images": _GREY, "arr_1": np.array([0, 1, 10**9])}, "a label 1000000000 and no names of classes"),
+        ({"images": _GREY, "arr_0": _GREY + 1}, "holds images twice, as 'images' and as 'arr_0'; leave one out"),
+        ({"images": _GREY, "arr_1": np.zeros(3, int), "labels": np.zeros(3, int)}, "as 'labels' and as 'arr_1'"),
+        (
+            {"images": _GREY, "labels": np.array([0, 1, 2]), "classes": np.array(["a", "b", "a"])},
+            "1 classes a name that another has, such as 'a'",
+        ),
+        ({"images": _GREY, "labels": np.array([0, 0, 0]), "classes": np.array("a")}, "its classes are <U1"),
     ],
 )
 def test_an_archive_without_pixels_is_refused_with_what_it_holds(
@@ -101,6 +111,15 @@ def test_an_archive_without_pixels_is_refused_with_what_it_holds(
     np.savez(tmp_path / "data.npz", **arrays)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match=said):
         open_data(str(tmp_path / "data.npz"))
+
+
+def test_few_images_of_many_classes_are_read(tmp_path: Path) -> None:
+    """As some of those that a model of 1,000 classes, or of 20,000, has made."""
+    np.savez(tmp_path / "data.npz", _GREY, np.array([5, 21840, 999]))
+    data = open_data(str(tmp_path / "data.npz"))
+    assert data.labels is not None
+    assert data.labels.tolist() == [5, 21840, 999]
+    assert data.classes == tuple(map(str, range(21841)))
 
 
 def test_an_archive_that_is_cut_off_is_refused(tmp_path: Path) -> None:

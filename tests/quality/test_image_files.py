@@ -173,3 +173,28 @@ def test_damage_beside_the_pixels_is_passed_over_and_that_of_a_second_picture_is
     (tmp_path / "b.tif").write_bytes(content + struct.pack("<HHHIII", 1, 999, 3, 1, 0, 0))
     with pytest.raises(UsageError, match=r"1 of 2 images .*b.tif: Missing dimensions"):
         open_data(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("suffix", "compression", "turned"),
+    [
+        ("png", None, False),
+        ("jpg", None, False),
+        ("webp", None, False),
+        ("tif", None, True),
+        ("tif", "tiff_adobe_deflate", True),
+    ],
+)
+def test_an_orientation_that_pillow_does_not_apply_is_told_and_one_that_it_does_is_not(
+    tmp_path: Path, suffix: str, compression: str | None, turned: bool
+) -> None:
+    stored, exif = Image.fromarray(np.arange(24, dtype=np.uint8).reshape(2, 4, 3) * 10), Image.Exif()
+    exif[0x0112] = 6
+    more = {} if compression is None else {"compression": compression}
+    stored.save(tmp_path / f"a.{suffix}", exif=exif, **more)
+    data = open_data(str(tmp_path))
+    with Image.open(tmp_path / f"a.{suffix}") as image:
+        assert torch.equal(data.images[0], pil_to_tensor(image.convert("RGB")))
+    assert data.images.shape[2:] == ((4, 2) if turned else (2, 4))
+    told = f"{tmp_path}: an orientation in EXIF data is not applied to 1 of 1 (a.{suffix})"
+    assert data.remarks == (() if turned else (told,))

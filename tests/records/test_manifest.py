@@ -8,7 +8,7 @@ import pytest
 from any_json import JSON, NESTED
 from hypothesis import given, settings
 from hypothesis import strategies as some
-from report_records import BASELINE, QUICK, record, study, write_run
+from report_records import BASELINE, QUICK, record, study, without_digests, write_run
 
 from bench.record import RunFolder
 from bench.report import summarise
@@ -59,12 +59,9 @@ _STUDIES = {
 
 @pytest.mark.parametrize("odd", _STUDIES.values(), ids=_STUDIES)
 def test_an_odd_study_is_refused_as_damaged(tmp_path: Path, odd: object) -> None:
-    run = write_run(tmp_path / "run", QUICK)
+    run = without_digests(write_run(tmp_path / "run", QUICK))
     path = run / "study.json"
-    content = json.loads(path.read_text()) | odd if isinstance(odd, dict) else odd
-    if isinstance(content, dict):
-        del content["sha256_of_the_rest"]
-    path.write_text(json.dumps(content))
+    path.write_text(json.dumps(json.loads(path.read_text()) | odd if isinstance(odd, dict) else odd))
     with pytest.raises(UsageError, match=r"study\.json is damaged: .*; run the study again"):
         summarise([run])
 
@@ -82,9 +79,8 @@ _ENTRY |= {"source": "a paper", "clip": None, "mode": "fp32", "open_points": ["a
 def test_no_value_of_any_key_of_a_study_ends_a_report_in_a_traceback(
     tmp_path_factory: pytest.TempPathFactory, place: tuple[str, str], value: object
 ) -> None:
-    run = write_run(tmp_path_factory.mktemp("odd") / "run", [record(*BASELINE), record("heun")])
+    run = without_digests(write_run(tmp_path_factory.mktemp("odd") / "run", [record(*BASELINE), record("heun")]))
     content = json.loads((run / "study.json").read_text()) | {"published": [dict(_ENTRY)]}
-    del content["sha256_of_the_rest"]
     part = content["study"] if place[0] == "study" else content["published"][0]
     part[place[1]] = value
     (run / "study.json").write_text(json.dumps(content))
@@ -107,6 +103,17 @@ def test_a_study_with_a_digit_changed_is_damaged(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace('"tolerance": 0.1', '"tolerance": 0.9'))
     with pytest.raises(UsageError, match="its digest is another"):
         summarise([run])
+
+
+def test_a_study_whose_digest_was_removed_is_damaged_unless_its_records_have_none_either(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", QUICK)
+    path = run / "study.json"
+    content = json.loads(path.read_text())
+    del content["sha256_of_the_rest"]
+    path.write_text(json.dumps(content))
+    with pytest.raises(UsageError, match=r"study\.json is damaged: .* digest is missing, but its records have theirs"):
+        summarise([run])
+    assert len(summarise([without_digests(run)]).cells) == len(QUICK)
 
 
 def test_only_the_cells_of_the_manifest_are_loaded_in_its_order(folder: RunFolder) -> None:

@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 from report_records import BASELINE, QUICK, record, terminal, without_digests, write_run
 
-from bench.record import SCHEMA, NewerRun, Record, RunFolder, cell_id, fault_of
+from bench.record import SCHEMA, Record, RunFolder, cell_id, fault_of
 from bench.report import compare, summarise
 from bench.report.tables.markup import markdown
 from bench.report.tables.remarks import remarks
+from bench.sealed_json import NewerRun
 
 
 def _record(name: str, **columns: object) -> Record:

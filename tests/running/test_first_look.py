@@ -17,11 +17,12 @@ from bench.cli.app import check_model as command
 from bench.conformance.model_check import check_model
 from bench.conformance.model_verdicts import Verdict
 from bench.model_record import FIRST_LOOK, Look, read_look
-from bench.record import NewerRun, RunFolder
+from bench.record import RunFolder
 from bench.report import summarise, write_report
 from bench.running.first_look import first_look, looked, remember
 from bench.running.runner import run_study
 from bench.running.session import Session
+from bench.sealed_json import NewerRun
 from bench.study.file import parse_study
 from bench.study.overrides import Overrides
 from bench.study.study import Study

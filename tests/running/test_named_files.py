@@ -39,6 +39,10 @@ _OPENED = {
     "above, by function": ('open(os.path.dirname(os.path.dirname(FILE)) + "/t/a.txt").read()', "../t/a.txt"),
     "by a pattern": ('next((HERE / "t").glob("*.txt")).read_text()', "t/a.txt"),
     "in a folder that is listed": ('next((HERE / "t").iterdir()).read_text()', "t/a"),
+    "below a folder that is walked through": (
+        '[open(f"{r}/{f}").read() for r, _, fs in os.walk(HERE / "t") for f in fs]',
+        "t/b/c",
+    ),
 }
 
 
@@ -47,7 +51,7 @@ def _opening(folder: Path, name: str, what: str, file: str) -> tuple[Path, Path]
     plugin = folder / "plugins" / "plugin.py"
     opened = plugin.parent / file
     for path, text in ((plugin, _OPENS.replace("NAME", name).replace("WHAT", what)), (opened, "1")):
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(exist_ok=True, parents=True)
         path.write_text(text)
     return plugin, opened
 
@@ -122,3 +126,69 @@ def test_a_plugin_depends_on_the_file_or_the_folder_that_a_parameter_names(tmp_p
     first = later(SAMPLERS.get("test-sources-given"), given)
     opened.write_text("2")
     assert later(SAMPLERS.get("test-sources-given"), given) != first
+
+
+_ELSEWHERE = {
+    "the folder by another name": ("from os import environ as env", 'open(env["TEST_SOURCES_PLACE"] + "/a.txt")'),
+    "by a function of another name": ("from os import getenv as g", 'open(g("TEST_SOURCES_PLACE") + "/a.txt")'),
+    "in a path that is expanded": ("from os.path import expandvars as x", 'open(x("$TEST_SOURCES_PLACE/a.txt"))'),
+    "in braces": ("import os", 'open(os.path.expandvars("${TEST_SOURCES_PLACE}/a.txt"))'),
+    "as a part of a name": ("import os", 'open(os.path.expandvars("${TEST_SOURCES_PLACE}er/b.txt"))'),
+    "as bytes": ("import os", 'open(os.environb[b"TEST_SOURCES_PLACE"] + b"/a.txt")'),
+}
+
+
+@pytest.mark.parametrize(("imports", "what"), _ELSEWHERE.values(), ids=_ELSEWHERE)
+def test_a_plugin_depends_on_a_variable_and_what_it_leads_to_however_it_is_looked_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, imports: str, what: str
+) -> None:
+    places = [tmp_path / name for name in ("one", "other")]
+    opened = [tmp_path / name / file for name in ("one", "other", "oneer") for file in ("a.txt", "b.txt")]
+    for path in opened:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("1")
+    plugin, _ = _opening(tmp_path, "test-sources-leads", f"{what}.read()", "none.txt")
+    plugin.write_text(f"{imports}\n{plugin.read_text()}")
+    monkeypatch.setenv("TEST_SOURCES_PLACE", str(places[0]))
+    load_file(plugin)
+    found = [later(SAMPLERS.get("test-sources-leads"))]
+    for path in opened:
+        path.write_text("2")
+        found.append(later(SAMPLERS.get("test-sources-leads")))
+    read = {"a": "one/a.txt", "b": "oneer/b.txt"}["b" if "er/b" in what else "a"]
+    number = opened.index(tmp_path / read)
+    assert [path for path, *pair in zip(opened, found, found[1:], strict=False) if pair[0] != pair[1]] == [
+        opened[number]
+    ]
+    monkeypatch.setenv("TEST_SOURCES_PLACE", str(places[1]))
+    assert later(SAMPLERS.get("test-sources-leads")) != found[-1]
+
+
+@pytest.mark.parametrize(
+    ("imports", "what", "file"),
+    [
+        ("from os import listdir as ls", '[open(HERE / "t" / each).read() for each in ls(HERE / "t")]', "t/a"),
+        ("from os.path import dirname as up", 'open(up(up(FILE)) + "/t/a.txt").read()', "../t/a.txt"),
+        ("from os import pardir as up", 'open(os.path.join(HERE, up, "t", "a.txt")).read()', "../t/a.txt"),
+        ("from string import Template as T", '(HERE / T("$kind.txt").substitute(kind="a")).read_text()', "a.txt"),
+        ("import os", 'open(os.path.join(os.fsencode(HERE), b"a.txt")).read()', "a.txt"),
+    ],
+)
+def test_a_plugin_depends_on_a_file_whatever_a_function_is_called(
+    tmp_path: Path, imports: str, what: str, file: str
+) -> None:
+    plugin, opened = _opening(tmp_path, "test-sources-called", what, file)
+    plugin.write_text(f"{imports}\n{plugin.read_text()}")
+    load_file(plugin)
+    first = later(SAMPLERS.get("test-sources-called"))
+    opened.write_text("2")
+    assert later(SAMPLERS.get("test-sources-called")) != first
+
+
+def test_compiled_files_below_a_folder_that_is_walked_through_change_nothing(tmp_path: Path) -> None:
+    plugin, _ = _opening(tmp_path, "test-sources-walks", '[*os.walk(HERE / "t")]', "t/a.txt")
+    load_file(plugin)
+    first = later(SAMPLERS.get("test-sources-walks"))
+    (plugin.parent / "t" / "__pycache__").mkdir()
+    (plugin.parent / "t" / "__pycache__" / "a.pyc").touch()
+    assert later(SAMPLERS.get("test-sources-walks")) == first

@@ -15,9 +15,10 @@ import pytest
 from forks import forked
 from torch import Tensor
 
-from bench.record import SCHEMA, NewerRun, Record, RunFolder
+from bench.record import SCHEMA, Record, RunFolder
 from bench.running.runner import Outcome, run_study
 from bench.running.session import Session
+from bench.sealed_json import NewerRun
 from bench.study.file import parse_study
 from bench.study.overrides import Overrides
 from bench.study.plan import Cell
@@ -240,7 +241,11 @@ def test_what_cannot_be_written_ends_the_run_and_fails_no_cell(tmp_path: Path, m
 
     study = parse_study(_STUDY.replace("images", 'metrics = ["solver_error"]\nimages', 1), "test", Overrides(images=16))
     monkeypatch.setattr("bench.running.solution.STEPS", 2)
-    for place in ("models.common.kept.save_sealed", "bench.running.recording.save_preview", "bench.record.write_json"):
+    for place in (
+        "models.common.kept.save_sealed",
+        "bench.running.recording.save_preview",
+        "bench.sealed_json.write_json",
+    ):
         with monkeypatch.context() as patch:
             patch.setattr(place, full)
             with pytest.raises(OSError, match="No space left on device"):

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 
-from bench.record import write_json
+from bench.sealed_json import write_json
 
 from .job import Job, age_s, share_caches
 from .stages import ARCHIVES, DATA, MAIN, STAGES, Stage

@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import torch
 
-from bench.record import write_json
+from bench.sealed_json import write_json
 
 _BEGAN = time.monotonic()
 _IMPORTED_S = min(max(time.time() - psutil.Process().create_time(), 0.0), 30.0)
