@@ -6,18 +6,20 @@ What is kept by its arguments, as by `functools.lru_cache`, changes no result; o
 import sys
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from types import FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 _TABLES = (dict, list, set, deque)
-
-
-_Key = tuple[str, int]
-"""A name, and which of the values that it has."""
+_LARGEST = 2**22
+"""Bytes of a tensor or an array that is kept to compare with; of a larger one its identity alone is looked at."""
+_Key = tuple[str, str, int]
+"""A module, a name in it, and which of the values that the name has."""
+_Held = tuple[Any, Any]
+"""A value, and what of it can change: the contents of a table, the numbers of a tensor or an array; None: nothing."""
 
 
 class OwnTables:
@@ -29,20 +31,22 @@ class OwnTables:
 
     def changed(self) -> list[str]:
         """What is other now, or new, by name."""
-        return [key[0] for key, value in self._values() if not _alike(_held(value), self._before.get(key))]
+        other = (key for key, value in self._values() if not _alike(_held(value), self._before.get(key)))
+        return list(dict.fromkeys(name for _, name, _ in other))
 
     def _values(self) -> Iterator[tuple[_Key, Any]]:
-        for name in dict.fromkeys(each.__module__ for each in self._classes):
-            for own, value in vars(sys.modules[name]).items() if name in sys.modules else ():
-                if not own.startswith("__") and not isinstance(value, ModuleType | type):
-                    yield (own, 0), value
-                if getattr(value, "__module__", None) == name:
-                    yield from _kept_by(own, value)
+        for module in dict.fromkeys(each.__module__ for each in self._classes):
+            for name, value in list(vars(sys.modules[module]).items()) if module in sys.modules else ():
+                if not name.startswith("__") and not isinstance(value, ModuleType | type):
+                    yield (module, name, 0), value
+                if getattr(value, "__module__", None) == module:
+                    yield from _kept_by(module, name, value)
         for each in self._classes:
             for own, value in vars(each).items():
-                if not own.startswith("__"):
-                    yield (f"{each.__qualname__}.{own}", 0), value
-                    yield from _kept_by(f"{each.__qualname__}.{own}", value)
+                name = f"{each.__qualname__}.{own}"
+                if not own.startswith("__") and own != "_abc_impl":
+                    yield (each.__module__, name, 0), value
+                    yield from _kept_by(each.__module__, name, value)
 
 
 def _is_shared(module: str) -> bool:
@@ -50,37 +54,44 @@ def _is_shared(module: str) -> bool:
     return module.partition(".")[0] in ("samplers", "models", "bench", "builtins", "abc", "typing")
 
 
-def _kept_by(name: str, function: object) -> Iterator[tuple[_Key, Any]]:
-    """What a function keeps: its defaults, and what it was defined within."""
+def _kept_by(module: str, name: str, value: object) -> Iterator[tuple[_Key, Any]]:
+    """What a function or method keeps: its defaults, and what it was defined within."""
+    function = value.fget if isinstance(value, property) else getattr(value, "__func__", value)
     if isinstance(function, FunctionType):
-        for n, value in enumerate((*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values())):
-            yield (f"a default of {name}", n), value
+        for n, each in enumerate((*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values())):
+            yield (module, f"a default of {name}", n), each
         for key, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
             if key != "__class__":
-                yield (f"{key} of {name}", 0), cell.cell_contents
+                with suppress(ValueError):  # it holds nothing yet
+                    yield (module, f"{key} of {name}", 0), cell.cell_contents
 
 
-def _held(value: Any) -> Any:
-    """What of a value can change, and is compared: its identity, what a table holds, numbers of a tensor."""
-    if isinstance(value, Tensor):
-        return value, value.clone()
-    if isinstance(value, np.ndarray):
-        return value, value.copy()
-    if isinstance(value, _TABLES):
-        return value, tuple(value.items()) if isinstance(value, dict) else tuple(value)
+def _held(value: Any) -> _Held:
+    with suppress(Exception):  # a tensor that has no numbers, such as a sparse one or one on "meta"
+        if isinstance(value, Tensor) and value.numel() * value.element_size() <= _LARGEST:
+            return value, value.detach().clone()
+        if isinstance(value, np.ndarray) and value.nbytes <= _LARGEST:
+            return value, value.copy()
+        if isinstance(value, _TABLES):
+            return value, tuple(value.items()) if isinstance(value, dict) else tuple(value)
     return value, None
 
 
-def _alike(now: tuple[Any, Any], before: tuple[Any, Any] | None) -> bool:
+def _alike(now: _Held, before: _Held | None) -> bool:
     if before is None or now[0] is not before[0]:
         return False
-    if isinstance(now[1], Tensor):
-        return torch.equal(now[1], before[1])
-    if isinstance(now[1], np.ndarray):
-        return bool(np.array_equal(now[1], before[1], equal_nan=True))
-    if now[1] is None:
+    if isinstance(now[1], (Tensor, np.ndarray)) and type(now[1]) is type(before[1]):
+        return _equal(now[1], before[1])
+    if now[1] is None or before[1] is None:
         return True
     return len(now[1]) == len(before[1]) and all(_same(*pair) for pair in zip(now[1], before[1], strict=True))
+
+
+def _equal(one: Any, other: Any) -> bool:
+    """Whether tensors or arrays hold the same, NaN as itself; what cannot be compared is taken as the same."""
+    with suppress(Exception):
+        return bool(one.shape == other.shape and ((one == other) | ((one != one) & (other != other))).all())
+    return True
 
 
 def _same(one: Any, other: Any) -> bool:

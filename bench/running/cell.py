@@ -224,10 +224,8 @@ def _columns(resolved: Resolved, trajectory: Trajectory, generation: Generation)
 
 def _kept(tables: OwnTables) -> list[str]:
     """What a plugin's sampler keeps, of which nobody can tell whether its images depend on it."""
-    names = tables.changed()
-    return [f"the sampler keeps {', '.join(names)} from call to call: images may depend on what ran before"] * bool(
-        names
-    )
+    names = ", ".join(tables.changed())
+    return [f"the sampler keeps {names} from call to call: images may depend on what ran before"] if names else []
 
 
 def _said(trajectory: Trajectory, generation: Generation) -> list[str]:

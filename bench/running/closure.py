@@ -10,16 +10,17 @@ before:
   text goes there (`parents`, ".."). What f-strings, sums, "%", `format` and "$NAME" put in stands for anything, a
   suffix alone for a file called like the module. A folder that is named is looked into for the other names, or all of
   it counts if the text lists folders, with what is below it if it walks through them;
-- the environment variables whose names such code holds, and the files and folders that these, the parameters, and the
-  network's config.json name.
+- the environment variables whose names such code holds, but those that differ from job to job, and the files and
+  folders that these, the parameters, and the network's config.json name.
 
-Not found are names that are put together otherwise or come from elsewhere (a list in another file), and what a module
-does to others when it is imported. Of installed packages the versions count.
+Not found are names that are put together otherwise or come from elsewhere (a list in another file, the listing of the
+module's own folder), and what a module does to others when it is imported. Of installed packages the versions count.
 """
 
 import ast
 import hashlib
 import os
+import re
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
@@ -157,6 +158,12 @@ def _packages_of(module: Module, folders_of: Callable[[str], list[str] | None]) 
     return found
 
 
+_OF_A_JOB = re.compile(
+    r"(SLURM|PBS|LSB|SGE|OMPI|PMI|RAY)_|(LOCAL_)?RANK$|WORLD_SIZE$|CUDA_VISIBLE_DEVICES|HOST|HOME$|TMP"
+)
+"""What tells a job, a machine or its place from another, and differs between parts of one study."""
+
+
 def environment_of(modules: Collection[Module]) -> set[str]:
     """The environment variables that modules other than the tree's look up, with the hash of what each holds."""
     named = _looked_up(modules)
@@ -166,7 +173,7 @@ def environment_of(modules: Collection[Module]) -> set[str]:
 def _looked_up(modules: Collection[Module]) -> set[str]:
     asking = [module for module in modules if not module.in_tree and _LOOKS_UP & module.symbols]
     held = {name for module in asking for name in (*module.strings, *variables_in(module.expanded))}
-    return {name for name in held if name in os.environ}
+    return {name for name in held if name in os.environ and not _OF_A_JOB.match(name)}
 
 
 def versions_of(modules: Collection[Module]) -> set[str]:

@@ -52,16 +52,24 @@ class Generation:
         self._check.finish()
 
     def again(self, images: Tensor, *, back: bool = False) -> Tensor:
-        """Images of these numbers once more, in the reverse order if `back`; where batches have to have one size, as
-        many of them as those have, or others behind them.
+        """Images of these numbers once more, as many at a time as fit into the memory, and of these in the reverse
+        order if `back`; where batches have to have one size, others behind them fill them up.
         """
-        numbers = images.to(self._trajectory.device)
-        if self._fixed:
-            others = torch.arange(int(images[-1]) + 1, int(images[-1]) + 1 + self.fitting.size, device=numbers.device)
-            numbers = torch.cat([numbers, others])[: self.fitting.size]
-        samples = self._call(numbers.flip(0) if back else numbers, len(numbers))
+        numbers, made, done = images.to(self._trajectory.device), list[Tensor](), 0
+        while done < len(numbers):
+            made.append(self.fitting(partial(self._once_more, numbers[done:], back)))
+            done += len(made[-1])
         self._check.finish()
-        return (samples.flip(0) if back else samples)[: len(images)]
+        return torch.cat(made)
+
+    def _once_more(self, numbers: Tensor, back: bool, batch: int) -> Tensor:
+        """The first of these numbers."""
+        asked = numbers[:batch]
+        whole = asked
+        if self._fixed:
+            whole = torch.cat([asked, asked[-1] + torch.arange(1, batch + 1, device=asked.device)])[:batch]
+        samples = self._call(whole.flip(0) if back else whole, len(whole))
+        return (samples.flip(0) if back else samples)[: len(asked)]
 
     def _release(self) -> None:
         """Give back what was made for batches that did not fit, and have it made anew."""

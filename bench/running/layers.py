@@ -45,7 +45,8 @@ class Layers:
         """What a value is, in words that are the same in every process; its code is among the modules."""
         if isinstance(value, (*_PLAIN, PurePath)):
             self.texts += [str(value)] if isinstance(value, (str, PurePath)) else []
-            return repr(value)
+            # where a file lies is nothing of what it holds
+            return repr(value.name) if isinstance(value, PurePath) else repr(value)
         if id(value) in self._seen:
             return "the same"
         self._seen[id(value)] = value

@@ -136,8 +136,7 @@ def require_again(scored: Sequence[Scored], generation: Generation) -> None:
     done = 0
     for each in scored:
         part = slice(done, done + each.few)
-        if len(again[part]):  # batches that have to have one size may have become too small for all
-            each.require_twice(again[part], back[part])
+        each.require_twice(again[part], back[part])
         done += each.few
 
 

@@ -129,7 +129,8 @@ class Times:
         if work.mean_gflop is not None and work.peak_tflops is not None:
             used = evaluations * work.mean_gflop / (1000.0 * work.peak_tflops)
         energy = summed(self.watches).energy_j
-        note = _OVERLAP if self._overlaps else verdict(self.latency_s, self.watches, self.device_s or None)
+        found = verdict(self.latency_s, self.watches, self.device_s or None)
+        note = "; ".join(filter(None, [_OVERLAP if self._overlaps else None, found])) or None
         return {
             "timing_rounds": self.rounds,
             "timing_calls": [*self.calls],

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from bench.conformance.suite import CHECKS, run_check
+from models.common.errors import UsageError
 from models.denoiser import Denoiser
 from models.schedule import Level
 from samplers import Noise, Sampler
@@ -65,3 +66,26 @@ def test_a_mistake_that_shows_elsewhere_is_caught(mutant: Sampler, caught_by: st
     (check,) = (check for check in CHECKS if check.name.startswith(caught_by))
     result = run_check(check, mutant)
     assert (result.outcome, said in result.detail) == ("failed", True), result.detail
+
+
+@dataclass(frozen=True)
+class TakesBetas(DDIM):
+    takes_betas = True
+
+
+@dataclass(frozen=True)
+class RefusesFlows(DDIM):
+    def step(self, model: Denoiser, x: Tensor, t: Level, s: Level, noise: Noise) -> Tensor:
+        if abs(s.alpha**2 + s.sigma**2 - 1.0) > 1e-6:
+            raise UsageError("only for variance-preserving schedules")
+        return super().step(model, x, t, s, noise)
+
+
+@pytest.mark.parametrize(
+    ("sampler", "said"), [(DDIM(), True), (TakesBetas(), False), (RefusesFlows(), "it refuses a flow (only for var")]
+)
+def test_a_solver_that_runs_on_no_flow_converges_where_it_runs(sampler: Sampler, said: bool | str) -> None:
+    (check,) = (check for check in CHECKS if check.name == "converges with its declared order")
+    result = run_check(check, sampler)
+    assert result.outcome == "passed"
+    assert said in result.detail if isinstance(said, str) else ("on a flow" in result.detail) == said

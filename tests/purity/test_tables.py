@@ -1,8 +1,11 @@
 """What a plugin's sampler keeps outside of itself is seen, and what follows from arguments alone is not meant."""
 
+import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from types import ModuleType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -65,3 +68,47 @@ def test_what_is_kept_by_arguments_and_what_the_tree_keeps_is_not_named() -> Non
     TABLE[len(TABLE)] = 1.0
     del TABLE[len(TABLE) - 1]
     assert (ours.changed(), theirs.changed()) == ([], [])
+
+
+NAMES, GAPS = np.array(["a", "b"], dtype=object), torch.tensor([1.0, math.nan])
+SPARSE = torch.eye(2).to_sparse()
+
+
+def test_what_cannot_be_compared_or_holds_nan_accuses_nobody() -> None:
+    tables = OwnTables(Keeps())
+    assert tables.changed() == []
+    GAPS[0] = 2.0
+    assert tables.changed() == ["GAPS"]
+
+
+def test_names_of_two_modules_and_cells_that_hold_nothing_yet_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A base class in one module and a sampler of the same name in another, each with a table of one name."""
+    base, made = ModuleType("test_tables_base"), ModuleType("test_tables_made")
+    for module, text in ((base, _BASE), (made, _MADE)):
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+        exec(text, vars(module))
+    tables = OwnTables(made.Mine())
+    assert tables.changed() == []
+    base.TABLE.append(1)
+    made.Mine.again()
+    assert tables.changed() == ["TABLE", "a default of Mine.again"]
+
+
+_BASE = """
+from samplers.ddim import DDIM
+TABLE = []
+def outer():
+    def inner(): return later
+    if not TABLE: return inner
+    later = 1
+unset = outer()
+class Mine(DDIM): pass
+"""
+_MADE = """
+import test_tables_base
+TABLE = []
+class Mine(test_tables_base.Mine):
+    @staticmethod
+    def again(seen=[]):
+        seen.append(1)
+"""

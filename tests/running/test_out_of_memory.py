@@ -186,6 +186,32 @@ def test_a_run_whose_batch_does_not_fit_ends_well_and_its_rows_say_what_the_batc
 
 
 @pytest.mark.usefixtures("brief")
+@pytest.mark.parametrize(("fits", "batch"), [(1, 1), (3, 2)])
+def test_where_fewer_fit_than_are_made_again_these_are_made_in_parts(tmp_path: Path, fits: int, batch: int) -> None:
+    session = _session(fits)
+    outcome = run_study(session.study, session, RunFolder(tmp_path), force=False, progress=Quiet())
+    assert (outcome.measured, outcome.failed, outcome.untimed) == (1, 0, 0)
+    (record,) = RunFolder(tmp_path).load().to_dict("records")
+    assert record["generation_batch"] == batch
+
+
+@pytest.mark.usefixtures("brief")
+def test_images_of_a_first_batch_that_fitted_are_made_again_where_less_does_now(tmp_path: Path) -> None:
+    session = _session(16)
+    network: Any = session.subject.network
+
+    def shrinking(x: Tensor, *rest: Any) -> Tensor:
+        network.fits = 16 if len(network.seen) < 3 else 6
+        found: Tensor = network(x, *rest)
+        return found
+
+    greedy = dataclasses.replace(session.subject, network=shrinking)  # type: ignore[arg-type]
+    session = dataclasses.replace(session, subject=greedy, models=dict.fromkeys(session.models, greedy))
+    outcome = run_study(session.study, session, RunFolder(tmp_path), force=False, progress=Quiet())
+    assert (outcome.measured, outcome.failed) == (1, 0)
+
+
+@pytest.mark.usefixtures("brief")
 def test_a_reference_solution_is_the_same_in_parts_that_fit(tmp_path: Path) -> None:
     session, schedule = _session(5), load_model("digits-mixture", torch.device("cpu")).schedule
     levels = [schedule.level(t) for t in (1.0, 0.4)]

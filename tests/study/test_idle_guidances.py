@@ -44,13 +44,11 @@ def _study(guidance: str) -> Study:
 def test_a_guidance_whose_interval_holds_no_level_of_any_of_its_cells_is_told(guidance: str, idle: bool) -> None:
     lines = idle_guidances(_study(guidance))
     assert len(lines) == idle
-    assert all(
-        "no level of its cells lies there: their rows are those of the model without it" in each for each in lines
-    )
+    assert all("no level of its cells' grids lies there" in each for each in lines)
 
 
 def test_a_dry_run_tells_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "idle.toml"
     path.write_text(_STUDY.replace("GUIDANCE", "cfg[scale=2,low=500,high=600]"))
     assert run(str(path), dry_run=True, out=tmp_path / "out") == 0
-    assert "guides where sigma / alpha is in (500, 600], and no level" in " ".join(capsys.readouterr().err.split())
+    assert "guides where sigma/alpha is in (500, 600], and no level" in " ".join(capsys.readouterr().err.split())
