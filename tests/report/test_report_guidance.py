@@ -179,8 +179,8 @@ def test_an_evaluation_of_another_kind_of_guidance_may_take_longer_without_a_war
     cells = [plain("ddim", n) for n in (10, 20, 40)]
     cells += [each | {"network_s": [0.7 * s for s in each["network_s"]]} for each in map(guided, (CFG, AUTO))]
     assert not any("Timing" in line for line in remarks(summary_of(tmp_path / "a", cells)))
-    slow = guided("cfg[scale=7]")
-    summary = summary_of(tmp_path / "b", [*cells, guided(CFG, steps=20), slow | {"network_s": [9.0] * 4}])
+    slow = guided("cfg[scale=7]") | {"latency_s": [9.5] * 4, "network_s": [9.0] * 4}
+    summary = summary_of(tmp_path / "b", [*cells, guided(CFG, steps=20), slow])
     assert any("with cfg[scale=7]: an evaluation took" in line for line in remarks(summary))
 
 
