@@ -10,6 +10,7 @@ from torch import Tensor
 from bench.fitting.model import fitted_to
 from bench.noise.stream import ImageNoise
 from bench.purity.aspect import Change
+from bench.purity.tables import tables_of
 from bench.purity.unchanged import Impure, KeptNames, ProcessState, other_random_states, steady, unchanged
 from bench.purity.weights import KeptWeights
 from models.common.errors import PluginError
@@ -50,6 +51,7 @@ class Result:
 
 def run_check(check: Check, sampler: Sampler) -> Result:
     """Run one check; whatever the sampler raises is a failure, and so is what it changes outside of its calls."""
+    tables_of(type(sampler))  # as they are before it has done anything
     try:
         with unchanged("it", ProcessState(), KeptNames()):
             return Result("passed", check.run(sampler))

@@ -23,6 +23,8 @@ _NAMED = 8
 """Classes that a verdict names; it counts the rest."""
 _MOST = 0.5
 """Of what another class than the own adds to the square error, what no class may add."""
+_FELT = 1.1
+"""Error with another class over that with the own, from which on a network can be told to use its classes."""
 
 
 def labels_to_try(labels: Tensor, classes: int, *, known: bool) -> list[Tensor]:
@@ -77,10 +79,12 @@ def class_verdicts(found: Tensor, labels: Tensor, tried: Sequence[Tensor], class
             "another order, or make little difference to it"
         )
         return [Verdict(True, text, doubt=True)]
-    return [Verdict(True, _listed(unclear, len(present)), doubt=True)]
+    return [Verdict(True, _listed(unclear, len(present), all_tried=len(circle) <= ALL_TRIED), doubt=True)]
 
 
-def null_verdicts(errors: ImageErrors, found: Tensor, labels: Tensor, null: int | str | None) -> list[Verdict]:
+def null_verdicts(
+    errors: ImageErrors, found: Tensor, labels: Tensor, null: int | str | None, *, known: bool = True
+) -> list[Verdict]:
     """Whether what a card says that stands for no class does: it is to fit nearly as well as the images' own classes,
     and better than any single other one, which is what a class, or a label that was never trained, is to most images.
 
@@ -93,6 +97,7 @@ def null_verdicts(errors: ImageErrors, found: Tensor, labels: Tensor, null: int 
         found: (N, J), with their own classes and with others.
         labels: (N,), their own.
         null: of the card; None: it has none, and nothing is said.
+        known: whether the labels are the images' own; if they were chosen to fit them, nothing is sure.
     """
     if null is None:
         return []
@@ -105,18 +110,32 @@ def null_verdicts(errors: ImageErrors, found: Tensor, labels: Tensor, null: int 
     share = (
         f"with {said} its error is {parts[0]:.2f} of the best linear guess's, {parts[1]:.2f} with the images' classes"
     )
-    own, other = none - found[:, 0], found[:, 1:].mean(1) - found[:, 0]
+    every = _evenly(labels)
+    own, other = every * (none - found[:, 0]), every * (found[:, 1:].mean(1) - found[:, 0])
     if parts[1] < 1.0 and is_above_chance(none - 1.0, LIKELY):
         return [Verdict(False, f"{share}: it was not trained with that for no class")]
-    if found.shape[1] == 1 or not is_above_chance(other, LIKELY):
-        text = f"whether {said} stands for no class cannot be told of so few images, or of so little that classes make"
+    if known and is_above_chance(-own, CLEAR):
+        text = f"{share}: what it makes of them is worse with their classes than without, so these are not its own"
+        return [Verdict(False, text)]
+    little = parts[2] < _FELT * parts[1] or not is_above_chance(other, LIKELY)
+    if found.shape[1] < 3 or little:
+        text = (
+            f"whether {said} stands for no class cannot be told: of too few images or classes, or they make too little"
+        )
         return [Verdict(True, text, doubt=True)]
     if not float((own - _MOST * other).mean()) > 0.0:
         return [Verdict(True, f"{share}: it stands for no class")]
     text = f"{share} and {parts[2]:.2f} with wrong ones: that is a single class, or it was not trained with that"
-    if is_above_chance(own - _MOST * other, LIKELY):
+    if known and is_above_chance(own - _MOST * other, LIKELY):
         return [Verdict(False, text)]
     return [Verdict(True, f"{text}; or it is chance, which more images tell", doubt=True)]
+
+
+def _evenly(labels: Tensor) -> Tensor:
+    """(N,): what each image counts, so that every class counts alike; 1 on average."""
+    _, places, counts = labels.unique(return_inverse=True, return_counts=True)
+    weights: Tensor = len(labels) / (len(counts) * counts[places].double())
+    return weights
 
 
 def _circle(labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
@@ -194,7 +213,7 @@ def _untold(worse: Tensor, places: Tensor) -> list[int]:
     return [own for own, each in of_class.items() if not bool((each.mean(0) > needed * error / len(each) ** 0.5).all())]
 
 
-def _listed(unclear: Sequence[int], present: int) -> str:
+def _listed(unclear: Sequence[int], present: int, *, all_tried: bool) -> str:
     """The classes that cannot be told, in words."""
     names = [str(each) for each in unclear[:_NAMED]]
     if len(unclear) > _NAMED:
@@ -202,4 +221,5 @@ def _listed(unclear: Sequence[int], present: int) -> str:
     *first, last = names
     listed = f"{', '.join(first)} and {last}" if first else last
     own = f"{len(unclear)} of the {present} classes of the images are its own"
-    return f"it cannot be told whether {own}: {listed} may be in another order, which more --images tell"
+    how = "which more --images tell" if all_tried else f"as of more than {ALL_TRIED} only some are tried"
+    return f"it cannot be told whether {own}: {listed} may be in another order, {how}"

@@ -34,12 +34,17 @@ def order_verdicts(
         return [], errors.evaluations
     seen = labels if labels is None or known or card.null_label is None else no_class(labels, card.null_label)
     verdicts = [] if card.decoder is not None else view_verdicts(errors, seen, card.shape)
-    if labels is None or card.classes is None or not card.takes_classes or any(not each.good for each in verdicts):
+    turned = [each.text for each in verdicts if not each.good]
+    if labels is None or card.classes is None or not card.takes_classes or (turned and not known):
         return verdicts, errors.evaluations
     tried = labels_to_try(labels, card.classes, known=known)
     found = torch.stack([own, *(errors(each) for each in tried[1:])], dim=1)
     if bool(found.isfinite().all()):
-        verdicts += class_verdicts(found, labels, tried, card.classes) if known else []
+        named = class_verdicts(found, labels, tried, card.classes) if known else []
+        if turned:  # images of other classes may look turned, and turned ones of other classes
+            also = [each.text for each in named if not each.good]
+            return [Verdict(False, "; or ".join([*turned, *also]))], errors.evaluations
+        verdicts += named
         if all(each.good for each in verdicts):
-            verdicts += null_verdicts(errors, found, labels, card.null_label)
+            verdicts += null_verdicts(errors, found, labels, card.null_label, known=known)
     return verdicts, errors.evaluations

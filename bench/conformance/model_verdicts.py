@@ -12,6 +12,8 @@ from models.loading.model import Model
 
 _NEAR, _FAR = 0.25, 0.75
 """Widths of the value range that 1 in 1,000 sampled values may lie outside, and beyond which something is wrong."""
+_OFTEN = 0.85
+"""Part of a picture's values of which none may lie outside as far as 1 in 1,000 may."""
 _FILLED = 0.6
 """Of the value range, what 998 of 1,000 sampled values of pictures fill at least: [0, 1] is half of [-1, 1]."""
 _MIDDLE = 0.0
@@ -34,20 +36,29 @@ def range_verdict(model: Model, drawn: Tensor) -> Verdict:
     if not bool(drawn.isfinite().all()):
         return Verdict(False, f"its samples hold NaN or Inf{_no_clip(model)}".rstrip("."))
     beyond = torch.maximum(low - drawn, drawn - high).flatten() / (high - low)
-    usual = float(beyond.kthvalue(max(1, math.ceil(0.999 * len(beyond)))).values)
+    usual, often = (float(beyond.kthvalue(max(1, math.ceil(part * len(beyond)))).values) for part in (0.999, _OFTEN))
     reached = f"{float(drawn.min()):,.4g} ... {float(drawn.max()):,.4g}"
     if usual <= _NEAR:
         return Verdict(True, f"its samples lie in {reached}, the range of its images is {said}")
     text = f"its samples reach {reached}, the range of its images is {said}"
     text = f"{text}{_no_clip(model)} Data that reach so far need value_range = {_holding(drawn)}"
-    return Verdict(usual <= _FAR, text, doubt=usual <= _FAR)
+    good = usual <= _FAR and (often <= _NEAR or not is_picture(model.card.shape))
+    return Verdict(good, text, doubt=good)
+
+
+def is_picture(shape: Sequence[int]) -> bool:
+    """Whether images of a shape (C, H, W) are pictures, in grey or in colour, and not points or measurements."""
+    channels, height, width = shape
+    return channels in (1, 3) and height > 1 and width > 1
 
 
 def filling_verdicts(model: Model, drawn: Tensor) -> list[Verdict]:
-    """That samples fill so little of the card's range that it is another one's, where there are no images to ask."""
+    """That samples of pictures fill so little of the card's range that it is another one's, where there are no images
+    to ask.
+    """
     low, high = model.card.value_range
     values, outside = drawn.flatten(), math.ceil(0.001 * drawn.numel())
-    if not bool(drawn.isfinite().all()):
+    if not is_picture(model.card.shape) or not bool(drawn.isfinite().all()):
         return []
     least, most = (float(values.kthvalue(at).values) for at in (outside, len(values) + 1 - outside))
     filled = (most - least) / (high - low)

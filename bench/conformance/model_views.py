@@ -9,7 +9,7 @@ from torch import Tensor
 
 from bench.conformance.model_chance import CLEAR, FEWEST, LIKELY, is_above_chance
 from bench.conformance.model_errors import Change, ImageErrors
-from bench.conformance.model_verdicts import Verdict
+from bench.conformance.model_verdicts import Verdict, is_picture
 
 _PART = 0.005
 """Of the error, what another view must save at least."""
@@ -43,16 +43,17 @@ def view_verdicts(errors: ImageErrors, labels: Tensor | None, shape: Sequence[in
         labels: (N,) int64, their classes, which are not to be chosen to fit them as they are; None: none are given.
         shape: (C, H, W) of an image.
     """
-    channels, height, width = shape
-    if channels not in (1, 3) or height == 1 or width == 1:
+    if not is_picture(shape):
         return []
+    channels, height, width = shape
     own = errors(labels)
     if len(own) < FEWEST:
         text = f"fewer than {FEWEST} images do not tell whether it knows them as they are: give more --images"
         return [Verdict(True, text, doubt=True)]
     found = _Found(errors, labels, _kinds(channels, square=height == width), own)
-    if found.better(CLEAR) is not None:
-        return [Verdict(False, found.said_of(found.best()))]
+    if (clear := found.better(CLEAR)) is not None:
+        best = found.best()
+        return [Verdict(False, found.said_of(best if any(best) else clear))]  # beside all others none may be clear
     if (likely := found.better(LIKELY)) is not None:
         text = f"{found.said_of(likely)}, or it is chance, which more images tell"
         return [Verdict(True, text, doubt=True)]
@@ -104,7 +105,7 @@ class _Found:
         part = self._saved(view) / float(self._error(self._plain).mean())
         *first, last = filter(None, view)
         name = f"{', '.join(first)} and {last}" if first else last
-        return f"its error is {100 * part:.2g} % smaller with the images {name}: it was trained on such"
+        return f"its error is {100 * part:.2g} % smaller with the images {name}: as if it had been trained on such"
 
     def _error(self, view: _View) -> Tensor:
         if view not in self._of:

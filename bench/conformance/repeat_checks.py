@@ -20,7 +20,7 @@ from torch import Tensor
 from bench.conformance import laws
 from bench.conformance.check import SHAPE, Nonconforming, call, denoiser, fit_of, require
 from bench.noise.stream import ImageNoise
-from bench.purity.tables import OwnTables
+from bench.purity.tables import tables_of
 from models.common.errors import UsageError
 from models.grids import GRIDS
 from models.networks.network import Network
@@ -78,7 +78,7 @@ def _numbers(schema: dict[str, Any], now: Any, *, whole: bool) -> list[float]:
 
 def repeats_at_ends(sampler: Sampler) -> str:
     """Bit for bit, for each of `at_ends`; a combination that the sampler refuses (UsageError) is none."""
-    done, tables = 0, OwnTables(sampler)
+    done, tables = 0, tables_of(type(sampler))
     with _silenced():
         for change, variant in at_ends(sampler):
             try:

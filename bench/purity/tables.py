@@ -1,4 +1,4 @@
-"""What a plugin's sampler keeps outside of itself from call to call: in its module, its classes and their functions.
+"""What a plugin's sampler keeps outside of itself from call to call: in its modules, their classes and functions.
 
 What is kept by its arguments, as by `functools.lru_cache`, changes no result; of a table of its own nobody can tell.
 """
@@ -7,46 +7,52 @@ import sys
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
-from types import FunctionType, ModuleType
+from functools import lru_cache
+from pathlib import Path
+from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
 _TABLES = (dict, list, set, deque)
-_LARGEST = 2**22
-"""Bytes of a tensor or an array that is kept to compare with; of a larger one its identity alone is looked at."""
-_Key = tuple[str, str, int]
-"""A module, a name in it, and which of the values that the name has."""
+_LARGEST, _MOST = 2**22, 1000
+"""Bytes of a tensor or an array, and values of a table, that are kept to compare with: of more the identity alone."""
+_DEPTH = 4
+"""How far tables within tables, attributes of objects and what functions keep are followed."""
 _Held = tuple[Any, Any]
 """A value, and what of it can change: the contents of a table, the numbers of a tensor or an array; None: nothing."""
 
 
 class OwnTables:
-    """Of a sampler's classes that are not the tree's, as it all is when this is made."""
+    """Of a sampler's class, if it is not the tree's, and of the modules beside its own, as it all is when this is made.
 
-    def __init__(self, sampler: object) -> None:
-        self._classes = [each for each in type(sampler).__mro__ if not _is_shared(each.__module__)]
-        self._before = {key: _held(value) for key, value in self._values()}
+    Args:
+        kind: the class.
+    """
+
+    def __init__(self, kind: type) -> None:
+        classes = [each for each in kind.__mro__ if not _is_shared(each.__module__)]
+        self._modules = _beside(dict.fromkeys(each.__module__ for each in classes))
+        self._before = dict(self._values())
 
     def changed(self) -> list[str]:
         """What is other now, or new, by name."""
-        other = (key for key, value in self._values() if not _alike(_held(value), self._before.get(key)))
-        return list(dict.fromkeys(name for _, name, _ in other))
+        names = (key[1] for key, held in self._values() if not _is_as_before(held, self._before.get(key)))
+        return list(dict.fromkeys(names))
 
-    def _values(self) -> Iterator[tuple[_Key, Any]]:
-        for module in dict.fromkeys(each.__module__ for each in self._classes):
-            for name, value in list(vars(sys.modules[module]).items()) if module in sys.modules else ():
-                if not name.startswith("__") and not isinstance(value, ModuleType | type):
-                    yield (module, name, 0), value
-                if getattr(value, "__module__", None) == module:
-                    yield from _kept_by(module, name, value)
-        for each in self._classes:
-            for own, value in vars(each).items():
-                name = f"{each.__qualname__}.{own}"
-                if not own.startswith("__") and own != "_abc_impl":
-                    yield (each.__module__, name, 0), value
-                    yield from _kept_by(each.__module__, name, value)
+    def _values(self) -> Iterator[tuple[tuple[str, str], list[_Held]]]:
+        for module in self._modules:
+            for name, value in list(vars(sys.modules[module]).items()):
+                if not name.startswith("__") and not isinstance(value, ModuleType):
+                    seen = set[int]()
+                    yield (module, name), [_held(each) for each in _within(value, set(self._modules), _DEPTH, seen)]
+
+
+@lru_cache(maxsize=256)
+def tables_of(kind: type) -> OwnTables:
+    """Those of a class as they were when it was first asked for in this process: what was kept since is in any row."""
+    return OwnTables(kind)
 
 
 def _is_shared(module: str) -> bool:
@@ -54,16 +60,49 @@ def _is_shared(module: str) -> bool:
     return module.partition(".")[0] in ("samplers", "models", "bench", "builtins", "abc", "typing")
 
 
-def _kept_by(module: str, name: str, value: object) -> Iterator[tuple[_Key, Any]]:
-    """What a function or method keeps: its defaults, and what it was defined within."""
+def _beside(modules: dict[str, None]) -> list[str]:
+    """These modules that are loaded, and those in their folders that they use."""
+    found = [each for each in modules if each in sys.modules]
+    for module in found:  # which grows
+        folder = Path(getattr(sys.modules[module], "__file__", None) or "/nowhere/at/all").parent
+        for value in list(vars(sys.modules[module]).values()):
+            name = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None)
+            other = sys.modules.get(name) if isinstance(name, str) else None
+            file = getattr(other, "__file__", None)
+            if file and name not in found and not _is_shared(str(name)) and Path(file).is_relative_to(folder):
+                found.append(str(name))
+    return found
+
+
+def _within(value: Any, modules: set[str], depth: int, seen: set[int]) -> Iterator[Any]:
+    """A value, and what it keeps: tables what they hold, and functions, classes and objects of these modules theirs."""
+    yield value
+    if depth == 0 or id(value) in seen:
+        return
+    seen.add(id(value))
+    for each in _kept_by(value, modules):
+        yield from _within(each, modules, depth - 1, seen)
+
+
+def _kept_by(value: Any, modules: set[str]) -> list[Any]:
+    if isinstance(value, (dict, list, tuple, set, deque)):
+        held = value.values() if isinstance(value, dict) else value
+        return list(held) if len(value) <= _MOST else []
     function = value.fget if isinstance(value, property) else getattr(value, "__func__", value)
-    if isinstance(function, FunctionType):
-        for n, each in enumerate((*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values())):
-            yield (module, f"a default of {name}", n), each
+    if isinstance(function, FunctionType) and function.__module__ in modules:
+        kept = [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values(), *vars(function).values()]
         for key, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-            if key != "__class__":
-                with suppress(ValueError):  # it holds nothing yet
-                    yield (module, f"{key} of {name}", 0), cell.cell_contents
+            with suppress(ValueError):  # it holds nothing yet
+                kept += [cell.cell_contents] if key != "__class__" else []
+        return kept
+    own = value if isinstance(value, type) else type(value)
+    if own.__module__ not in modules:
+        return []
+    return [each for name, each in getattr(value, "__dict__", {}).items() if _is_kept(name, each)]
+
+
+def _is_kept(name: str, value: object) -> bool:
+    return name != "_abc_impl" and not (name.startswith("__") and name.endswith("__") and not callable(value))
 
 
 def _held(value: Any) -> _Held:
@@ -77,8 +116,17 @@ def _held(value: Any) -> _Held:
     return value, None
 
 
-def _alike(now: _Held, before: _Held | None) -> bool:
-    if before is None or now[0] is not before[0]:
+def _is_as_before(now: list[_Held], before: list[_Held] | None) -> bool:
+    """Whether a name has what it had; what was None may have been worked out since, and imported code is no state."""
+    if before is None:
+        return isinstance(now[0][0], (FunctionType, BuiltinFunctionType, type))
+    if before[0][0] is None:
+        return True
+    return len(now) == len(before) and all(_alike(*pair) for pair in zip(now, before, strict=True))
+
+
+def _alike(now: _Held, before: _Held) -> bool:
+    if now[0] is not before[0]:
         return False
     if isinstance(now[1], (Tensor, np.ndarray)) and type(now[1]) is type(before[1]):
         return _equal(now[1], before[1])

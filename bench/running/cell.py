@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from bench.purity.definitions import KeptSampler
-from bench.purity.tables import OwnTables
+from bench.purity.tables import OwnTables, tables_of
 from bench.purity.unchanged import KeptNames, ProcessState, unchanged
 from bench.quality.decoding import Decoding
 from bench.quality.images import preview_kind, preview_size, shown, to_uint8
@@ -77,7 +77,7 @@ class Cells:
         score, watched = Score(session, resolved, images), self._watched(resolved)
         head, first, wanted = list[Tensor](), 0.0, max(FEWEST, preview_size(model.card.shape) - images.start)
         elsewhere = list[tuple[int, Tensor]]()
-        tables = OwnTables(resolved.sampler)
+        tables = tables_of(type(resolved.sampler))
         with arithmetic(resolved.mode.precision), unchanged(name, *watched):
             trajectory = Trajectory(session, resolved, self._graphs if resolved.mode.graph else None)
             generation, decoding = self._generation(trajectory, resolved, images), Decoding(model, self._session.batch)

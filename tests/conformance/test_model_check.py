@@ -298,3 +298,10 @@ def test_exact_models_are_checked_on_their_own_law(
     shown = capsys.readouterr().out
     assert "5 images of its own law" in shown
     assert "error / guess" in shown
+
+
+def test_a_brief_look_at_pictures_of_which_many_values_leave_the_range_finds_it_and_points_may_fill_little() -> None:
+    narrow = digits(value_range=[-0.5, 0.5], clip=False)
+    assert any("its samples reach" in text for text in check_model(narrow, CPU, depth=BRIEF).bad)
+    points = _of_corners(0.3)
+    assert not any("fill" in text for text in check_model(points, CPU, depth=BRIEF).bad)

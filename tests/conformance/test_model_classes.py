@@ -11,6 +11,7 @@ from checkpoints import CPU
 from torch import Tensor
 
 from bench.conformance.model_check import FULL, check_model
+from bench.quality.datasets import open_data
 from models.cards.changes import Changes
 from models.loading.model import Model
 from models.loading.zoo import load_model
@@ -147,3 +148,38 @@ def test_of_more_classes_than_can_all_be_tried_two_that_have_changed_places_may_
     assert said(found, OWN) == []
     assert said(found, "2 of the 20 classes of the images are its own: 2 and 11 may be") == [(True, True)]
     assert said(_of_twenty(lambda own: own), OWN) == [(True, False)]
+
+
+def _embedded(change: Callable[[Tensor], Tensor]) -> Model:
+    """The digits' conditional network with other embeddings (11, D) of its classes and of none."""
+    model: Any = _conditional()
+    weight = model.network.unet.class_embedding.weight
+    with torch.no_grad():
+        weight.copy_(change(weight))
+    found: Model = model
+    return found
+
+
+def test_a_network_that_hardly_uses_classes_is_not_accused_of_its_null_label() -> None:
+    shrunk = _embedded(lambda weight: weight.mean(0) + 0.05 * (weight - weight.mean(0)))
+    for labels in (labelled_digits()[1], None):
+        found = check_model(shrunk, CPU, "digits", labelled_digits()[0], labels, FEW)
+        assert all(good for good, _ in said(found.verdicts, NULL))
+
+
+def test_a_class_that_most_images_are_of_is_not_no_class() -> None:
+    zero = _embedded(lambda weight: torch.cat([weight[:10], weight[:1]]))
+    data = open_data("digits")
+    assert data.labels is not None
+    often, others = (torch.where((data.labels == 0) == of)[0] for of in (True, False))
+    chosen = torch.cat([often[:40], others[:24]])
+    found = orders(zero, data.images[chosen], data.labels[chosen])
+    assert (True, False) not in said(found, NULL)
+
+
+def test_images_of_one_class_that_are_called_another_are_told_by_what_they_are_without_one() -> None:
+    data = open_data("digits")
+    assert data.labels is not None
+    threes = data.images[data.labels == 3][:64]
+    found = orders(_conditional(), threes, torch.full((64,), 5))
+    assert said(found, "worse with their classes than without, so these are not its own") == [(False, False)]

@@ -50,7 +50,7 @@ def test_pictures_that_are_changed_are_told_by_what_they_were_trained_as(
     change: Callable[[Tensor], Tensor], words: str
 ) -> None:
     found = _orders(digits(), change(_digits()[0]).contiguous())
-    assert _said(found, f"% smaller with the images {words}: it was trained on such") == [(False, False)]
+    assert _said(found, f"% smaller with the images {words}: as if it had been trained on such") == [(False, False)]
     assert _said(found, AS_THEY_ARE) == []
 
 

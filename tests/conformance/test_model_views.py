@@ -11,9 +11,10 @@ from torch import Tensor
 
 from bench.conformance.model_chance import CLEAR, is_above_chance
 from bench.conformance.model_check import check_model
+from bench.conformance.model_views import view_verdicts
 
 AS_THEY_ARE = "it knows the images as they are"
-TRAINED = "it was trained on such"
+TRAINED = "as if it had been trained on such"
 
 
 @pytest.mark.parametrize(
@@ -73,3 +74,21 @@ def test_few_differences_are_as_seldom_taken_for_more_than_chance_as_many() -> N
     assert not is_above_chance(spread + 3.98 * error, CLEAR, 10)
     assert is_above_chance(spread + 4.02 * error, CLEAR, 10)
     assert not is_above_chance(spread + 4.02 * error, CLEAR, 100)  # of more, one is large sooner
+
+
+class _Scattering:
+    """Errors of images where a single change is clearly better, and both that are best of all scatter."""
+
+    def __call__(self, labels: Tensor | None, change: Callable[[Tensor], Tensor] = lambda x: x) -> Tensor:
+        marked = change(torch.arange(1.0, 5.0).reshape(1, 1, 2, 2)).flatten()
+        plain, mirrored = torch.tensor([1.0, 2.0, 3.0, 4.0]), torch.tensor([2.0, 1.0, 4.0, 3.0])
+        wide = torch.linspace(-1.0, 1.0, 64, dtype=torch.float64)
+        if torch.equal(marked, plain):
+            return torch.ones(64, dtype=torch.float64)
+        return 0.95 + 0.02 * wide if torch.equal(marked, mirrored) else 0.9 + wide
+
+
+def test_where_the_best_of_all_is_not_clear_the_clear_one_is_named() -> None:
+    (found,) = view_verdicts(_Scattering(), None, (1, 2, 2))  # type: ignore[arg-type]
+    assert not found.good
+    assert "with the images mirrored" in found.text

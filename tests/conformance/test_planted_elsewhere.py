@@ -55,8 +55,8 @@ class KnowsOneSchedule(DDIM):
 @pytest.mark.parametrize(
     ("mutant", "caught_by", "said"),
     [
-        (KeepsByLength(), "gives the same images whatever ran before", "keeps _BY_LENGTH from call to call"),
-        (KeepsInADefault(), "gives the same images whatever ran before", "keeps a default of KeepsInADefault.step"),
+        (KeepsByLength(), "gives the same images whatever ran before", "_BY_LENGTH"),
+        (KeepsInADefault(), "gives the same images whatever ran before", "KeepsInADefault"),
         (LeavesTheRest(), "makes an image independent of its batch", "differ from those of batch 130"),
         (KnowsOneSchedule(), "converges with its declared order", "on a flow, guided at a scale of 3"),
     ],

@@ -12,12 +12,28 @@ import numpy as np
 import pytest
 import torch
 
-from bench.purity.tables import OwnTables
+from bench.purity.tables import OwnTables, tables_of
 from samplers.ddim import DDIM
 
 TABLE: dict[int, float] = {}
 NUMBERS, TENSOR = np.zeros(2), torch.zeros(2)
 COUNT = 0
+
+
+NESTED: dict[str, dict[str, list[int]]] = {"a": {"b": []}}
+
+
+class Holder:
+    kept = 0
+
+
+HOLDER = Holder()
+
+
+def kept_by_attribute() -> None: ...
+
+
+kept_by_attribute.seen = []  # type: ignore[attr-defined]
 
 
 @lru_cache(10)
@@ -50,20 +66,23 @@ def _count() -> None:
         (lambda: NUMBERS.__iadd__(1.0), "NUMBERS"),
         (lambda: TENSOR.add_(1.0), "TENSOR"),
         (_count, "COUNT"),
-        (lambda: Keeps.shared.append(1), "Keeps.shared"),
-        (lambda: Keeps().by_default(), "a default of Keeps.by_default"),
-        (Keeps.__dict__["enclosed"], "table of Keeps.enclosed"),
+        (lambda: Keeps.shared.append(1), "Keeps"),
+        (lambda: Keeps().by_default(), "Keeps"),
+        (Keeps.__dict__["enclosed"], "Keeps"),
+        (lambda: NESTED["a"]["b"].append(1), "NESTED"),
+        (lambda: setattr(HOLDER, "kept", HOLDER.kept + 1), "HOLDER"),
+        (lambda: vars(kept_by_attribute)["seen"].append(1), "kept_by_attribute"),
     ],
 )
 def test_a_table_that_grew_is_named(change: Callable[[], Any], name: str) -> None:
-    tables = OwnTables(Keeps())
+    tables = OwnTables(Keeps)
     assert tables.changed() == []
     change()
     assert tables.changed() == [name]
 
 
 def test_what_is_kept_by_arguments_and_what_the_tree_keeps_is_not_named() -> None:
-    ours, theirs = OwnTables(Keeps()), OwnTables(DDIM())
+    ours, theirs = OwnTables(Keeps), OwnTables(DDIM)
     kept(1)
     TABLE[len(TABLE)] = 1.0
     del TABLE[len(TABLE) - 1]
@@ -75,7 +94,7 @@ SPARSE = torch.eye(2).to_sparse()
 
 
 def test_what_cannot_be_compared_or_holds_nan_accuses_nobody() -> None:
-    tables = OwnTables(Keeps())
+    tables = OwnTables(Keeps)
     assert tables.changed() == []
     GAPS[0] = 2.0
     assert tables.changed() == ["GAPS"]
@@ -87,11 +106,11 @@ def test_names_of_two_modules_and_cells_that_hold_nothing_yet_are_told_apart(mon
     for module, text in ((base, _BASE), (made, _MADE)):
         monkeypatch.setitem(sys.modules, module.__name__, module)
         exec(text, vars(module))
-    tables = OwnTables(made.Mine())
+    tables = OwnTables(made.Mine)
     assert tables.changed() == []
     base.TABLE.append(1)
     made.Mine.again()
-    assert tables.changed() == ["TABLE", "a default of Mine.again"]
+    assert tables.changed() == ["Mine", "TABLE"]
 
 
 _BASE = """
@@ -112,3 +131,17 @@ class Mine(test_tables_base.Mine):
     def again(seen=[]):
         seen.append(1)
 """
+
+
+LATE: int | None = None
+
+
+def test_what_is_worked_out_once_is_no_state_and_what_goes_on_growing_is_said_each_time() -> None:
+    global LATE
+    first = tables_of(Keeps)
+    LATE = 3
+    assert "LATE" not in first.changed()
+    TABLE[-1] = 1.0
+    assert "TABLE" in tables_of(Keeps).changed()
+    assert "TABLE" in tables_of(Keeps).changed()
+    del TABLE[-1]
