@@ -77,7 +77,7 @@ _SCALED = " \N{MULTIPLICATION SIGN}10\N{SUPERSCRIPT THREE}"
 _ENDS = {"_std": "standard deviation of", "_ci": "half the 95 % interval of"}
 
 
-_LOW = r"\resizebox{!}{\ifdim\totalheight>.7\textheight .7\textheight\else \totalheight\fi}"
+_LOW = r"\resizebox{!}{\ifdim\totalheight>.57\textheight .57\textheight\else \totalheight\fi}"
 """The same to a height that leaves room for a caption."""
 
 
