@@ -9,11 +9,13 @@ from collections.abc import Iterator
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from types import BuiltinFunctionType, FunctionType, ModuleType
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
 from torch import Tensor
+
+from models.plugins.foreign import is_installed
 
 _TABLES = (dict, list, set, deque)
 _LARGEST, _MOST = 2**22, 1000
@@ -61,17 +63,31 @@ def _is_shared(module: str) -> bool:
 
 
 def _beside(modules: dict[str, None]) -> list[str]:
-    """These modules that are loaded, and those in their folders that they use."""
+    """These modules that are loaded, and those of their packages, or of a plugin file's folder, that they use."""
     found = [each for each in modules if each in sys.modules]
+    packages = {each.partition(".")[0] for each in found}
     for module in found:  # which grows
-        folder = Path(getattr(sys.modules[module], "__file__", None) or "/nowhere/at/all").parent
+        file = _file_of(module)
+        folder = None if file is None or is_installed(file) else file.parent
         for value in list(vars(sys.modules[module]).values()):
-            name = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None)
-            other = sys.modules.get(name) if isinstance(name, str) else None
-            file = getattr(other, "__file__", None)
-            if file and name not in found and not _is_shared(str(name)) and Path(file).is_relative_to(folder):
-                found.append(str(name))
+            name = value.__name__ if isinstance(value, ModuleType) else _module_of(value)
+            if name in found or name not in sys.modules or _is_shared(name):
+                continue
+            other = _file_of(name)
+            near = folder is not None and other is not None and other.is_relative_to(folder) and not is_installed(other)
+            if name.partition(".")[0] in packages or near:
+                found.append(name)
     return found
+
+
+def _file_of(module: str) -> Path | None:
+    file = getattr(sys.modules[module], "__file__", None)
+    return Path(file) if isinstance(file, str) else None
+
+
+def _module_of(value: object) -> str:
+    """Where a function or class was defined, or the class of anything else."""
+    return str((value if isinstance(value, (FunctionType, type)) else type(value)).__module__)
 
 
 def _within(value: Any, modules: set[str], depth: int, seen: set[int]) -> Iterator[Any]:
@@ -88,7 +104,8 @@ def _kept_by(value: Any, modules: set[str]) -> list[Any]:
     if isinstance(value, (dict, list, tuple, set, deque)):
         held = value.values() if isinstance(value, dict) else value
         return list(held) if len(value) <= _MOST else []
-    function = value.fget if isinstance(value, property) else getattr(value, "__func__", value)
+    function = value.__func__ if isinstance(value, (staticmethod, classmethod, MethodType)) else value
+    function = function.fget if isinstance(function, property) else function
     if isinstance(function, FunctionType) and function.__module__ in modules:
         kept = [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values(), *vars(function).values()]
         for key, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
@@ -98,7 +115,8 @@ def _kept_by(value: Any, modules: set[str]) -> list[Any]:
     own = value if isinstance(value, type) else type(value)
     if own.__module__ not in modules:
         return []
-    return [each for name, each in getattr(value, "__dict__", {}).items() if _is_kept(name, each)]
+    attributes = vars(value) if hasattr(value, "__dict__") else {}
+    return [each for name, each in attributes.items() if _is_kept(name, each)]
 
 
 def _is_kept(name: str, value: object) -> bool:

@@ -1,10 +1,12 @@
 """What a plugin's sampler keeps outside of itself is seen, and what follows from arguments alone is not meant."""
 
+import importlib
 import math
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
 
@@ -145,3 +147,23 @@ def test_what_is_worked_out_once_is_no_state_and_what_goes_on_growing_is_said_ea
     assert "TABLE" in tables_of(Keeps).changed()
     assert "TABLE" in tables_of(Keeps).changed()
     del TABLE[-1]
+
+
+@pytest.mark.parametrize("installed", [False, True])
+def test_modules_beside_a_plugin_file_are_looked_at_and_libraries_beside_an_installed_one_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, installed: bool
+) -> None:
+    (tmp_path / "test_tables_sibling.py").write_text("TABLE = []\n")
+    (tmp_path / "test_tables_plugin.py").write_text(
+        "import numpy, scipy, torch\nimport test_tables_sibling\nfrom samplers.ddim import DDIM\n"
+        "class Mine(DDIM): pass\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr("bench.purity.tables.is_installed", lambda path: installed or "site-packages" in path.parts)
+    plugin = importlib.import_module("test_tables_plugin")
+    sibling = importlib.import_module("test_tables_sibling")
+    tables = OwnTables(plugin.Mine)
+    sibling.TABLE.append(1)
+    assert tables.changed() == ([] if installed else ["TABLE"])
+    for name in ("test_tables_plugin", "test_tables_sibling"):
+        monkeypatch.delitem(sys.modules, name)
