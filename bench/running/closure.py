@@ -159,7 +159,7 @@ def _packages_of(module: Module, folders_of: Callable[[str], list[str] | None]) 
 
 
 _OF_A_JOB = re.compile(
-    r"(SLURM|PBS|LSB|SGE|OMPI|PMI|RAY)_|(LOCAL_)?RANK$|WORLD_SIZE$|CUDA_VISIBLE_DEVICES|HOST|HOME$|TMP"
+    r"(SLURM|PBS|LSB|SGE|OMPI|PMI|RAY)_.*|(LOCAL_)?RANK|WORLD_SIZE|CUDA_VISIBLE_DEVICES|HOST(NAME)?|HOME|TMP(DIR)?"
 )
 """What tells a job, a machine or its place from another, and differs between parts of one study."""
 
@@ -173,7 +173,7 @@ def environment_of(modules: Collection[Module]) -> set[str]:
 def _looked_up(modules: Collection[Module]) -> set[str]:
     asking = [module for module in modules if not module.in_tree and _LOOKS_UP & module.symbols]
     held = {name for module in asking for name in (*module.strings, *variables_in(module.expanded))}
-    return {name for name in held if name in os.environ and not _OF_A_JOB.match(name)}
+    return {name for name in held if name in os.environ and not _OF_A_JOB.fullmatch(name)}
 
 
 def versions_of(modules: Collection[Module]) -> set[str]:

@@ -90,6 +90,29 @@ def test_a_plugin_depends_on_the_environment_variables_that_it_looks_up_and_on_n
     assert found[2] == found[3]
 
 
+@pytest.mark.parametrize(
+    ("name", "of_a_job"),
+    [
+        ("SLURM_ARRAY_TASK_ID", True),
+        ("LOCAL_RANK", True),
+        ("HOSTNAME", True),
+        ("HOST_FACTOR", False),
+        ("TMP_SCALE", False),
+    ],
+)
+def test_variables_that_tell_jobs_apart_make_no_other_code_of_parts_of_a_study(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, of_a_job: bool
+) -> None:
+    word = f"test-sources-{name.lower().replace('_', '-')}"
+    plugin, _ = _opening(tmp_path, word, f'os.environ.get("{name}", "2")', "a.txt")
+    load_file(plugin)
+    found = set()
+    for value in ("1", "2"):
+        monkeypatch.setenv(name, value)
+        found.add(later(SAMPLERS.get(word)))
+    assert len(found) == (1 if of_a_job else 2)
+
+
 def test_a_plugin_depends_on_a_module_beside_it_before_it_has_put_its_folder_on_the_path(tmp_path: Path) -> None:
     plugin, helper = _opening(tmp_path, "test-sources-later", "None", "test_sources_beside.py")
     more = "    def step(self, *given):\n        import sys, test_sources_beside\n        return super().step(*given)\n"

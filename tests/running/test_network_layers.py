@@ -13,6 +13,7 @@ import torch
 from hashes import as_it_was, changed  # noqa: F401  (the first is a fixture of all tests here)
 
 from bench.running.code_hash import architecture_sha256
+from bench.running.layers import Layers
 from models import architectures
 from models.common.errors import UsageError
 from models.loading.model import Model
@@ -166,3 +167,8 @@ def test_what_a_decorator_keeps_of_the_networks_that_were_made_changes_no_hash()
     before = architecture_sha256(_model())
     remembered({})
     assert architecture_sha256(_model()) == before
+
+
+def test_where_a_file_lies_is_nothing_of_what_a_network_is_given() -> None:
+    said = [Layers().of(partial(print, Path(folder) / "table.json")) for folder in ("/here", "/there")]
+    assert said[0] == said[1] != Layers().of(partial(print, Path("/here/other.json")))
