@@ -1,11 +1,11 @@
-"""Fixtures of several test files: a schedule of every kind, noise that can be drawn twice, the digits' extractor."""
+"""Fixtures of several test files: schedules, noise that can be drawn twice, the digits' extractor, pages, a browser."""
 
 import itertools
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -22,6 +22,9 @@ from models.guidance import GUIDANCES
 from models.loading.zoo import load_model
 from models.schedule import VE, ContinuousVP, DiscreteVP, Flow, GeometricVE, Schedule
 from samplers import SAMPLERS, Noise
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 torch.set_num_threads(1)  # the tensors here are so small that threads only wait for one another
 os.environ["OMP_NUM_THREADS"] = "1"  # and those of the processes that tests start would wait for other tests' as well
@@ -142,3 +145,20 @@ def copied(tiny: Callable[[str], tuple[Path, Any]], tmp_path: Path) -> Callable[
 def encoded_once(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """A cache that all tests of a process share, so that prompts are encoded once."""
     monkeypatch.setenv(ROOT_VARIABLE, str(tmp_path_factory.getbasetemp() / "encoded"))
+
+
+@pytest.fixture(scope="module")
+def browser() -> "Iterator[Browser]":
+    """Chromium, for tests of pages."""
+    from browser import chromium  # which imports playwright
+
+    with chromium() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of samplers of several families, on two grids, with first images."""
+    from pages import page_of_several
+
+    return page_of_several(tmp_path_factory.mktemp("page") / "quick")
